@@ -1,0 +1,1 @@
+//! moorline-python

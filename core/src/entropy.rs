@@ -1,0 +1,78 @@
+//! Seeded randomness: identifiers, jitter and tie-breaks come from here and nowhere else, so that a
+//! run with the same seed and inputs is the same run.
+
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+/// Bytes that seed a machine. The driver takes them from the operating system.
+pub type Seed = [u8; 32];
+
+/// A deterministic generator owned by one machine.
+#[derive(Clone, Debug)]
+pub struct Entropy(ChaCha12Rng);
+
+impl Entropy {
+    /// Makes a generator from a seed.
+    #[must_use]
+    pub fn new(seed: Seed) -> Self {
+        Self(ChaCha12Rng::from_seed(seed))
+    }
+
+    /// Returns 64 random bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
+    /// Returns a number below `bound`, or 0 when `bound` is 0. The bias is below 2⁻³².
+    pub fn below(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.bits()) * u128::from(bound)) >> 64) as u64
+    }
+
+    /// Returns `value` spread by ± `percent` per cent.
+    pub fn jitter(&mut self, value: u64, percent: u8) -> u64 {
+        let spread = (u128::from(value) * u128::from(percent) / 100) as u64;
+        value.saturating_sub(spread).saturating_add(self.below(spread.saturating_mul(2) + 1))
+    }
+
+    /// Returns a random (version 4) UUID.
+    pub fn uuid(&mut self) -> uuid::Uuid {
+        let mut bytes = [0; 16];
+        self.0.fill_bytes(&mut bytes);
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
+    }
+
+    /// Returns a fresh seed for a child machine.
+    pub fn seed(&mut self) -> Seed {
+        let mut seed = [0; 32];
+        self.0.fill_bytes(&mut seed);
+        seed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_run() {
+        let mut one = Entropy::new([7; 32]);
+        let mut two = Entropy::new([7; 32]);
+        assert_eq!(one.uuid(), two.uuid());
+        assert_eq!(one.uuid().get_version_num(), 4);
+    }
+
+    #[test]
+    fn jitter_stays_inside_its_spread() {
+        let mut entropy = Entropy::new([1; 32]);
+        for _ in 0..1_000 {
+            assert!((8_000..=12_000).contains(&entropy.jitter(10_000, 20)));
+        }
+        assert_eq!(entropy.jitter(0, 20), 0);
+        assert_eq!(entropy.jitter(u64::MAX, 0), u64::MAX);
+    }
+
+    #[test]
+    fn below_zero_is_zero() {
+        assert_eq!(Entropy::new([0; 32]).below(0), 0);
+    }
+}

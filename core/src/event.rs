@@ -1,0 +1,300 @@
+//! What a machine tells its application, and how it crosses to other languages.
+//!
+//! [`write`] appends an event as one JSON object; payloads are copied in as they are. Bindings join
+//! objects with commas inside brackets, so that a host parses one array per drain.
+
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::frame::Headers;
+use crate::json::Raw;
+use crate::machine::{CallId, ConnId, PeerId, WorkId};
+
+/// Something that the application learns.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The link is up and registered (client), or the listener is bound (server).
+    Ready {
+        /// Our id at the control plane, or the address listened on.
+        id: String,
+        /// What carries frames: `websocket`, `polling` or `listener`.
+        transport: &'static str,
+    },
+    /// The link is down; the session tries again by itself.
+    Lost {
+        /// Why.
+        reason: Error,
+        /// Milliseconds until the next attempt.
+        retry_ms: u64,
+        /// The number of the next attempt, from 1.
+        attempt: u32,
+    },
+    /// A call settled. Exactly one for each call.
+    CallDone {
+        /// The call.
+        call: CallId,
+        /// Its result.
+        result: Result<Raw, Error>,
+    },
+    /// A call reported progress or a part of its reply.
+    CallPart {
+        /// The call.
+        call: CallId,
+        /// The part.
+        part: Raw,
+    },
+    /// A work item for a handler.
+    Work {
+        /// The item.
+        work: WorkId,
+        /// The handler key.
+        key: String,
+        /// The user's part; for `beacon`: `Settings`.
+        payload: Raw,
+        /// Milliseconds that the handler has; `None` without a limit.
+        timeout_ms: Option<u64>,
+        /// The envelope without the user's part.
+        meta: Raw,
+    },
+    /// The item is no longer wanted: stop working on it. Its outcome is ignored.
+    WorkWithdrawn {
+        /// The item.
+        work: WorkId,
+        /// Why.
+        why: Withdrawal,
+    },
+    /// A message that is neither work nor a reply.
+    Message {
+        /// The peer, at servers.
+        peer: Option<PeerId>,
+        /// The payload.
+        payload: Raw,
+    },
+    /// A peer registered at this server.
+    PeerJoined {
+        /// The peer.
+        peer: PeerId,
+        /// Its name.
+        name: String,
+    },
+    /// A peer is gone.
+    PeerLeft {
+        /// The peer.
+        peer: PeerId,
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// Someone asks to be let in; answer with `admit` or `refuse`.
+    AdmissionAsked {
+        /// The connection.
+        conn: ConnId,
+        /// The upgrade request's target.
+        url: String,
+        /// Its header fields.
+        headers: Headers,
+        /// The client's address.
+        remote: String,
+    },
+    /// Something worth knowing that needs no answer.
+    Notice(Error),
+    /// A drain began, or made progress.
+    Draining {
+        /// Work items still running.
+        in_flight: usize,
+        /// Outcomes not yet taken by the control plane.
+        outbox: usize,
+    },
+    /// The session is over; the last event.
+    Ended {
+        /// `None` after a stop that lost nothing.
+        error: Option<Error>,
+    },
+}
+
+/// Why a work item is withdrawn from its handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Withdrawal {
+    /// Its time limit passed.
+    Expired,
+    /// The control plane cancelled it.
+    Cancelled,
+    /// The session drains and the drain deadline passed.
+    Draining,
+    /// The control plane gave it to somebody else.
+    Superseded,
+    /// The link is down and the control plane will run it again.
+    LinkLost,
+}
+
+/// Appends `event` to `out` as one JSON object with the field `event` first.
+pub fn write(event: &Event, out: &mut String) {
+    let mut object = Object::new(out, kind(event));
+    match event {
+        Event::Ready { id, transport } => {
+            object.field("id", id);
+            object.field("transport", transport);
+        }
+        Event::Lost { reason, retry_ms, attempt } => {
+            object.field("reason", reason);
+            object.field("retry_ms", retry_ms);
+            object.field("attempt", attempt);
+        }
+        Event::CallDone { call, result } => {
+            object.field("call", call);
+            match result {
+                Ok(value) => object.raw("value", value),
+                Err(error) => object.field("error", error),
+            }
+        }
+        Event::CallPart { call, part } => {
+            object.field("call", call);
+            object.raw("part", part);
+        }
+        Event::Work { work, key, payload, timeout_ms, meta } => {
+            object.field("work", work);
+            object.field("key", key);
+            object.raw("payload", payload);
+            object.field("timeout_ms", timeout_ms);
+            object.raw("meta", meta);
+        }
+        Event::WorkWithdrawn { work, why } => {
+            object.field("work", work);
+            object.field("why", why);
+        }
+        Event::Message { peer, payload } => {
+            object.field("peer", peer);
+            object.raw("payload", payload);
+        }
+        Event::PeerJoined { peer, name } => {
+            object.field("peer", peer);
+            object.field("name", name);
+        }
+        Event::PeerLeft { peer, name, reason } => {
+            object.field("peer", peer);
+            object.field("name", name);
+            object.field("reason", reason);
+        }
+        Event::AdmissionAsked { conn, url, headers, remote } => {
+            object.field("conn", conn);
+            object.field("url", url);
+            let headers: Vec<_> = headers.iter().map(|(k, v)| (k, v.expose())).collect();
+            object.field("headers", &headers);
+            object.field("remote", remote);
+        }
+        Event::Notice(error) => object.field("error", error),
+        Event::Draining { in_flight, outbox } => {
+            object.field("in_flight", in_flight);
+            object.field("outbox", outbox);
+        }
+        Event::Ended { error } => object.field("error", error),
+    }
+    object.end();
+}
+
+/// Every event kind, in the order of the enum; what generated types are made of.
+pub const KINDS: &[&str] = &[
+    "ready",
+    "lost",
+    "call_done",
+    "call_part",
+    "work",
+    "work_withdrawn",
+    "message",
+    "peer_joined",
+    "peer_left",
+    "admission_asked",
+    "notice",
+    "draining",
+    "ended",
+];
+
+/// Returns the kind's name, the value of the field `event`.
+#[must_use]
+pub const fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::Ready { .. } => "ready",
+        Event::Lost { .. } => "lost",
+        Event::CallDone { .. } => "call_done",
+        Event::CallPart { .. } => "call_part",
+        Event::Work { .. } => "work",
+        Event::WorkWithdrawn { .. } => "work_withdrawn",
+        Event::Message { .. } => "message",
+        Event::PeerJoined { .. } => "peer_joined",
+        Event::PeerLeft { .. } => "peer_left",
+        Event::AdmissionAsked { .. } => "admission_asked",
+        Event::Notice(_) => "notice",
+        Event::Draining { .. } => "draining",
+        Event::Ended { .. } => "ended",
+    }
+}
+
+/// Writes one flat object; cheaper than a serializer for payloads that are text already.
+struct Object<'a>(&'a mut String);
+
+impl<'a> Object<'a> {
+    fn new(out: &'a mut String, kind: &str) -> Self {
+        out.push_str("{\"event\":\"");
+        out.push_str(kind);
+        out.push('"');
+        Self(out)
+    }
+
+    fn key(&mut self, name: &str) {
+        self.0.push_str(",\"");
+        self.0.push_str(name);
+        self.0.push_str("\":");
+    }
+
+    fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
+        self.key(name);
+        // These fields are strings, numbers and plain structs of them: writing cannot fail.
+        self.0.push_str(&serde_json::to_string(value).unwrap_or_else(|_| String::from("null")));
+    }
+
+    fn raw(&mut self, name: &str, value: &Raw) {
+        self.key(name);
+        self.0.push_str(value.as_str());
+    }
+
+    fn end(self) {
+        self.0.push('}');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorCode;
+
+    #[test]
+    fn payloads_cross_byte_for_byte() {
+        let mut out = String::new();
+        write(
+            &Event::Work {
+                work: WorkId(3),
+                key: "Echo/Say".into(),
+                payload: Raw::parse(r#"{"z":1.0,"a":1e2}"#).unwrap(),
+                timeout_ms: None,
+                meta: Raw::empty_object(),
+            },
+            &mut out,
+        );
+        assert_eq!(
+            out,
+            r#"{"event":"work","work":3,"key":"Echo/Say","payload":{"z":1.0,"a":1e2},"timeout_ms":null,"meta":{}}"#
+        );
+    }
+
+    #[test]
+    fn errors_cross_with_code_and_retryability() {
+        let mut out = String::new();
+        let result = Err(Error::from(ErrorCode::CallTimeout));
+        write(&Event::CallDone { call: CallId(1), result }, &mut out);
+        let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(value["error"]["code"], "CALL_TIMEOUT");
+        assert_eq!(value["error"]["retryable"], true);
+    }
+}

@@ -1,0 +1,147 @@
+//! JSON that passes through untouched.
+//!
+//! A payload is never parsed into a tree: trees reorder keys and rewrite numbers, and peers notice.
+
+use std::fmt;
+
+use bytestring::ByteString;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// One JSON value as text, shared with the frame or call it came from. Cloning does not copy.
+///
+/// `Debug` shows the length only: payloads do not belong in logs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Raw(ByteString);
+
+impl Raw {
+    /// Checks that `text` is exactly one JSON value and wraps it.
+    ///
+    /// # Errors
+    /// The parser's message when it is not.
+    pub fn parse(text: impl Into<ByteString>) -> Result<Self, serde_json::Error> {
+        let text = text.into();
+        let value: &RawValue = serde_json::from_str(&text)?;
+        Ok(Self(text.slice_ref(value.get())))
+    }
+
+    /// Serializes a value.
+    ///
+    /// # Errors
+    /// Those of the value's `Serialize`.
+    pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
+        serde_json::to_string(value).map(|text| Self(text.into()))
+    }
+
+    /// Wraps a span of `frame` that a parser has already accepted; shares the frame's memory.
+    #[must_use]
+    pub fn span(frame: &ByteString, value: &RawValue) -> Self {
+        let text = value.get();
+        let outer = frame.as_bytes().as_ptr_range();
+        let inner = text.as_bytes().as_ptr_range();
+        if outer.start <= inner.start && inner.end <= outer.end {
+            Self(frame.slice_ref(text))
+        } else {
+            Self(text.into())
+        }
+    }
+
+    /// The value `null`.
+    #[must_use]
+    pub fn null() -> Self {
+        Self(ByteString::from_static("null"))
+    }
+
+    /// The value `{}`.
+    #[must_use]
+    pub fn empty_object() -> Self {
+        Self(ByteString::from_static("{}"))
+    }
+
+    /// The value `[]`.
+    #[must_use]
+    pub fn empty_list() -> Self {
+        Self(ByteString::from_static("[]"))
+    }
+
+    /// Returns the text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the text as shared bytes.
+    #[must_use]
+    pub fn into_text(self) -> ByteString {
+        self.0
+    }
+
+    /// Reads the value as `T`.
+    ///
+    /// # Errors
+    /// The parser's message when the shape differs.
+    pub fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(&self.0)
+    }
+}
+
+impl From<Box<RawValue>> for Raw {
+    fn from(value: Box<RawValue>) -> Self {
+        Self(String::from(Box::<str>::from(value)).into())
+    }
+}
+
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Raw({} bytes)", self.0.len())
+    }
+}
+
+impl Serialize for Raw {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        value.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<RawValue>::deserialize(deserializer).map(Self::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_key_order_survive() {
+        let text = r#" {"b":1.0,"a":1e2,"n":12345678901234567890} "#;
+        assert_eq!(Raw::parse(text).unwrap().as_str(), text.trim());
+    }
+
+    #[test]
+    fn two_values_are_not_one() {
+        assert!(Raw::parse("1 2").is_err());
+        assert!(Raw::parse("").is_err());
+    }
+
+    #[test]
+    fn a_span_shares_the_frame() {
+        #[derive(Deserialize)]
+        struct Envelope<'a> {
+            #[serde(borrow)]
+            payload: &'a RawValue,
+        }
+        let frame = ByteString::from(r#"{"payload":[1,2]}"#);
+        let envelope: Envelope<'_> = serde_json::from_str(&frame).unwrap();
+        let raw = Raw::span(&frame, envelope.payload);
+        assert_eq!(raw.as_str(), "[1,2]");
+        assert_eq!(raw.as_str().as_ptr(), frame[11..].as_ptr());
+    }
+
+    #[test]
+    fn debug_shows_no_payload() {
+        assert_eq!(format!("{:?}", Raw::parse("\"secret\"").unwrap()), "Raw(8 bytes)");
+    }
+}

@@ -1,0 +1,31 @@
+//! Moorline's protocol machines.
+//!
+//! This crate decides everything that goes on a wire and performs nothing: no sockets, files, clocks,
+//! randomness, threads or logging. A driver feeds [`Input`]s and the application's [`Command`]s to an
+//! [`Endpoint`], drains [`Output`]s and calls back at [`Deadline`]s.
+
+pub mod command;
+pub mod entropy;
+pub mod error;
+pub mod event;
+pub mod frame;
+pub mod json;
+mod machine;
+mod open;
+pub mod options;
+mod secret;
+pub mod store;
+pub mod time;
+
+pub use command::{Command, Outcome};
+pub use error::{Error, ErrorCode, Fault};
+pub use event::{Event, Withdrawal};
+pub use frame::{Frame, HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method};
+pub use json::Raw;
+pub use machine::{
+    CallId, CloseCause, ConnId, DialTarget, Endpoint, FrameLimits, HttpId, HttpLimits, Input,
+    ListenId, Machine, Output, PeerId, StoreId, WorkId,
+};
+pub use open::{Opened, open};
+pub use secret::Secret;
+pub use time::{Deadline, Instant, Now, UnixMillis};

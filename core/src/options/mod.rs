@@ -1,0 +1,108 @@
+//! Options, declared once.
+//!
+//! Each table gives field, type, default, range, unit and one sentence. The Rust struct, the reader of
+//! JSON options, the types of all languages and the documentation page come from it. A default is
+//! written nowhere else. Durations are whole milliseconds, sizes bytes.
+
+mod beacon;
+mod shared;
+mod table;
+
+pub use beacon::{DispatcherOptions, HubAccess, HubOptions, User, WorkerOptions, WorkerTransport};
+pub use shared::{LimitOptions, OutboxOptions, ReconnectOptions, RuntimeOptions};
+pub use table::{ConfigError, Field, Kind, OptionValue, Problem, TableRow, read};
+pub(crate) use table::{Fields, join, unknown};
+
+/// One table that `open` accepts.
+#[derive(Clone, Copy, Debug)]
+pub struct RoleTable {
+    /// The dialect.
+    pub dialect: &'static str,
+    /// The role.
+    pub role: &'static str,
+    /// One sentence on what the role does.
+    pub doc: &'static str,
+    /// Describes its options.
+    pub fields: fn() -> Vec<Field>,
+}
+
+/// Every dialect and role that this build speaks.
+pub const ROLES: &[RoleTable] = &[
+    RoleTable {
+        dialect: "beacon",
+        role: "worker",
+        doc: "Offers capabilities to a control plane and runs its work items.",
+        fields: WorkerOptions::fields,
+    },
+    RoleTable {
+        dialect: "beacon",
+        role: "dispatcher",
+        doc: "Asks a control plane to run work items and waits for their results.",
+        fields: DispatcherOptions::fields,
+    },
+    RoleTable {
+        dialect: "beacon",
+        role: "hub",
+        doc: "The embedded control plane: accepts workers, queues and leases work.",
+        fields: HubOptions::fields,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_is_reported_with_its_path() {
+        let error = read::<WorkerOptions>(
+            r#"{"max_concurrent":0,"nmae":"x","reconnect":{"max_delay_ms":"soon"},"tags":{"b":1}}"#,
+        )
+        .unwrap_err();
+        let text = error.to_string();
+        assert_eq!(error.problems.len(), 3, "{text}");
+        assert!(text.contains("max_concurrent: must be a whole number from 1 to"), "{text}");
+        assert!(text.contains("nmae: is not an option; did you mean name?"), "{text}");
+        assert!(text.contains("reconnect.max_delay_ms: must be a whole number"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_given_keeps_its_default() {
+        let options = read::<WorkerOptions>("{}").unwrap();
+        assert_eq!(options.name, "beacon-worker");
+        assert_eq!(options.heartbeat_interval_ms, 30_000);
+    }
+
+    #[test]
+    fn defaults_lie_inside_their_ranges() {
+        fn check(path: &str, fields: &[Field]) {
+            for field in fields {
+                let path = join(path, field.name);
+                assert!(!field.doc.is_empty(), "{path} has no sentence");
+                match field.kind {
+                    Kind::Integer => {
+                        let value: u64 = field.default.parse().unwrap();
+                        let (low, high) = field.range.unwrap_or((0, u64::MAX));
+                        assert!((low..=high).contains(&value), "{path}");
+                    }
+                    Kind::Table(fields) | Kind::TableList(fields) => check(&path, &fields()),
+                    Kind::Boolean
+                    | Kind::Text
+                    | Kind::Secret
+                    | Kind::Word(_)
+                    | Kind::Json
+                    | Kind::TextList => {}
+                }
+            }
+        }
+        for table in ROLES {
+            check(table.role, &(table.fields)());
+        }
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let options = read::<WorkerOptions>(r#"{"password":"hunter2"}"#).unwrap();
+        assert!(!options.show().contains("hunter2"));
+        assert!(!format!("{options:?}").contains("hunter2"));
+    }
+}

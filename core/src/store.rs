@@ -1,0 +1,52 @@
+//! Storage as data: the machine asks, the driver performs, the result comes back as an input.
+//!
+//! A store is a set of named spaces, each an ordered map from text keys to bytes. A commit is atomic.
+//! A `disk` store answers a commit only after it is synced; commits waiting at the same time share
+//! one sync.
+
+use bytes::Bytes;
+
+/// What a machine asks of its store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreRequest {
+    /// Read every record of a space, in key order.
+    Load {
+        /// The space.
+        space: &'static str,
+    },
+    /// Apply all writes or none.
+    Commit {
+        /// The writes, in order.
+        writes: Vec<Write>,
+    },
+}
+
+/// One write of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Insert or replace a record.
+    Put {
+        /// The space.
+        space: &'static str,
+        /// The key.
+        key: String,
+        /// The value.
+        value: Bytes,
+    },
+    /// Remove a record; no error if there is none.
+    Delete {
+        /// The space.
+        space: &'static str,
+        /// The key.
+        key: String,
+    },
+}
+
+/// What the store answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreReply {
+    /// The records of a space, in key order.
+    Loaded(Vec<(String, Bytes)>),
+    /// The commit holds as strongly as the store's mode promises.
+    Committed,
+}
