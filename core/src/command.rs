@@ -91,8 +91,14 @@ pub enum Command {
 /// How a work item ended, as the handler tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It succeeded with this payload; for `beacon`: `{Outputs, Log}`.
-    Done(Raw),
+    /// It succeeded.
+    Done {
+        /// What the handler returned, any JSON. For `beacon` an object becomes `Outputs` as it is,
+        /// `null` becomes `{}`, anything else `{"Result": value}`.
+        value: Raw,
+        /// A JSON list of text lines; `[]` for none.
+        log: Raw,
+    },
     /// It failed with this message.
     Failed {
         /// The message, at most 512 bytes; cut if longer.
@@ -148,6 +154,13 @@ struct CallBody {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct DoneBody {
+    value: Option<Box<RawValue>>,
+    log: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct FailBody {
     message: String,
 }
@@ -170,7 +183,7 @@ struct RefuseBody {
 /// | `cancel` | call | `null` |
 /// | `snapshot` | call | `null` |
 /// | `emit` | 0 | `{name, payload?}` |
-/// | `done` | work | the payload |
+/// | `done` | work | `{value?, log?}` |
 /// | `failed` | work | `{message}` |
 /// | `cancelled` | work | `null` |
 /// | `progress` | work | the report |
@@ -192,12 +205,6 @@ pub fn parse_batch(text: &str) -> Result<Vec<Command>, Error> {
 }
 
 fn parse_triple((name, id, body): Triple<'_>) -> Result<Command, Error> {
-    let raw = |missing: &'static str| {
-        body.map_or_else(
-            || Err(invalid(format!("{name} needs {missing}"))),
-            |body| Ok(Raw::from(body.to_owned())),
-        )
-    };
     Ok(match &*name {
         "start" => Command::Start,
         "stop" => Command::Stop { drain_ms: read::<StopBody>(&name, body)?.drain_ms },
@@ -221,20 +228,29 @@ fn parse_triple((name, id, body): Triple<'_>) -> Result<Command, Error> {
             let CallBody { name, payload, options: _ } = read(&name, body)?;
             Command::Emit { name, payload: payload.map_or_else(Raw::null, Raw::from) }
         }
-        "done" => Command::Complete { work: WorkId(id), outcome: Outcome::Done(raw("a payload")?) },
+        "done" => {
+            let DoneBody { value, log } = read(&name, body)?;
+            let value = value.map_or_else(Raw::null, Raw::from);
+            let log = log.map_or_else(Raw::empty_list, Raw::from);
+            Command::Complete { work: WorkId(id), outcome: Outcome::Done { value, log } }
+        }
         "failed" => Command::Complete {
             work: WorkId(id),
             outcome: Outcome::Failed { message: read::<FailBody>(&name, body)?.message },
         },
         "cancelled" => Command::Complete { work: WorkId(id), outcome: Outcome::Cancelled },
-        "progress" => Command::Progress { work: WorkId(id), report: raw("a report")? },
+        "progress" => Command::Progress { work: WorkId(id), report: required(&name, body)? },
         "admit" => Command::Admit { conn: ConnId(id) },
-        "refuse" => Command::Refuse {
-            conn: ConnId(id),
-            status: read::<RefuseBody>(&name, body)?.status,
-        },
+        "refuse" => {
+            Command::Refuse { conn: ConnId(id), status: read::<RefuseBody>(&name, body)?.status }
+        }
         other => return Err(invalid(format!("no command is named {other:?}"))),
     })
+}
+
+fn required(name: &str, body: Option<&RawValue>) -> Result<Raw, Error> {
+    body.map(|body| Raw::from(body.to_owned()))
+        .ok_or_else(|| invalid(format!("{name} needs a body")))
 }
 
 fn read<'a, T: Deserialize<'a>>(name: &str, body: Option<&'a RawValue>) -> Result<T, Error> {
@@ -253,15 +269,16 @@ mod tests {
     #[test]
     fn a_turn_of_commands_is_one_text() {
         let batch = parse_batch(
-            r#"[["start",0,null],["done",7,{"Outputs":{"n":1.0}}],
+            r#"[["start",0,null],["done",7,{"value":{"n":1.0}}],
                 ["call",9,{"name":"Echo/Say","payload":{"Text":"hi"}}],["stop",0,{"drain_ms":5}]]"#,
         )
         .unwrap();
         assert!(matches!(batch[0], Command::Start));
-        let Command::Complete { work: WorkId(7), outcome: Outcome::Done(raw) } = &batch[1] else {
+        let Command::Complete { work: WorkId(7), outcome: Outcome::Done { value, .. } } = &batch[1]
+        else {
             panic!("{batch:?}")
         };
-        assert_eq!(raw.as_str(), r#"{"Outputs":{"n":1.0}}"#);
+        assert_eq!(value.as_str(), r#"{"n":1.0}"#);
         assert!(matches!(&batch[2], Command::Call { call: CallId(9), .. }));
         assert!(matches!(batch[3], Command::Stop { drain_ms: 5 }));
     }
@@ -273,6 +290,6 @@ mod tests {
         assert!(error.message().contains("command 1"), "{error}");
         assert!(parse_batch(r#"[["stop",0,{"drain":5}]]"#).is_err());
         assert!(parse_batch("{}").is_err());
-        assert!(parse_batch(r#"[["done",1,null]]"#).is_err());
+        assert!(parse_batch(r#"[["progress",1,null]]"#).is_err());
     }
 }

@@ -236,10 +236,8 @@ impl OptionValue for u64 {
         if let Some(value) = value.filter(|value| range.contains(value)) {
             return Some(value);
         }
-        problems.add(
-            path,
-            format!("must be a whole number from {} to {}", range.start(), range.end()),
-        );
+        problems
+            .add(path, format!("must be a whole number from {} to {}", range.start(), range.end()));
         None
     }
 
