@@ -1,1 +1,3 @@
-//! moorline-tests
+//! What the tests of Moorline share.
+
+pub mod transcript;
