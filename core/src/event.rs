@@ -3,12 +3,16 @@
 //! [`write`] appends an event as one JSON object; payloads are copied in as they are. Bindings join
 //! objects with commas inside brackets, so that a host parses one array per drain.
 
+mod shape;
+
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::frame::Headers;
 use crate::json::Raw;
 use crate::machine::{CallId, ConnId, PeerId, WorkId};
+
+pub use shape::{EventField, FieldType, SHAPES, Shape};
 
 /// Something that the application learns.
 #[derive(Clone, Debug)]
@@ -193,23 +197,6 @@ pub fn write(event: &Event, out: &mut String) {
     }
     object.end();
 }
-
-/// Every event kind, in the order of the enum; what generated types are made of.
-pub const KINDS: &[&str] = &[
-    "ready",
-    "lost",
-    "call_done",
-    "call_part",
-    "work",
-    "work_withdrawn",
-    "message",
-    "peer_joined",
-    "peer_left",
-    "admission_asked",
-    "notice",
-    "draining",
-    "ended",
-];
 
 /// Returns the kind's name, the value of the field `event`.
 #[must_use]

@@ -104,6 +104,22 @@ options! {
     }
 }
 
+options! {
+    /// Options of one call of a dispatcher.
+    pub struct CallOptions {
+        /// Time for the call, from queueing to result; 0 takes the dispatcher's call_timeout_ms.
+        timeout_ms: u64 = 0; in 0..=86_400_000; unit "ms",
+        /// Calls with the same key run once and share their result; empty makes up a key.
+        idempotency_key: String = String::new(),
+        /// Calls with the same key go to the same worker while it lives; empty for none.
+        affinity_key: String = String::new(),
+        /// Wait for the worker that affinity_key names instead of taking another.
+        require_affinity: bool = false,
+        /// Report progress while the call runs.
+        stream: bool = false,
+    }
+}
+
 option_words! {
     /// Who may use a hub.
     pub enum HubAccess {

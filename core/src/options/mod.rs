@@ -8,7 +8,9 @@ mod beacon;
 mod shared;
 mod table;
 
-pub use beacon::{DispatcherOptions, HubAccess, HubOptions, User, WorkerOptions, WorkerTransport};
+pub use beacon::{
+    CallOptions, DispatcherOptions, HubAccess, HubOptions, User, WorkerOptions, WorkerTransport,
+};
 pub use shared::{LimitOptions, OutboxOptions, ReconnectOptions, RuntimeOptions};
 pub use table::{ConfigError, Field, Kind, OptionValue, Problem, TableRow, read};
 pub(crate) use table::{Fields, join, unknown};
@@ -47,6 +49,27 @@ pub const ROLES: &[RoleTable] = &[
         fields: HubOptions::fields,
     },
 ];
+
+/// Options that a command takes rather than `open`.
+#[derive(Clone, Copy, Debug)]
+pub struct CommandTable {
+    /// The dialect.
+    pub dialect: &'static str,
+    /// The role whose command takes them.
+    pub role: &'static str,
+    /// The command.
+    pub command: &'static str,
+    /// Describes the options.
+    pub fields: fn() -> Vec<Field>,
+}
+
+/// Every command of this build that takes options.
+pub const COMMANDS: &[CommandTable] = &[CommandTable {
+    dialect: "beacon",
+    role: "dispatcher",
+    command: "call",
+    fields: CallOptions::fields,
+}];
 
 #[cfg(test)]
 mod tests {
@@ -96,6 +119,9 @@ mod tests {
         }
         for table in ROLES {
             check(table.role, &(table.fields)());
+        }
+        for table in COMMANDS {
+            check(table.command, &(table.fields)());
         }
     }
 

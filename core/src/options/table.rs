@@ -119,6 +119,11 @@ pub trait OptionValue: Sized {
 
     /// Writes the value as JSON text; secrets are redacted.
     fn show(&self) -> String;
+
+    /// Writes a default as JSON text. Defaults are no secrets, so none is redacted.
+    fn describe(&self) -> String {
+        self.show()
+    }
 }
 
 /// Reads a whole options table from JSON text.
@@ -215,11 +220,29 @@ fn json_text<T: serde::Serialize + ?Sized>(value: &T) -> String {
 
 scalar!(bool, Kind::Boolean, "true or false", json_text);
 scalar!(String, Kind::Text, "text", json_text);
-scalar!(Secret, Kind::Secret, "text", |secret| {
-    json_text(if secret.is_empty() { "" } else { "[redacted]" })
-});
 scalar!(Raw, Kind::Json, "JSON", |raw| raw.as_str().to_owned());
 scalar!(Vec<String>, Kind::TextList, "a list of text", json_text);
+
+impl OptionValue for Secret {
+    const KIND: Kind = Kind::Secret;
+
+    fn read(
+        text: &RawValue,
+        path: &str,
+        _: Option<&RangeInclusive<u64>>,
+        problems: &mut ConfigError,
+    ) -> Option<Self> {
+        <String as OptionValue>::read(text, path, None, problems).map(Self::new)
+    }
+
+    fn show(&self) -> String {
+        json_text(if self.is_empty() { "" } else { "[redacted]" })
+    }
+
+    fn describe(&self) -> String {
+        json_text(self.expose())
+    }
+}
 
 impl OptionValue for u64 {
     const KIND: Kind = Kind::Integer;
@@ -280,7 +303,7 @@ macro_rules! options {
                         name: stringify!($field),
                         doc: $field_doc.trim_ascii(),
                         kind: <$type as $crate::options::OptionValue>::KIND,
-                        default: $crate::options::OptionValue::show(&defaults.$field),
+                        default: $crate::options::OptionValue::describe(&defaults.$field),
                         unit: concat!($($unit)?),
                         range: range.map(|range| (*range.start(), *range.end())),
                     }
@@ -327,6 +350,15 @@ macro_rules! options {
                     "\"{}\":{}",
                     stringify!($field),
                     $crate::options::OptionValue::show(&self.$field)
+                ),)+];
+                format!("{{{}}}", fields.join(","))
+            }
+
+            fn describe(&self) -> String {
+                let fields: Vec<String> = vec![$(format!(
+                    "\"{}\":{}",
+                    stringify!($field),
+                    $crate::options::OptionValue::describe(&self.$field)
                 ),)+];
                 format!("{{{}}}", fields.join(","))
             }
