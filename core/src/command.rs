@@ -128,13 +128,23 @@ impl Command {
     }
 }
 
+/// How long a stop drains when it does not say, in milliseconds.
+pub const DEFAULT_DRAIN_MS: u64 = 30_000;
+
 /// One triple of a batch: name, id, body.
 type Triple<'a> = (std::borrow::Cow<'a, str>, u64, Option<&'a RawValue>);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StopBody {
+    #[serde(default = "StopBody::default_drain_ms")]
     drain_ms: u64,
+}
+
+impl StopBody {
+    const fn default_drain_ms() -> u64 {
+        DEFAULT_DRAIN_MS
+    }
 }
 
 #[derive(Deserialize)]
@@ -176,7 +186,7 @@ struct RefuseBody {
 /// | name | id | body |
 /// |---|---|---|
 /// | `start` | 0 | `null` |
-/// | `stop` | 0 | `{drain_ms}` |
+/// | `stop` | 0 | `{drain_ms?}` |
 /// | `handle` | 0 | `{key, meta?}` |
 /// | `unhandle` | 0 | `{key}` |
 /// | `call` | call | `{name, payload?, options?}` |
@@ -281,6 +291,12 @@ mod tests {
         assert_eq!(value.as_str(), r#"{"n":1.0}"#);
         assert!(matches!(&batch[2], Command::Call { call: CallId(9), .. }));
         assert!(matches!(batch[3], Command::Stop { drain_ms: 5 }));
+    }
+
+    #[test]
+    fn a_stop_that_names_no_time_drains_for_the_default() {
+        let batch = parse_batch(r#"[["stop",0,{}]]"#).unwrap();
+        assert!(matches!(batch[0], Command::Stop { drain_ms: DEFAULT_DRAIN_MS }));
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod shape;
 
 use serde::Serialize;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::frame::Headers;
 use crate::json::Raw;
 use crate::machine::{CallId, ConnId, PeerId, WorkId};
@@ -133,6 +133,20 @@ pub enum Withdrawal {
     LinkLost,
 }
 
+impl Withdrawal {
+    /// Returns the code with which a handler learns it.
+    #[must_use]
+    pub const fn code(self) -> ErrorCode {
+        match self {
+            Self::Expired => ErrorCode::WorkExpired,
+            Self::Cancelled => ErrorCode::CallCancelled,
+            Self::Draining => ErrorCode::DrainTimeout,
+            Self::Superseded => ErrorCode::WorkLost,
+            Self::LinkLost => ErrorCode::ConnectionLost,
+        }
+    }
+}
+
 /// Appends `event` to `out` as one JSON object with the field `event` first.
 pub fn write(event: &Event, out: &mut String) {
     let mut object = Object::new(out, kind(event));
@@ -167,6 +181,7 @@ pub fn write(event: &Event, out: &mut String) {
         Event::WorkWithdrawn { work, why } => {
             object.field("work", work);
             object.field("why", why);
+            object.field("error", &Error::from(why.code()));
         }
         Event::Message { peer, payload } => {
             object.field("peer", peer);
@@ -254,7 +269,6 @@ impl<'a> Object<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorCode;
 
     #[test]
     fn payloads_cross_byte_for_byte() {

@@ -124,6 +124,7 @@ pub const SHAPES: &[Shape] = &[
                 FieldType::Word(&["expired", "cancelled", "draining", "superseded", "link_lost"]),
                 "Why.",
             ),
+            field("error", FieldType::Error, "The same as an error."),
         ],
     },
     Shape {
