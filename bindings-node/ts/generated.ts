@@ -527,6 +527,8 @@ export interface WorkWithdrawnEvent {
   readonly work: number;
   /** Why. */
   readonly why: 'expired' | 'cancelled' | 'draining' | 'superseded' | 'link_lost';
+  /** The same as an error. */
+  readonly error: NativeError;
 }
 
 /** A message that is neither work nor a reply. */

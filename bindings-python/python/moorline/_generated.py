@@ -319,7 +319,7 @@ class NativeError(TypedDict):
 
 
 class ReconnectOptions(TypedDict, total=False):
-    """Nested options: reconnect."""
+    """Delays between connection attempts."""
 
     base_delay_ms: int
     """The first delay. Default: `10000` ms. Range: 1 to 3600000."""
@@ -341,7 +341,7 @@ class ReconnectOptions(TypedDict, total=False):
 
 
 class OutboxOptions(TypedDict, total=False):
-    """Nested options: outbox."""
+    """Finished outcomes that wait for the control plane."""
 
     max_items: int
     """The most outcomes kept; beyond, new work is not taken until there is room. Default: `10000`. Range: 1 to 1000000."""
@@ -351,7 +351,7 @@ class OutboxOptions(TypedDict, total=False):
 
 
 class LimitsOptions(TypedDict, total=False):
-    """Nested options: limits."""
+    """Limits of the link."""
 
     max_message_bytes: int
     """The largest message accepted; a larger one closes the connection with 1009. Default: `16777216` bytes. Range: 1024 to 268435456."""
@@ -367,7 +367,7 @@ class LimitsOptions(TypedDict, total=False):
 
 
 class RuntimeOptions(TypedDict, total=False):
-    """Nested options: runtime."""
+    """The driver's options."""
 
     store_path: str
     """A SQLite file that survives the process; empty keeps everything in memory. Default: `""`."""
@@ -480,7 +480,7 @@ class WorkerOptions(TypedDict, total=False):
 
 
 class DispatcherReconnectOptions(TypedDict, total=False):
-    """Nested options: dispatcherreconnect."""
+    """Delays between attempts of a call whose control plane is away."""
 
     base_delay_ms: int
     """The first delay. Default: `250` ms. Range: 1 to 3600000."""
@@ -530,7 +530,7 @@ class DispatcherOptions(TypedDict, total=False):
 
 
 class UsersOptions(TypedDict, total=False):
-    """Nested options: users."""
+    """Users who may log in; empty leaves logins to an auth worker."""
 
     name: str
     """The login name. Default: `""`."""
@@ -707,6 +707,8 @@ class WorkWithdrawnEvent(TypedDict):
     """The item."""
     why: Literal["expired", "cancelled", "draining", "superseded", "link_lost"]
     """Why."""
+    error: NativeError
+    """The same as an error."""
 
 
 class MessageEvent(TypedDict):

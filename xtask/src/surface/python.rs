@@ -14,7 +14,7 @@ pub(crate) fn write(surface: &Surface) -> String {
     );
     errors(surface, &mut out);
     for table in &surface.tables {
-        options(surface, table, &mut out);
+        options(table, &mut out);
     }
     for event in &surface.events {
         event_dict(event, &mut out);
@@ -70,13 +70,12 @@ fn errors(surface: &Surface, out: &mut String) {
     );
 }
 
-fn options(surface: &Surface, table: &Table, out: &mut String) {
-    let doc = surface.roles.iter().find(|role| role.table == table.name).map_or_else(
-        || format!("Nested options: {}.", table.name.trim_end_matches("Options").to_lowercase()),
-        |role| role.doc.clone(),
+fn options(table: &Table, out: &mut String) {
+    let _ = write!(
+        out,
+        "\n\nclass {}(TypedDict, total=False):\n    \"\"\"{}\"\"\"\n",
+        table.name, table.doc
     );
-    let _ =
-        write!(out, "\n\nclass {}(TypedDict, total=False):\n    \"\"\"{doc}\"\"\"\n", table.name);
     for option in &table.options {
         let print = fine_print(option);
         let space = if print.is_empty() { "" } else { " " };
