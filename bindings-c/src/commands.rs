@@ -18,7 +18,8 @@ pub extern "C" fn moorline_start(handle: Option<&Handle>) -> Status {
 }
 
 /// Refuses new work, lets running work finish for `drain_ms`, says farewell and ends with the event
-/// `MOORLINE_EVENT_ENDED`. 0 ends at once.
+/// `MOORLINE_EVENT_ENDED`. 0 ends at once; `MOORLINE_DEFAULT_DRAIN_MS` is what other languages
+/// allow.
 ///
 /// # Safety
 /// `handle` came from `moorline_open`.
@@ -27,8 +28,8 @@ pub extern "C" fn moorline_stop(handle: Option<&Handle>, drain_ms: u64) -> Statu
     submit(handle, || Ok(Command::Stop { drain_ms }))
 }
 
-/// Offers a handler under `key`, such as "Echo/Say"; its work arrives as `MOORLINE_EVENT_WORK`. `meta` is a
-/// JSON object that describes it, or null.
+/// Offers a handler under `key`, such as "Echo/Say"; its work arrives as `MOORLINE_EVENT_WORK`.
+/// `meta` is a JSON object that describes it, or null.
 ///
 /// # Safety
 /// `handle` came from `moorline_open`; the texts are NUL-terminated.
@@ -49,9 +50,9 @@ pub extern "C" fn moorline_unhandle_key(handle: Option<&Handle>, key: CText) -> 
     submit(handle, || Ok(Command::Unhandle { key: key.read("key")?.to_owned() }))
 }
 
-/// Makes a call. It settles in exactly one `MOORLINE_EVENT_CALL_DONE` with the same `call`, a number of the
-/// caller's own, from 1 on and never used twice with this handle. `payload` is `len` bytes of JSON;
-/// `options` is a JSON object, or null for the defaults.
+/// Makes a call. It settles in exactly one `MOORLINE_EVENT_CALL_DONE` with the same `call`, a
+/// number of the caller's own, from 1 on and never used twice with this handle. `payload` is `len`
+/// bytes of JSON; `options` is a JSON object, or null for the defaults.
 ///
 /// # Safety
 /// `handle` came from `moorline_open`; `payload` has `len` readable bytes; the other texts are
@@ -98,7 +99,8 @@ pub extern "C" fn moorline_snapshot(handle: Option<&Handle>, call: u64) -> Statu
 /// Sends a message without reply. `payload` is `len` bytes of JSON.
 ///
 /// # Safety
-/// `handle` came from `moorline_open`; `name` is NUL-terminated; `payload` has `len` readable bytes.
+/// `handle` came from `moorline_open`; `name` is NUL-terminated; `payload` has `len` readable
+/// bytes.
 #[unsafe(no_mangle)]
 pub extern "C" fn moorline_emit(
     handle: Option<&Handle>,
@@ -114,8 +116,8 @@ pub extern "C" fn moorline_emit(
     })
 }
 
-/// Settles a work item with a result: `value` is `len` bytes of JSON; `log` is a JSON list of text lines,
-/// or null for none.
+/// Settles a work item with a result: `value` is `len` bytes of JSON; `log` is a JSON list of text
+/// lines, or null for none.
 ///
 /// # Safety
 /// `handle` came from `moorline_open`; `value` has `len` readable bytes; `log` is NUL-terminated.

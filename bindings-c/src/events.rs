@@ -14,7 +14,8 @@ use crate::ffi::text::{Buffer, Length, Text};
 use crate::handle::{Handle, given, place};
 use crate::status::Status;
 
-/// One event, with the fields that programs branch on. All texts are valid during the callback only.
+/// One event, with the fields that programs branch on. All texts are valid during the callback
+/// only.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Event<'a> {
@@ -34,12 +35,13 @@ pub struct Event<'a> {
     pub json: Text<'a>,
 }
 
-/// Hands the events that wait to `on_event`, in order: at most 64 KiB of them, so that an event loop can
-/// breathe. `*more` tells whether others wait; then the descriptor stays readable, but no callback tells.
+/// Hands the events that wait to `on_event`, in order: at most 64 KiB of them, so that an event
+/// loop can breathe. `*more` tells whether others wait; then the descriptor stays readable, but no
+/// callback tells.
 ///
 /// # Safety
-/// `handle` came from `moorline_open`; `on_event` may be called with `user` during the call. `more` may be
-/// null. Inside `on_event` every function may be called but `moorline_free` and the drains.
+/// `handle` came from `moorline_open`; `on_event` may be called with `user` during the call. `more`
+/// may be null. Inside `on_event` every function may be called but `moorline_free` and the drains.
 #[unsafe(no_mangle)]
 pub extern "C" fn moorline_drain(
     handle: Option<&Handle>,
@@ -67,9 +69,10 @@ pub extern "C" fn moorline_drain(
     })
 }
 
-/// Copies the events that wait into `buffer` as one JSON array, at most 64 KiB unless a single event is
-/// larger. `*len` is its length; no NUL follows. Without events the array is empty. If the buffer is too
-/// small, fails with `MOORLINE_TOO_LARGE` and writes the length needed to `*len`; the events stay.
+/// Copies the events that wait into `buffer` as one JSON array, at most 64 KiB unless a single
+/// event is larger. `*len` is its length; no NUL follows. Without events the array is empty. If the
+/// buffer is too small, fails with `MOORLINE_TOO_LARGE` and writes the length needed to `*len`; the
+/// events stay.
 ///
 /// # Safety
 /// `handle` came from `moorline_open`; `buffer` has `capacity` writable bytes; `more` may be null.
@@ -196,7 +199,7 @@ impl Fields<'_> {
 
 /// Returns the number of an event kind: its place in the core's table, from 1.
 fn number(kind: &str) -> i32 {
-    let place = event::KINDS.iter().position(|known| *known == kind);
+    let place = event::SHAPES.iter().position(|shape| shape.name == kind);
     place.and_then(|place| i32::try_from(place + 1).ok()).unwrap_or(0)
 }
 
@@ -245,7 +248,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_number() {
-        assert!(event::KINDS.iter().all(|kind| number(kind) > 0));
+        assert!(event::SHAPES.iter().all(|shape| number(shape.name) > 0));
         assert_eq!(number("unheard_of"), 0);
     }
 }

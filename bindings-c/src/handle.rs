@@ -12,8 +12,8 @@ use crate::ffi::panic::guard;
 use crate::ffi::text::{CText, Chars, Length};
 use crate::status::Status;
 
-/// One worker, dispatcher or hub with its own thread. Every function that takes one may be called from
-/// any thread, and none waits for the network.
+/// One worker, dispatcher or hub with its own thread. Every function that takes one may be called
+/// from any thread, and none waits for the network.
 pub struct Handle {
     driver: moorline::Handle,
     bell: Arc<Bell>,
@@ -58,15 +58,15 @@ pub(crate) fn place<'a, T>(
     place.ok_or_else(|| Error::new(ErrorCode::ArgumentInvalid, format!("{what} is null")))
 }
 
-/// Opens a role of a dialect, such as "beacon" and "worker". `options` is a JSON object, or null for the
-/// defaults. Connects nothing: see `moorline_start`.
+/// Opens a role of a dialect, such as "beacon" and "worker". `options` is a JSON object, or null
+/// for the defaults. Connects nothing: see `moorline_start`.
 ///
-/// Fails with `MOORLINE_ROLE_UNKNOWN`, or with `MOORLINE_CONFIG_INVALID` and every problem of the options in
-/// `moorline_last_error`.
+/// Fails with `MOORLINE_ROLE_UNKNOWN`, or with `MOORLINE_CONFIG_INVALID` and every problem of the
+/// options in `moorline_last_error`.
 ///
 /// # Safety
-/// The texts are NUL-terminated. `*handle` is written on success only; it belongs to the caller, who gives
-/// it back to `moorline_free`.
+/// The texts are NUL-terminated. `*handle` is written on success only; it belongs to the caller,
+/// who gives it back to `moorline_free`.
 #[unsafe(no_mangle)]
 pub extern "C" fn moorline_open(
     dialect: CText,
@@ -84,8 +84,9 @@ pub extern "C" fn moorline_open(
     })
 }
 
-/// Ends at once, without drain, and frees the handle. Null is ignored. Afterwards no callback runs and the
-/// descriptor is closed. Fails with `MOORLINE_ARGUMENT_INVALID`, and frees nothing, inside a callback.
+/// Ends at once, without drain, and frees the handle. Null is ignored. Afterwards no callback runs
+/// and the descriptor is closed. Fails with `MOORLINE_ARGUMENT_INVALID`, and frees nothing, inside
+/// a callback.
 ///
 /// # Safety
 /// `handle` came from `moorline_open`, was not freed before, and is in use on no other thread.
@@ -102,8 +103,8 @@ pub extern "C" fn moorline_free(handle: Option<Box<Handle>>) -> Status {
     })
 }
 
-/// Hands over one turn of commands: `len` bytes of JSON, an array of `[name, id, body]`. See the table of
-/// commands in the documentation. Nothing of a batch with a fault is carried out.
+/// Hands over one turn of commands: `len` bytes of JSON, an array of `[name, id, body]`. See the
+/// table of commands in the documentation. Nothing of a batch with a fault is carried out.
 ///
 /// # Safety
 /// `handle` came from `moorline_open`; `batch` has `len` readable bytes.
@@ -112,12 +113,12 @@ pub extern "C" fn moorline_submit(handle: Option<&Handle>, batch: Chars, len: Le
     guard(|| given(handle)?.driver.submit_text(batch.read(&len, "batch")?))
 }
 
-/// Returns a descriptor that is readable while events wait: for poll, select, epoll or an event loop.
-/// `moorline_drain` reads it; the caller must not.
+/// Returns a descriptor that is readable while events wait: for poll, select, epoll or an event
+/// loop. `moorline_drain` reads it; the caller must not.
 ///
 /// # Safety
-/// `handle` came from `moorline_open`. `*descriptor` is written on success only and stays valid until
-/// `moorline_free`, which closes it.
+/// `handle` came from `moorline_open`. `*descriptor` is written on success only and stays valid
+/// until `moorline_free`, which closes it.
 #[unsafe(no_mangle)]
 pub extern "C" fn moorline_descriptor(
     handle: Option<&Handle>,
@@ -135,15 +136,15 @@ pub extern "C" fn moorline_descriptor(
     })
 }
 
-/// Sets what is called when the event queue turns from empty to non-empty; null for nothing. It is called
-/// at once if events wait already. Waits for a call of the former callback to return.
+/// Sets what is called when the event queue turns from empty to non-empty; null for nothing. It is
+/// called at once if events wait already. Waits for a call of the former callback to return.
 ///
-/// `on_ready` runs on the driver's thread: it must return quickly, must not wait for anything, and must not
-/// call `moorline_set_callback`. It is meant to wake up the thread that drains.
+/// `on_ready` runs on the driver's thread: it must return quickly, must not wait for anything, and
+/// must not call `moorline_set_callback`. It is meant to wake up the thread that drains.
 ///
 /// # Safety
-/// `handle` came from `moorline_open`; `on_ready` may be called with `user` on another thread until it is
-/// replaced or `moorline_free` has returned.
+/// `handle` came from `moorline_open`; `on_ready` may be called with `user` on another thread until
+/// it is replaced or `moorline_free` has returned.
 #[unsafe(no_mangle)]
 pub extern "C" fn moorline_set_callback(
     handle: Option<&Handle>,

@@ -52,8 +52,8 @@ pub extern "C" fn moorline_last_error() -> *const c_char {
     LAST.with(|last| last.borrow().as_ptr())
 }
 
-/// Returns the stable name of a status, such as "CALL_TIMEOUT"; "OK" for `MOORLINE_OK`, "UNKNOWN" for a
-/// number that is none.
+/// Returns the stable name of a status, such as "CALL_TIMEOUT"; "OK" for `MOORLINE_OK`, "UNKNOWN"
+/// for a number that is none.
 ///
 /// # Safety
 /// The text is valid for ever.

@@ -5,6 +5,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use moorline_core::command::DEFAULT_DRAIN_MS;
 use moorline_core::{ErrorCode, event};
 
 #[test]
@@ -20,7 +21,8 @@ fn the_header_is_up_to_date() {
         .generate()
         .unwrap()
         .write(&mut text);
-    let text = String::from_utf8(text).unwrap();
+    let text =
+        String::from_utf8(text).unwrap().replace("char * ", "char *").replace("void * ", "void *");
 
     let path = root.join("include/moorline.h");
     if std::env::var_os("MOORLINE_WRITE_HEADER").is_some() {
@@ -41,19 +43,27 @@ fn banner() -> String {
 
 /// Status codes and event kinds, from the core's tables.
 fn constants() -> String {
-    let mut out =
-        String::from("\n/* What a function returns: success, or an error code. */\nenum {\n");
-    let _ = writeln!(out, "  MOORLINE_OK = 0,");
-    for code in ErrorCode::ALL {
-        let _ = writeln!(out, "  /* {} */", code.meaning());
-        let _ = writeln!(out, "  MOORLINE_{} = {},", code.name(), code.number());
-    }
-    out.truncate(out.trim_end_matches(",\n").len());
-    out.push_str("\n};\n\n/* The kinds of events. */\nenum {\n");
-    for (index, kind) in event::KINDS.iter().enumerate() {
-        let _ = writeln!(out, "  MOORLINE_EVENT_{} = {},", kind.to_uppercase(), index + 1);
-    }
-    out.truncate(out.trim_end_matches(",\n").len());
-    out.push_str("\n};");
+    let mut out = format!(
+        "\n/* How long moorline_stop drains in the other languages when it does not say. */\n\
+         #define MOORLINE_DEFAULT_DRAIN_MS {DEFAULT_DRAIN_MS}\n"
+    );
+    let codes = ErrorCode::ALL
+        .iter()
+        .map(|code| (code.meaning(), code.name().to_owned(), i32::from(code.number())));
+    let success = ("Success.", "OK".to_owned(), 0);
+    enumerate(&mut out, "What a function returns.", std::iter::once(success).chain(codes));
+    let kinds = event::SHAPES
+        .iter()
+        .zip(1..)
+        .map(|(shape, number)| (shape.doc, format!("EVENT_{}", shape.name.to_uppercase()), number));
+    enumerate(&mut out, "The kinds of events.", kinds);
     out
+}
+
+fn enumerate(out: &mut String, doc: &str, rows: impl Iterator<Item = (&'static str, String, i32)>) {
+    let rows: Vec<_> = rows
+        .map(|(doc, name, number)| format!("  /* {doc} */\n  MOORLINE_{name} = {number}"))
+        .collect();
+    let _ = write!(out, "\n/* {doc} */\nenum {{\n{}\n}};", rows.join(",\n"));
+    out.push('\n');
 }

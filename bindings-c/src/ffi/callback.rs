@@ -23,8 +23,8 @@ pub(crate) struct Ready {
     user: User,
 }
 
-// SAFETY: the contract of `moorline_set_callback` is a function and a user pointer that may be used on
-// the driver's thread.
+// SAFETY: the contract of `moorline_set_callback` is a function and a user pointer that may be used
+// on the driver's thread.
 unsafe impl Send for Ready {}
 
 impl Ready {
@@ -49,7 +49,8 @@ pub(crate) fn deliver(
     event: &Event<'_>,
 ) {
     let _inside = Inside::enter();
-    // SAFETY: C gave a function of this type for this user pointer in the call that is still running.
+    // SAFETY: C gave a function of this type for this user pointer in the call that is still
+    // running.
     unsafe { function(user.0, event) }
 }
 

@@ -55,7 +55,7 @@ const fn maybe(name: &'static str, kind: FieldType, doc: &'static str) -> EventF
     EventField { name, kind, optional: true, doc }
 }
 
-/// Every kind of event, in the order of the enum.
+/// Every kind of event, in the order of the enum. New kinds go to the end: C numbers them by place.
 pub const SHAPES: &[Shape] = &[
     Shape {
         name: "ready",
