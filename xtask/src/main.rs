@@ -2,12 +2,21 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod licences;
+mod metadata;
+mod prepare;
+mod shell;
+mod steps;
 mod surface;
+mod test;
+mod thin;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::shell::Shell;
 
 /// Development tasks of Moorline.
 #[derive(Parser)]
@@ -19,17 +28,31 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Install what the tests need, then run them all.
+    Test,
+    /// The whole gate: what `test` does, and the Rust pages without warnings.
+    Ci,
     /// Write the types, tables and pages that are generated from the tables in core.
     Surface {
         /// Write nothing; fail if a file differs from what would be written.
         #[arg(long)]
         check: bool,
     },
+    /// Measure the bindings and check that they decide nothing and that the core is pure.
+    Thin,
+    /// Check the licences and sources of all dependencies.
+    Licences,
 }
 
 fn main() -> ExitCode {
+    let root = root();
+    let shell = Shell::new(&root);
     let result = match Arguments::parse().task {
-        Task::Surface { check } => surface::run(&root(), check),
+        Task::Surface { check } => surface::run(&root, check),
+        Task::Test => test::run(&root, false),
+        Task::Ci => test::run(&root, true),
+        Task::Thin => thin::run(&shell),
+        Task::Licences => licences::run(&shell),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
