@@ -1,2 +1,53 @@
-//! cli
-fn main() {}
+//! The `moorline` command: hub, worker, dispatch, status, drain.
+//!
+//! It maps file, environment and flags to the options of `moorline-core`, drives the roles through
+//! the public Rust API, and turns how they end into exit codes. Protocol decisions are not made here.
+
+mod args;
+mod config;
+mod connect;
+mod dispatch;
+mod drain;
+mod exit;
+mod hub;
+mod logs;
+mod output;
+mod session;
+mod signals;
+mod status;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Action, Cli};
+use exit::{Exit, Failure};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let exit = run(cli).unwrap_or_else(|failure| {
+        output::problem(&failure.message);
+        failure.exit
+    });
+    ExitCode::from(exit as u8)
+}
+
+fn run(cli: Cli) -> Result<Exit, Failure> {
+    cli.logs.start()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::other(format!("the runtime could not be started: {e}")))?;
+    let exit = runtime.block_on(async {
+        match cli.command {
+            Action::Hub(args) => hub::run(args).await,
+            Action::Worker(args) => worker::run(args).await,
+            Action::Dispatch(args) => dispatch::run(args).await,
+            Action::Status(args) => status::run(args).await,
+            Action::Drain(args) => drain::run(args).await,
+        }
+    });
+    runtime.shutdown_background();
+    exit
+}

@@ -13,7 +13,8 @@ pub use beacon::{
 };
 pub use shared::{LimitOptions, OutboxOptions, ReconnectOptions, RuntimeOptions};
 pub use table::{ConfigError, Field, Kind, OptionValue, Problem, TableRow, read};
-pub(crate) use table::{Fields, join, unknown};
+#[doc(hidden)]
+pub use table::{Fields, join, unknown};
 
 /// One table that `open` accepts.
 #[derive(Clone, Copy, Debug)]

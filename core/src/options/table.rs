@@ -147,7 +147,8 @@ pub fn read<T: OptionValue>(text: &str) -> Result<T, ConfigError> {
 }
 
 /// An object's fields in the order of the text.
-pub(crate) struct Fields<'a>(pub(crate) Vec<(String, &'a RawValue)>);
+#[derive(Debug)]
+pub struct Fields<'a>(pub Vec<(String, &'a RawValue)>);
 
 impl<'de> serde::Deserialize<'de> for Fields<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -170,12 +171,13 @@ impl<'de> serde::Deserialize<'de> for Fields<'de> {
 }
 
 /// Joins a path and a key.
-pub(crate) fn join(path: &str, key: &str) -> String {
+#[must_use]
+pub fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// Says that `key` is unknown, and what it may have been meant to be.
-pub(crate) fn unknown(path: &str, key: &str, known: &[&'static str], problems: &mut ConfigError) {
+pub fn unknown(path: &str, key: &str, known: &[&'static str], problems: &mut ConfigError) {
     let nearest = known
         .iter()
         .map(|name| (strsim::jaro_winkler(key, name), name))

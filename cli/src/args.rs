@@ -1,0 +1,338 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use moorline_core::command::DEFAULT_DRAIN_MS;
+
+use crate::exit;
+use crate::logs::LogArgs;
+
+/// Workers, dispatchers and a control plane that survive every kind of disconnect.
+#[derive(Debug, Parser)]
+#[command(name = "moorline", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = exit::HELP, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Action,
+
+    /// How to log.
+    #[command(flatten)]
+    pub(crate) logs: LogArgs,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Action {
+    /// Run the control plane: accept workers, queue and lease their work, keep its results
+    #[command(after_help = HUB_EXAMPLES)]
+    Hub(HubArgs),
+    /// Offer the commands of a configuration file as capabilities
+    #[command(after_help = WORKER_EXAMPLES)]
+    Worker(WorkerArgs),
+    /// Have one work item run, and print its result as JSON
+    #[command(after_help = DISPATCH_EXAMPLES)]
+    Dispatch(DispatchArgs),
+    /// Show workers, lag, work in flight and the queue
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(StatusArgs),
+    /// Let a worker finish what it runs and give it nothing new
+    #[command(after_help = DRAIN_EXAMPLES)]
+    Drain(DrainArgs),
+}
+
+/// Where options come from, for every role.
+#[derive(Args, Debug)]
+pub(crate) struct SourceArgs {
+    /// A TOML file with options; weaker than the environment, which is weaker than flags
+    #[arg(long, value_name = "FILE", env = "MOORLINE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Set any option that is not a secret, such as reconnect.max_delay_ms=5000; repeatable
+    #[arg(long, value_name = "OPTION=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// Options of `moorline hub`.
+#[derive(Args, Debug)]
+pub(crate) struct HubArgs {
+    /// The address to listen on; port 0 takes a free one [default: 127.0.0.1:54321]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<String>,
+
+    /// The SQLite file for queue, attempts and results; without one they live in memory
+    #[arg(long, value_name = "FILE")]
+    pub(crate) store: Option<PathBuf>,
+
+    /// A file with the secret that workers need to join
+    #[arg(long, value_name = "FILE")]
+    pub(crate) join_secret_file: Option<PathBuf>,
+
+    /// Show every option, its value and where it came from, and end
+    #[arg(long)]
+    pub(crate) print_config: bool,
+
+    /// Where options come from.
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
+
+    /// How to end.
+    #[command(flatten)]
+    pub(crate) stop: StopArgs,
+}
+
+/// Options of `moorline worker`.
+#[derive(Args, Debug)]
+pub(crate) struct WorkerArgs {
+    /// The control plane [default: http://localhost:54321]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+
+    /// The worker's name, unique in the fleet [default: beacon-worker]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// The most work items run at once [default: 1]
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) max_concurrent: Option<u64>,
+
+    /// A file with the secret that lets this worker join
+    #[arg(long, value_name = "FILE")]
+    pub(crate) join_secret_file: Option<PathBuf>,
+
+    /// A file with the password of the login
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+
+    /// Show every option, its value and where it came from, and end
+    #[arg(long)]
+    pub(crate) print_config: bool,
+
+    /// Where options come from.
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
+
+    /// How to end.
+    #[command(flatten)]
+    pub(crate) stop: StopArgs,
+}
+
+/// How a hub or worker ends on SIGTERM or SIGINT.
+#[derive(Args, Debug)]
+pub(crate) struct StopArgs {
+    /// How long running work may take to finish after the first signal; the second ends at once
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(default_value_t = Millis(DEFAULT_DRAIN_MS))]
+    pub(crate) drain_timeout: Millis,
+}
+
+/// How to reach a control plane.
+#[derive(Args, Debug)]
+pub(crate) struct ConnectArgs {
+    /// The control plane [default: http://localhost:54321]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+
+    /// Who logs in; without one nobody does
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+
+    /// A file with the password of the login
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+
+    /// Where options come from.
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
+}
+
+/// Options of `moorline dispatch`.
+#[derive(Args, Debug)]
+pub(crate) struct DispatchArgs {
+    /// What to run: Capability/Action
+    #[arg(value_name = "CAPABILITY/ACTION")]
+    pub(crate) name: String,
+
+    /// The settings: a JSON object, @FILE, or - for standard input
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub(crate) settings: String,
+
+    /// Time for everything: queue, work and retries [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) timeout: Option<Millis>,
+
+    /// Dispatches with one key run once and share the result
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+
+    /// Dispatches with one key go to one worker while it lives
+    #[arg(long, value_name = "KEY")]
+    pub(crate) affinity_key: Option<String>,
+
+    /// Put the item into the queue, print its hash, and do not wait
+    #[arg(long, conflicts_with_all = ["stream", "affinity_key"])]
+    pub(crate) enqueue: bool,
+
+    /// Print progress as JSON lines while the work runs; the result is the last line
+    #[arg(long)]
+    pub(crate) stream: bool,
+
+    /// How to reach the control plane.
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+/// Options of `moorline status`.
+#[derive(Args, Debug)]
+pub(crate) struct StatusArgs {
+    /// Print the hub's answer as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Refresh until interrupted, on a terminal; elsewhere the status is printed once
+    #[arg(long)]
+    pub(crate) watch: bool,
+
+    /// How often to refresh
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value_t = Millis(1_000))]
+    pub(crate) interval: Millis,
+
+    /// How to reach the control plane.
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+/// Options of `moorline drain`.
+#[derive(Args, Debug)]
+pub(crate) struct DrainArgs {
+    /// The worker's name or id
+    #[arg(value_name = "WORKER")]
+    pub(crate) worker: String,
+
+    /// How long to wait for its running work
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value_t = Millis(300_000))]
+    pub(crate) timeout: Millis,
+
+    /// Order the drain and do not wait for it
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+
+    /// How to reach the control plane.
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+/// A time as people write it: `500ms`, `30s`, `5m`, `1h 30m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Millis(pub(crate) u64);
+
+impl Millis {
+    /// Returns the time.
+    pub(crate) const fn duration(self) -> Duration {
+        Duration::from_millis(self.0)
+    }
+}
+
+impl std::fmt::Display for Millis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        humantime::format_duration(self.duration()).fmt(f)
+    }
+}
+
+fn duration(text: &str) -> Result<Millis, String> {
+    let time =
+        humantime::parse_duration(text).map_err(|e| format!("{e}; write 500ms, 30s, 5m or 1h"))?;
+    u64::try_from(time.as_millis()).map(Millis).map_err(|_| String::from("is too long"))
+}
+
+const HUB_EXAMPLES: &str = "\
+Examples:
+  moorline hub
+      on 127.0.0.1:54321, everything in memory
+  moorline hub --listen 127.0.0.1:0 --store hub.db
+      on a free port; queue and results survive a crash
+  MOORLINE_JOIN_SECRET_FILE=/run/secrets/join moorline hub --config hub.toml
+      secrets come from files or the environment, never from arguments
+  moorline hub --config hub.toml --print-config
+      every option, its value, and where it came from
+
+Signals: the first SIGTERM or SIGINT drains, a second one ends at once.
+Every option can be set in the file, as MOORLINE_<OPTION>, or with --set.";
+
+const WORKER_EXAMPLES: &str = "\
+Examples:
+  moorline worker --config worker.toml
+  moorline worker --config worker.toml --url http://127.0.0.1:54321 --max-concurrent 4
+
+worker.toml:
+  name = \"edge-7\"
+
+  [[command]]
+  capability = \"Text\"
+  action = \"Count\"
+  argv = [\"wc\", \"-c\", \"{File}\"]
+  settings = [{ name = \"File\" }]
+  timeout_ms = 10000
+
+Programs are started with exactly these arguments; there is no shell. A setting replaces a whole
+argument. When work ends, is cancelled or runs too long, its whole process group is ended.
+
+Signals: the first SIGTERM or SIGINT drains, a second one ends at once.";
+
+const DISPATCH_EXAMPLES: &str = "\
+Examples:
+  moorline dispatch Text/Count --settings '{\"File\":\"/etc/hosts\"}'
+  moorline dispatch Text/Count --settings @settings.json --timeout 30s
+  generate | moorline dispatch Text/Count --settings - --idempotency-key order-17
+  moorline dispatch Text/Count --enqueue
+  moorline dispatch Video/Render --stream --timeout 1h";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  moorline status
+  moorline status --watch
+  moorline status --json --url http://127.0.0.1:54321";
+
+const DRAIN_EXAMPLES: &str = "\
+Examples:
+  moorline drain edge-7
+  moorline drain edge-7 --timeout 10m
+  moorline drain bcn-4f1c2a --no-wait";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_in_the_help_are_those_of_the_tables() {
+        let help = Cli::command().render_long_help().to_string();
+        assert!(help.contains("Exit codes:"), "{help}");
+        for (role, shown) in [
+            ("hub", ["listen"].as_slice()),
+            ("worker", ["server_url", "name", "max_concurrent"].as_slice()),
+        ] {
+            let table = moorline_core::options::ROLES.iter().find(|row| row.role == role).unwrap();
+            let mut cli = Cli::command();
+            let help = cli.find_subcommand_mut(role).unwrap().render_long_help().to_string();
+            for field in (table.fields)().iter().filter(|field| shown.contains(&field.name)) {
+                let default = field.default.trim_matches('"');
+                assert!(help.contains(&format!("[default: {default}]")), "{role} {default}");
+            }
+        }
+    }
+
+    #[test]
+    fn times_are_written_as_people_do() {
+        assert_eq!(duration("1m 30s"), Ok(Millis(90_000)));
+        assert!(duration("5").unwrap_err().contains("write 500ms"));
+    }
+}

@@ -1,0 +1,90 @@
+//! The dispatcher behind `dispatch`, `status` and `drain`.
+
+use moorline_core::json::Raw;
+use moorline_core::options::DispatcherOptions;
+use moorline_core::{Command, Error, ErrorCode};
+use serde_json::Value;
+
+use crate::args::{ConnectArgs, SourceArgs};
+use crate::config::Layers;
+use crate::exit::Failure;
+use crate::session::Session;
+
+/// A connection to a control plane, for one call after the other.
+pub(crate) struct Dispatcher {
+    session: Session,
+}
+
+impl Dispatcher {
+    /// Opens the dispatcher that the command line describes.
+    pub(crate) fn open(args: &ConnectArgs) -> Result<Self, Failure> {
+        let mut layers = Layers::new(DispatcherOptions::fields());
+        layers.sources(&args.sources)?;
+        if let Some(url) = &args.url {
+            layers.flag("--url", "server_url", url.as_str());
+        }
+        if let Some(user) = &args.user {
+            layers.flag("--user", "user_name", user.as_str());
+        }
+        if let Some(file) = &args.password_file {
+            layers.secret_flag("--password-file", "password", file)?;
+        }
+        layers.read::<DispatcherOptions>()?;
+        let session = Session::open("dispatcher", &layers.to_json())?;
+        session.submit(Command::Start)?;
+        Ok(Self { session })
+    }
+
+    /// Makes a call and waits for its result; `part` gets its progress.
+    pub(crate) async fn call(
+        &mut self,
+        name: &str,
+        payload: Raw,
+        options: &Value,
+        mut part: impl FnMut(&str),
+    ) -> Result<Raw, Error> {
+        let options =
+            Raw::from_value(options).map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))?;
+        let call = self.session.call(name, payload, options)?;
+        while let Some(told) = self.session.next().await {
+            match told.event.as_str() {
+                "call_done" if told.call == Some(call.0) => {
+                    return match told.error {
+                        Some(error) => Err(error.into()),
+                        None => Ok(told.value.unwrap_or_else(Raw::null)),
+                    };
+                }
+                "call_part" if told.call == Some(call.0) => {
+                    part(told.part.as_ref().map_or("null", Raw::as_str));
+                }
+                "notice" | "ended" => {
+                    if let Some(error) = told.error {
+                        let error = Error::from(error);
+                        tracing::warn!(code = %error.code(), "{}", error.message());
+                    }
+                }
+                _ => {}
+            }
+        }
+        Err(ErrorCode::Stopped.into())
+    }
+}
+
+impl Layers {
+    /// Takes the configuration file, the environment and `--set`, in this order.
+    pub(crate) fn sources(&mut self, args: &SourceArgs) -> Result<(), Failure> {
+        if let Some(path) = &args.config {
+            self.file(path)?;
+        }
+        self.overrides(args)
+    }
+
+    /// Takes what is stronger than the configuration file.
+    pub(crate) fn overrides(&mut self, args: &SourceArgs) -> Result<(), Failure> {
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        });
+        self.environment(variables)?;
+        self.assignments(&args.set)
+    }
+}

@@ -1,0 +1,121 @@
+//! `moorline dispatch`: one work item from the command line.
+
+use std::io::Read;
+
+use moorline_core::json::Raw;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::args::DispatchArgs;
+use crate::connect::Dispatcher;
+use crate::exit::{Exit, Failure};
+use crate::output;
+
+/// Dispatches a work item and prints its result.
+pub(crate) async fn run(args: DispatchArgs) -> Result<Exit, Failure> {
+    let Some((capability, action)) = args.name.split_once('/') else {
+        return Err(Failure::usage(format!(
+            "{:?} is not of the form CAPABILITY/ACTION",
+            args.name
+        )));
+    };
+    let settings = settings(&args.settings)?;
+    let mut dispatcher = Dispatcher::open(&args.connect)?;
+    let options = options(&args);
+    let result = if args.enqueue {
+        let timeout_ms = args.timeout.map(|time| time.0);
+        let item = Raw::from_value(&Enqueued { capability, action, settings, timeout_ms })
+            .map_err(|e| Failure::other(e.to_string()))?;
+        dispatcher.call("$enqueue", item, &options, |_| {}).await?
+    } else {
+        dispatcher.call(&args.name, settings, &options, output::line).await?
+    };
+    output::line(result.as_str());
+    Ok(if args.enqueue { Exit::Success } else { exit_of(&result) })
+}
+
+/// The payload of `$enqueue`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Enqueued<'a> {
+    capability: &'a str,
+    action: &'a str,
+    settings: Raw,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout_ms: Option<u64>,
+}
+
+/// Reads the settings from the argument, a file, or standard input.
+fn settings(given: &str) -> Result<Raw, Failure> {
+    let (text, from) = match given.strip_prefix('@') {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| Failure::usage(format!("--settings: {path} cannot be read: {e}")))?;
+            (text, path)
+        }
+        None if given == "-" => {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).map_err(|e| {
+                Failure::usage(format!("--settings: standard input cannot be read: {e}"))
+            })?;
+            (text, "standard input")
+        }
+        None => (given.to_owned(), "the argument"),
+    };
+    let raw = Raw::parse(text)
+        .map_err(|e| Failure::usage(format!("--settings: {from} is not JSON: {e}")))?;
+    if raw.as_str().starts_with('{') {
+        Ok(raw)
+    } else {
+        Err(Failure::usage(format!("--settings: {from} is not a JSON object")))
+    }
+}
+
+fn options(args: &DispatchArgs) -> Value {
+    let mut options = Map::new();
+    if let Some(key) = &args.idempotency_key {
+        options.insert(String::from("idempotency_key"), key.as_str().into());
+    }
+    if !args.enqueue {
+        if let Some(time) = args.timeout {
+            options.insert(String::from("timeout_ms"), time.0.into());
+        }
+        if let Some(key) = &args.affinity_key {
+            options.insert(String::from("affinity_key"), key.as_str().into());
+        }
+        if args.stream {
+            options.insert(String::from("stream"), true.into());
+        }
+    }
+    Value::Object(options)
+}
+
+/// Work that ran is a success, unless its own exit code says otherwise.
+fn exit_of(result: &Raw) -> Exit {
+    let result: Value = result.read().unwrap_or_default();
+    match result.pointer("/Outputs/ExitCode").and_then(Value::as_i64) {
+        None | Some(0) => Exit::Success,
+        Some(_) => Exit::CommandFailed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_code_follows_the_commands_own() {
+        let exit = |text: &str| exit_of(&Raw::parse(text.to_owned()).unwrap());
+        assert_eq!(exit(r#"{"Outputs":{"ExitCode":0}}"#), Exit::Success);
+        assert_eq!(exit(r#"{"Outputs":{"Any":1}}"#), Exit::Success);
+        assert_eq!(exit(r#"{"Outputs":{"ExitCode":3}}"#), Exit::CommandFailed);
+    }
+
+    #[test]
+    fn settings_are_a_json_object() {
+        assert!(settings(r#"{"a":1}"#).is_ok());
+        assert!(settings("[1]").unwrap_err().message.contains("not a JSON object"));
+        assert!(settings("{a}").unwrap_err().message.contains("not JSON"));
+        assert!(settings("@/nowhere").unwrap_err().message.contains("cannot be read"));
+    }
+}

@@ -1,0 +1,108 @@
+//! `moorline hub`: the control plane in this process.
+
+use moorline_core::options::{HubAccess, HubOptions};
+use moorline_core::{Command, Error};
+
+use crate::args::HubArgs;
+use crate::config::Layers;
+use crate::exit::{Exit, Failure};
+use crate::output;
+use crate::session::{Session, Told};
+use crate::signals::Signals;
+
+/// Runs a hub until it is told to end.
+pub(crate) async fn run(args: HubArgs) -> Result<Exit, Failure> {
+    let layers = configure(&args)?;
+    if args.print_config {
+        output::text(&layers.print());
+        return Ok(Exit::Success);
+    }
+    let options: HubOptions = layers.read()?;
+    let mut session = Session::open("hub", &layers.to_json())?;
+    let mut signals = Signals::listen(&args.stop)?;
+    session.submit(Command::Start)?;
+    loop {
+        tokio::select! {
+            told = session.next() => match told {
+                Some(told) => log(&options, told)?,
+                None => return Ok(signals.exit()),
+            },
+            stop = signals.next() => session.submit(stop)?,
+        }
+    }
+}
+
+fn configure(args: &HubArgs) -> Result<Layers, Failure> {
+    let mut layers = Layers::new(HubOptions::fields());
+    layers.sources(&args.sources)?;
+    if let Some(listen) = &args.listen {
+        layers.flag("--listen", "listen", listen.as_str());
+    }
+    if let Some(store) = &args.store {
+        layers.flag("--store", "runtime.store_path", store.to_string_lossy());
+    }
+    if let Some(file) = &args.join_secret_file {
+        layers.secret_flag("--join-secret-file", "join_secret", file)?;
+    }
+    Ok(layers)
+}
+
+fn log(options: &HubOptions, told: Told) -> Result<(), Failure> {
+    match told.event.as_str() {
+        "ready" => output::text(&greeting(options, &told.id.unwrap_or_default())),
+        "peer_joined" => tracing::info!(worker = told.name, "worker joined"),
+        "peer_left" => tracing::info!(worker = told.name, why = told.why, "worker left"),
+        "draining" => {
+            tracing::info!(in_flight = told.in_flight, outbox = told.outbox, "draining");
+        }
+        "notice" => {
+            if let Some(error) = told.error.map(Error::from) {
+                tracing::warn!(code = %error.code(), "{}", error.message());
+            }
+        }
+        "ended" => {
+            if let Some(error) = told.error {
+                return Err(Error::from(error).into());
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Says what is listened on, what is kept where, and how to connect.
+fn greeting(options: &HubOptions, address: &str) -> String {
+    let scheme = if options.runtime.cert_file.is_empty() { "http" } else { "https" };
+    let url = format!("{scheme}://{address}");
+    let store = match options.runtime.store_path.as_str() {
+        "" => "memory (queue and results end with this process)",
+        path => path,
+    };
+    let access = if options.access == HubAccess::Open {
+        "open to whoever reaches the address"
+    } else {
+        "secured"
+    };
+    let dispatch = "moorline dispatch CAPABILITY/ACTION --settings '{}' --url";
+    format!(
+        "moorline hub listening on {url}\n\
+         \x20 store     {store}\n\
+         \x20 access    {access}\n\
+         \x20 worker    moorline worker --config worker.toml --url {url}\n\
+         \x20 dispatch  {dispatch} {url}\n\
+         \x20 status    moorline status --watch --url {url}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greeting_names_address_store_and_next_steps() {
+        let text = greeting(&HubOptions::default(), "127.0.0.1:4711");
+        assert!(text.starts_with("moorline hub listening on http://127.0.0.1:4711\n"), "{text}");
+        assert!(text.contains("store     memory"), "{text}");
+        assert!(text.contains("moorline worker --config worker.toml --url http://127.0.0.1:4711"));
+    }
+}

@@ -1,0 +1,124 @@
+//! One role of this process: its commands and its events.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use moorline::Handle;
+use moorline_core::json::Raw;
+use moorline_core::{CallId, Command, Error, ErrorCode};
+use serde::Deserialize;
+use tokio::sync::Notify;
+
+/// An open role.
+pub(crate) struct Session {
+    handle: Handle,
+    bell: Arc<Notify>,
+    waiting: VecDeque<Told>,
+    text: String,
+    has_ended: bool,
+    last_call: u64,
+}
+
+impl Session {
+    /// Opens `role` of the beacon dialect. Connects nothing.
+    pub(crate) fn open(role: &str, options: &str) -> Result<Self, Error> {
+        let handle = Handle::open("beacon", role, options)?;
+        let bell = Arc::new(Notify::new());
+        let ring = Arc::clone(&bell);
+        handle.events().set_doorbell(move || ring.notify_one());
+        Ok(Self {
+            handle,
+            bell,
+            waiting: VecDeque::new(),
+            text: String::new(),
+            has_ended: false,
+            last_call: 0,
+        })
+    }
+
+    /// Hands over a command.
+    pub(crate) fn submit(&self, command: Command) -> Result<(), Error> {
+        self.handle.submit(vec![command])
+    }
+
+    /// Begins a call and returns its id.
+    pub(crate) fn call(&mut self, name: &str, payload: Raw, options: Raw) -> Result<CallId, Error> {
+        self.last_call += 1;
+        let call = CallId(self.last_call);
+        self.submit(Command::Call { call, name: name.to_owned(), payload, options })?;
+        Ok(call)
+    }
+
+    /// Waits for the next event; `None` after the last one.
+    pub(crate) async fn next(&mut self) -> Option<Told> {
+        loop {
+            if let Some(told) = self.waiting.pop_front() {
+                return Some(told);
+            }
+            if self.has_ended {
+                return None;
+            }
+            self.text.clear();
+            let drained = self.handle.events().drain(&mut self.text);
+            match serde_json::from_str::<Vec<Told>>(&self.text) {
+                Ok(told) => self.waiting.extend(told),
+                Err(error) => tracing::error!(%error, "events could not be read"),
+            }
+            self.has_ended = drained.ended;
+            if self.waiting.is_empty() && !drained.more && !drained.ended {
+                self.bell.notified().await;
+            }
+        }
+    }
+}
+
+/// An event as it crosses from the handle: the fields of all kinds, by name.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Told {
+    /// The kind.
+    pub(crate) event: String,
+    /// `ready`: the id or address.
+    pub(crate) id: Option<String>,
+    /// `ready`: what carries frames.
+    pub(crate) transport: Option<String>,
+    /// `lost`: why.
+    pub(crate) reason: Option<ToldError>,
+    /// `lost`: milliseconds to the next attempt.
+    pub(crate) retry_ms: Option<u64>,
+    /// `call_done`, `call_part`: the call.
+    pub(crate) call: Option<u64>,
+    /// `call_done`: its value.
+    pub(crate) value: Option<Raw>,
+    /// `call_part`: the part.
+    pub(crate) part: Option<Raw>,
+    /// `call_done`, `notice`, `ended`: what went wrong.
+    pub(crate) error: Option<ToldError>,
+    /// `work`, `work_withdrawn`: the item.
+    pub(crate) work: Option<u64>,
+    /// `work`: the handler key.
+    pub(crate) key: Option<String>,
+    /// `work`: the settings.
+    pub(crate) payload: Option<Raw>,
+    /// `work_withdrawn`, `peer_left`: why.
+    pub(crate) why: Option<String>,
+    /// `peer_joined`, `peer_left`: the peer's name.
+    pub(crate) name: Option<String>,
+    /// `draining`: items that still run.
+    pub(crate) in_flight: Option<u64>,
+    /// `draining`: outcomes that the control plane has not taken.
+    pub(crate) outbox: Option<u64>,
+}
+
+/// An error as it crosses from the handle.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ToldError {
+    code: String,
+    message: String,
+}
+
+impl From<ToldError> for Error {
+    fn from(told: ToldError) -> Self {
+        let code = ErrorCode::ALL.iter().find(|code| code.name() == told.code);
+        Self::new(code.copied().unwrap_or(ErrorCode::Internal), told.message)
+    }
+}

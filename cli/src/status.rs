@@ -1,0 +1,167 @@
+//! `moorline status`: workers, lag, work in flight and the queue.
+
+use std::io::IsTerminal;
+
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use moorline_core::json::Raw;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::args::StatusArgs;
+use crate::connect::Dispatcher;
+use crate::exit::{Exit, Failure};
+use crate::output;
+
+/// Prints the status once, or again and again on a terminal.
+pub(crate) async fn run(args: StatusArgs) -> Result<Exit, Failure> {
+    let mut dispatcher = Dispatcher::open(&args.connect)?;
+    let is_live = args.watch && std::io::stdout().is_terminal();
+    loop {
+        let status = Status::fetch(&mut dispatcher).await?;
+        let text = if args.json { format!("{}\n", status.raw.as_str()) } else { status.table() };
+        if !is_live {
+            output::text(&text);
+            return Ok(Exit::Success);
+        }
+        output::text(&format!("{CLEAR}{text}"));
+        tokio::select! {
+            () = tokio::time::sleep(args.interval.duration()) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(Exit::Success),
+        }
+    }
+}
+
+/// What the hub tells about itself.
+#[derive(Debug)]
+pub(crate) struct Status {
+    raw: Raw,
+    answer: Answer,
+}
+
+impl Status {
+    /// Asks the hub.
+    pub(crate) async fn fetch(dispatcher: &mut Dispatcher) -> Result<Self, Failure> {
+        let options = Value::Object(Map::new());
+        let raw = dispatcher.call("$status", Raw::empty_object(), &options, |_| {}).await?;
+        Self::read(raw)
+    }
+
+    fn read(raw: Raw) -> Result<Self, Failure> {
+        let answer = raw.read().map_err(|e| {
+            Failure::other(format!("the control plane's status is not understood: {e}"))
+        })?;
+        Ok(Self { raw, answer })
+    }
+
+    /// Returns the workers.
+    pub(crate) fn workers(&self) -> &[WorkerRow] {
+        &self.answer.workers
+    }
+
+    fn table(&self) -> String {
+        let mut table = Table::new();
+        table
+            .load_preset(UTF8_HORIZONTAL_ONLY)
+            .set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(["Worker", "Status", "Link", "In flight", "Lag", "Capabilities", "Id"]);
+        for row in &self.answer.workers {
+            table.add_row([
+                row.name.clone(),
+                row.state().to_owned(),
+                row.transport.clone(),
+                format!("{}/{}", row.in_flight, row.max_concurrent),
+                row.host_lag_ms.map_or_else(|| String::from("-"), |lag| format!("{lag} ms")),
+                row.capabilities.join(", "),
+                row.beacon_id.clone(),
+            ]);
+        }
+        for column in [3, 4] {
+            if let Some(column) = table.column_mut(column) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        let queue = &self.answer.queue;
+        format!(
+            "{table}\n{} worker(s)   queue: {} pending, {} running, {} finished, {} redelivered\n",
+            self.answer.workers.len(),
+            queue.pending,
+            queue.running,
+            queue.finished,
+            queue.redelivered,
+        )
+    }
+}
+
+/// One worker as the hub sees it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct WorkerRow {
+    /// Its id at the hub.
+    #[serde(rename = "BeaconID")]
+    pub(crate) beacon_id: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Work that it runs.
+    pub(crate) in_flight: u64,
+    /// It gets nothing new.
+    pub(crate) draining: bool,
+    transport: String,
+    status: String,
+    capabilities: Vec<String>,
+    max_concurrent: u64,
+    host_lag_ms: Option<u64>,
+}
+
+impl WorkerRow {
+    fn state(&self) -> &str {
+        if self.draining { "Draining" } else { &self.status }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Answer {
+    workers: Vec<WorkerRow>,
+    queue: Queue,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Queue {
+    pending: u64,
+    running: u64,
+    finished: u64,
+    redelivered: u64,
+}
+
+/// Moves to the upper left corner and clears the screen.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &str = r#"{"Hub":{},"Workers":[{"BeaconID":"bcn-1","Name":"edge-7",
+        "Transport":"WebSocket","Status":"Online","Capabilities":["Text","Math"],
+        "MaxConcurrent":4,"InFlight":3,"HostLagMs":12,"LastHeartbeat":"x","Draining":false},
+        {"BeaconID":"bcn-2","Name":"old","Draining":true}],
+        "Queue":{"Pending":5,"Running":3,"Finished":90,"Redelivered":1}}"#;
+
+    #[test]
+    fn the_table_shows_workers_lag_flight_and_queue() {
+        let status = Status::read(Raw::parse(ANSWER).unwrap()).unwrap();
+        let text = status.table();
+        for shown in ["edge-7", "3/4", "12 ms", "Text, Math", "bcn-1", "Draining", "2 worker(s)"] {
+            assert!(text.contains(shown), "{shown} is missing in\n{text}");
+        }
+        assert!(text.contains("5 pending, 3 running, 90 finished, 1 redelivered"), "{text}");
+    }
+
+    #[test]
+    fn a_hub_without_workers_has_a_table_too() {
+        let status = Status::read(Raw::parse("{}").unwrap()).unwrap();
+        assert!(status.table().contains("0 worker(s)"));
+        assert!(Status::read(Raw::parse("7").unwrap()).is_err());
+    }
+}

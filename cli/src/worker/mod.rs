@@ -1,0 +1,208 @@
+//! `moorline worker`: offers commands of a configuration file as capabilities.
+
+mod arguments;
+mod capture;
+mod command;
+mod group;
+mod run;
+#[cfg(test)]
+mod run_tests;
+mod table;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use moorline_core::json::Raw;
+use moorline_core::options::WorkerOptions;
+use moorline_core::{Command as Order, Error, ErrorCode, Outcome, WorkId};
+use serde_json::Value;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::args::WorkerArgs;
+use crate::config::Layers;
+use crate::exit::{Exit, Failure};
+use crate::output;
+use crate::session::{Session, Told};
+use crate::signals::Signals;
+use command::Command;
+use run::Ended;
+
+/// Runs a worker until it is told to end.
+pub(crate) async fn run(args: WorkerArgs) -> Result<Exit, Failure> {
+    let (layers, list) = configure(&args)?;
+    if args.print_config {
+        output::text(&layers.print());
+        return Ok(Exit::Success);
+    }
+    layers.read::<WorkerOptions>()?;
+    let commands = command::read_all(&list).map_err(|problems| {
+        let lines: Vec<_> =
+            problems.problems.iter().map(|p| format!("\n  {}: {}", p.path, p.message)).collect();
+        Failure::usage(format!("the commands are not valid:{}", lines.concat()))
+    })?;
+    let session = Session::open("worker", &layers.to_json())?;
+    let mut signals = Signals::listen(&args.stop)?;
+    let mut worker = Worker::new(session, commands);
+    let end = worker.serve(&mut signals).await;
+    worker.end_all().await;
+    end.map(|()| signals.exit())
+}
+
+fn configure(args: &WorkerArgs) -> Result<(Layers, Value), Failure> {
+    let mut layers = Layers::new(WorkerOptions::fields());
+    let list = match &args.sources.config {
+        Some(path) => layers.file_without(path, "command")?,
+        None => Value::Array(Vec::new()),
+    };
+    layers.overrides(&args.sources)?;
+    if let Some(url) = &args.url {
+        layers.flag("--url", "server_url", url.as_str());
+    }
+    if let Some(name) = &args.name {
+        layers.flag("--name", "name", name.as_str());
+    }
+    if let Some(count) = args.max_concurrent {
+        layers.flag("--max-concurrent", "max_concurrent", count);
+    }
+    if let Some(file) = &args.join_secret_file {
+        layers.secret_flag("--join-secret-file", "join_secret", file)?;
+    }
+    if let Some(file) = &args.password_file {
+        layers.secret_flag("--password-file", "password", file)?;
+    }
+    Ok((layers, list))
+}
+
+struct Worker {
+    session: Session,
+    commands: HashMap<String, Arc<Command>>,
+    /// Dropping a sender withdraws the item from its command.
+    running: HashMap<u64, oneshot::Sender<()>>,
+    tasks: JoinSet<(u64, Ended)>,
+}
+
+impl Worker {
+    fn new(session: Session, commands: Vec<Command>) -> Self {
+        let commands = commands.into_iter().map(|one| (one.key.clone(), Arc::new(one))).collect();
+        Self { session, commands, running: HashMap::new(), tasks: JoinSet::new() }
+    }
+
+    /// Takes work until the session has ended.
+    async fn serve(&mut self, signals: &mut Signals) -> Result<(), Failure> {
+        for command in self.commands.values() {
+            let meta = Raw::from_value(&command.meta())
+                .map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))?;
+            self.session.submit(Order::Handle { key: command.key.clone(), meta })?;
+        }
+        self.session.submit(Order::Start)?;
+        loop {
+            tokio::select! {
+                told = self.session.next() => match told {
+                    Some(told) => self.handle(told)?,
+                    None => return Ok(()),
+                },
+                Some(done) = self.tasks.join_next() => match done {
+                    Ok((work, ended)) => self.settle(work, ended),
+                    Err(error) => tracing::error!(%error, "a command's task failed"),
+                },
+                stop = signals.next() => self.session.submit(stop)?,
+            }
+        }
+    }
+
+    /// Ends what still runs and waits for it.
+    async fn end_all(&mut self) {
+        self.running.clear();
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    fn handle(&mut self, told: Told) -> Result<(), Failure> {
+        match told.event.as_str() {
+            "ready" => {
+                let id = told.id.unwrap_or_default();
+                let transport = told.transport.unwrap_or_default();
+                tracing::info!(id, transport, "registered");
+            }
+            "lost" => {
+                if let Some(reason) = told.reason.map(Error::from) {
+                    let (code, retry_ms) = (reason.code(), told.retry_ms);
+                    tracing::warn!(%code, retry_ms, "link lost: {}", reason.message());
+                }
+            }
+            "work" => self.begin(told),
+            "work_withdrawn" => {
+                let work = told.work.unwrap_or_default();
+                tracing::info!(work, why = told.why, "work withdrawn");
+                self.running.remove(&work);
+            }
+            "draining" => {
+                tracing::info!(in_flight = told.in_flight, outbox = told.outbox, "draining");
+            }
+            "notice" => {
+                if let Some(error) = told.error.map(Error::from) {
+                    tracing::warn!(code = %error.code(), "{}", error.message());
+                }
+            }
+            "ended" => {
+                if let Some(error) = told.error {
+                    return Err(Error::from(error).into());
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, told: Told) {
+        let (work, key) = (told.work.unwrap_or_default(), told.key.unwrap_or_default());
+        let Some(command) = self.commands.get(&key).map(Arc::clone) else {
+            self.complete(work, Outcome::Failed { message: format!("no command offers {key}") });
+            return;
+        };
+        let settings = told.payload.unwrap_or_else(Raw::empty_object);
+        let (keep, withdrawn) = oneshot::channel::<()>();
+        self.running.insert(work, keep);
+        self.tasks.spawn(async move {
+            let began = Instant::now();
+            let ended = run::run(&command, &settings, async {
+                let _ = withdrawn.await;
+            })
+            .await;
+            let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            match &ended {
+                Ended::Exited(outputs) => {
+                    let exit_code = outputs.get("ExitCode").and_then(Value::as_i64);
+                    tracing::info!(work, key, exit_code, ms, "command exited");
+                }
+                Ended::Withdrawn => tracing::info!(work, key, ms, "command ended: withdrawn"),
+                Ended::Failed(message) => tracing::warn!(work, key, ms, "{message}"),
+            }
+            (work, ended)
+        });
+    }
+
+    fn settle(&mut self, work: u64, ended: Ended) {
+        let was_wanted = self.running.remove(&work).is_some();
+        let outcome = match ended {
+            Ended::Exited(outputs) => match Raw::from_value(&outputs) {
+                Ok(value) => Outcome::Done { value, log: Raw::empty_list() },
+                Err(error) => Outcome::Failed { message: error.to_string() },
+            },
+            Ended::Failed(message) => Outcome::Failed { message },
+            Ended::Withdrawn => Outcome::Cancelled,
+        };
+        if was_wanted {
+            self.complete(work, outcome);
+        } else {
+            self.complete(work, Outcome::Cancelled);
+        }
+    }
+
+    fn complete(&self, work: u64, outcome: Outcome) {
+        if let Err(error) = self.session.submit(Order::Complete { work: WorkId(work), outcome }) {
+            tracing::warn!(code = %error.code(), work, "{}", error.message());
+        }
+    }
+}
