@@ -1,1 +1,81 @@
-//! moorline-python
+//! The native part of the Python package: one class that forwards text to a handle.
+//!
+//! Commands go in and events come out as JSON text; futures, handlers and error classes are made in
+//! Python. The I/O thread never attaches to the interpreter: all it does for Python is ring a
+//! doorbell that the event loop watches.
+
+mod bell;
+
+use std::sync::Arc;
+
+use moorline::Handle;
+use moorline_core::{Error, ErrorCode};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::bell::Doorbell;
+
+/// One endpoint on its own I/O thread.
+#[pyclass(frozen, module = "moorline._native")]
+struct Native {
+    handle: Handle,
+    doorbell: Arc<Doorbell>,
+}
+
+#[pymethods]
+impl Native {
+    /// Opens `role` of `dialect` with options as JSON text. Connects nothing.
+    #[new]
+    fn open(py: Python<'_>, dialect: &str, role: &str, options_json: &str) -> PyResult<Self> {
+        let doorbell = Arc::new(Doorbell::new()?);
+        let handle = py
+            .detach(|| Handle::open(dialect, role, options_json))
+            .map_err(|error| raised(py, &error))?;
+        let bell = Arc::clone(&doorbell);
+        handle.events().set_doorbell(move || bell.ring());
+        Ok(Self { handle, doorbell })
+    }
+
+    /// Hands over one turn of commands: a JSON array of `[name, id, body]`.
+    fn submit(&self, py: Python<'_>, batch: &[u8]) -> PyResult<()> {
+        let submitted = match std::str::from_utf8(batch) {
+            Ok(text) => self.handle.submit_text(text),
+            Err(error) => Err(Error::new(ErrorCode::ArgumentInvalid, error.to_string())),
+        };
+        submitted.map_err(|error| raised(py, &error))
+    }
+
+    /// Silences the doorbell and takes at most 64 KiB of events: a JSON array, whether more wait
+    /// (drain again, the doorbell stays silent), and whether the last event was among them.
+    fn drain<'py>(&self, py: Python<'py>) -> (Bound<'py, PyBytes>, bool, bool) {
+        self.doorbell.clear();
+        let mut events = String::new();
+        let drained = self.handle.events().drain(&mut events);
+        (PyBytes::new(py, events.as_bytes()), drained.more, drained.ended)
+    }
+
+    /// Returns the descriptor that is readable while events wait.
+    fn fileno(&self) -> i32 {
+        self.doorbell.descriptor()
+    }
+
+    /// Ends at once, without drain. Safe to repeat.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.handle.close());
+    }
+}
+
+/// Makes the exception that the Python side raises for `error`.
+fn raised(py: Python<'_>, error: &Error) -> PyErr {
+    let exception = py.import("moorline.errors").and_then(|errors| {
+        errors.getattr("error_of")?.call1((error.code().name(), error.message()))
+    });
+    exception.map_or_else(|failed| failed, PyErr::from_value)
+}
+
+/// Native part of the `moorline` package.
+#[pymodule(gil_used = false)]
+mod _native {
+    #[pymodule_export]
+    use super::Native;
+}

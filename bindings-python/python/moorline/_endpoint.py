@@ -1,0 +1,378 @@
+"""One endpoint of the core on an asyncio event loop: what workers, dispatchers and hubs share.
+
+The native handle owns the link and a thread of its own. Here its doorbell wakes the loop, one drain
+is parsed at once, calls are futures kept by id, and the commands of one turn of the loop cross
+together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import signal
+import threading
+import warnings
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, Generator, List
+from typing import Mapping, Optional, Tuple, Type, Union, cast
+
+from ._doorbell import Unwatch, watch
+from ._generated import DrainingEvent, EndedEvent, LostEvent, NativeError, NativeEvent
+from ._generated import NoticeEvent, PeerJoinedEvent, PeerLeftEvent, ReadyEvent
+from ._json import encode, loads
+from ._native import Native
+from .errors import MoorlineError, error_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Endpoint", "Event"]
+
+Event = Union[
+    ReadyEvent, LostEvent, NoticeEvent, DrainingEvent, PeerJoinedEvent, PeerLeftEvent, EndedEvent
+]
+"""What `on_event` is told; told apart by the field `event`."""
+
+_logger = logging.getLogger("moorline")
+_OnPart = Optional[Callable[[Any], None]]
+
+
+class _Process:
+    """Tells a forked child from its parent without a system call."""
+
+    current: ClassVar[object] = object()
+
+    @classmethod
+    def renew(cls) -> None:
+        cls.current = object()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Process.renew)
+
+
+class _Command:
+    __slots__ = ("call", "keep", "text")
+
+    def __init__(self, text: bytes, call: int, keep: bool) -> None:
+        self.text = text
+        self.call = call
+        self.keep = keep
+
+
+class Endpoint:
+    """What workers, dispatchers and hubs share. Belongs to the event loop on which it connects."""
+
+    _role: ClassVar[str]
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.on_event: Optional[Callable[[Event], None]] = None
+        """Called on the loop when the link comes and goes, and with everything worth knowing."""
+        self._options = encode(options).decode()
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
+        self._thread = 0
+        self._unwatch: Optional[Unwatch] = None
+        self._id: Optional[str] = None
+        self._calls: Dict[int, Tuple[asyncio.Future[Any], _OnPart]] = {}
+        self._call_ids = itertools.count(1)
+        self._turn: List[_Command] = []
+        self._flushing = False
+        self._over = False
+        self._open()
+
+    @property
+    def id(self) -> Optional[str]:
+        """Our id at the control plane, or the address listened on; `None` before `connect`."""
+        return self._id
+
+    async def connect(self) -> Self:
+        """Connects, or listens, and returns once registered.
+
+        Raises the error that ended the endpoint if it cannot succeed. While the control plane is
+        away it goes on trying; bound it with `asyncio.wait_for`.
+        """
+        if self._loop is not None:
+            raise error_of("ALREADY_STARTED", "connect was called before")
+        if self._process is not _Process.current:
+            self._open()
+        loop = self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._ready: asyncio.Future[Optional[MoorlineError]] = loop.create_future()
+        self._ended: asyncio.Future[Optional[MoorlineError]] = loop.create_future()
+        self._unwatch = watch(loop, self._native, self._on_doorbell)
+        self._life: asyncio.Future[None] = loop.create_future()
+        self._guard = loop.create_task(self._end_with_the_loop())
+        try:
+            self._greet()
+            self._send("start")
+            error = await asyncio.shield(self._ready)
+        except BaseException:
+            self._finish(None)
+            raise
+        if error is not None:
+            raise error
+        return self
+
+    async def drain(self, drain_ms: Optional[int] = None) -> None:
+        """Takes no new work, lets what runs finish for `drain_ms`, says farewell and ends.
+
+        Without `drain_ms` the core's default applies. Raises `DRAIN_TIMEOUT` if work had to be
+        withdrawn.
+        """
+        self._running_loop()
+        self._stop(drain_ms)
+        await self.ended()
+
+    async def ended(self) -> None:
+        """Waits for the end and raises the error that ended the endpoint, if any."""
+        self._running_loop()
+        error = await asyncio.shield(self._ended)
+        if error is not None:
+            raise error
+
+    async def run(self, drain_ms: Optional[int] = None) -> None:
+        """Connects if need be and runs until the end.
+
+        SIGTERM drains for `drain_ms`; a second one ends at once.
+        """
+        if self._loop is None:
+            await self.connect()
+        with self._drained_by_sigterm(drain_ms):
+            await self.ended()
+
+    async def close(self) -> None:
+        """Ends at once: what runs is withdrawn, calls fail with `STOPPED`. Safe to repeat."""
+        if self._loop is not None and not self._over:
+            self._running_loop()
+            self._flush()
+        self._finish(None)
+
+    async def snapshot(self) -> Dict[str, Any]:
+        """Returns the state: link, counters, peers."""
+        return cast(Dict[str, Any], await self._request("snapshot"))
+
+    async def __aenter__(self) -> Self:
+        return await self.connect()
+
+    async def __aexit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        await self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_unwatch", None) is not None:
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self)
+
+    # Commands
+
+    async def _request(self, name: str, body: Any = None, on_part: _OnPart = None) -> Any:
+        future: asyncio.Future[Any] = self._running_loop().create_future()
+        call = next(self._call_ids)
+        self._push(_Command(encode([name, call, body]), call, False))
+        self._calls[call] = (future, on_part)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if self._calls.pop(call, None) is not None:
+                self._send("cancel", call)
+            raise
+
+    def _send(self, name: str, number: int = 0, body: Any = None) -> None:
+        self._push(_Command(encode([name, number, body]), 0, True))
+
+    def _push(self, command: _Command) -> None:
+        loop = self._loop
+        if loop is None:
+            raise error_of("NOT_STARTED", "connect first")
+        if self._over:
+            return
+        if threading.get_ident() != self._thread:
+            self._submit([command])
+            return
+        self._turn.append(command)
+        if not self._flushing:
+            self._flushing = True
+            loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        turn, self._turn = self._turn, []
+        if turn:
+            self._submit(turn)
+
+    def _submit(self, turn: List[_Command]) -> None:
+        try:
+            self._native.submit(b"[%b]" % b",".join([command.text for command in turn]))
+        except MoorlineError as error:
+            if not self._over and self._loop is not None:
+                self._loop.call_soon_threadsafe(self._on_refused, turn, error)
+
+    def _on_refused(self, turn: List[_Command], error: MoorlineError) -> None:
+        for command in turn:
+            waiting = self._calls.pop(command.call, None)
+            if waiting is not None:
+                _settle(waiting[0], None, error)
+        if error.retryable:
+            # Outcomes must not be lost; they go with the next turn that the full queue lets through.
+            self._turn[:0] = [command for command in turn if command.keep]
+        elif not self._over:
+            _logger.error("commands refused: %s", error)
+
+    def _stop(self, drain_ms: Optional[int]) -> None:
+        self._send("stop", 0, {} if drain_ms is None else {"drain_ms": drain_ms})
+
+    # Events
+
+    def _on_doorbell(self) -> None:
+        if self._process is not _Process.current or self._over:
+            # In a forked child, draining would silence the parent's doorbell.
+            return
+        batch, more, ended = self._native.drain()
+        for event in loads(batch):
+            try:
+                self._on_event(event)
+            except Exception as error:
+                self._complain(f"handling the event {event['event']} failed", error)
+        self._flush()
+        if ended:
+            self._finish(None)
+        elif more and self._loop is not None:
+            self._loop.call_soon(self._on_doorbell)
+
+    def _on_event(self, event: NativeEvent) -> None:
+        if event["event"] == "call_done":
+            waiting = self._calls.pop(event["call"], None)
+            if waiting is not None:
+                error = event.get("error")
+                _settle(waiting[0], event.get("value"), _exception(error) if error else None)
+        elif event["event"] == "call_part":
+            waiting = self._calls.get(event["call"])
+            if waiting is not None and waiting[1] is not None:
+                waiting[1](event["part"])
+        elif event["event"] == "ready":
+            self._id = event["id"]
+            _logger.info("ready as %s over %s", event["id"], event["transport"])
+            if not self._ready.done():
+                self._ready.set_result(None)
+            self._tell(event)
+        elif event["event"] == "lost":
+            reason = _exception(event["reason"])
+            _logger.warning("link lost: %s; next attempt in %d ms", reason, event["retry_ms"])
+            self._tell(event)
+        elif event["event"] == "notice":
+            _logger.warning("%s", _exception(event["error"]))
+            self._tell(event)
+        elif event["event"] == "ended":
+            self._tell(event)
+            self._finish(_exception(event["error"]) if event["error"] else None)
+        elif (
+            event["event"] == "draining"
+            or event["event"] == "peer_joined"
+            or event["event"] == "peer_left"
+        ):
+            self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        if self.on_event is not None:
+            self.on_event(event)
+
+    def _complain(self, message: str, error: BaseException) -> None:
+        if self._loop is not None:
+            self._loop.call_exception_handler({"message": message, "exception": error})
+
+    # Beginning and end
+
+    def _open(self) -> None:
+        self._process = _Process.current
+        self._native = Native("beacon", self._role, self._options)
+
+    def _greet(self) -> None:
+        """Sends what must precede the start."""
+
+    def _farewell(self) -> None:
+        """Lets go of what a subclass holds; the endpoint has ended."""
+
+    def _finish(self, error: Optional[MoorlineError]) -> None:
+        if self._over:
+            return
+        self._over = True
+        here = self._process is _Process.current
+        if self._unwatch is not None and here:
+            self._unwatch()
+        self._unwatch = None
+        if here:
+            self._native.close()
+        if self._loop is None:
+            return
+        stopped = error or error_of("STOPPED", "the endpoint has ended")
+        _settle(self._ready, stopped)
+        _settle(self._ended, error)
+        _settle(self._life, None)
+        calls, self._calls = self._calls, {}
+        for future, _ in calls.values():
+            _settle(future, None, stopped)
+        self._farewell()
+
+    async def _end_with_the_loop(self) -> None:
+        # A loop that is torn down cancels this task with all others. Without it, a worker that was
+        # never closed would go on taking work that nobody handles.
+        try:
+            await self._life
+        finally:
+            self._finish(None)
+
+    @property
+    def _torn_down(self) -> bool:
+        return self._over or self._life.cancelled()
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        loop = self._loop
+        if self._process is not _Process.current:
+            raise error_of("FORKED", "the handle belongs to the parent process; open a new one")
+        if loop is None:
+            raise error_of("NOT_STARTED", "connect first")
+        if self._over:
+            raise error_of("STOPPED", "the endpoint has ended")
+        if asyncio.get_running_loop() is not loop:
+            raise error_of("ARGUMENT_INVALID", "connected on another event loop")
+        return loop
+
+    @contextlib.contextmanager
+    def _drained_by_sigterm(self, drain_ms: Optional[int]) -> Generator[None, None, None]:
+        loop = self._running_loop()
+        asked = itertools.count()
+
+        def terminate() -> None:
+            self._stop(0 if next(asked) else drain_ms)
+
+        try:
+            loop.add_signal_handler(signal.SIGTERM, terminate)
+        except (NotImplementedError, RuntimeError, ValueError):
+            # Not the main thread, or a loop without signals: the program must call `drain` itself.
+            yield
+            return
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGTERM)
+
+
+def _settle(
+    future: "asyncio.Future[Any]", value: Any, error: Optional[MoorlineError] = None
+) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(value)
+    else:
+        future.set_exception(error)
+
+
+def _exception(error: NativeError) -> MoorlineError:
+    return error_of(error["code"], error["message"])

@@ -1,0 +1,423 @@
+"""The engine under all endpoints, against a scripted native handle."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any, Callable, Iterator, List
+
+import pytest
+from fake import FakeNative, ended, error, ready, withdrawn, work
+
+import moorline
+from moorline import Dispatcher, MoorlineError, Worker
+
+
+@pytest.fixture(autouse=True)
+def native(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("moorline._endpoint.Native", FakeNative)
+    yield
+    for fake in FakeNative.opened:
+        fake.dispose()
+    FakeNative.opened.clear()
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    while not condition():
+        await asyncio.sleep(0)
+
+
+async def connected(endpoint: Any) -> FakeNative:
+    fake = FakeNative.opened[-1]
+    fake.deliver(ready())
+    await endpoint.connect()
+    return fake
+
+
+def test_handlers_and_start_cross_together(run: Any) -> None:
+    async def main() -> None:
+        worker = Worker(name="a", max_concurrent=2)
+
+        @worker.handle("Echo/Say", description="Says it")
+        async def say(settings: Any, ctx: moorline.Context) -> Any:
+            return settings
+
+        fake = await connected(worker)
+        assert fake.opened_with == ("beacon", "worker", {"name": "a", "max_concurrent": 2})
+        assert fake.turns == [
+            [
+                ["handle", 0, {"key": "Echo/Say", "meta": {"description": "Says it"}}],
+                ["start", 0, None],
+            ]
+        ]
+        assert worker.id == "bcn-1"
+        await worker.close()
+        assert fake.closed
+
+    run(main())
+
+
+def test_outcomes_of_one_turn_cross_once(run: Any) -> None:
+    async def main() -> None:
+        worker = Worker()
+
+        @worker.handle("Echo/Say")
+        async def say(settings: Any, ctx: moorline.Context) -> Any:
+            ctx.log("said")
+            return settings
+
+        fake = await connected(worker)
+        fake.deliver(*[work(number, {"n": number}) for number in range(1, 51)])
+        await until(lambda: len(fake.commands) == 52)
+        assert len(fake.turns) == 2
+        assert fake.turns[1][0] == ["done", 1, {"value": {"n": 1}, "log": ["said"]}]
+        await worker.close()
+
+    run(main())
+
+
+def test_the_loop_breathes_between_drains(run: Any) -> None:
+    async def main() -> None:
+        dispatcher = Dispatcher()
+        fake = await connected(dispatcher)
+        calls = [asyncio.ensure_future(dispatcher.call("Echo/Say")) for _ in range(2)]
+        await until(lambda: len(fake.commands) == 3)
+        fake.deliver({"event": "call_done", "call": 1, "value": 1}, more=True)
+        fake.deliver({"event": "call_done", "call": 2, "value": 2})
+        assert await calls[0] == 1
+        assert not calls[1].done()
+        assert await calls[1] == 2
+        await dispatcher.close()
+
+    run(main())
+
+
+def test_a_full_queue_fails_calls_and_keeps_outcomes(run: Any) -> None:
+    async def main() -> None:
+        worker = Worker()
+
+        @worker.handle("Echo/Say")
+        async def say(settings: Any, ctx: moorline.Context) -> Any:
+            return settings
+
+        fake = await connected(worker)
+        fake.refuse_with = moorline.errors.error_of("OVERLOADED", "full")
+        fake.deliver(work(1, "x"))
+        snapshot = asyncio.ensure_future(worker.snapshot())
+        with pytest.raises(MoorlineError) as raised:
+            await snapshot
+        assert raised.value.code == "OVERLOADED"
+        fake.refuse_with = None
+        fake.deliver()
+        await until(lambda: fake.commands[-1] == ["done", 1, {"value": "x", "log": []}])
+        await worker.close()
+
+    run(main())
+
+
+def test_cancelling_the_task_cancels_the_call(run: Any) -> None:
+    async def main() -> None:
+        dispatcher = Dispatcher()
+        fake = await connected(dispatcher)
+        call = asyncio.ensure_future(dispatcher.call("Echo/Say", {"Text": "x"}, timeout_ms=5))
+        await until(lambda: len(fake.commands) == 2)
+        assert fake.commands[1] == [
+            "call",
+            1,
+            {"name": "Echo/Say", "payload": {"Text": "x"}, "options": {"timeout_ms": 5}},
+        ]
+        call.cancel()
+        await until(lambda: fake.commands[-1] == ["cancel", 1, None])
+        fake.deliver({"event": "call_done", "call": 1, "error": error("CALL_CANCELLED")})
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await dispatcher.close()
+
+    run(main())
+
+
+def test_a_withdrawn_coroutine_is_cancelled_and_says_so(run: Any) -> None:
+    async def main() -> None:
+        worker = Worker()
+        contexts: List[moorline.Context] = []
+
+        @worker.handle("Echo/Say")
+        async def say(settings: Any, ctx: moorline.Context) -> Any:
+            contexts.append(ctx)
+            await asyncio.Event().wait()
+
+        fake = await connected(worker)
+        fake.deliver(work(7))
+        await until(lambda: contexts)
+        assert not contexts[0].cancelled
+        fake.deliver(withdrawn(7))
+        await until(lambda: fake.commands[-1] == ["cancelled", 7, None])
+        assert contexts[0].cancelled
+        assert contexts[0].reason is not None
+        assert contexts[0].reason.code == "WORK_EXPIRED"
+        await worker.close()
+
+    run(main())
+
+
+def test_a_withdrawn_plain_function_sees_it(run: Any) -> None:
+    async def main() -> None:
+        worker = Worker()
+        began = threading.Event()
+
+        @worker.handle("Echo/Say")
+        def say(settings: Any, ctx: moorline.Context) -> Any:
+            began.set()
+            while not ctx.cancelled:
+                pass
+            return "too late"
+
+        fake = await connected(worker)
+        fake.deliver(work(7))
+        await until(began.is_set)
+        fake.deliver(withdrawn(7))
+        await until(lambda: fake.commands[-1] == ["cancelled", 7, None])
+        await worker.close()
+
+    run(main())
+
+
+def test_stuck_functions_do_not_grow_the_threads(run: Any) -> None:
+    async def main() -> None:
+        worker = Worker()
+        release = threading.Event()
+
+        @worker.handle("Echo/Say")
+        def say(settings: Any, ctx: moorline.Context) -> Any:
+            release.wait()
+
+        fake = await connected(worker)
+        before = threading.active_count()
+        for number in range(1, 21):
+            fake.deliver(work(number))
+            await until(lambda: not fake.batches)
+            fake.deliver(withdrawn(number))
+            await until(lambda: not fake.batches)
+        assert threading.active_count() == before + 1
+        release.set()
+        await until(lambda: len(fake.commands) == 22)
+        assert fake.commands[2:] == [["cancelled", number, None] for number in range(1, 21)]
+        await worker.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("kind", ["coroutine", "plain", "lambda"])
+def test_every_kind_of_handler_settles(run: Any, kind: str) -> None:
+    async def coroutine(settings: Any, ctx: moorline.Context) -> Any:
+        await asyncio.sleep(0)
+        return _act(settings)
+
+    def plain(settings: Any, ctx: moorline.Context) -> Any:
+        return _act(settings)
+
+    handlers = {
+        "coroutine": coroutine,
+        "plain": plain,
+        "lambda": lambda settings, ctx: coroutine(settings, ctx),
+    }
+
+    async def main() -> None:
+        worker = Worker()
+        worker.handle("Echo/Say")(handlers[kind])
+        fake = await connected(worker)
+        fake.deliver(*[work(number, act) for number, act in enumerate(_ACTS, 1)])
+        await until(lambda: len(fake.commands) == 2 + len(_ACTS))
+        outcomes = {command[1]: command for command in fake.commands[2:]}
+        assert outcomes[1] == ["done", 1, {"value": {"n": 1}, "log": []}]
+        assert outcomes[2] == ["done", 2, {"value": None, "log": []}]
+        assert outcomes[3] == ["failed", 3, {"message": "no such file"}]
+        assert outcomes[4] == ["failed", 4, {"message": "KeyError"}]
+        assert outcomes[5][2]["message"].startswith("ARGUMENT_INVALID: not JSON")
+        assert outcomes[6] == ["failed", 6, {"message": "?"}]
+        await worker.close()
+
+    run(main())
+
+
+_ACTS = ["value", "nothing", "raise", "raise without words", "not JSON", "surrogate"]
+
+
+def _act(settings: str) -> Any:
+    if settings == "value":
+        return {"n": 1}
+    if settings == "raise":
+        raise OSError("no such file")
+    if settings == "raise without words":
+        raise KeyError()
+    if settings == "not JSON":
+        return object()
+    if settings == "surrogate":
+        raise ValueError("\udcff")
+    return None
+
+
+def test_an_unknown_key_fails_the_item(run: Any) -> None:
+    async def main() -> None:
+        worker = Worker()
+        fake = await connected(worker)
+        fake.deliver(work(1, key="Nobody/Home"))
+        await until(lambda: fake.commands[-1][0] == "failed")
+        assert "Nobody/Home" in fake.commands[-1][2]["message"]
+        await worker.close()
+
+    run(main())
+
+
+def test_a_callback_that_raises_stops_nothing(run: Any) -> None:
+    async def main() -> None:
+        complaints: List[Any] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda loop, context: complaints.append(context["exception"])
+        )
+        dispatcher = Dispatcher()
+
+        def fail(event: moorline.Event) -> None:
+            raise ZeroDivisionError
+
+        fake = await connected(dispatcher)
+        dispatcher.on_event = fail
+        call = asyncio.ensure_future(dispatcher.call("Echo/Say"))
+        await until(lambda: len(fake.commands) == 2)
+        fake.deliver(
+            {"event": "notice", "error": error("WORK_LOST")},
+            {"event": "call_done", "call": 1, "value": "here"},
+        )
+        assert await call == "here"
+        assert [type(complaint) for complaint in complaints] == [ZeroDivisionError]
+        await dispatcher.close()
+
+    run(main())
+
+
+def test_connect_raises_what_ended_it(run: Any) -> None:
+    async def main() -> None:
+        worker = Worker()
+        FakeNative.opened[-1].deliver(ended("PEER_REFUSED"))
+        with pytest.raises(moorline.PeerError) as raised:
+            await worker.connect()
+        assert raised.value.code == "PEER_REFUSED"
+        assert FakeNative.opened[-1].closed
+
+    run(main())
+
+
+def test_a_cancelled_connect_leaves_nothing(run: Any) -> None:
+    async def main() -> None:
+        worker = Worker()
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(worker.connect(), 0.01)
+        assert FakeNative.opened[-1].closed
+
+    run(main())
+
+
+def test_the_end_settles_every_call(run: Any) -> None:
+    async def main() -> None:
+        dispatcher = Dispatcher()
+        fake = await connected(dispatcher)
+        calls = [asyncio.ensure_future(dispatcher.call("Echo/Say")) for _ in range(3)]
+        await until(lambda: len(fake.commands) == 4)
+        fake.deliver(ended())
+        for call in calls:
+            with pytest.raises(MoorlineError) as raised:
+                await call
+            assert raised.value.code == "STOPPED"
+        with pytest.raises(MoorlineError) as raised:
+            await dispatcher.call("Echo/Say")
+        assert raised.value.code == "STOPPED"
+
+    run(main())
+
+
+def test_a_loop_that_is_torn_down_reports_no_failures() -> None:
+    worker = Worker()
+
+    @worker.handle("Echo/Say")
+    async def say(settings: Any, ctx: moorline.Context) -> Any:
+        await asyncio.Event().wait()
+
+    async def main() -> FakeNative:
+        fake = await connected(worker)
+        fake.deliver(work(1))
+        await until(lambda: not fake.batches)
+        return fake
+
+    fake = asyncio.run(main())
+    assert fake.closed
+    assert [command[0] for command in fake.commands] == ["handle", "start"]
+
+
+def test_misuse_has_codes(run: Any) -> None:
+    async def main() -> None:
+        dispatcher = Dispatcher()
+        with pytest.raises(moorline.CallerError) as raised:
+            await dispatcher.call("Echo/Say")
+        assert raised.value.code == "NOT_STARTED"
+        await connected(dispatcher)
+        with pytest.raises(moorline.CallerError) as raised:
+            await dispatcher.connect()
+        assert raised.value.code == "ALREADY_STARTED"
+        with pytest.raises(moorline.CallerError) as raised:
+            await dispatcher.call("Echo/Say", {1, 2})
+        assert raised.value.code == "ARGUMENT_INVALID"
+        other = await asyncio.to_thread(_call_elsewhere, dispatcher)
+        assert other.code == "ARGUMENT_INVALID"
+        await dispatcher.close()
+        await dispatcher.close()
+
+    run(main())
+
+
+def _call_elsewhere(dispatcher: Dispatcher) -> MoorlineError:
+    with pytest.raises(MoorlineError) as raised:
+        asyncio.run(dispatcher.call("Echo/Say"))
+    return raised.value
+
+
+class _WithoutReaders(asyncio.SelectorEventLoop):
+    def add_reader(self, *args: Any) -> Any:
+        raise NotImplementedError
+
+
+def test_loops_that_watch_no_descriptors_work() -> None:
+    async def main() -> None:
+        worker = Worker()
+
+        @worker.handle("Echo/Say")
+        async def say(settings: Any, ctx: moorline.Context) -> Any:
+            return settings
+
+        fake = await connected(worker)
+        for number in range(1, 101):
+            fake.deliver(work(number, number))
+            await until(lambda: fake.commands[-1][:2] == ["done", number])
+        await worker.close()
+
+    threads = threading.active_count()
+    loop = _WithoutReaders()
+    loop.run_until_complete(asyncio.wait_for(main(), 30))
+    loop.close()
+    for thread in threading.enumerate():
+        if thread.name == "moorline-doorbell":
+            thread.join(5)
+    assert threading.active_count() == threads
+
+
+def test_errors_survive_pickling() -> None:
+    import pickle
+
+    error = pickle.loads(pickle.dumps(moorline.errors.error_of("CALL_TIMEOUT", "late")))
+    assert (error.code, error.number, error.retryable, error.fault) == (
+        "CALL_TIMEOUT",
+        200,
+        True,
+        "deadline",
+    )
+    assert isinstance(error, moorline.DeadlineError)
+    assert str(error) == "CALL_TIMEOUT: late"
