@@ -1,8 +1,59 @@
 //! Events on their way to the application: appended as JSON by the I/O thread, drained in batches.
+//!
+//! The doorbell rings when the queue turns from empty to non-empty and stays silent until the
+//! application has drained it to the end: a burst of events costs one wake-up.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use moorline_core::{Event, Instant, event};
+
+use crate::clock::Clock;
+use crate::counters::Counting;
+use crate::inbox::Inbox;
+
+/// The most bytes that one drain moves, unless a single event is larger.
+const MAX_DRAIN: usize = 64 * 1024;
+
+/// Where the I/O thread puts events.
+pub(crate) trait Sink: Send + Sync + 'static {
+    /// Appends an event. Never waits.
+    fn deliver(&self, event: Event, now: Instant);
+
+    /// Rings the doorbell if the queue has turned non-empty. Called once per turn.
+    fn ring(&self, now: Instant);
+
+    /// Rings although there may be nothing to read: does the application answer?
+    fn probe(&self, now: Instant);
+
+    /// Returns how long the application has left the doorbell unanswered, in milliseconds.
+    fn lag(&self, now: Instant) -> u64;
+
+    /// Tells whether so much waits that reading from peers should pause.
+    fn is_full(&self) -> bool;
+}
 
 /// A bounded queue of events as JSON text, with a doorbell.
-#[derive(Debug)]
-pub struct EventQueue {}
+pub struct EventQueue {
+    state: Mutex<State>,
+    clock: Arc<dyn Clock>,
+    counting: Arc<Counting>,
+    inbox: Arc<Inbox>,
+    max_bytes: usize,
+}
+
+#[derive(Default)]
+struct State {
+    text: String,
+    lengths: VecDeque<usize>,
+    taken: usize,
+    armed: bool,
+    unanswered_since: Option<Instant>,
+    was_full: bool,
+    ended: bool,
+    doorbell: Option<Arc<dyn Fn() + Send + Sync>>,
+}
 
 /// What a drain left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,15 +65,133 @@ pub struct Drained {
 }
 
 impl EventQueue {
+    pub(crate) fn new(
+        clock: Arc<dyn Clock>,
+        counting: Arc<Counting>,
+        inbox: Arc<Inbox>,
+        max_bytes: usize,
+    ) -> Self {
+        let state = Mutex::new(State { armed: true, ..State::default() });
+        Self { state, clock, counting, inbox, max_bytes }
+    }
+
     /// Moves at most 64 KiB of events (at least one) into `out` as one JSON array.
     pub fn drain(&self, out: &mut String) -> Drained {
-        out.push_str("[]");
-        Drained { more: false, ended: true }
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let mut bytes = 0;
+        let mut count = 0;
+        for length in &state.lengths {
+            if count > 0 && bytes + length > MAX_DRAIN {
+                break;
+            }
+            bytes += length;
+            count += 1;
+        }
+        out.reserve(bytes + count + 2);
+        out.push('[');
+        for (index, length) in state.lengths.drain(..count).enumerate() {
+            if index > 0 {
+                out.push(',');
+            }
+            let end = state.taken + length;
+            out.push_str(state.text.get(state.taken..end).unwrap_or_default());
+            state.taken = end;
+        }
+        out.push(']');
+        let more = !state.lengths.is_empty();
+        if !more {
+            state.text.clear();
+            state.text.shrink_to(MAX_DRAIN);
+            state.taken = 0;
+        } else if state.taken > state.text.len() / 2 {
+            state.text.drain(..state.taken);
+            state.taken = 0;
+        }
+        state.armed = !more;
+        state.unanswered_since = more.then(|| self.clock.now().mono);
+        let drained = Drained { more, ended: state.ended && !more };
+        let room = state.was_full && state.text.len() - state.taken <= self.max_bytes / 2;
+        if room {
+            state.was_full = false;
+        }
+        drop(guard);
+        if room {
+            self.inbox.nudge();
+        }
+        drained
     }
 
     /// Sets what is called on the I/O thread when the queue turns from empty to non-empty. Called
     /// at once if it is not empty now. It must return quickly and never wait for the host.
     pub fn set_doorbell(&self, ring: impl Fn() + Send + Sync + 'static) {
-        let _ = ring;
+        let ring: Arc<dyn Fn() + Send + Sync> = Arc::new(ring);
+        let mut state = self.lock();
+        state.doorbell = Some(Arc::clone(&ring));
+        let waiting = !state.lengths.is_empty();
+        if waiting {
+            state.armed = false;
+        }
+        drop(state);
+        if waiting {
+            self.counting.doorbells.tick();
+            ring();
+        }
+    }
+
+    fn ring_now(&self, mut state: MutexGuard<'_, State>, now: Instant) {
+        state.unanswered_since.get_or_insert(now);
+        let Some(ring) = state.doorbell.clone() else { return };
+        state.armed = false;
+        drop(state);
+        self.counting.doorbells.tick();
+        ring();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink for EventQueue {
+    fn deliver(&self, event: Event, _: Instant) {
+        let mut state = self.lock();
+        let before = state.text.len();
+        event::write(&event, &mut state.text);
+        let length = state.text.len() - before;
+        state.lengths.push_back(length);
+        state.ended |= matches!(event, Event::Ended { .. });
+        drop(state);
+        self.counting.events.tick();
+    }
+
+    fn ring(&self, now: Instant) {
+        let state = self.lock();
+        if state.armed && !state.lengths.is_empty() {
+            self.ring_now(state, now);
+        }
+    }
+
+    fn probe(&self, now: Instant) {
+        let state = self.lock();
+        if state.unanswered_since.is_none() {
+            self.ring_now(state, now);
+        }
+    }
+
+    fn lag(&self, now: Instant) -> u64 {
+        self.lock().unanswered_since.map_or(0, |since| now.since(since))
+    }
+
+    fn is_full(&self) -> bool {
+        let mut state = self.lock();
+        state.was_full = state.text.len() - state.taken > self.max_bytes;
+        state.was_full
+    }
+}
+
+impl fmt::Debug for EventQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventQueue").finish_non_exhaustive()
     }
 }

@@ -1,13 +1,29 @@
 //! The handle: one endpoint on its own I/O thread, commands in, events out.
 
-use moorline_core::{Command, Error, ErrorCode};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::ThreadId;
+use std::time::Duration;
 
-use crate::events::EventQueue;
+use moorline_core::options::RuntimeOptions;
+use moorline_core::{Command, Endpoint, Error, ErrorCode, Event, command};
+
+use crate::clock::{Clock, SystemClock};
+use crate::counters::{Counters, Counting};
+use crate::drive::{Driver, Shared};
+use crate::events::{EventQueue, Sink};
+use crate::inbox::{Inbox, MAX_COMMANDS, Rejected};
+
+/// How long [`Handle::close`] waits for the I/O thread.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// One endpoint driven on its own I/O thread. Cheap to share; every method may be called from any
 /// thread and none waits for the network.
-#[derive(Debug)]
-pub struct Handle {}
+pub struct Handle {
+    thread: IoThread,
+    events: Arc<EventQueue>,
+}
 
 impl Handle {
     /// Opens `role` of `dialect` with options as JSON text. Connects nothing.
@@ -15,8 +31,43 @@ impl Handle {
     /// # Errors
     /// `ROLE_UNKNOWN` or `CONFIG_INVALID`.
     pub fn open(dialect: &str, role: &str, options: &str) -> Result<Self, Error> {
-        let _ = (dialect, role, options);
-        Err(ErrorCode::Internal.into())
+        let host = gethostname::gethostname();
+        let opened = moorline_core::open(dialect, role, options, &host.to_string_lossy(), seed()?)?;
+        Self::drive(opened.endpoint, opened.runtime)
+    }
+
+    /// Drives an endpoint that was made by other means, such as one of a test.
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID` for options that cannot work, `INTERNAL` if no thread can be started.
+    pub fn drive(
+        endpoint: Box<dyn Endpoint + Send>,
+        runtime: RuntimeOptions,
+    ) -> Result<Self, Error> {
+        Self::drive_with_clock(endpoint, runtime, Arc::new(SystemClock::new()))
+    }
+
+    /// Drives an endpoint by a clock of the caller's, such as one that jumps.
+    ///
+    /// # Errors
+    /// Those of [`drive`](Self::drive).
+    pub fn drive_with_clock(
+        endpoint: Box<dyn Endpoint + Send>,
+        runtime: RuntimeOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        let inbox = Arc::new(Inbox::default());
+        let counting = Arc::new(Counting::default());
+        let events = Arc::new(EventQueue::new(
+            Arc::clone(&clock),
+            Arc::clone(&counting),
+            Arc::clone(&inbox),
+            usize::try_from(runtime.max_event_bytes).unwrap_or(usize::MAX),
+        ));
+        let sink = Arc::clone(&events) as Arc<dyn Sink>;
+        let shared = Shared { inbox, clock, counting };
+        let thread = IoThread::start(endpoint, runtime, sink, shared)?;
+        Ok(Self { thread, events })
     }
 
     /// Hands over commands; they are carried out in order on the I/O thread.
@@ -24,8 +75,7 @@ impl Handle {
     /// # Errors
     /// `STOPPED` after the end, `FORKED` in a child process, `OVERLOADED` when the queue is full.
     pub fn submit(&self, commands: Vec<Command>) -> Result<(), Error> {
-        let _ = commands;
-        Err(ErrorCode::Internal.into())
+        self.thread.submit(commands)
     }
 
     /// Hands over one turn of commands as JSON text; see [`moorline_core::command::parse_batch`].
@@ -33,16 +83,174 @@ impl Handle {
     /// # Errors
     /// `ARGUMENT_INVALID`, and those of [`submit`](Self::submit).
     pub fn submit_text(&self, batch: &str) -> Result<(), Error> {
-        let _ = batch;
-        Err(ErrorCode::Internal.into())
+        self.thread.check_process()?;
+        self.submit(command::parse_batch(batch)?)
     }
 
     /// Returns the queue of events for the application.
     #[must_use]
     pub fn events(&self) -> &EventQueue {
-        unreachable!()
+        &self.events
+    }
+
+    /// Returns what the I/O thread has done so far, counted.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.thread.counting.read()
     }
 
     /// Ends at once, without drain. Safe to repeat. Returns within a second.
-    pub fn close(&self) {}
+    pub fn close(&self) {
+        self.thread.close();
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+/// The I/O thread of one endpoint, as its owner sees it.
+pub(crate) struct IoThread {
+    inbox: Arc<Inbox>,
+    counting: Arc<Counting>,
+    finished: Arc<Finished>,
+    thread: ThreadId,
+    process: u32,
+}
+
+impl IoThread {
+    /// Starts the thread.
+    pub(crate) fn start(
+        endpoint: Box<dyn Endpoint + Send>,
+        runtime: RuntimeOptions,
+        sink: Arc<dyn Sink>,
+        shared: Shared,
+    ) -> Result<Self, Error> {
+        let inbox = Arc::clone(&shared.inbox);
+        let counting = Arc::clone(&shared.counting);
+        let finished = Arc::new(Finished::default());
+        let ending = Ending { inbox: Arc::clone(&inbox), finished: Arc::clone(&finished) };
+        let tokio = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(4)
+            .build()
+            .map_err(|e| Error::new(ErrorCode::Internal, format!("no I/O runtime: {e}")))?;
+        let body = move || {
+            let _ending = ending;
+            block_signals();
+            let clock = Arc::clone(&shared.clock);
+            let told = Arc::clone(&sink);
+            let run = AssertUnwindSafe(|| {
+                tokio.block_on(async { Driver::new(endpoint, &runtime, sink, shared).run().await });
+            });
+            if catch_unwind(run).is_err() {
+                let now = clock.now().mono;
+                let error = Error::new(ErrorCode::Internal, "the I/O thread panicked");
+                told.deliver(Event::Ended { error: Some(error) }, now);
+                told.ring(now);
+            }
+            tokio.shutdown_background();
+        };
+        let thread = std::thread::Builder::new()
+            .name(String::from("moorline-io"))
+            .spawn(body)
+            .map_err(|e| Error::new(ErrorCode::Internal, format!("no I/O thread: {e}")))?;
+        let process = std::process::id();
+        Ok(Self { inbox, counting, finished, thread: thread.thread().id(), process })
+    }
+
+    /// Hands over commands.
+    pub(crate) fn submit(&self, commands: Vec<Command>) -> Result<(), Error> {
+        self.check_process()?;
+        self.inbox.submit(commands).map_err(|rejected| match rejected {
+            Rejected::Closed => ErrorCode::Stopped.into(),
+            Rejected::Full => {
+                let message = format!("more than {MAX_COMMANDS} commands wait");
+                Error::new(ErrorCode::Overloaded, message)
+            }
+        })
+    }
+
+    /// Ends the thread at once and waits for it a little.
+    pub(crate) fn close(&self) {
+        if self.check_process().is_err() {
+            return;
+        }
+        self.inbox.close();
+        if std::thread::current().id() != self.thread {
+            self.finished.wait(CLOSE_WAIT);
+        }
+    }
+
+    /// Tells whether the thread has ended.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished.is_set()
+    }
+
+    fn check_process(&self) -> Result<(), Error> {
+        if self.process == std::process::id() { Ok(()) } else { Err(ErrorCode::Forked.into()) }
+    }
+}
+
+impl Drop for IoThread {
+    fn drop(&mut self) {
+        // A child's copy of the locks may be held for ever by a thread that it does not have.
+        if self.check_process().is_ok() && !self.is_finished() {
+            tracing::warn!("dropped without stop: the connection is closed at once");
+            self.close();
+        }
+    }
+}
+
+/// Seals the inbox and tells whoever waits, however the thread ends.
+struct Ending {
+    inbox: Arc<Inbox>,
+    finished: Arc<Finished>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.inbox.seal();
+        self.finished.set();
+    }
+}
+
+#[derive(Default)]
+struct Finished {
+    done: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Finished {
+    fn set(&self) {
+        *self.done.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    fn is_set(&self) -> bool {
+        *self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait(&self, limit: Duration) {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(done, limit, |done| !*done);
+        drop(waited);
+    }
+}
+
+/// Signals belong to the application's threads.
+fn block_signals() {
+    #[cfg(unix)]
+    if let Err(error) = nix::sys::signal::SigSet::all().thread_block() {
+        tracing::debug!(%error, "signals not blocked on the I/O thread");
+    }
+}
+
+fn seed() -> Result<moorline_core::entropy::Seed, Error> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)
+        .map_err(|e| Error::new(ErrorCode::Internal, format!("no random bytes: {e}")))?;
+    Ok(seed)
 }

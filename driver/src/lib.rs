@@ -1,8 +1,24 @@
 //! Moorline for Rust: drives the machines of `moorline-core` on tokio.
 
+mod body;
+mod clock;
+mod connect;
+mod counters;
+mod dial;
+mod drive;
 mod events;
+mod fragments;
 mod handle;
+mod http_client;
+mod inbox;
+mod io;
+mod links;
+mod listen;
+mod store;
+mod ws;
 
+pub use clock::{Clock, SystemClock};
+pub use counters::Counters;
 pub use events::{Drained, EventQueue};
 pub use handle::Handle;
 pub use moorline_core as core;

@@ -1,0 +1,131 @@
+//! The one connector of WebSocket and HTTP: name look-up, proxy, TCP, TLS.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moorline_core::{Error, ErrorCode};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use url::{Host, Url};
+
+use crate::counters::Counting;
+use crate::io::Io;
+
+/// How long an address has before the next one is tried beside it.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Where a connection goes to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Target {
+    /// Whether TLS is spoken.
+    pub(crate) is_secure: bool,
+    /// The host: a name, or an address without brackets.
+    pub(crate) host: String,
+    /// The port.
+    pub(crate) port: u16,
+}
+
+impl Target {
+    /// Reads the target of an `http:`, `https:`, `ws:` or `wss:` URL.
+    pub(crate) fn of(url: &Url) -> Result<Self, Error> {
+        let (is_secure, default_port) = match url.scheme() {
+            "http" | "ws" => (false, 80),
+            "https" | "wss" => (true, 443),
+            other => return Err(failed(format!("the scheme {other} is not one of http and ws"))),
+        };
+        let host = match url.host() {
+            Some(Host::Domain(name)) => name.to_owned(),
+            Some(Host::Ipv4(address)) => address.to_string(),
+            Some(Host::Ipv6(address)) => address.to_string(),
+            None => return Err(failed("the URL names no host")),
+        };
+        Ok(Self { is_secure, host, port: url.port().unwrap_or(default_port) })
+    }
+
+    /// Writes `host:port`, with brackets around an IPv6 address.
+    pub(crate) fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Connects to control planes.
+pub(crate) struct Connector {
+    counting: Arc<Counting>,
+}
+
+impl Connector {
+    /// Makes a connector.
+    pub(crate) fn new(counting: Arc<Counting>) -> Self {
+        Self { counting }
+    }
+
+    /// Connects to `target`. The caller bounds the time.
+    pub(crate) async fn connect(&self, target: &Target) -> Result<Io, Error> {
+        let stream = dial(&target.host, target.port).await?;
+        if target.is_secure {
+            return Err(Error::new(ErrorCode::TlsFailed, "TLS is not available"));
+        }
+        Ok(Io::plain(stream, Arc::clone(&self.counting)))
+    }
+}
+
+/// Connects to the first address of `host` that answers; later addresses start a little later.
+pub(crate) async fn dial(host: &str, port: u16) -> Result<TcpStream, Error> {
+    let addresses = look_up(host, port).await?;
+    let mut attempts = JoinSet::new();
+    let mut last = None;
+    for (index, address) in addresses.into_iter().enumerate() {
+        let delay = HEAD_START.saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
+        attempts.spawn(async move {
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+            TcpStream::connect(address).await.map_err(|e| (address, e))
+        });
+    }
+    while let Some(attempt) = attempts.join_next().await {
+        match attempt {
+            Ok(Ok(stream)) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY not set");
+                }
+                return Ok(stream);
+            }
+            Ok(Err(failure)) => last = Some(failure),
+            Err(_) => {}
+        }
+    }
+    Err(last.map_or_else(
+        || failed(format!("{host} has no address")),
+        |(address, e)| failed(format!("cannot connect to {host} at {address}: {e}")),
+    ))
+}
+
+/// Looks a host up; families alternate, the system's first choice leads.
+async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+    let found = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(|e| failed(format!("cannot look up {host}: {e}")))?;
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    for address in found {
+        let leads = first.first().is_none_or(|a: &SocketAddr| a.is_ipv4() == address.is_ipv4());
+        if leads { first.push(address) } else { second.push(address) }
+    }
+    let mut addresses = Vec::with_capacity(first.len() + second.len());
+    let mut second = second.into_iter();
+    for address in first {
+        addresses.push(address);
+        addresses.extend(second.next());
+    }
+    addresses.extend(second);
+    Ok(addresses)
+}
+
+fn failed(message: impl AsRef<str>) -> Error {
+    Error::new(ErrorCode::ConnectFailed, message)
+}

@@ -1,0 +1,110 @@
+//! Dials a WebSocket: connector, then the upgrade over HTTP/1.1.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header;
+use http_body_util::Empty;
+use hyper_util::rt::TokioIo;
+use moorline_core::{CloseCause, ConnId, DialTarget, Error, ErrorCode, Input};
+use url::Url;
+
+use crate::connect::{Connector, Target};
+use crate::inbox::{Arrival, Inbox};
+use crate::io::Io;
+use crate::ws;
+
+/// Dials `target` and reports `Dialed` or `Closed`.
+pub(crate) async fn dial(
+    conn: ConnId,
+    target: DialTarget,
+    connector: Arc<Connector>,
+    inbox: Arc<Inbox>,
+) {
+    let limit = Duration::from_millis(target.timeout_ms);
+    let outcome = tokio::time::timeout(limit, upgrade(&target, &connector)).await;
+    inbox.arrive(match outcome {
+        Ok(Ok((io, rest))) => Arrival::Dialed { conn, io, rest, limits: target.limits },
+        Ok(Err(cause)) => Arrival::Input(Input::Closed { conn, cause }),
+        Err(_) => Arrival::Input(Input::Closed {
+            conn,
+            cause: CloseCause::Failed(Error::new(
+                ErrorCode::ConnectTimeout,
+                format!("no connection to {} within {} ms", shown(&target.url), limit.as_millis()),
+            )),
+        }),
+    });
+}
+
+async fn upgrade(target: &DialTarget, connector: &Connector) -> Result<(Io, Bytes), CloseCause> {
+    let url = Url::parse(&target.url)
+        .map_err(|e| failed(format!("{} is not a URL: {e}", shown(&target.url))))?;
+    let place = Target::of(&url).map_err(CloseCause::Failed)?;
+    let io = connector.connect(&place).await.map_err(CloseCause::Failed)?;
+    let lost =
+        |e: hyper::Error| failed(format!("the upgrade at {} failed: {e}", place.authority()));
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(lost)?;
+    let driving = tokio::spawn(connection.with_upgrades());
+    let key = key()?;
+    let mut response = sender.send_request(request(target, &url, &key)?).await.map_err(lost)?;
+    if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+        driving.abort();
+        return Err(CloseCause::Refused { status: response.status().as_u16() });
+    }
+    let accept = response.headers().get(header::SEC_WEBSOCKET_ACCEPT);
+    if accept.is_none_or(|accept| accept.as_bytes() != ws::derive_accept_key(&key).as_bytes()) {
+        return Err(failed("the answer to the upgrade is not of a WebSocket server"));
+    }
+    let upgraded = hyper::upgrade::on(&mut response).await.map_err(lost)?;
+    match upgraded.downcast::<TokioIo<Io>>() {
+        Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf)),
+        Err(_) => Err(failed("the upgraded transport is of another kind")),
+    }
+}
+
+fn request(
+    target: &DialTarget,
+    url: &Url,
+    key: &[u8],
+) -> Result<http::Request<Empty<Bytes>>, CloseCause> {
+    let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
+    let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
+    let mut request = http::Request::builder()
+        .method(http::Method::GET)
+        .uri(path)
+        .header(header::HOST, host)
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_VERSION, "13")
+        .header(header::SEC_WEBSOCKET_KEY, key);
+    for (name, value) in target.headers.iter() {
+        request = request.header(name, value.expose());
+    }
+    request.body(Empty::new()).map_err(|e| failed(format!("the upgrade request is invalid: {e}")))
+}
+
+fn key() -> Result<Vec<u8>, CloseCause> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|e| failed(format!("no random bytes: {e}")))?;
+    Ok(STANDARD.encode(bytes).into_bytes())
+}
+
+/// A URL without user, password and query: what may stand in a message.
+pub(crate) fn shown(url: &str) -> String {
+    Url::parse(url).map_or_else(
+        |_| String::from("the URL"),
+        |url| {
+            let host = url.host_str().unwrap_or_default();
+            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            format!("{}://{host}{port}", url.scheme())
+        },
+    )
+}
+
+fn failed(message: impl AsRef<str>) -> CloseCause {
+    CloseCause::Failed(Error::new(ErrorCode::ConnectFailed, message))
+}

@@ -1,0 +1,428 @@
+//! The drive loop: one endpoint on one thread.
+//!
+//! ```text
+//! take what arrived → commands, replies, frames → machine until drained → due timers
+//!   → ring the doorbell once → let the application's answers join → flush once → wait
+//! ```
+//!
+//! The machine is touched by this thread alone. No code of the application runs here, and nothing here
+//! waits for the application.
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moorline_core::options::RuntimeOptions;
+use moorline_core::{
+    CloseCause, Command, ConnId, Deadline, Endpoint, Error, ErrorCode, Event, HttpId, Input, Now,
+    Output, Raw,
+};
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use crate::body::{Answer, PartsWriter, answer};
+use crate::clock::{Clock, LONGEST_SLEEP};
+use crate::connect::Connector;
+use crate::counters::Counting;
+use crate::dial::dial;
+use crate::events::Sink;
+use crate::http_client::HttpClient;
+use crate::inbox::{Arrival, Batch, Inbox};
+use crate::links::{Links, Look};
+use crate::listen::Listeners;
+use crate::store::{self, Store};
+
+/// The most frames of one turn.
+const MAX_FRAMES: usize = 256;
+/// The most frame bytes of one turn.
+const MAX_FRAME_BYTES: usize = 256 * 1024;
+/// How long connections may take to part after the end.
+const PARTING: Duration = Duration::from_millis(250);
+
+/// What an I/O thread shares with its handle.
+pub(crate) struct Shared {
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counting: Arc<Counting>,
+}
+
+/// One endpoint and everything that performs its outputs.
+pub(crate) struct Driver {
+    endpoint: Box<dyn Endpoint + Send>,
+    sink: Arc<dyn Sink>,
+    shared: Shared,
+    connector: Arc<Connector>,
+    links: Links,
+    http: HttpClient,
+    listeners: Listeners,
+    store: Box<dyn Store>,
+    answers: HashMap<HttpId, oneshot::Sender<Answer>>,
+    parts: HashMap<HttpId, PartsWriter>,
+    inputs: VecDeque<Input>,
+    outputs: u64,
+    has_told: bool,
+    is_probing: bool,
+    has_ended: bool,
+}
+
+impl Driver {
+    /// Makes a driver. Call inside the runtime.
+    pub(crate) fn new(
+        endpoint: Box<dyn Endpoint + Send>,
+        runtime: &RuntimeOptions,
+        sink: Arc<dyn Sink>,
+        shared: Shared,
+    ) -> Self {
+        let inbox = &shared.inbox;
+        let counting = &shared.counting;
+        let connector = Arc::new(Connector::new(Arc::clone(counting)));
+        Self {
+            endpoint,
+            sink,
+            links: Links::new(Arc::clone(inbox)),
+            http: HttpClient::new(Arc::clone(&connector), Arc::clone(inbox), Arc::clone(counting)),
+            listeners: Listeners::new(Arc::clone(inbox), Arc::clone(counting)),
+            store: store::open(&runtime.store_path, inbox),
+            connector,
+            shared,
+            answers: HashMap::new(),
+            parts: HashMap::new(),
+            inputs: VecDeque::new(),
+            outputs: 0,
+            has_told: false,
+            is_probing: false,
+            has_ended: false,
+        }
+    }
+
+    /// Runs until the machine has ended or the handle is closed.
+    pub(crate) async fn run(mut self) {
+        let mut batch = Batch::default();
+        let mut alarm = Alarm::new();
+        while !self.has_ended {
+            self.shared.inbox.take(&mut batch);
+            if batch.close {
+                let error = Error::new(ErrorCode::Stopped, "closed without a drain");
+                let now = self.shared.clock.now();
+                self.tell(Event::Ended { error: Some(error) }, now);
+                self.sink.ring(now.mono);
+                return;
+            }
+            self.turn(&mut batch).await;
+            let wake_at = self.wake_at();
+            let now = self.shared.clock.now();
+            let inbox = &self.shared.inbox;
+            let rest = wake_at.map(|at| Duration::from_millis(at.since(now.mono)));
+            tokio::select! {
+                biased;
+                () = std::future::poll_fn(|cx| inbox.poll_arrived(cx)) => {}
+                () = alarm.wait(rest) => {}
+            }
+        }
+        self.part().await;
+    }
+
+    async fn turn(&mut self, batch: &mut Batch) {
+        self.shared.counting.turns.tick();
+        let now = self.shared.clock.now();
+        for command in batch.commands.drain(..) {
+            self.command(command, now);
+        }
+        for arrival in batch.arrivals.drain(..) {
+            self.arrived(arrival, now);
+        }
+        self.read(&mut batch.ready, now);
+        self.time_out(now);
+        self.sink.ring(now.mono);
+        if std::mem::take(&mut self.has_told) {
+            // Whoever was woken may answer at once: its commands join this turn's flush.
+            tokio::task::yield_now().await;
+            self.shared.inbox.take_commands(&mut batch.commands);
+            for command in batch.commands.drain(..) {
+                self.command(command, now);
+            }
+            self.sink.ring(now.mono);
+        }
+        self.flush(now);
+    }
+
+    fn command(&mut self, command: Command, now: Now) {
+        let call = command.call();
+        if let Command::Snapshot { call } = command {
+            let text = self.endpoint.snapshot(now);
+            let result = Raw::parse(text)
+                .map_err(|e| Error::new(ErrorCode::Internal, format!("the snapshot: {e}")));
+            self.tell(Event::CallDone { call, result }, now);
+            return;
+        }
+        if let Err(error) = self.endpoint.handle_command(command, now) {
+            let event = match call {
+                Some(call) => Event::CallDone { call, result: Err(error) },
+                None => Event::Notice(error),
+            };
+            self.tell(event, now);
+        }
+        self.settle(now);
+    }
+
+    fn arrived(&mut self, arrival: Arrival, now: Now) {
+        match arrival {
+            Arrival::Input(input) => self.arrived_input(input, now),
+            Arrival::Dialed { conn, io, rest, limits } => {
+                if self.links.open(conn, (io, rest), Role::Client, limits, now.mono) {
+                    self.feed(Input::Opened { conn }, now);
+                }
+            }
+            Arrival::Offered { conn, request, remote, decision } => {
+                self.links.offered(conn, decision);
+                self.feed(Input::Offered { conn, request, remote }, now);
+            }
+            Arrival::Upgraded { conn, io, rest, limits } => {
+                self.links.open(conn, (io, rest), Role::Server, limits, now.mono);
+            }
+            Arrival::Asked { http, request, remote, answer } => {
+                self.answers.insert(http, answer);
+                self.feed(Input::HttpAsked { http, request, remote }, now);
+            }
+        }
+    }
+
+    fn arrived_input(&mut self, input: Input, now: Now) {
+        match &input {
+            Input::HttpReplied { http, .. } => {
+                if !self.http.settle(*http) {
+                    return;
+                }
+            }
+            Input::HttpGone { http } => {
+                self.answers.remove(http);
+                self.parts.remove(http);
+            }
+            Input::Closed { conn, .. } => {
+                if !self.links.forget(*conn) {
+                    return;
+                }
+            }
+            Input::Opened { .. }
+            | Input::Offered { .. }
+            | Input::Received { .. }
+            | Input::HttpAsked { .. }
+            | Input::Stored { .. }
+            | Input::Listening { .. }
+            | Input::ListenFailed { .. }
+            | Input::HostLag { .. } => {}
+        }
+        self.feed(input, now);
+    }
+
+    /// Reads the connections that are ready, up to the bounds of a turn.
+    fn read(&mut self, ready: &mut Vec<ConnId>, now: Now) {
+        let is_full = self.sink.is_full();
+        if !is_full {
+            self.links.resume();
+        }
+        let (mut frames, mut bytes) = (0, 0);
+        for conn in ready.drain(..) {
+            self.links.wake(conn);
+            if is_full {
+                self.links.pause(conn);
+                continue;
+            }
+            loop {
+                if frames >= MAX_FRAMES || bytes >= MAX_FRAME_BYTES {
+                    self.links.look_again(conn);
+                    break;
+                }
+                match self.links.look(conn, now.mono) {
+                    Look::Frame(frame) => {
+                        self.shared.counting.frames_in.tick();
+                        frames += 1;
+                        bytes += frame.len();
+                        self.feed(Input::Received { conn, frame }, now);
+                    }
+                    Look::Ended(cause) => {
+                        self.feed(Input::Closed { conn, cause }, now);
+                        break;
+                    }
+                    Look::Nothing => break,
+                }
+            }
+        }
+    }
+
+    fn time_out(&mut self, now: Now) {
+        let mut closed = Vec::new();
+        self.links.expire(now.mono, &mut closed);
+        for (conn, cause) in closed {
+            self.feed(Input::Closed { conn, cause }, now);
+        }
+        if self.endpoint.poll_timeout().is_none_or(|deadline| deadline.at > now.mono) {
+            return;
+        }
+        if self.is_probing {
+            let millis = self.sink.lag(now.mono);
+            self.is_probing = millis > 0;
+            self.feed(Input::HostLag { millis }, now);
+        }
+        let before = self.outputs;
+        self.endpoint.handle_timeout(now);
+        self.settle(now);
+        if self.outputs == before
+            && let Some(Deadline { at, why }) = self.endpoint.poll_timeout()
+            && at <= now.mono
+        {
+            tracing::error!(why, "the machine did nothing at its deadline");
+            debug_assert!(false, "the machine did nothing at its deadline {why:?}");
+        }
+    }
+
+    fn feed(&mut self, input: Input, now: Now) {
+        self.endpoint.handle_input(input, now);
+        self.settle(now);
+    }
+
+    /// Performs outputs until the machine is drained and every immediate answer is taken in.
+    fn settle(&mut self, now: Now) {
+        loop {
+            while let Some(output) = self.endpoint.poll_output() {
+                self.outputs += 1;
+                self.perform(output, now);
+            }
+            let Some(input) = self.inputs.pop_front() else { return };
+            self.endpoint.handle_input(input, now);
+        }
+    }
+
+    fn perform(&mut self, output: Output, now: Now) {
+        match output {
+            Output::Dial { conn, target } => {
+                let connector = Arc::clone(&self.connector);
+                let inbox = Arc::clone(&self.shared.inbox);
+                let task = tokio::spawn(dial(conn, target, connector, inbox));
+                self.links.dialing(conn, task.abort_handle());
+            }
+            Output::Admit { conn, limits } => self.links.admit(conn, limits),
+            Output::Refuse { conn, response } => self.links.refuse(conn, answer(response).0),
+            Output::SetLimits { conn, limits } => self.links.set_limits(conn, limits),
+            Output::Send { conn, frame } => {
+                self.shared.counting.frames_out.tick();
+                if let Some(cause) = self.links.send(conn, frame) {
+                    self.inputs.push_back(Input::Closed { conn, cause });
+                }
+            }
+            Output::Close { conn, code, reason } => {
+                if self.links.close(conn, code, reason, now.mono) {
+                    self.inputs.push_back(Input::Closed { conn, cause: CloseCause::Local });
+                }
+            }
+            Output::HttpCall { http, request, timeout_ms, max_body } => {
+                self.http.call(http, request, timeout_ms, max_body);
+            }
+            Output::HttpCancel { http } => self.http.cancel(http),
+            Output::HttpReply { http, response } => {
+                if let Some(waiting) = self.answers.remove(&http) {
+                    let (answer, writer) = answer(response);
+                    if let Some(writer) = writer {
+                        self.parts.insert(http, writer);
+                    }
+                    // A client that has left reports itself as gone.
+                    let _ = waiting.send(answer);
+                }
+            }
+            Output::HttpPart { http, bytes } => {
+                if let Some(writer) = self.parts.get(&http) {
+                    writer.write(bytes);
+                }
+            }
+            Output::HttpEnd { http } => drop(self.parts.remove(&http)),
+            Output::Store { store, request } => {
+                if let Some(result) = self.store.ask(store, request) {
+                    self.inputs.push_back(Input::Stored { store, result });
+                }
+            }
+            Output::Listen { listen, address, limits } => {
+                self.listeners.listen(listen, address, limits);
+            }
+            Output::Unlisten { listen } => self.listeners.unlisten(listen),
+            Output::ProbeHost => {
+                self.is_probing = true;
+                self.sink.probe(now.mono);
+            }
+            Output::Event(event) => self.tell(event, now),
+        }
+    }
+
+    fn tell(&mut self, event: Event, now: Now) {
+        self.has_ended |= matches!(event, Event::Ended { .. });
+        self.has_told = true;
+        self.sink.deliver(event, now.mono);
+    }
+
+    fn flush(&mut self, now: Now) {
+        let mut failed = Vec::new();
+        while self.links.flush(&mut failed) {
+            for (conn, cause) in failed.drain(..) {
+                self.feed(Input::Closed { conn, cause }, now);
+            }
+        }
+        if self.has_told {
+            self.sink.ring(now.mono);
+        }
+    }
+
+    fn wake_at(&self) -> Option<moorline_core::Instant> {
+        let machine = self.endpoint.poll_timeout().map(|deadline| deadline.at);
+        [machine, self.links.expiry()].into_iter().flatten().min()
+    }
+
+    /// Lets what was sent last reach its peers, for a short while.
+    async fn part(&mut self) {
+        let parting = async {
+            let mut batch = Batch::default();
+            while !self.links.is_empty() {
+                self.shared.inbox.take(&mut batch);
+                if batch.close {
+                    return;
+                }
+                let now = self.shared.clock.now();
+                for conn in batch.ready.drain(..) {
+                    self.links.wake(conn);
+                    while matches!(self.links.look(conn, now.mono), Look::Frame(_)) {}
+                }
+                batch = Batch::default();
+                while self.links.flush(&mut Vec::new()) {}
+                let inbox = &self.shared.inbox;
+                std::future::poll_fn(|cx| inbox.poll_arrived(cx)).await;
+            }
+        };
+        if tokio::time::timeout(PARTING, parting).await.is_err() {
+            tracing::debug!("connections were dropped at the end");
+        }
+    }
+}
+
+/// One timer that is set anew only when it must ring earlier.
+struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    is_over: bool,
+}
+
+impl Alarm {
+    fn new() -> Self {
+        Self { sleep: Box::pin(tokio::time::sleep(Duration::ZERO)), is_over: true }
+    }
+
+    /// Waits for `rest`, or less; for ever without one.
+    async fn wait(&mut self, rest: Option<Duration>) {
+        let Some(rest) = rest else { return std::future::pending().await };
+        let at = tokio::time::Instant::now() + rest.min(LONGEST_SLEEP);
+        if self.is_over || at < self.sleep.deadline() {
+            self.sleep.as_mut().reset(at);
+            self.is_over = false;
+        }
+        self.sleep.as_mut().await;
+        self.is_over = true;
+    }
+}

@@ -1,0 +1,218 @@
+//! HTTP calls of the machine: HTTP/1.1 over connections that are kept alive per origin.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
+use moorline_core::{
+    Error, ErrorCode, Headers, HttpBody, HttpId, HttpRequest, HttpResponse, Input, Method,
+};
+use tokio::task::AbortHandle;
+use url::Url;
+
+use crate::connect::{Connector, Target};
+use crate::counters::Counting;
+use crate::dial::shown;
+use crate::inbox::{Arrival, Inbox};
+
+/// The most idle connections kept per origin.
+const MAX_IDLE: usize = 32;
+
+type Sender = SendRequest<Full<Bytes>>;
+
+/// Makes HTTP calls.
+pub(crate) struct HttpClient {
+    pool: Arc<Pool>,
+    inbox: Arc<Inbox>,
+    counting: Arc<Counting>,
+    calls: HashMap<HttpId, AbortHandle>,
+}
+
+struct Pool {
+    connector: Arc<Connector>,
+    idle: Mutex<HashMap<Target, Vec<Sender>>>,
+}
+
+impl HttpClient {
+    /// Makes a client.
+    pub(crate) fn new(
+        connector: Arc<Connector>,
+        inbox: Arc<Inbox>,
+        counting: Arc<Counting>,
+    ) -> Self {
+        let pool = Arc::new(Pool { connector, idle: Mutex::default() });
+        Self { pool, inbox, counting, calls: HashMap::new() }
+    }
+
+    /// Begins a call; its result arrives in the inbox.
+    pub(crate) fn call(
+        &mut self,
+        http: HttpId,
+        request: HttpRequest,
+        timeout_ms: u64,
+        max_body: usize,
+    ) {
+        self.counting.requests_out.tick();
+        let pool = Arc::clone(&self.pool);
+        let inbox = Arc::clone(&self.inbox);
+        let task = tokio::spawn(async move {
+            let limit = Duration::from_millis(timeout_ms);
+            let result = match tokio::time::timeout(limit, pool.exchange(&request, max_body)).await
+            {
+                Ok(result) => result,
+                Err(_) => Err(Error::new(
+                    ErrorCode::CallTimeout,
+                    format!("no answer from {} within {timeout_ms} ms", shown(&request.url)),
+                )),
+            };
+            inbox.arrive(Arrival::Input(Input::HttpReplied { http, result }));
+        });
+        self.calls.insert(http, task.abort_handle());
+    }
+
+    /// Gives up a call.
+    pub(crate) fn cancel(&mut self, http: HttpId) {
+        if let Some(call) = self.calls.remove(&http) {
+            call.abort();
+        }
+    }
+
+    /// Forgets a call that was answered; false if it had been cancelled before.
+    pub(crate) fn settle(&mut self, http: HttpId) -> bool {
+        self.calls.remove(&http).is_some()
+    }
+}
+
+impl Pool {
+    async fn exchange(&self, ours: &HttpRequest, max_body: usize) -> Result<HttpResponse, Error> {
+        let url = Url::parse(&ours.url)
+            .map_err(|e| failed(format!("{} is not a URL: {e}", shown(&ours.url))))?;
+        let target = Target::of(&url)?;
+        let mut request = build(ours, &url)?;
+        loop {
+            let (mut sender, is_reused) = match self.idle(&target) {
+                Some(sender) => (sender, true),
+                None => (self.connect(&target).await?, false),
+            };
+            if is_reused && sender.ready().await.is_err() {
+                continue;
+            }
+            let response = match sender.try_send_request(request).await {
+                Ok(response) => response,
+                Err(mut unsent) => match unsent.take_message() {
+                    // A kept connection that the server had closed: nothing was sent on it.
+                    Some(again) if is_reused => {
+                        request = again;
+                        continue;
+                    }
+                    Some(_) | None => return Err(lost(&target, unsent.error())),
+                },
+            };
+            let response = read(response, max_body, &target).await?;
+            self.keep(target, sender);
+            return Ok(response);
+        }
+    }
+
+    async fn connect(&self, target: &Target) -> Result<Sender, Error> {
+        let io = self.connector.connect(target).await?;
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io))
+            .await
+            .map_err(|e| lost(target, &e))?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "HTTP connection ended");
+            }
+        });
+        Ok(sender)
+    }
+
+    fn idle(&self, target: &Target) -> Option<Sender> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = idle.get_mut(target)?;
+        while let Some(sender) = kept.pop() {
+            if !sender.is_closed() {
+                return Some(sender);
+            }
+        }
+        idle.remove(target);
+        None
+    }
+
+    fn keep(&self, target: Target, sender: Sender) {
+        if sender.is_closed() {
+            return;
+        }
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = idle.entry(target).or_default();
+        if kept.len() < MAX_IDLE {
+            kept.push(sender);
+        }
+    }
+}
+
+fn build(ours: &HttpRequest, url: &Url) -> Result<http::Request<Full<Bytes>>, Error> {
+    let method = match ours.method {
+        Method::Get => http::Method::GET,
+        Method::Post => http::Method::POST,
+        Method::Put => http::Method::PUT,
+        Method::Delete => http::Method::DELETE,
+        Method::Other => return Err(failed("the method cannot be sent")),
+    };
+    let mut request = http::Request::builder()
+        .method(method)
+        .uri(&url[url::Position::BeforePath..url::Position::AfterQuery])
+        .header(header::HOST, &url[url::Position::BeforeHost..url::Position::AfterPort]);
+    for (name, value) in ours.headers.iter() {
+        request = request.header(name, value.expose());
+    }
+    request
+        .body(Full::new(ours.body.clone()))
+        .map_err(|e| failed(format!("the request is invalid: {e}")))
+}
+
+async fn read(
+    response: http::Response<hyper::body::Incoming>,
+    max_body: usize,
+    target: &Target,
+) -> Result<HttpResponse, Error> {
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, max_body).collect().await.map_err(|e| {
+        if e.is::<LengthLimitError>() {
+            let message = format!("the answer exceeds the {max_body} bytes that are allowed");
+            return Error::new(ErrorCode::TooLarge, message);
+        }
+        let message = format!("the connection to {} broke: {e}", target.authority());
+        Error::new(ErrorCode::ConnectionLost, message)
+    })?;
+    Ok(HttpResponse {
+        status: head.status.as_u16(),
+        headers: headers(&head.headers),
+        body: HttpBody::Full(body.to_bytes()),
+    })
+}
+
+/// Takes over header fields; values that are not text are dropped.
+pub(crate) fn headers(fields: &http::HeaderMap) -> Headers {
+    let mut headers = Headers::new();
+    for (name, value) in fields {
+        if let Ok(value) = value.to_str() {
+            headers.push(name.as_str(), value);
+        }
+    }
+    headers
+}
+
+fn lost(target: &Target, error: &hyper::Error) -> Error {
+    let message = format!("the connection to {} broke: {error}", target.authority());
+    Error::new(ErrorCode::ConnectionLost, message)
+}
+
+fn failed(message: impl AsRef<str>) -> Error {
+    Error::new(ErrorCode::ConnectFailed, message)
+}

@@ -1,0 +1,328 @@
+//! The WebSocket connections of one I/O thread, from dial or offer to their end.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::Bytes;
+use moorline_core::{CloseCause, ConnId, Frame, FrameLimits, Instant};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use crate::inbox::{ConnWaker, Decision, Inbox};
+use crate::io::Io;
+use crate::ws::{Flushed, Step, Ws};
+
+/// How long a connection that was closed may take to part in order.
+const LINGER_MS: u64 = 2_000;
+
+/// Every connection that the machine knows by id.
+pub(crate) struct Links {
+    inbox: Arc<Inbox>,
+    links: HashMap<ConnId, Link>,
+    touched: Vec<ConnId>,
+    paused: Vec<ConnId>,
+    leaving: VecDeque<(Instant, ConnId)>,
+}
+
+enum Link {
+    Dialing(AbortHandle),
+    Offered(oneshot::Sender<Decision>),
+    Admitted(Vec<Waiting>),
+    Open(Box<Connection>),
+}
+
+/// What the machine said to a connection whose upgrade is not through yet.
+enum Waiting {
+    Frame(Frame),
+    Limits(FrameLimits),
+    Close(u16, String),
+}
+
+struct Connection {
+    ws: Ws,
+    waker: Arc<ConnWaker>,
+    phase: Phase,
+    is_touched: bool,
+    is_unflushed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Frames flow.
+    Open,
+    /// We closed it; the machine waits for its end.
+    Closing,
+    /// The machine knows that it ended; what was sent is still on its way.
+    Leaving,
+}
+
+/// What looking at a ready connection gave.
+pub(crate) enum Look {
+    /// A frame for the machine.
+    Frame(Frame),
+    /// Nothing more for now.
+    Nothing,
+    /// The connection ended; tell the machine.
+    Ended(CloseCause),
+}
+
+impl Links {
+    /// Makes an empty table.
+    pub(crate) fn new(inbox: Arc<Inbox>) -> Self {
+        Self {
+            inbox,
+            links: HashMap::new(),
+            touched: Vec::new(),
+            paused: Vec::new(),
+            leaving: VecDeque::new(),
+        }
+    }
+
+    /// Notes a dial that has begun.
+    pub(crate) fn dialing(&mut self, conn: ConnId, task: AbortHandle) {
+        self.links.insert(conn, Link::Dialing(task));
+    }
+
+    /// Notes a client that asks to be let in.
+    pub(crate) fn offered(&mut self, conn: ConnId, decision: oneshot::Sender<Decision>) {
+        self.links.insert(conn, Link::Offered(decision));
+    }
+
+    /// Lets a client in; what is sent from here on waits for the upgrade.
+    pub(crate) fn admit(&mut self, conn: ConnId, limits: FrameLimits) {
+        if let Some(Link::Offered(decision)) = self.links.remove(&conn) {
+            self.links.insert(conn, Link::Admitted(Vec::new()));
+            // A client that has left reports itself as closed.
+            let _ = decision.send(Decision::Admit(limits));
+        }
+    }
+
+    /// Turns a client away.
+    pub(crate) fn refuse(&mut self, conn: ConnId, answer: crate::body::Answer) {
+        if let Some(Link::Offered(decision)) = self.links.remove(&conn) {
+            let _ = decision.send(Decision::Refuse(answer));
+        }
+    }
+
+    /// Takes over a transport whose upgrade is through; false if nobody waits for it any more.
+    pub(crate) fn open(
+        &mut self,
+        conn: ConnId,
+        (io, rest): (Io, Bytes),
+        role: Role,
+        limits: FrameLimits,
+        now: Instant,
+    ) -> bool {
+        let waiting = match self.links.remove(&conn) {
+            Some(Link::Dialing(_)) => Vec::new(),
+            Some(Link::Admitted(waiting)) => waiting,
+            Some(Link::Offered(_) | Link::Open(_)) | None => return false,
+        };
+        let waker = ConnWaker::new(conn, Arc::clone(&self.inbox));
+        let ws = Ws::new(io, rest, role, limits, Waker::from(Arc::clone(&waker)));
+        waker.requeue();
+        self.links.insert(
+            conn,
+            Link::Open(Box::new(Connection {
+                ws,
+                waker,
+                phase: Phase::Open,
+                is_touched: false,
+                is_unflushed: false,
+            })),
+        );
+        for said in waiting {
+            match said {
+                Waiting::Frame(frame) => drop(self.send(conn, frame)),
+                Waiting::Limits(limits) => self.set_limits(conn, limits),
+                Waiting::Close(code, reason) => drop(self.close(conn, code, reason, now)),
+            }
+        }
+        true
+    }
+
+    /// Forgets a connection that ended before it was open.
+    pub(crate) fn forget(&mut self, conn: ConnId) -> bool {
+        self.links.remove(&conn).is_some()
+    }
+
+    /// Changes limits.
+    pub(crate) fn set_limits(&mut self, conn: ConnId, limits: FrameLimits) {
+        match self.links.get_mut(&conn) {
+            Some(Link::Open(connection)) => connection.ws.set_limits(limits),
+            Some(Link::Admitted(waiting)) => waiting.push(Waiting::Limits(limits)),
+            Some(Link::Dialing(_) | Link::Offered(_)) | None => {}
+        }
+    }
+
+    /// Sends a frame with this turn's flush. Returns why the connection failed, if it did.
+    pub(crate) fn send(&mut self, conn: ConnId, frame: Frame) -> Option<CloseCause> {
+        match self.links.get_mut(&conn) {
+            Some(Link::Admitted(waiting)) => {
+                waiting.push(Waiting::Frame(frame));
+                None
+            }
+            Some(Link::Open(connection)) if connection.phase == Phase::Open => {
+                let sent = connection.ws.send(frame);
+                if let Err(cause) = sent {
+                    self.links.remove(&conn);
+                    return Some(cause);
+                }
+                self.touch(conn);
+                None
+            }
+            Some(Link::Open(_) | Link::Dialing(_) | Link::Offered(_)) | None => None,
+        }
+    }
+
+    /// Closes a connection. Returns true if it is over at once.
+    pub(crate) fn close(&mut self, conn: ConnId, code: u16, reason: String, now: Instant) -> bool {
+        match self.links.get_mut(&conn) {
+            Some(Link::Open(connection)) => {
+                if connection.phase == Phase::Open {
+                    connection.phase = Phase::Closing;
+                    connection.ws.close(code, &reason);
+                    self.leaving.push_back((now.after(LINGER_MS), conn));
+                    self.touch(conn);
+                    self.look_again(conn);
+                }
+                false
+            }
+            Some(Link::Admitted(waiting)) => {
+                waiting.push(Waiting::Close(code, reason));
+                false
+            }
+            Some(Link::Dialing(task)) => {
+                task.abort();
+                self.links.remove(&conn);
+                true
+            }
+            Some(Link::Offered(_)) => {
+                self.links.remove(&conn);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Begins to look at a connection that woke: the next wake counts again.
+    pub(crate) fn wake(&mut self, conn: ConnId) {
+        if let Some(Link::Open(connection)) = self.links.get_mut(&conn) {
+            connection.waker.rearm();
+            if connection.is_unflushed {
+                self.touch(conn);
+            }
+        }
+    }
+
+    /// Reads one frame of a connection.
+    pub(crate) fn look(&mut self, conn: ConnId, now: Instant) -> Look {
+        loop {
+            let Some(Link::Open(connection)) = self.links.get_mut(&conn) else {
+                return Look::Nothing;
+            };
+            match (connection.ws.receive(), connection.phase) {
+                (Step::Frame(frame), Phase::Open) => {
+                    if matches!(frame, Frame::Ping(_)) {
+                        self.touch(conn);
+                    }
+                    return Look::Frame(frame);
+                }
+                (Step::Frame(_), Phase::Closing | Phase::Leaving) => {}
+                (Step::Pending, _) => return Look::Nothing,
+                (Step::Over(cause), Phase::Open) => {
+                    connection.phase = Phase::Leaving;
+                    self.leaving.push_back((now.after(LINGER_MS), conn));
+                    self.touch(conn);
+                    self.look_again(conn);
+                    return Look::Ended(cause);
+                }
+                (Step::Over(_), Phase::Closing) => {
+                    self.links.remove(&conn);
+                    return Look::Ended(CloseCause::Local);
+                }
+                (Step::Over(_), Phase::Leaving) => {
+                    self.links.remove(&conn);
+                    return Look::Nothing;
+                }
+            }
+        }
+    }
+
+    /// Puts a connection on the list of the next turn.
+    pub(crate) fn look_again(&self, conn: ConnId) {
+        if let Some(Link::Open(connection)) = self.links.get(&conn) {
+            connection.waker.requeue();
+        }
+    }
+
+    /// Leaves a connection unread until the application has caught up.
+    pub(crate) fn pause(&mut self, conn: ConnId) {
+        self.paused.push(conn);
+    }
+
+    /// Reads paused connections again.
+    pub(crate) fn resume(&mut self) {
+        for conn in std::mem::take(&mut self.paused) {
+            self.look_again(conn);
+        }
+    }
+
+    /// Flushes every connection that was written to, once; adds those that failed. False if there
+    /// was none.
+    pub(crate) fn flush(&mut self, failed: &mut Vec<(ConnId, CloseCause)>) -> bool {
+        if self.touched.is_empty() {
+            return false;
+        }
+        for conn in self.touched.drain(..) {
+            let Some(Link::Open(connection)) = self.links.get_mut(&conn) else { continue };
+            connection.is_touched = false;
+            match connection.ws.flush() {
+                Flushed::All => connection.is_unflushed = false,
+                Flushed::Pending => connection.is_unflushed = true,
+                Flushed::Failed(cause) => {
+                    let phase = connection.phase;
+                    self.links.remove(&conn);
+                    match phase {
+                        Phase::Open => failed.push((conn, cause)),
+                        Phase::Closing => failed.push((conn, CloseCause::Local)),
+                        Phase::Leaving => {}
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// Drops connections that took too long to part. Returns those that the machine waits for.
+    pub(crate) fn expire(&mut self, now: Instant, closed: &mut Vec<(ConnId, CloseCause)>) {
+        while let Some((_, conn)) = self.leaving.pop_front_if(|(at, _)| *at <= now) {
+            if let Some(Link::Open(connection)) = self.links.remove(&conn)
+                && connection.phase == Phase::Closing
+            {
+                closed.push((conn, CloseCause::Local));
+            }
+        }
+    }
+
+    /// Returns when [`expire`](Self::expire) has something to do.
+    pub(crate) fn expiry(&self) -> Option<Instant> {
+        self.leaving.front().map(|(at, _)| *at)
+    }
+
+    /// Tells whether no connection is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    fn touch(&mut self, conn: ConnId) {
+        if let Some(Link::Open(connection)) = self.links.get_mut(&conn)
+            && !connection.is_touched
+        {
+            connection.is_touched = true;
+            self.touched.push(conn);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Events, doorbells, ends.
+
+use moorline::core::{Command, ErrorCode, Event, Output};
+
+use crate::rig::Rig;
+
+fn ready(n: usize) -> Output {
+    Output::Event(Event::Ready { id: n.to_string(), transport: "test" })
+}
+
+#[test]
+fn a_burst_of_events_rings_once() {
+    let rig = Rig::new();
+    rig.perform((0..500).map(ready));
+    let text = rig.events();
+    let events: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    assert_eq!(events.len(), 500);
+    assert_eq!(events[499]["id"], "499");
+    assert_eq!(rig.handle.counters().doorbells, 1);
+}
+
+#[test]
+fn after_the_end_commands_are_refused() {
+    let rig = Rig::new();
+    rig.perform([Output::Event(Event::Ended { error: None })]);
+    assert_eq!(rig.events(), r#"[{"event":"ended","error":null}]"#);
+    rig.handle.close();
+    let error = rig.handle.submit(vec![Command::Start]).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Stopped);
+}
+
+#[test]
+fn a_panic_of_the_machine_is_an_event_and_the_process_lives() {
+    let rig = Rig::new();
+    rig.handle.submit(vec![Command::Unhandle { key: String::from("on purpose") }]).unwrap();
+    let text = rig.events();
+    assert!(text.contains(r#""event":"ended""#) && text.contains("INTERNAL"), "{text}");
+}
+
+#[test]
+fn a_snapshot_is_answered_with_its_call() {
+    let rig = Rig::new();
+    rig.handle.submit_text(r#"[["snapshot",7,null]]"#).unwrap();
+    let text = rig.events();
+    assert_eq!(text, r#"[{"event":"call_done","call":7,"value":{"puppet":true}}]"#);
+}
+
+#[test]
+fn closing_is_quick_and_safe_to_repeat() {
+    let rig = Rig::new();
+    rig.handle.close();
+    rig.handle.close();
+    assert!(rig.events().contains("STOPPED"));
+}

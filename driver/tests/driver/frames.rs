@@ -1,0 +1,128 @@
+//! Frames over WebSocket, both directions.
+
+use bytes::Bytes;
+use moorline::core::{CloseCause, ConnId, ErrorCode, Frame, HttpResponse, Input, Output};
+
+use crate::rig::{HTTP_LIMITS, Rig, admitting, connected, target};
+
+fn text(conn: ConnId, text: impl Into<bytestring::ByteString>) -> Output {
+    Output::Send { conn, frame: Frame::Text(text.into()) }
+}
+
+#[test]
+fn the_upgrade_request_carries_path_and_headers() {
+    let hub = admitting();
+    let address = hub.listen(HTTP_LIMITS);
+    let worker = Rig::new();
+    worker.perform([Output::Dial { conn: ConnId(2), target: target(&address) }]);
+    let Input::Offered { request, remote, conn } = hub.input() else { panic!() };
+    assert_eq!(request.url, "/path?q=1");
+    assert_eq!(request.headers.first("x-test"), Some("yes"));
+    assert_eq!(request.headers.first("host"), Some(address.as_str()));
+    assert!(remote.starts_with("127.0.0.1:"));
+    assert_eq!(conn.0 % 2, 1);
+}
+
+#[test]
+fn frames_arrive_in_order_and_unchanged() {
+    let (hub, accepted, worker, conn) = connected();
+    let frames = [
+        Frame::Text("grüß".into()),
+        Frame::Binary(Bytes::from(vec![7; 300_000])),
+        Frame::Text("".into()),
+        Frame::Ping(Bytes::from_static(b"p")),
+    ];
+    worker.perform(frames.iter().map(|frame| Output::Send { conn, frame: frame.clone() }));
+    for frame in &frames {
+        let Input::Received { conn, frame: got } = hub.input() else { panic!() };
+        assert_eq!((conn, &got), (accepted, frame));
+    }
+    let Input::Received { frame: Frame::Pong(pong), .. } = worker.input() else { panic!() };
+    assert_eq!(pong, "p");
+}
+
+#[test]
+fn a_burst_costs_one_write_and_few_reads() {
+    let (hub, accepted, worker, conn) = connected();
+    worker.perform([text(conn, "first")]);
+    hub.input();
+    worker.rest();
+    let before = (hub.handle.counters(), worker.handle.counters());
+    worker.perform((0..200).map(|n| text(conn, format!("{{\"n\":{n}}}"))));
+    for _ in 0..200 {
+        let Input::Received { conn, .. } = hub.input() else { panic!() };
+        assert_eq!(conn, accepted);
+    }
+    worker.rest();
+    let after = (hub.handle.counters(), worker.handle.counters());
+    assert_eq!(after.1.frames_out - before.1.frames_out, 200);
+    assert_eq!(after.1.writes - before.1.writes, 1);
+    assert!(after.0.reads - before.0.reads <= 3, "{:?}", after.0);
+}
+
+#[test]
+fn closing_tells_both_sides() {
+    let (hub, accepted, worker, conn) = connected();
+    let reason = String::from("that is all");
+    worker.perform([text(conn, "last words"), Output::Close { conn, code: 4001, reason }]);
+    assert!(matches!(hub.input(), Input::Received { .. }));
+    let Input::Closed { conn: closed, cause } = hub.input() else { panic!() };
+    assert_eq!(closed, accepted);
+    assert_eq!(cause, CloseCause::Remote { code: 4001, reason: String::from("that is all") });
+    let Input::Closed { cause, .. } = worker.input() else { panic!() };
+    assert_eq!(cause, CloseCause::Local);
+}
+
+#[test]
+fn a_refused_upgrade_names_its_status() {
+    let hub = Rig::reacting(|input| match input {
+        Input::Offered { conn, .. } => {
+            vec![Output::Refuse { conn: *conn, response: HttpResponse::json(401, "{}") }]
+        }
+        _ => Vec::new(),
+    });
+    let address = hub.listen(HTTP_LIMITS);
+    let worker = Rig::new();
+    worker.perform([Output::Dial { conn: ConnId(2), target: target(&address) }]);
+    let Input::Closed { cause, .. } = worker.input() else { panic!() };
+    assert_eq!(cause, CloseCause::Refused { status: 401 });
+}
+
+#[test]
+fn nobody_there_is_connect_failed() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let worker = Rig::new();
+    worker.perform([Output::Dial { conn: ConnId(2), target: target(&free.to_string()) }]);
+    let Input::Closed { cause: CloseCause::Failed(error), .. } = worker.input() else { panic!() };
+    assert_eq!(error.code(), ErrorCode::ConnectFailed);
+    assert!(error.message().contains("127.0.0.1"), "{error}");
+}
+
+#[test]
+fn a_server_that_never_answers_is_connect_timeout() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let worker = Rig::new();
+    let mut target = target(&address);
+    target.timeout_ms = 50;
+    worker.perform([Output::Dial { conn: ConnId(2), target }]);
+    let Input::Closed { cause: CloseCause::Failed(error), .. } = worker.input() else { panic!() };
+    assert_eq!(error.code(), ErrorCode::ConnectTimeout);
+}
+
+#[test]
+fn what_is_sent_right_after_admission_is_not_lost() {
+    let hub = Rig::reacting(|input| match input {
+        Input::Offered { conn, .. } => vec![
+            Output::Admit { conn: *conn, limits: crate::rig::FRAME_LIMITS },
+            text(*conn, "welcome"),
+        ],
+        _ => Vec::new(),
+    });
+    let address = hub.listen(HTTP_LIMITS);
+    let worker = Rig::new();
+    worker.perform([Output::Dial { conn: ConnId(2), target: target(&address) }]);
+    assert!(matches!(worker.input(), Input::Opened { .. }));
+    let Input::Received { frame: Frame::Text(welcome), .. } = worker.input() else { panic!() };
+    assert_eq!(welcome, "welcome");
+}

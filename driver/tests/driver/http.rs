@@ -1,0 +1,118 @@
+//! HTTP calls and answers.
+
+use bytes::Bytes;
+use moorline::core::{
+    ErrorCode, Headers, HttpBody, HttpId, HttpRequest, HttpResponse, Input, Method, Output,
+};
+
+use crate::rig::{HTTP_LIMITS, Rig};
+
+fn post(address: &str, body: impl Into<Bytes>) -> HttpRequest {
+    HttpRequest {
+        method: Method::Post,
+        url: format!("http://{address}/work?x=1"),
+        headers: Headers::new().with("content-type", "application/json"),
+        body: body.into(),
+    }
+}
+
+fn call(http: u64, request: HttpRequest) -> Output {
+    Output::HttpCall { http: HttpId(http), request, timeout_ms: 5_000, max_body: 100_000 }
+}
+
+fn echoing() -> Rig {
+    Rig::reacting(|input| match input {
+        Input::HttpAsked { http, request, .. } => vec![Output::HttpReply {
+            http: *http,
+            response: HttpResponse::json(200, request.body.clone()),
+        }],
+        _ => Vec::new(),
+    })
+}
+
+fn replied(rig: &Rig) -> Result<HttpResponse, moorline::core::Error> {
+    match rig.input() {
+        Input::HttpReplied { result, .. } => result,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_call_is_answered_and_its_connection_kept() {
+    let hub = echoing();
+    let address = hub.listen(HTTP_LIMITS);
+    let client = Rig::new();
+    for n in 0..3 {
+        client.perform([call(2 + 2 * n, post(&address, format!("[{n}]")))]);
+        let Input::HttpAsked { request, .. } = hub.input() else { panic!() };
+        assert_eq!((request.method, request.url.as_str()), (Method::Post, "/work?x=1"));
+        let response = replied(&client).unwrap();
+        assert_eq!(response.status, 200);
+        assert_eq!(response.headers.first("connection"), Some("keep-alive"));
+        assert_eq!(response.bytes(), format!("[{n}]").as_bytes());
+    }
+    assert_eq!(client.handle.counters().requests_out, 3);
+}
+
+#[test]
+fn a_streaming_answer_arrives_in_parts_and_ends() {
+    let hub = Rig::reacting(|input| match input {
+        Input::HttpAsked { http, .. } => {
+            let response =
+                HttpResponse { status: 200, headers: Headers::new(), body: HttpBody::Streaming };
+            vec![
+                Output::HttpReply { http: *http, response },
+                Output::HttpPart { http: *http, bytes: Bytes::from_static(b"one\n") },
+                Output::HttpPart { http: *http, bytes: Bytes::from_static(b"two\n") },
+                Output::HttpEnd { http: *http },
+            ]
+        }
+        _ => Vec::new(),
+    });
+    let address = hub.listen(HTTP_LIMITS);
+    let client = Rig::new();
+    client.perform([call(2, post(&address, ""))]);
+    assert_eq!(replied(&client).unwrap().bytes(), b"one\ntwo\n");
+}
+
+#[test]
+fn an_answer_beyond_its_limit_is_too_large() {
+    let hub = Rig::reacting(|input| match input {
+        Input::HttpAsked { http, .. } => vec![Output::HttpReply {
+            http: *http,
+            response: HttpResponse::json(200, vec![b' '; 100_001]),
+        }],
+        _ => Vec::new(),
+    });
+    let address = hub.listen(HTTP_LIMITS);
+    let client = Rig::new();
+    client.perform([call(2, post(&address, ""))]);
+    assert_eq!(replied(&client).unwrap_err().code(), ErrorCode::TooLarge);
+}
+
+#[test]
+fn a_call_that_is_given_up_reports_nothing_and_the_server_learns_it() {
+    let hub = Rig::new();
+    let address = hub.listen(HTTP_LIMITS);
+    let client = Rig::new();
+    client.perform([call(2, post(&address, "{}"))]);
+    let Input::HttpAsked { http, .. } = hub.input() else { panic!() };
+    client.perform([Output::HttpCancel { http: HttpId(2) }]);
+    let Input::HttpGone { http: gone } = hub.input() else { panic!() };
+    assert_eq!(gone, http);
+    let echo = echoing();
+    let address = echo.listen(HTTP_LIMITS);
+    client.perform([call(4, post(&address, "{}"))]);
+    let Input::HttpReplied { http, .. } = client.input() else { panic!() };
+    assert_eq!(http, HttpId(4));
+}
+
+#[test]
+fn a_call_without_answer_ends_at_its_time_limit() {
+    let hub = Rig::new();
+    let address = hub.listen(HTTP_LIMITS);
+    let client = Rig::new();
+    let request = post(&address, "{}");
+    client.perform([Output::HttpCall { http: HttpId(2), request, timeout_ms: 50, max_body: 100 }]);
+    assert_eq!(replied(&client).unwrap_err().code(), ErrorCode::CallTimeout);
+}

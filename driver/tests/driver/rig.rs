@@ -1,0 +1,204 @@
+//! A puppet machine: performs what the test says, reports what the driver fed it.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use moorline::Handle;
+use moorline::core::options::RuntimeOptions;
+use moorline::core::{
+    Command, ConnId, Deadline, DialTarget, Endpoint, Error, ErrorCode, Event, FrameLimits, Headers,
+    HttpLimits, Input, Instant, ListenId, Machine, Now, Output,
+};
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) const FRAME_LIMITS: FrameLimits =
+    FrameLimits { max_message: 1_048_576, max_fragments: 8, max_send_queue: 1_048_576 };
+
+pub(crate) const HTTP_LIMITS: HttpLimits = HttpLimits {
+    max_head: 16 * 1024,
+    max_headers: 64,
+    max_body: 65_536,
+    request_timeout_ms: 10_000,
+    max_connections: 1_000,
+    max_unadmitted_per_address: 64,
+};
+
+type React = Box<dyn FnMut(&Input) -> Vec<Output> + Send>;
+
+/// A machine that does what it is told.
+struct Puppet {
+    orders: Arc<Mutex<VecDeque<Order>>>,
+    inputs: Sender<Input>,
+    react: React,
+    outputs: VecDeque<Output>,
+    deadline: Option<Instant>,
+}
+
+enum Order {
+    Perform(Output),
+    WakeAt(Instant),
+}
+
+impl Machine for Puppet {
+    fn handle_input(&mut self, input: Input, _: Now) {
+        self.outputs.extend((self.react)(&input));
+        // A test that has ended does not listen any more.
+        let _ = self.inputs.send(input);
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        if self.deadline.take_if(|at| *at <= now.mono).is_some() {
+            let id = now.mono.as_millis().to_string();
+            self.outputs.push_back(Output::Event(Event::Ready { id, transport: "timeout" }));
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        self.deadline.map(|at| Deadline { at, why: "test" })
+    }
+}
+
+impl Endpoint for Puppet {
+    fn handle_command(&mut self, command: Command, _: Now) -> Result<(), Error> {
+        if let Command::Unhandle { key } = command {
+            panic!("{key}");
+        }
+        for order in self.orders.lock().unwrap().drain(..) {
+            match order {
+                Order::Perform(output) => self.outputs.push_back(output),
+                Order::WakeAt(at) => self.deadline = Some(at),
+            }
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self, _: Now) -> String {
+        String::from(r#"{"puppet":true}"#)
+    }
+}
+
+/// A puppet on its handle.
+pub(crate) struct Rig {
+    pub(crate) handle: Handle,
+    inputs: Receiver<Input>,
+    orders: Arc<Mutex<VecDeque<Order>>>,
+}
+
+impl Rig {
+    pub(crate) fn new() -> Self {
+        Self::reacting(|_| Vec::new())
+    }
+
+    /// A rig whose puppet answers inputs at once, on the I/O thread.
+    pub(crate) fn reacting(react: impl FnMut(&Input) -> Vec<Output> + Send + 'static) -> Self {
+        Self::build(react, RuntimeOptions::default(), Handle::drive)
+    }
+
+    pub(crate) fn with(runtime: RuntimeOptions) -> Self {
+        Self::build(|_| Vec::new(), runtime, Handle::drive)
+    }
+
+    pub(crate) fn build(
+        react: impl FnMut(&Input) -> Vec<Output> + Send + 'static,
+        runtime: RuntimeOptions,
+        drive: impl FnOnce(Box<dyn Endpoint + Send>, RuntimeOptions) -> Result<Handle, Error>,
+    ) -> Self {
+        let (sender, inputs) = channel();
+        let orders = Arc::new(Mutex::new(VecDeque::new()));
+        let puppet = Puppet {
+            orders: Arc::clone(&orders),
+            inputs: sender,
+            react: Box::new(react),
+            outputs: VecDeque::new(),
+            deadline: None,
+        };
+        let handle = drive(Box::new(puppet), runtime).unwrap();
+        Self { handle, inputs, orders }
+    }
+
+    /// Has the puppet perform outputs, in one turn.
+    pub(crate) fn perform(&self, outputs: impl IntoIterator<Item = Output>) {
+        self.orders.lock().unwrap().extend(outputs.into_iter().map(Order::Perform));
+        self.handle.submit(vec![Command::Start]).unwrap();
+    }
+
+    /// Has the puppet ask for a time-out.
+    pub(crate) fn wake_at(&self, at: Instant) {
+        self.orders.lock().unwrap().push_back(Order::WakeAt(at));
+        self.handle.submit(vec![Command::Start]).unwrap();
+    }
+
+    /// Waits for the next input that was fed.
+    pub(crate) fn input(&self) -> Input {
+        self.inputs.recv_timeout(PATIENCE).unwrap()
+    }
+
+    /// Begins to listen and returns the address.
+    pub(crate) fn listen(&self, limits: HttpLimits) -> String {
+        self.perform([Output::Listen {
+            listen: ListenId(2),
+            address: String::from("127.0.0.1:0"),
+            limits,
+        }]);
+        match self.input() {
+            Input::Listening { address, .. } => address,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Waits until every earlier turn is over, so that counters stand still.
+    pub(crate) fn rest(&self) {
+        self.perform([Output::Event(Event::Notice(ErrorCode::Internal.into()))]);
+        self.events();
+    }
+
+    /// Waits for at least one event and returns what one drain gives.
+    pub(crate) fn events(&self) -> String {
+        let (ring, rung) = channel();
+        self.handle.events().set_doorbell(move || {
+            let _ = ring.send(());
+        });
+        rung.recv_timeout(PATIENCE).unwrap();
+        let mut text = String::new();
+        self.handle.events().drain(&mut text);
+        text
+    }
+}
+
+/// A target to dial at `address`.
+pub(crate) fn target(address: &str) -> DialTarget {
+    DialTarget {
+        url: format!("ws://{address}/path?q=1"),
+        headers: Headers::new().with("x-test", "yes"),
+        timeout_ms: 5_000,
+        limits: FRAME_LIMITS,
+    }
+}
+
+/// A hub rig and a worker rig with one open connection: `(hub, its id, worker, its id)`.
+pub(crate) fn connected() -> (Rig, ConnId, Rig, ConnId) {
+    let hub = admitting();
+    let address = hub.listen(HTTP_LIMITS);
+    let worker = Rig::new();
+    let conn = ConnId(2);
+    worker.perform([Output::Dial { conn, target: target(&address) }]);
+    assert!(matches!(worker.input(), Input::Opened { conn: ConnId(2) }));
+    let Input::Offered { conn: accepted, .. } = hub.input() else { panic!("not offered") };
+    (hub, accepted, worker, conn)
+}
+
+/// A rig that admits whoever asks.
+pub(crate) fn admitting() -> Rig {
+    Rig::reacting(|input| match input {
+        Input::Offered { conn, .. } => vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS }],
+        _ => Vec::new(),
+    })
+}
