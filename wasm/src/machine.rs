@@ -1,0 +1,252 @@
+//! The machine as JavaScript holds it: inputs and commands in, actions and events out.
+//!
+//! Ids are numbers on the JavaScript side: counters of one machine stay far below 2⁵³. Every method
+//! that can depend on time takes both clocks in milliseconds.
+
+use moorline_core::command::parse_batch;
+use moorline_core::{
+    CloseCause, Command, ConnId, Endpoint, Error, ErrorCode, Event, Frame, Headers, HttpBody,
+    HttpId, HttpResponse, Input, Now, Output,
+};
+use wasm_bindgen::prelude::wasm_bindgen;
+
+use crate::actions::Actions;
+use crate::events::Events;
+use crate::store::Store;
+
+/// One worker or dispatcher without transports.
+#[wasm_bindgen]
+pub struct Machine {
+    endpoint: Box<dyn Endpoint + Send>,
+    actions: Actions,
+    events: Events,
+    store: Store,
+    lag_ms: u64,
+    max_event_bytes: usize,
+}
+
+#[wasm_bindgen]
+impl Machine {
+    /// Opens a role with options as JSON text; `host` names the machine, `seed` is 32 random bytes.
+    ///
+    /// # Errors
+    /// An error as JSON text: `ROLE_UNKNOWN`, `UNSUPPORTED` or `CONFIG_INVALID`.
+    pub fn open(
+        dialect: &str,
+        role: &str,
+        options: &str,
+        host: &str,
+        seed: &[u8],
+    ) -> Result<Self, String> {
+        let opened = crate::open::open(dialect, role, options, host, seed).map_err(thrown)?;
+        let max_event_bytes = usize::try_from(opened.runtime.max_event_bytes).unwrap_or(usize::MAX);
+        Ok(Self {
+            endpoint: opened.endpoint,
+            actions: Actions::default(),
+            events: Events::default(),
+            store: Store::default(),
+            lag_ms: 0,
+            max_event_bytes,
+        })
+    }
+
+    /// Carries out one turn of commands: a JSON array of `[name, id, body]`.
+    ///
+    /// # Errors
+    /// `ARGUMENT_INVALID` as JSON text; then nothing was carried out.
+    pub fn submit(&mut self, batch: &str, mono: f64, unix: f64) -> Result<(), String> {
+        let now = now(mono, unix);
+        for command in parse_batch(batch).map_err(thrown)? {
+            self.command(command, now);
+        }
+        Ok(())
+    }
+
+    /// A WebSocket opened.
+    pub fn opened(&mut self, conn: f64, mono: f64, unix: f64) {
+        self.input(Input::Opened { conn: ConnId(id(conn)) }, mono, unix);
+    }
+
+    /// A text message came in.
+    pub fn received_text(&mut self, conn: f64, text: String, mono: f64, unix: f64) {
+        let frame = Frame::Text(text.into());
+        self.input(Input::Received { conn: ConnId(id(conn)), frame }, mono, unix);
+    }
+
+    /// A binary message came in.
+    pub fn received_binary(&mut self, conn: f64, bytes: Vec<u8>, mono: f64, unix: f64) {
+        let frame = Frame::Binary(bytes.into());
+        self.input(Input::Received { conn: ConnId(id(conn)), frame }, mono, unix);
+    }
+
+    /// What was sent before a `ping` action has left this program.
+    pub fn ponged(&mut self, conn: f64, payload: Vec<u8>, mono: f64, unix: f64) {
+        let frame = Frame::Pong(payload.into());
+        self.input(Input::Received { conn: ConnId(id(conn)), frame }, mono, unix);
+    }
+
+    /// The other side closed a WebSocket.
+    pub fn closed(&mut self, conn: f64, code: u16, reason: String, mono: f64, unix: f64) {
+        self.ended(conn, CloseCause::Remote { code, reason }, mono, unix);
+    }
+
+    /// This side closed a WebSocket.
+    pub fn closed_here(&mut self, conn: f64, mono: f64, unix: f64) {
+        self.ended(conn, CloseCause::Local, mono, unix);
+    }
+
+    /// A WebSocket failed, or never opened; `code` is the name of an error code.
+    pub fn failed(&mut self, conn: f64, code: &str, message: &str, mono: f64, unix: f64) {
+        self.ended(conn, CloseCause::Failed(error(code, message)), mono, unix);
+    }
+
+    /// A request was answered. `headers` is a JSON list of `[name, value]`.
+    ///
+    /// # Errors
+    /// `ARGUMENT_INVALID` as JSON text if the headers are not such a list.
+    pub fn http_replied(
+        &mut self,
+        http: f64,
+        status: u16,
+        headers: &str,
+        body: Vec<u8>,
+        mono: f64,
+        unix: f64,
+    ) -> Result<(), String> {
+        let pairs: Vec<(String, String)> = serde_json::from_str(headers).map_err(|e| {
+            thrown(Error::new(ErrorCode::ArgumentInvalid, format!("not a list of headers: {e}")))
+        })?;
+        let mut headers = Headers::new();
+        for (name, value) in pairs {
+            headers.push(&name, value);
+        }
+        let response = HttpResponse { status, headers, body: HttpBody::Full(body.into()) };
+        let http = HttpId(id(http));
+        self.input(Input::HttpReplied { http, result: Ok(response) }, mono, unix);
+        Ok(())
+    }
+
+    /// A request failed; `code` is the name of an error code.
+    pub fn http_failed(&mut self, http: f64, code: &str, message: &str, mono: f64, unix: f64) {
+        let result = Err(error(code, message));
+        self.input(Input::HttpReplied { http: HttpId(id(http)), result }, mono, unix);
+    }
+
+    /// Acts on every deadline up to now. `lag_ms` tells how late the page's own work made this call.
+    pub fn timeout(&mut self, lag_ms: f64, mono: f64, unix: f64) {
+        let now = now(mono, unix);
+        self.lag_ms = id(lag_ms);
+        self.endpoint.handle_input(Input::HostLag { millis: self.lag_ms }, now);
+        self.endpoint.handle_timeout(now);
+        self.turn(now);
+    }
+
+    /// Returns when `timeout` wants to be called, in milliseconds of the monotonic clock.
+    #[must_use]
+    pub fn deadline(&self) -> Option<f64> {
+        self.endpoint.poll_timeout().map(|deadline| deadline.at.as_millis() as f64)
+    }
+
+    /// Takes what is to be done, in order, as a JSON array of `[name, id, ...]`; "" for nothing.
+    pub fn actions(&mut self) -> String {
+        self.actions.drain()
+    }
+
+    /// Takes at most 64 KiB of events (at least one, if there is any) as one JSON array.
+    pub fn events(&mut self) -> String {
+        self.events.drain()
+    }
+
+    /// Tells whether events wait.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        self.events.bytes() > 0
+    }
+
+    /// Tells whether more events wait than `runtime.max_event_bytes` allows.
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        self.events.bytes() > self.max_event_bytes
+    }
+}
+
+impl Machine {
+    fn command(&mut self, command: Command, now: Now) {
+        let call = command.call();
+        if let Err(error) = self.endpoint.handle_command(command, now) {
+            self.events.push(&match call {
+                Some(call) => Event::CallDone { call, result: Err(error) },
+                None => Event::Notice(error),
+            });
+        }
+        self.turn(now);
+    }
+
+    fn ended(&mut self, conn: f64, cause: CloseCause, mono: f64, unix: f64) {
+        self.input(Input::Closed { conn: ConnId(id(conn)), cause }, mono, unix);
+    }
+
+    fn input(&mut self, input: Input, mono: f64, unix: f64) {
+        let now = now(mono, unix);
+        self.endpoint.handle_input(input, now);
+        self.turn(now);
+    }
+
+    /// Drains the machine: keeps actions and events, answers what needs no JavaScript.
+    fn turn(&mut self, now: Now) {
+        while let Some(output) = self.endpoint.poll_output() {
+            match output {
+                Output::Dial { conn, target } => self.actions.dial(conn.0, &target),
+                Output::SetLimits { conn, limits } => self.actions.limits(conn.0, limits),
+                Output::Send { conn, frame } => self.actions.send(conn.0, &frame),
+                Output::Close { conn, code, reason } => self.actions.close(conn.0, code, &reason),
+                Output::HttpCall { http, request, timeout_ms, max_body } => {
+                    self.actions.http(http.0, &request, timeout_ms, max_body);
+                }
+                Output::HttpCancel { http } => self.actions.http_cancel(http.0),
+                Output::Store { store, request } => {
+                    let result = Ok(self.store.perform(request));
+                    self.endpoint.handle_input(Input::Stored { store, result }, now);
+                }
+                Output::ProbeHost => {
+                    let millis = self.lag_ms;
+                    self.endpoint.handle_input(Input::HostLag { millis }, now);
+                }
+                Output::Event(event) => self.events.push(&event),
+                Output::Listen { listen, address, .. } => {
+                    let error = Error::new(
+                        ErrorCode::Unsupported,
+                        format!("a browser cannot listen on {address}"),
+                    );
+                    self.endpoint.handle_input(Input::ListenFailed { listen, error }, now);
+                }
+                // Only a role that listens is asked for these.
+                Output::Admit { .. }
+                | Output::Refuse { .. }
+                | Output::HttpReply { .. }
+                | Output::HttpPart { .. }
+                | Output::HttpEnd { .. }
+                | Output::Unlisten { .. } => {}
+            }
+        }
+    }
+}
+
+fn now(mono: f64, unix: f64) -> Now {
+    Now::new(id(mono), id(unix))
+}
+
+/// Reads a number of JavaScript: what is negative or no number becomes 0.
+fn id(number: f64) -> u64 {
+    number as u64
+}
+
+fn error(code: &str, message: &str) -> Error {
+    let known = ErrorCode::ALL.iter().copied().find(|known| known.name() == code);
+    Error::new(known.unwrap_or(ErrorCode::Internal), message)
+}
+
+/// An error as JavaScript catches it; the driver makes a `MoorlineError` of it.
+fn thrown(error: Error) -> String {
+    serde_json::to_string(&error).unwrap_or_default()
+}

@@ -1,0 +1,81 @@
+//! What a browser cannot do is refused when a role is opened.
+
+use moorline_core::entropy::Seed;
+use moorline_core::options::{ConfigError, ROLES, RuntimeOptions};
+use moorline_core::{Error, ErrorCode, Opened};
+
+/// Opens a role; see [`moorline_core::open`].
+pub(crate) fn open(
+    dialect: &str,
+    role: &str,
+    options: &str,
+    host: &str,
+    seed: &[u8],
+) -> Result<Opened, Error> {
+    if listens(dialect, role) {
+        return Err(Error::new(
+            ErrorCode::Unsupported,
+            format!("a browser cannot listen: {dialect}/{role} runs in Rust, Node, Python and C"),
+        ));
+    }
+    let seed = Seed::try_from(seed)
+        .map_err(|_| Error::new(ErrorCode::ArgumentInvalid, "a seed has 32 bytes"))?;
+    let opened = moorline_core::open(dialect, role, options, host, seed)?;
+    check(&opened.runtime)?;
+    Ok(opened)
+}
+
+/// Tells whether a role accepts connections: it has an address to listen on.
+fn listens(dialect: &str, role: &str) -> bool {
+    ROLES
+        .iter()
+        .filter(|table| (table.dialect, table.role) == (dialect, role))
+        .any(|table| (table.fields)().iter().any(|field| field.name == "listen"))
+}
+
+fn check(runtime: &RuntimeOptions) -> Result<(), Error> {
+    let mut problems = ConfigError::default();
+    let files = [
+        ("runtime.store_path", &runtime.store_path),
+        ("runtime.ca_file", &runtime.ca_file),
+        ("runtime.cert_file", &runtime.cert_file),
+        ("runtime.key_file", &runtime.key_file),
+        ("runtime.trace_file", &runtime.trace_file),
+    ];
+    for (path, value) in files {
+        if !value.is_empty() {
+            problems.add(path, "must be empty: a browser has no files");
+        }
+    }
+    if runtime.danger_accept_invalid_certs {
+        problems.add("runtime.danger_accept_invalid_certs", "must be false: the browser checks");
+    }
+    Ok(problems.check(())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_that_listens_is_refused() {
+        let error = open("beacon", "hub", "{}", "host", &[0; 32]).err().unwrap();
+        assert_eq!(error.code(), ErrorCode::Unsupported);
+        assert!(error.message().contains("cannot listen"), "{error}");
+    }
+
+    #[test]
+    fn files_are_refused_by_name() {
+        let mut runtime = RuntimeOptions::default();
+        assert!(check(&runtime).is_ok());
+        "outbox.db".clone_into(&mut runtime.store_path);
+        let error = check(&runtime).unwrap_err();
+        assert!(error.message().contains("runtime.store_path"), "{error}");
+    }
+
+    #[test]
+    fn a_short_seed_is_refused() {
+        let error = open("beacon", "worker", "{}", "host", &[0; 16]).err().unwrap();
+        assert_eq!(error.code(), ErrorCode::ArgumentInvalid);
+    }
+}

@@ -1,0 +1,11 @@
+/** The entry for Node, where the WebAssembly module is there at once. */
+
+import { Machine } from '../pkg/nodejs/moorline.js';
+import { provide } from './native.js';
+
+export * from './facade.js';
+
+provide(Machine);
+
+/** Does nothing: it is here so that one program runs in browsers and in Node. */
+export default async function init(): Promise<void> {}
