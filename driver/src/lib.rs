@@ -5,6 +5,8 @@ mod clock;
 mod connect;
 mod counters;
 mod dial;
+#[cfg(unix)]
+mod doorbell;
 mod drive;
 mod events;
 mod fragments;
@@ -19,6 +21,8 @@ mod ws;
 
 pub use clock::{Clock, SystemClock};
 pub use counters::Counters;
+#[cfg(unix)]
+pub use doorbell::Doorbell;
 pub use events::{Drained, EventQueue};
 pub use handle::Handle;
 pub use moorline_core as core;

@@ -1,6 +1,7 @@
 //! The store of a machine: a SQLite file, or memory.
 
 mod memory;
+mod sqlite;
 
 use std::sync::Arc;
 
@@ -9,17 +10,20 @@ use moorline_core::{Error, StoreId};
 
 use crate::inbox::Inbox;
 
-/// Answers at once, or later through the inbox.
+/// The answer, or `None` if it comes through the inbox.
 pub(crate) type Answer = Option<Result<StoreReply, Error>>;
 
 /// Something that keeps records.
 pub(crate) trait Store: Send {
-    /// Carries out a request.
+    /// Carries out a request. Never waits for a disk.
     fn ask(&mut self, store: StoreId, request: StoreRequest) -> Answer;
 }
 
-/// Makes the store for `path`; an empty one means memory.
+/// Makes the store for `path`; an empty one means memory. The file is opened with the first request.
 pub(crate) fn open(path: &str, inbox: &Arc<Inbox>) -> Box<dyn Store> {
-    let _ = (path, inbox);
-    Box::new(memory::Memory::default())
+    if path.is_empty() {
+        Box::new(memory::Memory::default())
+    } else {
+        Box::new(sqlite::Sqlite::new(path, Arc::clone(inbox)))
+    }
 }

@@ -6,4 +6,5 @@ mod events;
 mod frames;
 mod http;
 mod rig;
+mod store;
 mod time;

@@ -1,0 +1,213 @@
+//! A store in a SQLite file, on a thread of its own.
+//!
+//! Every commit is synced before it is answered. Commits that wait at the same time share one
+//! transaction and one sync; if the shared transaction fails, each is tried alone, so that one bad
+//! commit does not fail its neighbours. The file is held exclusively while it is open.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use bytes::Bytes;
+use moorline_core::store::{StoreReply, StoreRequest, Write};
+use moorline_core::{Error, ErrorCode, Input, StoreId};
+use rusqlite::{Connection, ErrorCode as SqlCode, params};
+
+use crate::inbox::{Arrival, Inbox};
+use crate::store::{Answer, Store};
+
+/// The most requests that one transaction answers.
+const MAX_GROUP: usize = 256;
+
+/// How long to wait for another process that holds the file: one that is ending.
+const BUSY_WAIT: Duration = Duration::from_millis(500);
+
+const SCHEMA: &str = "
+    PRAGMA locking_mode = EXCLUSIVE;
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;
+    CREATE TABLE IF NOT EXISTS record (
+        space TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (space, key)
+    ) WITHOUT ROWID, STRICT;
+    BEGIN IMMEDIATE; COMMIT;";
+
+type Question = (StoreId, StoreRequest);
+
+/// The I/O thread's end of a SQLite store.
+pub(crate) struct Sqlite {
+    path: PathBuf,
+    inbox: Arc<Inbox>,
+    thread: Option<Sender<Question>>,
+}
+
+impl Sqlite {
+    /// Makes a store for the file at `path`. Opens nothing yet.
+    pub(crate) fn new(path: &str, inbox: Arc<Inbox>) -> Self {
+        Self { path: PathBuf::from(path), inbox, thread: None }
+    }
+
+    fn start(&self) -> Result<Sender<Question>, Error> {
+        let (sender, receiver) = channel();
+        let path = self.path.clone();
+        let inbox = Arc::clone(&self.inbox);
+        std::thread::Builder::new()
+            .name(String::from("moorline-store"))
+            .spawn(move || Keeper { path, inbox, file: None }.run(&receiver))
+            .map_err(|e| failed(&self.path, &format!("no thread: {e}")))?;
+        Ok(sender)
+    }
+}
+
+impl Store for Sqlite {
+    fn ask(&mut self, store: StoreId, request: StoreRequest) -> Answer {
+        let thread = match self.thread.take().map_or_else(|| self.start(), Ok) {
+            Ok(thread) => thread,
+            Err(error) => return Some(Err(error)),
+        };
+        if thread.send((store, request)).is_err() {
+            return Some(Err(failed(&self.path, "its thread has ended")));
+        }
+        self.thread = Some(thread);
+        None
+    }
+}
+
+/// The store's thread.
+struct Keeper {
+    path: PathBuf,
+    inbox: Arc<Inbox>,
+    file: Option<Connection>,
+}
+
+impl Keeper {
+    fn run(mut self, questions: &Receiver<Question>) {
+        while let Ok(first) = questions.recv() {
+            let mut group = vec![first];
+            group.extend(questions.try_iter().take(MAX_GROUP - 1));
+            self.answer(group);
+        }
+    }
+
+    /// Answers in order: a load sees every commit that was asked for before it.
+    fn answer(&mut self, group: Vec<Question>) {
+        let mut commits = Vec::new();
+        for (store, request) in group {
+            match request {
+                StoreRequest::Commit { writes } => commits.push((store, writes)),
+                StoreRequest::Load { space } => {
+                    self.commit(std::mem::take(&mut commits));
+                    let result = self.load(space);
+                    self.reply(store, result);
+                }
+            }
+        }
+        self.commit(commits);
+    }
+
+    fn commit(&mut self, commits: Vec<(StoreId, Vec<Write>)>) {
+        if commits.is_empty() {
+            return;
+        }
+        let all: Vec<&[Write]> = commits.iter().map(|(_, writes)| writes.as_slice()).collect();
+        let together = self.apply(&all);
+        for (store, writes) in &commits {
+            let result = match &together {
+                Ok(()) => Ok(()),
+                Err(error) if commits.len() == 1 => Err(error.clone()),
+                Err(_) => self.apply(&[writes]),
+            };
+            self.reply(*store, result.map(|()| StoreReply::Committed));
+        }
+    }
+
+    fn apply(&mut self, commits: &[&[Write]]) -> Result<(), Error> {
+        let path = self.path.clone();
+        let outcome = write(self.file()?, commits);
+        outcome.map_err(|e| self.broken(&path, &e))
+    }
+
+    fn load(&mut self, space: &str) -> Result<StoreReply, Error> {
+        let path = self.path.clone();
+        let outcome = read(self.file()?, space);
+        outcome.map(StoreReply::Loaded).map_err(|e| self.broken(&path, &e))
+    }
+
+    fn file(&mut self) -> Result<&mut Connection, Error> {
+        if self.file.is_none() {
+            self.file = Some(open(&self.path)?);
+        }
+        self.file.as_mut().ok_or_else(|| failed(&self.path, "not open"))
+    }
+
+    /// Closes the file, so that the next request opens and checks it anew.
+    fn broken(&mut self, path: &Path, error: &rusqlite::Error) -> Error {
+        self.file = None;
+        failed(path, &told(error))
+    }
+
+    fn reply(&self, store: StoreId, result: Result<StoreReply, Error>) {
+        if let Err(error) = &result {
+            tracing::error!(%error, "store");
+        }
+        self.inbox.arrive(Arrival::Input(Input::Stored { store, result }));
+    }
+}
+
+fn open(path: &Path) -> Result<Connection, Error> {
+    create(path).map_err(|e| failed(path, &e.to_string()))?;
+    let file = Connection::open(path).map_err(|e| failed(path, &told(&e)))?;
+    file.busy_timeout(BUSY_WAIT).map_err(|e| failed(path, &told(&e)))?;
+    file.execute_batch(SCHEMA).map_err(|e| failed(path, &told(&e)))?;
+    let health: String = file
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(|e| failed(path, &told(&e)))?;
+    if health == "ok" { Ok(file) } else { Err(failed(path, &health)) }
+}
+
+/// Makes the file, readable by its owner alone, unless it is there.
+fn create(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+fn write(file: &mut Connection, commits: &[&[Write]]) -> rusqlite::Result<()> {
+    let transaction = file.transaction()?;
+    for change in commits.iter().copied().flatten() {
+        match change {
+            Write::Put { space, key, value } => transaction
+                .prepare_cached("INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3)")?
+                .execute(params![space, key, value.as_ref()])?,
+            Write::Delete { space, key } => transaction
+                .prepare_cached("DELETE FROM record WHERE space = ?1 AND key = ?2")?
+                .execute(params![space, key])?,
+        };
+    }
+    transaction.commit()
+}
+
+fn read(file: &Connection, space: &str) -> rusqlite::Result<Vec<(String, Bytes)>> {
+    file.prepare_cached("SELECT key, value FROM record WHERE space = ?1 ORDER BY key")?
+        .query_map([space], |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?.into())))?
+        .collect()
+}
+
+/// Says what went wrong in words that help.
+fn told(error: &rusqlite::Error) -> String {
+    match error.sqlite_error_code() {
+        Some(SqlCode::DatabaseBusy | SqlCode::DatabaseLocked) => {
+            String::from("another process uses it")
+        }
+        Some(SqlCode::NotADatabase) => String::from("it is not a store"),
+        Some(SqlCode::DatabaseCorrupt) => format!("it is damaged: {error}"),
+        Some(_) | None => error.to_string(),
+    }
+}
+
+fn failed(path: &Path, message: &str) -> Error {
+    Error::new(ErrorCode::StoreFailed, format!("{}: {message}", path.display()))
+}
