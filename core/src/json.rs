@@ -46,6 +46,11 @@ impl Raw {
         }
     }
 
+    /// Wraps text that this crate has built as JSON.
+    pub(crate) fn trusted(text: String) -> Self {
+        Self(text.into())
+    }
+
     /// The value `null`.
     #[must_use]
     pub fn null() -> Self {

@@ -5,6 +5,7 @@
 //! [`Endpoint`], drains [`Output`]s and calls back at [`Deadline`]s.
 
 pub mod command;
+mod dialect;
 pub mod entropy;
 pub mod error;
 pub mod event;
@@ -14,8 +15,10 @@ mod machine;
 mod open;
 pub mod options;
 mod secret;
+mod session;
 pub mod store;
 pub mod time;
+mod work;
 
 pub use command::{Command, Outcome};
 pub use error::{Error, ErrorCode, Fault};

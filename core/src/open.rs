@@ -1,9 +1,11 @@
 //! Opens a role by its name: what every binding calls first.
 
+use crate::dialect::beacon::BeaconWorker;
 use crate::entropy::Seed;
 use crate::error::{Error, ErrorCode};
 use crate::machine::Endpoint;
-use crate::options::{ROLES, RuntimeOptions};
+use crate::options::{ROLES, RuntimeOptions, WorkerOptions, read};
+use crate::session::Session;
 
 /// A role that was opened: its machine, and what the driver needs to know.
 pub struct Opened {
@@ -24,10 +26,22 @@ pub fn open(
     host: &str,
     seed: Seed,
 ) -> Result<Opened, Error> {
-    let _ = (options, host, seed);
+    match (dialect, role) {
+        ("beacon", "worker") => {
+            let options: WorkerOptions = read(options)?;
+            let runtime = options.runtime.clone();
+            let worker = BeaconWorker::new(options, host)?;
+            let credentials = worker.credentials();
+            let session = Session::new(worker, credentials, seed);
+            Ok(Opened { endpoint: Box::new(session), runtime })
+        }
+        _ => Err(unknown(dialect, role)),
+    }
+}
+
+fn unknown(dialect: &str, role: &str) -> Error {
     let known: Vec<_> = ROLES.iter().map(|row| format!("{}/{}", row.dialect, row.role)).collect();
-    Err(Error::new(
-        ErrorCode::RoleUnknown,
-        format!("no role is named {dialect}/{role}; known are {}", known.join(", ")),
-    ))
+    let known = known.join(", ");
+    let message = format!("no role is named {dialect}/{role}; known are {known}");
+    Error::new(ErrorCode::RoleUnknown, message)
 }

@@ -1,0 +1,10 @@
+//! The beacon dialect: workers and dispatchers of an Ultravisor control plane.
+//!
+//! Source: `ultravisor-beacon` 1.0.5 and `ultravisor` 1.3.24.
+
+mod policy;
+pub(crate) mod rest;
+pub(crate) mod wire;
+mod worker;
+
+pub(crate) use worker::BeaconWorker;

@@ -1,0 +1,214 @@
+//! What workers and dispatchers read from the beacon wire.
+//!
+//! Source: `ultravisor-beacon` 1.0.5, `Ultravisor-Beacon-Client.cjs` and
+//! `Ultravisor-Beacon-ConnectivityWebSocket.cjs`; `ultravisor` 1.3.24,
+//! `Ultravisor-Beacon-Coordinator.cjs`. Fields named `Moorline` and `HostLagMs` … are extensions that
+//! foreign peers ignore.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::json::Raw;
+
+/// A frame from the control plane. Frames with another discriminator have an empty `event`.
+#[derive(Deserialize)]
+pub(crate) struct HubFrame<'a> {
+    #[serde(rename = "EventType", borrow, default)]
+    pub(crate) event: Text<'a>,
+    #[serde(rename = "WorkItem", borrow)]
+    pub(crate) item: Option<WireItem<'a>>,
+    #[serde(rename = "BeaconID", borrow, default)]
+    pub(crate) beacon_id: Text<'a>,
+    #[serde(rename = "WorkItemHash", borrow, default)]
+    pub(crate) hash: Text<'a>,
+    #[serde(rename = "Reason", borrow, default)]
+    pub(crate) reason: Text<'a>,
+    #[serde(rename = "Items", default)]
+    pub(crate) items: Vec<WireTaken>,
+    #[serde(rename = "Moorline")]
+    pub(crate) moorline: Option<WireExtension>,
+}
+
+/// What a control plane says of its extensions.
+#[derive(Clone, Copy, Deserialize)]
+pub(crate) struct WireExtension {
+    /// Whether it acknowledges outcomes by `WorkTaken`.
+    #[serde(rename = "Acks", default)]
+    pub(crate) acks: bool,
+}
+
+/// One entry of `WorkTaken`.
+#[derive(Deserialize)]
+pub(crate) struct WireTaken {
+    #[serde(rename = "WorkItemHash")]
+    pub(crate) hash: String,
+    #[serde(rename = "Taken", default)]
+    pub(crate) taken: bool,
+    #[serde(rename = "Reason", default)]
+    pub(crate) reason: Option<String>,
+}
+
+/// A work item. Absent fields have the meaning that section 7.1 of the protocol note gives them.
+#[derive(Deserialize)]
+pub(crate) struct WireItem<'a> {
+    #[serde(rename = "WorkItemHash", borrow, default)]
+    pub(crate) hash: Text<'a>,
+    #[serde(rename = "Capability", borrow, default)]
+    pub(crate) capability: Text<'a>,
+    #[serde(rename = "Action", borrow, default)]
+    pub(crate) action: Text<'a>,
+    #[serde(rename = "Settings", borrow)]
+    pub(crate) settings: Option<&'a RawValue>,
+    #[serde(rename = "RunID", borrow, default)]
+    pub(crate) run: Text<'a>,
+    #[serde(rename = "OperationHash", borrow, default)]
+    pub(crate) operation: Text<'a>,
+    #[serde(rename = "TimeoutMs", default)]
+    pub(crate) timeout_ms: Whole,
+    #[serde(rename = "AttemptNumber", default)]
+    pub(crate) attempt: Whole,
+    #[serde(rename = "QueueMetadata", borrow)]
+    pub(crate) queue: Option<WireQueue<'a>>,
+}
+
+/// How an item fared in the queue.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct WireQueue<'a> {
+    #[serde(rename = "EnqueuedAt", borrow, default)]
+    pub(crate) enqueued_at: Text<'a>,
+    #[serde(rename = "QueueWaitMs", default)]
+    pub(crate) wait_ms: Whole,
+}
+
+/// The answer to a poll.
+#[derive(Deserialize)]
+pub(crate) struct PollAnswer<'a> {
+    #[serde(rename = "WorkItem", borrow)]
+    pub(crate) item: Option<WireItem<'a>>,
+}
+
+/// The answer to a registration over HTTP: the record, of which only this counts.
+#[derive(Deserialize)]
+pub(crate) struct RecordAnswer {
+    #[serde(rename = "BeaconID")]
+    pub(crate) beacon_id: String,
+    #[serde(rename = "Moorline")]
+    pub(crate) moorline: Option<WireExtension>,
+}
+
+/// The answer to a login.
+#[derive(Deserialize)]
+pub(crate) struct LoginAnswer {
+    #[serde(rename = "LoggedIn", default)]
+    pub(crate) logged_in: bool,
+    #[serde(rename = "Error")]
+    pub(crate) error: Option<String>,
+}
+
+/// What `handle` says about a handler of this dialect.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HandlerMeta {
+    #[serde(default)]
+    pub(crate) description: String,
+    pub(crate) settings_schema: Option<Raw>,
+}
+
+/// Text that may be absent, null or of another type, all of which count as empty.
+#[derive(Debug, Default)]
+pub(crate) struct Text<'a>(pub(crate) Cow<'a, str>);
+
+impl Text<'_> {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Text<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// A whole number that may be absent, null, a fraction or of another type; 0 stands for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Whole(pub(crate) u64);
+
+impl Serialize for Whole {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = Text<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Text::default())
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+                Ok(Text::default())
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+                Ok(Text::default())
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+                Ok(Text::default())
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+                Ok(Text::default())
+            }
+        }
+        deserializer.deserialize_any(Read)
+    }
+}
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = Whole;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number")
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Whole, E> {
+                Ok(Whole(value))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Whole, E> {
+                Ok(Whole(u64::try_from(value).unwrap_or(0)))
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Whole, E> {
+                Ok(Whole(value as u64))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Whole, E> {
+                Ok(Whole(text.trim().parse().unwrap_or(0)))
+            }
+            fn visit_unit<E>(self) -> Result<Whole, E> {
+                Ok(Whole(0))
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<Whole, E> {
+                Ok(Whole(0))
+            }
+        }
+        deserializer.deserialize_any(Read)
+    }
+}
