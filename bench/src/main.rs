@@ -1,2 +1,110 @@
-//! bench
-fn main() {}
+//! Benchmarks of Moorline beside hand-written peers; `cargo xtask bench` builds all and runs this.
+//!
+//! Contestants alternate in rounds; what is printed are medians with the lowest and highest round.
+//! The contestant runs on one core, everything else on another. Ratios count, not figures: those belong
+//! to the machine.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod child;
+mod hub_rate;
+mod idle;
+mod process;
+mod report;
+mod scripted;
+mod start;
+mod stats;
+mod worker_rate;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use crate::process::Failure;
+
+/// The core of whatever is measured.
+const MEASURED: usize = 1;
+/// The core of everything else.
+const OTHER: usize = 0;
+
+/// Benchmarks of Moorline.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Measure everything and write the page.
+    Run(Setting),
+    /// Be the Rust worker that is measured.
+    Worker {
+        /// The control plane.
+        url: String,
+        /// The most items at once.
+        max_concurrent: u64,
+    },
+    /// Be the hub that is measured; prints its address.
+    Hub {
+        /// The store's file; empty keeps everything in memory.
+        store: String,
+    },
+}
+
+/// Where the contestants are and how long they run.
+#[derive(Parser)]
+struct Setting {
+    /// The folder of the Node package, built.
+    #[arg(long)]
+    node_package: PathBuf,
+    /// A Python that has `moorline` and `websockets`.
+    #[arg(long)]
+    python: PathBuf,
+    /// The folder of the hand-written peers, their npm packages installed.
+    #[arg(long)]
+    peers: PathBuf,
+    /// The page to write.
+    #[arg(long)]
+    out: PathBuf,
+    /// How often each contestant runs.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long each run is measured.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+}
+
+impl Setting {
+    fn measured(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Run(setting) => run(&setting),
+        Task::Worker { url, max_concurrent } => child::worker(&url, max_concurrent),
+        Task::Hub { store } => child::hub(&store),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("bench: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(setting: &Setting) -> Result<(), Failure> {
+    let workers = worker_rate::measure(setting)?;
+    let hub = hub_rate::measure(setting)?;
+    let idle = idle::measure(setting)?;
+    let packages = start::measure(setting)?;
+    let page = report::write(setting, &workers, &hub, &idle, &packages);
+    std::fs::write(&setting.out, page)?;
+    println!("wrote {}", setting.out.display());
+    Ok(())
+}
