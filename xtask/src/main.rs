@@ -2,8 +2,11 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
+mod demo;
 mod licences;
 mod metadata;
+mod packages;
 mod prepare;
 mod shell;
 mod steps;
@@ -40,6 +43,21 @@ enum Task {
     },
     /// Measure the bindings and check that they decide nothing and that the core is pure.
     Thin,
+    /// Build everything and run the main job: a hub, workers in three languages, two faults.
+    Demo {
+        /// How many work items are dispatched.
+        #[arg(long, default_value_t = 3_000)]
+        items: u32,
+    },
+    /// Measure beside hand-written peers and write `docs/benchmarks.md`.
+    Bench {
+        /// How often each contestant runs.
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+        /// How long each run is measured.
+        #[arg(long, default_value_t = 2.0)]
+        seconds: f64,
+    },
     /// Check the licences and sources of all dependencies.
     Licences,
 }
@@ -51,6 +69,8 @@ fn main() -> ExitCode {
         Task::Surface { check } => surface::run(&root, check),
         Task::Test => test::run(&root, false),
         Task::Ci => test::run(&root, true),
+        Task::Demo { items } => demo::run(&root, items),
+        Task::Bench { rounds, seconds } => bench::run(&root, rounds, seconds),
         Task::Thin => thin::run(&shell),
         Task::Licences => licences::run(&shell),
     };

@@ -15,7 +15,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
 ];
 
 /// What the Python tests need beside the wheel.
-const PYTHON_PACKAGES: &[&str] = &[
+pub(crate) const PYTHON_PACKAGES: &[&str] = &[
     "maturin>=1.9,<2",
     "pytest>=8,<9",
     "pytest-timeout>=2.3,<3",

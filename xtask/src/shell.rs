@@ -88,17 +88,6 @@ impl Shell {
             String::from_utf8_lossy(&output.stderr)
         ))
     }
-
-    /// Tells whether a program can be run at all.
-    pub(crate) fn has(&self, program: &str) -> bool {
-        self.command(program)
-            .arg("--version")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .stdin(Stdio::null())
-            .status()
-            .is_ok()
-    }
 }
 
 fn line(command: &Command) -> String {

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use crate::packages::{self, Profile};
 use crate::prepare;
-use crate::steps::Plan;
+use crate::shell::Shell;
+use crate::steps::{Plan, step};
 use crate::{licences, surface, thin};
 
 const SYSTEM: &str = "system packages and wasm32 compiler";
@@ -21,10 +23,41 @@ pub(crate) fn run(root: &Path, pages: bool) -> Result<(), String> {
     plan.then("rust tests", |shell| {
         shell.run(shell.cargo().args(["test", "--workspace", "--locked"]))
     });
-    plan.join(SYSTEM);
     plan.join(NODE_PACKAGES);
+    plan.then("node package", |shell| packages::node(shell, Profile::Test));
     plan.join(PYTHON_PACKAGES);
+    plan.then("python package", |shell| {
+        packages::python(shell, Profile::Test, "python", prepare::PYTHON_PACKAGES).map(drop)
+    });
+    plan.then("python types", python_types);
+    plan.together(vec![step("node tests", node_tests), step("python tests", python_tests)]);
+    plan.join(SYSTEM);
     plan.run(root)
+}
+
+fn node_tests(shell: &Shell) -> Result<(), String> {
+    let mut command = shell.command("npm");
+    shell.run(command.current_dir(shell.root().join("bindings-node")).args(["test", "--silent"]))
+}
+
+/// Away from the sources, so that the installed wheel is what is tested.
+fn python_tests(shell: &Shell) -> Result<(), String> {
+    let mut command = shell.command(shell.target().join("python/bin/python"));
+    command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir"]);
+    let folder = shell.root().join("bindings-python");
+    command.arg(&folder).arg("-c").arg(folder.join("pyproject.toml")).arg(folder.join("tests"));
+    shell.run(command.current_dir(shell.target()))
+}
+
+fn python_types(shell: &Shell) -> Result<(), String> {
+    for arguments in [&["-m", "mypy"][..], &["-m", "pyright"]] {
+        let mut command = shell.command(shell.target().join("python/bin/python"));
+        let folder = shell.root().join("bindings-python");
+        shell.run(command.current_dir(folder).args(arguments))?;
+    }
+    let mut command = shell.command(shell.target().join("python/bin/python"));
+    command.args(["-m", "mypy.stubtest", "moorline._native"]);
+    shell.run(command.current_dir(shell.target()))
 }
 
 /// Everything that reads sources and runs nothing.
