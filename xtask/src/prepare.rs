@@ -116,16 +116,6 @@ pub(crate) fn python_tests(shell: &Shell) -> Result<PathBuf, String> {
     environment(shell, "python", PYTHON_PACKAGES)
 }
 
-/// Returns the cargo that compiles for wasm32, as program and first arguments.
-pub(crate) fn wasm_cargo(shell: &Shell) -> Result<Vec<String>, String> {
-    let text = shell.read(
-        shell
-            .command("bash")
-            .args(["-c", "eval \"$(ci/wasm-toolchain.sh --env)\" && printf %s \"$WASM_CARGO\""]),
-    )?;
-    Ok(text.split_whitespace().map(str::to_owned).collect())
-}
-
 fn interpreter() -> String {
     std::env::var("PYTHON").unwrap_or_else(|_| String::from("python3"))
 }

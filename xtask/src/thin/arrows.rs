@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("moorline-python", &["moorline-core", "moorline"]),
     ("moorline-c", &["moorline-core", "moorline"]),
     ("moorline-wasm", &["moorline-core"]),
+    ("moorline-wasm-generator", &[]),
     ("moorline-demo", &["moorline-core", "moorline"]),
     ("moorline-bench", &["moorline-core", "moorline"]),
     ("moorline-tests", &["moorline-core", "moorline"]),

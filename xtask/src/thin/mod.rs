@@ -43,17 +43,10 @@ const TIMERS: &[(Language, &[&str])] = &[
         Language::Rust,
         &["thread::sleep", "tokio::time", "Instant::now", "SystemTime::now", "recv_timeout"],
     ),
-    (Language::TypeScript, &["setTimeout", "setInterval", "setImmediate", "Date.now"]),
+    (Language::TypeScript, &["setTimeout", "setInterval", "setImmediate"]),
     (
         Language::Python,
-        &[
-            "call_later",
-            "call_at",
-            "asyncio.sleep",
-            "time.sleep",
-            "threading.Timer",
-            "time.monotonic",
-        ],
+        &["call_later", "call_at", "asyncio.sleep", "time.sleep", "threading.Timer"],
     ),
 ];
 
