@@ -1,0 +1,338 @@
+/**
+ * The engine below every role. It forwards and keeps promises; what happens on the wire, and when,
+ * is decided below it.
+ *
+ * Commands of one turn are collected as text and cross in one microtask. Events arrive behind a
+ * doorbell, one parse per drain; between drains the event loop has its turn.
+ */
+
+import { EventEmitter } from 'node:events';
+
+import { MoorlineError, received, wrapped } from './errors.js';
+import type { EndedEvent, NativeError, NativeEvent } from './generated.js';
+import { Native } from './native.js';
+
+/** The link is up and registered, or the listener is bound. */
+export interface Ready {
+  /** Our id at the control plane, or the address listened on. */
+  readonly id: string;
+  /** What carries frames. */
+  readonly transport: string;
+}
+
+/** The link is down; the session tries again by itself. */
+export interface Lost {
+  /** Why. */
+  readonly reason: MoorlineError;
+  /** Milliseconds until the next attempt. */
+  readonly retryMs: number;
+  /** The number of the next attempt, from 1. */
+  readonly attempt: number;
+}
+
+/** A drain began, or made progress. */
+export interface Draining {
+  /** Work items still running. */
+  readonly inFlight: number;
+  /** Outcomes not yet taken by the control plane. */
+  readonly outbox: number;
+}
+
+/** The events of every role, and what their listeners are called with. */
+export interface EndpointEvents {
+  /** The link is up. */
+  ready: Ready;
+  /** The link is down. */
+  lost: Lost;
+  /** Something worth knowing that needs no answer. */
+  notice: MoorlineError;
+  /** A drain makes progress. */
+  draining: Draining;
+  /** The last event; `null` after a stop that lost nothing. */
+  ended: MoorlineError | null;
+}
+
+/** Events that only some roles have. */
+export type RoleEvent = Exclude<
+  NativeEvent,
+  { event: 'ready' | 'lost' | 'call_done' | 'call_part' | 'notice' | 'draining' | 'ended' }
+>;
+
+/** What a call is told besides its name, payload and options. */
+export interface CallHooks {
+  /** Gets progress and parts of the reply. */
+  readonly onPart?: ((part: unknown) => void) | undefined;
+  /** Cancels the call; its reason becomes the rejection. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface Settle<T> {
+  readonly resolve: (value: T) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+interface PendingCall extends Settle<unknown> {
+  readonly onPart: ((part: unknown) => void) | undefined;
+  readonly release: (() => void) | undefined;
+}
+
+/** One endpoint. Its constructor connects nothing. */
+export abstract class Endpoint<Events extends EndpointEvents> {
+  readonly #native: Native;
+  readonly #listeners = new EventEmitter();
+  readonly #calls = new Map<number, PendingCall>();
+  readonly #ended: Promise<void>;
+  readonly #persistent: boolean;
+  #settleEnded!: Settle<void>;
+  #whenReady: (Settle<Ready> & { promise: Promise<Ready> }) | undefined;
+  #turn: string[] = [];
+  #lastCall = 0;
+  #listening = false;
+  #held = false;
+  #state: 'idle' | 'running' | 'ended' = 'idle';
+
+  /** A persistent endpoint keeps the process alive until it ends; others only during calls. */
+  protected constructor(role: string, options: Record<string, unknown>, persistent: boolean) {
+    this.#persistent = persistent;
+    this.#ended = new Promise((resolve, reject) => (this.#settleEnded = { resolve, reject }));
+    this.#ended.catch(() => {});
+    try {
+      this.#native = Native.open('beacon', role, JSON.stringify(options));
+    } catch (error) {
+      throw wrapped(error, 'INTERNAL');
+    }
+  }
+
+  /** Calls `listener` for every event of that kind. */
+  on<Kind extends keyof Events & string>(kind: Kind, listener: (event: Events[Kind]) => void): this {
+    this.#listeners.on(kind, listener);
+    return this;
+  }
+
+  /** Calls `listener` for the next event of that kind. */
+  once<Kind extends keyof Events & string>(kind: Kind, listener: (event: Events[Kind]) => void): this {
+    this.#listeners.once(kind, listener);
+    return this;
+  }
+
+  /** Removes a listener. */
+  off<Kind extends keyof Events & string>(kind: Kind, listener: (event: Events[Kind]) => void): this {
+    this.#listeners.off(kind, listener);
+    return this;
+  }
+
+  /** Returns the present state: link, ids, counters. */
+  snapshot(): Promise<unknown> {
+    return this.#await('snapshot', 'null', {});
+  }
+
+  /**
+   * Takes no new work, lets running work finish for `ms`, flushes outcomes, says farewell and ends.
+   * Rejects if something was lost. A second call with less time shortens the first.
+   */
+  drain(ms?: number): Promise<void> {
+    if (this.#state === 'running') this.submit('stop', 0, JSON.stringify({ drain_ms: ms }));
+    else this.close();
+    return this.#ended;
+  }
+
+  /** Ends at once, without drain. Safe to repeat. Calls that wait are rejected with `STOPPED`. */
+  close(): void {
+    if (this.#state === 'ended') return;
+    this.#native.close();
+    do this.#receiveAll();
+    while (this.#native.more);
+    this.#end(null);
+  }
+
+  /** Drains, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.drain();
+  }
+
+  /** Starts, unless that was done before. */
+  protected begin(): void {
+    if (this.#state !== 'idle') return;
+    this.#state = 'running';
+    this.#listen();
+    this.submit('start', 0, 'null');
+    this.#hold();
+  }
+
+  /** Resolves when the link is up for the first time; rejects if the session ends before. */
+  protected ready(): Promise<Ready> {
+    if (this.#whenReady === undefined) {
+      let settle!: Settle<Ready>;
+      const promise = new Promise<Ready>((resolve, reject) => (settle = { resolve, reject }));
+      this.#whenReady = { ...settle, promise };
+      if (this.#state === 'ended') settle.reject(new MoorlineError('STOPPED'));
+    }
+    return this.#whenReady.promise;
+  }
+
+  /** Makes a call; the promise settles exactly once. */
+  protected request(name: string, payload: unknown, options: unknown, hooks: CallHooks): Promise<unknown> {
+    if (hooks.signal?.aborted) return Promise.reject(hooks.signal.reason);
+    try {
+      return this.#await('call', JSON.stringify({ name, payload, options }), hooks);
+    } catch (error) {
+      return Promise.reject(wrapped(error, 'ARGUMENT_INVALID'));
+    }
+  }
+
+  /** Adds a command to this turn. `body` is JSON text. */
+  protected submit(name: string, id: number, body: string): void {
+    if (this.#turn.push(`["${name}",${id},${body}]`) === 1) queueMicrotask(this.#flush);
+  }
+
+  /** Tells the listeners. What they throw becomes an uncaught exception, as with any emitter. */
+  protected emit<Kind extends keyof Events & string>(kind: Kind, event: Events[Kind]): void {
+    apart(() => this.#listeners.emit(kind, event));
+  }
+
+  /** Receives an event that only some roles have. */
+  protected abstract receive(event: RoleEvent): void;
+
+  /** Gives up what the role keeps for this session. */
+  protected abstract release(reason: MoorlineError): void;
+
+  #await(command: 'call' | 'snapshot', body: string, { onPart, signal }: CallHooks): Promise<unknown> {
+    if (this.#state === 'ended') return Promise.reject(new MoorlineError('STOPPED'));
+    const call = ++this.#lastCall;
+    return new Promise((resolve, reject) => {
+      let release;
+      if (signal !== undefined) {
+        const cancel = () => this.submit('cancel', call, 'null');
+        signal.addEventListener('abort', cancel, { once: true });
+        release = () => signal.removeEventListener('abort', cancel);
+      }
+      const refused = (error: unknown) => reject(signal?.aborted ? signal.reason : error);
+      this.#calls.set(call, { resolve, reject: refused, onPart, release });
+      if (command === 'call') this.begin();
+      else this.#listen();
+      this.submit(command, call, body);
+      this.#hold();
+    });
+  }
+
+  readonly #flush = (): void => {
+    const turn = this.#turn;
+    this.#turn = [];
+    try {
+      this.#native.submit(`[${turn.join(',')}]`);
+    } catch (thrown) {
+      this.#refused(turn, wrapped(thrown, 'INTERNAL'));
+    }
+  };
+
+  /** A turn is carried out as a whole or not at all: one malformed command must not cost the others. */
+  #refused(turn: readonly string[], error: MoorlineError): void {
+    if (turn.length > 1 && error.code === 'ARGUMENT_INVALID') {
+      for (const command of turn) {
+        this.#turn = [command];
+        this.#flush();
+      }
+      return;
+    }
+    for (const command of turn) {
+      const [name, id] = JSON.parse(command) as [string, number];
+      if (name === 'call' || name === 'snapshot') this.#settle(id, error);
+      else if (name === 'done') this.submit('failed', id, JSON.stringify({ message: error.message }));
+      else this.emit('notice', error);
+    }
+  }
+
+  readonly #drain = (): void => {
+    if (this.#state === 'ended') return;
+    this.#receiveAll();
+    if (this.#native.more) setImmediate(this.#drain);
+  };
+
+  #receiveAll(): void {
+    for (const event of JSON.parse(this.#native.drain()) as NativeEvent[]) {
+      if (this.#state !== 'ended') this.#receive(event);
+    }
+  }
+
+  #receive(event: NativeEvent): void {
+    switch (event.event) {
+      case 'ready': {
+        const ready = { id: event.id, transport: event.transport };
+        this.#whenReady?.resolve(ready);
+        return this.emit('ready', ready);
+      }
+      case 'lost': {
+        const { retry_ms: retryMs, attempt } = event;
+        return this.emit('lost', { reason: received(event.reason), retryMs, attempt });
+      }
+      case 'call_done':
+        return this.#settle(event.call, event.error, event.value);
+      case 'call_part':
+        return apart(() => this.#calls.get(event.call)?.onPart?.(event.part));
+      case 'notice':
+        return this.emit('notice', received(event.error));
+      case 'draining':
+        return this.emit('draining', { inFlight: event.in_flight, outbox: event.outbox });
+      case 'ended':
+        return this.#end(event);
+      case 'work':
+      case 'work_withdrawn':
+      case 'message':
+      case 'peer_joined':
+      case 'peer_left':
+      case 'admission_asked':
+        return this.receive(event);
+      default:
+        event satisfies never;
+    }
+  }
+
+  #settle(call: number, error: NativeError | undefined, value?: unknown): void {
+    const pending = this.#calls.get(call);
+    if (pending === undefined) return;
+    this.#calls.delete(call);
+    pending.release?.();
+    if (error === undefined) pending.resolve(value);
+    else pending.reject(error instanceof MoorlineError ? error : received(error));
+    this.#hold();
+  }
+
+  /** `event` is null when the application closed. */
+  #end(event: EndedEvent | null): void {
+    if (this.#state === 'ended') return;
+    this.#state = 'ended';
+    const error = event?.error ? received(event.error) : null;
+    const reason = error ?? new MoorlineError('STOPPED');
+    this.#native.close();
+    this.#whenReady?.reject(reason);
+    for (const call of [...this.#calls.keys()]) this.#settle(call, reason);
+    this.release(reason);
+    if (error === null) this.#settleEnded.resolve();
+    else this.#settleEnded.reject(error);
+    this.emit('ended', error);
+  }
+
+  #listen(): void {
+    if (this.#listening) return;
+    this.#listening = true;
+    this.#native.onDoorbell(this.#drain);
+  }
+
+  #hold(): void {
+    const wanted = this.#calls.size > 0 || (this.#persistent && this.#state === 'running');
+    if (wanted === this.#held) return;
+    this.#held = wanted;
+    this.#native.hold(wanted);
+  }
+}
+
+/** Runs the application's code; what it throws must not stop the engine. */
+function apart(run: () => unknown): void {
+  try {
+    run();
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}

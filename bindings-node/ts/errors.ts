@@ -1,0 +1,56 @@
+/** The one error class of the package. */
+
+import { ERROR_CODES, type ErrorCode, type Fault, type NativeError } from './generated.js';
+
+/** Whatever Moorline reports, with a code that never changes its meaning. */
+export class MoorlineError extends Error {
+  /** The stable code, such as `CALL_TIMEOUT`. */
+  readonly code: ErrorCode;
+  /** The stable number of the code. */
+  readonly number: number;
+  /** Whether the same call may succeed later. */
+  readonly retryable: boolean;
+  /** Whose fault it is. */
+  readonly fault: Fault;
+  /** One sentence on what to do. */
+  readonly fix: string;
+
+  constructor(code: ErrorCode, message?: string, options?: { cause?: unknown }) {
+    const { number, retryable, fault, meaning, fix } = ERROR_CODES[code];
+    super(message ?? meaning, options);
+    this.code = code;
+    this.number = number;
+    this.retryable = retryable;
+    this.fault = fault;
+    this.fix = fix;
+  }
+
+  static {
+    Object.defineProperty(this.prototype, 'name', { value: 'MoorlineError', configurable: true, writable: true });
+  }
+}
+
+/** Makes the error of an event. */
+export function received({ code, message }: NativeError): MoorlineError {
+  return new MoorlineError(code, message);
+}
+
+/** Makes a Moorline error of whatever was thrown; `code` is for what carries none of ours. */
+export function wrapped(thrown: unknown, code: ErrorCode): MoorlineError {
+  if (thrown instanceof MoorlineError) return thrown;
+  const own = (thrown as { code?: unknown } | null | undefined)?.code;
+  return new MoorlineError(isCode(own) ? own : code, messageOf(thrown), { cause: thrown });
+}
+
+/** Returns the message of whatever was thrown; never throws itself. */
+export function messageOf(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? thrown.message : String(thrown);
+  } catch {
+    return 'something was thrown that has no text';
+  }
+}
+
+function isCode(code: unknown): code is ErrorCode {
+  return typeof code === 'string' && Object.hasOwn(ERROR_CODES, code);
+}

@@ -1,0 +1,54 @@
+/** Finds and loads the add-on of this platform. */
+
+/** One endpoint on its own I/O thread; see `src/lib.rs`. */
+export interface Native {
+  /** Hands over one turn of commands: a JSON array of `[name, id, body]`. */
+  submit(batch: string): void;
+  /** Takes at most 64 KiB of events as one JSON array. */
+  drain(): string;
+  /** Whether the last drain left events behind. */
+  readonly more: boolean;
+  /** Sets what is called when events begin to wait. */
+  onDoorbell(ring: () => void): void;
+  /** Keeps the process alive for this endpoint, or no longer. */
+  hold(wanted: boolean): void;
+  /** Ends at once. */
+  close(): void;
+}
+
+interface AddOn {
+  readonly Native: { open(dialect: string, role: string, options: string): Native };
+}
+
+/** A platform has several names where C libraries differ; npm installs the one that fits. */
+const NAMES: Readonly<Record<string, readonly string[]>> = {
+  'linux-x64': ['linux-x64-gnu', 'linux-x64-musl'],
+  'linux-arm64': ['linux-arm64-gnu', 'linux-arm64-musl'],
+  'darwin-x64': ['darwin-x64'],
+  'darwin-arm64': ['darwin-arm64'],
+  'win32-x64': ['win32-x64-msvc'],
+  'win32-arm64': ['win32-arm64-msvc'],
+};
+
+function load(): AddOn {
+  const platform = `${process.platform}-${process.arch}`;
+  const names = NAMES[platform] ?? [];
+  const failures: string[] = [];
+  for (const name of names) {
+    for (const place of [`./moorline.${name}.node`, `@moorline/node-${name}`]) {
+      try {
+        return require(place) as AddOn;
+      } catch (error) {
+        failures.push(`${place}: ${error instanceof Error ? error.message.split('\n', 1)[0] : error}`);
+      }
+    }
+  }
+  const fix =
+    names.length === 0
+      ? `Platforms with an add-on: ${Object.keys(NAMES).join(', ')}. On others, build it from source.`
+      : `Install it with "npm install @moorline/node-${names[0]}", and install without --omit=optional.`;
+  throw new Error([`moorline has no add-on for ${platform}. ${fix}`, ...failures].join('\n  '));
+}
+
+/** Opens a role with options as JSON text. Connects nothing. */
+export const { Native } = load();

@@ -1,0 +1,194 @@
+/** A worker: offers handlers to a control plane and runs its work items. */
+
+import { Endpoint, type EndpointEvents, type Ready, type RoleEvent } from './base.js';
+import { messageOf, MoorlineError, received } from './errors.js';
+import { OPTION_KEYS, type WorkEvent, type WorkerOptions } from './generated.js';
+import { renamed } from './options.js';
+
+/** What a handler gets beside its payload. */
+export interface WorkContext {
+  /** The work item's number in this process. */
+  readonly work: number;
+  /** The key under which the handler was registered. */
+  readonly key: string;
+  /** The envelope of the item without the payload. */
+  readonly meta: unknown;
+  /** When the item expires by this machine's clock; `null` without a limit. */
+  readonly deadline: Date | null;
+  /** Aborted when the item is no longer wanted; the reason is a `MoorlineError` that tells why. */
+  readonly signal: AbortSignal;
+  /** Reports progress, such as `{ Percent: 50, Message: 'half-way' }`. */
+  progress(report: object): void;
+  /** Adds a line to the log that goes with the result. */
+  log(line: string): void;
+}
+
+/** User code that runs a work item. What it returns is the result, what it throws the failure. */
+export type Handler<Payload, Result> = (payload: Payload, context: WorkContext) => Result | PromiseLike<Result>;
+
+/** What the control plane is told about a handler. */
+export interface HandlerMeta {
+  /** One sentence. */
+  readonly description?: string;
+  /** The settings that the handler takes. */
+  readonly settingsSchema?: readonly object[];
+}
+
+/** Offers capabilities to a control plane and runs its work items. */
+export class Worker extends Endpoint<EndpointEvents> {
+  readonly #handlers = new Map<string, Handler<unknown, unknown>>();
+  readonly #running = new Map<number, Context>();
+
+  /** Checks the options; connects nothing. */
+  constructor(options: WorkerOptions = {}) {
+    super('worker', renamed(options, OPTION_KEYS.worker), true);
+  }
+
+  /** Offers a handler under `Capability/Action`. */
+  handle<Payload = unknown, Result = unknown>(
+    key: string,
+    handler: Handler<Payload, Result>,
+    meta: HandlerMeta = {},
+  ): this {
+    const { description, settingsSchema: settings_schema } = meta;
+    const body = JSON.stringify({ key, meta: { description, settings_schema } });
+    this.#handlers.set(key, handler as Handler<unknown, unknown>);
+    this.submit('handle', 0, body);
+    return this;
+  }
+
+  /** Withdraws a handler. */
+  unhandle(key: string): this {
+    this.#handlers.delete(key);
+    this.submit('unhandle', 0, JSON.stringify({ key }));
+    return this;
+  }
+
+  /**
+   * Connects. Resolves when the worker is registered; rejects when the session ends before, or when
+   * `signal` is aborted, which closes the worker.
+   */
+  connect({ signal }: { readonly signal?: AbortSignal } = {}): Promise<Ready> {
+    const ready = this.ready();
+    if (signal === undefined) {
+      this.begin();
+      return ready;
+    }
+    const close = () => this.close();
+    if (signal.aborted) close();
+    else signal.addEventListener('abort', close, { once: true });
+    this.begin();
+    return ready
+      .catch((error) => Promise.reject(signal.aborted ? signal.reason : error))
+      .finally(() => signal.removeEventListener('abort', close));
+  }
+
+  protected override receive(event: RoleEvent): void {
+    if (event.event === 'work') this.#run(event);
+    else if (event.event === 'work_withdrawn') this.#running.get(event.work)?.withdraw(received(event.error));
+  }
+
+  protected override release(reason: MoorlineError): void {
+    for (const context of this.#running.values()) context.withdraw(reason);
+    this.#running.clear();
+  }
+
+  #run(event: WorkEvent): void {
+    const report = (body: string) => this.submit('progress', event.work, body);
+    const context = new Context(event, report);
+    this.#running.set(event.work, context);
+    try {
+      const handler = this.#handlers.get(event.key);
+      if (handler === undefined) throw new MoorlineError('HANDLER_UNKNOWN');
+      const result = handler(event.payload, context);
+      if (isThenable(result)) {
+        result.then(
+          (value) => this.#done(context, value),
+          (error: unknown) => this.#failed(context, error),
+        );
+      } else this.#done(context, result);
+    } catch (error) {
+      this.#failed(context, error);
+    }
+  }
+
+  #done(context: Context, value: unknown): void {
+    let body;
+    try {
+      body = JSON.stringify({ value, log: context.lines });
+    } catch (error) {
+      return this.#failed(context, error);
+    }
+    this.#settle(context, 'done', body);
+  }
+
+  #failed(context: Context, error: unknown): void {
+    this.#settle(context, 'failed', JSON.stringify({ message: messageOf(error) }));
+  }
+
+  #settle(context: Context, outcome: 'done' | 'failed', body: string): void {
+    if (!this.#running.delete(context.work)) return;
+    if (context.settle()) this.submit(outcome, context.work, body);
+    else this.submit('cancelled', context.work, 'null');
+  }
+}
+
+/** One running work item. */
+class Context implements WorkContext {
+  readonly work: number;
+  readonly key: string;
+  readonly meta: unknown;
+  /** The log so far. */
+  lines: string[] | undefined;
+  readonly #expires: number | null;
+  readonly #report: (body: string) => void;
+  #controller: AbortController | undefined;
+  #withdrawn: MoorlineError | undefined;
+  #settled = false;
+
+  constructor({ work, key, meta, timeout_ms }: WorkEvent, report: (body: string) => void) {
+    this.work = work;
+    this.key = key;
+    this.meta = meta;
+    this.#expires = timeout_ms === null ? null : Date.now() + timeout_ms;
+    this.#report = report;
+  }
+
+  get deadline(): Date | null {
+    return this.#expires === null ? null : new Date(this.#expires);
+  }
+
+  /** Made on first use: most handlers never look at it. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#withdrawn !== undefined) this.#controller.abort(this.#withdrawn);
+    }
+    return this.#controller.signal;
+  }
+
+  progress(report: object): void {
+    const body = JSON.stringify(report);
+    if (!this.#settled && this.#withdrawn === undefined) this.#report(body);
+  }
+
+  log(line: string): void {
+    (this.lines ??= []).push(String(line));
+  }
+
+  withdraw(reason: MoorlineError): void {
+    if (this.#settled || this.#withdrawn !== undefined) return;
+    this.#withdrawn = reason;
+    this.#controller?.abort(reason);
+  }
+
+  /** Marks the item as over; tells whether its outcome is still wanted. */
+  settle(): boolean {
+    this.#settled = true;
+    return this.#withdrawn === undefined;
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
+}
