@@ -2,7 +2,7 @@
  * The engine below every role. It forwards and keeps promises; what happens on the wire, and when,
  * is decided below it.
  *
- * Commands of one turn are collected as text and cross in one microtask. Events arrive behind a
+ * Commands of one turn are collected as text and cross together at its end. Events arrive behind a
  * doorbell, one parse per drain; between drains the event loop has its turn.
  */
 
@@ -182,7 +182,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
 
   /** Adds a command to this turn. `body` is JSON text. */
   protected submit(name: string, id: number, body: string): void {
-    if (this.#turn.push(`["${name}",${id},${body}]`) === 1) queueMicrotask(this.#flush);
+    this.#add(`["${name}",${id},${body}]`);
   }
 
   /** Tells the listeners. What they throw becomes an uncaught exception, as with any emitter. */
@@ -215,6 +215,11 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     });
   }
 
+  #add(command: string): void {
+    // A tick that a microtask asks for comes after all microtasks: what promises add goes along.
+    if (this.#turn.push(command) === 1) queueMicrotask(() => process.nextTick(this.#flush));
+  }
+
   readonly #flush = (): void => {
     const turn = this.#turn;
     this.#turn = [];
@@ -225,7 +230,10 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     }
   };
 
-  /** A turn is carried out as a whole or not at all: one malformed command must not cost the others. */
+  /**
+   * A turn is carried out as a whole or not at all: one malformed command must not cost the others,
+   * and where there is no room for a call there still must be for an outcome.
+   */
   #refused(turn: readonly string[], error: MoorlineError): void {
     if (turn.length > 1 && error.code === 'ARGUMENT_INVALID') {
       for (const command of turn) {
@@ -237,6 +245,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     for (const command of turn) {
       const [name, id] = JSON.parse(command) as [string, number];
       if (name === 'call' || name === 'snapshot') this.#settle(id, error);
+      else if (error.code === 'OVERLOADED') setImmediate(() => this.#add(command));
       else if (name === 'done') this.submit('failed', id, JSON.stringify({ message: error.message }));
       else this.emit('notice', error);
     }
