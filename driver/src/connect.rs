@@ -1,9 +1,12 @@
 //! The one connector of WebSocket and HTTP: name look-up, proxy, TCP, TLS.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use moorline_core::options::RuntimeOptions;
 use moorline_core::{Error, ErrorCode};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -11,6 +14,8 @@ use url::{Host, Url};
 
 use crate::counters::Counting;
 use crate::io::Io;
+use crate::proxy::Proxies;
+use crate::tls::Tls;
 
 /// How long an address has before the next one is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -53,29 +58,94 @@ impl Target {
     }
 }
 
+/// How far a connection has come: what a time-out names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hop {
+    /// Name look-up and TCP.
+    Connect = 0,
+    /// The way through a proxy.
+    Proxy = 1,
+    /// TLS.
+    Tls = 2,
+    /// The request that follows.
+    Request = 3,
+}
+
+/// Remembers the present hop for whoever gives up waiting.
+#[derive(Debug, Default)]
+pub(crate) struct Progress(AtomicU8);
+
+impl Progress {
+    /// Notes a hop that begins.
+    pub(crate) fn reach(&self, hop: Hop) {
+        self.0.store(hop as u8, Ordering::Relaxed);
+    }
+
+    /// Tells whether the connection stands and the request is under way.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Hop::Request as u8
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0.load(Ordering::Relaxed) {
+            0 => "while connecting",
+            1 => "at the proxy",
+            2 => "during the TLS handshake",
+            _ => "while waiting for the answer",
+        })
+    }
+}
+
 /// Connects to control planes.
 pub(crate) struct Connector {
+    tls: Arc<Tls>,
+    proxies: Proxies,
     counting: Arc<Counting>,
 }
 
 impl Connector {
     /// Makes a connector.
-    pub(crate) fn new(counting: Arc<Counting>) -> Self {
-        Self { counting }
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID` for a proxy that is none.
+    pub(crate) fn new(
+        options: &RuntimeOptions,
+        tls: Arc<Tls>,
+        counting: Arc<Counting>,
+    ) -> Result<Self, Error> {
+        Ok(Self { tls, proxies: Proxies::new(&options.proxy)?, counting })
     }
 
     /// Connects to `target`. The caller bounds the time.
-    pub(crate) async fn connect(&self, target: &Target) -> Result<Io, Error> {
-        let stream = dial(&target.host, target.port).await?;
-        if target.is_secure {
-            return Err(Error::new(ErrorCode::TlsFailed, "TLS is not available"));
+    pub(crate) async fn connect(&self, target: &Target, progress: &Progress) -> Result<Io, Error> {
+        progress.reach(Hop::Connect);
+        let stream = match self.proxies.route(target)? {
+            None => dial(&target.host, target.port).await?,
+            Some(proxy) => {
+                let stream = dial(&proxy.place.host, proxy.place.port).await.map_err(|e| {
+                    let message = format!("the proxy is out of reach: {}", e.message());
+                    Error::new(ErrorCode::ProxyFailed, message)
+                })?;
+                progress.reach(Hop::Proxy);
+                proxy.tunnel(stream, target).await?
+            }
+        };
+        let counting = Arc::clone(&self.counting);
+        if !target.is_secure {
+            progress.reach(Hop::Request);
+            return Ok(Io::plain(stream, counting));
         }
-        Ok(Io::plain(stream, Arc::clone(&self.counting)))
+        progress.reach(Hop::Tls);
+        let stream = self.tls.connect(target, stream).await?;
+        progress.reach(Hop::Request);
+        Ok(Io::tls(stream, counting))
     }
 }
 
 /// Connects to the first address of `host` that answers; later addresses start a little later.
-pub(crate) async fn dial(host: &str, port: u16) -> Result<TcpStream, Error> {
+async fn dial(host: &str, port: u16) -> Result<TcpStream, Error> {
     let addresses = look_up(host, port).await?;
     let mut attempts = JoinSet::new();
     let mut last = None;

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use moorline_core::{CloseCause, ConnId, DialTarget, Error, ErrorCode, Input};
 use url::Url;
 
-use crate::connect::{Connector, Target};
+use crate::connect::{Connector, Progress, Target};
 use crate::inbox::{Arrival, Inbox};
 use crate::io::Io;
 use crate::ws;
@@ -25,7 +25,8 @@ pub(crate) async fn dial(
     inbox: Arc<Inbox>,
 ) {
     let limit = Duration::from_millis(target.timeout_ms);
-    let outcome = tokio::time::timeout(limit, upgrade(&target, &connector)).await;
+    let progress = Progress::default();
+    let outcome = tokio::time::timeout(limit, upgrade(&target, &connector, &progress)).await;
     inbox.arrive(match outcome {
         Ok(Ok((io, rest))) => Arrival::Dialed { conn, io, rest, limits: target.limits },
         Ok(Err(cause)) => Arrival::Input(Input::Closed { conn, cause }),
@@ -33,17 +34,25 @@ pub(crate) async fn dial(
             conn,
             cause: CloseCause::Failed(Error::new(
                 ErrorCode::ConnectTimeout,
-                format!("no connection to {} within {} ms", shown(&target.url), limit.as_millis()),
+                format!(
+                    "no connection to {} within {} ms: gave up {progress}",
+                    shown(&target.url),
+                    target.timeout_ms
+                ),
             )),
         }),
     });
 }
 
-async fn upgrade(target: &DialTarget, connector: &Connector) -> Result<(Io, Bytes), CloseCause> {
+async fn upgrade(
+    target: &DialTarget,
+    connector: &Connector,
+    progress: &Progress,
+) -> Result<(Io, Bytes), CloseCause> {
     let url = Url::parse(&target.url)
         .map_err(|e| failed(format!("{} is not a URL: {e}", shown(&target.url))))?;
     let place = Target::of(&url).map_err(CloseCause::Failed)?;
-    let io = connector.connect(&place).await.map_err(CloseCause::Failed)?;
+    let io = connector.connect(&place, progress).await.map_err(CloseCause::Failed)?;
     let lost =
         |e: hyper::Error| failed(format!("the upgrade at {} failed: {e}", place.authority()));
     let (mut sender, connection) =

@@ -33,6 +33,7 @@ use crate::inbox::{Arrival, Batch, Inbox};
 use crate::links::{Links, Look};
 use crate::listen::Listeners;
 use crate::store::{self, Store};
+use crate::tls::Tls;
 
 /// The most frames of one turn.
 const MAX_FRAMES: usize = 256;
@@ -68,22 +69,27 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// Makes a driver. Call inside the runtime.
+    /// Makes a driver.
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID` for options that cannot work.
     pub(crate) fn new(
         endpoint: Box<dyn Endpoint + Send>,
         runtime: &RuntimeOptions,
         sink: Arc<dyn Sink>,
         shared: Shared,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let inbox = &shared.inbox;
         let counting = &shared.counting;
-        let connector = Arc::new(Connector::new(Arc::clone(counting)));
-        Self {
+        let tls = Arc::new(Tls::new(runtime)?);
+        let connector = Connector::new(runtime, Arc::clone(&tls), Arc::clone(counting))?;
+        let connector = Arc::new(connector);
+        Ok(Self {
             endpoint,
             sink,
             links: Links::new(Arc::clone(inbox)),
             http: HttpClient::new(Arc::clone(&connector), Arc::clone(inbox), Arc::clone(counting)),
-            listeners: Listeners::new(Arc::clone(inbox), Arc::clone(counting)),
+            listeners: Listeners::new(Arc::clone(inbox), tls, Arc::clone(counting)),
             store: store::open(&runtime.store_path, inbox),
             connector,
             shared,
@@ -94,7 +100,7 @@ impl Driver {
             has_told: false,
             is_probing: false,
             has_ended: false,
-        }
+        })
     }
 
     /// Runs until the machine has ended or the handle is closed.

@@ -66,7 +66,7 @@ impl Handle {
         ));
         let sink = Arc::clone(&events) as Arc<dyn Sink>;
         let shared = Shared { inbox, clock, counting };
-        let thread = IoThread::start(endpoint, runtime, sink, shared)?;
+        let thread = IoThread::start(endpoint, &runtime, sink, shared)?;
         Ok(Self { thread, events })
     }
 
@@ -124,12 +124,15 @@ impl IoThread {
     /// Starts the thread.
     pub(crate) fn start(
         endpoint: Box<dyn Endpoint + Send>,
-        runtime: RuntimeOptions,
+        runtime: &RuntimeOptions,
         sink: Arc<dyn Sink>,
         shared: Shared,
     ) -> Result<Self, Error> {
         let inbox = Arc::clone(&shared.inbox);
         let counting = Arc::clone(&shared.counting);
+        let clock = Arc::clone(&shared.clock);
+        let told = Arc::clone(&sink);
+        let driver = Driver::new(endpoint, runtime, sink, shared)?;
         let finished = Arc::new(Finished::default());
         let ending = Ending { inbox: Arc::clone(&inbox), finished: Arc::clone(&finished) };
         let tokio = tokio::runtime::Builder::new_current_thread()
@@ -140,12 +143,7 @@ impl IoThread {
         let body = move || {
             let _ending = ending;
             block_signals();
-            let clock = Arc::clone(&shared.clock);
-            let told = Arc::clone(&sink);
-            let run = AssertUnwindSafe(|| {
-                tokio.block_on(async { Driver::new(endpoint, &runtime, sink, shared).run().await });
-            });
-            if catch_unwind(run).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| tokio.block_on(driver.run()))).is_err() {
                 let now = clock.now().mono;
                 let error = Error::new(ErrorCode::Internal, "the I/O thread panicked");
                 told.deliver(Event::Ended { error: Some(error) }, now);

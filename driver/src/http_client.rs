@@ -15,7 +15,7 @@ use moorline_core::{
 use tokio::task::AbortHandle;
 use url::Url;
 
-use crate::connect::{Connector, Target};
+use crate::connect::{Connector, Hop, Progress, Target};
 use crate::counters::Counting;
 use crate::dial::shown;
 use crate::inbox::{Arrival, Inbox};
@@ -62,14 +62,19 @@ impl HttpClient {
         let inbox = Arc::clone(&self.inbox);
         let task = tokio::spawn(async move {
             let limit = Duration::from_millis(timeout_ms);
-            let result = match tokio::time::timeout(limit, pool.exchange(&request, max_body)).await
-            {
-                Ok(result) => result,
-                Err(_) => Err(Error::new(
-                    ErrorCode::CallTimeout,
-                    format!("no answer from {} within {timeout_ms} ms", shown(&request.url)),
-                )),
-            };
+            let progress = Progress::default();
+            let exchange = pool.exchange(&request, max_body, &progress);
+            let result = tokio::time::timeout(limit, exchange).await.unwrap_or_else(|_| {
+                let place = shown(&request.url);
+                let code = if progress.is_connected() {
+                    ErrorCode::CallTimeout
+                } else {
+                    ErrorCode::ConnectTimeout
+                };
+                let message =
+                    format!("no answer from {place} within {timeout_ms} ms: gave up {progress}");
+                Err(Error::new(code, message))
+            });
             inbox.arrive(Arrival::Input(Input::HttpReplied { http, result }));
         });
         self.calls.insert(http, task.abort_handle());
@@ -89,7 +94,12 @@ impl HttpClient {
 }
 
 impl Pool {
-    async fn exchange(&self, ours: &HttpRequest, max_body: usize) -> Result<HttpResponse, Error> {
+    async fn exchange(
+        &self,
+        ours: &HttpRequest,
+        max_body: usize,
+        progress: &Progress,
+    ) -> Result<HttpResponse, Error> {
         let url = Url::parse(&ours.url)
             .map_err(|e| failed(format!("{} is not a URL: {e}", shown(&ours.url))))?;
         let target = Target::of(&url)?;
@@ -97,11 +107,12 @@ impl Pool {
         loop {
             let (mut sender, is_reused) = match self.idle(&target) {
                 Some(sender) => (sender, true),
-                None => (self.connect(&target).await?, false),
+                None => (self.connect(&target, progress).await?, false),
             };
             if is_reused && sender.ready().await.is_err() {
                 continue;
             }
+            progress.reach(Hop::Request);
             let response = match sender.try_send_request(request).await {
                 Ok(response) => response,
                 Err(mut unsent) => match unsent.take_message() {
@@ -119,8 +130,8 @@ impl Pool {
         }
     }
 
-    async fn connect(&self, target: &Target) -> Result<Sender, Error> {
-        let io = self.connector.connect(target).await?;
+    async fn connect(&self, target: &Target, progress: &Progress) -> Result<Sender, Error> {
+        let io = self.connector.connect(target, progress).await?;
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io))
             .await
             .map_err(|e| lost(target, &e))?;

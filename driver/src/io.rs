@@ -30,7 +30,6 @@ impl Io {
     }
 
     /// Wraps a TLS stream.
-    #[expect(dead_code)]
     pub(crate) fn tls(stream: impl Into<TlsStream<TcpStream>>, counting: Arc<Counting>) -> Self {
         Self { stream: Stream::Tls(Box::new(stream.into())), counting, held: None }
     }

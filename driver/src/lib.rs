@@ -16,7 +16,9 @@ mod inbox;
 mod io;
 mod links;
 mod listen;
+mod proxy;
 mod store;
+mod tls;
 mod ws;
 
 pub use clock::{Clock, SystemClock};

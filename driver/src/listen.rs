@@ -24,12 +24,14 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
+use tokio_rustls::TlsAcceptor;
 
 use crate::body::{Answer, Gone, plain};
 use crate::counters::Counting;
 use crate::http_client::headers;
 use crate::inbox::{Arrival, Decision, Inbox};
 use crate::io::Io;
+use crate::tls::Tls;
 use crate::ws;
 
 /// The smallest head limit that the HTTP library can enforce.
@@ -42,6 +44,7 @@ pub(crate) struct Listeners {
     inbox: Arc<Inbox>,
     counting: Arc<Counting>,
     ids: Arc<Ids>,
+    tls: Arc<Tls>,
     open: HashMap<ListenId, AbortHandle>,
 }
 
@@ -56,15 +59,23 @@ impl Ids {
 
 impl Listeners {
     /// Makes an empty set.
-    pub(crate) fn new(inbox: Arc<Inbox>, counting: Arc<Counting>) -> Self {
+    pub(crate) fn new(inbox: Arc<Inbox>, tls: Arc<Tls>, counting: Arc<Counting>) -> Self {
         let ids = Arc::new(Ids(AtomicU64::new(1)));
-        Self { inbox, counting, ids, open: HashMap::new() }
+        Self { inbox, counting, ids, tls, open: HashMap::new() }
     }
 
     /// Begins to listen; reports `Listening` or `ListenFailed`.
     pub(crate) fn listen(&mut self, listen: ListenId, address: String, limits: HttpLimits) {
+        let tls = match self.tls.acceptor() {
+            Ok(tls) => tls,
+            Err(error) => {
+                self.inbox.arrive(Arrival::Input(Input::ListenFailed { listen, error }));
+                return;
+            }
+        };
         let door = Arc::new(Door {
             limits,
+            tls,
             inbox: Arc::clone(&self.inbox),
             counting: Arc::clone(&self.counting),
             ids: Arc::clone(&self.ids),
@@ -102,6 +113,7 @@ impl Listeners {
 /// What the connections of one listener share.
 struct Door {
     limits: HttpLimits,
+    tls: Option<TlsAcceptor>,
     inbox: Arc<Inbox>,
     counting: Arc<Counting>,
     ids: Arc<Ids>,
@@ -138,8 +150,16 @@ impl Door {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY not set");
         }
-        let io = Io::plain(stream, Arc::clone(&self.counting));
         let timeout = Duration::from_millis(self.limits.request_timeout_ms);
+        let counting = Arc::clone(&self.counting);
+        let io = match &self.tls {
+            None => Io::plain(stream, counting),
+            Some(tls) => match tokio::time::timeout(timeout, tls.accept(stream)).await {
+                Ok(Ok(stream)) => Io::tls(stream, counting),
+                Ok(Err(error)) => return tracing::debug!(%error, remote, "TLS handshake failed"),
+                Err(_) => return tracing::debug!(remote, "TLS handshake too slow"),
+            },
+        };
         let visit = Arc::new(Visit { door: Arc::clone(&self), place, remote });
         let service = service_fn(|request| {
             let visit = Arc::clone(&visit);

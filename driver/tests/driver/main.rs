@@ -5,6 +5,8 @@
 mod events;
 mod frames;
 mod http;
+mod proxy;
 mod rig;
 mod store;
 mod time;
+mod tls;

@@ -85,6 +85,29 @@ impl Endpoint for Puppet {
     }
 }
 
+/// A machine that does nothing.
+pub(crate) struct Nothing;
+
+impl Machine for Nothing {
+    fn handle_input(&mut self, _: Input, _: Now) {}
+    fn handle_timeout(&mut self, _: Now) {}
+    fn poll_output(&mut self) -> Option<Output> {
+        None
+    }
+    fn poll_timeout(&self) -> Option<Deadline> {
+        None
+    }
+}
+
+impl Endpoint for Nothing {
+    fn handle_command(&mut self, _: Command, _: Now) -> Result<(), Error> {
+        Ok(())
+    }
+    fn snapshot(&self, _: Now) -> String {
+        String::from("{}")
+    }
+}
+
 /// A puppet on its handle.
 pub(crate) struct Rig {
     pub(crate) handle: Handle,

@@ -1,0 +1,197 @@
+//! TLS by rustls: whom we trust, who we are, and a listener's own certificate.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use moorline_core::options::RuntimeOptions;
+use moorline_core::{Error, ErrorCode};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+use tokio_rustls::{TlsAcceptor, TlsConnector, client};
+
+use crate::connect::Target;
+
+/// The variable that must agree before certificates go unchecked.
+const DANGER_VARIABLE: &str = "MOORLINE_DANGER_ACCEPT_INVALID_CERTS";
+
+/// The TLS settings of one handle.
+pub(crate) struct Tls {
+    trusted: Vec<CertificateDer<'static>>,
+    identity: Option<Identity>,
+    accepts_anything: bool,
+    client: OnceCell<Arc<ClientConfig>>,
+}
+
+struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Tls {
+    /// Reads the files that the options name.
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID` for a file that cannot be read, half an identity, or half a danger.
+    pub(crate) fn new(options: &RuntimeOptions) -> Result<Self, Error> {
+        let trusted = match options.ca_file.as_str() {
+            "" => Vec::new(),
+            path => certificates("runtime.ca_file", path)?,
+        };
+        let identity = match (options.cert_file.as_str(), options.key_file.as_str()) {
+            ("", "") => None,
+            ("", _) => return Err(invalid("runtime.key_file needs runtime.cert_file")),
+            (_, "") => return Err(invalid("runtime.cert_file needs runtime.key_file")),
+            (chain, key) => Some(Identity::read(chain, key)?),
+        };
+        let accepts_anything = options.danger_accept_invalid_certs;
+        if accepts_anything && std::env::var(DANGER_VARIABLE).as_deref() != Ok("1") {
+            return Err(invalid(format!(
+                "runtime.danger_accept_invalid_certs works only with {DANGER_VARIABLE}=1"
+            )));
+        }
+        let tls = Self { trusted, identity, accepts_anything, client: OnceCell::new() };
+        tls.acceptor()?;
+        Ok(tls)
+    }
+
+    /// Speaks TLS with `target` over `stream`.
+    pub(crate) async fn connect(
+        &self,
+        target: &Target,
+        stream: TcpStream,
+    ) -> Result<client::TlsStream<TcpStream>, Error> {
+        let failed = |e: &dyn std::fmt::Display| {
+            Error::new(ErrorCode::TlsFailed, format!("TLS with {} failed: {e}", target.authority()))
+        };
+        let name = ServerName::try_from(target.host.clone()).map_err(|e| failed(&e))?;
+        let config = self.client.get_or_try_init(|| self.client_config()).await?;
+        let connector = TlsConnector::from(Arc::clone(config));
+        connector.connect(name, stream).await.map_err(|e| failed(&e))
+    }
+
+    /// Returns what a listener presents itself with; `None` without a certificate.
+    pub(crate) fn acceptor(&self) -> Result<Option<TlsAcceptor>, Error> {
+        let Some(Identity { chain, key }) = &self.identity else { return Ok(None) };
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|e| unusable(&e))?
+            .with_no_client_auth()
+            .with_single_cert(chain.clone(), key.clone_key())
+            .map_err(|e| unusable(&e))?;
+        Ok(Some(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    async fn client_config(&self) -> Result<Arc<ClientConfig>, Error> {
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|e| unusable(&e))?;
+        let builder = if self.accepts_anything {
+            tracing::warn!("certificates are not checked");
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything(provider())))
+        } else {
+            builder.with_root_certificates(self.roots().await?)
+        };
+        let config = match &self.identity {
+            None => builder.with_no_client_auth(),
+            Some(Identity { chain, key }) => builder
+                .with_client_auth_cert(chain.clone(), key.clone_key())
+                .map_err(|e| unusable(&e))?,
+        };
+        Ok(Arc::new(config))
+    }
+
+    async fn roots(&self) -> Result<RootCertStore, Error> {
+        let mut roots = RootCertStore::empty();
+        let system = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
+        let system = system.map_err(|e| unusable(&e))?;
+        for error in &system.errors {
+            tracing::debug!(%error, "a certificate of the operating system cannot be read");
+        }
+        roots.add_parsable_certificates(system.certs);
+        let (_, ignored) = roots.add_parsable_certificates(self.trusted.iter().cloned());
+        if ignored > 0 {
+            return Err(unusable(&format!("{ignored} certificates of ca_file are not usable")));
+        }
+        if roots.is_empty() {
+            return Err(unusable(&"the operating system trusts no authority; set runtime.ca_file"));
+        }
+        Ok(roots)
+    }
+}
+
+impl Identity {
+    fn read(chain: &str, key: &str) -> Result<Self, Error> {
+        let chain = certificates("runtime.cert_file", chain)?;
+        let key = PrivateKeyDer::from_pem_file(Path::new(key))
+            .map_err(|e| invalid(format!("runtime.key_file: {key}: {e}")))?;
+        Ok(Self { chain, key })
+    }
+}
+
+/// A verifier that trusts everyone: for tests of other people's set-ups, behind two switches.
+#[derive(Debug)]
+struct Anything(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anything {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn certificates(option: &str, path: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let found: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(Path::new(path)).and_then(Iterator::collect);
+    match found {
+        Ok(found) if found.is_empty() => Err(invalid(format!("{option}: {path}: no certificate"))),
+        Ok(found) => Ok(found),
+        Err(e) => Err(invalid(format!("{option}: {path}: {e}"))),
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn invalid(message: impl AsRef<str>) -> Error {
+    Error::new(ErrorCode::ConfigInvalid, message)
+}
+
+fn unusable(error: &dyn std::fmt::Display) -> Error {
+    Error::new(ErrorCode::TlsFailed, format!("the TLS settings are not usable: {error}"))
+}

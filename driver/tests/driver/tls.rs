@@ -1,0 +1,138 @@
+//! TLS for WebSocket and HTTP: trust, refusal, half a configuration.
+
+use std::path::{Path, PathBuf};
+
+use moorline::Handle;
+use moorline::core::options::RuntimeOptions;
+use moorline::core::{
+    CloseCause, ConnId, ErrorCode, Frame, Headers, HttpId, HttpRequest, Input, Method, Output,
+};
+
+use crate::rig::{FRAME_LIMITS, HTTP_LIMITS, Nothing, Rig, target};
+
+/// A certificate for 127.0.0.1, its key, and the authority that signed it, as PEM files.
+struct Papers {
+    folder: tempfile::TempDir,
+}
+
+impl Papers {
+    fn new() -> Self {
+        use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+        let folder = tempfile::tempdir().unwrap();
+        let authority_key = KeyPair::generate().unwrap();
+        let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root = authority.self_signed(&authority_key).unwrap();
+        let issuer = Issuer::new(authority, authority_key);
+        let key = KeyPair::generate().unwrap();
+        let own = CertificateParams::new(vec![String::from("127.0.0.1")]).unwrap();
+        let own = own.signed_by(&key, &issuer).unwrap();
+        let write = |name, text: String| std::fs::write(folder.path().join(name), text).unwrap();
+        write("ca.pem", root.pem());
+        write("cert.pem", own.pem());
+        write("key.pem", key.serialize_pem());
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> String {
+        let path: PathBuf = Path::new(self.folder.path()).join(name);
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn hub(&self) -> Rig {
+        let mut runtime = RuntimeOptions::default();
+        runtime.cert_file = self.path("cert.pem");
+        runtime.key_file = self.path("key.pem");
+        let react = |input: &Input| match input {
+            Input::Offered { conn, .. } => {
+                vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS }]
+            }
+            Input::HttpAsked { http, .. } => vec![Output::HttpReply {
+                http: *http,
+                response: moorline::core::HttpResponse::json(200, "{}"),
+            }],
+            _ => Vec::new(),
+        };
+        Rig::build(react, runtime, Handle::drive)
+    }
+
+    fn worker(&self) -> Rig {
+        let mut runtime = RuntimeOptions::default();
+        runtime.ca_file = self.path("ca.pem");
+        Rig::with(runtime)
+    }
+}
+
+#[test]
+fn frames_and_calls_go_over_tls_with_an_own_authority() {
+    let papers = Papers::new();
+    let (hub, worker) = (papers.hub(), papers.worker());
+    let address = hub.listen(HTTP_LIMITS);
+    let conn = ConnId(2);
+    let mut target = target(&address);
+    target.url = format!("wss://{address}/");
+    worker.perform([Output::Dial { conn, target }]);
+    assert!(matches!(worker.input(), Input::Opened { .. }));
+    assert!(matches!(hub.input(), Input::Offered { .. }));
+    worker.rest();
+    let before = worker.handle.counters();
+    worker
+        .perform((0..100).map(|n| Output::Send { conn, frame: Frame::Text(n.to_string().into()) }));
+    for n in 0..100 {
+        let Input::Received { frame: Frame::Text(text), .. } = hub.input() else { panic!() };
+        assert_eq!(text, n.to_string());
+    }
+    worker.rest();
+    assert_eq!(worker.handle.counters().writes - before.writes, 1);
+    let request = HttpRequest {
+        method: Method::Get,
+        url: format!("https://{address}/"),
+        headers: Headers::new(),
+        body: bytes::Bytes::new(),
+    };
+    worker.perform([Output::HttpCall {
+        http: HttpId(2),
+        request,
+        timeout_ms: 5_000,
+        max_body: 1_000,
+    }]);
+    let Input::HttpReplied { result, .. } = worker.input() else { panic!() };
+    assert_eq!(result.unwrap().status, 200);
+}
+
+#[test]
+fn an_unknown_authority_is_tls_failed() {
+    let papers = Papers::new();
+    let others = Papers::new();
+    let (hub, worker) = (papers.hub(), others.worker());
+    let address = hub.listen(HTTP_LIMITS);
+    let mut target = target(&address);
+    target.url = format!("wss://{address}/");
+    worker.perform([Output::Dial { conn: ConnId(2), target }]);
+    let Input::Closed { cause: CloseCause::Failed(error), .. } = worker.input() else { panic!() };
+    assert_eq!(error.code(), ErrorCode::TlsFailed, "{error}");
+    assert!(error.message().contains("127.0.0.1"), "{error}");
+}
+
+#[test]
+fn half_a_configuration_does_not_start() {
+    let papers = Papers::new();
+    let mut runtime = RuntimeOptions::default();
+    runtime.cert_file = papers.path("cert.pem");
+    assert_refused(runtime, "needs runtime.key_file");
+    let mut runtime = RuntimeOptions::default();
+    runtime.ca_file = papers.path("nowhere.pem");
+    assert_refused(runtime, "nowhere.pem");
+    let mut runtime = RuntimeOptions::default();
+    runtime.danger_accept_invalid_certs = true;
+    assert_refused(runtime, "MOORLINE_DANGER_ACCEPT_INVALID_CERTS=1");
+    let mut runtime = RuntimeOptions::default();
+    (runtime.cert_file, runtime.key_file) = (papers.path("ca.pem"), papers.path("key.pem"));
+    assert_refused(runtime, "");
+}
+
+fn assert_refused(runtime: RuntimeOptions, why: &str) {
+    let error = Handle::drive(Box::new(Nothing), runtime).unwrap_err();
+    assert!(matches!(error.code(), ErrorCode::ConfigInvalid | ErrorCode::TlsFailed), "{error}");
+    assert!(error.message().contains(why), "{error}");
+}
