@@ -361,7 +361,11 @@ impl Driver {
     }
 
     fn tell(&mut self, event: Event, now: Now) {
-        self.has_ended |= matches!(event, Event::Ended { .. });
+        if matches!(event, Event::Ended { .. }) {
+            self.has_ended = true;
+            // Before the application learns it: what it hands over from then on is refused.
+            self.shared.inbox.seal();
+        }
         self.has_told = true;
         self.sink.deliver(event, now.mono);
     }
