@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Builds the C library and installs it: header, shared and static library, pkg-config file.
+#
+#   bindings-c/install.sh PREFIX [PROFILE]        PROFILE: a cargo profile, release by default
+set -euo pipefail
+
+[ $# -ge 1 ] || { sed -n '2,4s/^# \{0,1\}//p' "$0"; exit 2; }
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$here")
+prefix=$1
+profile=${2:-release}
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -1)
+folder=$profile
+[ "$profile" = dev ] && folder=debug
+
+(cd "$root" && cargo build --locked --quiet --profile "$profile" -p moorline-c)
+built=${CARGO_TARGET_DIR:-$root/target}/$folder
+
+install -d "$prefix/include" "$prefix/lib/pkgconfig"
+install -m 644 "$here/include/moorline.h" "$prefix/include/"
+install -m 644 "$built/libmoorline.a" "$prefix/lib/"
+install -m 755 "$built/libmoorline.so" "$prefix/lib/libmoorline.so.$version"
+ln -sfn "libmoorline.so.$version" "$prefix/lib/libmoorline.so.0"
+ln -sfn libmoorline.so.0 "$prefix/lib/libmoorline.so"
+sed "s/@VERSION@/$version/" "$here/moorline.pc.in" >"$prefix/lib/pkgconfig/moorline.pc"
+echo "moorline $version is in $prefix"

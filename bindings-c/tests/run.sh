@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Tests the C library as a C program meets it: installed, with its header, through pkg-config.
+#
+#   bindings-c/tests/run.sh [PROFILE]        PROFILE: a cargo profile, dev by default
+#
+# Needs gcc and g++, nm and readelf. valgrind is used if it is there; MOORLINE_NEED_VALGRIND=1 insists.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$(dirname "$here")")
+profile=${1:-dev}
+work=$root/target/c-tests
+prefix=$work/prefix
+warnings=(-Wall -Wextra -Werror -pedantic -g -O1)
+
+step() { printf '%s\n' "c: $*"; }
+fail() { printf 'c: %s\n' "$*" >&2; exit 1; }
+
+rm -rf "$work"
+mkdir -p "$work"
+"$root/bindings-c/install.sh" "$prefix" "$profile"
+header=$prefix/include/moorline.h
+
+step "the header is C99, C11 and C++17"
+gcc -std=c99 "${warnings[@]}" -fsyntax-only -x c "$header"
+gcc -std=c11 "${warnings[@]}" -fsyntax-only -x c "$header"
+g++ -std=c++17 "${warnings[@]}" -fsyntax-only -x c++ "$header"
+
+step "the shared library exports moorline_* only, under its soname"
+foreign=$(nm -D --defined-only "$prefix/lib/libmoorline.so" | awk '$3 !~ /^moorline_/')
+[ -z "$foreign" ] || fail "foreign symbols: $foreign"
+declared=$(grep -oE '\bmoorline_[a-z_]+\(' "$header" | tr -d '(' | sort -u)
+exported=$(nm -D --defined-only "$prefix/lib/libmoorline.so" | awk '{print $3}' | sort -u)
+[ "$declared" = "$exported" ] || fail "header and library differ: $(diff <(echo "$declared") <(echo "$exported"))"
+readelf -d "$prefix/lib/libmoorline.so" | grep -q 'SONAME.*\[libmoorline\.so\.0\]' || fail "no soname"
+
+pkg() { PKG_CONFIG_PATH=$prefix/lib/pkgconfig pkg-config "$@"; }
+if command -v pkg-config >/dev/null; then
+  read -ra include <<<"$(pkg --cflags moorline)"
+  read -ra shared <<<"$(pkg --libs moorline)"
+  read -ra static <<<"$(pkg --libs --static moorline)"
+  [ "$(pkg --modversion moorline)" = "$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -1)" ] ||
+    fail "pkg-config names another version than the workspace"
+else
+  include=("-I$prefix/include")
+  shared=("-L$prefix/lib" -lmoorline)
+  static=("-L$prefix/lib" -lmoorline -lgcc_s -lutil -lrt -lpthread -lm -ldl)
+fi
+shared+=("-Wl,-rpath,$prefix/lib")
+# The linker prefers the shared library of that name; the static one is asked for by its file.
+static=("${static[@]/#-lmoorline/$prefix/lib/libmoorline.a}")
+
+step "C++"
+g++ -std=c++17 "${warnings[@]}" "${include[@]}" "$here/header.cpp" "${shared[@]}" -o "$work/header"
+"$work/header"
+
+for test in misuse round_trip; do
+  step "$test, shared"
+  gcc -std=c11 "${warnings[@]}" -D_POSIX_C_SOURCE=200809L "${include[@]}" "$here/$test.c" "${shared[@]}" -o "$work/$test"
+  timeout 120 "$work/$test"
+done
+
+step "round_trip, static"
+gcc -std=c11 "${warnings[@]}" -D_POSIX_C_SOURCE=200809L "${include[@]}" "$here/round_trip.c" "${static[@]}" -o "$work/round_trip_static"
+timeout 120 "$work/round_trip_static"
+
+for test in misuse round_trip; do
+  step "$test, address and undefined behaviour sanitizers"
+  gcc -std=c11 "${warnings[@]}" -D_POSIX_C_SOURCE=200809L -fsanitize=address,undefined -fno-sanitize-recover=all \
+    -fno-omit-frame-pointer "${include[@]}" "$here/$test.c" "${static[@]}" -o "$work/${test}_asan"
+  timeout 120 "$work/${test}_asan"
+done
+
+if command -v valgrind >/dev/null; then
+  for test in misuse round_trip; do
+    step "$test, valgrind"
+    timeout 300 valgrind -q --leak-check=full --show-leak-kinds=definite,indirect \
+      --errors-for-leak-kinds=definite,indirect --error-exitcode=9 "$work/$test"
+  done
+elif [ "${MOORLINE_NEED_VALGRIND:-0}" = 1 ]; then
+  fail "valgrind is missing"
+else
+  step "valgrind is not installed: leaks unchecked"
+fi
+
+step "docs/c.md"
+"$here/page.sh" "$root/docs/c.md" "$work" "${include[@]}" "${shared[@]}"
+step "ok"
