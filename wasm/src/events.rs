@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use moorline_core::{Event, event};
 
 /// The most bytes of a drain, unless one event is larger.
-const BATCH: usize = 64 * 1024;
+const BATCH: usize = 1 << 16;
 
 /// Events as JSON text, oldest first.
 #[derive(Default)]
