@@ -72,6 +72,12 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.handle.close();
+    }
+}
+
 /// An event as it crosses from the handle: the fields of all kinds, by name.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Told {
