@@ -10,11 +10,13 @@ pub mod entropy;
 pub mod error;
 pub mod event;
 pub mod frame;
+mod hub;
 pub mod json;
 mod machine;
 mod open;
 pub mod options;
 mod secret;
+mod server;
 mod session;
 pub mod store;
 pub mod time;
@@ -24,6 +26,7 @@ pub use command::{Command, Outcome};
 pub use error::{Error, ErrorCode, Fault};
 pub use event::{Event, Withdrawal};
 pub use frame::{Frame, HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method};
+pub use hub::Hub;
 pub use json::Raw;
 pub use machine::{
     CallId, CloseCause, ConnId, DialTarget, Endpoint, FrameLimits, HttpId, HttpLimits, Input,

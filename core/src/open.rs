@@ -3,8 +3,9 @@
 use crate::dialect::beacon::BeaconWorker;
 use crate::entropy::Seed;
 use crate::error::{Error, ErrorCode};
+use crate::hub::Hub;
 use crate::machine::Endpoint;
-use crate::options::{ROLES, RuntimeOptions, WorkerOptions, read};
+use crate::options::{HubOptions, ROLES, RuntimeOptions, WorkerOptions, read};
 use crate::session::Session;
 
 /// A role that was opened: its machine, and what the driver needs to know.
@@ -34,6 +35,11 @@ pub fn open(
             let credentials = worker.credentials();
             let session = Session::new(worker, credentials, seed);
             Ok(Opened { endpoint: Box::new(session), runtime })
+        }
+        ("beacon", "hub") => {
+            let options: HubOptions = read(options)?;
+            let runtime = options.runtime.clone();
+            Ok(Opened { endpoint: Box::new(Hub::open(options, seed)?), runtime })
         }
         _ => Err(unknown(dialect, role)),
     }

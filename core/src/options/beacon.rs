@@ -155,6 +155,8 @@ options! {
         access: HubAccess = HubAccess::Open,
         /// Lets an open hub, or one without TLS, listen beyond loopback.
         danger_open_network: bool = false,
+        /// Web origins whose pages may use the hub, such as `https://app.example`; pages of others are refused.
+        allowed_origins: Vec<String> = Vec::new(),
         /// The secret that workers must present to join a secured hub; empty leaves joining to an auth worker.
         join_secret: Secret = Secret::default(),
         /// The secret that lets the first worker with the capability Authentication join; empty refuses it.
@@ -173,6 +175,8 @@ options! {
         work_timeout_ms: u64 = 300_000; in 1..=86_400_000; unit "ms",
         /// The most items in the queue; more are refused with 429.
         max_queued: u64 = 5_000; in 1..=1_000_000,
+        /// The most bytes of settings in the queue; more are refused with 429.
+        max_queued_bytes: u64 = 268_435_456; in 1_024..=1_099_511_627_776; unit "bytes",
         /// Requests to enqueue per second and client; 0 does not limit.
         enqueue_rate: u64 = 200; in 0..=1_000_000; unit "1/s",
         /// Requests to enqueue that a client may make at once.
@@ -181,6 +185,8 @@ options! {
         affinity_ttl_ms: u64 = 3_600_000; in 1_000..=86_400_000; unit "ms",
         /// The most finished results kept for look-up and idempotent retries.
         max_results: u64 = 10_000; in 0..=1_000_000,
+        /// The most bytes of finished results kept.
+        max_result_bytes: u64 = 268_435_456; in 0..=1_099_511_627_776; unit "bytes",
         /// How long a finished result is kept.
         result_ttl_ms: u64 = 3_600_000; in 1_000..=31_536_000_000; unit "ms",
         /// Time for a connection to register; later it is closed.

@@ -2,6 +2,7 @@
 //!
 //! Source: `ultravisor-beacon` 1.0.5 and `ultravisor` 1.3.24.
 
+pub(crate) mod hub_wire;
 mod policy;
 pub(crate) mod rest;
 pub(crate) mod wire;

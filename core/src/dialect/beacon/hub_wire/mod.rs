@@ -1,0 +1,336 @@
+//! What beacon workers and dispatchers say to the hub, and the texts that it answers with.
+//!
+//! Field names of the wire are spelled here and nowhere else in the hub. Unknown fields are ignored;
+//! payloads stay slices of the frame. Source: `ultravisor` 1.3.24, `ultravisor-beacon` 1.0.5.
+
+mod answers;
+mod object;
+mod status;
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+pub(crate) use answers::*;
+pub(crate) use object::{Object, list};
+pub(crate) use status::*;
+
+use crate::secret::Secret;
+
+/// The words in a frame's `Action`.
+pub(crate) mod action {
+    pub(crate) const REGISTER: &str = "BeaconRegister";
+    pub(crate) const HEARTBEAT: &str = "BeaconHeartbeat";
+    pub(crate) const PROGRESS: &str = "WorkProgress";
+    pub(crate) const COMPLETE: &str = "WorkComplete";
+    pub(crate) const ERROR: &str = "WorkError";
+    pub(crate) const DEREGISTER: &str = "Deregister";
+}
+
+/// A text frame of a worker: the fields of every action but the registration's.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct WorkerFrame<'a> {
+    #[serde(borrow, default)]
+    pub(crate) action: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(crate) work_item_hash: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(crate) outputs: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) log: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) progress_data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) error_message: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) attempt_number: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) host_lag_ms: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) in_flight: Option<&'a RawValue>,
+}
+
+/// The body of a report, a heartbeat or a poll over HTTP.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ReportBody<'a> {
+    #[serde(borrow, default)]
+    pub(crate) work_item_hash: Cow<'a, str>,
+    #[serde(borrow, default, rename = "BeaconID")]
+    pub(crate) beacon_id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(crate) outputs: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) log: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) error_message: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) attempt_number: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) host_lag_ms: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) in_flight: Option<&'a RawValue>,
+}
+
+/// The body of a batch of reports; both names of the list are in use.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct BatchBody<'a> {
+    #[serde(borrow)]
+    pub(crate) items: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    pub(crate) completions: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    pub(crate) progress: Option<Vec<&'a RawValue>>,
+}
+
+/// What a worker reports before its outcome.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ProgressReport<'a> {
+    #[serde(borrow)]
+    pub(crate) percent: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) message: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) step: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) total_steps: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) log: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) binary_data: Option<&'a RawValue>,
+}
+
+/// A registration, over either carrier.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Registration<'a> {
+    pub(crate) name: Option<String>,
+    pub(crate) capabilities: Option<Vec<String>>,
+    pub(crate) action_schemas: Option<Vec<ActionSchema>>,
+    #[serde(borrow)]
+    pub(crate) max_concurrent: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) tags: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) contexts: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) bind_addresses: Option<&'a RawValue>,
+    #[serde(rename = "HostID")]
+    pub(crate) host_id: Option<String>,
+    #[serde(borrow)]
+    pub(crate) shared_mounts: Option<&'a RawValue>,
+    pub(crate) join_secret: Option<Secret>,
+    pub(crate) moorline: Option<MoorlineRegistration>,
+}
+
+/// What our worker adds to its registration.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct MoorlineRegistration {
+    #[serde(default)]
+    pub(crate) acks: bool,
+    #[serde(default)]
+    pub(crate) running: Vec<RunningItem>,
+}
+
+/// An item that a worker still runs or whose outcome nobody has taken.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct RunningItem {
+    pub(crate) work_item_hash: String,
+    #[serde(default)]
+    pub(crate) attempt_number: u64,
+}
+
+/// One action that a worker describes.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ActionSchema {
+    #[serde(default)]
+    pub(crate) capability: String,
+    #[serde(default)]
+    pub(crate) action: String,
+    pub(crate) description: Option<String>,
+    pub(crate) settings_schema: Option<Box<RawValue>>,
+}
+
+/// What a dispatcher asks to be run.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct WorkRequest<'a> {
+    pub(crate) capability: Option<String>,
+    pub(crate) action: Option<String>,
+    #[serde(borrow)]
+    pub(crate) settings: Option<&'a RawValue>,
+    pub(crate) affinity_key: Option<String>,
+    #[serde(borrow)]
+    pub(crate) require_affinity_match: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) timeout_ms: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) priority: Option<&'a RawValue>,
+    #[serde(rename = "RunID")]
+    pub(crate) run_id: Option<String>,
+    pub(crate) run_hash: Option<String>,
+    pub(crate) node_hash: Option<String>,
+    pub(crate) operation_hash: Option<String>,
+}
+
+/// Settings that the hub itself obeys.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HubSettings<'a> {
+    #[serde(borrow)]
+    pub(crate) priority: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) max_retries: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) retry_backoff_ms: Option<&'a RawValue>,
+}
+
+impl<'a> HubSettings<'a> {
+    /// Reads them; most settings name none, and large ones are not parsed for it.
+    pub(crate) fn find(settings: &'a str) -> Self {
+        let named = ["\"priority\"", "\"maxRetries\"", "\"retryBackoffMs\""];
+        if named.iter().any(|name| settings.contains(name)) {
+            serde_json::from_str(settings).unwrap_or_default()
+        } else {
+            Self::default()
+        }
+    }
+}
+
+/// The body of a cancellation, a reordering, or the end of a run.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ControlBody {
+    pub(crate) reason: Option<String>,
+    pub(crate) direction: Option<String>,
+    pub(crate) state: Option<String>,
+    pub(crate) work_item_hash: Option<String>,
+    #[serde(rename = "RunID")]
+    pub(crate) run_id: Option<String>,
+    #[serde(rename = "BeaconID")]
+    pub(crate) beacon_id: Option<String>,
+}
+
+/// The body of the start of a run.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct RunRequest {
+    pub(crate) idempotency_key: Option<String>,
+}
+
+/// A login; lower-case names are in use too.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct LoginRequest {
+    #[serde(alias = "username")]
+    pub(crate) user_name: Option<String>,
+    #[serde(alias = "password")]
+    pub(crate) password: Option<Secret>,
+}
+
+/// What an auth worker answers to a login.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct LoginOutputs {
+    #[serde(default)]
+    pub(crate) success: bool,
+    pub(crate) user_context: Option<UserContext>,
+}
+
+/// Who logged in, as an auth worker tells it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct UserContext {
+    #[serde(rename = "UserID")]
+    pub(crate) user_id: Option<u64>,
+    pub(crate) username: Option<String>,
+    #[serde(default)]
+    pub(crate) roles: Vec<String>,
+    #[serde(default)]
+    pub(crate) name_first: String,
+    #[serde(default)]
+    pub(crate) name_last: String,
+    #[serde(default)]
+    pub(crate) full_name: String,
+    #[serde(default)]
+    pub(crate) email: String,
+}
+
+/// What an auth worker answers about a worker that wants to join.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct JoinOutputs {
+    #[serde(default)]
+    pub(crate) allowed: bool,
+    pub(crate) reason: Option<String>,
+}
+
+/// Reads a number the way JavaScript peers write them; anything else is absent.
+pub(crate) fn number(raw: Option<&RawValue>) -> Option<f64> {
+    serde_json::from_str(raw?.get()).ok()
+}
+
+/// Reads a whole number that is not negative.
+pub(crate) fn count(raw: Option<&RawValue>) -> Option<u64> {
+    let text = raw?.get();
+    text.parse().ok().or_else(|| number(raw).filter(|n| *n >= 0.0).map(|n| n as u64))
+}
+
+/// Reads text; anything else is absent.
+pub(crate) fn text(raw: Option<&RawValue>) -> Option<String> {
+    serde_json::from_str(raw?.get()).ok()
+}
+
+/// Tells whether JavaScript would take a value for true.
+pub(crate) fn truthy(raw: Option<&RawValue>) -> bool {
+    raw.is_some_and(|raw| !matches!(raw.get(), "false" | "0" | "\"\"" | "null"))
+}
+
+/// Returns a raw value if it is an object.
+pub(crate) fn object(raw: Option<&RawValue>) -> Option<&RawValue> {
+    raw.filter(|raw| raw.get().starts_with('{'))
+}
+
+/// Returns a raw value if it is a list.
+pub(crate) fn array(raw: Option<&RawValue>) -> Option<&RawValue> {
+    raw.filter(|raw| raw.get().starts_with('['))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_read_in_one_pass_without_copies() {
+        let text = r#"{"Action":"WorkComplete","WorkItemHash":"wi-1","Outputs":{"a":1.0},"Log":[],
+            "AttemptNumber":2,"Unknown":{"x":[]}}"#;
+        let frame: WorkerFrame<'_> = serde_json::from_str(text).unwrap();
+        assert!(matches!(frame.work_item_hash, Cow::Borrowed("wi-1")));
+        assert_eq!(frame.outputs.unwrap().get(), r#"{"a":1.0}"#);
+        assert_eq!(count(frame.attempt_number), Some(2));
+    }
+
+    #[test]
+    fn numbers_are_read_as_javascript_writes_them() {
+        let raw = |text: &str| serde_json::from_str::<Box<RawValue>>(text).unwrap();
+        assert_eq!(count(Some(&raw("15000"))), Some(15_000));
+        assert_eq!(count(Some(&raw("1.5e3"))), Some(1_500));
+        assert_eq!(count(Some(&raw("-1"))), None);
+        assert_eq!(count(Some(&raw("\"7\""))), None);
+        assert!(truthy(Some(&raw("true"))) && !truthy(Some(&raw("0"))) && !truthy(None));
+    }
+
+    #[test]
+    fn settings_are_searched_for_the_hubs_own_keys() {
+        let found = HubSettings::find(r#"{"maxRetries":3,"retryBackoffMs":200}"#);
+        assert_eq!((count(found.max_retries), count(found.retry_backoff_ms)), (Some(3), Some(200)));
+        assert!(HubSettings::find(r#"{"Text":"x"}"#).max_retries.is_none());
+    }
+}

@@ -1,0 +1,144 @@
+//! Writes JSON objects field by field: recorded key order, payloads copied in as they are.
+
+use std::fmt::Write as _;
+
+/// An object or a list under construction.
+#[derive(Debug)]
+pub(crate) struct Object {
+    text: String,
+}
+
+impl Object {
+    pub(crate) fn new() -> Self {
+        Self::with_capacity(160)
+    }
+
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        let mut text = String::with_capacity(bytes);
+        text.push('{');
+        Self { text }
+    }
+
+    pub(crate) fn text(mut self, key: &str, value: &str) -> Self {
+        self.key(key);
+        push_text(&mut self.text, value);
+        self
+    }
+
+    pub(crate) fn text_or_null(self, key: &str, value: Option<&str>) -> Self {
+        match value {
+            Some(value) => self.text(key, value),
+            None => self.raw(key, "null"),
+        }
+    }
+
+    pub(crate) fn number(mut self, key: &str, value: impl Into<i128>) -> Self {
+        self.key(key);
+        // Writing to a string cannot fail.
+        let _ = write!(self.text, "{}", value.into());
+        self
+    }
+
+    pub(crate) fn flag(self, key: &str, value: bool) -> Self {
+        self.raw(key, if value { "true" } else { "false" })
+    }
+
+    /// Writes something whose text needs no escapes, such as a time.
+    pub(crate) fn plain(mut self, key: &str, value: impl std::fmt::Display) -> Self {
+        self.key(key);
+        let _ = write!(self.text, "\"{value}\"");
+        self
+    }
+
+    pub(crate) fn plain_or_null(self, key: &str, value: Option<impl std::fmt::Display>) -> Self {
+        match value {
+            Some(value) => self.plain(key, value),
+            None => self.raw(key, "null"),
+        }
+    }
+
+    /// Copies JSON text in.
+    pub(crate) fn raw(mut self, key: &str, json: &str) -> Self {
+        self.key(key);
+        self.text.push_str(json);
+        self
+    }
+
+    /// Copies JSON text in under a key that somebody else chose.
+    pub(crate) fn foreign(mut self, key: &str, json: &str) -> Self {
+        if self.text.len() > 1 {
+            self.text.push(',');
+        }
+        push_text(&mut self.text, key);
+        self.text.push(':');
+        self.text.push_str(json);
+        self
+    }
+
+    pub(crate) fn end(mut self) -> String {
+        self.text.push('}');
+        self.text
+    }
+
+    fn key(&mut self, key: &str) {
+        if self.text.len() > 1 {
+            self.text.push(',');
+        }
+        self.text.push('"');
+        self.text.push_str(key);
+        self.text.push_str("\":");
+    }
+}
+
+/// Joins JSON texts to a list.
+pub(crate) fn list<T: AsRef<str>>(values: impl IntoIterator<Item = T>) -> String {
+    let mut text = String::from("[");
+    for value in values {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push_str(value.as_ref());
+    }
+    text.push(']');
+    text
+}
+
+/// Writes a list of text.
+pub(crate) fn text_list<'a>(values: impl IntoIterator<Item = &'a str>) -> String {
+    list(values.into_iter().map(|value| {
+        let mut text = String::with_capacity(value.len() + 2);
+        push_text(&mut text, value);
+        text
+    }))
+}
+
+/// Appends `value` as a JSON string.
+pub(crate) fn push_text(out: &mut String, value: &str) {
+    if value.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.push('"');
+        out.push_str(value);
+        out.push('"');
+    } else {
+        // A string always serializes.
+        out.push_str(&serde_json::to_string(value).unwrap_or_else(|_| String::from("\"\"")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_keep_their_order_and_text_is_escaped() {
+        let text = Object::new()
+            .text("b", "say \"hi\"\n")
+            .number("a", 7u64)
+            .flag("t", true)
+            .raw("r", r#"{"x":1.0}"#)
+            .text_or_null("n", None)
+            .end();
+        assert_eq!(text, r#"{"b":"say \"hi\"\n","a":7,"t":true,"r":{"x":1.0},"n":null}"#);
+        assert_eq!(Object::new().end(), "{}");
+        assert_eq!(text_list(["a", "é"]), r#"["a","é"]"#);
+    }
+}

@@ -1,0 +1,182 @@
+//! Who gets what: the one place that assigns.
+//!
+//! An item waits in one lane: that of its capability, or that of its capability and one worker's name
+//! when its affinity key draws it there. A worker with a free slot takes the first item of its lanes:
+//! highest priority, then longest waiting. A new item goes to the least loaded connected worker with a
+//! free slot. Each step costs the logarithm of the queue, whatever its length.
+
+use std::sync::Arc;
+
+use super::item::{Holder, ItemId, Lane, State};
+use super::{Deferred, Hub, Timer};
+use crate::dialect::beacon::hub_wire;
+use crate::machine::PeerId;
+use crate::time::Now;
+
+impl Hub {
+    /// Gives an item to a worker, or lets it wait in its lane.
+    pub(super) fn place(&mut self, id: ItemId, now: Now) {
+        let Some(lane) = self.lane_of(id, now) else { return };
+        if self.queue.change(id, State::Pending(lane.clone())).is_none() || !self.is_assigning() {
+            return;
+        }
+        let worker = match &lane.name {
+            None => self.registry.least_loaded(&lane.capability),
+            Some(name) => self.registry.by_name(name).filter(|worker| {
+                self.registry.get(*worker).is_some_and(|worker| {
+                    worker.conn.is_some() && worker.has_slot() && worker.offers(&lane.capability)
+                })
+            }),
+        };
+        if let Some(worker) = worker {
+            self.deliver(id, worker, now);
+            self.push(id, worker);
+        }
+    }
+
+    /// Gives a connected worker items until its slots are full.
+    pub(super) fn fill(&mut self, worker: PeerId, now: Now) {
+        while self.is_assigning()
+            && self.registry.get(worker).is_some_and(|w| w.conn.is_some() && w.has_slot())
+        {
+            let Some(id) = self.next_for(worker) else { return };
+            self.deliver(id, worker, now);
+            self.push(id, worker);
+        }
+    }
+
+    /// Takes the next item for a worker that asks for one.
+    pub(super) fn take_for(&mut self, worker: PeerId, now: Now) -> Option<ItemId> {
+        let free = self.registry.get(worker).is_some_and(super::registry::Worker::has_slot);
+        if !free || !self.is_assigning() {
+            return None;
+        }
+        let id = self.next_for(worker)?;
+        self.deliver(id, worker, now);
+        Some(id)
+    }
+
+    /// Takes an item away from its worker and lets it wait again; `lost` counts as a lost worker.
+    pub(super) fn release(&mut self, id: ItemId, why: &str, now: Now) {
+        let Some(item) = self.queue.get_mut(id) else { return };
+        let worker = item.worker();
+        item.losses += 1;
+        item.last_event = now.unix;
+        item.last_error = Some(why.to_owned());
+        let used_up = item.losses > self.options.max_redeliveries;
+        let limit = if item.order.direct { None } else { item.deadline.take() };
+        if let Some(limit) = limit {
+            self.timers.remove(&(limit, Timer::Limit(id)));
+        }
+        if let Some(worker) = worker {
+            self.registry.unassign(worker, id);
+        }
+        if used_up {
+            let text = format!("Its worker was lost {} times; the last time {why}.", {
+                self.options.max_redeliveries.saturating_add(1)
+            });
+            self.fail(id, &text, now);
+        } else {
+            self.place(id, now);
+        }
+    }
+
+    /// Finds other places for items that wait for a worker which is gone or offers something else.
+    pub(super) fn replace_reserved(&mut self, name: &Arc<str>, lanes: &[Arc<str>], now: Now) {
+        for capability in lanes {
+            let lane = Lane { capability: capability.clone(), name: Some(name.clone()) };
+            for id in self.queue.lane(&lane) {
+                self.place(id, now);
+            }
+        }
+    }
+
+    /// Takes an item over that a worker of ours says it runs. Tells whether it may keep it.
+    pub(super) fn adopt(&mut self, id: ItemId, worker: PeerId, now: Now) {
+        let Some(record) = self.registry.get(worker) else { return };
+        let holder = Holder { beacon_id: record.beacon_id.clone(), name: record.name.clone() };
+        let Some(item) = self.queue.change(id, State::Running(worker)) else { return };
+        let renamed = item.holder.as_ref() != Some(&holder);
+        item.holder = Some(holder);
+        item.last_event = now.unix;
+        self.registry.assign(worker, id);
+        self.limit(id, now);
+        if renamed {
+            self.store_attempt(id);
+        }
+    }
+
+    /// Starts the time limit of an item that runs, unless it is running already.
+    pub(super) fn limit(&mut self, id: ItemId, now: Now) {
+        let Some(item) = self.queue.get_mut(id) else { return };
+        if item.deadline.is_none() {
+            let at = now.mono.after(item.order.timeout_ms);
+            item.deadline = Some(at);
+            self.arm(at, Timer::Limit(id));
+        }
+    }
+
+    /// Returns the lane where an item belongs now.
+    fn lane_of(&self, id: ItemId, now: Now) -> Option<Lane> {
+        let order = &self.queue.get(id)?.order;
+        let capability = order.capability.clone();
+        let key = order.affinity_key.as_str();
+        let here = |worker: PeerId| {
+            let worker = self.registry.get(worker)?;
+            (worker.offers(&capability) && !worker.offline).then(|| worker.name.clone())
+        };
+        let name = if key.is_empty() {
+            None
+        } else if order.strict {
+            Some(key.into())
+        } else {
+            self.registry.by_name(key).and_then(here).or_else(|| {
+                let bound = self.affinity.find(key, now.mono)?;
+                self.registry.by_id(bound).and_then(here)
+            })
+        };
+        Some(Lane { capability, name })
+    }
+
+    fn next_for(&self, worker: PeerId) -> Option<ItemId> {
+        let worker = self.registry.get(worker)?;
+        worker
+            .capabilities
+            .iter()
+            .flat_map(|capability| {
+                [None, Some(worker.name.clone())]
+                    .map(|name| Lane { capability: capability.clone(), name })
+            })
+            .filter_map(|lane| self.queue.first(&lane))
+            .min()
+            .map(|(_, _, id)| id)
+    }
+
+    /// Hands the lease of an item to a worker. The next attempt is stored before anything is sent.
+    fn deliver(&mut self, id: ItemId, worker: PeerId, now: Now) {
+        let Some(record) = self.registry.get(worker) else { return };
+        let holder = Holder { beacon_id: record.beacon_id.clone(), name: record.name.clone() };
+        let Some(item) = self.queue.change(id, State::Running(worker)) else { return };
+        item.attempt += 1;
+        item.assigned = Some(now.unix);
+        item.last_event = now.unix;
+        item.retry_after = None;
+        let redelivered = item.losses > 0 && item.attempt > 1;
+        let key = item.order.affinity_key.clone();
+        if !key.is_empty() {
+            self.affinity.bind(&key, &holder.beacon_id, now);
+        }
+        item.holder = Some(holder);
+        self.counts.redelivered += u64::from(redelivered);
+        self.registry.assign(worker, id);
+        self.limit(id, now);
+        self.store_attempt(id);
+    }
+
+    fn push(&mut self, id: ItemId, worker: PeerId) {
+        let Some(conn) = self.registry.get(worker).and_then(|worker| worker.conn) else { return };
+        let Some(item) = self.queue.get(id) else { return };
+        let text = hub_wire::work_frame(&item.delivery());
+        self.later(Deferred::Send { conn, text });
+    }
+}

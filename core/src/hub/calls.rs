@@ -1,0 +1,167 @@
+//! Calls of the application that holds the hub: the same as over HTTP, without HTTP.
+
+use bytestring::ByteString;
+
+use super::auth::Caller;
+use super::clients::Denial;
+use super::item::{Ending, Waiter};
+use super::routes::View;
+use super::{Deferred, Hub};
+use crate::dialect::beacon::hub_wire::{self, ControlBody, Object};
+use crate::error::{Error, ErrorCode};
+use crate::event::Event;
+use crate::json::Raw;
+use crate::machine::CallId;
+use crate::options::{self, CallOptions};
+use crate::time::Now;
+
+/// An administrative call that ended at once: status and text, as over HTTP.
+type Answer = (u16, String);
+
+impl Hub {
+    /// Makes a call; it settles in one `CallDone`.
+    pub(super) fn call(
+        &mut self,
+        call: CallId,
+        name: &str,
+        payload: &Raw,
+        options: &Raw,
+        now: Now,
+    ) -> Result<(), Error> {
+        if !self.is_serving() {
+            let code = match self.phase_name() {
+                "ended" => ErrorCode::Stopped,
+                _ => ErrorCode::NotStarted,
+            };
+            return Err(code.into());
+        }
+        let options = options::read::<CallOptions>(options.as_str()).map_err(|e| {
+            Error::new(ErrorCode::ArgumentInvalid, format!("the call's options: {e}"))
+        })?;
+        if !name.starts_with('$') {
+            return self.call_worker(call, name, payload, &options, now);
+        }
+        let (status, text) = self.administer(name, payload, &options, now)?;
+        let result = if status == 200 {
+            Raw::parse(text).map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))
+        } else {
+            Err(refusal(status, &text))
+        };
+        self.later(Deferred::Event(Event::CallDone { call, result }));
+        Ok(())
+    }
+
+    /// Cancels a call, and its item if nobody else waits for it.
+    pub(super) fn cancel_call(&mut self, call: CallId, now: Now) {
+        let Some(id) = self.calls.remove(&call) else { return };
+        let Some(item) = self.queue.get_mut(id) else { return };
+        item.waiters.retain(|waiter| match waiter {
+            Waiter::Call { call: waiting, .. } => *waiting != call,
+            Waiter::Http { .. } | Waiter::Login { .. } | Waiter::Join { .. } => true,
+        });
+        let alone = item.waiters.is_empty();
+        let result = Err(Error::from(ErrorCode::CallCancelled));
+        self.event(Event::CallDone { call, result });
+        if alone {
+            self.withdraw(id, Ending::Cancelled, "The call was cancelled.", now);
+        }
+    }
+
+    fn call_worker(
+        &mut self,
+        call: CallId,
+        name: &str,
+        payload: &Raw,
+        options: &CallOptions,
+        now: Now,
+    ) -> Result<(), Error> {
+        let (capability, action) = name.split_once('/').unwrap_or((name, "Execute"));
+        let mut request = Object::with_capacity(payload.as_str().len() + 192)
+            .text("Capability", capability)
+            .text("Action", action)
+            .raw("Settings", payload.as_str())
+            .text("AffinityKey", &options.affinity_key)
+            .flag("RequireAffinityMatch", options.require_affinity);
+        if options.timeout_ms > 0 {
+            request = request.number("TimeoutMs", options.timeout_ms);
+        }
+        let body = ByteString::from(request.end());
+        let key = Some(options.idempotency_key.as_str()).filter(|key| !key.is_empty());
+        let submitted = self
+            .submit(&body, key, &own_caller(), true, now)
+            .map_err(|denial| refusal(denial.status, &denial.text))?;
+        self.attach(submitted, Waiter::Call { call, stream: options.stream }, now);
+        Ok(())
+    }
+
+    fn administer(
+        &mut self,
+        name: &str,
+        payload: &Raw,
+        options: &CallOptions,
+        now: Now,
+    ) -> Result<Answer, Error> {
+        let body = payload.clone().into_text();
+        let control: ControlBody = payload.read().unwrap_or_default();
+        let named = |value: Option<String>, field: &str| {
+            value.ok_or_else(|| {
+                Error::new(ErrorCode::ArgumentInvalid, format!("{name} needs {field}"))
+            })
+        };
+        Ok(match name {
+            "$status" => self.show(&View::MoorlineStatus, now),
+            "$beacons" => self.show(&View::Workers, now),
+            "$work" => self.show(&View::Items, now),
+            "$capabilities" => self.show(&View::Capabilities, now),
+            "$enqueue" => {
+                let key = Some(options.idempotency_key.as_str()).filter(|key| !key.is_empty());
+                match self.enqueue(&body, key, &own_caller(), now) {
+                    Ok(text) => (200, text),
+                    Err(Denial { status, text, .. }) => (status, hub_wire::error(&text)),
+                }
+            }
+            "$result" => self.result_of(&named(control.work_item_hash, "WorkItemHash")?),
+            "$cancel" => {
+                let hash = named(control.work_item_hash, "WorkItemHash")?;
+                self.cancel_by_hash(&hash, &body, now)
+            }
+            "$run_start" => self.start_run(&body, now),
+            "$run_end" => {
+                let id = named(control.run_id, "RunID")?;
+                self.end_run(&id, &body)
+            }
+            "$drain" => {
+                let id = named(control.beacon_id, "BeaconID")?;
+                self.drain_worker(&id)
+            }
+            other => {
+                let text = format!("a hub has no call named {other:?}");
+                return Err(Error::new(ErrorCode::ArgumentInvalid, text));
+            }
+        })
+    }
+}
+
+/// The application itself: no session, no rate limit of anybody else.
+fn own_caller() -> Caller {
+    Caller { session: "".into(), user: "".into(), client: "in-process".to_owned() }
+}
+
+/// Makes an error of an answer that is none.
+fn refusal(status: u16, text: &str) -> Error {
+    let code = match status {
+        429 => ErrorCode::RateLimited,
+        503 => ErrorCode::NoWorker,
+        400 => ErrorCode::ArgumentInvalid,
+        _ => ErrorCode::RemoteError,
+    };
+    let words: Option<ErrorWords> = serde_json::from_str(text).ok();
+    Error::new(code, words.map_or_else(|| text.to_owned(), |words| words.error))
+}
+
+/// The error of an answer.
+#[derive(serde::Deserialize)]
+struct ErrorWords {
+    #[serde(rename = "Error")]
+    error: String,
+}

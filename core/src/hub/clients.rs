@@ -1,0 +1,358 @@
+//! What clients ask to be run: enqueue, dispatch, and the same from inside the process.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+
+use super::auth::Caller;
+use super::item::{Item, ItemId, Order, State, Waiter};
+use super::registration::{AUTHENTICATION, MAX_NAME};
+use super::results::Finished;
+use super::{Deferred, Hub, stream};
+use crate::dialect::beacon::hub_wire::{self, HubSettings, WorkRequest};
+use crate::frame::HttpResponse;
+use crate::json::Raw;
+use crate::machine::HttpId;
+use crate::time::Now;
+
+/// The longest time limit of an item: a day.
+const MAX_TIMEOUT_MS: u64 = 86_400_000;
+
+/// The pause before an item that failed runs again, unless its settings say otherwise; once per
+/// failure so far. Source: `ultravisor` 1.3.24.
+const RETRY_BACKOFF_MS: u64 = 5_000;
+
+/// The most attempts that settings may ask for.
+const MAX_ATTEMPTS: u64 = 1_000;
+
+/// Why nothing is run: status and text, and when to come back.
+#[derive(Debug)]
+pub(super) struct Denial {
+    pub(super) status: u16,
+    pub(super) text: String,
+    pub(super) reason: Option<&'static str>,
+    pub(super) retry_after_ms: Option<u64>,
+}
+
+impl Denial {
+    pub(super) fn new(status: u16, text: impl Into<String>) -> Self {
+        Self { status, text: text.into(), reason: None, retry_after_ms: None }
+    }
+
+    fn later(reason: &'static str, retry_after_ms: u64) -> Self {
+        Self {
+            status: 429,
+            text: "Admission denied.".to_owned(),
+            reason: Some(reason),
+            retry_after_ms: Some(retry_after_ms.max(1)),
+        }
+    }
+
+    /// Makes the answer. Peer: the dispatch routes say `Success` too, `Enqueue` does not.
+    pub(super) fn response(&self, with_success: bool) -> HttpResponse {
+        let text = match self.reason {
+            Some(reason) => {
+                hub_wire::admission_denied(reason, self.retry_after_ms.unwrap_or_default())
+            }
+            None if with_success => hub_wire::failure(&self.text),
+            None => hub_wire::error(&self.text),
+        };
+        let mut response = HttpResponse::json(self.status, text);
+        if let Some(millis) = self.retry_after_ms {
+            response.headers.push("retry-after", millis.div_ceil(1_000).to_string());
+        }
+        response
+    }
+}
+
+/// What a request with an idempotency key leads to.
+pub(super) enum Submitted {
+    /// An item that is not finished, new or known.
+    Item(ItemId),
+    /// The outcome of an item that is.
+    Done(Box<Finished>),
+}
+
+impl Hub {
+    /// Answers `Enqueue`.
+    pub(super) fn enqueue(
+        &mut self,
+        body: &ByteString,
+        key: Option<&str>,
+        caller: &Caller,
+        now: Now,
+    ) -> Result<String, Denial> {
+        self.rate
+            .take(&caller.client, now.mono)
+            .map_err(|wait| Denial::later("client_rate_limit", wait))?;
+        Ok(match self.submit(body, key, caller, false, now)? {
+            Submitted::Item(id) => {
+                let Some(item) = self.queue.get(id) else {
+                    return Err(Denial::new(500, "The work item ended at once."));
+                };
+                let order = &item.order;
+                let status = item.status(self.is_reserved(item));
+                let (run, hash) = (&order.run_id, &order.hash);
+                hub_wire::enqueued(run, hash, status, order.enqueued, item.priority)
+            }
+            Submitted::Done(done) => hub_wire::enqueued(
+                &done.run_id,
+                &done.hash,
+                done.ending.name(),
+                done.enqueued,
+                done.priority,
+            ),
+        })
+    }
+
+    /// Answers `Dispatch` and `DispatchStream`, now or when the item ends.
+    pub(super) fn dispatch(
+        &mut self,
+        http: HttpId,
+        body: &ByteString,
+        key: Option<&str>,
+        caller: &Caller,
+        stream: bool,
+        now: Now,
+    ) {
+        match self.submit(body, key, caller, true, now) {
+            Ok(submitted) => {
+                if stream {
+                    self.later(Deferred::Reply { http, response: stream::head() });
+                }
+                self.attach(submitted, Waiter::Http { http, stream }, now);
+            }
+            Err(denial) => self.reply(http, denial.response(true)),
+        }
+    }
+
+    /// Lets someone wait for an item, or answers at once.
+    pub(super) fn attach(&mut self, submitted: Submitted, waiter: Waiter, now: Now) {
+        match submitted {
+            Submitted::Item(id) => {
+                match &waiter {
+                    Waiter::Http { http, .. } | Waiter::Login { http } => {
+                        self.queue.wait(*http, id);
+                    }
+                    Waiter::Call { call, .. } => {
+                        self.calls.insert(*call, id);
+                    }
+                    Waiter::Join { .. } => {}
+                }
+                if let Some(item) = self.queue.get_mut(id) {
+                    item.waiters.push(waiter);
+                }
+            }
+            Submitted::Done(done) => self.answer(waiter, &done, now),
+        }
+    }
+
+    /// Takes work in. With a known idempotency key it finds the item or outcome of that key.
+    pub(super) fn submit(
+        &mut self,
+        body: &ByteString,
+        key: Option<&str>,
+        caller: &Caller,
+        direct: bool,
+        now: Now,
+    ) -> Result<Submitted, Denial> {
+        if !self.is_assigning() {
+            return Err(Denial {
+                retry_after_ms: Some(1_000),
+                ..Denial::new(503, "The hub is not taking work.")
+            });
+        }
+        if self.journal.retry_at().is_some() {
+            return Err(Denial {
+                retry_after_ms: Some(1_000),
+                ..Denial::new(503, "The store is not available.")
+            });
+        }
+        let request: WorkRequest<'_> = serde_json::from_str(body)
+            .map_err(|e| Denial::new(400, format!("Invalid JSON: {e}")))?;
+        let Some(capability) = request.capability.clone().filter(|name| !name.is_empty()) else {
+            return Err(Denial::new(400, "Capability is required."));
+        };
+        if capability == AUTHENTICATION && self.is_secured() {
+            return Err(Denial::new(403, "Capability Authentication is the hub's own."));
+        }
+        let action = request.action.clone().unwrap_or_else(|| "Execute".to_owned());
+        check_names(&request, key)?;
+        let key = key.map(|key| format!("{}\n{key}", caller.user));
+        if let Some(known) = self.find_key(key.as_deref(), &capability, &action)? {
+            return Ok(known);
+        }
+        if direct && self.registry.len() == 0 {
+            return Err(Denial::new(503, "No Beacon workers are registered."));
+        }
+        let settings = match request.settings {
+            None => Raw::empty_object(),
+            Some(raw) if hub_wire::object(Some(raw)).is_some() => Raw::span(body, raw),
+            Some(_) => return Err(Denial::new(400, "Settings must be an object.")),
+        };
+        let size = settings.as_str().len() as u64;
+        if self.queue.waiting() as u64 >= self.options.max_queued
+            || self.queue.bytes().saturating_add(size) > self.options.max_queued_bytes
+        {
+            return Err(Denial::later("queued_depth_exceeded", 1_000));
+        }
+        let own = HubSettings::find(settings.as_str());
+        let priority = hub_wire::number(request.priority.or(own.priority)).unwrap_or(0.0) as i64;
+        let timeout = hub_wire::count(request.timeout_ms)
+            .filter(|timeout| *timeout > 0)
+            .unwrap_or(self.options.work_timeout_ms);
+        let run_id = match request.run_id.filter(|id| !id.is_empty()) {
+            Some(id) => id,
+            None if direct => String::new(),
+            None => self.runs.mint(now.unix),
+        };
+        let run_hash = request.run_hash.unwrap_or_default();
+        let node_hash = request.node_hash.unwrap_or_default();
+        let max_attempts = hub_wire::count(own.max_retries).unwrap_or(1).clamp(1, MAX_ATTEMPTS);
+        let backoff = hub_wire::count(own.retry_backoff_ms).unwrap_or(RETRY_BACKOFF_MS);
+        let order = Order {
+            hash: self.mint_hash(&run_hash, &node_hash, now),
+            capability: capability.into(),
+            action,
+            run_id,
+            run_hash,
+            node_hash,
+            operation_hash: request.operation_hash.unwrap_or_default(),
+            affinity_key: request.affinity_key.unwrap_or_default(),
+            strict: hub_wire::truthy(request.require_affinity_match),
+            timeout_ms: timeout.min(MAX_TIMEOUT_MS),
+            max_attempts,
+            retry_backoff_ms: backoff.min(MAX_TIMEOUT_MS),
+            key,
+            direct,
+            internal: false,
+            enqueued: now.unix,
+            settings,
+        };
+        Ok(Submitted::Item(self.insert(order, priority, now)))
+    }
+
+    /// Puts an item into the queue, stored, and places it.
+    pub(super) fn insert(&mut self, mut order: Order, priority: i64, now: Now) -> ItemId {
+        order.strict &= !order.affinity_key.is_empty();
+        let direct = order.direct;
+        let id = self.queue.insert(Item::new(order, priority, self.queue.next_turn()));
+        if direct {
+            self.limit(id, now);
+        }
+        self.store_work(id);
+        self.place(id, now);
+        id
+    }
+
+    /// Makes a hash. Peer: `wi-<run|unknown>-<node|unknown>-<ms>-<n>`.
+    pub(super) fn mint_hash(&mut self, run: &str, node: &str, now: Now) -> Arc<str> {
+        let known = |text: &str| if text.is_empty() { "unknown".into() } else { text.to_owned() };
+        let stem = format!("wi-{}-{}-{}", known(run), known(node), now.unix.0);
+        loop {
+            self.minted += 1;
+            let hash = format!("{stem}-{}", self.minted);
+            if self.queue.find(&hash).is_none() && self.results.find(&hash).is_none() {
+                return hash.into();
+            }
+        }
+    }
+
+    /// Tells whether the worker that an item waits for is here.
+    pub(super) fn is_reserved(&self, item: &Item) -> bool {
+        match &item.state {
+            State::Pending(lane) => lane.name.as_ref().is_some_and(|name| {
+                let worker = self.registry.by_name(name).and_then(|w| self.registry.get(w));
+                worker.is_some_and(|worker| worker.offers(&lane.capability))
+            }),
+            State::Running(_) | State::Held | State::Retry(_) => false,
+        }
+    }
+
+    /// Forgets a client that went away; its item goes on, and its outcome is kept.
+    pub(super) fn handle_gone(&mut self, http: HttpId) {
+        let Some(id) = self.queue.unwait(http) else { return };
+        if let Some(item) = self.queue.get_mut(id) {
+            item.waiters.retain(|waiter| match waiter {
+                Waiter::Http { http: waiting, .. } | Waiter::Login { http: waiting } => {
+                    *waiting != http
+                }
+                Waiter::Call { .. } | Waiter::Join { .. } => true,
+            });
+        }
+    }
+
+    /// Asks an auth worker; the hub's own item is neither stored nor shown.
+    pub(super) fn ask_auth_worker(
+        &mut self,
+        action: &str,
+        settings: &str,
+        waiter: Waiter,
+        now: Now,
+    ) {
+        /// Time for an auth worker to answer. Source: `ultravisor` 1.3.24.
+        const AUTH_TIMEOUT_MS: u64 = 5_000;
+        let order = Order {
+            hash: self.mint_hash("", "", now),
+            capability: AUTHENTICATION.into(),
+            action: action.to_owned(),
+            settings: Raw::parse(settings.to_owned()).unwrap_or_else(|_| Raw::empty_object()),
+            run_id: String::new(),
+            run_hash: String::new(),
+            node_hash: String::new(),
+            operation_hash: String::new(),
+            affinity_key: String::new(),
+            strict: false,
+            timeout_ms: AUTH_TIMEOUT_MS,
+            max_attempts: 1,
+            retry_backoff_ms: 0,
+            key: None,
+            direct: true,
+            internal: true,
+            enqueued: now.unix,
+        };
+        let id = self.insert(order, i64::MAX, now);
+        self.attach(Submitted::Item(id), waiter, now);
+    }
+
+    fn find_key(
+        &self,
+        key: Option<&str>,
+        capability: &str,
+        action: &str,
+    ) -> Result<Option<Submitted>, Denial> {
+        let Some(key) = key else { return Ok(None) };
+        let other = || Denial::new(409, "The idempotency key was used for other work.");
+        if let Some(id) = self.queue.find_key(key) {
+            let same = self.queue.get(id).is_some_and(|item| {
+                *item.order.capability == *capability && item.order.action == action
+            });
+            return if same { Ok(Some(Submitted::Item(id))) } else { Err(other()) };
+        }
+        let Some(done) = self.results.find_key(key) else { return Ok(None) };
+        if *done.capability == *capability && done.action == action {
+            Ok(Some(Submitted::Done(Box::new(done.clone()))))
+        } else {
+            Err(other())
+        }
+    }
+}
+
+fn check_names(request: &WorkRequest<'_>, key: Option<&str>) -> Result<(), Denial> {
+    let names = [
+        ("Capability", request.capability.as_deref()),
+        ("Action", request.action.as_deref()),
+        ("AffinityKey", request.affinity_key.as_deref()),
+        ("RunID", request.run_id.as_deref()),
+        ("RunHash", request.run_hash.as_deref()),
+        ("NodeHash", request.node_hash.as_deref()),
+        ("OperationHash", request.operation_hash.as_deref()),
+        ("X-Idempotency-Key", key),
+    ];
+    for (name, value) in names {
+        if value.is_some_and(|value| value.len() > MAX_NAME) {
+            return Err(Denial::new(400, format!("{name} is longer than {MAX_NAME} bytes.")));
+        }
+    }
+    Ok(())
+}

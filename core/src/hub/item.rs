@@ -1,0 +1,279 @@
+//! One work item: what was asked, where it is, who waits for it.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::dialect::beacon::hub_wire::{Delivery, ItemView, Progress};
+use crate::json::Raw;
+use crate::machine::{CallId, ConnId, HttpId, PeerId};
+use crate::time::{Instant, UnixMillis};
+
+/// An item's number in this process; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ItemId(pub(super) u64);
+
+/// The place of a waiting item: priority first, then order of arrival.
+pub(super) type Rank = (Reverse<i64>, u64, ItemId);
+
+/// Where an item waits: for any worker with the capability, or for the one of that name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Lane {
+    pub(super) capability: Arc<str>,
+    /// The worker's name; `None` for any worker.
+    pub(super) name: Option<Arc<str>>,
+}
+
+/// Where an item is.
+///
+/// ```text
+///              ┌──── error with retries left ──▶ Retry ──┐
+///   Pending ──▶ Running ──▶ (finished: a result)         │
+///      ▲ └──────── worker lost ◀─┘   ▲                   │
+///      └──────────────────────────── Held ◀── restart    │
+///      └─────────────────────────────────────────────────┘
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// It waits for a slot.
+    Pending(Lane),
+    /// A worker holds its lease.
+    Running(PeerId),
+    /// It ran when the hub was restarted; its holder may come back for it.
+    Held,
+    /// It failed and runs again after a delay.
+    Retry(Instant),
+}
+
+/// Who ran the latest attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Holder {
+    pub(super) beacon_id: Arc<str>,
+    pub(super) name: Arc<str>,
+}
+
+/// Who waits for the outcome of an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Waiter {
+    /// A client that dispatched over HTTP; with `stream` it wants progress too.
+    Http { http: HttpId, stream: bool },
+    /// The application, by an in-process call.
+    Call { call: CallId, stream: bool },
+    /// A login that an auth worker decides.
+    Login { http: HttpId },
+    /// A registration that an auth worker decides.
+    Join { conn: ConnId },
+}
+
+/// What was asked for. Does not change.
+#[derive(Clone, Debug)]
+pub(super) struct Order {
+    pub(super) hash: Arc<str>,
+    pub(super) capability: Arc<str>,
+    pub(super) action: String,
+    pub(super) settings: Raw,
+    pub(super) run_id: String,
+    pub(super) run_hash: String,
+    pub(super) node_hash: String,
+    pub(super) operation_hash: String,
+    pub(super) affinity_key: String,
+    /// Only the worker named by the affinity key may run it.
+    pub(super) strict: bool,
+    pub(super) timeout_ms: u64,
+    pub(super) max_attempts: u64,
+    pub(super) retry_backoff_ms: u64,
+    /// The caller's idempotency key, scoped to the caller.
+    pub(super) key: Option<String>,
+    /// Someone waits for it: its time runs from the beginning, not from its delivery.
+    pub(super) direct: bool,
+    /// The hub asks for itself: not stored, not shown.
+    pub(super) internal: bool,
+    pub(super) enqueued: UnixMillis,
+}
+
+/// One work item.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) order: Order,
+    pub(super) priority: i64,
+    /// The place among items of equal priority.
+    pub(super) turn: u64,
+    pub(super) state: State,
+    /// The number of the latest delivery; 0 before the first.
+    pub(super) attempt: u64,
+    /// Attempts that ended in an error.
+    pub(super) failures: u64,
+    /// Attempts whose worker was lost.
+    pub(super) losses: u64,
+    pub(super) holder: Option<Holder>,
+    pub(super) assigned: Option<UnixMillis>,
+    pub(super) last_event: UnixMillis,
+    pub(super) deadline: Option<Instant>,
+    pub(super) retry_after: Option<UnixMillis>,
+    pub(super) last_error: Option<String>,
+    pub(super) cancel_reason: Option<String>,
+    pub(super) progress: Progress,
+    /// The inside of the JSON list of lines reported with progress.
+    pub(super) log: String,
+    pub(super) waiters: Vec<Waiter>,
+}
+
+impl Item {
+    pub(super) fn new(order: Order, priority: i64, turn: u64) -> Self {
+        let lane = Lane { capability: order.capability.clone(), name: None };
+        Self {
+            last_event: order.enqueued,
+            order,
+            priority,
+            turn,
+            state: State::Pending(lane),
+            attempt: 0,
+            failures: 0,
+            losses: 0,
+            holder: None,
+            assigned: None,
+            deadline: None,
+            retry_after: None,
+            last_error: None,
+            cancel_reason: None,
+            progress: Progress::default(),
+            log: String::new(),
+            waiters: Vec::new(),
+        }
+    }
+
+    pub(super) const fn rank(&self, id: ItemId) -> Rank {
+        (Reverse(self.priority), self.turn, id)
+    }
+
+    /// Returns the worker that holds the lease.
+    pub(super) const fn worker(&self) -> Option<PeerId> {
+        match self.state {
+            State::Running(worker) => Some(worker),
+            State::Pending(_) | State::Held | State::Retry(_) => None,
+        }
+    }
+
+    /// Returns the bytes that count towards the queue's limit.
+    pub(super) fn size(&self) -> u64 {
+        self.order.settings.as_str().len() as u64 + 512
+    }
+
+    /// Returns the status on the wire; `reserved` if the worker it waits for is here.
+    pub(super) fn status(&self, reserved: bool) -> &'static str {
+        match self.state {
+            State::Pending(_) if reserved => "Assigned",
+            State::Pending(_) => "Pending",
+            State::Running(_) | State::Held => "Running",
+            State::Retry(_) => "RetryScheduled",
+        }
+    }
+
+    /// Shows the item as a worker gets it.
+    pub(super) fn delivery(&self) -> Delivery<'_> {
+        let order = &self.order;
+        Delivery {
+            hash: &order.hash,
+            run_id: &order.run_id,
+            capability: &order.capability,
+            action: &order.action,
+            settings: order.settings.as_str(),
+            operation_hash: &order.operation_hash,
+            timeout_ms: order.timeout_ms,
+            attempt: self.attempt,
+            enqueued: order.enqueued,
+            dispatched: self.assigned.unwrap_or(order.enqueued),
+        }
+    }
+
+    /// Shows the item as the management views do.
+    pub(super) fn view(&self, reserved: bool) -> ItemView<'_> {
+        let beacon_id = match self.state {
+            State::Running(_) | State::Held => self.holder.as_ref().map(|h| &*h.beacon_id),
+            State::Pending(_) | State::Retry(_) => None,
+        };
+        ItemView {
+            delivery: self.delivery(),
+            run_hash: &self.order.run_hash,
+            node_hash: &self.order.node_hash,
+            affinity_key: &self.order.affinity_key,
+            strict: self.order.strict,
+            beacon_id,
+            status: self.status(reserved),
+            assigned: self.assigned,
+            cancel_reason: self.cancel_reason.as_deref(),
+            last_event: self.last_event,
+            priority: self.priority,
+            max_attempts: self.order.max_attempts,
+            retry_backoff_ms: self.order.retry_backoff_ms,
+            retry_after: self.retry_after,
+            last_error: self.last_error.as_deref(),
+        }
+    }
+}
+
+/// How an item ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Complete,
+    Error,
+    Cancelled,
+    Timeout,
+}
+
+impl Ending {
+    /// Every ending by its name on the wire.
+    const NAMES: [(Self, &'static str); 4] = [
+        (Self::Complete, "Complete"),
+        (Self::Error, "Error"),
+        (Self::Cancelled, "Canceled"),
+        (Self::Timeout, "Timeout"),
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(ending, _)| *ending == self).map_or("Error", |(_, name)| name)
+    }
+
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(ending, _)| *ending)
+    }
+}
+
+/// Items waiting in lanes.
+#[derive(Debug, Default)]
+pub(super) struct Lanes(BTreeMap<Lane, std::collections::BTreeSet<Rank>>);
+
+impl Lanes {
+    pub(super) fn insert(&mut self, lane: Lane, rank: Rank) {
+        self.0.entry(lane).or_default().insert(rank);
+    }
+
+    pub(super) fn remove(&mut self, lane: &Lane, rank: Rank) {
+        if let Some(ranks) = self.0.get_mut(lane) {
+            ranks.remove(&rank);
+            if ranks.is_empty() {
+                self.0.remove(lane);
+            }
+        }
+    }
+
+    /// Returns the first rank of a lane.
+    pub(super) fn first(&self, lane: &Lane) -> Option<Rank> {
+        self.0.get(lane)?.first().copied()
+    }
+
+    /// Returns the neighbour of a rank in its lane, before or after it.
+    pub(super) fn neighbour(&self, lane: &Lane, rank: Rank, before: bool) -> Option<Rank> {
+        let ranks = self.0.get(lane)?;
+        if before {
+            ranks.range(..rank).next_back().copied()
+        } else {
+            ranks.range(rank..).find(|other| **other != rank).copied()
+        }
+    }
+
+    /// Returns every item of a lane in order.
+    pub(super) fn items(&self, lane: &Lane) -> Vec<ItemId> {
+        self.0.get(lane).map_or_else(Vec::new, |ranks| ranks.iter().map(|rank| rank.2).collect())
+    }
+}

@@ -1,0 +1,207 @@
+//! Writes on their way to the store, and what must wait for them.
+//!
+//! At most one commit is in flight. What is written meanwhile is collected, the last write of a
+//! record winning, and goes out as the next commit: commits group themselves under load. Answers
+//! that promise something wait until the commit that holds it has succeeded.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::machine::StoreId;
+use crate::store::{StoreRequest, Write};
+use crate::time::Instant;
+
+/// How long to wait before a commit that failed is tried again.
+const RETRY_MS: u64 = 1_000;
+
+/// Writes and what waits for them; `D` is whatever the machine defers.
+#[derive(Debug)]
+pub(super) struct Journal<D> {
+    writes: BTreeMap<(&'static str, String), Option<Bytes>>,
+    deferred: Vec<D>,
+    flight: Option<Flight<D>>,
+    retry_at: Option<Instant>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Flight<D> {
+    store: StoreId,
+    writes: Vec<Write>,
+    deferred: Vec<D>,
+}
+
+impl<D> Default for Journal<D> {
+    fn default() -> Self {
+        Self {
+            writes: BTreeMap::new(),
+            deferred: Vec::new(),
+            flight: None,
+            retry_at: None,
+            next: 0,
+        }
+    }
+}
+
+impl<D> Journal<D> {
+    /// Numbers a request.
+    pub(super) const fn next_id(&mut self) -> StoreId {
+        let id = StoreId(self.next);
+        self.next += 1;
+        id
+    }
+
+    pub(super) fn put(&mut self, space: &'static str, key: &str, value: String) {
+        self.writes.insert((space, key.to_owned()), Some(Bytes::from(value)));
+    }
+
+    pub(super) fn delete(&mut self, space: &'static str, key: &str) {
+        self.writes.insert((space, key.to_owned()), None);
+    }
+
+    /// Keeps `what` until everything written so far is committed; gives it back if it is already.
+    pub(super) fn after(&mut self, what: D) -> Option<D> {
+        if self.writes.is_empty() && self.flight.is_none() {
+            return Some(what);
+        }
+        self.deferred.push(what);
+        None
+    }
+
+    /// Returns the next commit, if there is something to write and none is in flight.
+    pub(super) fn flush(&mut self) -> Option<(StoreId, StoreRequest)> {
+        if self.flight.is_some() || self.retry_at.is_some() {
+            return None;
+        }
+        if self.writes.is_empty() {
+            return None;
+        }
+        let writes: Vec<Write> = std::mem::take(&mut self.writes)
+            .into_iter()
+            .map(|((space, key), value)| match value {
+                Some(value) => Write::Put { space, key, value },
+                None => Write::Delete { space, key },
+            })
+            .collect();
+        let store = self.next_id();
+        let deferred = std::mem::take(&mut self.deferred);
+        self.flight = Some(Flight { store, writes: writes.clone(), deferred });
+        Some((store, StoreRequest::Commit { writes }))
+    }
+
+    /// Takes the answer to a commit; returns what waited for it.
+    pub(super) fn committed(&mut self, store: StoreId) -> Vec<D> {
+        match self.flight.take() {
+            Some(flight) if flight.store == store => {
+                // What was deferred while only this commit was under way waits for nothing more.
+                let mut done = flight.deferred;
+                if self.writes.is_empty() {
+                    done.append(&mut self.deferred);
+                }
+                done
+            }
+            other => {
+                self.flight = other;
+                Vec::new()
+            }
+        }
+    }
+
+    /// Takes the failure of a commit: its writes go out again, in order, after a while.
+    pub(super) fn failed(&mut self, store: StoreId, now: Instant) -> bool {
+        let Some(flight) = self.flight.take_if(|flight| flight.store == store) else {
+            return false;
+        };
+        for write in flight.writes {
+            let (key, value) = match write {
+                Write::Put { space, key, value } => ((space, key), Some(value)),
+                Write::Delete { space, key } => ((space, key), None),
+            };
+            self.writes.entry(key).or_insert(value);
+        }
+        let later = std::mem::replace(&mut self.deferred, flight.deferred);
+        self.deferred.extend(later);
+        self.retry_at = Some(now.after(RETRY_MS));
+        true
+    }
+
+    /// Lets a failed commit be tried again when its time has come.
+    pub(super) fn retry(&mut self, now: Instant) {
+        self.retry_at = self.retry_at.filter(|at| *at > now);
+    }
+
+    /// Returns when a failed commit is tried again; while there is one, nothing new is promised.
+    pub(super) const fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Gives up what waits: nothing will be committed any more.
+    pub(super) fn abandon(&mut self) -> Vec<D> {
+        let mut waiting = self.flight.take().map_or_else(Vec::new, |flight| flight.deferred);
+        waiting.append(&mut self.deferred);
+        waiting
+    }
+
+    /// Tells whether everything is committed.
+    pub(super) fn is_idle(&self) -> bool {
+        self.writes.is_empty() && self.flight.is_none() && self.deferred.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn writes(request: StoreRequest) -> Vec<Write> {
+        match request {
+            StoreRequest::Commit { writes } => writes,
+            StoreRequest::Load { .. } => panic!("a load"),
+        }
+    }
+
+    #[test]
+    fn what_is_written_during_a_commit_goes_out_as_the_next_one() {
+        let mut journal = Journal::<u8>::default();
+        assert_eq!(journal.after(0), Some(0), "nothing to wait for");
+        journal.put("s", "a", "1".into());
+        assert_eq!(journal.after(1), None);
+        let (first, _) = journal.flush().unwrap();
+        journal.put("s", "b", "2".into());
+        journal.delete("s", "b");
+        journal.put("s", "c", "3".into());
+        journal.after(2);
+        assert!(journal.flush().is_none(), "one at a time");
+        assert_eq!(journal.committed(first), vec![1]);
+        let (second, request) = journal.flush().unwrap();
+        assert_eq!(writes(request).len(), 2, "the last write of a record wins");
+        assert_eq!(journal.committed(second), vec![2]);
+        assert!(journal.is_idle());
+    }
+
+    #[test]
+    fn a_failed_commit_goes_out_again_before_anything_is_promised() {
+        let mut journal = Journal::<u8>::default();
+        journal.put("s", "a", "old".into());
+        journal.after(1);
+        let (first, _) = journal.flush().unwrap();
+        journal.put("s", "a", "new".into());
+        journal.after(2);
+        assert!(journal.failed(first, Instant::from_millis(0)));
+        assert!(journal.flush().is_none());
+        journal.retry(Instant::from_millis(RETRY_MS));
+        let (second, request) = journal.flush().unwrap();
+        let value = Bytes::from_static(b"new");
+        assert_eq!(writes(request), [Write::Put { space: "s", key: "a".into(), value }]);
+        assert_eq!(journal.committed(second), vec![1, 2]);
+    }
+
+    #[test]
+    fn what_needs_only_the_commit_in_flight_does_not_wait_for_another() {
+        let mut journal = Journal::<u8>::default();
+        journal.put("s", "a", "1".into());
+        let (first, _) = journal.flush().unwrap();
+        assert_eq!(journal.after(7), None);
+        assert_eq!(journal.committed(first), vec![7]);
+    }
+}

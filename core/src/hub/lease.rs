@@ -1,0 +1,108 @@
+//! How long a worker may be silent: its leases hold while it is heard, and end together.
+
+use std::sync::Arc;
+
+use super::item::ItemId;
+use super::{Hub, Timer};
+use crate::error::ErrorCode;
+use crate::event::Event;
+use crate::machine::{ConnId, PeerId};
+use crate::time::{Instant, Now};
+
+/// A turn that comes later than asked for by this much says that this process was held up.
+const LATE_MS: u64 = 1_000;
+
+impl Hub {
+    /// Watches a worker's silence from here on.
+    pub(super) fn watch(&mut self, worker: PeerId, now: Now) {
+        self.arm(now.mono.after(self.options.lease_ms), Timer::Silence(worker));
+    }
+
+    /// Ends a worker's leases if it was silent for as long as they last; later its record too.
+    pub(super) fn check_silence(&mut self, worker: PeerId, now: Now) {
+        let Some(record) = self.registry.get(worker) else { return };
+        let lease = self.options.lease_ms;
+        let ends = record.heard.after(lease).max(self.grace);
+        if ends > now.mono {
+            self.arm(ends, Timer::Silence(worker));
+            return;
+        }
+        if record.offline && now.mono.since(record.heard) >= lease.saturating_mul(2) {
+            self.remove_worker(worker, "it was silent for too long", now);
+            return;
+        }
+        self.registry.update(worker, |worker| worker.offline = true);
+        self.release_all(worker, "it was silent for too long", now);
+        self.arm(now.mono.after(lease), Timer::Silence(worker));
+    }
+
+    /// Takes every item away from a worker.
+    pub(super) fn release_all(&mut self, worker: PeerId, why: &str, now: Now) {
+        let Some(record) = self.registry.get(worker) else { return };
+        let items: Vec<ItemId> = record.running.iter().copied().collect();
+        for id in items {
+            self.release(id, why, now);
+        }
+    }
+
+    /// Removes a worker's record; its items go to others.
+    pub(super) fn remove_worker(&mut self, worker: PeerId, why: &str, now: Now) {
+        let Some(record) = self.registry.remove(worker) else { return };
+        for id in &record.running {
+            self.release(*id, why, now);
+        }
+        self.replace_reserved(&record.name, &record.capabilities, now);
+        self.event(Event::PeerLeft {
+            peer: worker,
+            name: record.name.to_string(),
+            reason: why.to_owned(),
+        });
+    }
+
+    /// Notes that a connection is gone. A record that belongs to a newer one stays.
+    pub(super) fn handle_lost(&mut self, conn: ConnId, why: &str, now: Now) {
+        if let Some(link) = self.links.get_mut(&conn) {
+            link.joining = None;
+        }
+        if let Some(worker) = self.registry.by_conn(conn) {
+            self.remove_worker(worker, why, now);
+        }
+    }
+
+    /// Gives items that were held for their holder since a restart to others: those of one name, or
+    /// all.
+    pub(super) fn release_held(&mut self, name: Option<&Arc<str>>, now: Now) {
+        let items = match name {
+            Some(name) => self.held.remove(name).into_iter().flatten().collect::<Vec<_>>(),
+            None => std::mem::take(&mut self.held).into_values().flatten().collect(),
+        };
+        for id in items {
+            self.release(id, "it did not come back after a restart of the hub", now);
+        }
+    }
+
+    /// Forgets that an item is held, because its holder came back or it is finished.
+    pub(super) fn unhold(&mut self, name: &Arc<str>, id: ItemId) {
+        if let Some(items) = self.held.get_mut(name) {
+            items.remove(&id);
+            if items.is_empty() {
+                self.held.remove(name);
+            }
+        }
+    }
+
+    /// Gives workers time to be heard when this process was suspended or starved: their frames may
+    /// be waiting to be read.
+    pub(super) fn notice_lateness(&mut self, now: Instant) {
+        use crate::machine::Machine as _;
+        let Some(due) = self.poll_timeout() else { return };
+        let late = now.since(due.at);
+        if late >= LATE_MS {
+            self.grace = now.after(self.options.lease_ms.min(10_000));
+            self.notice(
+                ErrorCode::HostStalled,
+                format!("the hub's own process was held up for {late} ms; leases are extended"),
+            );
+        }
+    }
+}

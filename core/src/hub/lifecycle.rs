@@ -1,0 +1,303 @@
+//! Start, load, drain, end.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+
+use super::item::{ItemId, Waiter};
+use super::stream::{self, Part};
+use super::wire::retry_later;
+use super::{Deferred, Hub, SWEEP_MS, Timer, records};
+use crate::dialect::beacon::hub_wire;
+use crate::error::{Error, ErrorCode};
+use crate::event::Event;
+use crate::frame::HttpResponse;
+use crate::machine::{ConnId, HttpLimits, ListenId, Output, StoreId};
+use crate::options::{ConfigError, HubAccess, HubOptions};
+use crate::store::{StoreReply, StoreRequest};
+use crate::time::{Instant, Now};
+
+/// The only listener of a hub.
+const LISTENER: ListenId = ListenId(0);
+
+/// The largest request head, and the most header fields.
+const MAX_HEAD: (usize, usize) = (16_384, 64);
+
+/// Time to receive a whole request.
+const REQUEST_TIMEOUT_MS: u64 = 30_000;
+
+/// Where a hub is in its life.
+#[derive(Debug)]
+pub(super) enum Phase {
+    Idle,
+    /// It waits for the listener and the store.
+    Loading {
+        waiting: BTreeMap<StoreId, &'static str>,
+        loaded: BTreeMap<&'static str, Vec<(String, Bytes)>>,
+    },
+    Serving,
+    /// It gives out no work, and waits for what runs.
+    Draining {
+        until: Instant,
+    },
+    Ended,
+}
+
+/// Checks what no single option can be blamed for.
+pub(super) fn check(options: &HubOptions) -> Result<(), ConfigError> {
+    let mut problems = ConfigError::default();
+    match options.access {
+        HubAccess::Open => {
+            if !is_loopback(&options.listen) && !options.danger_open_network {
+                problems.add(
+                    "listen",
+                    "is beyond loopback, where an open hub lets anyone run work on its workers; \
+                     set access to secured, or danger_open_network if the network is trusted",
+                );
+            }
+        }
+        HubAccess::Secured => {
+            if options.users.is_empty()
+                && options.join_secret.is_empty()
+                && options.auth_join_secret.is_empty()
+            {
+                problems.add(
+                    "access",
+                    "is secured, but nobody could join or log in: set users, join_secret or \
+                     auth_join_secret",
+                );
+            }
+            let tls = !options.runtime.cert_file.is_empty();
+            if !is_loopback(&options.listen) && !tls && !options.danger_open_network {
+                problems.add(
+                    "listen",
+                    "is beyond loopback, where passwords would be sent in the clear; set \
+                     runtime.cert_file and runtime.key_file, or danger_open_network",
+                );
+            }
+        }
+    }
+    for (index, user) in options.users.iter().enumerate() {
+        if user.name.is_empty() || user.password.is_empty() {
+            problems.add(&format!("users[{index}]"), "needs a name and a password");
+        }
+    }
+    problems.check(())
+}
+
+fn is_loopback(listen: &str) -> bool {
+    if let Ok(address) = listen.parse::<SocketAddr>() {
+        return address.ip().is_loopback();
+    }
+    let host = listen.rsplit_once(':').map_or(listen, |(host, _)| host);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+impl Hub {
+    pub(super) fn start(&mut self, now: Now) -> Result<(), Error> {
+        match self.phase {
+            Phase::Idle => {}
+            Phase::Ended => return Err(ErrorCode::Stopped.into()),
+            Phase::Loading { .. } | Phase::Serving | Phase::Draining { .. } => {
+                return Err(ErrorCode::AlreadyStarted.into());
+            }
+        }
+        self.started = now;
+        let mut waiting = BTreeMap::new();
+        for space in records::SPACES {
+            let store = self.journal.next_id();
+            waiting.insert(store, space);
+            self.out.push_back(Output::Store { store, request: StoreRequest::Load { space } });
+        }
+        let limit = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        self.out.push_back(Output::Listen {
+            listen: LISTENER,
+            address: self.options.listen.clone(),
+            limits: HttpLimits {
+                max_head: MAX_HEAD.0,
+                max_headers: MAX_HEAD.1,
+                max_body: limit(self.options.max_body_bytes),
+                request_timeout_ms: REQUEST_TIMEOUT_MS,
+                max_connections: limit(self.options.max_connections),
+                max_unadmitted_per_address: limit(self.options.max_unadmitted_per_address),
+            },
+        });
+        self.phase = Phase::Loading { waiting, loaded: BTreeMap::new() };
+        Ok(())
+    }
+
+    pub(super) fn handle_listening(&mut self, address: String) {
+        self.address = Some(address);
+        self.announce();
+    }
+
+    pub(super) fn handle_stored(
+        &mut self,
+        store: StoreId,
+        result: Result<StoreReply, Error>,
+        now: Now,
+    ) {
+        match (&mut self.phase, result) {
+            (Phase::Loading { waiting, loaded }, Ok(StoreReply::Loaded(records))) => {
+                let Some(space) = waiting.remove(&store) else { return };
+                loaded.insert(space, records);
+                if waiting.is_empty() {
+                    let loaded = std::mem::take(loaded);
+                    self.phase = Phase::Serving;
+                    self.restore(loaded, now);
+                    self.arm(now.mono.after(SWEEP_MS), Timer::Sweep);
+                    self.announce();
+                }
+            }
+            (Phase::Loading { .. }, Err(error)) => self.end(Some(error)),
+            (Phase::Ended, _) => {}
+            (_, Ok(StoreReply::Committed)) => {
+                for what in self.journal.committed(store) {
+                    self.perform(what);
+                }
+            }
+            (_, Ok(StoreReply::Loaded(_))) => {}
+            (_, Err(error)) => {
+                if self.journal.failed(store, now.mono) {
+                    self.event(Event::Notice(error));
+                }
+            }
+        }
+    }
+
+    fn announce(&mut self) {
+        if let (Phase::Serving, Some(address)) = (&self.phase, &self.address) {
+            let id = address.clone();
+            self.event(Event::Ready { id, transport: "listener" });
+        }
+    }
+
+    /// Tells whether requests are answered.
+    pub(super) const fn is_serving(&self) -> bool {
+        match self.phase {
+            Phase::Serving | Phase::Draining { .. } => true,
+            Phase::Idle | Phase::Loading { .. } | Phase::Ended => false,
+        }
+    }
+
+    /// Tells whether work is taken and given out.
+    pub(super) const fn is_assigning(&self) -> bool {
+        match self.phase {
+            Phase::Serving => true,
+            Phase::Idle | Phase::Loading { .. } | Phase::Draining { .. } | Phase::Ended => false,
+        }
+    }
+
+    /// Returns the phase's name, for people.
+    pub(super) const fn phase_name(&self) -> &'static str {
+        match self.phase {
+            Phase::Idle => "idle",
+            Phase::Loading { .. } => "loading",
+            Phase::Serving => "serving",
+            Phase::Draining { .. } => "draining",
+            Phase::Ended => "ended",
+        }
+    }
+
+    /// The answer while there is nothing to answer with.
+    pub(super) fn unavailable(&self) -> HttpResponse {
+        let text = format!("The hub is {}.", self.phase_name());
+        retry_later(HttpResponse::json(503, hub_wire::error(&text)))
+    }
+
+    pub(super) fn stop(&mut self, drain_ms: u64, now: Now) {
+        let until = now.mono.after(drain_ms);
+        match self.phase {
+            Phase::Idle | Phase::Loading { .. } => self.end(None),
+            Phase::Serving => {
+                self.phase = Phase::Draining { until };
+                self.arm(until, Timer::Drain);
+                self.report_drain();
+            }
+            Phase::Draining { until: before } if until < before => {
+                self.phase = Phase::Draining { until };
+                self.arm(until, Timer::Drain);
+            }
+            Phase::Draining { .. } | Phase::Ended => {}
+        }
+    }
+
+    /// Ends the drain when nothing runs any more and everything is stored and said.
+    pub(super) fn check_drained(&mut self, now: Now) {
+        let Phase::Draining { until } = self.phase else { return };
+        let idle = self.queue.running() == 0 && self.journal.is_idle();
+        if idle || until <= now.mono {
+            self.end_drain(now);
+        }
+    }
+
+    pub(super) fn end_drain(&mut self, now: Now) {
+        let Phase::Draining { until } = self.phase else { return };
+        let running = self.queue.running();
+        if running == 0 {
+            self.end(None);
+        } else if until <= now.mono {
+            let text = format!("{running} work items were still running");
+            self.end(Some(Error::new(ErrorCode::DrainTimeout, text)));
+        }
+    }
+
+    fn report_drain(&mut self) {
+        let in_flight = self.queue.running();
+        self.event(Event::Draining { in_flight, outbox: 0 });
+    }
+
+    /// Says farewell to everyone. Whoever waits is told to come back: the queue is stored.
+    pub(super) fn end(&mut self, error: Option<Error>) {
+        if matches!(self.phase, Phase::Ended) {
+            return;
+        }
+        let waiting: Vec<ItemId> = self.queue.iter().map(|(id, _)| id).collect();
+        for id in waiting {
+            let Some(item) = self.queue.get_mut(id) else { continue };
+            for waiter in std::mem::take(&mut item.waiters) {
+                self.dismiss_waiter(waiter);
+            }
+        }
+        self.flush();
+        // A call of this process is answered even if the disk did not: it settles exactly once.
+        for what in self.journal.abandon() {
+            if matches!(what, Deferred::Event(_)) {
+                self.perform(what);
+            }
+        }
+        self.out.push_back(Output::Unlisten { listen: LISTENER });
+        let connections: Vec<ConnId> = self.server.connections().collect();
+        for conn in connections {
+            self.close(conn, 1001, "the hub is going away");
+        }
+        self.phase = Phase::Ended;
+        self.timers.clear();
+        self.event(Event::Ended { error });
+    }
+
+    fn dismiss_waiter(&mut self, waiter: Waiter) {
+        const GOING: &str = "The hub is going away.";
+        match waiter {
+            Waiter::Http { http, stream: false } => {
+                let response = HttpResponse::json(503, hub_wire::failure(GOING));
+                self.reply(http, retry_later(response));
+            }
+            Waiter::Http { http, stream: true } => {
+                let bytes = stream::frame(Part::Error, hub_wire::error(GOING).as_bytes());
+                self.out.push_back(Output::HttpPart { http, bytes });
+                self.out.push_back(Output::HttpEnd { http });
+            }
+            Waiter::Call { call, .. } => {
+                let result = Err(Error::new(ErrorCode::Stopped, GOING));
+                self.event(Event::CallDone { call, result });
+            }
+            Waiter::Login { http } => {
+                let response = HttpResponse::json(503, hub_wire::login_refused(GOING));
+                self.reply(http, retry_later(response));
+            }
+            Waiter::Join { conn } => self.close(conn, 1001, GOING),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Every item that is not finished, found by number, by hash, by idempotency key and by lane.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::item::{Item, ItemId, Lane, Lanes, State};
+use crate::machine::HttpId;
+
+/// The items of a hub.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    items: BTreeMap<ItemId, Item>,
+    by_hash: HashMap<Arc<str>, ItemId>,
+    by_key: HashMap<String, ItemId>,
+    by_http: BTreeMap<HttpId, ItemId>,
+    lanes: Lanes,
+    next: u64,
+    running: usize,
+    bytes: u64,
+}
+
+impl Queue {
+    /// Returns the number that the next item gets.
+    pub(super) const fn next_turn(&self) -> u64 {
+        self.next
+    }
+
+    /// Takes an item in; it must be placed next.
+    pub(super) fn insert(&mut self, item: Item) -> ItemId {
+        let id = ItemId(self.next);
+        self.next += 1;
+        self.by_hash.insert(item.order.hash.clone(), id);
+        if let Some(key) = &item.order.key {
+            self.by_key.insert(key.clone(), id);
+        }
+        self.bytes += item.size();
+        match &item.state {
+            State::Pending(lane) => self.lanes.insert(lane.clone(), item.rank(id)),
+            State::Running(_) | State::Held => self.running += 1,
+            State::Retry(_) => {}
+        }
+        self.items.insert(id, item);
+        id
+    }
+
+    /// Takes an item out.
+    pub(super) fn remove(&mut self, id: ItemId) -> Option<Item> {
+        let item = self.items.remove(&id)?;
+        self.by_hash.remove(&item.order.hash);
+        if let Some(key) = &item.order.key {
+            self.by_key.remove(key);
+        }
+        self.bytes = self.bytes.saturating_sub(item.size());
+        match &item.state {
+            State::Pending(lane) => self.lanes.remove(lane, item.rank(id)),
+            State::Running(_) | State::Held => self.running -= 1,
+            State::Retry(_) => {}
+        }
+        Some(item)
+    }
+
+    /// Moves an item to another state and returns it.
+    pub(super) fn change(&mut self, id: ItemId, state: State) -> Option<&mut Item> {
+        let item = self.items.get_mut(&id)?;
+        let rank = item.rank(id);
+        match &item.state {
+            State::Pending(lane) => self.lanes.remove(lane, rank),
+            State::Running(_) | State::Held => self.running -= 1,
+            State::Retry(_) => {}
+        }
+        match &state {
+            State::Pending(lane) => self.lanes.insert(lane.clone(), rank),
+            State::Running(_) | State::Held => self.running += 1,
+            State::Retry(_) => {}
+        }
+        item.state = state;
+        Some(item)
+    }
+
+    /// Swaps a waiting item with its neighbour of the same priority.
+    pub(super) fn reorder(&mut self, id: ItemId, up: bool) -> Option<(ItemId, ItemId)> {
+        let item = self.items.get(&id)?;
+        let State::Pending(lane) = item.state.clone() else { return None };
+        let rank = item.rank(id);
+        let other = self.lanes.neighbour(&lane, rank, up).filter(|other| other.0 == rank.0)?;
+        for (rank, turn) in [(rank, other.1), (other, rank.1)] {
+            self.lanes.remove(&lane, rank);
+            if let Some(item) = self.items.get_mut(&rank.2) {
+                item.turn = turn;
+                self.lanes.insert(lane.clone(), item.rank(rank.2));
+            }
+        }
+        Some((id, other.2))
+    }
+
+    pub(super) fn get(&self, id: ItemId) -> Option<&Item> {
+        self.items.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: ItemId) -> Option<&mut Item> {
+        self.items.get_mut(&id)
+    }
+
+    pub(super) fn find(&self, hash: &str) -> Option<ItemId> {
+        self.by_hash.get(hash).copied()
+    }
+
+    pub(super) fn find_key(&self, key: &str) -> Option<ItemId> {
+        self.by_key.get(key).copied()
+    }
+
+    /// Remembers which item an HTTP exchange waits for.
+    pub(super) fn wait(&mut self, http: HttpId, id: ItemId) {
+        self.by_http.insert(http, id);
+    }
+
+    /// Forgets an HTTP exchange; returns its item.
+    pub(super) fn unwait(&mut self, http: HttpId) -> Option<ItemId> {
+        self.by_http.remove(&http)
+    }
+
+    /// Returns the lane's first item.
+    pub(super) fn first(&self, lane: &Lane) -> Option<super::item::Rank> {
+        self.lanes.first(lane)
+    }
+
+    /// Returns the items of a lane in order.
+    pub(super) fn lane(&self, lane: &Lane) -> Vec<ItemId> {
+        self.lanes.items(lane)
+    }
+
+    /// Returns every item in order of arrival.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ItemId, &Item)> {
+        self.items.iter().map(|(id, item)| (*id, item))
+    }
+
+    /// Returns how many of them run.
+    pub(super) const fn running(&self) -> usize {
+        self.running
+    }
+
+    /// Returns how many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.items.len() - self.running
+    }
+
+    /// Returns the bytes of all items.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}

@@ -1,0 +1,330 @@
+//! What is stored, and how it comes back at the start.
+//!
+//! | space | key | record |
+//! |---|---|---|
+//! | `hub.work` | hash | what was asked; written once |
+//! | `hub.attempt` | hash | the latest attempt: number, holder, losses; written before each delivery |
+//! | `hub.result` | hash | the outcome |
+//! | `hub.run` | id | a run |
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::item::{Ending, Holder, Item, ItemId, Order, State};
+use super::results::Finished;
+use super::runs::Run;
+use super::{Hub, Timer};
+use crate::dialect::beacon::hub_wire::Object;
+use crate::error::ErrorCode;
+use crate::json::Raw;
+use crate::time::{Now, UnixMillis};
+
+pub(super) const WORK: &str = "hub.work";
+pub(super) const ATTEMPTS: &str = "hub.attempt";
+pub(super) const RESULTS: &str = "hub.result";
+pub(super) const RUNS: &str = "hub.run";
+
+/// Every space, in the order of loading.
+pub(super) const SPACES: [&str; 4] = [WORK, ATTEMPTS, RESULTS, RUNS];
+
+#[derive(Deserialize)]
+struct WorkRecord<'a> {
+    capability: String,
+    action: String,
+    #[serde(borrow)]
+    settings: &'a RawValue,
+    run_id: String,
+    run_hash: String,
+    node_hash: String,
+    operation_hash: String,
+    affinity_key: String,
+    strict: bool,
+    timeout_ms: u64,
+    max_attempts: u64,
+    retry_backoff_ms: u64,
+    key: Option<String>,
+    direct: bool,
+    enqueued: UnixMillis,
+    priority: i64,
+    turn: u64,
+}
+
+#[derive(Deserialize)]
+struct AttemptRecord {
+    attempt: u64,
+    failures: u64,
+    losses: u64,
+    beacon_id: String,
+    name: String,
+    assigned: UnixMillis,
+    /// When it runs again after an error; absent while it runs.
+    retry_after: Option<UnixMillis>,
+}
+
+#[derive(Deserialize)]
+struct ResultRecord<'a> {
+    key: Option<String>,
+    capability: String,
+    action: String,
+    run_id: String,
+    priority: i64,
+    enqueued: UnixMillis,
+    finished: UnixMillis,
+    ending: &'a str,
+    attempt: u64,
+    beacon_id: Option<String>,
+    name: Option<String>,
+    error: Option<String>,
+    #[serde(borrow)]
+    outputs: Option<&'a RawValue>,
+    #[serde(borrow)]
+    log: Option<&'a RawValue>,
+}
+
+impl Hub {
+    /// Stores what was asked.
+    pub(super) fn store_work(&mut self, id: ItemId) {
+        let Some(item) = self.queue.get(id) else { return };
+        let order = &item.order;
+        if order.internal {
+            return;
+        }
+        let text = Object::with_capacity(order.settings.as_str().len() + 512)
+            .text("capability", &order.capability)
+            .text("action", &order.action)
+            .raw("settings", order.settings.as_str())
+            .text("run_id", &order.run_id)
+            .text("run_hash", &order.run_hash)
+            .text("node_hash", &order.node_hash)
+            .text("operation_hash", &order.operation_hash)
+            .text("affinity_key", &order.affinity_key)
+            .flag("strict", order.strict)
+            .number("timeout_ms", order.timeout_ms)
+            .number("max_attempts", order.max_attempts)
+            .number("retry_backoff_ms", order.retry_backoff_ms)
+            .text_or_null("key", order.key.as_deref())
+            .flag("direct", order.direct)
+            .number("enqueued", order.enqueued.0)
+            .number("priority", item.priority)
+            .number("turn", item.turn)
+            .end();
+        self.journal.put(WORK, &order.hash, text);
+    }
+
+    /// Stores the latest attempt of an item.
+    pub(super) fn store_attempt(&mut self, id: ItemId) {
+        let Some(item) = self.queue.get(id) else { return };
+        let (Some(holder), false) = (&item.holder, item.order.internal) else { return };
+        let mut record = Object::new()
+            .number("attempt", item.attempt)
+            .number("failures", item.failures)
+            .number("losses", item.losses)
+            .text("beacon_id", &holder.beacon_id)
+            .text("name", &holder.name)
+            .number("assigned", item.assigned.unwrap_or_default().0);
+        if let (State::Retry(_), Some(at)) = (&item.state, item.retry_after) {
+            record = record.number("retry_after", at.0);
+        }
+        self.journal.put(ATTEMPTS, &item.order.hash, record.end());
+    }
+
+    /// Stores an outcome in place of the item.
+    pub(super) fn store_result(&mut self, done: &Finished) {
+        let mut record = Object::new()
+            .text_or_null("key", done.key.as_deref())
+            .text("capability", &done.capability)
+            .text("action", &done.action)
+            .text("run_id", &done.run_id)
+            .number("priority", done.priority)
+            .number("enqueued", done.enqueued.0)
+            .number("finished", done.finished.0)
+            .text("ending", done.ending.name())
+            .number("attempt", done.attempt);
+        if let Some(holder) = &done.holder {
+            record = record.text("beacon_id", &holder.beacon_id).text("name", &holder.name);
+        }
+        if let Some(error) = &done.error {
+            record = record.text("error", error);
+        }
+        if let Some((outputs, log)) = &done.outputs {
+            record = record.raw("outputs", outputs.as_str()).raw("log", log.as_str());
+        }
+        self.journal.delete(WORK, &done.hash);
+        self.journal.delete(ATTEMPTS, &done.hash);
+        self.journal.put(RESULTS, &done.hash, record.end());
+    }
+
+    pub(super) fn store_run(&mut self, run: &Run, forgotten: Option<String>) {
+        if let Some(id) = forgotten {
+            self.journal.delete(RUNS, &id);
+        }
+        let text = Object::new()
+            .text("id", &run.id)
+            .text_or_null("key", run.key.as_deref())
+            .number("started", run.started.0)
+            .text("state", &run.state)
+            .end();
+        self.journal.put(RUNS, &run.id, text);
+    }
+
+    /// Takes everything over that was stored. What cannot be read stays in the store, and is named.
+    pub(super) fn restore(
+        &mut self,
+        mut spaces: BTreeMap<&'static str, Vec<(String, Bytes)>>,
+        now: Now,
+    ) {
+        let mut take = |space| spaces.remove(space).unwrap_or_default();
+        let (work, attempts) = (take(WORK), take(ATTEMPTS));
+        let (results, runs) = (take(RESULTS), take(RUNS));
+        let mut unreadable = 0;
+        let mut done = Vec::new();
+        for (hash, bytes) in results {
+            match parse_result(&hash, bytes) {
+                Some(finished) => done.push(finished),
+                None => unreadable += 1,
+            }
+        }
+        done.sort_by(|a, b| (a.finished, &a.hash).cmp(&(b.finished, &b.hash)));
+        for finished in done {
+            for hash in self.results.insert(finished) {
+                self.journal.delete(RESULTS, &hash);
+            }
+        }
+        let mut found = Vec::new();
+        for (_, bytes) in runs {
+            match serde_json::from_slice::<Run>(&bytes) {
+                Ok(run) => found.push(run),
+                Err(_) => unreadable += 1,
+            }
+        }
+        found.sort_by(|a, b| (a.started, &a.id).cmp(&(b.started, &b.id)));
+        for run in found {
+            self.runs.insert(run);
+        }
+        let mut latest: BTreeMap<String, Bytes> = attempts.into_iter().collect();
+        let mut items = Vec::new();
+        for (hash, bytes) in work {
+            match parse_work(&hash, bytes) {
+                Some(item) => items.push((item, latest.remove(&hash))),
+                None => unreadable += 1,
+            }
+        }
+        items.sort_by(|a, b| {
+            (a.0.order.enqueued, a.0.turn, &a.0.order.hash).cmp(&(
+                b.0.order.enqueued,
+                b.0.turn,
+                &b.0.order.hash,
+            ))
+        });
+        for (item, attempt) in items {
+            self.restore_item(item, attempt, now);
+        }
+        if !self.held.is_empty() {
+            self.arm(now.mono.after(self.options.lease_ms), Timer::Held);
+        }
+        if unreadable > 0 {
+            let text = format!("{unreadable} records of the store cannot be read; they are left");
+            self.notice(ErrorCode::StoreFailed, text);
+        }
+    }
+
+    fn restore_item(&mut self, mut item: Item, attempt: Option<Bytes>, now: Now) {
+        let turn = self.queue.next_turn();
+        if item.turn != turn {
+            item.turn = turn;
+        }
+        let latest: Option<AttemptRecord> =
+            attempt.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let (enqueued, limit) = (item.order.enqueued, item.order.timeout_ms);
+        let direct = item.order.direct;
+        let mut held = None;
+        let mut since = direct.then_some(enqueued);
+        if let Some(latest) = latest {
+            item.attempt = latest.attempt;
+            item.failures = latest.failures;
+            item.losses = latest.losses;
+            item.assigned = Some(latest.assigned);
+            let name: Arc<str> = latest.name.into();
+            item.holder = Some(Holder { beacon_id: latest.beacon_id.into(), name: name.clone() });
+            if let Some(at) = latest.retry_after {
+                let wait = at.0.saturating_sub(now.unix.0);
+                item.retry_after = Some(at);
+                item.state = State::Retry(now.mono.after(wait));
+            } else {
+                item.state = State::Held;
+                held = Some(name);
+                since = since.or(Some(latest.assigned));
+            }
+        }
+        // The wall clock is all that spans a restart; the limit is never longer than it was.
+        let left = since.map(|at| at.0.saturating_add(limit).saturating_sub(now.unix.0).min(limit));
+        item.deadline = left.map(|left| now.mono.after(left));
+        let (deadline, state) = (item.deadline, item.state.clone());
+        let id = self.queue.insert(item);
+        if let Some(at) = deadline {
+            self.arm(at, Timer::Limit(id));
+        }
+        match state {
+            State::Retry(at) => self.arm(at, Timer::Retry(id)),
+            State::Pending(_) => self.place(id, now),
+            State::Held | State::Running(_) => {}
+        }
+        if let Some(name) = held {
+            self.held.entry(name).or_default().insert(id);
+        }
+    }
+}
+
+fn parse_work(hash: &str, bytes: Bytes) -> Option<Item> {
+    let text = ByteString::try_from(bytes).ok()?;
+    let record: WorkRecord<'_> = serde_json::from_str(&text).ok()?;
+    let order = Order {
+        hash: hash.into(),
+        capability: record.capability.into(),
+        action: record.action,
+        settings: Raw::span(&text, record.settings),
+        run_id: record.run_id,
+        run_hash: record.run_hash,
+        node_hash: record.node_hash,
+        operation_hash: record.operation_hash,
+        affinity_key: record.affinity_key,
+        strict: record.strict,
+        timeout_ms: record.timeout_ms,
+        max_attempts: record.max_attempts,
+        retry_backoff_ms: record.retry_backoff_ms,
+        key: record.key,
+        direct: record.direct,
+        internal: false,
+        enqueued: record.enqueued,
+    };
+    Some(Item::new(order, record.priority, record.turn))
+}
+
+fn parse_result(hash: &str, bytes: Bytes) -> Option<Finished> {
+    let text = ByteString::try_from(bytes).ok()?;
+    let record: ResultRecord<'_> = serde_json::from_str(&text).ok()?;
+    let span = |raw: &RawValue| Raw::span(&text, raw);
+    Some(Finished {
+        hash: hash.into(),
+        key: record.key,
+        capability: record.capability.into(),
+        action: record.action,
+        run_id: record.run_id,
+        priority: record.priority,
+        enqueued: record.enqueued,
+        finished: record.finished,
+        ending: Ending::parse(record.ending)?,
+        attempt: record.attempt,
+        holder: record
+            .beacon_id
+            .zip(record.name)
+            .map(|(id, name)| Holder { beacon_id: id.into(), name: name.into() }),
+        outputs: record.outputs.zip(record.log).map(|(outputs, log)| (span(outputs), span(log))),
+        error: record.error,
+    })
+}

@@ -1,0 +1,400 @@
+//! Registrations, heartbeats and farewells of workers, over either carrier.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use serde_json::value::RawValue;
+
+use super::auth::Caller;
+use super::item::{ItemId, State, Waiter};
+use super::registry::Profile;
+use super::{Deferred, Hub};
+use crate::dialect::beacon::hub_wire::{self, Registration, RunningItem, Verdict};
+use crate::error::ErrorCode;
+use crate::event::Event;
+use crate::frame::HttpResponse;
+use crate::json::Raw;
+use crate::machine::{ConnId, HttpId, Output, PeerId};
+use crate::secret::Secret;
+use crate::time::Now;
+
+/// The longest name of a worker, capability or action, in bytes.
+pub(super) const MAX_NAME: usize = 256;
+
+/// The most capabilities of a worker, and the most actions it may describe.
+const MAX_CAPABILITIES: usize = 256;
+const MAX_SCHEMAS: usize = 1_024;
+
+/// The most items that a worker may list as running.
+const MAX_LISTED: usize = 65_536;
+
+/// The capability of workers that decide about logins and joins.
+pub(super) const AUTHENTICATION: &str = "Authentication";
+
+/// The close code and reason of a worker that may not join. Source: `ultravisor` 1.3.24.
+const DENIED: (u16, &str) = (4403, "Beacon admission denied");
+
+/// What a join check says.
+enum Join {
+    Allowed,
+    Refused(&'static str),
+    /// An auth worker decides.
+    Ask,
+}
+
+impl Hub {
+    /// Takes a registration frame.
+    pub(super) fn handle_registration(&mut self, conn: ConnId, text: &ByteString, now: Now) {
+        let registration = match read(text) {
+            Ok(registration) => registration,
+            Err(reason) => {
+                self.deny(conn, &reason);
+                return;
+            }
+        };
+        match self.join(conn, &registration) {
+            Join::Allowed => self.accept_connection(conn, registration, now),
+            Join::Refused(reason) => self.deny(conn, reason),
+            Join::Ask => {
+                let name = registration.name.as_deref().unwrap_or_default();
+                let capabilities = registration.capabilities.clone().unwrap_or_default();
+                let secret = registration.join_secret.clone().unwrap_or_default();
+                let question = hub_wire::join_question(name, secret.expose(), &capabilities);
+                let Some(link) = self.links.get_mut(&conn) else { return };
+                if link.joining.replace(text.clone()).is_none() {
+                    let waiter = Waiter::Join { conn };
+                    self.ask_auth_worker("AUTH_ValidateBeaconJoin", &question, waiter, now);
+                }
+            }
+        }
+    }
+
+    /// Takes an auth worker's word on a registration.
+    pub(super) fn joined(&mut self, conn: ConnId, verdict: Result<(), String>, now: Now) {
+        let Some(text) = self.links.get_mut(&conn).and_then(|link| link.joining.take()) else {
+            return;
+        };
+        match (verdict, read(&text)) {
+            (Ok(()), Ok(registration)) => self.accept_connection(conn, registration, now),
+            (Err(reason), _) | (Ok(()), Err(reason)) => self.deny(conn, &reason),
+        }
+    }
+
+    fn join(&self, conn: ConnId, registration: &Registration<'_>) -> Join {
+        if !self.is_secured() {
+            return Join::Allowed;
+        }
+        let offered = registration.join_secret.clone().unwrap_or_default();
+        if is_auth_worker(registration) {
+            return check_secret(&self.options.auth_join_secret, &offered);
+        }
+        if !self.options.join_secret.is_empty() {
+            return check_secret(&self.options.join_secret, &offered);
+        }
+        let logged_in = self.links.get(&conn).is_some_and(|link| link.caller.is_some());
+        if self.auth.has_users() && logged_in {
+            return Join::Allowed;
+        }
+        if self.registry.offers(AUTHENTICATION) {
+            return Join::Ask;
+        }
+        Join::Refused(
+            "No auth beacon connected; cannot validate beacon join in non-promiscuous mode",
+        )
+    }
+
+    fn deny(&mut self, conn: ConnId, reason: &str) {
+        self.notice(ErrorCode::PeerRefused, format!("a worker was turned away: {reason}"));
+        self.send(conn, hub_wire::rejected(reason));
+        self.close(conn, DENIED.0, DENIED.1);
+    }
+
+    fn accept_connection(&mut self, conn: ConnId, registration: Registration<'_>, now: Now) {
+        if !self.server.is_open(conn) {
+            return;
+        }
+        let name: Arc<str> = registration.name.as_deref().unwrap_or("unnamed").into();
+        // A connection speaks for one record: the one it spoke for before is gone.
+        if let Some(before) = self.registry.by_conn(conn)
+            && self.registry.get(before).is_some_and(|worker| worker.name != name)
+        {
+            self.remove_worker(before, "it registered under another name", now);
+        }
+        let session = self
+            .links
+            .get(&conn)
+            .and_then(|link| link.caller.as_ref())
+            .filter(|_| self.is_secured())
+            .map(|caller| caller.session.clone());
+        let (worker, running, acks) = self.record(name, registration, session, now);
+        let replaced = self.registry.connect(worker, Some(conn));
+        if let Some(limits) = self.server.admit(conn, now.mono) {
+            self.out.push_back(Output::SetLimits { conn, limits });
+        }
+        let Some(record) = self.registry.get(worker) else { return };
+        let text = hub_wire::registered(&record.beacon_id, acks);
+        let name = record.name.clone();
+        self.send(conn, text);
+        if replaced.is_some() {
+            self.notice(
+                ErrorCode::PeerProtocol,
+                format!("worker {name:?} registered on a new connection; the older gets no work"),
+            );
+        }
+        self.reconcile(worker, running, replaced.is_some(), now);
+        self.fill(worker, now);
+    }
+
+    /// Takes a registration over HTTP.
+    pub(super) fn register_over_http(
+        &mut self,
+        http: HttpId,
+        body: &ByteString,
+        caller: &Caller,
+        now: Now,
+    ) {
+        let registration = match read(body) {
+            Ok(registration) => registration,
+            Err(reason) => {
+                self.reply(http, HttpResponse::json(400, hub_wire::error(&reason)));
+                return;
+            }
+        };
+        let name = registration.name.clone().filter(|name| !name.is_empty());
+        let (Some(name), Some(_)) = (name, &registration.capabilities) else {
+            let text = hub_wire::error("Name and Capabilities are required.");
+            self.reply(http, HttpResponse::json(400, text));
+            return;
+        };
+        let offered = registration.join_secret.clone().unwrap_or_default();
+        let auth = self.is_secured() && is_auth_worker(&registration);
+        if auth && !matches!(check_secret(&self.options.auth_join_secret, &offered), Join::Allowed)
+        {
+            self.reply(http, HttpResponse::json(403, hub_wire::error(DENIED.1)));
+            return;
+        }
+        let known = self.registry.by_name(&name);
+        if known.is_none() && self.registry.len() as u64 >= self.options.max_connections {
+            self.reply(http, HttpResponse::json(503, hub_wire::error("Too many workers.")));
+            return;
+        }
+        if known.is_some_and(|worker| !self.owns(worker, caller, now)) {
+            let text = hub_wire::error("The name is registered by somebody else.");
+            self.reply(http, HttpResponse::json(403, text));
+            return;
+        }
+        let (worker, running, acks) =
+            self.record(name.into(), registration, Some(caller.session.clone()), now);
+        if running.is_some() {
+            // Our worker uses one transport at a time: its connection is not coming back.
+            self.registry.connect(worker, None);
+        }
+        if let Some(text) = self.worker_record(worker, acks) {
+            self.reply(http, HttpResponse::json(200, text));
+        }
+        self.reconcile(worker, running, false, now);
+        self.fill(worker, now);
+    }
+
+    /// Brings the record up to date; returns what a worker of ours says it runs.
+    fn record(
+        &mut self,
+        name: Arc<str>,
+        registration: Registration<'_>,
+        session: Option<Arc<str>>,
+        now: Now,
+    ) -> (PeerId, Option<Vec<RunningItem>>, bool) {
+        let max_concurrent = hub_wire::count(registration.max_concurrent);
+        let profile = Profile {
+            name: name.clone(),
+            capabilities: registration.capabilities.map(unique),
+            max_concurrent: max_concurrent.map(|max| max.clamp(1, 65_536)),
+            tags: keep(hub_wire::object(registration.tags)),
+            contexts: keep(hub_wire::object(registration.contexts)),
+            bind_addresses: keep(hub_wire::array(registration.bind_addresses)),
+            host_id: registration.host_id,
+            shared_mounts: keep(hub_wire::array(registration.shared_mounts)),
+        };
+        let before: Vec<Arc<str>> = self
+            .registry
+            .by_name(&name)
+            .and_then(|worker| self.registry.get(worker))
+            .map(|worker| worker.capabilities.clone())
+            .unwrap_or_default();
+        let (worker, new) = self.registry.register(profile, session, now);
+        let acks = registration.moorline.as_ref().is_some_and(|ours| ours.acks);
+        self.registry.update(worker, |worker| {
+            worker.acks = acks;
+            worker.draining = false;
+        });
+        self.registry.describe(registration.action_schemas.unwrap_or_default());
+        if new {
+            self.watch(worker, now);
+            self.event(Event::PeerJoined { peer: worker, name: name.to_string() });
+        } else {
+            self.replace_reserved(&name, &before, now);
+        }
+        (worker, registration.moorline.map(|ours| ours.running), acks)
+    }
+
+    /// Settles what the record holds with what the worker says it runs; `moved` if its older
+    /// connection was replaced. Without a word on it, only what the older connection held, and what
+    /// was held since a restart, goes to others.
+    fn reconcile(
+        &mut self,
+        worker: PeerId,
+        running: Option<Vec<RunningItem>>,
+        moved: bool,
+        now: Now,
+    ) {
+        let Some(record) = self.registry.get(worker) else { return };
+        let (name, conn, acks) = (record.name.clone(), record.conn, record.acks);
+        let before = record.running.clone();
+        let mut kept = BTreeSet::new();
+        let speaks = running.is_some();
+        for listed in running.into_iter().flatten().take(MAX_LISTED) {
+            match self.claim(&listed, worker, &name, now) {
+                Ok(Some(id)) => {
+                    kept.insert(id);
+                }
+                Ok(None) if acks => {
+                    let verdict = Verdict { hash: listed.work_item_hash, refused: None };
+                    self.tell(conn, Deferred::Verdict { conn: conn.unwrap_or(ConnId(0)), verdict });
+                }
+                Ok(None) => {}
+                Err(reason) => {
+                    let text = hub_wire::work_cancel(&listed.work_item_hash, reason);
+                    self.tell(conn, Deferred::Send { conn: conn.unwrap_or(ConnId(0)), text });
+                }
+            }
+        }
+        if speaks || moved {
+            for id in before.difference(&kept) {
+                self.release(*id, "it registered anew without it", now);
+            }
+        }
+        self.release_held(Some(&name), now);
+    }
+
+    fn tell(&mut self, conn: Option<ConnId>, what: Deferred) {
+        if conn.is_some() {
+            self.later(what);
+        }
+    }
+
+    /// Decides about one listed item: kept, settled by this very attempt, or none of its business.
+    fn claim(
+        &mut self,
+        listed: &RunningItem,
+        worker: PeerId,
+        name: &Arc<str>,
+        now: Now,
+    ) -> Result<Option<ItemId>, &'static str> {
+        let Some(id) = self.queue.find(&listed.work_item_hash) else {
+            return match self.results.find(&listed.work_item_hash) {
+                Some(done) if done.is_by(name, listed.attempt_number) => Ok(None),
+                Some(_) => Err("The work item was settled by another attempt."),
+                None => Err("The work item is not known."),
+            };
+        };
+        let Some(item) = self.queue.get(id) else { return Err("The work item is not known.") };
+        if item.attempt != listed.attempt_number
+            || item.holder.as_ref().is_none_or(|holder| holder.name != *name)
+        {
+            return Err("The work item was given to somebody else.");
+        }
+        match item.state {
+            State::Running(holder) if holder == worker => Ok(Some(id)),
+            State::Running(_) => Err("The work item was given to somebody else."),
+            State::Held => {
+                self.unhold(name, id);
+                self.adopt(id, worker, now);
+                Ok(Some(id))
+            }
+            State::Pending(_) => {
+                self.adopt(id, worker, now);
+                Ok(Some(id))
+            }
+            // Its error was taken before it was listed.
+            State::Retry(_) => Ok(None),
+        }
+    }
+
+    /// Notes a heartbeat.
+    pub(super) fn beat(
+        &mut self,
+        worker: PeerId,
+        host_lag_ms: Option<u64>,
+        in_flight: Option<u64>,
+        now: Now,
+    ) {
+        self.registry.heartbeat(worker, host_lag_ms.unwrap_or(0), in_flight, now);
+    }
+
+    /// Tells whether a caller may speak for a worker: at a secured hub, only who registered it.
+    pub(super) fn owns(&self, worker: PeerId, caller: &Caller, now: Now) -> bool {
+        if !self.is_secured() {
+            return true;
+        }
+        let Some(session) = self.registry.get(worker).and_then(|w| w.session.as_ref()) else {
+            return true;
+        };
+        // The session of the registration may have ended since; its user may come back with another.
+        *session == caller.session
+            || self.auth.user(session, now.mono).is_none_or(|user| *user == caller.user)
+    }
+
+    /// Returns a worker's record as JSON.
+    pub(super) fn worker_record(&self, worker: PeerId, acks: bool) -> Option<String> {
+        let record = self.registry.get(worker)?;
+        let items = record
+            .running
+            .iter()
+            .filter_map(|id| self.queue.get(*id))
+            .filter(|item| !item.order.internal)
+            .map(|item| &*item.order.hash)
+            .collect();
+        Some(hub_wire::beacon_record(&record.view(items), acks))
+    }
+}
+
+fn read(text: &ByteString) -> Result<Registration<'_>, String> {
+    let registration: Registration<'_> =
+        serde_json::from_str(text).map_err(|e| format!("The registration is not valid: {e}"))?;
+    let capabilities = registration.capabilities.as_deref().unwrap_or_default();
+    let schemas = registration.action_schemas.as_deref().unwrap_or_default();
+    let names = capabilities.iter().chain(&registration.name).chain(&registration.host_id);
+    let described = schemas.iter().flat_map(|schema| [&schema.capability, &schema.action]);
+    if names.chain(described).any(|name| name.len() > MAX_NAME) {
+        return Err(format!("A name is longer than {MAX_NAME} bytes."));
+    }
+    if capabilities.len() > MAX_CAPABILITIES || schemas.len() > MAX_SCHEMAS {
+        return Err(format!(
+            "More than {MAX_CAPABILITIES} capabilities or {MAX_SCHEMAS} action schemas."
+        ));
+    }
+    Ok(registration)
+}
+
+fn is_auth_worker(registration: &Registration<'_>) -> bool {
+    registration.capabilities.iter().flatten().any(|name| name == AUTHENTICATION)
+}
+
+/// Compares in constant time; a secret that is not configured refuses everyone.
+fn check_secret(expected: &Secret, offered: &Secret) -> Join {
+    if *expected == *offered && !expected.is_empty() {
+        Join::Allowed
+    } else {
+        Join::Refused("join secret mismatch")
+    }
+}
+
+fn unique(names: Vec<String>) -> Vec<Arc<str>> {
+    let mut seen = BTreeSet::new();
+    names.into_iter().map(Arc::from).filter(|name: &Arc<str>| seen.insert(name.clone())).collect()
+}
+
+fn keep(raw: Option<&RawValue>) -> Option<Raw> {
+    raw.map(|raw| Raw::from(raw.to_owned()))
+}

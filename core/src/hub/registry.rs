@@ -1,0 +1,457 @@
+//! The workers: their records, found by number, name, id and connection, and which of them is free.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::item::ItemId;
+use crate::dialect::beacon::hub_wire::{ActionSchema, ActionView, WorkerView};
+use crate::json::Raw;
+use crate::machine::{ConnId, PeerId};
+use crate::time::{Instant, UnixMillis};
+
+/// The most actions that the catalogue keeps; beyond, new ones are not listed.
+const MAX_ACTIONS: usize = 10_000;
+
+/// A worker's record.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) beacon_id: Arc<str>,
+    pub(super) name: Arc<str>,
+    /// The session of its registration; `anonymous` over HTTP at an open hub.
+    pub(super) session: Option<Arc<str>>,
+    pub(super) capabilities: Vec<Arc<str>>,
+    pub(super) max_concurrent: u64,
+    pub(super) tags: Raw,
+    pub(super) contexts: Raw,
+    pub(super) bind_addresses: Raw,
+    pub(super) host_id: Option<String>,
+    pub(super) shared_mounts: Raw,
+    pub(super) registered: UnixMillis,
+    pub(super) heartbeat: UnixMillis,
+    pub(super) heard: Instant,
+    /// The connection that items are pushed on; `None` for a worker that polls.
+    pub(super) conn: Option<ConnId>,
+    /// It understands our acknowledgements.
+    pub(super) acks: bool,
+    pub(super) running: BTreeSet<ItemId>,
+    /// It gets no new work.
+    pub(super) draining: bool,
+    /// It has been silent for longer than its leases last.
+    pub(super) offline: bool,
+    pub(super) host_lag_ms: u64,
+    pub(super) in_flight: Option<u64>,
+    /// When it last got an item, as a count: the one idle longest is served first.
+    turn: u64,
+}
+
+impl Worker {
+    /// Tells whether it may get another item.
+    pub(super) fn has_slot(&self) -> bool {
+        !self.draining && !self.offline && (self.running.len() as u64) < self.max_concurrent
+    }
+
+    pub(super) fn offers(&self, capability: &str) -> bool {
+        self.capabilities.iter().any(|own| &**own == capability)
+    }
+
+    pub(super) fn status(&self) -> &'static str {
+        if self.offline {
+            "Offline"
+        } else if self.running.len() as u64 >= self.max_concurrent {
+            "Busy"
+        } else {
+            "Online"
+        }
+    }
+
+    pub(super) fn view<'a>(&'a self, items: Vec<&'a str>) -> WorkerView<'a> {
+        WorkerView {
+            beacon_id: &self.beacon_id,
+            name: &self.name,
+            session: self.session.as_deref(),
+            capabilities: self.capabilities.iter().map(|name| &**name).collect(),
+            status: self.status(),
+            heartbeat: self.heartbeat,
+            items,
+            max_concurrent: self.max_concurrent,
+            tags: self.tags.as_str(),
+            contexts: self.contexts.as_str(),
+            bind_addresses: self.bind_addresses.as_str(),
+            host_id: self.host_id.as_deref(),
+            shared_mounts: self.shared_mounts.as_str(),
+            registered: self.registered,
+        }
+    }
+}
+
+/// What a registration says about a worker.
+#[derive(Debug)]
+pub(super) struct Profile {
+    pub(super) name: Arc<str>,
+    pub(super) capabilities: Option<Vec<Arc<str>>>,
+    pub(super) max_concurrent: Option<u64>,
+    pub(super) tags: Option<Raw>,
+    pub(super) contexts: Option<Raw>,
+    pub(super) bind_addresses: Option<Raw>,
+    pub(super) host_id: Option<String>,
+    pub(super) shared_mounts: Option<Raw>,
+}
+
+#[derive(Debug)]
+struct ActionEntry {
+    capability: Arc<str>,
+    action: String,
+    description: String,
+    settings_schema: Raw,
+    order: u64,
+}
+
+/// All workers of a hub.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    workers: BTreeMap<PeerId, Worker>,
+    by_name: BTreeMap<Arc<str>, PeerId>,
+    by_id: BTreeMap<Arc<str>, PeerId>,
+    by_conn: BTreeMap<ConnId, PeerId>,
+    /// Connected workers with a free slot by capability, the least loaded first.
+    free: BTreeMap<Arc<str>, BTreeSet<(usize, u64, PeerId)>>,
+    actions: HashMap<(Arc<str>, String), u64>,
+    catalogue: BTreeMap<u64, ActionEntry>,
+    next_worker: u64,
+    next_turn: u64,
+}
+
+impl Registry {
+    pub(super) fn get(&self, worker: PeerId) -> Option<&Worker> {
+        self.workers.get(&worker)
+    }
+
+    /// Lets `change` alter a worker, and keeps the index of free workers right.
+    pub(super) fn update<T>(
+        &mut self,
+        worker: PeerId,
+        change: impl FnOnce(&mut Worker) -> T,
+    ) -> Option<T> {
+        self.unlist(worker);
+        let result = self.workers.get_mut(&worker).map(change);
+        self.list(worker);
+        result
+    }
+
+    /// Notes a sign of life; cheap, since every frame is one. Tells whether the worker was given up.
+    pub(super) fn heard(&mut self, worker: PeerId, now: Instant) -> bool {
+        let Some(record) = self.workers.get_mut(&worker) else { return false };
+        record.heard = now;
+        if !record.offline {
+            return false;
+        }
+        self.update(worker, |worker| worker.offline = false);
+        true
+    }
+
+    /// Notes a heartbeat.
+    pub(super) fn heartbeat(
+        &mut self,
+        worker: PeerId,
+        host_lag_ms: u64,
+        in_flight: Option<u64>,
+        now: crate::time::Now,
+    ) {
+        if let Some(worker) = self.workers.get_mut(&worker) {
+            worker.heartbeat = now.unix;
+            worker.host_lag_ms = host_lag_ms;
+            worker.in_flight = in_flight;
+        }
+    }
+
+    /// Gives an item to a worker.
+    pub(super) fn assign(&mut self, worker: PeerId, item: ItemId) {
+        self.next_turn += 1;
+        let turn = self.next_turn;
+        self.update(worker, |worker| {
+            worker.running.insert(item);
+            worker.turn = turn;
+        });
+    }
+
+    /// Takes an item from a worker.
+    pub(super) fn unassign(&mut self, worker: PeerId, item: ItemId) {
+        self.update(worker, |worker| worker.running.remove(&item));
+    }
+
+    /// Adds a record, or brings the one of that name up to date. Returns it and whether it is new.
+    pub(super) fn register(
+        &mut self,
+        profile: Profile,
+        session: Option<Arc<str>>,
+        now: crate::time::Now,
+    ) -> (PeerId, bool) {
+        if let Some(known) = self.by_name.get(&profile.name).copied() {
+            self.update(known, |worker| {
+                worker.capabilities = profile
+                    .capabilities
+                    .unwrap_or_else(|| std::mem::take(&mut worker.capabilities));
+                worker.max_concurrent = profile.max_concurrent.unwrap_or(worker.max_concurrent);
+                for (own, new) in [
+                    (&mut worker.tags, profile.tags),
+                    (&mut worker.contexts, profile.contexts),
+                    (&mut worker.bind_addresses, profile.bind_addresses),
+                    (&mut worker.shared_mounts, profile.shared_mounts),
+                ] {
+                    if let Some(new) = new {
+                        *own = new;
+                    }
+                }
+                if profile.host_id.is_some() {
+                    worker.host_id = profile.host_id;
+                }
+                worker.session = session;
+                worker.heard = now.mono;
+                worker.heartbeat = now.unix;
+                worker.offline = false;
+            });
+            return (known, false);
+        }
+        let id = PeerId(self.next_worker);
+        self.next_worker += 1;
+        let beacon_id = self.beacon_id(&profile.name, now.unix);
+        self.by_name.insert(profile.name.clone(), id);
+        self.by_id.insert(beacon_id.clone(), id);
+        self.workers.insert(
+            id,
+            Worker {
+                beacon_id,
+                name: profile.name,
+                session,
+                capabilities: profile.capabilities.unwrap_or_default(),
+                max_concurrent: profile.max_concurrent.unwrap_or(1),
+                tags: profile.tags.unwrap_or_else(Raw::empty_object),
+                contexts: profile.contexts.unwrap_or_else(Raw::empty_object),
+                bind_addresses: profile.bind_addresses.unwrap_or_else(Raw::empty_list),
+                host_id: profile.host_id,
+                shared_mounts: profile.shared_mounts.unwrap_or_else(Raw::empty_list),
+                registered: now.unix,
+                heartbeat: now.unix,
+                heard: now.mono,
+                conn: None,
+                acks: false,
+                running: BTreeSet::new(),
+                draining: false,
+                offline: false,
+                host_lag_ms: 0,
+                in_flight: None,
+                turn: 0,
+            },
+        );
+        (id, true)
+    }
+
+    /// Ties a record to a connection, or to none; returns the one it was tied to.
+    pub(super) fn connect(&mut self, worker: PeerId, conn: Option<ConnId>) -> Option<ConnId> {
+        let before =
+            self.update(worker, |worker| std::mem::replace(&mut worker.conn, conn)).flatten();
+        if let Some(before) = before {
+            self.by_conn.remove(&before);
+        }
+        if let Some(conn) = conn {
+            self.by_conn.insert(conn, worker);
+        }
+        before.filter(|before| Some(*before) != conn)
+    }
+
+    /// Removes a record.
+    pub(super) fn remove(&mut self, worker: PeerId) -> Option<Worker> {
+        self.unlist(worker);
+        let record = self.workers.remove(&worker)?;
+        self.by_name.remove(&record.name);
+        self.by_id.remove(&record.beacon_id);
+        if let Some(conn) = record.conn {
+            self.by_conn.remove(&conn);
+        }
+        Some(record)
+    }
+
+    pub(super) fn by_conn(&self, conn: ConnId) -> Option<PeerId> {
+        self.by_conn.get(&conn).copied()
+    }
+
+    pub(super) fn by_id(&self, beacon_id: &str) -> Option<PeerId> {
+        self.by_id.get(beacon_id).copied()
+    }
+
+    pub(super) fn by_name(&self, name: &str) -> Option<PeerId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Returns the connected worker with a free slot that has least to do.
+    pub(super) fn least_loaded(&self, capability: &str) -> Option<PeerId> {
+        self.free.get(capability)?.first().map(|(_, _, worker)| *worker)
+    }
+
+    /// Tells whether any worker offers a capability.
+    pub(super) fn offers(&self, capability: &str) -> bool {
+        self.workers.values().any(|worker| worker.offers(capability))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PeerId, &Worker)> {
+        self.workers.iter().map(|(id, worker)| (*id, worker))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Notes the actions that a worker describes; the last description wins.
+    pub(super) fn describe(&mut self, schemas: Vec<ActionSchema>) {
+        for schema in schemas {
+            let capability: Arc<str> = schema.capability.into();
+            let key = (capability.clone(), schema.action.clone());
+            let order = match self.actions.get(&key) {
+                Some(order) => *order,
+                None if self.catalogue.len() >= MAX_ACTIONS => continue,
+                None => self.catalogue.len() as u64,
+            };
+            self.actions.insert(key, order);
+            let entry = ActionEntry {
+                capability,
+                action: schema.action,
+                description: schema.description.unwrap_or_default(),
+                settings_schema: schema.settings_schema.map_or_else(Raw::empty_list, Raw::from),
+                order,
+            };
+            self.catalogue.insert(entry.order, entry);
+        }
+    }
+
+    /// Returns every capability that is offered, in order of registration.
+    pub(super) fn capabilities(&self) -> Vec<&str> {
+        let mut seen = BTreeSet::new();
+        self.workers
+            .values()
+            .flat_map(|worker| worker.capabilities.iter())
+            .filter(|name| seen.insert((*name).clone()))
+            .map(|name| &**name)
+            .collect()
+    }
+
+    /// Returns the catalogue of actions.
+    pub(super) fn catalogue(&self) -> impl Iterator<Item = ActionView<'_>> {
+        self.catalogue.values().map(|entry| ActionView {
+            capability: &entry.capability,
+            action: &entry.action,
+            description: &entry.description,
+            settings_schema: entry.settings_schema.as_str(),
+            sources: self
+                .workers
+                .values()
+                .filter(|worker| worker.offers(&entry.capability))
+                .map(|worker| &*worker.beacon_id)
+                .collect(),
+        })
+    }
+
+    /// Peer: `bcn-<name in lower case, everything else replaced>-<ms>`.
+    fn beacon_id(&self, name: &str, now: UnixMillis) -> Arc<str> {
+        let plain: String = name
+            .to_lowercase()
+            .chars()
+            .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' })
+            .collect();
+        let mut millis = now.0;
+        loop {
+            let id = format!("bcn-{plain}-{millis}");
+            if !self.by_id.contains_key(id.as_str()) {
+                return id.into();
+            }
+            millis += 1;
+        }
+    }
+
+    fn list(&mut self, id: PeerId) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        if worker.conn.is_some() && worker.has_slot() {
+            for capability in &worker.capabilities {
+                let entry = (worker.running.len(), worker.turn, id);
+                self.free.entry(capability.clone()).or_default().insert(entry);
+            }
+        }
+    }
+
+    fn unlist(&mut self, id: PeerId) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        for capability in &worker.capabilities {
+            if let Some(free) = self.free.get_mut(capability) {
+                free.remove(&(worker.running.len(), worker.turn, id));
+                if free.is_empty() {
+                    self.free.remove(capability);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Now;
+
+    fn profile(name: &str, max: u64) -> Profile {
+        Profile {
+            name: name.into(),
+            capabilities: Some(vec!["Echo".into()]),
+            max_concurrent: Some(max),
+            tags: None,
+            contexts: None,
+            bind_addresses: None,
+            host_id: None,
+            shared_mounts: None,
+        }
+    }
+
+    #[test]
+    fn ids_are_made_as_the_peer_makes_them() {
+        let mut registry = Registry::default();
+        let now = Now::new(0, 1_795_246_980_404);
+        let (worker, new) = registry.register(profile("Ünï Code_Név #1", 1), None, now);
+        assert!(new);
+        let id = &registry.get(worker).unwrap().beacon_id;
+        assert_eq!(&**id, "bcn--n--code-n-v--1-1795246980404");
+        let (other, _) = registry.register(profile("ünï code_név #1", 1), None, now);
+        assert_eq!(&*registry.get(other).unwrap().beacon_id, "bcn--n--code-n-v--1-1795246980405");
+    }
+
+    #[test]
+    fn the_least_loaded_connected_worker_with_a_slot_comes_first() {
+        let mut registry = Registry::default();
+        let now = Now::default();
+        let (a, _) = registry.register(profile("a", 2), None, now);
+        let (b, _) = registry.register(profile("b", 1), None, now);
+        assert_eq!(registry.least_loaded("Echo"), None);
+        registry.connect(a, Some(ConnId(1)));
+        registry.connect(b, Some(ConnId(3)));
+        assert_eq!(registry.least_loaded("Echo"), Some(a));
+        registry.assign(a, ItemId(1));
+        assert_eq!(registry.least_loaded("Echo"), Some(b));
+        registry.assign(b, ItemId(2));
+        assert_eq!(registry.least_loaded("Echo"), Some(a));
+        registry.assign(a, ItemId(3));
+        assert_eq!(registry.least_loaded("Echo"), None);
+        registry.unassign(b, ItemId(2));
+        assert_eq!(registry.least_loaded("Echo"), Some(b));
+        registry.update(b, |worker| worker.draining = true);
+        assert_eq!(registry.least_loaded("Echo"), None);
+    }
+
+    #[test]
+    fn a_name_has_one_record_and_the_newest_connection() {
+        let mut registry = Registry::default();
+        let (a, _) = registry.register(profile("twin", 1), None, Now::default());
+        registry.connect(a, Some(ConnId(1)));
+        let (again, new) = registry.register(profile("twin", 4), None, Now::default());
+        assert_eq!((again, new), (a, false));
+        assert_eq!(registry.connect(a, Some(ConnId(3))), Some(ConnId(1)));
+        assert_eq!(registry.by_conn(ConnId(1)), None);
+        assert_eq!(registry.by_conn(ConnId(3)), Some(a));
+        assert_eq!(registry.get(a).unwrap().max_concurrent, 4);
+    }
+}

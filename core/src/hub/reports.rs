@@ -1,0 +1,278 @@
+//! What workers report: progress, outcomes, errors. Only the holder of the lease is believed.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use serde_json::value::RawValue;
+
+use super::auth::Caller;
+use super::item::{Ending, Item, ItemId, State, Waiter};
+use super::results::Finished;
+use super::stream::{self, Part};
+use super::{Deferred, Hub, Timer};
+use crate::dialect::beacon::hub_wire::{self, ProgressReport, Verdict};
+use crate::event::Event;
+use crate::json::Raw;
+use crate::machine::{ConnId, PeerId};
+use crate::time::Now;
+
+/// The most bytes of lines kept with an item's progress; further lines are dropped.
+const MAX_LOG_BYTES: usize = 1_048_576;
+
+/// Who reports.
+#[derive(Clone, Debug)]
+pub(super) enum Reporter<'a> {
+    /// A worker on its connection.
+    Connection(ConnId),
+    /// A client over HTTP; our own workers name their record.
+    Http { caller: &'a Caller, beacon_id: &'a str },
+}
+
+/// Where a report leads.
+enum Aim {
+    /// To an item that the reporter holds.
+    Item(ItemId),
+    /// To an outcome that this very attempt reported before.
+    Settled,
+}
+
+impl Finished {
+    /// Tells whether a worker's attempt gave this outcome.
+    pub(super) fn is_by(&self, name: &Arc<str>, attempt: u64) -> bool {
+        self.attempt == attempt && self.holder.as_ref().is_some_and(|holder| holder.name == *name)
+    }
+}
+
+impl Hub {
+    /// Takes progress.
+    pub(super) fn report_progress(
+        &mut self,
+        hash: &str,
+        data: &RawValue,
+        attempt: Option<u64>,
+        reporter: &Reporter<'_>,
+        now: Now,
+    ) -> Result<(), String> {
+        let unknown = || format!("Work item [{hash}] not found or not running.");
+        let Ok(Aim::Item(id)) = self.aim(hash, attempt, reporter, now) else {
+            return Err(unknown());
+        };
+        let Ok(report) = serde_json::from_str::<ProgressReport<'_>>(data.get()) else {
+            return Err(unknown());
+        };
+        let Some(item) = self.queue.get_mut(id) else { return Err(unknown()) };
+        item.last_event = now.unix;
+        item.progress.merge(&report);
+        if let Some(lines) = hub_wire::array(report.log)
+            && item.log.len() + lines.get().len() <= MAX_LOG_BYTES
+        {
+            hub_wire::append_lines(&mut item.log, lines);
+        }
+        if item.waiters.iter().any(Waiter::streams) {
+            let text = item.progress.write(now.unix);
+            let bytes = report.binary_data.and_then(stream::decode);
+            for waiter in item.waiters.clone() {
+                self.stream_progress(&waiter, &text, bytes.as_deref());
+            }
+        }
+        Ok(())
+    }
+
+    fn stream_progress(&mut self, waiter: &Waiter, text: &str, data: Option<&[u8]>) {
+        match waiter {
+            Waiter::Http { http, stream: true } => {
+                let http = *http;
+                let bytes = stream::frame(Part::Progress, text.as_bytes());
+                self.later(Deferred::Part { http, bytes });
+                if let Some(data) = data {
+                    let bytes = stream::frame(Part::Bytes, data);
+                    self.later(Deferred::Part { http, bytes });
+                }
+            }
+            Waiter::Call { call, stream: true } => {
+                if let Ok(part) = Raw::parse(text.to_owned()) {
+                    self.later(Deferred::Event(Event::CallPart { call: *call, part }));
+                }
+            }
+            Waiter::Http { stream: false, .. }
+            | Waiter::Call { stream: false, .. }
+            | Waiter::Login { .. }
+            | Waiter::Join { .. } => {}
+        }
+    }
+
+    /// Takes an outcome; `text` is what `outputs` and `log` are slices of.
+    #[expect(clippy::too_many_arguments, reason = "the fields of one report")]
+    pub(super) fn report_complete(
+        &mut self,
+        hash: &str,
+        outputs: Option<&RawValue>,
+        log: Option<&RawValue>,
+        attempt: Option<u64>,
+        text: &ByteString,
+        reporter: &Reporter<'_>,
+        now: Now,
+    ) -> Result<(), String> {
+        let id = match self.aim(hash, attempt, reporter, now)? {
+            Aim::Item(id) => id,
+            Aim::Settled => return Ok(()),
+        };
+        let outputs = outputs.map_or_else(Raw::empty_object, |raw| Raw::span(text, raw));
+        let log = hub_wire::array(log);
+        let worker = self.queue.get(id).and_then(Item::worker);
+        let log = match self.queue.get(id).map(|item| item.log.as_str()) {
+            Some("") | None => log.map_or_else(Raw::empty_list, |raw| Raw::span(text, raw)),
+            Some(before) => {
+                let mut lines = before.to_owned();
+                if let Some(log) = log {
+                    hub_wire::append_lines(&mut lines, log);
+                }
+                Raw::parse(hub_wire::lines(&lines)).unwrap_or_else(|_| Raw::empty_list())
+            }
+        };
+        self.finish(id, Ending::Complete, Some((outputs, log)), None, now);
+        if let Some(worker) = worker {
+            self.fill(worker, now);
+        }
+        Ok(())
+    }
+
+    /// Takes an error: the item runs again if it may, else it ends.
+    pub(super) fn report_error(
+        &mut self,
+        hash: &str,
+        message: Option<&RawValue>,
+        log: Option<&RawValue>,
+        attempt: Option<u64>,
+        reporter: &Reporter<'_>,
+        now: Now,
+    ) -> Result<(), String> {
+        let id = match self.aim(hash, attempt, reporter, now)? {
+            Aim::Item(id) => id,
+            Aim::Settled => return Ok(()),
+        };
+        let message = hub_wire::text(message).unwrap_or_else(|| "Unknown error".to_owned());
+        let Some(item) = self.queue.get_mut(id) else { return Ok(()) };
+        let worker = item.worker();
+        item.failures += 1;
+        if let Some(lines) = hub_wire::array(log)
+            && item.log.len() + lines.get().len() <= MAX_LOG_BYTES
+        {
+            hub_wire::append_lines(&mut item.log, lines);
+        }
+        if item.failures < item.order.max_attempts && item.cancel_reason.is_none() {
+            self.retry(id, message, now);
+        } else {
+            self.fail(id, &message, now);
+        }
+        if let Some(worker) = worker {
+            self.fill(worker, now);
+        }
+        Ok(())
+    }
+
+    fn retry(&mut self, id: ItemId, message: String, now: Now) {
+        let Some(item) = self.queue.get_mut(id) else { return };
+        let delay = item.order.retry_backoff_ms.saturating_mul(item.failures);
+        let worker = item.worker();
+        item.last_error = Some(message);
+        item.last_event = now.unix;
+        item.retry_after = Some(crate::time::UnixMillis(now.unix.0.saturating_add(delay)));
+        let limit = if item.order.direct { None } else { item.deadline.take() };
+        if let Some(limit) = limit {
+            self.timers.remove(&(limit, Timer::Limit(id)));
+        }
+        if let Some(worker) = worker {
+            self.registry.unassign(worker, id);
+        }
+        let at = now.mono.after(delay);
+        self.queue.change(id, State::Retry(at));
+        self.arm(at, Timer::Retry(id));
+        self.store_attempt(id);
+    }
+
+    /// Tells a worker of ours whether its outcome was taken, once that is stored.
+    pub(super) fn send_verdict(
+        &mut self,
+        conn: ConnId,
+        worker: PeerId,
+        hash: &str,
+        result: Result<(), String>,
+    ) {
+        if self.registry.get(worker).is_some_and(|worker| worker.acks) {
+            let verdict = Verdict { hash: hash.to_owned(), refused: result.err() };
+            self.later(Deferred::Verdict { conn, verdict });
+        }
+    }
+
+    /// Finds the item that a report is about, if the reporter may speak for it.
+    fn aim(
+        &mut self,
+        hash: &str,
+        attempt: Option<u64>,
+        reporter: &Reporter<'_>,
+        now: Now,
+    ) -> Result<Aim, String> {
+        let missing = || format!("BeaconCoordinator: work item [{hash}] not found.");
+        let Some(id) = self.queue.find(hash) else {
+            let name = self.reporter_name(reporter);
+            let done = self.results.find(hash).zip(attempt).zip(name);
+            return match done {
+                Some(((done, attempt), name)) if done.is_by(&name, attempt) => Ok(Aim::Settled),
+                Some(_) | None => {
+                    self.counts.refused_reports += 1;
+                    Err(missing())
+                }
+            };
+        };
+        let Some(item) = self.queue.get(id) else { return Err(missing()) };
+        if attempt.is_none_or(|attempt| attempt == item.attempt)
+            && self.is_holder(item, reporter, now)
+        {
+            return Ok(Aim::Item(id));
+        }
+        self.counts.refused_reports += 1;
+        Err(format!("BeaconCoordinator: work item [{hash}] is held by another attempt."))
+    }
+
+    fn is_holder(&self, item: &Item, reporter: &Reporter<'_>, now: Now) -> bool {
+        match (&item.state, reporter) {
+            (State::Running(worker), Reporter::Connection(conn)) => {
+                self.registry.by_conn(*conn) == Some(*worker)
+            }
+            (State::Running(worker), Reporter::Http { caller, beacon_id }) => {
+                let Some(record) = self.registry.get(*worker) else { return false };
+                if beacon_id.is_empty() {
+                    record.conn.is_none() && record.session.as_ref() == Some(&caller.session)
+                } else {
+                    *record.beacon_id == **beacon_id && self.owns(*worker, caller, now)
+                }
+            }
+            // Its record went with the restart; the id that it had then is what it can show.
+            (State::Held, Reporter::Http { beacon_id, .. }) => {
+                item.holder.as_ref().is_some_and(|holder| *holder.beacon_id == **beacon_id)
+            }
+            (State::Held, Reporter::Connection(_)) | (State::Pending(_) | State::Retry(_), _) => {
+                false
+            }
+        }
+    }
+
+    fn reporter_name(&self, reporter: &Reporter<'_>) -> Option<Arc<str>> {
+        let worker = match reporter {
+            Reporter::Connection(conn) => self.registry.by_conn(*conn),
+            Reporter::Http { beacon_id, .. } => self.registry.by_id(beacon_id),
+        }?;
+        Some(self.registry.get(worker)?.name.clone())
+    }
+}
+
+impl Waiter {
+    /// Tells whether it wants progress.
+    pub(super) const fn streams(&self) -> bool {
+        match self {
+            Self::Http { stream, .. } | Self::Call { stream, .. } => *stream,
+            Self::Login { .. } | Self::Join { .. } => false,
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Outcomes of finished items, kept for look-up and for retries of whoever asked.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::item::{Ending, Holder};
+use crate::json::Raw;
+use crate::time::UnixMillis;
+
+/// One outcome.
+#[derive(Clone, Debug)]
+pub(super) struct Finished {
+    pub(super) hash: Arc<str>,
+    pub(super) key: Option<String>,
+    pub(super) capability: Arc<str>,
+    pub(super) action: String,
+    pub(super) run_id: String,
+    pub(super) priority: i64,
+    pub(super) enqueued: UnixMillis,
+    pub(super) finished: UnixMillis,
+    pub(super) ending: Ending,
+    pub(super) attempt: u64,
+    pub(super) holder: Option<Holder>,
+    /// `Outputs` and `Log` of a success.
+    pub(super) outputs: Option<(Raw, Raw)>,
+    pub(super) error: Option<String>,
+}
+
+impl Finished {
+    fn size(&self) -> u64 {
+        let outputs = self
+            .outputs
+            .as_ref()
+            .map_or(0, |(outputs, log)| outputs.as_str().len() + log.as_str().len());
+        outputs as u64 + 512
+    }
+}
+
+/// Outcomes in order of their end.
+#[derive(Debug)]
+pub(super) struct Results {
+    max_items: u64,
+    max_bytes: u64,
+    ttl_ms: u64,
+    items: BTreeMap<u64, Finished>,
+    by_hash: HashMap<Arc<str>, u64>,
+    by_key: HashMap<String, u64>,
+    next: u64,
+    bytes: u64,
+}
+
+impl Results {
+    pub(super) fn new(max_items: u64, max_bytes: u64, ttl_ms: u64) -> Self {
+        Self {
+            max_items,
+            max_bytes,
+            ttl_ms,
+            items: BTreeMap::new(),
+            by_hash: HashMap::new(),
+            by_key: HashMap::new(),
+            next: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Keeps an outcome; returns the hashes of those that had to go for it.
+    pub(super) fn insert(&mut self, finished: Finished) -> Vec<Arc<str>> {
+        let order = self.next;
+        self.next += 1;
+        self.bytes += finished.size();
+        self.by_hash.insert(finished.hash.clone(), order);
+        if let Some(key) = &finished.key {
+            self.by_key.insert(key.clone(), order);
+        }
+        self.items.insert(order, finished);
+        let mut gone = Vec::new();
+        while self.items.len() as u64 > self.max_items || self.bytes > self.max_bytes {
+            let Some(hash) = self.remove_first() else { break };
+            gone.push(hash);
+        }
+        gone
+    }
+
+    pub(super) fn find(&self, hash: &str) -> Option<&Finished> {
+        self.items.get(self.by_hash.get(hash)?)
+    }
+
+    pub(super) fn find_key(&self, key: &str) -> Option<&Finished> {
+        self.items.get(self.by_key.get(key)?)
+    }
+
+    /// Forgets outcomes that are too old; returns their hashes.
+    pub(super) fn expire(&mut self, now: UnixMillis) -> Vec<Arc<str>> {
+        let mut gone = Vec::new();
+        while let Some((_, first)) = self.items.first_key_value() {
+            if first.finished.0.saturating_add(self.ttl_ms) > now.0 {
+                break;
+            }
+            let Some(hash) = self.remove_first() else { break };
+            gone.push(hash);
+        }
+        gone
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    fn remove_first(&mut self) -> Option<Arc<str>> {
+        let (order, finished) = self.items.pop_first()?;
+        self.bytes = self.bytes.saturating_sub(finished.size());
+        // A later item may have the key since.
+        if let Some(key) = &finished.key
+            && self.by_key.get(key) == Some(&order)
+        {
+            self.by_key.remove(key);
+        }
+        if self.by_hash.get(&finished.hash) == Some(&order) {
+            self.by_hash.remove(&finished.hash);
+        }
+        Some(finished.hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finished(hash: &str, at: u64, size: usize) -> Finished {
+        Finished {
+            hash: hash.into(),
+            key: Some(format!("key-{hash}")),
+            capability: "Echo".into(),
+            action: "Say".into(),
+            run_id: String::new(),
+            priority: 0,
+            enqueued: UnixMillis(0),
+            finished: UnixMillis(at),
+            ending: Ending::Complete,
+            attempt: 1,
+            holder: None,
+            outputs: Some((
+                Raw::parse(format!("\"{}\"", "x".repeat(size))).unwrap(),
+                Raw::empty_list(),
+            )),
+            error: None,
+        }
+    }
+
+    #[test]
+    fn the_oldest_go_when_there_are_too_many() {
+        let mut results = Results::new(2, u64::MAX, 1_000);
+        assert!(results.insert(finished("a", 0, 1)).is_empty());
+        assert!(results.insert(finished("b", 1, 1)).is_empty());
+        assert_eq!(results.insert(finished("c", 2, 1)), ["a".into()]);
+        assert!(results.find("a").is_none() && results.find_key("key-a").is_none());
+        assert!(results.find_key("key-c").is_some());
+    }
+
+    #[test]
+    fn bytes_are_bounded_too() {
+        let mut results = Results::new(100, 3_000, 1_000);
+        results.insert(finished("a", 0, 2_000));
+        assert_eq!(results.insert(finished("b", 0, 2_000)), ["a".into()]);
+    }
+
+    #[test]
+    fn old_outcomes_expire() {
+        let mut results = Results::new(100, u64::MAX, 100);
+        results.insert(finished("a", 0, 1));
+        results.insert(finished("b", 50, 1));
+        assert_eq!(results.expire(UnixMillis(100)), ["a".into()]);
+        assert_eq!(results.len(), 1);
+    }
+}

@@ -1,0 +1,205 @@
+//! How items end: outcome, error, time limit, cancellation. Whoever waits is answered once, after the
+//! outcome is stored.
+
+use super::item::{Ending, Item, ItemId, State, Waiter};
+use super::results::Finished;
+use super::stream::{self, Part};
+use super::{Deferred, Hub, Timer, records};
+use crate::dialect::beacon::hub_wire;
+use crate::error::{Error, ErrorCode};
+use crate::event::Event;
+use crate::frame::HttpResponse;
+use crate::json::Raw;
+use crate::machine::{CallId, HttpId};
+use crate::time::Now;
+
+impl Hub {
+    /// Ends an item with an error.
+    pub(super) fn fail(&mut self, id: ItemId, error: &str, now: Now) {
+        self.finish(id, Ending::Error, None, Some(error.to_owned()), now);
+    }
+
+    /// Ends an item, keeps the outcome and answers whoever waits.
+    pub(super) fn finish(
+        &mut self,
+        id: ItemId,
+        ending: Ending,
+        outputs: Option<(Raw, Raw)>,
+        error: Option<String>,
+        now: Now,
+    ) {
+        let Some(mut item) = self.queue.remove(id) else { return };
+        if let Some(limit) = item.deadline {
+            self.timers.remove(&(limit, Timer::Limit(id)));
+        }
+        match &item.state {
+            State::Running(worker) => self.registry.unassign(*worker, id),
+            State::Held => {
+                if let Some(holder) = item.holder.clone() {
+                    self.unhold(&holder.name, id);
+                }
+            }
+            State::Retry(at) => {
+                self.timers.remove(&(*at, Timer::Retry(id)));
+            }
+            State::Pending(_) => {}
+        }
+        self.counts.finished += 1;
+        let waiters = std::mem::take(&mut item.waiters);
+        let finished = outcome(item, ending, outputs, error, now);
+        if !finished.1 {
+            self.store_result(&finished.0);
+        }
+        for waiter in waiters {
+            self.answer(waiter, &finished.0, now);
+        }
+        if !finished.1 {
+            for hash in self.results.insert(finished.0) {
+                self.journal.delete(records::RESULTS, &hash);
+            }
+        }
+    }
+
+    /// Ends an item whose time limit passed.
+    pub(super) fn expire_item(&mut self, id: ItemId, now: Now) {
+        let Some(item) = self.queue.get(id) else { return };
+        let limit = item.order.timeout_ms;
+        let text = if item.order.direct {
+            format!("Direct dispatch timed out after {limit}ms.")
+        } else {
+            format!("Work item timed out after {limit}ms.")
+        };
+        self.withdraw(id, Ending::Timeout, &text, now);
+    }
+
+    /// Ends an item for another reason than its worker's word, and tells the worker.
+    pub(super) fn withdraw(&mut self, id: ItemId, ending: Ending, text: &str, now: Now) {
+        let Some(item) = self.queue.get(id) else { return };
+        let (worker, hash) = (item.worker(), item.order.hash.clone());
+        self.finish(id, ending, None, Some(text.to_owned()), now);
+        let Some(worker) = worker else { return };
+        self.tell_cancel(worker, &hash, text);
+        self.fill(worker, now);
+    }
+
+    /// Asks a worker of ours to stop working on an item.
+    pub(super) fn tell_cancel(&mut self, worker: crate::machine::PeerId, hash: &str, text: &str) {
+        let Some(record) = self.registry.get(worker) else { return };
+        if let (Some(conn), true) = (record.conn, record.acks) {
+            let text = hub_wire::work_cancel(hash, text);
+            self.later(Deferred::Send { conn, text });
+        }
+    }
+
+    /// Cancels an item. One that runs at a worker that cannot be told is only marked.
+    pub(super) fn cancel(&mut self, id: ItemId, reason: &str, now: Now) -> Option<String> {
+        let item = self.queue.get_mut(id)?;
+        let hash = item.order.hash.clone();
+        let told = match item.state {
+            State::Running(worker) => self.registry.get(worker).is_some_and(|worker| worker.acks),
+            State::Pending(_) | State::Retry(_) => true,
+            State::Held => false,
+        };
+        if !told {
+            item.cancel_reason = Some(reason.to_owned());
+            return Some(hub_wire::cancelled(&hash, false, item.status(false)));
+        }
+        let text = format!("Work item was canceled: {reason}");
+        self.withdraw(id, Ending::Cancelled, &text, now);
+        Some(hub_wire::cancelled(&hash, true, Ending::Cancelled.name()))
+    }
+
+    /// Answers one who waits with a kept outcome.
+    pub(super) fn answer(&mut self, waiter: Waiter, done: &Finished, now: Now) {
+        match waiter {
+            Waiter::Http { http, stream: false } => {
+                self.queue.unwait(http);
+                let response = match (&done.outputs, &done.error) {
+                    (Some((outputs, log)), _) => {
+                        let text = hub_wire::dispatched(&done.hash, outputs.as_str(), log.as_str());
+                        HttpResponse::json(200, text)
+                    }
+                    (None, error) => HttpResponse::json(500, hub_wire::failure(words(error))),
+                };
+                self.later(Deferred::Reply { http, response });
+            }
+            Waiter::Http { http, stream: true } => self.end_stream(http, done),
+            Waiter::Call { call, .. } => self.answer_call(call, done),
+            Waiter::Login { http } => self.decide_login(http, done, now),
+            Waiter::Join { conn } => self.decide_join(conn, done, now),
+        }
+    }
+
+    fn end_stream(&mut self, http: HttpId, done: &Finished) {
+        self.queue.unwait(http);
+        let mut frames = Vec::new();
+        match (&done.outputs, &done.error) {
+            (Some((outputs, log)), _) => {
+                let (bytes, rest) = stream::split_outputs(outputs);
+                if let Some(bytes) = bytes {
+                    frames.push(stream::frame(Part::FinalBytes, &bytes));
+                }
+                let text = hub_wire::dispatched(&done.hash, &rest, log.as_str());
+                frames.push(stream::frame(Part::Result, text.as_bytes()));
+            }
+            (None, error) => {
+                let text = hub_wire::error(words(error));
+                frames.push(stream::frame(Part::Error, text.as_bytes()));
+            }
+        }
+        for bytes in frames {
+            self.later(Deferred::Part { http, bytes });
+        }
+        self.later(Deferred::End { http });
+    }
+
+    fn answer_call(&mut self, call: CallId, done: &Finished) {
+        self.calls.remove(&call);
+        let result = match (&done.outputs, &done.error) {
+            (Some((outputs, log)), _) => {
+                let text = hub_wire::call_value(&done.hash, outputs.as_str(), log.as_str());
+                Raw::parse(text).map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))
+            }
+            (None, error) => {
+                let code = match done.ending {
+                    Ending::Timeout => ErrorCode::CallTimeout,
+                    Ending::Cancelled => ErrorCode::CallCancelled,
+                    Ending::Complete | Ending::Error => ErrorCode::RemoteError,
+                };
+                Err(Error::new(code, words(error)))
+            }
+        };
+        self.later(Deferred::Event(Event::CallDone { call, result }));
+    }
+}
+
+fn words(error: &Option<String>) -> &str {
+    error.as_deref().unwrap_or("Unknown error")
+}
+
+/// Makes the outcome of an item; also tells whether the item was the hub's own.
+fn outcome(
+    item: Item,
+    ending: Ending,
+    outputs: Option<(Raw, Raw)>,
+    error: Option<String>,
+    now: Now,
+) -> (Finished, bool) {
+    let order = item.order;
+    let finished = Finished {
+        hash: order.hash,
+        key: order.key,
+        capability: order.capability,
+        action: order.action,
+        run_id: order.run_id,
+        priority: item.priority,
+        enqueued: order.enqueued,
+        finished: now.unix,
+        ending,
+        attempt: item.attempt,
+        holder: item.holder,
+        outputs,
+        error,
+    };
+    (finished, order.internal)
+}

@@ -1,0 +1,131 @@
+//! Read-only views: what the management routes, the CLI and snapshots show.
+
+use super::Hub;
+use super::http::unknown_worker;
+use super::item::{Item, State};
+use super::results::Finished;
+use super::routes::View;
+use crate::dialect::beacon::hub_wire::{
+    self, HubView, QueueView, ResultView, StatusWorkerView, list,
+};
+use crate::time::Now;
+
+impl Hub {
+    /// Answers what only looks.
+    pub(super) fn show(&self, view: &View, now: Now) -> (u16, String) {
+        match view {
+            View::MoorlineStatus => (200, self.moorline_status(now)),
+            View::Workers => {
+                let ids = self.registry.iter().map(|(id, _)| id);
+                (200, list(ids.filter_map(|id| self.worker_record(id, false))))
+            }
+            View::Worker(beacon_id) => self
+                .registry
+                .by_id(beacon_id)
+                .and_then(|worker| self.worker_record(worker, false))
+                .map_or_else(|| (404, unknown_worker(beacon_id)), |text| (200, text)),
+            View::Items => (200, list(self.shown().map(|item| self.item_record(item)))),
+            View::Queue => {
+                let waiting = self.shown().filter(|item| item.worker().is_none());
+                let waiting = list(waiting.map(|item| self.item_record(item)));
+                (200, hub_wire::queue(&self.queue_view(), &waiting))
+            }
+            View::Bindings => {
+                let ttl = self.affinity.ttl_ms();
+                let bindings = self.affinity.iter().map(|(key, binding)| {
+                    hub_wire::binding(key, &binding.beacon_id, binding.created, ttl)
+                });
+                (200, list(bindings))
+            }
+            View::Capabilities => {
+                let names = self.registry.capabilities();
+                let workers = self.registry.len();
+                (200, hub_wire::capabilities(&names, workers, &self.catalogue()))
+            }
+            View::Actions => (200, list(self.catalogue())),
+            View::Result(hash) => self.result_of(hash),
+        }
+    }
+
+    /// Shows the outcome of an item, or where it is.
+    pub(super) fn result_of(&self, hash: &str) -> (u16, String) {
+        if let Some(done) = self.results.find(hash) {
+            return (200, hub_wire::result(&result_view(done)));
+        }
+        let item = self.queue.find(hash).and_then(|id| self.queue.get(id));
+        let Some(item) = item.filter(|item| !item.order.internal) else {
+            return (404, hub_wire::error(&format!("Work item [{hash}] not found.")));
+        };
+        let view = ResultView {
+            hash,
+            status: item.status(self.is_reserved(item)),
+            attempt: item.attempt,
+            outputs: None,
+            log: None,
+            error: item.last_error.as_deref(),
+        };
+        (200, hub_wire::result(&view))
+    }
+
+    /// Shows the whole hub: what `moorline status` and snapshots print.
+    pub(super) fn moorline_status(&self, now: Now) -> String {
+        let hub = HubView {
+            version: env!("CARGO_PKG_VERSION"),
+            state: self.phase_name(),
+            address: self.address.as_deref(),
+            uptime_ms: now.mono.since(self.started.mono),
+            access: self.options.access.as_str(),
+            store: if self.options.runtime.store_path.is_empty() { "memory" } else { "disk" },
+            connections: self.server.len(),
+        };
+        let workers = self.registry.iter().map(|(_, worker)| {
+            hub_wire::status_worker(&StatusWorkerView {
+                record: worker.view(Vec::new()),
+                transport: if worker.conn.is_some() { "websocket" } else { "polling" },
+                in_flight: worker.running.len() as u64,
+                reported_in_flight: worker.in_flight,
+                host_lag_ms: worker.host_lag_ms,
+                draining: worker.draining,
+            })
+        });
+        hub_wire::moorline_status(&hub, &list(workers), &self.queue_view())
+    }
+
+    fn queue_view(&self) -> QueueView {
+        let retrying =
+            self.shown().filter(|item| matches!(item.state, State::Retry(_))).count() as u64;
+        QueueView {
+            pending: self.queue.waiting() as u64 - retrying.min(self.queue.waiting() as u64),
+            running: self.queue.running() as u64,
+            retrying,
+            finished: self.counts.finished,
+            redelivered: self.counts.redelivered,
+            refused_reports: self.counts.refused_reports,
+            results: self.results.len() as u64,
+            bytes: self.queue.bytes(),
+        }
+    }
+
+    fn shown(&self) -> impl Iterator<Item = &Item> {
+        self.queue.iter().map(|(_, item)| item).filter(|item| !item.order.internal)
+    }
+
+    fn item_record(&self, item: &Item) -> String {
+        hub_wire::item_record(&item.view(self.is_reserved(item)))
+    }
+
+    fn catalogue(&self) -> Vec<String> {
+        self.registry.catalogue().map(|view| hub_wire::action_entry(&view)).collect()
+    }
+}
+
+fn result_view(done: &Finished) -> ResultView<'_> {
+    ResultView {
+        hash: &done.hash,
+        status: done.ending.name(),
+        attempt: done.attempt,
+        outputs: done.outputs.as_ref().map(|(outputs, _)| outputs.as_str()),
+        log: done.outputs.as_ref().map(|(_, log)| log.as_str()),
+        error: done.error.as_deref(),
+    }
+}

@@ -1,0 +1,138 @@
+//! Connections of workers: the upgrade, their frames, and what each frame may do.
+
+use bytestring::ByteString;
+
+use super::auth::Caller;
+use super::reports::Reporter;
+use super::{Hub, Link};
+use crate::dialect::beacon::hub_wire::{self, WorkerFrame, action};
+use crate::error::ErrorCode;
+use crate::frame::{Frame, Headers, HttpRequest, HttpResponse};
+use crate::machine::{ConnId, Output};
+use crate::server::Refusal;
+use crate::time::Now;
+
+impl Hub {
+    /// Answers an upgrade request.
+    pub(super) fn handle_offer(
+        &mut self,
+        conn: ConnId,
+        request: &HttpRequest,
+        remote: &str,
+        now: Now,
+    ) {
+        if !self.is_serving() {
+            self.refuse(conn, self.unavailable());
+            return;
+        }
+        if self.is_foreign_page(&request.headers) {
+            self.refuse(conn, HttpResponse::json(403, hub_wire::error("Origin not allowed.")));
+            return;
+        }
+        let caller = self.caller(&request.headers, remote, now);
+        match self.server.accept(conn, remote, now.mono) {
+            Ok(limits) => {
+                self.links.insert(conn, Link { caller, joining: None });
+                self.out.push_back(Output::Admit { conn, limits });
+            }
+            Err(refusal) => {
+                let text = match refusal {
+                    Refusal::Full => "Too many connections.",
+                    Refusal::TooManyUnregistered => "Too many unregistered connections.",
+                };
+                self.notice(ErrorCode::Overloaded, text);
+                self.refuse(conn, retry_later(HttpResponse::json(503, hub_wire::error(text))));
+            }
+        }
+    }
+
+    fn refuse(&mut self, conn: ConnId, response: HttpResponse) {
+        self.out.push_back(Output::Refuse { conn, response });
+    }
+
+    /// A page of another site must not use a visitor's browser to reach a hub on loopback.
+    pub(super) fn is_foreign_page(&self, headers: &Headers) -> bool {
+        let Some(origin) = headers.first("origin") else { return false };
+        let host = headers.first("host").unwrap_or_default();
+        let origin_host = origin.split_once("://").map_or(origin, |(_, host)| host);
+        origin_host != host && !self.options.allowed_origins.iter().any(|allowed| allowed == origin)
+    }
+
+    /// Finds out who makes a request; `None` when a secured hub knows no session for it.
+    pub(super) fn caller(&self, headers: &Headers, remote: &str, now: Now) -> Option<Caller> {
+        if self.is_secured() {
+            return self.auth.caller(headers.first("cookie"), now.mono);
+        }
+        Some(Caller {
+            session: super::auth::ANONYMOUS.into(),
+            user: "".into(),
+            client: crate::server::address(remote).to_owned(),
+        })
+    }
+
+    /// Takes a frame of a worker.
+    pub(super) fn handle_frame(&mut self, conn: ConnId, frame: Frame, now: Now) {
+        if !self.server.is_open(conn) {
+            return;
+        }
+        self.server.heard(conn);
+        if let Some(worker) = self.registry.by_conn(conn)
+            && self.registry.heard(worker, now.mono)
+        {
+            self.fill(worker, now);
+        }
+        match frame {
+            Frame::Text(text) => self.handle_text(conn, &text, now),
+            // Peer: a binary frame carries a result file, which this hub does not ask for.
+            Frame::Binary(_) | Frame::Ping(_) | Frame::Pong(_) => {}
+        }
+    }
+
+    fn handle_text(&mut self, conn: ConnId, text: &ByteString, now: Now) {
+        // Peer: what is not JSON, and unknown actions, are ignored.
+        let Ok(frame) = serde_json::from_str::<WorkerFrame<'_>>(text) else { return };
+        if frame.action == action::REGISTER {
+            self.handle_registration(conn, text, now);
+            return;
+        }
+        let Some(worker) = self.registry.by_conn(conn) else { return };
+        let reporter = Reporter::Connection(conn);
+        let hash = &*frame.work_item_hash;
+        let attempt = hub_wire::count(frame.attempt_number);
+        match &*frame.action {
+            action::HEARTBEAT => {
+                let (lag, in_flight) = (frame.host_lag_ms, frame.in_flight);
+                self.beat(worker, hub_wire::count(lag), hub_wire::count(in_flight), now);
+            }
+            action::PROGRESS => {
+                if let Some(data) = hub_wire::object(frame.progress_data) {
+                    // Peer: progress of an unknown item is ignored.
+                    let _ = self.report_progress(hash, data, attempt, &reporter, now);
+                }
+            }
+            action::COMPLETE => {
+                let (outputs, log) = (frame.outputs, frame.log);
+                let result =
+                    self.report_complete(hash, outputs, log, attempt, text, &reporter, now);
+                self.send_verdict(conn, worker, hash, result);
+            }
+            action::ERROR => {
+                let message = frame.error_message;
+                let result = self.report_error(hash, message, frame.log, attempt, &reporter, now);
+                self.send_verdict(conn, worker, hash, result);
+            }
+            action::DEREGISTER => {
+                self.remove_worker(worker, "it said farewell", now);
+                self.server.dismiss(conn, now.mono);
+                self.send(conn, hub_wire::deregistered());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Asks a client to come back in a second.
+pub(super) fn retry_later(mut response: HttpResponse) -> HttpResponse {
+    response.headers.push("retry-after", "1");
+    response
+}
