@@ -1,11 +1,11 @@
 //! Opens a role by its name: what every binding calls first.
 
-use crate::dialect::beacon::BeaconWorker;
+use crate::dialect::beacon::{BeaconDispatcher, BeaconWorker};
 use crate::entropy::Seed;
 use crate::error::{Error, ErrorCode};
 use crate::hub::Hub;
 use crate::machine::Endpoint;
-use crate::options::{HubOptions, ROLES, RuntimeOptions, WorkerOptions, read};
+use crate::options::{DispatcherOptions, HubOptions, ROLES, RuntimeOptions, WorkerOptions, read};
 use crate::session::Session;
 
 /// A role that was opened: its machine, and what the driver needs to know.
@@ -40,6 +40,12 @@ pub fn open(
             let options: HubOptions = read(options)?;
             let runtime = options.runtime.clone();
             Ok(Opened { endpoint: Box::new(Hub::open(options, seed)?), runtime })
+        }
+        ("beacon", "dispatcher") => {
+            let options: DispatcherOptions = read(options)?;
+            let runtime = options.runtime.clone();
+            let dispatcher = BeaconDispatcher::new(options, seed)?;
+            Ok(Opened { endpoint: Box::new(dispatcher), runtime })
         }
         _ => Err(unknown(dialect, role)),
     }

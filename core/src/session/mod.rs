@@ -6,6 +6,7 @@
 mod backoff;
 #[cfg(test)]
 pub(crate) mod bench;
+mod correlation;
 mod credentials;
 mod drain;
 mod heartbeat;
@@ -26,7 +27,8 @@ use crate::entropy::{Entropy, Seed};
 use crate::error::{Error, ErrorCode};
 use crate::json::Raw;
 use crate::machine::{ConnId, Endpoint, HttpId, Input, Machine, Output, WorkId};
-use crate::session::backoff::Backoff;
+pub(crate) use crate::session::backoff::Backoff;
+pub(crate) use crate::session::correlation::Correlation;
 pub(crate) use crate::session::credentials::Credentials;
 use crate::session::drain::Drain;
 use crate::session::heartbeat::Heartbeat;
@@ -194,6 +196,8 @@ impl<D: Dialect> Session<D> {
         } else if self.link.ready() == Some(Carrier::Requests) {
             let conn = self.dial();
             self.upgrade.dial(conn, self.dial_limit(now));
+        } else {
+            self.upgrade.wait(now.mono.after(interval));
         }
     }
 }

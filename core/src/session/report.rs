@@ -116,11 +116,12 @@ impl<D: Dialect> Session<D> {
             self.send(parcel, carrier, asked, now);
         }
         let needs_evidence = !self.acks && carrier != Carrier::Requests;
-        if needs_evidence && self.evidence_at.is_none() {
+        if needs_evidence {
             // A drain waits for the evidence, and half a window of it holds up the rest.
             let is_urgent = self.drain.is_some() || self.outbox.has_unsent();
             let delay = if is_urgent { 0 } else { self.dialect.policy().evidence_delay_ms };
-            self.evidence_at = Some(now.mono.after(delay));
+            let at = now.mono.after(delay);
+            self.evidence_at = Some(self.evidence_at.map_or(at, |planned| planned.min(at)));
         }
     }
 

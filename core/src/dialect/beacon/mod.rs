@@ -2,10 +2,12 @@
 //!
 //! Source: `ultravisor-beacon` 1.0.5 and `ultravisor` 1.3.24.
 
+mod dispatcher;
 pub(crate) mod hub_wire;
 mod policy;
 pub(crate) mod rest;
 pub(crate) mod wire;
 mod worker;
 
+pub(crate) use dispatcher::BeaconDispatcher;
 pub(crate) use worker::BeaconWorker;

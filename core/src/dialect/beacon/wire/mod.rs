@@ -3,9 +3,13 @@
 //! Reading borrows from the frame and keeps the user's parts as slices of it; writing copies them into
 //! one buffer a frame. No payload is ever parsed.
 
+mod calls;
 mod read;
 mod write;
 
+pub(crate) use calls::{
+    OrderAnswer, Subject, bytes_part, cancellation, dispatch_answer, keyed_run, order, stream_error,
+};
 pub(crate) use read::{HandlerMeta, HubFrame, LoginAnswer, PollAnswer, RecordAnswer, WireItem};
 pub(crate) use write::{
     Announcement, Authorship, farewell, heartbeat, item_meta, login, outcome, poll, progress,

@@ -1,0 +1,255 @@
+//! One call: sent, repeated while the control plane is away, settled once.
+
+use crate::dialect::beacon::dispatcher::plan::{self, Plan};
+use crate::dialect::beacon::dispatcher::reply::{Verdict, judge};
+use crate::dialect::beacon::dispatcher::{BeaconDispatcher, Phase, Purpose};
+use crate::dialect::beacon::wire::OrderAnswer;
+use crate::error::{Error, ErrorCode};
+use crate::event::Event;
+use crate::frame::HttpResponse;
+use crate::json::Raw;
+use crate::machine::{CallId, HttpId, Output};
+use crate::options::{CallOptions, read};
+use crate::session::Backoff;
+use crate::time::{Instant, Now};
+
+/// How long a call waits for a first worker: after a restart of the control plane they come back one
+/// by one.
+const NO_WORKER_GRACE_MS: u64 = 10_000;
+
+/// A call that is not settled.
+#[derive(Debug)]
+pub(super) struct Call {
+    plan: Plan,
+    key: String,
+    deadline: Instant,
+    backoff: Backoff,
+    asking: Option<HttpId>,
+    /// The number of the login whose session the last request showed; 0 before the first request.
+    sent_in: u64,
+    retry_at: Option<Instant>,
+    lonely_since: Option<Instant>,
+    last_error: Option<Error>,
+}
+
+impl BeaconDispatcher {
+    pub(super) fn call(
+        &mut self,
+        call: CallId,
+        name: &str,
+        payload: Raw,
+        options: &Raw,
+        now: Now,
+    ) -> Result<(), Error> {
+        match self.phase {
+            Phase::Idle => return Err(ErrorCode::NotStarted.into()),
+            Phase::Draining { .. } | Phase::Ended => return Err(ErrorCode::Stopped.into()),
+            Phase::Running => {}
+        }
+        let max = self.options.limits.max_pending_calls;
+        if self.calls.len() as u64 >= max {
+            let message = format!("limits.max_pending_calls ({max}) calls are open");
+            return Err(Error::new(ErrorCode::Overloaded, message));
+        }
+        if self.calls.contains_key(&call) {
+            let message = format!("call {} is open already", call.0);
+            return Err(Error::new(ErrorCode::ArgumentInvalid, message));
+        }
+        let options: CallOptions = read(options.as_str())
+            .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("call options: {e}")))?;
+        let key = if options.idempotency_key.is_empty() {
+            self.entropy.uuid().to_string()
+        } else {
+            options.idempotency_key.clone()
+        };
+        let asked_ms = options.timeout_ms;
+        let plan = Plan::new(name, payload, options, &key)?;
+        let default_ms = match plan {
+            Plan::Work { .. } => self.options.call_timeout_ms,
+            Plan::Request { .. } => self.options.http_timeout_ms,
+        };
+        let deadline = now.mono.after(if asked_ms > 0 { asked_ms } else { default_ms });
+        self.counters.calls += 1;
+        self.deadlines.insert((deadline, call));
+        self.calls.insert(
+            call,
+            Call {
+                plan,
+                key,
+                deadline,
+                backoff: Backoff::new(self.options.reconnect.clone()),
+                asking: None,
+                sent_in: 0,
+                retry_at: None,
+                lonely_since: None,
+                last_error: None,
+            },
+        );
+        self.send(call, now);
+        Ok(())
+    }
+
+    /// Sends the request of a call, unless a login comes first.
+    pub(super) fn send(&mut self, id: CallId, now: Now) {
+        if !self.login.is_done() {
+            return;
+        }
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.asking.is_some() {
+            return;
+        }
+        call.retry_at = None;
+        let left_ms = call.deadline.since(now.mono);
+        let session = self.credentials.session();
+        let request = call.plan.request(&self.origin, session, &call.key, left_ms);
+        let http = self.ask(Purpose::Call(id), request, Self::exchange_ms(left_ms));
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.asking = Some(http);
+            call.sent_in = self.logins;
+        }
+    }
+
+    /// Sends every call that waits for nothing else.
+    pub(super) fn send_all(&mut self, now: Now) {
+        let waiting = |(id, call): (&CallId, &Call)| call.retry_at.is_none().then_some(*id);
+        let open: Vec<_> = self.calls.iter().filter_map(waiting).collect();
+        for call in open {
+            self.send(call, now);
+        }
+    }
+
+    pub(super) fn call_answered(
+        &mut self,
+        id: CallId,
+        result: Result<HttpResponse, Error>,
+        now: Now,
+    ) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.asking = None;
+        let mut parts = Vec::new();
+        let verdict = match result {
+            Ok(response) => judge(&call.plan, &response, &mut parts),
+            Err(error) if error.is_retryable() => Verdict::Again { error, after_ms: None },
+            Err(error) => Verdict::Settled(Err(error)),
+        };
+        parts.into_iter().for_each(|part| self.event(Event::CallPart { call: id, part }));
+        match verdict {
+            Verdict::Settled(result) => {
+                self.credentials.honour();
+                self.settle(id, result);
+            }
+            Verdict::Again { error, after_ms } => self.again(id, error, after_ms, now),
+            Verdict::NoWorker(error) => self.no_worker(id, error, now),
+            Verdict::Unauthorized => self.unauthorized(id, now),
+        }
+    }
+
+    fn no_worker(&mut self, id: CallId, error: Error, now: Now) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let since = *call.lonely_since.get_or_insert(now.mono);
+        if now.mono.since(since) >= NO_WORKER_GRACE_MS {
+            self.settle(id, Err(error));
+        } else {
+            self.again(id, error, None, now);
+        }
+    }
+
+    fn again(&mut self, id: CallId, error: Error, after_ms: Option<u64>, now: Now) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(delay) = call.backoff.next(&mut self.entropy) else {
+            self.settle(id, Err(error));
+            return;
+        };
+        self.counters.retries += 1;
+        let at = now.mono.after(delay.max(after_ms.unwrap_or(0)));
+        call.retry_at = Some(at);
+        call.last_error = Some(error.clone());
+        self.last_error = Some(error);
+        self.retries.insert((at, id));
+    }
+
+    /// A session that has been of use has expired: log in again. One that never was is no good.
+    fn unauthorized(&mut self, id: CallId, now: Now) {
+        if !self.login.is_done() {
+            return;
+        }
+        let is_outdated = self.calls.get(&id).is_some_and(|call| call.sent_in != self.logins);
+        let can_log_in = !self.options.user_name.is_empty();
+        if is_outdated {
+            self.send(id, now);
+        } else if can_log_in && self.credentials.drop_session() {
+            self.log_in();
+        } else {
+            self.settle(id, Err(ErrorCode::AuthenticationFailed.into()));
+        }
+    }
+
+    /// The deadline of a call has passed.
+    pub(super) fn call_expired(&mut self, id: CallId) {
+        let last = self.calls.get(&id).and_then(|call| call.last_error.clone());
+        let error = last.map_or_else(
+            || Error::from(ErrorCode::CallTimeout),
+            |last| {
+                let message = format!("no reply came before the deadline; at last: {last}");
+                Error::new(ErrorCode::CallTimeout, message)
+            },
+        );
+        self.settle(id, Err(error));
+    }
+
+    pub(super) fn settle(&mut self, id: CallId, result: Result<Raw, Error>) -> Option<Call> {
+        let mut call = self.calls.remove(&id)?;
+        self.deadlines.remove(&(call.deadline, id));
+        if let Some(at) = call.retry_at {
+            self.retries.remove(&(at, id));
+        }
+        if let Some(http) = call.asking.take() {
+            self.exchanges.settle(http.0 >> 1);
+            self.outputs.push_back(Output::HttpCancel { http });
+        }
+        match &result {
+            Ok(_) => self.counters.succeeded += 1,
+            Err(_) => self.counters.failed += 1,
+        }
+        self.event(Event::CallDone { call: id, result });
+        Some(call)
+    }
+
+    /// Cancels a call. Its work item is found by the key and cancelled too, where keys are honoured.
+    pub(super) fn cancel(&mut self, id: CallId, now: Now) {
+        let was_sent = self.calls.get(&id).is_some_and(|call| call.sent_in > 0);
+        let Some(call) = self.settle(id, Err(ErrorCode::CallCancelled.into())) else { return };
+        let is_work = matches!(call.plan, Plan::Work { .. });
+        if was_sent && is_work && call.deadline > now.mono {
+            let request = plan::extensions(&self.origin, self.credentials.session());
+            let timeout_ms = self.options.http_timeout_ms;
+            self.ask(Purpose::AskExtensions(Box::new(call)), request, timeout_ms);
+        }
+    }
+
+    /// Only a control plane with our extensions finds an item by its key; elsewhere, ordering it
+    /// again would run it again.
+    pub(super) fn extensions_answered(&mut self, call: Call, result: Result<HttpResponse, Error>) {
+        if !result.is_ok_and(|response| response.status == 200) {
+            return;
+        }
+        let session = self.credentials.session();
+        let timeout_ms = self.options.http_timeout_ms;
+        if let Some(request) = call.plan.find(&self.origin, session, &call.key, timeout_ms) {
+            self.ask(Purpose::FindItem, request, timeout_ms);
+        }
+    }
+
+    pub(super) fn item_found(&mut self, result: Result<HttpResponse, Error>) {
+        let Ok(response) = result else { return };
+        let Ok(OrderAnswer { hash }) = serde_json::from_slice(response.bytes()) else { return };
+        let request = plan::cancel(&self.origin, self.credentials.session(), &hash);
+        self.ask(Purpose::Farewell, request, self.options.http_timeout_ms);
+    }
+
+    pub(super) fn end(&mut self, error: Error, now: Now) {
+        self.phase = Phase::Ended;
+        self.since = now;
+        self.event(Event::Ended { error: Some(error) });
+    }
+}

@@ -1,0 +1,319 @@
+//! The side that asks for work: calls over HTTP, each settled exactly once.
+//!
+//! A call is one request under one idempotency key. While the control plane is away the request is
+//! repeated with backoff; a control plane that honours keys runs the work once all the same. The
+//! call's deadline ends it whatever happens.
+//!
+//! ```text
+//! Idle ─start─▶ Login ─▶ Ready ─stop─▶ Draining ─▶ Ended
+//!                 ▲ └ fails: backoff │ 401
+//!                 └──────────────────┘
+//! ```
+
+mod call;
+mod login;
+mod plan;
+mod reply;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::Serialize;
+
+use crate::command::Command;
+use crate::dialect::beacon::dispatcher::call::Call;
+use crate::dialect::beacon::dispatcher::login::Login;
+use crate::dialect::beacon::rest::Origin;
+use crate::entropy::{Entropy, Seed};
+use crate::error::{Error, ErrorCode};
+use crate::event::Event;
+use crate::frame::HttpRequest;
+use crate::json::Raw;
+use crate::machine::{CallId, Endpoint, HttpId, Input, Machine, Output};
+use crate::options::{ConfigError, DispatcherOptions};
+use crate::session::{Backoff, Correlation, Credentials};
+use crate::time::{Deadline, Instant, Now};
+
+/// What the driver may take beyond a time limit that it was told.
+const DRIVER_SLACK_MS: u64 = 1_000;
+
+/// What an HTTP request was for.
+#[derive(Debug)]
+enum Purpose {
+    Login,
+    Call(CallId),
+    /// Steps of the cancellation of a call that is settled already; nobody waits for them.
+    AskExtensions(Box<Call>),
+    FindItem,
+    Farewell,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    Running,
+    Draining { until: Instant },
+    Ended,
+}
+
+/// The dispatcher's machine.
+#[derive(Debug)]
+pub(crate) struct BeaconDispatcher {
+    options: DispatcherOptions,
+    origin: Origin,
+    credentials: Credentials,
+    entropy: Entropy,
+    phase: Phase,
+    since: Now,
+    login: Login,
+    login_backoff: Backoff,
+    /// Logins so far, counted from 1: the first may not be wanted at all.
+    logins: u64,
+    calls: BTreeMap<CallId, Call>,
+    deadlines: BTreeSet<(Instant, CallId)>,
+    retries: BTreeSet<(Instant, CallId)>,
+    exchanges: Correlation<Purpose>,
+    outputs: VecDeque<Output>,
+    last_error: Option<Error>,
+    counters: Counters,
+}
+
+/// What has happened since the dispatcher was opened.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Counters {
+    calls: u64,
+    succeeded: u64,
+    failed: u64,
+    retries: u64,
+}
+
+#[derive(Serialize)]
+struct Snapshot<'a> {
+    dialect: &'static str,
+    role: &'static str,
+    state: &'static str,
+    since: String,
+    since_ms: u64,
+    attempt: u32,
+    next_attempt_ms: Option<u64>,
+    last_error: Option<&'a Error>,
+    pending_calls: usize,
+    counters: Counters,
+}
+
+impl BeaconDispatcher {
+    pub(crate) fn new(options: DispatcherOptions, seed: Seed) -> Result<Self, ConfigError> {
+        let mut problems = ConfigError::default();
+        let origin = match Origin::parse(&options.server_url) {
+            Ok(origin) => origin,
+            Err(problem) => {
+                problems.add("server_url", problem);
+                return Err(problems);
+            }
+        };
+        Ok(Self {
+            credentials: Credentials::new(options.user_name.clone(), options.password.clone()),
+            origin,
+            entropy: Entropy::new(seed),
+            phase: Phase::Idle,
+            since: Now::default(),
+            login: Login::Done,
+            login_backoff: Backoff::new(options.reconnect.clone()),
+            logins: 1,
+            calls: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            retries: BTreeSet::new(),
+            exchanges: Correlation::new(),
+            outputs: VecDeque::new(),
+            last_error: None,
+            counters: Counters::default(),
+            options,
+        })
+    }
+
+    fn start(&mut self, now: Now) -> Result<(), Error> {
+        if self.phase != Phase::Idle {
+            return Err(ErrorCode::AlreadyStarted.into());
+        }
+        self.phase = Phase::Running;
+        self.since = now;
+        if self.options.user_name.is_empty() {
+            self.ready();
+        } else {
+            self.log_in();
+        }
+        Ok(())
+    }
+
+    fn ready(&mut self) {
+        self.event(Event::Ready { id: String::new(), transport: "polling" });
+    }
+
+    fn stop(&mut self, drain_ms: u64, now: Now) {
+        let until = now.mono.after(drain_ms);
+        self.phase = match self.phase {
+            Phase::Idle => Phase::Draining { until: now.mono },
+            Phase::Running => {
+                self.event(Event::Draining { in_flight: self.calls.len(), outbox: 0 });
+                Phase::Draining { until }
+            }
+            Phase::Draining { until: before } => Phase::Draining { until: before.min(until) },
+            Phase::Ended => Phase::Ended,
+        };
+    }
+
+    /// Ends a drained dispatcher, or one whose drain deadline has passed.
+    fn advance_drain(&mut self, now: Now) {
+        let Phase::Draining { until } = self.phase else { return };
+        if !self.calls.is_empty() && now.mono < until {
+            return;
+        }
+        let open: Vec<_> = self.calls.keys().copied().collect();
+        let is_cut = !open.is_empty();
+        for call in open {
+            self.settle(call, Err(ErrorCode::Stopped.into()));
+        }
+        let error = is_cut.then(|| {
+            Error::new(ErrorCode::DrainTimeout, "calls were still open at the drain deadline")
+        });
+        self.phase = Phase::Ended;
+        self.since = now;
+        self.event(Event::Ended { error });
+    }
+
+    /// Makes an HTTP call and remembers what it was for.
+    fn ask(&mut self, purpose: Purpose, request: HttpRequest, timeout_ms: u64) -> HttpId {
+        let http = HttpId(self.exchanges.open(purpose) << 1);
+        let max_body = usize::try_from(self.options.limits.max_message_bytes).unwrap_or(usize::MAX);
+        self.outputs.push_back(Output::HttpCall { http, request, timeout_ms, max_body });
+        http
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn describe(&self, now: Now) -> String {
+        let retry = self.login.retry_at();
+        let state = match self.phase {
+            Phase::Idle => "idle",
+            Phase::Running if retry.is_some() => "waiting",
+            Phase::Running if self.login.is_done() => "ready",
+            Phase::Running => "preflight",
+            Phase::Draining { .. } => "draining",
+            Phase::Ended => "ended",
+        };
+        let snapshot = Snapshot {
+            dialect: "beacon",
+            role: "dispatcher",
+            state,
+            since: self.since.unix.to_string(),
+            since_ms: now.mono.since(self.since.mono),
+            attempt: self.login_backoff.attempt(),
+            next_attempt_ms: retry.map(|at| at.since(now.mono)),
+            last_error: self.last_error.as_ref(),
+            pending_calls: self.calls.len(),
+            counters: self.counters,
+        };
+        serde_json::to_string(&snapshot).unwrap_or_else(|_| String::from("{}"))
+    }
+}
+
+impl Machine for BeaconDispatcher {
+    fn handle_input(&mut self, input: Input, now: Now) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        if let Input::HttpReplied { http, result } = input {
+            match self.exchanges.settle(http.0 >> 1) {
+                Some(Purpose::Login) => self.logged_in(result, now),
+                Some(Purpose::Call(call)) => self.call_answered(call, result, now),
+                Some(Purpose::AskExtensions(call)) => self.extensions_answered(*call, result),
+                Some(Purpose::FindItem) => self.item_found(result),
+                Some(Purpose::Farewell) | None => {}
+            }
+        }
+        self.advance_drain(now);
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        while let Some((_, call)) =
+            self.deadlines.first().copied().filter(|(at, _)| *at <= now.mono)
+        {
+            self.call_expired(call);
+        }
+        if self.login.retry_at().is_some_and(|at| at <= now.mono) {
+            self.log_in();
+        }
+        while let Some((at, call)) = self.retries.first().copied().filter(|(at, _)| *at <= now.mono)
+        {
+            self.retries.remove(&(at, call));
+            self.send(call, now);
+        }
+        self.advance_drain(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        let drain = match self.phase {
+            Phase::Ended => return None,
+            Phase::Draining { until } => Some(until),
+            Phase::Idle | Phase::Running => None,
+        };
+        let timers = [
+            (self.deadlines.first().map(|(at, _)| *at), "call"),
+            (self.retries.first().map(|(at, _)| *at), "retry"),
+            (self.login.retry_at(), "login"),
+            (drain, "drain"),
+        ];
+        timers.into_iter().filter_map(|(at, why)| Some(Deadline { at: at?, why })).min()
+    }
+}
+
+impl Endpoint for BeaconDispatcher {
+    fn handle_command(&mut self, command: Command, now: Now) -> Result<(), Error> {
+        if self.phase == Phase::Ended && !matches!(command, Command::Snapshot { .. }) {
+            return Err(ErrorCode::Stopped.into());
+        }
+        match command {
+            Command::Start => self.start(now),
+            Command::Stop { drain_ms } => {
+                self.stop(drain_ms, now);
+                self.advance_drain(now);
+                Ok(())
+            }
+            Command::Call { call, name, payload, options } => {
+                self.call(call, &name, payload, &options, now)
+            }
+            Command::Cancel { call } => {
+                self.cancel(call, now);
+                self.advance_drain(now);
+                Ok(())
+            }
+            Command::Snapshot { call } => {
+                let result = Ok(Raw::trusted(self.describe(now)));
+                self.event(Event::CallDone { call, result });
+                Ok(())
+            }
+            Command::Handle { .. }
+            | Command::Unhandle { .. }
+            | Command::Emit { .. }
+            | Command::Complete { .. }
+            | Command::Progress { .. }
+            | Command::Admit { .. }
+            | Command::Refuse { .. } => Err(ErrorCode::Unsupported.into()),
+        }
+    }
+
+    fn snapshot(&self, now: Now) -> String {
+        self.describe(now)
+    }
+}

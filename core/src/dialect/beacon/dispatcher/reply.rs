@@ -1,0 +1,106 @@
+//! What an answer means for the call that asked: settled, or to be asked again.
+
+use bytestring::ByteString;
+
+use crate::dialect::beacon::dispatcher::plan::Plan;
+use crate::dialect::beacon::dispatcher::stream::{Kind, take};
+use crate::dialect::beacon::rest::error_text;
+use crate::dialect::beacon::wire::{bytes_part, dispatch_answer, stream_error};
+use crate::error::{Error, ErrorCode};
+use crate::frame::HttpResponse;
+use crate::json::Raw;
+
+/// What to do with a call.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// It is settled.
+    Settled(Result<Raw, Error>),
+    /// The control plane is away or busy: ask again, not before so many milliseconds.
+    Again { error: Error, after_ms: Option<u64> },
+    /// No worker is there yet: ask again for a while.
+    NoWorker(Error),
+    /// Our session is not valid (any more).
+    Unauthorized,
+}
+
+/// Understands an answer; parts of a stream go to `parts`.
+pub(super) fn judge(plan: &Plan, response: &HttpResponse, parts: &mut Vec<Raw>) -> Verdict {
+    let said = || error_text(response);
+    let remote = |code: ErrorCode| Verdict::Settled(Err(Error::new(code, said())));
+    match response.status {
+        200..=299 => match plan {
+            Plan::Work { options, .. } if options.stream => streamed(response.bytes(), parts),
+            Plan::Work { .. } => Verdict::Settled(dispatched(response.bytes(), &[])),
+            Plan::Request { .. } => Verdict::Settled(
+                std::str::from_utf8(response.bytes())
+                    .ok()
+                    .and_then(|text| Raw::parse(text.to_owned()).ok())
+                    .ok_or_else(misunderstood),
+            ),
+        },
+        401 => Verdict::Unauthorized,
+        413 => remote(ErrorCode::TooLarge),
+        429 => again(ErrorCode::RateLimited, response),
+        503 if retry_after(response).is_none() && is_dispatch_failure(response) => {
+            Verdict::NoWorker(Error::new(ErrorCode::NoWorker, said()))
+        }
+        500 if is_dispatch_failure(response) => remote(ErrorCode::RemoteError),
+        408 | 425 | 500.. => again(ErrorCode::ConnectFailed, response),
+        _ => remote(ErrorCode::RemoteError),
+    }
+}
+
+/// Tells the control plane's own failure of a dispatch from that of something in between.
+fn is_dispatch_failure(response: &HttpResponse) -> bool {
+    let text = std::str::from_utf8(response.bytes()).unwrap_or_default();
+    dispatch_answer(&ByteString::from(text)).is_some_and(|answer| answer.success == Some(false))
+}
+
+fn again(code: ErrorCode, response: &HttpResponse) -> Verdict {
+    let error = Error::new(code, error_text(response));
+    Verdict::Again { error, after_ms: retry_after(response) }
+}
+
+fn retry_after(response: &HttpResponse) -> Option<u64> {
+    let seconds: u64 = response.headers.first("retry-after")?.trim().parse().ok()?;
+    Some(seconds.saturating_mul(1_000))
+}
+
+fn dispatched(body: &[u8], bytes: &[u8]) -> Result<Raw, Error> {
+    let text = std::str::from_utf8(body).map_err(|_| misunderstood())?;
+    let text = ByteString::from(text);
+    let answer = dispatch_answer(&text).ok_or_else(misunderstood)?;
+    if answer.success == Some(false) {
+        let said = stream_error(body).unwrap_or_else(|| String::from("the work item failed"));
+        return Err(Error::new(ErrorCode::RemoteError, said));
+    }
+    Ok(answer.value(bytes))
+}
+
+fn streamed(mut body: &[u8], parts: &mut Vec<Raw>) -> Verdict {
+    let mut bytes: &[u8] = &[];
+    while let Some(frame) = take(&mut body) {
+        match frame.kind {
+            Kind::Progress => {
+                let text = std::str::from_utf8(frame.payload).unwrap_or_default();
+                parts.extend(Raw::parse(text.to_owned()));
+            }
+            Kind::Bytes => parts.push(bytes_part(frame.payload)),
+            Kind::FinalBytes => bytes = frame.payload,
+            Kind::Result => return Verdict::Settled(dispatched(frame.payload, bytes)),
+            Kind::Error => {
+                let said = stream_error(frame.payload);
+                let said = said.unwrap_or_else(|| String::from("the work item failed"));
+                return Verdict::Settled(Err(Error::new(ErrorCode::RemoteError, said)));
+            }
+            Kind::Unknown => {}
+        }
+    }
+    // The stream was cut before its end: the same key finds the item again.
+    let error = Error::new(ErrorCode::ConnectionLost, "the stream ended before the result");
+    Verdict::Again { error, after_ms: None }
+}
+
+fn misunderstood() -> Error {
+    Error::new(ErrorCode::PeerProtocol, "the control plane's answer was not understood")
+}

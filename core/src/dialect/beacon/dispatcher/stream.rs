@@ -1,0 +1,69 @@
+//! The frames of a streamed answer: `[type: u8][length: u32, big-endian][payload]`.
+//!
+//! Source: `ultravisor` 1.3.24, protocol `binary-frames-v1`.
+
+/// One frame.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct StreamFrame<'a> {
+    pub(super) kind: Kind,
+    pub(super) payload: &'a [u8],
+}
+
+/// What a frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// JSON: progress.
+    Progress,
+    /// Bytes on the way.
+    Bytes,
+    /// Bytes that belong to the result.
+    FinalBytes,
+    /// JSON: the result.
+    Result,
+    /// JSON: why there is none.
+    Error,
+    /// Anything else: skipped.
+    Unknown,
+}
+
+/// The length of a frame's head.
+const HEAD: usize = 5;
+
+/// Takes one whole frame off the front of `bytes`, or leaves them alone.
+pub(super) fn take<'a>(bytes: &mut &'a [u8]) -> Option<StreamFrame<'a>> {
+    let [kind, a, b, c, d] = bytes.get(..HEAD)?.try_into().ok()?;
+    let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).ok()?;
+    let end = HEAD.checked_add(length)?;
+    let payload = bytes.get(HEAD..end)?;
+    *bytes = bytes.get(end..).unwrap_or_default();
+    let kind = match kind {
+        1 => Kind::Progress,
+        2 => Kind::Bytes,
+        3 => Kind::FinalBytes,
+        4 => Kind::Result,
+        5 => Kind::Error,
+        _ => Kind::Unknown,
+    };
+    Some(StreamFrame { kind, payload })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_taken_one_by_one() {
+        let bytes = [1, 0, 0, 0, 2, b'{', b'}', 9, 0, 0, 0, 0, 4, 0, 0, 0, 9, b'x'];
+        let mut rest = &bytes[..];
+        assert_eq!(take(&mut rest), Some(StreamFrame { kind: Kind::Progress, payload: b"{}" }));
+        assert_eq!(take(&mut rest), Some(StreamFrame { kind: Kind::Unknown, payload: b"" }));
+        assert_eq!(take(&mut rest), None, "the last one is cut short");
+        assert_eq!(rest.len(), 6);
+    }
+
+    #[test]
+    fn a_length_beyond_memory_is_harmless() {
+        let mut rest: &[u8] = &[4, 255, 255, 255, 255, 1];
+        assert_eq!(take(&mut rest), None);
+    }
+}
