@@ -49,6 +49,13 @@ pub(crate) struct Shared {
     pub(crate) counting: Arc<Counting>,
 }
 
+impl Shared {
+    /// Makes what one I/O thread shares.
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { inbox: Arc::default(), clock, counting: Arc::default() }
+    }
+}
+
 /// One endpoint and everything that performs its outputs.
 pub(crate) struct Driver {
     endpoint: Box<dyn Endpoint + Send>,

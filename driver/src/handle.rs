@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::ThreadId;
 use std::time::Duration;
 
 use moorline_core::options::RuntimeOptions;
-use moorline_core::{Command, Endpoint, Error, ErrorCode, Event, command};
+use moorline_core::{Command, Endpoint, Error, ErrorCode, Event, Opened, command};
 
 use crate::clock::{Clock, SystemClock};
 use crate::counters::{Counters, Counting};
@@ -31,9 +32,8 @@ impl Handle {
     /// # Errors
     /// `ROLE_UNKNOWN` or `CONFIG_INVALID`.
     pub fn open(dialect: &str, role: &str, options: &str) -> Result<Self, Error> {
-        let host = gethostname::gethostname();
-        let opened = moorline_core::open(dialect, role, options, &host.to_string_lossy(), seed()?)?;
-        Self::drive(opened.endpoint, opened.runtime)
+        let (opened, shared) = open_role(dialect, role, options)?;
+        Self::start(opened.endpoint, &opened.runtime, shared)
     }
 
     /// Drives an endpoint that was made by other means, such as one of a test.
@@ -44,7 +44,7 @@ impl Handle {
         endpoint: Box<dyn Endpoint + Send>,
         runtime: RuntimeOptions,
     ) -> Result<Self, Error> {
-        Self::drive_with_clock(endpoint, runtime, Arc::new(SystemClock::new()))
+        Self::start(endpoint, &runtime, Shared::new(Arc::new(SystemClock::new())))
     }
 
     /// Drives an endpoint by a clock of the caller's, such as one that jumps.
@@ -56,17 +56,22 @@ impl Handle {
         runtime: RuntimeOptions,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
-        let inbox = Arc::new(Inbox::default());
-        let counting = Arc::new(Counting::default());
+        Self::start(endpoint, &runtime, Shared::new(clock))
+    }
+
+    fn start(
+        endpoint: Box<dyn Endpoint + Send>,
+        runtime: &RuntimeOptions,
+        shared: Shared,
+    ) -> Result<Self, Error> {
         let events = Arc::new(EventQueue::new(
-            Arc::clone(&clock),
-            Arc::clone(&counting),
-            Arc::clone(&inbox),
+            Arc::clone(&shared.clock),
+            Arc::clone(&shared.counting),
+            Arc::clone(&shared.inbox),
             usize::try_from(runtime.max_event_bytes).unwrap_or(usize::MAX),
         ));
         let sink = Arc::clone(&events) as Arc<dyn Sink>;
-        let shared = Shared { inbox, clock, counting };
-        let thread = IoThread::start(endpoint, &runtime, sink, shared)?;
+        let thread = IoThread::start(endpoint, runtime, sink, shared)?;
         Ok(Self { thread, events })
     }
 
@@ -96,7 +101,7 @@ impl Handle {
     /// Returns what the I/O thread has done so far, counted.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.thread.counting.read()
+        self.thread.counters()
     }
 
     /// Ends at once, without drain. Safe to repeat. Returns within a second.
@@ -118,6 +123,7 @@ pub(crate) struct IoThread {
     finished: Arc<Finished>,
     thread: ThreadId,
     process: u32,
+    is_closed: AtomicBool,
 }
 
 impl IoThread {
@@ -155,8 +161,14 @@ impl IoThread {
             .name(String::from("moorline-io"))
             .spawn(body)
             .map_err(|e| Error::new(ErrorCode::Internal, format!("no I/O thread: {e}")))?;
-        let process = std::process::id();
-        Ok(Self { inbox, counting, finished, thread: thread.thread().id(), process })
+        Ok(Self {
+            inbox,
+            counting,
+            finished,
+            thread: thread.thread().id(),
+            process: std::process::id(),
+            is_closed: AtomicBool::new(false),
+        })
     }
 
     /// Hands over commands.
@@ -171,20 +183,33 @@ impl IoThread {
         })
     }
 
+    /// Returns what the thread has done, counted.
+    pub(crate) fn counters(&self) -> Counters {
+        self.counting.read()
+    }
+
     /// Ends the thread at once and waits for it a little.
     pub(crate) fn close(&self) {
+        // A child's copy of the locks may be held for ever by a thread that it does not have.
         if self.check_process().is_err() {
             return;
         }
+        self.is_closed.store(true, Ordering::Relaxed);
         self.inbox.close();
         if std::thread::current().id() != self.thread {
             self.finished.wait(CLOSE_WAIT);
         }
     }
 
-    /// Tells whether the thread has ended.
-    pub(crate) fn is_finished(&self) -> bool {
-        self.finished.is_set()
+    /// Ends the thread at once without waiting for it; says so if it was still at work.
+    pub(crate) fn abandon(&self) {
+        if self.check_process().is_err() || self.finished.is_set() {
+            return;
+        }
+        if !self.is_closed.swap(true, Ordering::Relaxed) {
+            tracing::warn!("dropped without stop: the connection is closed at once");
+            self.inbox.close();
+        }
     }
 
     fn check_process(&self) -> Result<(), Error> {
@@ -194,11 +219,7 @@ impl IoThread {
 
 impl Drop for IoThread {
     fn drop(&mut self) {
-        // A child's copy of the locks may be held for ever by a thread that it does not have.
-        if self.check_process().is_ok() && !self.is_finished() {
-            tracing::warn!("dropped without stop: the connection is closed at once");
-            self.close();
-        }
+        self.abandon();
     }
 }
 
@@ -244,6 +265,17 @@ fn block_signals() {
     if let Err(error) = nix::sys::signal::SigSet::all().thread_block() {
         tracing::debug!(%error, "signals not blocked on the I/O thread");
     }
+}
+
+/// Opens a role and makes what its I/O thread shares.
+pub(crate) fn open_role(
+    dialect: &str,
+    role: &str,
+    options: &str,
+) -> Result<(Opened, Shared), Error> {
+    let host = gethostname::gethostname();
+    let opened = moorline_core::open(dialect, role, options, &host.to_string_lossy(), seed()?)?;
+    Ok((opened, Shared::new(Arc::new(SystemClock::new()))))
 }
 
 fn seed() -> Result<moorline_core::entropy::Seed, Error> {

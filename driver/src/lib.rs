@@ -1,5 +1,6 @@
 //! Moorline for Rust: drives the machines of `moorline-core` on tokio.
 
+mod api;
 mod body;
 mod clock;
 mod connect;
@@ -21,6 +22,10 @@ mod store;
 mod tls;
 mod ws;
 
+pub use api::{
+    Call, Dispatcher, DispatcherBuilder, Failure, Hub, HubBuilder, Reply, Report, WorkContext,
+    Worker, WorkerBuilder,
+};
 pub use clock::{Clock, SystemClock};
 pub use counters::Counters;
 #[cfg(unix)]

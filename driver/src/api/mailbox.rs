@@ -1,0 +1,123 @@
+//! Events on their way to a Rust application: values, taken in batches.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use moorline_core::{Event, Instant};
+use tokio::sync::Notify;
+
+use crate::counters::Counting;
+use crate::events::Sink;
+use crate::inbox::Inbox;
+
+/// What an event costs besides its payload, roughly.
+const EVENT_BYTES: usize = 256;
+
+/// A bounded queue of events.
+pub(crate) struct Mailbox {
+    state: Mutex<State>,
+    arrived: Notify,
+    counting: Arc<Counting>,
+    inbox: Arc<Inbox>,
+    max_bytes: usize,
+}
+
+#[derive(Default)]
+struct State {
+    events: VecDeque<Event>,
+    bytes: usize,
+    has_rung: bool,
+    was_full: bool,
+    unanswered_since: Option<Instant>,
+}
+
+impl Mailbox {
+    pub(crate) fn new(counting: Arc<Counting>, inbox: Arc<Inbox>, max_bytes: usize) -> Self {
+        Self { state: Mutex::default(), arrived: Notify::new(), counting, inbox, max_bytes }
+    }
+
+    /// Waits for events and takes all of them.
+    pub(crate) async fn take(&self) -> VecDeque<Event> {
+        loop {
+            self.arrived.notified().await;
+            let mut state = self.lock();
+            state.bytes = 0;
+            state.has_rung = false;
+            state.unanswered_since = None;
+            let was_full = std::mem::take(&mut state.was_full);
+            let events = std::mem::take(&mut state.events);
+            drop(state);
+            if was_full {
+                self.inbox.nudge();
+            }
+            if !events.is_empty() {
+                return events;
+            }
+        }
+    }
+
+    fn ring_now(&self, mut state: MutexGuard<'_, State>, now: Instant) {
+        state.has_rung = true;
+        state.unanswered_since.get_or_insert(now);
+        drop(state);
+        self.counting.doorbells.tick();
+        self.arrived.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink for Mailbox {
+    fn deliver(&self, event: Event, _: Instant) {
+        let mut state = self.lock();
+        state.bytes += EVENT_BYTES + payload_len(&event);
+        state.events.push_back(event);
+        drop(state);
+        self.counting.events.tick();
+    }
+
+    fn ring(&self, now: Instant) {
+        let state = self.lock();
+        if !state.has_rung && !state.events.is_empty() {
+            self.ring_now(state, now);
+        }
+    }
+
+    fn probe(&self, now: Instant) {
+        let state = self.lock();
+        if state.unanswered_since.is_none() {
+            self.ring_now(state, now);
+        }
+    }
+
+    fn lag(&self, now: Instant) -> u64 {
+        self.lock().unanswered_since.map_or(0, |since| now.since(since))
+    }
+
+    fn is_full(&self) -> bool {
+        let mut state = self.lock();
+        state.was_full = state.bytes > self.max_bytes;
+        state.was_full
+    }
+}
+
+fn payload_len(event: &Event) -> usize {
+    match event {
+        Event::CallDone { result: Ok(payload), .. }
+        | Event::CallPart { part: payload, .. }
+        | Event::Message { payload, .. } => payload.as_str().len(),
+        Event::Work { payload, meta, .. } => payload.as_str().len() + meta.as_str().len(),
+        Event::CallDone { result: Err(_), .. }
+        | Event::Ready { .. }
+        | Event::Lost { .. }
+        | Event::WorkWithdrawn { .. }
+        | Event::PeerJoined { .. }
+        | Event::PeerLeft { .. }
+        | Event::AdmissionAsked { .. }
+        | Event::Notice(_)
+        | Event::Draining { .. }
+        | Event::Ended { .. } => 0,
+    }
+}

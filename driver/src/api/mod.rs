@@ -1,0 +1,17 @@
+//! The API of Rust applications: workers, dispatchers and hubs as values with asynchronous methods.
+//!
+//! Each owns one I/O thread; events cross to the application's own tokio runtime as values, without
+//! JSON in between. Handlers run there as tasks.
+
+mod desk;
+mod dispatcher;
+mod hub;
+mod mailbox;
+mod settings;
+mod work;
+mod worker;
+
+pub use dispatcher::{Call, Dispatcher, DispatcherBuilder, Reply};
+pub use hub::{Hub, HubBuilder};
+pub use work::{Failure, Report, WorkContext};
+pub use worker::{Worker, WorkerBuilder};
