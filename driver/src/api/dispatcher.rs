@@ -135,8 +135,8 @@ impl Call<'_> {
 
     /// Takes the work's progress while it runs.
     #[must_use]
-    pub fn on_progress(mut self, mut take: impl FnMut(Raw) + Send + 'static) -> Self {
-        self.on_part = Some(Box::new(move |part| take(part)));
+    pub fn on_progress(mut self, take: impl FnMut(Raw) + Send + 'static) -> Self {
+        self.on_part = Some(Box::new(take));
         self.option("stream", Value::from(true))
     }
 
