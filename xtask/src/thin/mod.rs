@@ -43,7 +43,7 @@ const TIMERS: &[(Language, &[&str])] = &[
         Language::Rust,
         &["thread::sleep", "tokio::time", "Instant::now", "SystemTime::now", "recv_timeout"],
     ),
-    (Language::TypeScript, &["setTimeout", "setInterval", "setImmediate"]),
+    (Language::TypeScript, &["setTimeout", "setInterval"]),
     (
         Language::Python,
         &["call_later", "call_at", "asyncio.sleep", "time.sleep", "threading.Timer"],
@@ -131,14 +131,14 @@ fn wire_names(root: &Path) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// Numbers of four digits and more that are the default of an option.
+/// Numbers of five digits and more that are the default of an option.
 fn defaults() -> Vec<String> {
     fn collect(fields: &[Field], into: &mut Vec<String>) {
         for field in fields {
             if let Kind::Table(rows) | Kind::TableList(rows) = field.kind {
                 collect(&rows(), into);
             }
-            if matches!(field.kind, Kind::Integer) && field.default.len() > 3 {
+            if matches!(field.kind, Kind::Integer) && field.default.len() > 4 {
                 into.push(field.default.clone());
             }
         }
