@@ -32,7 +32,11 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     /// Install what the tests need, then run them all.
-    Test,
+    Test {
+        /// Run only the steps whose name holds this; what they need must be there.
+        #[arg(long)]
+        only: Option<String>,
+    },
     /// The whole gate: what `test` does, and the Rust pages without warnings.
     Ci,
     /// Write the types, tables and pages that are generated from the tables in core.
@@ -67,8 +71,8 @@ fn main() -> ExitCode {
     let shell = Shell::new(&root);
     let result = match Arguments::parse().task {
         Task::Surface { check } => surface::run(&root, check),
-        Task::Test => test::run(&root, false),
-        Task::Ci => test::run(&root, true),
+        Task::Test { only } => test::run(&root, false, only.as_deref()),
+        Task::Ci => test::run(&root, true, None),
         Task::Demo { items } => demo::run(&root, items),
         Task::Bench { rounds, seconds } => bench::run(&root, rounds, seconds),
         Task::Thin => thin::run(&shell),

@@ -31,6 +31,15 @@ impl Profile {
     }
 }
 
+/// Builds every package and every test of the workspace at once: what each build of its own would share
+/// with the others only in part is compiled once.
+pub(crate) fn workspace(shell: &Shell) -> Result<(), String> {
+    shell.run(shell.cargo().args(["build"]).args(WHOLE))
+}
+
+/// The flags that make a build part of the one of [`workspace`].
+const WHOLE: [&str; 5] = ["--locked", "--workspace", "--all-targets", "--profile", "dev"];
+
 /// Builds programs of the workspace and returns the folder where they are.
 pub(crate) fn programs(
     shell: &Shell,
@@ -51,7 +60,11 @@ pub(crate) fn node(shell: &Shell, profile: Profile) -> Result<(), String> {
     prepare::npm(shell, "bindings-node")?;
     let folder = shell.root().join("bindings-node");
     let mut native = shell.command("node");
-    native.args(["scripts/build-native.mjs", "--locked", "--profile", profile.name()]);
+    native.arg("scripts/build-native.mjs");
+    match profile {
+        Profile::Test => native.args(WHOLE),
+        Profile::Release => native.args(["--locked", "--release"]),
+    };
     shell.run(native.current_dir(&folder))?;
     let mut script = shell.command("npm");
     shell.run(script.current_dir(&folder).args(["run", "--silent", "build:ts"]))

@@ -67,6 +67,21 @@ impl Plan {
         self.0.push(Entry::Join(name));
     }
 
+    /// Leaves out every step whose name does not hold `part`.
+    pub(crate) fn only(&mut self, part: &str) {
+        let wanted = |name: &str| name.contains(part);
+        for entry in &mut self.0 {
+            if let Entry::Group(steps) = entry {
+                steps.retain(|step| wanted(step.name));
+            }
+        }
+        self.0.retain(|entry| match entry {
+            Entry::One(step) | Entry::Start(step) => wanted(step.name),
+            Entry::Group(steps) => !steps.is_empty(),
+            Entry::Join(name) => wanted(name),
+        });
+    }
+
     /// Runs the steps.
     pub(crate) fn run(self, root: &Path) -> Result<(), String> {
         let began = Instant::now();

@@ -12,14 +12,15 @@ const SYSTEM: &str = "system packages and wasm32 compiler";
 const NODE_PACKAGES: &str = "node packages";
 const PYTHON_PACKAGES: &str = "python packages";
 
-/// Runs the gate.
-pub(crate) fn run(root: &Path, pages: bool) -> Result<(), String> {
+/// Runs the gate, or those of its steps whose name holds `only`.
+pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), String> {
     let mut plan = Plan::default();
     plan.then("languages", prepare::languages);
     plan.start(SYSTEM, prepare::system);
     plan.start(NODE_PACKAGES, |shell| prepare::npm(shell, "bindings-node"));
     plan.start(PYTHON_PACKAGES, |shell| prepare::python_tests(shell).map(drop));
     checks(&mut plan, pages);
+    plan.then("build", packages::workspace);
     plan.then("rust tests", |shell| {
         shell.run(shell.cargo().args(["test", "--workspace", "--locked"]))
     });
@@ -32,6 +33,9 @@ pub(crate) fn run(root: &Path, pages: bool) -> Result<(), String> {
     plan.then("python types", python_types);
     plan.together(vec![step("node tests", node_tests), step("python tests", python_tests)]);
     plan.join(SYSTEM);
+    if let Some(part) = only {
+        plan.only(part);
+    }
     plan.run(root)
 }
 
