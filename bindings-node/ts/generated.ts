@@ -266,6 +266,8 @@ export interface HubOptions {
   access?: 'open' | 'secured' | undefined;
   /** Lets an open hub, or one without TLS, listen beyond loopback. Default: `false`. */
   dangerOpenNetwork?: boolean | undefined;
+  /** Web origins whose pages may use the hub, such as `https://app.example`; pages of others are refused. Default: `[]`. */
+  allowedOrigins?: readonly string[] | undefined;
   /** The secret that workers must present to join a secured hub; empty leaves joining to an auth worker. Default: `""`. */
   joinSecret?: string | undefined;
   /** The secret that lets the first worker with the capability Authentication join; empty refuses it. Default: `""`. */
@@ -284,6 +286,8 @@ export interface HubOptions {
   workTimeoutMs?: number | undefined;
   /** The most items in the queue; more are refused with 429. Default: `5000`. Range: 1 to 1000000. */
   maxQueued?: number | undefined;
+  /** The most bytes of settings in the queue; more are refused with 429. Default: `268435456` bytes. Range: 1024 to 1099511627776. */
+  maxQueuedBytes?: number | undefined;
   /** Requests to enqueue per second and client; 0 does not limit. Default: `200` 1/s. Range: 0 to 1000000. */
   enqueueRate?: number | undefined;
   /** Requests to enqueue that a client may make at once. Default: `500`. Range: 1 to 1000000. */
@@ -292,6 +296,8 @@ export interface HubOptions {
   affinityTtlMs?: number | undefined;
   /** The most finished results kept for look-up and idempotent retries. Default: `10000`. Range: 0 to 1000000. */
   maxResults?: number | undefined;
+  /** The most bytes of finished results kept. Default: `268435456` bytes. Range: 0 to 1099511627776. */
+  maxResultBytes?: number | undefined;
   /** How long a finished result is kept. Default: `3600000` ms. Range: 1000 to 31536000000. */
   resultTtlMs?: number | undefined;
   /** Time for a connection to register; later it is closed. Default: `10000` ms. Range: 100 to 600000. */
@@ -417,6 +423,7 @@ export const OPTION_KEYS = {
     listen: 'listen',
     access: 'access',
     dangerOpenNetwork: 'danger_open_network',
+    allowedOrigins: 'allowed_origins',
     joinSecret: 'join_secret',
     authJoinSecret: 'auth_join_secret',
     users: ['users', {
@@ -430,10 +437,12 @@ export const OPTION_KEYS = {
     maxRedeliveries: 'max_redeliveries',
     workTimeoutMs: 'work_timeout_ms',
     maxQueued: 'max_queued',
+    maxQueuedBytes: 'max_queued_bytes',
     enqueueRate: 'enqueue_rate',
     enqueueBurst: 'enqueue_burst',
     affinityTtlMs: 'affinity_ttl_ms',
     maxResults: 'max_results',
+    maxResultBytes: 'max_result_bytes',
     resultTtlMs: 'result_ttl_ms',
     registrationTimeoutMs: 'registration_timeout_ms',
     maxConnections: 'max_connections',

@@ -554,6 +554,9 @@ class HubOptions(TypedDict, total=False):
     danger_open_network: bool
     """Lets an open hub, or one without TLS, listen beyond loopback. Default: `false`."""
 
+    allowed_origins: List[str]
+    """Web origins whose pages may use the hub, such as `https://app.example`; pages of others are refused. Default: `[]`."""
+
     join_secret: str
     """The secret that workers must present to join a secured hub; empty leaves joining to an auth worker. Default: `""`."""
 
@@ -581,6 +584,9 @@ class HubOptions(TypedDict, total=False):
     max_queued: int
     """The most items in the queue; more are refused with 429. Default: `5000`. Range: 1 to 1000000."""
 
+    max_queued_bytes: int
+    """The most bytes of settings in the queue; more are refused with 429. Default: `268435456` bytes. Range: 1024 to 1099511627776."""
+
     enqueue_rate: int
     """Requests to enqueue per second and client; 0 does not limit. Default: `200` 1/s. Range: 0 to 1000000."""
 
@@ -592,6 +598,9 @@ class HubOptions(TypedDict, total=False):
 
     max_results: int
     """The most finished results kept for look-up and idempotent retries. Default: `10000`. Range: 0 to 1000000."""
+
+    max_result_bytes: int
+    """The most bytes of finished results kept. Default: `268435456` bytes. Range: 0 to 1099511627776."""
 
     result_ttl_ms: int
     """How long a finished result is kept. Default: `3600000` ms. Range: 1000 to 31536000000."""
