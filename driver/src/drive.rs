@@ -232,23 +232,19 @@ impl Driver {
 
     /// Reads the connections that are ready, up to the bounds of a turn.
     fn read(&mut self, ready: &mut Vec<ConnId>, now: Now) {
-        let is_full = self.sink.is_full();
-        if !is_full {
+        let hold = self.sink.is_full();
+        if !hold {
             self.links.resume();
         }
         let (mut frames, mut bytes) = (0, 0);
         for conn in ready.drain(..) {
             self.links.wake(conn);
-            if is_full {
-                self.links.pause(conn);
-                continue;
-            }
             loop {
                 if frames >= MAX_FRAMES || bytes >= MAX_FRAME_BYTES {
                     self.links.look_again(conn);
                     break;
                 }
-                match self.links.look(conn, now.mono) {
+                match self.links.look(conn, hold, now.mono) {
                     Look::Frame(frame) => {
                         self.shared.counting.frames_in.tick();
                         frames += 1;
@@ -406,7 +402,7 @@ impl Driver {
                 let now = self.shared.clock.now();
                 for conn in batch.ready.drain(..) {
                     self.links.wake(conn);
-                    while matches!(self.links.look(conn, now.mono), Look::Frame(_)) {}
+                    while matches!(self.links.look(conn, false, now.mono), Look::Frame(_)) {}
                 }
                 batch = Batch::default();
                 while self.links.flush(&mut Vec::new()) {}

@@ -284,3 +284,54 @@ fn seed() -> Result<moorline_core::entropy::Seed, Error> {
         .map_err(|e| Error::new(ErrorCode::Internal, format!("no random bytes: {e}")))?;
     Ok(seed)
 }
+
+#[cfg(test)]
+mod tests {
+    use moorline_core::{Deadline, Input, Machine, Now, Output};
+
+    use super::*;
+
+    #[test]
+    fn in_a_child_process_every_call_fails_at_once_and_nothing_hangs() {
+        let shared = Shared::new(Arc::new(SystemClock::new()));
+        let queue = EventQueue::new(
+            Arc::clone(&shared.clock),
+            Arc::clone(&shared.counting),
+            Arc::clone(&shared.inbox),
+            1_000_000,
+        );
+        let runtime = RuntimeOptions::default();
+        let inbox = Arc::clone(&shared.inbox);
+        let mut thread =
+            IoThread::start(Box::new(Idle), &runtime, Arc::new(queue), shared).unwrap();
+        // A child has another process id, and nobody to unlock what was locked when it was made.
+        thread.process = 0;
+        let _locked = inbox.hold();
+        let error = thread.submit(vec![Command::Start]).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Forked);
+        thread.close();
+        drop(thread);
+    }
+
+    struct Idle;
+
+    impl Machine for Idle {
+        fn handle_input(&mut self, _: Input, _: Now) {}
+        fn handle_timeout(&mut self, _: Now) {}
+        fn poll_output(&mut self) -> Option<Output> {
+            None
+        }
+        fn poll_timeout(&self) -> Option<Deadline> {
+            None
+        }
+    }
+
+    impl Endpoint for Idle {
+        fn handle_command(&mut self, _: Command, _: Now) -> Result<(), Error> {
+            Ok(())
+        }
+        fn snapshot(&self, _: Now) -> String {
+            String::from("{}")
+        }
+    }
+}

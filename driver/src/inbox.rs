@@ -164,6 +164,12 @@ impl Inbox {
         drop(batch);
     }
 
+    /// Keeps the lock, as a thread does that a fork interrupts.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> impl Sized + '_ {
+        self.lock()
+    }
+
     fn wake(mut state: MutexGuard<'_, State>) {
         if let Some(waker) = state.waker.take() {
             drop(state);

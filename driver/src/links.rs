@@ -17,6 +17,12 @@ use crate::ws::{Flushed, Step, Ws};
 /// How long a connection that was closed may take to part in order.
 const LINGER_MS: u64 = 2_000;
 
+/// How many bytes of frames a connection holds back while the application does not keep up, so that
+/// pings and pongs behind them still pass. Beyond, it is not read.
+const MAX_HELD: usize = 64 * 1024;
+/// What a frame that is held back costs besides its payload.
+const FRAME_BYTES: usize = 64;
+
 /// Every connection that the machine knows by id.
 pub(crate) struct Links {
     inbox: Arc<Inbox>,
@@ -44,8 +50,39 @@ struct Connection {
     ws: Ws,
     waker: Arc<ConnWaker>,
     phase: Phase,
+    held: VecDeque<Frame>,
+    held_bytes: usize,
+    over: Option<CloseCause>,
+    is_paused: bool,
     is_touched: bool,
     is_unflushed: bool,
+}
+
+impl Connection {
+    /// Takes the next step: what was held back first. `None` if the rest must wait.
+    fn next(&mut self, hold: bool) -> Option<Step> {
+        if !hold {
+            if let Some(frame) = self.held.pop_front() {
+                self.held_bytes -= frame.len() + FRAME_BYTES;
+                return Some(Step::Frame(frame));
+            }
+            return Some(self.over.take().map_or_else(|| self.ws.receive(), Step::Over));
+        }
+        while self.over.is_none() && self.held_bytes < MAX_HELD {
+            match self.ws.receive() {
+                Step::Frame(frame @ (Frame::Text(_) | Frame::Binary(_))) => {
+                    self.held_bytes += frame.len() + FRAME_BYTES;
+                    self.held.push_back(frame);
+                }
+                Step::Over(cause) if self.held.is_empty() => return Some(Step::Over(cause)),
+                Step::Over(cause) => self.over = Some(cause),
+                Step::Pending if self.held.is_empty() => return Some(Step::Pending),
+                Step::Pending => return None,
+                step @ Step::Frame(Frame::Ping(_) | Frame::Pong(_)) => return Some(step),
+            }
+        }
+        None
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +166,10 @@ impl Links {
                 ws,
                 waker,
                 phase: Phase::Open,
+                held: VecDeque::new(),
+                held_bytes: 0,
+                over: None,
+                is_paused: false,
                 is_touched: false,
                 is_unflushed: false,
             })),
@@ -217,13 +258,22 @@ impl Links {
         }
     }
 
-    /// Reads one frame of a connection.
-    pub(crate) fn look(&mut self, conn: ConnId, now: Instant) -> Look {
+    /// Reads one frame of a connection. With `hold`, only pings and pongs are given out.
+    pub(crate) fn look(&mut self, conn: ConnId, hold: bool, now: Instant) -> Look {
         loop {
             let Some(Link::Open(connection)) = self.links.get_mut(&conn) else {
                 return Look::Nothing;
             };
-            match (connection.ws.receive(), connection.phase) {
+            let step = match connection.next(hold) {
+                Some(step) => step,
+                None => {
+                    if !std::mem::replace(&mut connection.is_paused, true) {
+                        self.paused.push(conn);
+                    }
+                    return Look::Nothing;
+                }
+            };
+            match (step, connection.phase) {
                 (Step::Frame(frame), Phase::Open) => {
                     if matches!(frame, Frame::Ping(_)) {
                         self.touch(conn);
@@ -258,15 +308,13 @@ impl Links {
         }
     }
 
-    /// Leaves a connection unread until the application has caught up.
-    pub(crate) fn pause(&mut self, conn: ConnId) {
-        self.paused.push(conn);
-    }
-
-    /// Reads paused connections again.
+    /// Reads connections again that were held back.
     pub(crate) fn resume(&mut self) {
         for conn in std::mem::take(&mut self.paused) {
-            self.look_again(conn);
+            if let Some(Link::Open(connection)) = self.links.get_mut(&conn) {
+                connection.is_paused = false;
+                connection.waker.requeue();
+            }
         }
     }
 

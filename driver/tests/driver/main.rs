@@ -6,6 +6,7 @@ mod api;
 mod events;
 mod frames;
 mod http;
+mod limits;
 mod proxy;
 mod rig;
 mod store;

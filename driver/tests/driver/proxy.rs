@@ -74,8 +74,8 @@ fn a_proxy_that_refuses_is_proxy_failed() {
     let place = listener.local_addr().unwrap();
     thread::spawn(move || {
         let (mut client, _) = listener.accept().unwrap();
+        assert_ne!(client.read(&mut [0; 1_024]).unwrap(), 0);
         client.write_all(b"HTTP/1.1 407 No\r\ncontent-length: 0\r\n\r\n").unwrap();
-        let _ = client.read(&mut [0; 1_024]);
     });
     let error = carry(&format!("http://{place}")).unwrap_err();
     assert_eq!(error.code(), ErrorCode::ProxyFailed);

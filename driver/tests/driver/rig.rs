@@ -164,6 +164,11 @@ impl Rig {
         self.inputs.recv_timeout(PATIENCE).unwrap()
     }
 
+    /// Returns the next input if there is one.
+    pub(crate) fn input_now(&self) -> Option<Input> {
+        self.inputs.try_recv().ok()
+    }
+
     /// Begins to listen and returns the address.
     pub(crate) fn listen(&self, limits: HttpLimits) -> String {
         self.perform([Output::Listen {

@@ -1,0 +1,224 @@
+//! What exceeds a limit gets the documented answer, and nothing grows.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use bytes::Bytes;
+use moorline::Handle;
+use moorline::core::options::RuntimeOptions;
+use moorline::core::{
+    CloseCause, ErrorCode, Event, Frame, FrameLimits, HttpLimits, HttpResponse, Input, Output, Raw,
+};
+
+use crate::rig::{FRAME_LIMITS, HTTP_LIMITS, Rig, admitting, connected};
+
+#[test]
+fn a_message_beyond_its_limit_closes_with_1009() {
+    let (hub, _, worker, conn) = connected();
+    let big = Bytes::from(vec![0; FRAME_LIMITS.max_message + 1]);
+    worker.perform([Output::Send { conn, frame: Frame::Binary(big) }]);
+    let Input::Closed { cause: CloseCause::Failed(error), .. } = hub.input() else { panic!() };
+    assert_eq!(error.code(), ErrorCode::TooLarge);
+    let Input::Closed { cause: CloseCause::Remote { code, .. }, .. } = worker.input() else {
+        panic!()
+    };
+    assert_eq!(code, 1009);
+}
+
+#[test]
+fn limits_can_change_while_a_connection_is_open() {
+    let (hub, accepted, worker, conn) = connected();
+    let small = FrameLimits { max_message: 10, ..FRAME_LIMITS };
+    hub.perform([Output::SetLimits { conn: accepted, limits: small }]);
+    hub.rest();
+    worker.perform([
+        Output::Send { conn, frame: Frame::Text("short".into()) },
+        Output::Send { conn, frame: Frame::Text("rather long".into()) },
+    ]);
+    assert!(matches!(hub.input(), Input::Received { .. }));
+    assert!(matches!(hub.input(), Input::Closed { .. }));
+}
+
+#[test]
+fn too_many_fragments_close_with_1008() {
+    let hub = admitting();
+    let mut client = upgraded(&hub);
+    let mut frames = vec![0x01, 0x81, 0, 0, 0, 0, b'a'];
+    for _ in 0..FRAME_LIMITS.max_fragments {
+        frames.extend([0x00, 0x81, 0, 0, 0, 0, b'b']);
+    }
+    client.write_all(&frames).unwrap();
+    let Input::Closed { cause: CloseCause::Failed(error), .. } = hub.input() else { panic!() };
+    assert_eq!(error.code(), ErrorCode::TooLarge);
+    let mut close = [0; 4];
+    client.read_exact(&mut close).unwrap();
+    assert_eq!((close[0], u16::from_be_bytes([close[2], close[3]])), (0x88, 1008));
+}
+
+#[test]
+fn a_few_fragments_are_one_message() {
+    let hub = admitting();
+    let mut client = upgraded(&hub);
+    client.write_all(&[0x01, 0x81, 0, 0, 0, 0, b'a', 0x80, 0x81, 0, 0, 0, 0, b'b']).unwrap();
+    let Input::Received { frame: Frame::Text(text), .. } = hub.input() else { panic!() };
+    assert_eq!(text, "ab");
+}
+
+#[test]
+fn a_frame_without_mask_breaks_the_protocol() {
+    let hub = admitting();
+    let mut client = upgraded(&hub);
+    client.write_all(&[0x81, 0x01, b'a']).unwrap();
+    let Input::Closed { cause: CloseCause::Failed(error), .. } = hub.input() else { panic!() };
+    assert_eq!(error.code(), ErrorCode::PeerProtocol);
+}
+
+#[test]
+fn a_peer_that_does_not_read_is_overloaded() {
+    let hub = admitting();
+    let client = upgraded(&hub);
+    let conn = moorline::core::ConnId(1);
+    let part = Bytes::from(vec![0; 500_000]);
+    let cause = loop {
+        let frame = Frame::Binary(part.clone());
+        hub.perform([Output::Send { conn, frame }]);
+        hub.rest();
+        if let Some(Input::Closed { cause, .. }) = hub.input_now() {
+            break cause;
+        }
+    };
+    let CloseCause::Failed(error) = cause else { panic!("{cause:?}") };
+    assert_eq!(error.code(), ErrorCode::Overloaded);
+    drop(client);
+}
+
+#[test]
+fn heads_bodies_and_slowness_have_their_statuses() {
+    let hub = Rig::reacting(|input| match input {
+        Input::HttpAsked { http, .. } => {
+            vec![Output::HttpReply { http: *http, response: HttpResponse::json(200, "{}") }]
+        }
+        _ => Vec::new(),
+    });
+    let limits = HttpLimits { request_timeout_ms: 200, max_body: 100, ..HTTP_LIMITS };
+    let address = hub.listen(limits);
+    let ask = |request: String| {
+        let mut client = TcpStream::connect(&address).unwrap();
+        client.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        // The listener may close before it has read everything.
+        let _ = client.read_to_string(&mut answer);
+        answer.lines().next().unwrap_or_default().to_owned()
+    };
+    let pad = "x".repeat(20_000);
+    assert!(ask(format!("GET / HTTP/1.1\r\nx: {pad}\r\n\r\n")).contains("431"));
+    let many: String = (0..80).map(|n| format!("x-{n}: 1\r\n")).collect();
+    assert!(ask(format!("GET / HTTP/1.1\r\n{many}\r\n")).contains("431"));
+    let body = "y".repeat(101);
+    assert!(
+        ask(format!("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 101\r\n\r\n{body}"))
+            .contains("413")
+    );
+    assert!(
+        ask(format!(
+            "POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n65\r\n{body}\r\n0\r\n\r\n"
+        ))
+        .contains("413")
+    );
+    assert!(ask(String::from("GET / HTTP/1.1\r\nhost: h\r\nslow")).contains("408"));
+    assert!(
+        ask(String::from("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\nslow"))
+            .contains("408")
+    );
+    assert!(ask(String::from("NONSENSE\r\n\r\n")).contains("400"));
+    let chunked = "POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+    assert!(ask(String::from(chunked)).contains("200"));
+}
+
+#[test]
+fn strangers_beyond_the_limit_are_turned_away() {
+    let hub = Rig::new();
+    let limits = HttpLimits { max_unadmitted_per_address: 2, ..HTTP_LIMITS };
+    let address = hub.listen(limits);
+    let strangers: Vec<_> = (0..3).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    let mut last = &strangers[2];
+    assert_eq!(last.read(&mut [0]).unwrap_or(0), 0);
+}
+
+#[test]
+fn connections_beyond_the_limit_are_closed_and_their_places_given_back() {
+    let hub = admitting();
+    let address = hub.listen(HttpLimits { max_connections: 1, ..HTTP_LIMITS });
+    let mut first = upgrade(&address);
+    assert!(matches!(hub.input(), Input::Offered { .. }));
+    let mut second = TcpStream::connect(&address).unwrap();
+    assert_eq!(second.read(&mut [0]).unwrap_or(0), 0);
+    // A masked close frame with code 1000.
+    first.write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]).unwrap();
+    assert!(matches!(hub.input(), Input::Closed { .. }));
+    let mut end = Vec::new();
+    first.read_to_end(&mut end).unwrap();
+    let _third = upgrade(&address);
+    assert!(matches!(hub.input(), Input::Offered { .. }));
+}
+
+#[test]
+fn unread_events_hold_frames_back_but_pings_pass() {
+    let payload = Raw::from_value(&"x".repeat(10_000)).unwrap();
+    let react = move |input: &Input| match input {
+        Input::Offered { conn, .. } => vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS }],
+        Input::Received { frame: Frame::Text(_), .. } => {
+            vec![Output::Event(Event::Message { peer: None, payload: payload.clone() })]
+        }
+        _ => Vec::new(),
+    };
+    let mut runtime = RuntimeOptions::default();
+    runtime.max_event_bytes = 65_536;
+    let hub = Rig::build(react, runtime, Handle::drive);
+    let mut client = upgraded(&hub);
+    for _ in 0..100 {
+        client.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'a']).unwrap();
+        client.write_all(&[0x89, 0x80, 0, 0, 0, 0]).unwrap();
+        // The pong proves that the frame before the ping has been dealt with.
+        let mut pong = [0; 2];
+        client.read_exact(&mut pong).unwrap();
+        assert_eq!(pong, [0x8a, 0]);
+    }
+    let (mut text, mut events) = (String::new(), 0);
+    hub.handle.events().drain(&mut text);
+    let held: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    events += held.len();
+    assert!(events < 20, "{events}");
+    while events < 100 {
+        let more: Vec<serde_json::Value> = serde_json::from_str(&hub.events()).unwrap();
+        events += more.len();
+    }
+    assert_eq!(events, 100);
+}
+
+/// A raw client that the hub has let in.
+fn upgraded(hub: &Rig) -> TcpStream {
+    let client = upgrade(&hub.listen(HTTP_LIMITS));
+    assert!(matches!(hub.input(), Input::Offered { .. }));
+    client
+}
+
+fn upgrade(address: &str) -> TcpStream {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_nodelay(true).unwrap();
+    write!(
+        client,
+        "GET / HTTP/1.1\r\nhost: {address}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    .unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+    client
+}
