@@ -7,7 +7,6 @@ import functools
 import inspect
 import logging
 import sys
-import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Set
 from typing import TypeVar
 
@@ -42,9 +41,10 @@ class Context:
         self.meta: Dict[str, Any] = event["meta"]
         """The envelope without the payload."""
         self.deadline: Optional[float] = (
-            None if timeout_ms is None else time.monotonic() + timeout_ms / 1000
+            None if timeout_ms is None else item.loop.time() + timeout_ms / 1000
         )
-        """When the item expires, on the clock of `time.monotonic`; `None` without a limit."""
+        """When the item expires on the clock of the loop, as `asyncio.timeout_at` takes it; `None`
+        without a limit. For asyncio's own loops that clock is `time.monotonic`."""
         self._item = item
 
     @property
@@ -73,10 +73,16 @@ class Context:
 class _Item:
     """A work item that runs, as its worker sees it."""
 
-    __slots__ = ("context", "lines", "reason", "send", "task")
+    __slots__ = ("context", "lines", "loop", "reason", "send", "task")
 
-    def __init__(self, event: WorkEvent, send: Callable[[str, int, Any], None]) -> None:
+    def __init__(
+        self,
+        event: WorkEvent,
+        loop: asyncio.AbstractEventLoop,
+        send: Callable[[str, int, Any], None],
+    ) -> None:
         self.lines: List[str] = []
+        self.loop = loop
         self.reason: Optional[MoorlineError] = None
         self.send = send
         self.task: Optional[asyncio.Task[None]] = None
@@ -160,10 +166,10 @@ class Worker(Endpoint):
     def _on_work(self, event: WorkEvent) -> None:
         handler = self._handlers.get(event["key"])
         if handler is None:
-            message = f"no handler is registered under {event['key']}"
-            self._send("failed", event["work"], {"message": message})
+            error = error_of("HANDLER_UNKNOWN", f"no handler is registered under {event['key']}")
+            self._send("failed", event["work"], {"message": str(error)})
             return
-        item = _Item(event, self._send)
+        item = _Item(event, asyncio.get_running_loop(), self._send)
         self._items[event["work"]] = item
         if handler.is_coroutine:
             self._spawn(handler.call, event["payload"], item)
@@ -187,9 +193,9 @@ class Worker(Endpoint):
         run = self._run(handler, payload, item)
         if sys.version_info >= (3, 12):
             # A handler that never waits needs no turn of the loop of its own.
-            item.task = asyncio.Task(run, loop=self._loop, eager_start=True)
+            item.task = asyncio.Task(run, loop=item.loop, eager_start=True)
         else:
-            item.task = asyncio.Task(run, loop=self._loop)
+            item.task = asyncio.Task(run, loop=item.loop)
         if item.reason is not None:
             item.task.cancel()
 
@@ -218,9 +224,9 @@ class Worker(Endpoint):
         except BaseException as error:
             self._fail(item, error)
             return
-        if inspect.isawaitable(value) and self._loop is not None:
+        if inspect.isawaitable(value):
             # Not recognisable as a coroutine function before it was called.
-            self._loop.call_soon_threadsafe(self._spawn, _returning(value), payload, item)
+            item.loop.call_soon_threadsafe(self._spawn, _returning(value), payload, item)
         else:
             self._complete(item, value)
 
