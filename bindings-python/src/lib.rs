@@ -4,16 +4,13 @@
 //! Python. The I/O thread never attaches to the interpreter: all it does for Python is ring a
 //! doorbell that the event loop watches.
 
-mod bell;
-
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::Arc;
 
-use moorline::Handle;
+use moorline::{Doorbell, Handle};
 use moorline_core::{Error, ErrorCode};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-
-use crate::bell::Doorbell;
 
 /// One endpoint on its own I/O thread.
 #[pyclass(frozen, module = "moorline._native")]
@@ -55,8 +52,8 @@ impl Native {
     }
 
     /// Returns the descriptor that is readable while events wait.
-    fn fileno(&self) -> i32 {
-        self.doorbell.descriptor()
+    fn fileno(&self) -> RawFd {
+        self.doorbell.as_raw_fd()
     }
 
     /// Ends at once, without drain. Safe to repeat.

@@ -15,10 +15,8 @@ from processes import start_hub, start_worker
 
 from moorline import Dispatcher
 
-INTERVAL_MS = 200
 
-
-async def watch(url: str, worker: Any, seconds: int) -> None:
+async def watch(url: str, worker: Any, seconds: int, interval_ms: int, late: float) -> None:
     async with Dispatcher(server_url=url) as dispatcher:
         call = asyncio.ensure_future(
             dispatcher.call("Test/HoldInterpreter", {"Seconds": seconds}, timeout_ms=600_000)
@@ -32,33 +30,34 @@ async def watch(url: str, worker: Any, seconds: int) -> None:
             beats.append(row["LastHeartbeat"])
             lags.append(row["HostLagMs"])
             # The record keeps the last beat only: look more often than beats come.
-            await asyncio.sleep(INTERVAL_MS / 1000 / 8)
+            await asyncio.sleep(interval_ms / 1000 / 8)
         assert not call.done()
         distinct = sorted(set(beats))
         gaps = [later - earlier for earlier, later in zip(distinct, distinct[1:])]
-        expected = (seconds - 1) * 1000 / INTERVAL_MS
+        expected = (seconds - 1) * 1000 / interval_ms
         assert len(distinct) >= expected * 0.8, (len(distinct), expected)
-        assert max(gaps) <= 2 * INTERVAL_MS, max(gaps)
-        assert sorted(gaps)[len(gaps) // 2] <= 1.2 * INTERVAL_MS, gaps
+        assert max(gaps) <= late * interval_ms, max(gaps)
+        assert sorted(gaps)[len(gaps) // 2] <= 1.2 * interval_ms, gaps
         assert max(lags) >= (seconds - 2) * 1000 * 0.9, max(lags)
         await asyncio.to_thread(worker.expect, "released")
         assert (await call)["Outputs"] == {}
 
 
-def hold(seconds: int) -> None:
-    with start_hub(lease_ms=1_000) as hub:
+def hold(seconds: int, interval_ms: int, late: float) -> None:
+    with start_hub(lease_ms=5 * interval_ms) as hub:
         url = hub.line()
         with start_worker(
-            server_url=url, name="blocked", heartbeat_interval_ms=INTERVAL_MS
+            server_url=url, name="blocked", heartbeat_interval_ms=interval_ms
         ) as worker:
             worker.expect("ready")
-            asyncio.run(asyncio.wait_for(watch(url, worker, seconds), seconds + 40))
+            asyncio.run(asyncio.wait_for(watch(url, worker, seconds, interval_ms, late), seconds + 40))
 
 
 def test_beats_go_on_while_c_code_holds_the_interpreter() -> None:
-    hold(5)
+    # A busy machine may keep a thread from running for 40 ms, which is all that 1.2 would allow.
+    hold(5, 200, late=2)
 
 
 @pytest.mark.gate
 def test_beats_go_on_for_a_minute() -> None:
-    hold(60)
+    hold(60, 1_000, late=1.2)
