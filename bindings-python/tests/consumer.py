@@ -1,0 +1,59 @@
+"""What a typed program looks like; checked by mypy and pyright in their strict modes, never run."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Dict
+
+from moorline import Context, DeadlineError, Dispatcher, Event, Hub, MoorlineError, Worker
+from moorline import DispatcherOptions, ErrorCode, Fault, WorkerOptions
+
+options: WorkerOptions = {"name": "typed", "reconnect": {"base_delay_ms": 100}}
+worker = Worker(**options)
+other = Worker(server_url="http://127.0.0.1:54321", transport="polling", max_concurrent=4)
+
+
+@worker.handle("Echo/Say", description="Says it", settings_schema=[{"Name": "Text"}])
+async def say(settings: Dict[str, Any], ctx: Context) -> Dict[str, str]:
+    ctx.progress({"Percent": 50})
+    ctx.log("half")
+    deadline: float = ctx.deadline or 0.0
+    return {"Said": str(settings["Text"]), "Left": str(deadline)}
+
+
+@worker.handle("Echo/Plain")
+def plain(settings: Dict[str, Any], ctx: Context) -> None:
+    if ctx.cancelled and ctx.reason is not None:
+        raise ctx.reason
+
+
+def told(event: Event) -> None:
+    if event["event"] == "lost":
+        print(event["reason"]["code"], event["retry_ms"])
+    elif event["event"] == "ready":
+        print(event["id"])
+
+
+async def main() -> None:
+    async with Hub(listen="127.0.0.1:0", users=[{"name": "ada", "roles": []}]) as hub:
+        dispatcher_options: DispatcherOptions = {"server_url": hub.url, "user_name": "ada"}
+        worker.on_event = told
+        async with Dispatcher(**dispatcher_options) as dispatcher:
+            try:
+                await dispatcher.call("Echo/Say", {"Text": "x"}, timeout_ms=5, affinity_key="k")
+            except DeadlineError as error:
+                code: ErrorCode = error.code
+                fault: Fault = error.fault
+                print(code, fault, error.number, error.retryable)
+            except MoorlineError:
+                raise
+        connected: Worker = await worker.connect()
+        await connected.drain(30_000)
+
+
+# A handler that was decorated keeps its own type.
+async def direct(ctx: Context) -> str:
+    return (await say({"Text": "x"}, ctx))["Said"]
+
+
+asyncio.run(main())

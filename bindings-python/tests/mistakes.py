@@ -1,0 +1,17 @@
+"""What the types must refuse, one mistake per marked line; checked, never run."""
+
+from __future__ import annotations
+
+from moorline import Dispatcher, Hub, Worker
+
+Worker(nmae="x")  # wrong
+Worker(max_concurrent="4")  # wrong
+Worker(transport="carrier pigeon")  # wrong
+Hub(access="closed")  # wrong
+Dispatcher(reconnect={"max_delay": 1})  # wrong
+Worker().handle(1)  # wrong
+
+
+async def main() -> None:
+    await Dispatcher().call("Echo/Say", {}, timeout=5)  # wrong
+    await Worker().drain("soon")  # wrong
