@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import datetime
 from typing import Any, List
 
 import pytest
 from processes import start_hub, start_worker
 
 from moorline import Dispatcher
+
+
+def millis(text: str) -> float:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000
 
 
 async def watch(url: str, worker: Any, seconds: int, interval_ms: int, late: float) -> None:
@@ -27,7 +32,7 @@ async def watch(url: str, worker: Any, seconds: int, interval_ms: int, late: flo
         until = time.monotonic() + seconds - 1
         while time.monotonic() < until:
             (row,) = (await dispatcher.call("$status"))["Workers"]
-            beats.append(row["LastHeartbeat"])
+            beats.append(millis(row["LastHeartbeat"]))
             lags.append(row["HostLagMs"])
             # The record keeps the last beat only: look more often than beats come.
             await asyncio.sleep(interval_ms / 1000 / 8)

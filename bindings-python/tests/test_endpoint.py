@@ -124,7 +124,7 @@ def test_cancelling_the_task_cancels_the_call(run: Any) -> None:
         assert fake.commands[1] == [
             "call",
             1,
-            {"name": "Echo/Say", "payload": {"Text": "x"}, "options": {"timeout_ms": 5}},
+            {"name": "Echo/Say", "options": {"timeout_ms": 5}, "payload": {"Text": "x"}},
         ]
         call.cancel()
         await until(lambda: fake.commands[-1] == ["cancel", 1, None])
@@ -232,15 +232,16 @@ def test_every_kind_of_handler_settles(run: Any, kind: str) -> None:
         assert outcomes[1] == ["done", 1, {"value": {"n": 1}, "log": []}]
         assert outcomes[2] == ["done", 2, {"value": None, "log": []}]
         assert outcomes[3] == ["failed", 3, {"message": "no such file"}]
-        assert outcomes[4] == ["failed", 4, {"message": "KeyError"}]
+        assert outcomes[4] == ["failed", 4, {"message": "StopAsyncIteration"}]
         assert outcomes[5][2]["message"].startswith("ARGUMENT_INVALID: not JSON")
         assert outcomes[6] == ["failed", 6, {"message": "?"}]
+        assert outcomes[7] == ["failed", 7, {"message": "KeyError: 'Text'"}]
         await worker.close()
 
     run(main())
 
 
-_ACTS = ["value", "nothing", "raise", "raise without words", "not JSON", "surrogate"]
+_ACTS = ["value", "nothing", "raise", "raise without words", "not JSON", "surrogate", "raise a key"]
 
 
 def _act(settings: str) -> Any:
@@ -249,7 +250,9 @@ def _act(settings: str) -> Any:
     if settings == "raise":
         raise OSError("no such file")
     if settings == "raise without words":
-        raise KeyError()
+        raise StopAsyncIteration
+    if settings == "raise a key":
+        raise KeyError("Text")
     if settings == "not JSON":
         return object()
     if settings == "surrogate":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._endpoint import Endpoint
+from ._caller import Caller
 from ._generated import HubOptions
 from .errors import error_of
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["Hub"]
 
 
-class Hub(Endpoint):
-    """A control plane for workers and dispatchers.
+class Hub(Caller):
+    """A control plane for workers and dispatchers; its own `call` needs no network.
 
     ```python
     async with Hub(listen="127.0.0.1:0") as hub:

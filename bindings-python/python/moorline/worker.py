@@ -239,7 +239,9 @@ class Worker(Endpoint):
     def _fail(self, item: _Item, error: BaseException) -> None:
         if item.reason is None:
             _logger.warning("handler %s failed", item.context.key, exc_info=error)
-        message = str(error) or type(error).__name__
+        kind = type(error).__name__
+        # A KeyError's own words are the key alone.
+        message = f"{kind}: {error}" if isinstance(error, KeyError) else str(error) or kind
         # What the operating system could not decode must not keep the failure from crossing.
         message = message.encode("utf-8", "replace").decode()
         self._settle(item, "failed", {"message": message})
