@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import queue
@@ -50,6 +51,10 @@ class Program:
         """Waits for the next line, which must be `line`."""
         got = self.line(seconds)
         assert got == line, f"{got!r}\n{self.errors}"
+
+    async def says(self, line: str) -> None:
+        """Like `expect`, while the loop goes on."""
+        await asyncio.to_thread(self.expect, line)
 
     def wait(self, seconds: float = 30) -> int:
         """Waits for the end and returns the exit code."""

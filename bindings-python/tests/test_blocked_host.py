@@ -26,7 +26,7 @@ async def watch(url: str, worker: Any, seconds: int, interval_ms: int, late: flo
         call = asyncio.ensure_future(
             dispatcher.call("Test/HoldInterpreter", {"Seconds": seconds}, timeout_ms=600_000)
         )
-        await asyncio.to_thread(worker.expect, "holding")
+        await worker.says("holding")
         beats: List[float] = []
         lags: List[int] = []
         until = time.monotonic() + seconds - 1
@@ -44,7 +44,7 @@ async def watch(url: str, worker: Any, seconds: int, interval_ms: int, late: flo
         assert max(gaps) <= late * interval_ms, max(gaps)
         assert sorted(gaps)[len(gaps) // 2] <= 1.2 * interval_ms, gaps
         assert max(lags) >= (seconds - 2) * 1000 * 0.9, max(lags)
-        await asyncio.to_thread(worker.expect, "released")
+        await worker.says("released")
         assert (await call)["Outputs"] == {}
 
 

@@ -27,12 +27,12 @@ def test_a_lost_worker_s_item_goes_to_another(run: Any, tmp_path: Path) -> None:
         async with Dispatcher(server_url=url) as dispatcher:
             call = asyncio.ensure_future(dispatcher.call("Test/Wait", {"File": str(gate)}))
             workers.append(start_worker(server_url=url, name="first"))
-            workers[0].expect("ready")
-            workers[0].expect("waiting")
+            await workers[0].says("ready")
+            await workers[0].says("waiting")
             workers.append(start_worker(server_url=url, name="second"))
-            workers[1].expect("ready")
+            await workers[1].says("ready")
             workers[0].kill()
-            workers[1].expect("waiting")
+            await workers[1].says("waiting")
             gate.touch()
             result = await call
             assert result["Outputs"]["Process"] == workers[1].process.pid
@@ -59,7 +59,7 @@ def test_a_killed_hub_loses_nothing(tmp_path: Path) -> None:
             server_url=url, name="steady", max_concurrent=8, reconnect=reconnect
         )
         with worker:
-            worker.expect("ready")
+            await worker.says("ready")
             async with Dispatcher(server_url=url, reconnect=reconnect) as dispatcher:
                 calls = [
                     asyncio.ensure_future(
@@ -70,7 +70,7 @@ def test_a_killed_hub_loses_nothing(tmp_path: Path) -> None:
                 await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
                 hubs[0].kill()
                 hubs.append(start_hub(**options))
-                assert hubs[1].line() == url
+                assert await asyncio.to_thread(hubs[1].line) == url
                 results = await asyncio.gather(*calls)
                 texts = [result["Outputs"]["Text"] for result in results]
                 assert texts == [str(number) for number in range(300)]
@@ -89,14 +89,14 @@ def test_sigterm_drains_a_worker(run: Any, tmp_path: Path) -> None:
     async def main(url: str, worker: Program) -> None:
         async with Dispatcher(server_url=url) as dispatcher:
             call = asyncio.ensure_future(dispatcher.call("Test/Wait", {"File": str(gate)}))
-            worker.expect("waiting")
+            await worker.says("waiting")
             worker.terminate()
-            while not any(row["Draining"] for row in (await dispatcher.call("$status"))["Workers"]):
-                pass
+            await worker.says("draining")
             gate.touch()
             assert (await call)["Outputs"]["Process"] == worker.process.pid
-        worker.expect("ended")
-        assert worker.wait() == 0
+        while await asyncio.to_thread(worker.line) != "ended":
+            pass
+        assert await asyncio.to_thread(worker.wait) == 0
 
     with start_hub() as hub:
         url = hub.line()
@@ -111,12 +111,11 @@ def test_a_second_sigterm_ends_at_once(run: Any, tmp_path: Path) -> None:
             call = asyncio.ensure_future(
                 dispatcher.call("Test/Wait", {"File": str(tmp_path / "never")})
             )
-            worker.expect("waiting")
+            await worker.says("waiting")
             worker.terminate()
-            while not any(row["Draining"] for row in (await dispatcher.call("$status"))["Workers"]):
-                pass
+            await worker.says("draining")
             worker.terminate()
-            assert worker.wait(10) != 0
+            assert await asyncio.to_thread(worker.wait) != 0
             assert "DRAIN_TIMEOUT" in worker.errors
             call.cancel()
 

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from moorline import Context, Worker
+from moorline import Context, Event, Worker
 
 worker = Worker(**json.loads(sys.argv[1]))
 
@@ -44,7 +44,13 @@ async def hold(settings: Any, ctx: Context) -> Any:
     return {}
 
 
+def told(event: Event) -> None:
+    if event["event"] == "draining":
+        say("draining")
+
+
 async def main() -> None:
+    worker.on_event = told
     await worker.connect()
     say("ready")
     await worker.run()
