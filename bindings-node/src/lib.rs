@@ -105,7 +105,7 @@ impl Drop for Native {
 }
 
 /// A drain larger than this was one large event; its memory is given back.
-const LARGEST_KEPT: usize = 128 * 1024;
+const LARGEST_KEPT: usize = 128 << 10;
 
 #[expect(deprecated, reason = "nothing else switches a function that exists already")]
 fn switch(ring: &mut Doorbell, env: &Env, wanted: bool) -> napi::Result<()> {

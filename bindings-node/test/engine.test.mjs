@@ -117,10 +117,12 @@ test('the process is held by a worker until its end, by a dispatcher during call
   await reply;
   assert.deepEqual(native.holds.splice(0), [true, false]);
   const hub = new Hub();
+  assert.throws(() => hub.url, { code: 'NOT_STARTED' });
   const url = hub.start();
   await turn();
-  native.tell([{ event: 'ready', id: 'http://127.0.0.1:1', transport: 'listener' }]);
-  assert.equal(await url, hub.url);
+  native.tell([{ event: 'ready', id: '127.0.0.1:1', transport: 'listener' }]);
+  assert.equal(await url, 'http://127.0.0.1:1');
+  assert.equal(hub.url, await url);
   assert.deepEqual(native.holds, [true]);
   native.tell([{ event: 'ended', error: null }]);
   await hub.drain();

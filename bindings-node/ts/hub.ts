@@ -1,6 +1,7 @@
 /** A hub in this process: a control plane for tests and small fleets. */
 
 import { Endpoint, type EndpointEvents, type RoleEvent } from './base.js';
+import { MoorlineError } from './errors.js';
 import { type HubOptions, OPTION_KEYS } from './generated.js';
 import { renamed } from './options.js';
 
@@ -28,23 +29,27 @@ export interface HubEvents extends EndpointEvents {
 
 /** Accepts workers, queues and leases work, answers dispatchers. */
 export class Hub extends Endpoint<HubEvents> {
-  #url: string | undefined;
+  readonly #scheme: 'http' | 'https';
+  #address: string | undefined;
 
   /** Checks the options; listens on nothing. */
   constructor(options: HubOptions = {}) {
     super('hub', renamed(options, OPTION_KEYS.hub), true);
-    this.once('ready', ({ id }) => (this.#url = id));
+    this.#scheme = options.runtime?.certFile ? 'https' : 'http';
+    this.once('ready', ({ id }) => (this.#address = id));
   }
 
-  /** What workers and dispatchers take as `serverUrl`; undefined until the hub listens. */
-  get url(): string | undefined {
-    return this.#url;
+  /** What workers and dispatchers take as `serverUrl`. Throws before the hub listens. */
+  get url(): string {
+    if (this.#address === undefined) throw new MoorlineError('NOT_STARTED');
+    return `${this.#scheme}://${this.#address}`;
   }
 
-  /** Listens. Returns the URL. */
+  /** Listens; resolves to the URL. */
   async start(): Promise<string> {
     this.begin();
-    return (await this.ready()).id;
+    await this.ready();
+    return this.url;
   }
 
   protected override receive(event: RoleEvent): void {
