@@ -39,7 +39,8 @@ export function received({ code, message }: NativeError): MoorlineError {
 export function wrapped(thrown: unknown, code: ErrorCode): MoorlineError {
   if (thrown instanceof MoorlineError) return thrown;
   const own = (thrown as { code?: unknown } | null | undefined)?.code;
-  return new MoorlineError(isCode(own) ? own : code, messageOf(thrown), { cause: thrown });
+  if (isCode(own)) return new MoorlineError(own, messageOf(thrown));
+  return new MoorlineError(code, messageOf(thrown), { cause: thrown });
 }
 
 /** Returns the message of whatever was thrown; never throws itself. */
