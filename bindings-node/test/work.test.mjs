@@ -23,7 +23,7 @@ test('a call returns what the handler returned', async (t) => {
 
 test('payloads survive as they are', async (t) => {
   const { url } = await startHub(t);
-  await startWorker(t, url, { 'Echo/Back': (settings) => ({ got: settings }) });
+  await startWorker(t, url, { 'Echo/Back': ({ QueueMetadata: _, ...settings }) => ({ got: settings }) });
   const dispatcher = openDispatcher(t, url);
   const payload = {
     text: 'ÿ ☃ 😀 \u2028 \0',
