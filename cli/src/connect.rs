@@ -16,9 +16,19 @@ pub(crate) struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// Opens the dispatcher that the command line describes.
-    pub(crate) fn open(args: &ConnectArgs) -> Result<Self, Failure> {
+    /// Opens a dispatcher that tries until its calls time out.
+    pub(crate) fn patient(args: &ConnectArgs) -> Result<Self, Failure> {
+        Self::open(args, Layers::new(DispatcherOptions::fields()))
+    }
+
+    /// Opens a dispatcher for `command`, whose user wants to know soon that the hub is away.
+    pub(crate) fn impatient(command: &'static str, args: &ConnectArgs) -> Result<Self, Failure> {
         let mut layers = Layers::new(DispatcherOptions::fields());
+        layers.preset(command, "reconnect.max_attempts", ATTEMPTS);
+        Self::open(args, layers)
+    }
+
+    fn open(args: &ConnectArgs, mut layers: Layers) -> Result<Self, Failure> {
         layers.sources(&args.sources)?;
         if let Some(url) = &args.url {
             layers.flag("--url", "server_url", url.as_str());
@@ -69,6 +79,9 @@ impl Dispatcher {
         Err(ErrorCode::Stopped.into())
     }
 }
+
+/// Repetitions while the hub is away: enough for a restart of one second.
+const ATTEMPTS: u64 = 3;
 
 impl Layers {
     /// Takes the configuration file, the environment and `--set`, in this order.

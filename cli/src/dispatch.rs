@@ -20,7 +20,7 @@ pub(crate) async fn run(args: DispatchArgs) -> Result<Exit, Failure> {
         )));
     };
     let settings = settings(&args.settings)?;
-    let mut dispatcher = Dispatcher::open(&args.connect)?;
+    let mut dispatcher = Dispatcher::patient(&args.connect)?;
     let options = options(&args);
     let result = if args.enqueue {
         let timeout_ms = args.timeout.map(|time| time.0);

@@ -15,7 +15,7 @@ use crate::status::{Status, WorkerRow};
 /// Orders the drain and waits until the worker runs nothing.
 pub(crate) async fn run(args: DrainArgs) -> Result<Exit, Failure> {
     let began = Instant::now();
-    let mut dispatcher = Dispatcher::open(&args.connect)?;
+    let mut dispatcher = Dispatcher::impatient("drain", &args.connect)?;
     let status = Status::fetch(&mut dispatcher).await?;
     let id = find(status.workers(), &args.worker)?.beacon_id.clone();
     let order = Raw::from_value(&Order { id: &id }).map_err(|e| Failure::other(e.to_string()))?;

@@ -51,7 +51,11 @@ fn log(options: &HubOptions, told: Told) -> Result<(), Failure> {
     match told.event.as_str() {
         "ready" => output::text(&greeting(options, &told.id.unwrap_or_default())),
         "peer_joined" => tracing::info!(worker = told.name, "worker joined"),
-        "peer_left" => tracing::info!(worker = told.name, why = told.why, "worker left"),
+        "peer_left" => {
+            let reason = told.reason.map(Error::from);
+            let why = reason.as_ref().map(Error::message);
+            tracing::info!(worker = told.name, why, "worker left");
+        }
         "draining" => {
             tracing::info!(in_flight = told.in_flight, outbox = told.outbox, "draining");
         }

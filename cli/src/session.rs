@@ -87,8 +87,8 @@ pub(crate) struct Told {
     pub(crate) id: Option<String>,
     /// `ready`: what carries frames.
     pub(crate) transport: Option<String>,
-    /// `lost`: why.
-    pub(crate) reason: Option<ToldError>,
+    /// `lost`: the error; `peer_left`: a sentence.
+    pub(crate) reason: Option<Reason>,
     /// `lost`: milliseconds to the next attempt.
     pub(crate) retry_ms: Option<u64>,
     /// `call_done`, `call_part`: the call.
@@ -105,7 +105,7 @@ pub(crate) struct Told {
     pub(crate) key: Option<String>,
     /// `work`: the settings.
     pub(crate) payload: Option<Raw>,
-    /// `work_withdrawn`, `peer_left`: why.
+    /// `work_withdrawn`: why.
     pub(crate) why: Option<String>,
     /// `peer_joined`, `peer_left`: the peer's name.
     pub(crate) name: Option<String>,
@@ -113,6 +113,25 @@ pub(crate) struct Told {
     pub(crate) in_flight: Option<u64>,
     /// `draining`: outcomes that the control plane has not taken.
     pub(crate) outbox: Option<u64>,
+}
+
+/// Why something ended.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Reason {
+    /// With a code.
+    Error(ToldError),
+    /// In the words of whoever noticed it.
+    Text(String),
+}
+
+impl From<Reason> for Error {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::Error(error) => error.into(),
+            Reason::Text(text) => Self::new(ErrorCode::ConnectionLost, text),
+        }
+    }
 }
 
 /// An error as it crosses from the handle.

@@ -15,7 +15,7 @@ use crate::output;
 
 /// Prints the status once, or again and again on a terminal.
 pub(crate) async fn run(args: StatusArgs) -> Result<Exit, Failure> {
-    let mut dispatcher = Dispatcher::open(&args.connect)?;
+    let mut dispatcher = Dispatcher::impatient("status", &args.connect)?;
     let is_live = args.watch && std::io::stdout().is_terminal();
     loop {
         let status = Status::fetch(&mut dispatcher).await?;

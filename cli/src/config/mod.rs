@@ -20,6 +20,8 @@ use crate::exit::Failure;
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
+    /// The subcommand itself, which has a better default than the table.
+    Command(&'static str),
     /// A configuration file.
     File(PathBuf),
     /// An environment variable.
@@ -31,6 +33,7 @@ pub(crate) enum Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Command(name) => write!(f, "moorline {name}"),
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Environment(name) => f.write_str(name),
             Self::Flag(name) => f.write_str(name),
@@ -51,6 +54,11 @@ impl Layers {
     /// Starts with no values for the options that `fields` describes.
     pub(crate) fn new(fields: Vec<Field>) -> Self {
         Self { fields, values: Map::new(), sources: BTreeMap::new() }
+    }
+
+    /// Sets a value that is better for `command` than the table's default. Comes before all others.
+    pub(crate) fn preset(&mut self, command: &'static str, path: &str, value: impl Into<Value>) {
+        self.set(path, value.into(), Source::Command(command));
     }
 
     /// Sets a value that a flag of its own gave.
@@ -177,7 +185,17 @@ fn each(path: &str, fields: &[Field], visit: &mut impl FnMut(String, &Field)) {
     for field in fields {
         let path = moorline_core::options::join(path, field.name);
         match field.kind {
-            Kind::Table(inner) => each(&path, &inner(), visit),
+            Kind::Table(inner) => {
+                // The outer table may give a nested one defaults of its own.
+                let defaults: Value = serde_json::from_str(&field.default).unwrap_or_default();
+                let mut inner = inner();
+                for field in &mut inner {
+                    if let Some(default) = defaults.get(field.name) {
+                        field.default = default.to_string();
+                    }
+                }
+                each(&path, &inner, visit);
+            }
             Kind::Integer
             | Kind::Boolean
             | Kind::Text

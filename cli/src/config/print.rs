@@ -47,7 +47,7 @@ fn to_toml(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use moorline_core::options::{HubOptions, WorkerOptions};
+    use moorline_core::options::{DispatcherOptions, HubOptions, WorkerOptions};
 
     use super::*;
 
@@ -72,6 +72,12 @@ mod tests {
         assert!(printed.contains("lease_ms = 500  # from MOORLINE_LEASE_MS\n"), "{printed}");
         assert!(printed.contains("listen = \"127.0.0.1:0\"  # from --listen\n"), "{printed}");
         assert!(printed.contains("access = \"open\"  # default\n"), "{printed}");
+    }
+
+    #[test]
+    fn a_nested_default_is_the_one_of_the_role() {
+        let printed = Layers::new(DispatcherOptions::fields()).print();
+        assert!(printed.contains("reconnect.base_delay_ms = 250  # default\n"), "{printed}");
     }
 
     #[test]

@@ -136,6 +136,13 @@ impl Folder {
         self.0.path().join(name)
     }
 
+    /// Makes a named pipe and returns its path as text.
+    pub(crate) fn pipe(&self, name: &str) -> String {
+        let path = self.path(name);
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        path.to_str().unwrap().to_owned()
+    }
+
     /// Writes a file that only its owner can read, and returns its path as text.
     pub(crate) fn write(&self, name: &str, content: &str) -> String {
         use std::os::unix::fs::PermissionsExt;

@@ -188,11 +188,9 @@ impl Item {
 
     /// Shows the item as the management views do.
     pub(super) fn view(&self, reserved: bool) -> ItemView<'_> {
-        let (beacon_id, assigned) = match self.state {
-            State::Running(_) | State::Held => {
-                (self.holder.as_ref().map(|holder| &*holder.beacon_id), self.assigned)
-            }
-            State::Pending(_) | State::Retry(_) => (None, None),
+        let beacon_id = match self.state {
+            State::Running(_) | State::Held => self.holder.as_ref().map(|h| &*h.beacon_id),
+            State::Pending(_) | State::Retry(_) => None,
         };
         ItemView {
             delivery: self.delivery(),
@@ -202,7 +200,7 @@ impl Item {
             strict: self.order.strict,
             beacon_id,
             status: self.status(reserved),
-            assigned,
+            assigned: self.assigned,
             cancel_reason: self.cancel_reason.as_deref(),
             last_event: self.last_event,
             priority: self.priority,

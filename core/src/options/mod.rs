@@ -97,6 +97,14 @@ mod tests {
     }
 
     #[test]
+    fn a_nested_table_keeps_the_defaults_of_its_outer_one() {
+        let text = r#"{"reconnect":{"max_attempts":3}}"#;
+        let options = read::<DispatcherOptions>(text).unwrap();
+        assert_eq!(options.reconnect.max_attempts, 3);
+        assert_eq!(options.reconnect.base_delay_ms, 250);
+    }
+
+    #[test]
     fn defaults_lie_inside_their_ranges() {
         fn check(path: &str, fields: &[Field]) {
             for field in fields {

@@ -117,6 +117,20 @@ pub trait OptionValue: Sized {
         problems: &mut ConfigError,
     ) -> Option<Self>;
 
+    /// Reads the value over this one. A table keeps what the text does not name, so that a table
+    /// inside another keeps the defaults that the outer one gives it.
+    fn amend(
+        &mut self,
+        text: &RawValue,
+        path: &str,
+        range: Option<&RangeInclusive<u64>>,
+        problems: &mut ConfigError,
+    ) {
+        if let Some(value) = Self::read(text, path, range, problems) {
+            *self = value;
+        }
+    }
+
     /// Writes the value as JSON text; secrets are redacted.
     fn show(&self) -> String;
 
@@ -319,32 +333,39 @@ macro_rules! options {
             fn read(
                 text: &serde_json::value::RawValue,
                 path: &str,
-                _: Option<&std::ops::RangeInclusive<u64>>,
+                range: Option<&std::ops::RangeInclusive<u64>>,
                 problems: &mut $crate::options::ConfigError,
             ) -> Option<Self> {
+                let mut value = Self::default();
+                $crate::options::OptionValue::amend(&mut value, text, path, range, problems);
+                Some(value)
+            }
+
+            fn amend(
+                &mut self,
+                text: &serde_json::value::RawValue,
+                path: &str,
+                _: Option<&std::ops::RangeInclusive<u64>>,
+                problems: &mut $crate::options::ConfigError,
+            ) {
                 use $crate::options::{join, unknown, Fields};
                 let Ok(fields) = serde_json::from_str::<Fields<'_>>(text.get()) else {
                     problems.add(path, "must be an object");
-                    return None;
+                    return;
                 };
-                let mut value = Self::default();
                 for (key, text) in fields.0 {
                     match key.as_str() {
                         $(stringify!($field) => {
                             let range: Option<std::ops::RangeInclusive<u64>> =
                                 None$(.or(Some($range)))?;
                             let path = join(path, &key);
-                            let read = <$type as $crate::options::OptionValue>::read(
-                                text, &path, range.as_ref(), problems,
+                            $crate::options::OptionValue::amend(
+                                &mut self.$field, text, &path, range.as_ref(), problems,
                             );
-                            if let Some(read) = read {
-                                value.$field = read;
-                            }
                         })+
                         _ => unknown(path, &key, &[$(stringify!($field)),+], problems),
                     }
                 }
-                Some(value)
             }
 
             fn show(&self) -> String {

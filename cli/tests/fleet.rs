@@ -1,0 +1,254 @@
+//! Hub, worker and dispatcher as processes of their own.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use nix::sys::signal::Signal;
+use support::{Finished, Folder, Running, finish, moorline, start};
+
+/// A hub on a free port, and a worker with the commands that the tests need.
+struct Fleet {
+    _hub: Running,
+    url: String,
+    worker: Running,
+    folder: Folder,
+}
+
+impl Fleet {
+    fn start() -> Self {
+        let folder = Folder::new();
+        let mut hub = start(&mut moorline(&["hub", "--listen", "127.0.0.1:0"]));
+        let line = hub.line_with("moorline hub listening on ");
+        let url = line.rsplit(' ').next().unwrap().to_owned();
+        let worker = worker(&folder, &url);
+        Self { _hub: hub, url, worker, folder }
+    }
+
+    fn moorline(&self, arguments: &[&str]) -> Finished {
+        finish(moorline(arguments).args(["--url", &self.url]))
+    }
+
+    /// Starts a dispatch of the command that runs until it is released. Returns when the command
+    /// runs, with its processes: a shell and the child of it.
+    fn dispatch_held(&mut self) -> (Running, Vec<i32>) {
+        let dispatch = start(
+            moorline(&["dispatch", "Test/Hold", "--timeout", "1m"]).args(["--url", &self.url]),
+        );
+        (dispatch, self.held_processes())
+    }
+
+    /// Waits until the command has written its processes into the pipe.
+    fn held_processes(&self) -> Vec<i32> {
+        let text = std::fs::read_to_string(self.folder.path("started")).unwrap();
+        text.split_whitespace().map(|id| id.parse().unwrap()).collect()
+    }
+
+    /// Lets the command go on: it waits for someone to open this pipe.
+    fn release(&self) {
+        std::fs::write(self.folder.path("release"), "\n").unwrap();
+    }
+}
+
+fn worker(folder: &Folder, url: &str) -> Running {
+    let (started, release) = (folder.pipe("started"), folder.pipe("release"));
+    let hold =
+        format!("sleep 600 & echo $$ $! > {started}; read _ < {release}; kill $!; echo held");
+    let config = format!(
+        "name = \"tester\"\nmax_concurrent = 4\n[reconnect]\nbase_delay_ms = 100\n\
+         [[command]]\ncapability = \"Test\"\naction = \"Echo\"\nargv = [\"echo\", \"{{Text}}\"]\n\
+         settings = [{{ name = \"Text\" }}]\n\
+         [[command]]\ncapability = \"Test\"\naction = \"Fail\"\nargv = [\"false\"]\n\
+         [[command]]\ncapability = \"Test\"\naction = \"Hold\"\nargv = [\"sh\", \"-c\", {hold:?}]\n"
+    );
+    let file = folder.write("worker.toml", &config);
+    let mut worker = start(&mut moorline(&["worker", "--config", &file, "--url", url]));
+    worker.line_with("registered");
+    worker
+}
+
+fn is_alive(process: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{process}/stat"))
+        .is_ok_and(|stat| !stat.contains(") Z ") && !stat.contains(") X "))
+}
+
+#[test]
+fn a_dispatched_item_runs_and_its_exit_code_is_ours() {
+    let fleet = Fleet::start();
+    let text = r#"{"Text":"a b; $(c)"}"#;
+    let end = fleet.moorline(&["dispatch", "Test/Echo", "--settings", text]);
+    assert_eq!(end.code, Some(0), "{end:?}");
+    assert_eq!(end.json()["Outputs"]["StdOut"], "a b; $(c)\n", "{end:?}");
+    assert_eq!(end.json()["Outputs"]["ExitCode"], 0, "{end:?}");
+
+    let end = fleet.moorline(&["dispatch", "Test/Fail"]);
+    assert_eq!(end.code, Some(8), "{end:?}");
+    let end = fleet.moorline(&["dispatch", "Test/Echo"]);
+    assert_eq!(end.code, Some(5), "{end:?}");
+    assert!(end.err.contains("the setting Text is missing"), "{end:?}");
+    let end = fleet.moorline(&["dispatch", "Nobody/Has", "--timeout", "500ms"]);
+    assert!(matches!(end.code, Some(6 | 7)), "{end:?}");
+}
+
+#[test]
+fn a_hub_that_is_away_is_said_to_be() {
+    let end = finish(&mut moorline(&["status", "--url", "http://127.0.0.1:1"]));
+    assert_eq!(end.code, Some(3), "{end:?}");
+    assert!(end.err.contains("CONNECT_FAILED"), "{end:?}");
+}
+
+#[test]
+fn status_shows_the_worker_as_table_and_as_json() {
+    let fleet = Fleet::start();
+    let end = fleet.moorline(&["status", "--watch"]);
+    assert_eq!(end.code, Some(0), "{end:?}");
+    assert!(end.out.contains("tester") && end.out.contains("0/4"), "{end:?}");
+    let end = fleet.moorline(&["status", "--json"]);
+    assert_eq!(end.json()["Workers"][0]["Name"], "tester", "{end:?}");
+}
+
+#[test]
+fn an_item_is_enqueued_once_per_key() {
+    let fleet = Fleet::start();
+    let arguments =
+        ["dispatch", "Test/Echo", "--settings", r#"{"Text":"x"}"#, "--idempotency-key", "k1"];
+    let first = fleet.moorline(&[arguments.as_slice(), &["--enqueue"]].concat());
+    assert_eq!(first.code, Some(0), "{first:?}");
+    let second = fleet.moorline(&[arguments.as_slice(), &["--enqueue"]].concat());
+    let hash = |end: &Finished| end.json()["WorkItemHash"].as_str().unwrap().to_owned();
+    assert_eq!(hash(&first), hash(&second));
+    let waited = fleet.moorline(&arguments);
+    assert_eq!(hash(&waited), hash(&first), "{waited:?}");
+    assert_eq!(waited.json()["Outputs"]["StdOut"], "x\n", "{waited:?}");
+}
+
+#[test]
+fn a_signal_lets_running_work_finish() {
+    let mut fleet = Fleet::start();
+    let (dispatch, _) = fleet.dispatch_held();
+    fleet.worker.signal(Signal::SIGTERM);
+    fleet.worker.line_with("draining");
+    fleet.release();
+    let (status, seen) = dispatch.wait();
+    assert_eq!(status.code(), Some(0), "{seen}");
+    assert!(seen.contains("held"), "{seen}");
+    let (status, seen) = fleet.worker.wait();
+    assert_eq!(status.code(), Some(0), "{seen}");
+}
+
+#[test]
+fn a_second_signal_ends_the_whole_process_group_at_once() {
+    let mut fleet = Fleet::start();
+    let (_dispatch, held) = fleet.dispatch_held();
+    assert!(held.len() == 2 && held.iter().all(|id| is_alive(*id)), "{held:?}");
+    fleet.worker.signal(Signal::SIGTERM);
+    fleet.worker.line_with("draining");
+    fleet.worker.signal(Signal::SIGTERM);
+    let (status, seen) = fleet.worker.wait();
+    assert_eq!(status.code(), Some(9), "{seen}");
+    assert!(!held.iter().any(|id| is_alive(*id)), "{held:?} {seen}");
+}
+
+#[test]
+fn an_item_over_its_time_ends_with_its_process_group() {
+    let mut fleet = Fleet::start();
+    let dispatch =
+        start(moorline(&["dispatch", "Test/Hold", "--timeout", "2s"]).args(["--url", &fleet.url]));
+    let held = fleet.held_processes();
+    assert!(held.len() == 2 && held.iter().all(|id| is_alive(*id)), "{held:?}");
+    let (status, seen) = dispatch.wait();
+    assert!(matches!(status.code(), Some(5 | 6)), "{seen}");
+    fleet.worker.line_with("command ended");
+    assert!(!held.iter().any(|id| is_alive(*id)), "{held:?}");
+}
+
+#[test]
+fn a_drained_worker_finishes_and_gets_nothing_new() {
+    let mut fleet = Fleet::start();
+    let (dispatch, _) = fleet.dispatch_held();
+    let mut drain = start(moorline(&["drain", "tester"]).args(["--url", &fleet.url]));
+    drain.line_with("waiting for 1 work item(s)");
+    let end = fleet.moorline(&["status"]);
+    assert!(end.out.contains("Draining"), "{end:?}");
+    fleet.release();
+    let (status, seen) = drain.wait();
+    assert_eq!(status.code(), Some(0), "{seen}");
+    assert_eq!(dispatch.wait().0.code(), Some(0));
+
+    let end = fleet.moorline(&["drain", "nobody"]);
+    assert_eq!(end.code, Some(2), "{end:?}");
+    assert!(end.err.contains("no worker is named nobody; registered: "), "{end:?}");
+}
+
+#[test]
+fn a_hub_ends_on_a_signal_and_logs_json_when_asked() {
+    let arguments = ["hub", "--listen", "127.0.0.1:0", "--log-format", "json"];
+    let mut hub = start(&mut moorline(&arguments));
+    hub.line_with("moorline hub listening on http://127.0.0.1:");
+    hub.signal(Signal::SIGTERM);
+    let line = hub.line_with("SIGTERM");
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["signal"], "SIGTERM");
+    let (status, seen) = hub.wait();
+    assert_eq!(status.code(), Some(0), "{seen}");
+}
+
+#[test]
+fn an_address_in_use_is_said_to_be() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let end = finish(&mut moorline(&["hub", "--listen", &address]));
+    assert_eq!(end.code, Some(3), "{end:?}");
+    assert!(end.err.contains("LISTEN_FAILED"), "{end:?}");
+}
+
+#[test]
+fn a_secured_hub_admits_who_knows_the_secret_and_shows_it_nowhere() {
+    const CANARY: &str = "canary-4711";
+    let folder = Folder::new();
+    let secret = folder.write("join", CANARY);
+    let password = folder.write("password", CANARY);
+    let users =
+        format!("access = \"secured\"\n[[users]]\nname = \"ada\"\npassword = \"{CANARY}\"\n");
+    let config = folder.write("hub.toml", &users);
+    let mut hub = start(&mut moorline(&[
+        "hub",
+        "--listen",
+        "127.0.0.1:0",
+        "--config",
+        &config,
+        "--join-secret-file",
+        &secret,
+        "--log-level",
+        "trace",
+    ]));
+    let url = hub.line_with("listening on").rsplit(' ').next().unwrap().to_owned();
+    let commands = "[[command]]\ncapability = \"T\"\naction = \"t\"\nargv = [\"true\"]\n";
+    let config = folder.write("worker.toml", commands);
+    let mut worker = start(&mut moorline(&[
+        "worker",
+        "--config",
+        &config,
+        "--url",
+        &url,
+        "--join-secret-file",
+        &secret,
+        "--log-level",
+        "trace",
+    ]));
+    worker.line_with("registered");
+    let login = ["--url", &url, "--user", "ada", "--password-file", &password];
+    let end = finish(moorline(&["dispatch", "T/t", "--log-level", "trace"]).args(login));
+    assert_eq!(end.code, Some(0), "{end:?}");
+    assert!(!end.err.contains(CANARY), "{end:?}");
+    let end = finish(&mut moorline(&["dispatch", "T/t", "--url", &url]));
+    assert_eq!(end.code, Some(4), "{end:?}");
+
+    worker.signal(Signal::SIGTERM);
+    let (status, seen) = worker.wait();
+    assert_eq!(status.code(), Some(0), "{seen}");
+    assert!(!seen.contains(CANARY), "{seen}");
+    hub.signal(Signal::SIGTERM);
+    let (status, seen) = hub.wait();
+    assert_eq!(status.code(), Some(0), "{seen}");
+    assert!(!seen.contains(CANARY), "{seen}");
+}
