@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Builds the C library and installs it: header, shared and static library, pkg-config file.
 #
-#   bindings-c/install.sh PREFIX [PROFILE]        PROFILE: a cargo profile, release by default
+#   bindings-c/install.sh PREFIX
+#
+# MOORLINE_PROFILE names a cargo profile; the default is release.
 set -euo pipefail
 
-[ $# -ge 1 ] || { sed -n '2,4s/^# \{0,1\}//p' "$0"; exit 2; }
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+[ $# -ge 1 ] || { sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 2; }
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 root=$(dirname "$here")
 prefix=$1
-profile=${2:-release}
+profile=${MOORLINE_PROFILE:-release}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -1)
 folder=$profile
 [ "$profile" = dev ] && folder=debug

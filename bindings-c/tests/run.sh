@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Tests the C library as a C program meets it: installed, with its header, through pkg-config.
 #
-#   bindings-c/tests/run.sh [PROFILE]        PROFILE: a cargo profile, dev by default
+#   bindings-c/tests/run.sh
 #
-# Needs gcc and g++, nm and readelf. valgrind is used if it is there; MOORLINE_NEED_VALGRIND=1 insists.
+# Needs gcc and g++, nm, readelf and pkg-config. valgrind is used if it is there, and
+# MOORLINE_NEED_VALGRIND=1 insists. MOORLINE_PROFILE names a cargo profile; the default is dev.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$(dirname "$here")")
-profile=${1:-dev}
+export MOORLINE_PROFILE=${MOORLINE_PROFILE:-dev}
 work=$root/target/c-tests
 prefix=$work/prefix
 warnings=(-Wall -Wextra -Werror -pedantic -g -O1)
@@ -18,7 +19,7 @@ fail() { printf 'c: %s\n' "$*" >&2; exit 1; }
 
 rm -rf "$work"
 mkdir -p "$work"
-"$root/bindings-c/install.sh" "$prefix" "$profile"
+"$root/bindings-c/install.sh" "$prefix"
 header=$prefix/include/moorline.h
 
 step "the header is C99, C11 and C++17"
@@ -34,18 +35,12 @@ exported=$(nm -D --defined-only "$prefix/lib/libmoorline.so" | awk '{print $3}' 
 [ "$declared" = "$exported" ] || fail "header and library differ: $(diff <(echo "$declared") <(echo "$exported"))"
 readelf -d "$prefix/lib/libmoorline.so" | grep -q 'SONAME.*\[libmoorline\.so\.0\]' || fail "no soname"
 
-pkg() { PKG_CONFIG_PATH=$prefix/lib/pkgconfig pkg-config "$@"; }
-if command -v pkg-config >/dev/null; then
-  read -ra include <<<"$(pkg --cflags moorline)"
-  read -ra shared <<<"$(pkg --libs moorline)"
-  read -ra static <<<"$(pkg --libs --static moorline)"
-  [ "$(pkg --modversion moorline)" = "$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -1)" ] ||
-    fail "pkg-config names another version than the workspace"
-else
-  include=("-I$prefix/include")
-  shared=("-L$prefix/lib" -lmoorline)
-  static=("-L$prefix/lib" -lmoorline -lgcc_s -lutil -lrt -lpthread -lm -ldl)
-fi
+pkg() { PKG_CONFIG_PATH=$prefix/lib/pkgconfig pkg-config "$@" moorline; }
+read -ra include <<<"$(pkg --cflags)"
+read -ra shared <<<"$(pkg --libs)"
+read -ra static <<<"$(pkg --libs --static)"
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -1)
+[ "$(pkg --modversion)" = "$version" ] || fail "pkg-config names another version than the workspace"
 shared+=("-Wl,-rpath,$prefix/lib")
 # The linker prefers the shared library of that name; the static one is asked for by its file.
 static=("${static[@]/#-lmoorline/$prefix/lib/libmoorline.a}")
@@ -84,5 +79,5 @@ else
 fi
 
 step "docs/c.md"
-"$here/page.sh" "$root/docs/c.md" "$work" "${include[@]}" "${shared[@]}"
+"$here/page.sh" "$root/docs/c.md" "$work"
 step "ok"
