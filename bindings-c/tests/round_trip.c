@@ -3,8 +3,11 @@
 #include "check.h"
 
 static char options[256];
-static bool hub_is_ready, worker_is_ready, worker_is_over, all_settled;
+static bool hub_is_ready, worker_is_ready, worker_is_over, all_settled, was_withdrawn;
 static uint64_t kept_work;
+static struct seat hub, worker, dispatcher;
+
+enum { SAY = 1, REFUSE, STEP, KEEP, UNHEARD, STATE, CALLS = STATE };
 
 static void on_hub(void *user, const moorline_event *event) {
   (void)user;
@@ -16,26 +19,31 @@ static void on_hub(void *user, const moorline_event *event) {
 }
 
 static void on_worker(void *user, const moorline_event *event) {
-  moorline_handle *worker = ((struct seat *)user)->handle;
+  const moorline_handle *handle = worker.handle;
+  CHECK(user == &worker);
   switch (event->kind) {
     case MOORLINE_EVENT_READY:
       worker_is_ready = true;
       break;
     case MOORLINE_EVENT_WORK:
       if (is_text(event->name, "Echo/Say")) {
-        CHECK_STATUS(MOORLINE_OK, moorline_complete_done(worker, event->id, event->payload.data,
+        CHECK_STATUS(MOORLINE_OK, moorline_complete_done(handle, event->id, event->payload.data,
                                                          event->payload.len, "[\"said\"]"));
       } else if (is_text(event->name, "Echo/Refuse")) {
-        CHECK_STATUS(MOORLINE_OK, moorline_complete_failed(worker, event->id, "not today"));
+        CHECK_STATUS(MOORLINE_OK, moorline_complete_failed(handle, event->id, "not today"));
+      } else if (is_text(event->name, "Echo/Step")) {
+        CHECK_STATUS(MOORLINE_OK, moorline_progress(handle, event->id, "{\"Percent\":50}", 14));
+        CHECK_STATUS(MOORLINE_OK, moorline_complete_done(handle, event->id, "7", 1, NULL));
       } else {
         CHECK(is_text(event->name, "Echo/Keep"));
-        CHECK_STATUS(MOORLINE_OK, moorline_progress(worker, event->id, "{\"Percent\":50}", 14));
         kept_work = event->id;
+        CHECK_STATUS(MOORLINE_OK, moorline_cancel(dispatcher.handle, KEEP));
       }
       break;
     case MOORLINE_EVENT_WORK_WITHDRAWN:
       CHECK(event->id == kept_work && event->status != MOORLINE_OK);
-      CHECK_STATUS(MOORLINE_OK, moorline_complete_cancelled(worker, event->id));
+      CHECK_STATUS(MOORLINE_OK, moorline_complete_cancelled(handle, event->id));
+      was_withdrawn = true;
       break;
     case MOORLINE_EVENT_ENDED:
       CHECK(event->status == MOORLINE_OK);
@@ -46,14 +54,12 @@ static void on_worker(void *user, const moorline_event *event) {
   }
 }
 
-enum { SAY = 1, REFUSE, KEEP, UNHEARD, STATE, CALLS = STATE };
-
 static void on_dispatcher(void *user, const moorline_event *event) {
-  static unsigned settled;
-  moorline_handle *dispatcher = ((struct seat *)user)->handle;
+  static unsigned settled, parts;
+  CHECK(user == &dispatcher);
   if (event->kind == MOORLINE_EVENT_CALL_PART) {
-    CHECK(event->id == KEEP && has_text(event->payload, "50"));
-    CHECK_STATUS(MOORLINE_OK, moorline_cancel(dispatcher, KEEP));
+    CHECK(event->id == STEP && has_text(event->payload, "50"));
+    parts++;
     return;
   }
   if (event->kind != MOORLINE_EVENT_CALL_DONE) {
@@ -68,6 +74,10 @@ static void on_dispatcher(void *user, const moorline_event *event) {
     case REFUSE:
       CHECK(event->status == MOORLINE_REMOTE_ERROR);
       CHECK(has_text(event->message, "not today"));
+      break;
+    case STEP:
+      CHECK(event->status == MOORLINE_OK && parts == 1);
+      CHECK(has_text(event->payload, "\"Result\":7"));
       break;
     case KEEP:
       CHECK(event->status == MOORLINE_CALL_CANCELLED);
@@ -84,9 +94,8 @@ static void on_dispatcher(void *user, const moorline_event *event) {
   all_settled = ++settled == CALLS;
 }
 
-static void call(struct seat *dispatcher, uint64_t id, const char *name, const char *payload,
-                 const char *arguments) {
-  CHECK_STATUS(MOORLINE_OK, moorline_call(dispatcher->handle, id, name, payload, strlen(payload),
+static void call(uint64_t id, const char *name, const char *payload, const char *arguments) {
+  CHECK_STATUS(MOORLINE_OK, moorline_call(dispatcher.handle, id, name, payload, strlen(payload),
                                           arguments));
 }
 
@@ -96,7 +105,6 @@ static void count(void *user) {
 }
 
 int main(void) {
-  struct seat hub, worker, dispatcher;
   struct seat *all[] = {&hub, &worker, &dispatcher};
   unsigned rings = 0;
 
@@ -108,6 +116,7 @@ int main(void) {
   CHECK_STATUS(MOORLINE_OK, moorline_handle_key(worker.handle, "Echo/Say", NULL));
   CHECK_STATUS(MOORLINE_OK, moorline_handle_key(worker.handle, "Echo/Refuse",
                                                 "{\"description\":\"Fails always.\"}"));
+  CHECK_STATUS(MOORLINE_OK, moorline_handle_key(worker.handle, "Echo/Step", NULL));
   CHECK_STATUS(MOORLINE_OK, moorline_handle_key(worker.handle, "Echo/Keep", NULL));
   CHECK_STATUS(MOORLINE_OK, moorline_start(worker.handle));
   serve(all, 2, &worker_is_ready);
@@ -115,12 +124,14 @@ int main(void) {
   take_seat(&dispatcher, "dispatcher", options, on_dispatcher);
   CHECK_STATUS(MOORLINE_OK, moorline_set_callback(dispatcher.handle, count, &rings));
   CHECK_STATUS(MOORLINE_OK, moorline_start(dispatcher.handle));
-  call(&dispatcher, SAY, "Echo/Say", "{\"Text\":\"h\xc3\xa9llo\"}", NULL);
-  call(&dispatcher, REFUSE, "Echo/Refuse", "{}", NULL);
-  call(&dispatcher, KEEP, "Echo/Keep", "{}", "{\"stream\":true}");
-  call(&dispatcher, UNHEARD, "Nobody/Offers", "{}", "{\"timeout_ms\":200}");
+  call(SAY, "Echo/Say", "{\"Text\":\"h\xc3\xa9llo\"}", NULL);
+  call(REFUSE, "Echo/Refuse", "{}", NULL);
+  call(STEP, "Echo/Step", "{}", "{\"stream\":true}");
+  call(KEEP, "Echo/Keep", "{}", NULL);
+  call(UNHEARD, "Nobody/Offers", "{}", "{\"timeout_ms\":200}");
   CHECK_STATUS(MOORLINE_OK, moorline_snapshot(dispatcher.handle, STATE));
   serve(all, 3, &all_settled);
+  serve(all, 3, &was_withdrawn);
 
   CHECK_STATUS(MOORLINE_OK, moorline_stop(worker.handle, MOORLINE_DEFAULT_DRAIN_MS));
   serve(all, 3, &worker_is_over);
