@@ -188,9 +188,11 @@ impl Item {
 
     /// Shows the item as the management views do.
     pub(super) fn view(&self, reserved: bool) -> ItemView<'_> {
-        let beacon_id = match self.state {
-            State::Running(_) | State::Held => self.holder.as_ref().map(|h| &*h.beacon_id),
-            State::Pending(_) | State::Retry(_) => None,
+        let (beacon_id, assigned) = match self.state {
+            State::Running(_) | State::Held => {
+                (self.holder.as_ref().map(|holder| &*holder.beacon_id), self.assigned)
+            }
+            State::Pending(_) | State::Retry(_) => (None, None),
         };
         ItemView {
             delivery: self.delivery(),
@@ -200,7 +202,7 @@ impl Item {
             strict: self.order.strict,
             beacon_id,
             status: self.status(reserved),
-            assigned: self.assigned,
+            assigned,
             cancel_reason: self.cancel_reason.as_deref(),
             last_event: self.last_event,
             priority: self.priority,
