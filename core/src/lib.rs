@@ -20,6 +20,7 @@ mod server;
 mod session;
 pub mod store;
 pub mod time;
+pub mod trace;
 mod work;
 
 pub use command::{Command, Outcome};

@@ -8,6 +8,7 @@ use std::thread::ThreadId;
 use std::time::Duration;
 
 use moorline_core::options::RuntimeOptions;
+use moorline_core::trace::Header;
 use moorline_core::{Command, Endpoint, Error, ErrorCode, Event, Opened, command};
 
 use crate::clock::{Clock, SystemClock};
@@ -15,6 +16,7 @@ use crate::counters::{Counters, Counting};
 use crate::drive::{Driver, Shared};
 use crate::events::{EventQueue, Sink};
 use crate::inbox::{Inbox, MAX_COMMANDS, Rejected};
+use crate::recording::record;
 
 /// How long [`Handle::close`] waits for the I/O thread.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
@@ -274,7 +276,12 @@ pub(crate) fn open_role(
     options: &str,
 ) -> Result<(Opened, Shared), Error> {
     let host = gethostname::gethostname();
-    let opened = moorline_core::open(dialect, role, options, &host.to_string_lossy(), seed()?)?;
+    let (host, seed) = (host.to_string_lossy(), seed()?);
+    let mut opened = moorline_core::open(dialect, role, options, &host, seed)?;
+    if !opened.runtime.trace_file.is_empty() {
+        let header = Header { dialect, role, options, host: &host, seed };
+        opened.endpoint = record(opened.endpoint, &header, &opened.runtime.trace_file)?;
+    }
     Ok((opened, Shared::new(Arc::new(SystemClock::new()))))
 }
 

@@ -18,6 +18,7 @@ mod io;
 mod links;
 mod listen;
 mod proxy;
+mod recording;
 mod store;
 mod tls;
 mod ws;
