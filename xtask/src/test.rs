@@ -31,7 +31,11 @@ pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), St
         packages::python(shell, Profile::Test, "python", prepare::PYTHON_PACKAGES).map(drop)
     });
     plan.then("python types", python_types);
-    plan.together(vec![step("node tests", node_tests), step("python tests", python_tests)]);
+    plan.together(vec![
+        step("node tests", node_tests),
+        step("python tests", |shell| python_tests(shell, "not gate")),
+        step("python held for a minute", |shell| python_tests(shell, "gate")),
+    ]);
     plan.join(SYSTEM);
     if let Some(part) = only {
         plan.only(part);
@@ -44,10 +48,10 @@ fn node_tests(shell: &Shell) -> Result<(), String> {
     shell.run(command.current_dir(shell.root().join("bindings-node")).args(["test", "--silent"]))
 }
 
-/// Away from the sources, so that the installed wheel is what is tested.
-fn python_tests(shell: &Shell) -> Result<(), String> {
+/// Runs the tests that `marker` selects, away from the sources: the installed wheel is what is tested.
+fn python_tests(shell: &Shell, marker: &str) -> Result<(), String> {
     let mut command = shell.command(shell.target().join("python/bin/python"));
-    command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir"]);
+    command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", marker, "--rootdir"]);
     let folder = shell.root().join("bindings-python");
     command.arg(&folder).arg("-c").arg(folder.join("pyproject.toml")).arg(folder.join("tests"));
     shell.run(command.current_dir(shell.target()))
