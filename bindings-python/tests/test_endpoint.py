@@ -160,6 +160,30 @@ def test_a_withdrawn_coroutine_is_cancelled_and_says_so(run: Any) -> None:
     run(main())
 
 
+def test_the_first_reason_stands(run: Any) -> None:
+    async def main() -> None:
+        worker = Worker()
+        began, codes = asyncio.Event(), []
+
+        @worker.handle("Echo/Say")
+        async def say(settings: Any, ctx: moorline.Context) -> Any:
+            began.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                assert ctx.reason is not None
+                codes.append(ctx.reason.code)
+
+        fake = await connected(worker)
+        fake.deliver(work(7))
+        await began.wait()
+        fake.deliver(withdrawn(7, "DRAIN_TIMEOUT"), ended("DRAIN_TIMEOUT"))
+        await until(lambda: codes)
+        assert codes == ["DRAIN_TIMEOUT"]
+
+    run(main())
+
+
 def test_a_withdrawn_plain_function_sees_it(run: Any) -> None:
     async def main() -> None:
         worker = Worker()

@@ -184,6 +184,8 @@ class Worker(Endpoint):
             self._withdraw(item, error_of(event["error"]["code"], event["error"]["message"]))
 
     def _withdraw(self, item: _Item, reason: MoorlineError) -> None:
+        if item.reason is not None:
+            return
         item.reason = reason
         self._on_threads.discard(item.context.work)
         if item.task is not None:
