@@ -172,6 +172,11 @@ impl Bench {
         })
     }
 
+    /// Undoes [`asked`](Self::asked); the call goes to the end.
+    pub(crate) fn put_back(&mut self, http: HttpId, request: HttpRequest) {
+        self.outputs.push(Output::HttpCall { http, request, timeout_ms: 0, max_body: 0 });
+    }
+
     pub(crate) fn dialed(&mut self) -> ConnId {
         self.take(|output| match output {
             Output::Dial { conn, .. } => Some(*conn),

@@ -1,5 +1,8 @@
 //! The session with the beacon worker's codec, in virtual time.
 
+mod drain;
+mod polling;
+
 use super::bench::{Bench, work};
 use crate::command::{Command, Outcome};
 use crate::error::ErrorCode;

@@ -1,0 +1,198 @@
+//! The orderly end, at every moment of a session's life.
+
+use super::ready_with_acks;
+use crate::command::{Command, Outcome};
+use crate::error::ErrorCode;
+use crate::event::{Event, Withdrawal};
+use crate::frame::Frame;
+use crate::machine::{CloseCause, ConnId, Input, Output};
+use crate::session::bench::Bench;
+
+const TAKEN: &str = r#"{"EventType":"WorkTaken","Items":[{"WorkItemHash":"wi-1","Taken":true}]}"#;
+
+#[test]
+fn a_drain_finishes_running_work_flushes_and_says_farewell() {
+    let (mut bench, conn) = ready_with_acks("");
+    bench.push(conn, "wi-1", 1);
+    bench.push(conn, "wi-2", 1);
+    let (work, _) = bench.work();
+    stop(&mut bench, 30_000);
+    assert!(matches!(bench.event(), Event::Draining { in_flight: 1, outbox: 0 }));
+    bench.pass(0);
+    assert!(bench.text(conn).contains("\"Draining\":true"));
+    bench.push(conn, "wi-3", 1);
+    bench.quiet();
+    bench.pass(1_000);
+    bench.done(work, "{}");
+    assert!(bench.text(conn).contains("WorkComplete"));
+    assert!(matches!(bench.event(), Event::Draining { in_flight: 0, outbox: 1 }));
+    bench.quiet();
+    bench.say(conn, TAKEN);
+    assert!(matches!(bench.event(), Event::Draining { in_flight: 0, outbox: 0 }));
+    farewell(&mut bench, conn);
+    assert!(ended(&mut bench).is_none());
+}
+
+#[test]
+fn work_that_outlasts_the_drain_is_handed_back() {
+    let (mut bench, conn) = ready_with_acks("");
+    bench.push(conn, "wi-1", 1);
+    let (work, _) = bench.work();
+    stop(&mut bench, 1_000);
+    bench.pass(999);
+    assert!(!bench.rest().iter().any(|o| matches!(o, Output::Event(Event::WorkWithdrawn { .. }))));
+    bench.pass(1);
+    assert!(matches!(bench.event(), Event::WorkWithdrawn { why: Withdrawal::Draining, .. }));
+    bench.command(Command::Complete { work, outcome: Outcome::Cancelled }).unwrap();
+    farewell(&mut bench, conn);
+    assert_eq!(ended(&mut bench).unwrap().code(), ErrorCode::DrainTimeout);
+}
+
+#[test]
+fn a_hub_without_acknowledgements_is_asked_for_evidence_first() {
+    let (mut bench, conn) = Bench::ready("");
+    bench.push(conn, "wi-1", 1);
+    let (work, _) = bench.work();
+    bench.done(work, "{}");
+    stop(&mut bench, 10_000);
+    bench.pass(50);
+    let ping = bench.pinged(conn);
+    bench.rest();
+    bench.pong(conn, ping);
+    bench.event();
+    farewell(&mut bench, conn);
+    assert!(ended(&mut bench).is_none());
+}
+
+#[test]
+fn a_stop_before_the_start_ends_at_once() {
+    let mut bench = Bench::worker("");
+    stop(&mut bench, 1_000);
+    assert!(ended(&mut bench).is_none());
+    let error = bench.command(Command::Start).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Stopped);
+}
+
+#[test]
+fn a_stop_wins_over_a_pending_reconnection() {
+    let (mut bench, conn) = Bench::ready("");
+    bench.cut(conn);
+    bench.event();
+    stop(&mut bench, 10_000);
+    bench.pass(60_000);
+    let rest = bench.rest();
+    assert!(!rest.iter().any(|o| matches!(o, Output::Dial { .. } | Output::HttpCall { .. })));
+    assert!(rest.iter().any(|o| matches!(o, Output::Event(Event::Ended { error: None }))));
+    assert!(bench.machine.poll_timeout().is_none());
+}
+
+#[test]
+fn a_stop_while_outcomes_wait_tries_at_once_to_bring_them_home() {
+    let (mut bench, conn) = Bench::ready("");
+    bench.push(conn, "wi-1", 1);
+    let (work, _) = bench.work();
+    bench.cut(conn);
+    bench.event();
+    bench.done(work, "{}");
+    stop(&mut bench, 10_000);
+    bench.answer_login();
+    let conn = bench.dialed();
+    bench.input(Input::Opened { conn });
+    bench.text(conn);
+    bench.say(
+        conn,
+        r#"{"EventType":"BeaconRegistered","BeaconID":"bcn-1","Moorline":{"Acks":true}}"#,
+    );
+    assert!(bench.text(conn).contains("WorkComplete"));
+    bench.rest();
+    bench.say(conn, TAKEN);
+    bench.event();
+    farewell(&mut bench, conn);
+    assert!(ended(&mut bench).is_none());
+}
+
+#[test]
+fn outcomes_that_nobody_took_are_named_at_the_end() {
+    let (mut bench, conn) = Bench::ready("");
+    bench.push(conn, "wi-1", 1);
+    let (work, _) = bench.work();
+    bench.cut(conn);
+    bench.done(work, "{}");
+    stop(&mut bench, 1_000);
+    bench.rest();
+    bench.pass(3_000);
+    let end = |o: &Output| matches!(o, Output::Event(Event::Ended { error: Some(_) }));
+    assert!(bench.rest().iter().any(end));
+}
+
+#[test]
+fn a_stop_during_the_login_cancels_it() {
+    let mut bench = Bench::worker("");
+    bench.command(Command::Start).unwrap();
+    let (http, _) = bench.asked();
+    stop(&mut bench, 10_000);
+    let rest = bench.rest();
+    assert!(rest.iter().any(|o| matches!(o, Output::HttpCancel { http: id } if *id == http)));
+    assert!(rest.iter().any(|o| matches!(o, Output::Event(Event::Ended { error: None }))));
+}
+
+#[test]
+fn a_stop_during_the_greeting_waits_for_it_and_leaves() {
+    let mut bench = Bench::worker("");
+    bench.command(Command::Start).unwrap();
+    bench.answer_login();
+    let conn = bench.dialed();
+    bench.input(Input::Opened { conn });
+    bench.text(conn);
+    stop(&mut bench, 10_000);
+    bench.say(conn, r#"{"EventType":"BeaconRegistered","BeaconID":"bcn-1"}"#);
+    farewell(&mut bench, conn);
+}
+
+#[test]
+fn a_silent_hub_does_not_hold_up_the_end() {
+    let (mut bench, conn) = Bench::ready("");
+    stop(&mut bench, 0);
+    assert!(bench.text(conn).contains("Deregister"));
+    bench.rest();
+    bench.pass(2_000);
+    assert_eq!(bench.closed().0, conn);
+    bench.pass(2_000);
+    assert!(ended(&mut bench).is_none());
+    bench.quiet();
+}
+
+#[test]
+fn a_second_stop_can_only_shorten_the_drain() {
+    let (mut bench, conn) = ready_with_acks("");
+    bench.push(conn, "wi-1", 1);
+    bench.work();
+    stop(&mut bench, 60_000);
+    stop(&mut bench, 500);
+    stop(&mut bench, 60_000);
+    bench.rest();
+    bench.pass(500);
+    let withdrawn = |o: &Output| matches!(o, Output::Event(Event::WorkWithdrawn { .. }));
+    assert!(bench.rest().iter().any(withdrawn));
+}
+
+fn stop(bench: &mut Bench, drain_ms: u64) {
+    bench.command(Command::Stop { drain_ms }).unwrap();
+}
+
+fn farewell(bench: &mut Bench, conn: ConnId) {
+    assert_eq!(bench.text(conn), r#"{"Action":"Deregister","BeaconID":"bcn-1"}"#);
+    bench.say(conn, r#"{"EventType":"Deregistered"}"#);
+    assert_eq!(bench.closed(), (conn, 1000));
+    bench.input(Input::Received { conn, frame: Frame::Ping(Default::default()) });
+    bench.input(Input::Closed { conn, cause: CloseCause::Local });
+}
+
+fn ended(bench: &mut Bench) -> Option<crate::Error> {
+    loop {
+        if let Event::Ended { error } = bench.event() {
+            assert!(bench.machine.poll_timeout().is_none());
+            return error;
+        }
+    }
+}
