@@ -3,7 +3,6 @@
 use bytestring::ByteString;
 
 use super::auth::Caller;
-use super::clients::Denial;
 use super::item::{Ending, Waiter};
 use super::routes::View;
 use super::{Deferred, Hub};
@@ -89,7 +88,7 @@ impl Hub {
         let key = Some(options.idempotency_key.as_str()).filter(|key| !key.is_empty());
         let submitted = self
             .submit(&body, key, &own_caller(), true, now)
-            .map_err(|denial| refusal(denial.status, &denial.text))?;
+            .map_err(|denial| refusal(denial.status, denial.text()))?;
         self.attach(submitted, Waiter::Call { call, stream: options.stream }, now);
         Ok(())
     }
@@ -117,7 +116,7 @@ impl Hub {
                 let key = Some(options.idempotency_key.as_str()).filter(|key| !key.is_empty());
                 match self.enqueue(&body, key, &own_caller(), now) {
                     Ok(text) => (200, text),
-                    Err(Denial { status, text, .. }) => (status, hub_wire::error(&text)),
+                    Err(denial) => (denial.status, hub_wire::error(denial.text())),
                 }
             }
             "$result" => self.result_of(&named(control.work_item_hash, "WorkItemHash")?),
@@ -132,7 +131,7 @@ impl Hub {
             }
             "$drain" => {
                 let id = named(control.beacon_id, "BeaconID")?;
-                self.drain_worker(&id)
+                self.drain_worker(&id, &body, now)
             }
             other => {
                 let text = format!("a hub has no call named {other:?}");

@@ -25,37 +25,63 @@ const RETRY_BACKOFF_MS: u64 = 5_000;
 /// The most attempts that settings may ask for.
 const MAX_ATTEMPTS: u64 = 1_000;
 
-/// Why nothing is run: status and text, and when to come back.
+/// Why nothing is run.
 #[derive(Debug)]
 pub(super) struct Denial {
     pub(super) status: u16,
-    pub(super) text: String,
-    pub(super) reason: Option<&'static str>,
-    pub(super) retry_after_ms: Option<u64>,
+    words: Words,
+    retry_after_ms: Option<u64>,
+}
+
+/// What a denial says.
+#[derive(Debug)]
+enum Words {
+    Text(String),
+    /// The body is not JSON.
+    Content(String),
+    /// There is too much already.
+    Admission(&'static str),
 }
 
 impl Denial {
     pub(super) fn new(status: u16, text: impl Into<String>) -> Self {
-        Self { status, text: text.into(), reason: None, retry_after_ms: None }
+        Self { status, words: Words::Text(text.into()), retry_after_ms: None }
+    }
+
+    fn content(error: &serde_json::Error) -> Self {
+        let text = format!("Invalid JSON: {error}");
+        Self { status: 400, words: Words::Content(text), retry_after_ms: None }
     }
 
     fn later(reason: &'static str, retry_after_ms: u64) -> Self {
         Self {
             status: 429,
-            text: "Admission denied.".to_owned(),
-            reason: Some(reason),
+            words: Words::Admission(reason),
             retry_after_ms: Some(retry_after_ms.max(1)),
+        }
+    }
+
+    fn unavailable(text: &str) -> Self {
+        Self { retry_after_ms: Some(1_000), ..Self::new(503, text) }
+    }
+
+    /// Returns what it says, for people.
+    pub(super) fn text(&self) -> &str {
+        match &self.words {
+            Words::Text(text) | Words::Content(text) => text,
+            Words::Admission(reason) => reason,
         }
     }
 
     /// Makes the answer. Peer: the dispatch routes say `Success` too, `Enqueue` does not.
     pub(super) fn response(&self, with_success: bool) -> HttpResponse {
-        let text = match self.reason {
-            Some(reason) => {
+        let text = match &self.words {
+            Words::Text(text) if with_success => hub_wire::failure(text),
+            Words::Text(text) => hub_wire::error(text),
+            Words::Content(text) => hub_wire::invalid_content(text),
+            Words::Admission(reason) => {
                 hub_wire::admission_denied(reason, self.retry_after_ms.unwrap_or_default())
             }
-            None if with_success => hub_wire::failure(&self.text),
-            None => hub_wire::error(&self.text),
         };
         let mut response = HttpResponse::json(self.status, text);
         if let Some(millis) = self.retry_after_ms {
@@ -157,19 +183,13 @@ impl Hub {
         now: Now,
     ) -> Result<Submitted, Denial> {
         if !self.is_assigning() {
-            return Err(Denial {
-                retry_after_ms: Some(1_000),
-                ..Denial::new(503, "The hub is not taking work.")
-            });
+            return Err(Denial::unavailable("The hub is not taking work."));
         }
         if self.journal.retry_at().is_some() {
-            return Err(Denial {
-                retry_after_ms: Some(1_000),
-                ..Denial::new(503, "The store is not available.")
-            });
+            return Err(Denial::unavailable("The store is not available."));
         }
-        let request: WorkRequest<'_> = serde_json::from_str(body)
-            .map_err(|e| Denial::new(400, format!("Invalid JSON: {e}")))?;
+        let request: WorkRequest<'_> =
+            serde_json::from_str(body).map_err(|e| Denial::content(&e))?;
         let Some(capability) = request.capability.clone().filter(|name| !name.is_empty()) else {
             return Err(Denial::new(400, "Capability is required."));
         };
@@ -271,6 +291,7 @@ impl Hub {
 
     /// Forgets a client that went away; its item goes on, and its outcome is kept.
     pub(super) fn handle_gone(&mut self, http: HttpId) {
+        self.origins.remove(&http);
         let Some(id) = self.queue.unwait(http) else { return };
         if let Some(item) = self.queue.get_mut(id) {
             item.waiters.retain(|waiter| match waiter {

@@ -1,5 +1,6 @@
 //! Requests over HTTP: who may ask, which route, what it answers.
 
+use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::auth::Caller;
@@ -8,7 +9,7 @@ use super::reports::Reporter;
 use super::routes::{self, NoRoute, Public, Route};
 use super::{Deferred, Hub};
 use crate::dialect::beacon::hub_wire::{self, BatchBody, ControlBody, ReportBody, RunRequest};
-use crate::frame::{Headers, HttpRequest, HttpResponse, Method};
+use crate::frame::{Headers, HttpBody, HttpRequest, HttpResponse, Method};
 use crate::machine::{HttpId, PeerId};
 use crate::time::Now;
 
@@ -32,6 +33,13 @@ impl Hub {
             self.reply(http, HttpResponse::json(403, hub_wire::error("Origin not allowed.")));
             return;
         }
+        if let Some(origin) = request.headers.first("origin") {
+            self.origins.insert(http, origin.to_owned());
+            if request.headers.first("access-control-request-method").is_some() {
+                self.reply(http, preflight());
+                return;
+            }
+        }
         let route = match routes::find(method, url) {
             Ok(route) => route,
             Err(no_route) => {
@@ -54,7 +62,8 @@ impl Hub {
             return;
         };
         let body = if body.trim().is_empty() { ByteString::from_static("{}") } else { body };
-        if method == Method::Post
+        if !route.checks_body()
+            && method == Method::Post
             && let Err(e) = serde_json::from_str::<serde::de::IgnoredAny>(&body)
         {
             let text = hub_wire::invalid_content(&format!("Invalid JSON: {e}"));
@@ -95,17 +104,19 @@ impl Hub {
                 return;
             }
             Route::Enqueue => {
-                let response = match self.enqueue(body, key, caller, now) {
-                    Ok(text) => HttpResponse::json(200, text),
-                    Err(denial) => denial.response(false),
-                };
-                self.later(Deferred::Reply { http, response });
+                match self.enqueue(body, key, caller, now) {
+                    Ok(text) => {
+                        let response = HttpResponse::json(200, text);
+                        self.later(Deferred::Reply { http, response });
+                    }
+                    Err(denial) => self.reply(http, denial.response(false)),
+                }
                 return;
             }
             Route::Poll => self.poll(body, caller, now),
             Route::Heartbeat(id) => self.heartbeat(&id, body, caller, now),
             Route::Farewell(id) => self.farewell(&id, caller, now),
-            Route::Drain(id) => self.drain_worker(&id),
+            Route::Drain(id) => self.drain_worker(&id, body, now),
             Route::CompleteBatch => self.complete_batch(body, caller, now),
             Route::ProgressBatch => self.progress_batch(body, caller, now),
             Route::Progress(hash) => self.progress(&hash, body, caller, now),
@@ -203,11 +214,15 @@ impl Hub {
         (200, hub_wire::farewell(beacon_id))
     }
 
-    pub(super) fn drain_worker(&mut self, beacon_id: &str) -> Answer {
+    /// Gives a worker no new work, until told otherwise; a reconnection does not end it.
+    pub(super) fn drain_worker(&mut self, beacon_id: &str, body: &ByteString, now: Now) -> Answer {
+        let control: ControlBody = serde_json::from_str(body).unwrap_or_default();
+        let draining = control.draining.unwrap_or(true);
         let Some(worker) = self.registry.by_id(beacon_id) else {
             return (404, unknown_worker(beacon_id));
         };
-        self.registry.update(worker, |worker| worker.draining = true);
+        self.registry.drain(worker, draining);
+        self.fill(worker, now);
         (200, self.worker_record(worker, false).unwrap_or_default())
     }
 
@@ -407,6 +422,18 @@ fn named<'a>(report: &'a ReportBody<'_>) -> Result<&'a str, String> {
         return Err("WorkItemHash is required.".to_owned());
     }
     Ok(&report.work_item_hash)
+}
+
+/// The answer to a browser that asks whether a page of an allowed origin may ask.
+fn preflight() -> HttpResponse {
+    HttpResponse {
+        status: 204,
+        headers: Headers::new()
+            .with("access-control-allow-methods", "GET, POST, DELETE")
+            .with("access-control-allow-headers", "content-type, x-idempotency-key")
+            .with("access-control-max-age", "600"),
+        body: HttpBody::Full(Bytes::new()),
+    }
 }
 
 fn unauthenticated() -> HttpResponse {

@@ -101,8 +101,9 @@ pub(super) struct Item {
     pub(super) state: State,
     /// The number of the latest delivery; 0 before the first.
     pub(super) attempt: u64,
-    /// Attempts that ended in an error.
+    /// Attempts that ended in an error, and the latest of them.
     pub(super) failures: u64,
+    pub(super) failed_attempt: Option<u64>,
     /// Attempts whose worker was lost.
     pub(super) losses: u64,
     pub(super) holder: Option<Holder>,
@@ -129,6 +130,7 @@ impl Item {
             state: State::Pending(lane),
             attempt: 0,
             failures: 0,
+            failed_attempt: None,
             losses: 0,
             holder: None,
             assigned: None,

@@ -1,6 +1,6 @@
 //! Start, load, drain, end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
@@ -226,7 +226,7 @@ impl Hub {
     /// Ends the drain when nothing runs any more and everything is stored and said.
     pub(super) fn check_drained(&mut self, now: Now) {
         let Phase::Draining { until } = self.phase else { return };
-        let idle = self.queue.running() == 0 && self.journal.is_idle();
+        let idle = self.in_flight() == 0 && self.journal.is_idle();
         if idle || until <= now.mono {
             self.end_drain(now);
         }
@@ -234,7 +234,7 @@ impl Hub {
 
     pub(super) fn end_drain(&mut self, now: Now) {
         let Phase::Draining { until } = self.phase else { return };
-        let running = self.queue.running();
+        let running = self.in_flight();
         if running == 0 {
             self.end(None);
         } else if until <= now.mono {
@@ -243,8 +243,14 @@ impl Hub {
         }
     }
 
+    /// Counts what workers run; what is held since a restart is as safe in the store as before.
+    fn in_flight(&self) -> usize {
+        let held: usize = self.held.values().map(BTreeSet::len).sum();
+        self.queue.running().saturating_sub(held)
+    }
+
     fn report_drain(&mut self) {
-        let in_flight = self.queue.running();
+        let in_flight = self.in_flight();
         self.event(Event::Draining { in_flight, outbox: 0 });
     }
 

@@ -89,6 +89,8 @@ pub struct Hub {
     journal: Journal<Deferred>,
     verdicts: BTreeMap<ConnId, Vec<Verdict>>,
     calls: BTreeMap<CallId, ItemId>,
+    /// Allowed origins of the pages that wait for an answer.
+    origins: BTreeMap<HttpId, String>,
     timers: BTreeSet<(Instant, Timer)>,
     entropy: Entropy,
     minted: u64,
@@ -200,6 +202,7 @@ impl Hub {
             journal: Journal::default(),
             verdicts: BTreeMap::new(),
             calls: BTreeMap::new(),
+            origins: BTreeMap::new(),
             timers: BTreeSet::new(),
             entropy: Entropy::new(seed),
             minted: 0,
@@ -234,7 +237,11 @@ impl Hub {
     }
 
     /// Answers at once.
-    fn reply(&mut self, http: HttpId, response: HttpResponse) {
+    fn reply(&mut self, http: HttpId, mut response: HttpResponse) {
+        if let Some(origin) = self.origins.remove(&http) {
+            response.headers.push("access-control-allow-origin", origin);
+            response.headers.push("vary", "Origin");
+        }
         self.out.push_back(Output::HttpReply { http, response });
     }
 

@@ -76,6 +76,7 @@ struct ResultRecord<'a> {
     enqueued: UnixMillis,
     finished: UnixMillis,
     ending: &'a str,
+    reported: bool,
     attempt: u64,
     beacon_id: Option<String>,
     name: Option<String>,
@@ -144,6 +145,7 @@ impl Hub {
             .number("enqueued", done.enqueued.0)
             .number("finished", done.finished.0)
             .text("ending", done.ending.name())
+            .flag("reported", done.reported)
             .number("attempt", done.attempt);
         if let Some(holder) = &done.holder {
             record = record.text("beacon_id", &holder.beacon_id).text("name", &holder.name);
@@ -319,6 +321,7 @@ fn parse_result(hash: &str, bytes: Bytes) -> Option<Finished> {
         enqueued: record.enqueued,
         finished: record.finished,
         ending: Ending::parse(record.ending)?,
+        reported: record.reported,
         attempt: record.attempt,
         holder: record
             .beacon_id

@@ -224,10 +224,7 @@ impl Hub {
             .unwrap_or_default();
         let (worker, new) = self.registry.register(profile, session, now);
         let acks = registration.moorline.as_ref().is_some_and(|ours| ours.acks);
-        self.registry.update(worker, |worker| {
-            worker.acks = acks;
-            worker.draining = false;
-        });
+        self.registry.update(worker, |worker| worker.acks = acks);
         self.registry.describe(registration.action_schemas.unwrap_or_default());
         if new {
             self.watch(worker, now);

@@ -12,6 +12,9 @@ use crate::time::{Instant, UnixMillis};
 /// The most actions that the catalogue keeps; beyond, new ones are not listed.
 const MAX_ACTIONS: usize = 10_000;
 
+/// The most names that are kept as draining while their workers are away.
+const MAX_DRAINED: usize = 10_000;
+
 /// A worker's record.
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -117,6 +120,8 @@ pub(super) struct Registry {
     free: BTreeMap<Arc<str>, BTreeSet<(usize, u64, PeerId)>>,
     actions: HashMap<(Arc<str>, String), u64>,
     catalogue: BTreeMap<u64, ActionEntry>,
+    /// Names whose workers get no new work; kept while they are away.
+    drained: BTreeSet<Arc<str>>,
     next_worker: u64,
     next_turn: u64,
 }
@@ -162,6 +167,19 @@ impl Registry {
             worker.host_lag_ms = host_lag_ms;
             worker.in_flight = in_flight;
         }
+    }
+
+    /// Lets a worker get no new work, or get it again.
+    pub(super) fn drain(&mut self, worker: PeerId, draining: bool) {
+        let Some(name) = self.workers.get(&worker).map(|worker| worker.name.clone()) else {
+            return;
+        };
+        if !draining {
+            self.drained.remove(&name);
+        } else if self.drained.len() < MAX_DRAINED {
+            self.drained.insert(name);
+        }
+        self.update(worker, |worker| worker.draining = draining);
     }
 
     /// Gives an item to a worker.
@@ -215,6 +233,7 @@ impl Registry {
         let id = PeerId(self.next_worker);
         self.next_worker += 1;
         let beacon_id = self.beacon_id(&profile.name, now.unix);
+        let draining = self.drained.contains(&profile.name);
         self.by_name.insert(profile.name.clone(), id);
         self.by_id.insert(beacon_id.clone(), id);
         self.workers.insert(
@@ -236,7 +255,7 @@ impl Registry {
                 conn: None,
                 acks: false,
                 running: BTreeSet::new(),
-                draining: false,
+                draining,
                 offline: false,
                 host_lag_ms: 0,
                 in_flight: None,

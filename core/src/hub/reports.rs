@@ -39,7 +39,9 @@ enum Aim {
 impl Finished {
     /// Tells whether a worker's attempt gave this outcome.
     pub(super) fn is_by(&self, name: &Arc<str>, attempt: u64) -> bool {
-        self.attempt == attempt && self.holder.as_ref().is_some_and(|holder| holder.name == *name)
+        self.reported
+            && self.attempt == attempt
+            && self.holder.as_ref().is_some_and(|holder| holder.name == *name)
     }
 }
 
@@ -130,7 +132,7 @@ impl Hub {
                 Raw::parse(hub_wire::lines(&lines)).unwrap_or_else(|_| Raw::empty_list())
             }
         };
-        self.finish(id, Ending::Complete, Some((outputs, log)), None, now);
+        self.finish(id, Ending::Complete, true, Some((outputs, log)), None, now);
         if let Some(worker) = worker {
             self.fill(worker, now);
         }
@@ -155,6 +157,7 @@ impl Hub {
         let Some(item) = self.queue.get_mut(id) else { return Ok(()) };
         let worker = item.worker();
         item.failures += 1;
+        item.failed_attempt = Some(item.attempt);
         if let Some(lines) = hub_wire::array(log)
             && item.log.len() + lines.get().len() <= MAX_LOG_BYTES
         {
@@ -163,7 +166,7 @@ impl Hub {
         if item.failures < item.order.max_attempts && item.cancel_reason.is_none() {
             self.retry(id, message, now);
         } else {
-            self.fail(id, &message, now);
+            self.finish(id, Ending::Error, true, None, Some(message), now);
         }
         if let Some(worker) = worker {
             self.fill(worker, now);
@@ -226,6 +229,9 @@ impl Hub {
             };
         };
         let Some(item) = self.queue.get(id) else { return Err(missing()) };
+        if attempt.is_some() && attempt == item.failed_attempt {
+            return Ok(Aim::Settled);
+        }
         if attempt.is_none_or(|attempt| attempt == item.attempt)
             && self.is_holder(item, reporter, now)
         {

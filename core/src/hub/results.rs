@@ -19,6 +19,8 @@ pub(super) struct Finished {
     pub(super) enqueued: UnixMillis,
     pub(super) finished: UnixMillis,
     pub(super) ending: Ending,
+    /// It is its holder's own word, rather than a time limit, a cancellation or a loss.
+    pub(super) reported: bool,
     pub(super) attempt: u64,
     pub(super) holder: Option<Holder>,
     /// `Outputs` and `Log` of a success.
@@ -137,6 +139,7 @@ mod tests {
             enqueued: UnixMillis(0),
             finished: UnixMillis(at),
             ending: Ending::Complete,
+            reported: true,
             attempt: 1,
             holder: None,
             outputs: Some((

@@ -28,6 +28,13 @@ pub(super) enum Route {
     RunEnd(String),
 }
 
+impl Route {
+    /// Tells whether whoever answers it says itself that a body is not JSON.
+    pub(super) const fn checks_body(&self) -> bool {
+        matches!(self, Self::Enqueue | Self::Dispatch | Self::DispatchStream | Self::Register)
+    }
+}
+
 /// What a secured hub answers without a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Public {

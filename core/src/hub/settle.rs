@@ -16,14 +16,15 @@ use crate::time::Now;
 impl Hub {
     /// Ends an item with an error.
     pub(super) fn fail(&mut self, id: ItemId, error: &str, now: Now) {
-        self.finish(id, Ending::Error, None, Some(error.to_owned()), now);
+        self.finish(id, Ending::Error, false, None, Some(error.to_owned()), now);
     }
 
-    /// Ends an item, keeps the outcome and answers whoever waits.
+    /// Ends an item, keeps the outcome and answers whoever waits; `reported` if its holder said so.
     pub(super) fn finish(
         &mut self,
         id: ItemId,
         ending: Ending,
+        reported: bool,
         outputs: Option<(Raw, Raw)>,
         error: Option<String>,
         now: Now,
@@ -46,15 +47,16 @@ impl Hub {
         }
         self.counts.finished += 1;
         let waiters = std::mem::take(&mut item.waiters);
-        let finished = outcome(item, ending, outputs, error, now);
-        if !finished.1 {
-            self.store_result(&finished.0);
+        let internal = item.order.internal;
+        let done = Finished { ending, reported, outputs, error, ..outcome(item, now) };
+        if !internal {
+            self.store_result(&done);
         }
         for waiter in waiters {
-            self.answer(waiter, &finished.0, now);
+            self.answer(waiter, &done, now);
         }
-        if !finished.1 {
-            for hash in self.results.insert(finished.0) {
+        if !internal {
+            for hash in self.results.insert(done) {
                 self.journal.delete(records::RESULTS, &hash);
             }
         }
@@ -76,7 +78,7 @@ impl Hub {
     pub(super) fn withdraw(&mut self, id: ItemId, ending: Ending, text: &str, now: Now) {
         let Some(item) = self.queue.get(id) else { return };
         let (worker, hash) = (item.worker(), item.order.hash.clone());
-        self.finish(id, ending, None, Some(text.to_owned()), now);
+        self.finish(id, ending, false, None, Some(text.to_owned()), now);
         let Some(worker) = worker else { return };
         self.tell_cancel(worker, &hash, text);
         self.fill(worker, now);
@@ -177,16 +179,10 @@ fn words(error: &Option<String>) -> &str {
     error.as_deref().unwrap_or("Unknown error")
 }
 
-/// Makes the outcome of an item; also tells whether the item was the hub's own.
-fn outcome(
-    item: Item,
-    ending: Ending,
-    outputs: Option<(Raw, Raw)>,
-    error: Option<String>,
-    now: Now,
-) -> (Finished, bool) {
+/// Makes the outcome of an item, but for how it ended.
+fn outcome(item: Item, now: Now) -> Finished {
     let order = item.order;
-    let finished = Finished {
+    Finished {
         hash: order.hash,
         key: order.key,
         capability: order.capability,
@@ -195,11 +191,11 @@ fn outcome(
         priority: item.priority,
         enqueued: order.enqueued,
         finished: now.unix,
-        ending,
+        ending: Ending::Error,
+        reported: false,
         attempt: item.attempt,
         holder: item.holder,
-        outputs,
-        error,
-    };
-    (finished, order.internal)
+        outputs: None,
+        error: None,
+    }
 }

@@ -1,12 +1,214 @@
-//! What survives, and what is promised when.
+//! What survives a restart, and what is promised when.
 
 use super::*;
 
 #[test]
+fn nothing_is_promised_before_it_is_stored() {
+    let mut rig = Rig::new("{}");
+    let worker = rig.worker("w", 1);
+    rig.synced = false;
+    let enqueue = rig.post("/Beacon/Work/Enqueue", r#"{"Capability":"Echo","Action":"Say"}"#);
+    assert_eq!(rig.status(enqueue), None, "acknowledged before it is stored");
+    assert!(rig.pushed(worker).is_empty(), "sent before its attempt is stored");
+    rig.sync();
+    assert_eq!(rig.status(enqueue), Some(200));
+    let (hash, attempt) = rig.pushed(worker)[0].clone();
+    rig.complete(worker, &hash, attempt);
+    assert!(rig.verdicts(worker).is_empty(), "taken before it is stored");
+    rig.sync();
+    assert_eq!(rig.verdicts(worker), [(hash, true)]);
+}
+
+#[test]
+fn writes_during_a_commit_share_the_next_one() {
+    let mut rig = Rig::new("{}");
+    rig.synced = false;
+    for _ in 0..10 {
+        rig.post("/Beacon/Work/Enqueue", r#"{"Capability":"Echo","Action":"Say"}"#);
+    }
+    assert_eq!(rig.commits.len(), 1, "one in flight");
+    rig.sync();
+    assert_eq!(rig.commits.len(), 1, "the other nine together");
+    rig.sync();
+    assert!(rig.commits.is_empty());
+    assert_eq!(rig.disk.len(), 10);
+}
+
+#[test]
+fn verdicts_of_one_turn_share_a_frame() {
+    let mut rig = Rig::new("{}");
+    let worker = rig.worker("w", 2);
+    rig.enqueue("");
+    rig.enqueue("");
+    rig.synced = false;
+    for (hash, attempt) in rig.pushed(worker) {
+        rig.complete(worker, &hash, attempt);
+    }
+    rig.sync();
+    rig.sync();
+    let frames = rig.frames(worker);
+    let taken = frames.iter().filter(|frame| frame["EventType"] == "WorkTaken").count();
+    assert_eq!((taken, rig.verdicts(worker).len()), (2, 2));
+}
+
+#[test]
 fn an_enqueued_item_survives_a_restart() {
     let mut rig = Rig::new("{}");
-    let hash = rig.enqueue("");
+    let hash = rig.enqueue(r#","Priority":3,"Settings":{"n":1.0},"TimeoutMs":7000"#);
     let mut rig = rig.restart(1_000);
     let worker = rig.worker("w", 1);
     assert_eq!(rig.pushed(worker), [(hash, 1)]);
+    let item = rig.frames(worker).pop().unwrap()["WorkItem"].clone();
+    assert_eq!((&item["TimeoutMs"], &item["Settings"]["n"]), (&7_000.into(), &1.0.into()));
+}
+
+#[test]
+fn a_running_item_is_held_for_its_worker_and_kept_by_it() {
+    let mut rig = Rig::new("{}");
+    let hash = rig.enqueue("");
+    let first = rig.worker("w", 1);
+    assert_eq!(rig.pushed(first).len(), 1);
+    let mut rig = rig.restart(1_000);
+    let other = rig.worker("other", 1);
+    assert!(rig.pushed(other).is_empty(), "held for its worker");
+    let running = format!(r#"[{{"WorkItemHash":"{hash}","AttemptNumber":1}}]"#);
+    let back = rig.worker_running("w", 1, &running);
+    assert!(rig.pushed(back).is_empty(), "it runs there already");
+    rig.complete(back, &hash, 1);
+    assert_eq!(rig.verdicts(back), [(hash.clone(), true)]);
+    assert_eq!(rig.item_status(&hash), "Complete");
+}
+
+#[test]
+fn a_held_item_goes_to_another_when_its_worker_does_not_come_back() {
+    let mut rig = Rig::new(r#"{"lease_ms":5000}"#);
+    let hash = rig.enqueue("");
+    rig.worker("w", 1);
+    let mut rig = rig.restart(1_000);
+    let other = rig.worker("other", 1);
+    rig.pass(4_999);
+    rig.say(other, r#"{"Action":"BeaconHeartbeat"}"#);
+    assert!(rig.pushed(other).is_empty());
+    rig.pass(1);
+    assert_eq!(rig.pushed(other), [(hash, 2)]);
+}
+
+#[test]
+fn a_held_item_goes_to_another_when_its_worker_comes_back_without_it() {
+    let mut rig = Rig::new("{}");
+    let hash = rig.enqueue("");
+    rig.worker("w", 1);
+    let mut rig = rig.restart(1_000);
+    let back = rig.worker("w", 1);
+    assert_eq!(rig.pushed(back), [(hash, 2)]);
+}
+
+#[test]
+fn a_polling_worker_may_report_what_it_ran_before_a_restart() {
+    let mut rig = Rig::new("{}");
+    let http = rig.post("/Beacon/Register", r#"{"Name":"p","Capabilities":["Echo"]}"#);
+    let id = rig.reply(http)["BeaconID"].as_str().unwrap().to_owned();
+    let hash = rig.enqueue("");
+    rig.post("/Beacon/Work/Poll", &format!(r#"{{"BeaconID":"{id}"}}"#));
+    let mut rig = rig.restart(10);
+    let body = format!(r#"{{"BeaconID":"{id}","AttemptNumber":1,"Outputs":{{}},"Log":[]}}"#);
+    let http = rig.post(&format!("/Beacon/Work/{hash}/Complete"), &body);
+    assert_eq!(rig.status(http), Some(200));
+}
+
+#[test]
+fn a_keyed_dispatch_runs_once_across_a_restart() {
+    let mut rig = Rig::new("{}");
+    let worker = rig.worker("w", 1);
+    let headers = || Headers::new().with("x-idempotency-key", "k");
+    let body = r#"{"Capability":"Echo","Action":"Say"}"#;
+    rig.ask_with(Method::Post, "/Beacon/Work/Dispatch", body, headers());
+    let (hash, _) = rig.pushed(worker)[0].clone();
+    let mut rig = rig.restart(500);
+    let running = format!(r#"[{{"WorkItemHash":"{hash}","AttemptNumber":1}}]"#);
+    let worker = rig.worker_running("w", 1, &running);
+    let again = rig.ask_with(Method::Post, "/Beacon/Work/Dispatch", body, headers());
+    rig.complete(worker, &hash, 1);
+    assert_eq!(rig.reply(again)["WorkItemHash"], hash.as_str());
+    let mut rig = rig.restart(500);
+    let late = rig.ask_with(Method::Post, "/Beacon/Work/Dispatch", body, headers());
+    assert_eq!(rig.reply(late)["Outputs"]["Result"], "1");
+    let other = r#"{"Capability":"Echo","Action":"Other"}"#;
+    let misused = rig.ask_with(Method::Post, "/Beacon/Work/Dispatch", other, headers());
+    assert_eq!(rig.status(misused), Some(409));
+}
+
+#[test]
+fn the_time_limit_of_a_dispatch_spans_a_restart() {
+    let mut rig = Rig::new("{}");
+    rig.worker("w", 1);
+    let body = r#"{"Capability":"None","Action":"Say","TimeoutMs":10000}"#;
+    let headers = || Headers::new().with("x-idempotency-key", "k");
+    rig.ask_with(Method::Post, "/Beacon/Work/Dispatch", body, headers());
+    let mut rig = rig.restart(6_000);
+    rig.worker("w", 1);
+    let again = rig.ask_with(Method::Post, "/Beacon/Work/Dispatch", body, headers());
+    rig.pass(3_999);
+    assert_eq!(rig.status(again), None);
+    rig.pass(1);
+    assert_eq!(rig.reply(again)["Error"], "Direct dispatch timed out after 10000ms.");
+}
+
+#[test]
+fn results_and_runs_survive_and_results_expire() {
+    let mut rig = Rig::new(r#"{"result_ttl_ms":60000,"max_results":2}"#);
+    let worker = rig.foreign_worker("w", 1);
+    let mut hashes = Vec::new();
+    for _ in 0..3 {
+        let hash = rig.enqueue("");
+        rig.complete(worker, &hash, 1);
+        hashes.push(hash);
+    }
+    let run = rig.post("/Beacon/Run/Start", r#"{"IdempotencyKey":"r"}"#);
+    let run = rig.reply(run)["RunID"].clone();
+    let mut rig = rig.restart(1_000);
+    assert_eq!(rig.item_status(&hashes[0]), "unknown", "only two are kept");
+    assert_eq!(rig.item_status(&hashes[2]), "Complete");
+    let again = rig.post("/Beacon/Run/Start", r#"{"IdempotencyKey":"r"}"#);
+    assert_eq!(rig.reply(again)["RunID"], run);
+    rig.pass(70_000);
+    assert_eq!(rig.item_status(&hashes[2]), "unknown");
+    assert_eq!(rig.disk.len(), 1, "{:?}", rig.disk.keys());
+}
+
+#[test]
+fn a_failing_store_delays_promises_and_refuses_new_work() {
+    let mut rig = Rig::new("{}");
+    rig.synced = false;
+    let body = r#"{"Capability":"Echo","Action":"Say"}"#;
+    let first = rig.post("/Beacon/Work/Enqueue", body);
+    let (store, _) = rig.commits.remove(0);
+    let error = crate::error::Error::new(crate::error::ErrorCode::StoreFailed, "disk full");
+    rig.input(Input::Stored { store, result: Err(error) });
+    let second = rig.post("/Beacon/Work/Enqueue", body);
+    assert_eq!((rig.status(first), rig.status(second)), (None, Some(503)));
+    rig.pass(1_000);
+    rig.sync();
+    assert_eq!(rig.status(first), Some(200));
+}
+
+#[test]
+fn a_hub_that_loads_asks_to_come_back_later() {
+    let options: HubOptions = options::read("{}").unwrap();
+    let mut hub = Hub::open(options, [0; 32]).unwrap();
+    let now = Now::default();
+    hub.handle_command(Command::Start, now).unwrap();
+    let request = HttpRequest {
+        method: Method::Get,
+        url: "/Beacon".into(),
+        headers: Headers::new(),
+        body: Bytes::new(),
+    };
+    let remote = "127.0.0.1:1".to_owned();
+    hub.handle_input(Input::HttpAsked { http: HttpId(1), request, remote }, now);
+    let reply = std::iter::from_fn(|| hub.poll_output()).find_map(|output| {
+        if let Output::HttpReply { response, .. } = output { Some(response) } else { None }
+    });
+    let reply = reply.unwrap();
+    assert_eq!((reply.status, reply.headers.first("retry-after")), (503, Some("1")));
 }

@@ -59,3 +59,98 @@ fn a_call_of_the_process_settles_once() {
     let expected = format!(r#"{{"WorkItemHash":"{hash}","Outputs":{{"Result":"1"}},"Log":[]}}"#);
     assert_eq!(value.as_str(), expected);
 }
+
+#[test]
+fn a_stream_carries_progress_bytes_and_the_result() {
+    let mut rig = Rig::new("{}");
+    let worker = rig.worker("w", 1);
+    let body = r#"{"Capability":"Echo","Action":"Say"}"#;
+    let http = rig.post("/Beacon/Work/DispatchStream", body);
+    assert_eq!(rig.status(http), Some(200), "the head goes out at once");
+    let (hash, _) = rig.pushed(worker)[0].clone();
+    rig.say(
+        worker,
+        &format!(
+            r#"{{"Action":"WorkProgress","WorkItemHash":"{hash}","AttemptNumber":1,
+            "ProgressData":{{"Percent":40,"BinaryData":"aGk="}}}}"#
+        ),
+    );
+    rig.complete(worker, &hash, 1);
+    let kinds: Vec<u8> = rig.parts[&http].iter().map(|part| part[0]).collect();
+    assert_eq!(kinds, [1, 2, 4]);
+    assert_eq!(rig.ended, [http]);
+}
+
+#[test]
+fn a_client_that_went_away_is_not_answered_and_its_item_goes_on() {
+    let mut rig = Rig::new("{}");
+    let worker = rig.worker("w", 1);
+    let http = rig.dispatch();
+    rig.input(Input::HttpGone { http });
+    let (hash, _) = rig.pushed(worker)[0].clone();
+    rig.complete(worker, &hash, 1);
+    assert_eq!(rig.status(http), None);
+    assert_eq!(rig.item_status(&hash), "Complete");
+}
+
+#[test]
+fn a_running_item_is_cancelled_where_its_worker_can_be_told() {
+    let mut rig = Rig::new("{}");
+    let ours = rig.worker("ours", 1);
+    let http = rig.dispatch();
+    let (hash, _) = rig.pushed(ours)[0].clone();
+    let cancel = rig.post(&format!("/Beacon/Work/{hash}/Cancel"), r#"{"Reason":"enough"}"#);
+    assert_eq!(rig.reply(cancel)["Canceled"], true);
+    assert_eq!(rig.reply(http)["Error"], "Work item was canceled: enough");
+    assert_eq!(rig.frames(ours).last().unwrap()["EventType"], "WorkCancel");
+    assert_eq!(rig.item_status(&hash), "Canceled");
+}
+
+#[test]
+fn a_cancelled_call_settles_and_takes_its_item_with_it() {
+    let mut rig = Rig::new("{}");
+    let worker = rig.worker("w", 1);
+    rig.call(9, "Echo/Say", "{}", "{}");
+    let (hash, _) = rig.pushed(worker)[0].clone();
+    let now = rig.now();
+    rig.hub.handle_command(Command::Cancel { call: CallId(9) }, now).unwrap();
+    rig.drain();
+    assert_eq!(rig.item_status(&hash), "Canceled");
+    let settled = rig.events.iter().filter(|event| matches!(event, Event::CallDone { .. })).count();
+    assert_eq!(settled, 1);
+}
+
+#[test]
+fn administrative_calls_answer_as_the_routes_do() {
+    let mut rig = Rig::new("{}");
+    rig.worker("w", 1);
+    rig.call(1, "$status", "{}", "{}");
+    rig.call(2, "$enqueue", r#"{"Capability":"Echo","Action":"Say"}"#, "{}");
+    rig.call(3, "$result", r#"{"WorkItemHash":"wi-none"}"#, "{}");
+    rig.call(4, "$dance", "{}", "{}");
+    rig.call(5, "$run_start", "{}", "{}");
+    let results: Vec<_> = rig
+        .events
+        .iter()
+        .filter_map(|event| {
+            if let Event::CallDone { result, .. } = event { Some(result.clone()) } else { None }
+        })
+        .collect();
+    let text = |index: usize| results[index].as_ref().unwrap().as_str().to_owned();
+    assert!(text(0).contains(r#""Workers":[{"BeaconID":"bcn-w-"#), "{}", text(0));
+    assert!(text(1).contains(r#""Status":"Running""#));
+    assert_eq!(results[2].as_ref().unwrap_err().message(), "Work item [wi-none] not found.");
+    assert!(results[3].is_err());
+    assert!(text(4).contains(r#""State":"Active""#));
+}
+
+#[test]
+fn what_the_host_of_a_worker_lags_is_shown() {
+    let mut rig = Rig::new("{}");
+    let worker = rig.worker("w", 1);
+    rig.say(worker, r#"{"Action":"BeaconHeartbeat","HostLagMs":61000,"InFlight":1}"#);
+    let http = rig.ask(Method::Get, "/Moorline/Status", "");
+    let status = rig.reply(http);
+    assert_eq!(status["Workers"][0]["HostLagMs"], 61_000);
+    assert_eq!(status["Hub"]["State"], "serving");
+}

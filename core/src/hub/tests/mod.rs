@@ -1,7 +1,11 @@
 //! The hub in virtual time: a rig that plays driver, store, workers and clients.
 
+mod access;
 mod durability;
 mod flow;
+mod leases;
+mod limits;
+mod scheduling;
 
 use std::collections::BTreeMap;
 

@@ -4,6 +4,7 @@
 //! payloads stay slices of the frame. Source: `ultravisor` 1.3.24, `ultravisor-beacon` 1.0.5.
 
 mod answers;
+mod frames;
 mod object;
 mod status;
 
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub(crate) use answers::*;
+pub(crate) use frames::*;
 pub(crate) use object::{Object, list};
 pub(crate) use status::*;
 
@@ -204,7 +206,7 @@ impl<'a> HubSettings<'a> {
     }
 }
 
-/// The body of a cancellation, a reordering, or the end of a run.
+/// The body of a cancellation, a reordering, a drain, or the end of a run.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct ControlBody {
@@ -216,6 +218,7 @@ pub(crate) struct ControlBody {
     pub(crate) run_id: Option<String>,
     #[serde(rename = "BeaconID")]
     pub(crate) beacon_id: Option<String>,
+    pub(crate) draining: Option<bool>,
 }
 
 /// The body of the start of a run.

@@ -1,0 +1,257 @@
+//! What the hub pushes to workers, and what it keeps of their progress. Key order as recorded.
+
+use serde_json::value::RawValue;
+
+use super::ProgressReport;
+use super::object::{Object, list};
+use crate::time::UnixMillis;
+
+/// A work item on its way to a worker.
+#[derive(Debug)]
+pub(crate) struct Delivery<'a> {
+    pub(crate) hash: &'a str,
+    pub(crate) run_id: &'a str,
+    pub(crate) capability: &'a str,
+    pub(crate) action: &'a str,
+    pub(crate) settings: &'a str,
+    pub(crate) operation_hash: &'a str,
+    pub(crate) timeout_ms: u64,
+    pub(crate) attempt: u64,
+    pub(crate) enqueued: UnixMillis,
+    pub(crate) dispatched: UnixMillis,
+}
+
+/// The frame that pushes a work item.
+pub(crate) fn work_frame(delivery: &Delivery<'_>) -> String {
+    Object::with_capacity(delivery.settings.len() + 768)
+        .text("EventType", "WorkItem")
+        .raw("WorkItem", &work_item(delivery))
+        .end()
+}
+
+/// The answer to a poll.
+pub(crate) fn polled(item: Option<&Delivery<'_>>) -> String {
+    let item = item.map(work_item);
+    Object::new().raw("WorkItem", item.as_deref().unwrap_or("null")).end()
+}
+
+fn work_item(delivery: &Delivery<'_>) -> String {
+    let metadata = queue_metadata(delivery);
+    Object::with_capacity(delivery.settings.len() + 704)
+        .text("WorkItemHash", delivery.hash)
+        .text("RunID", delivery.run_id)
+        .text("Capability", delivery.capability)
+        .text("Action", delivery.action)
+        .raw("Settings", &with_metadata(delivery.settings, &metadata))
+        .text("OperationHash", delivery.operation_hash)
+        .number("TimeoutMs", delivery.timeout_ms)
+        .number("AttemptNumber", delivery.attempt)
+        .raw("QueueMetadata", &metadata)
+        .end()
+}
+
+pub(super) fn queue_metadata(delivery: &Delivery<'_>) -> String {
+    Object::with_capacity(256)
+        .text("RunID", delivery.run_id)
+        .text("WorkItemHash", delivery.hash)
+        .plain("EnqueuedAt", delivery.enqueued)
+        .plain("DispatchedAt", delivery.dispatched)
+        .number("QueueWaitMs", delivery.dispatched.0.saturating_sub(delivery.enqueued.0))
+        .number("AttemptNumber", delivery.attempt)
+        .text("HubInstanceID", "")
+        .end()
+}
+
+/// Peer: the hub repeats its metadata inside the settings. Being last, it wins over a caller's own.
+pub(super) fn with_metadata(settings: &str, metadata: &str) -> String {
+    let inner = settings.trim();
+    let inner = inner.strip_prefix('{').unwrap_or(inner);
+    let inner = inner.strip_suffix('}').unwrap_or(inner).trim_end();
+    let mut text = String::with_capacity(inner.len() + metadata.len() + 24);
+    text.push('{');
+    text.push_str(inner);
+    if !inner.trim_start().is_empty() {
+        text.push(',');
+    }
+    text.push_str("\"QueueMetadata\":");
+    text.push_str(metadata);
+    text.push('}');
+    text
+}
+
+/// The frame that confirms a registration.
+pub(crate) fn registered(beacon_id: &str, acks: bool) -> String {
+    let object = Object::new().text("EventType", "BeaconRegistered").text("BeaconID", beacon_id);
+    moorline(object, acks).end()
+}
+
+pub(super) fn moorline(object: Object, acks: bool) -> Object {
+    if acks { object.raw("Moorline", r#"{"Acks":true}"#) } else { object }
+}
+
+/// The frame that turns a worker away.
+pub(crate) fn rejected(reason: &str) -> String {
+    Object::new().text("EventType", "BeaconRejected").text("Reason", reason).end()
+}
+
+/// The frame that confirms a farewell.
+pub(crate) fn deregistered() -> String {
+    Object::new().text("EventType", "Deregistered").end()
+}
+
+/// Whether the hub took an outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) hash: String,
+    /// Why it was refused; `None` when it was taken.
+    pub(crate) refused: Option<String>,
+}
+
+/// The frame that tells a worker of ours which outcomes were taken.
+pub(crate) fn work_taken(verdicts: &[Verdict]) -> String {
+    let items = verdicts.iter().map(|verdict| {
+        let item = Object::new()
+            .text("WorkItemHash", &verdict.hash)
+            .flag("Taken", verdict.refused.is_none());
+        match &verdict.refused {
+            Some(reason) => item.text("Reason", reason).end(),
+            None => item.end(),
+        }
+    });
+    Object::new().text("EventType", "WorkTaken").raw("Items", &list(items)).end()
+}
+
+/// The frame that asks a worker of ours to stop working on an item.
+pub(crate) fn work_cancel(hash: &str, reason: &str) -> String {
+    Object::new()
+        .text("EventType", "WorkCancel")
+        .text("WorkItemHash", hash)
+        .text("Reason", reason)
+        .end()
+}
+
+/// The last value of each field that a worker reported.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress {
+    percent: Option<Box<RawValue>>,
+    message: Option<Box<RawValue>>,
+    step: Option<Box<RawValue>>,
+    total_steps: Option<Box<RawValue>>,
+}
+
+impl Progress {
+    /// Takes over what a report names. Peer: an empty message does not overwrite.
+    pub(crate) fn merge(&mut self, report: &ProgressReport<'_>) {
+        let take = |own: &mut Option<Box<RawValue>>, new: Option<&RawValue>| {
+            if let Some(new) = new {
+                *own = Some(new.to_owned());
+            }
+        };
+        take(&mut self.percent, report.percent);
+        take(&mut self.message, report.message.filter(|message| message.get() != "\"\""));
+        take(&mut self.step, report.step);
+        take(&mut self.total_steps, report.total_steps);
+    }
+
+    /// Writes the fields for whoever follows the item.
+    pub(crate) fn write(&self, at: UnixMillis) -> String {
+        let fields = [
+            ("Percent", &self.percent),
+            ("Message", &self.message),
+            ("Step", &self.step),
+            ("TotalSteps", &self.total_steps),
+        ];
+        let mut object = Object::new();
+        for (key, value) in fields {
+            if let Some(value) = value {
+                object = object.raw(key, value.get());
+            }
+        }
+        object.plain("UpdatedAt", at).end()
+    }
+}
+
+/// The name of the output whose bytes a stream sends apart.
+pub(crate) const OUTPUT_DATA: &str = "OutputData";
+
+/// Appends the lines of a JSON list of text to the inside of another.
+pub(crate) fn append_lines(lines: &mut String, more: &RawValue) {
+    let inner = more.get().strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let Some(inner) = inner.map(str::trim).filter(|inner| !inner.is_empty()) else { return };
+    if !lines.is_empty() {
+        lines.push(',');
+    }
+    lines.push_str(inner);
+}
+
+/// Wraps the inside of a list of lines.
+pub(crate) fn lines(inner: &str) -> String {
+    format!("[{inner}]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delivery(settings: &str) -> Delivery<'_> {
+        Delivery {
+            hash: "wi-unknown-unknown-1795246516776-1",
+            run_id: "",
+            capability: "Echo",
+            action: "Say",
+            settings,
+            operation_hash: "",
+            timeout_ms: 15_000,
+            attempt: 1,
+            enqueued: UnixMillis(1_795_246_617_932),
+            dispatched: UnixMillis(1_795_246_617_962),
+        }
+    }
+
+    #[test]
+    fn a_pushed_item_looks_as_recorded() {
+        let metadata = concat!(
+            r#"{"RunID":"","WorkItemHash":"wi-unknown-unknown-1795246516776-1","#,
+            r#""EnqueuedAt":"2026-11-21T07:36:57.932Z","DispatchedAt":"2026-11-21T07:36:57.962Z","#,
+            r#""QueueWaitMs":30,"AttemptNumber":1,"HubInstanceID":""}"#
+        );
+        let expected = [
+            r#"{"EventType":"WorkItem","WorkItem":{"WorkItemHash":"wi-unknown-unknown-1795246516776-1","#,
+            r#""RunID":"","Capability":"Echo","Action":"Say","Settings":{"Text":"hello","QueueMetadata":"#,
+            metadata,
+            r#"},"OperationHash":"","TimeoutMs":15000,"AttemptNumber":1,"QueueMetadata":"#,
+            metadata,
+            "}}",
+        ]
+        .concat();
+        assert_eq!(work_frame(&delivery(r#"{"Text":"hello"}"#)), expected);
+    }
+
+    #[test]
+    fn metadata_joins_any_object() {
+        assert_eq!(with_metadata("{}", "1"), r#"{"QueueMetadata":1}"#);
+        assert_eq!(with_metadata("{ }", "1"), r#"{"QueueMetadata":1}"#);
+        assert_eq!(with_metadata(r#"{"a":{}}"#, "1"), r#"{"a":{},"QueueMetadata":1}"#);
+    }
+
+    #[test]
+    fn lines_join_without_parsing() {
+        let raw = |text: &str| serde_json::from_str::<Box<RawValue>>(text).unwrap();
+        let mut inner = String::new();
+        append_lines(&mut inner, &raw(r#"["a"]"#));
+        append_lines(&mut inner, &raw("[ ]"));
+        append_lines(&mut inner, &raw(r#"["b","c"]"#));
+        assert_eq!(lines(&inner), r#"["a","b","c"]"#);
+    }
+
+    #[test]
+    fn progress_keeps_the_last_value_of_each_field() {
+        let mut progress = Progress::default();
+        progress.merge(&serde_json::from_str(r#"{"Percent":40,"Message":"half"}"#).unwrap());
+        progress.merge(&serde_json::from_str(r#"{"Step":2,"Message":""}"#).unwrap());
+        assert_eq!(
+            progress.write(UnixMillis(0)),
+            r#"{"Percent":40,"Message":"half","Step":2,"UpdatedAt":"1970-01-01T00:00:00.000Z"}"#
+        );
+    }
+}

@@ -1,0 +1,188 @@
+//! Who may join, log in and ask.
+
+use super::*;
+
+const SECURED: &str = r#"{"access":"secured","join_secret":"join-me","session_ttl_ms":4000,
+    "users":[{"name":"ops","password":"pw","roles":["admin"]}]}"#;
+
+fn register(rig: &mut Rig, conn: ConnId, more: &str) {
+    rig.say(
+        conn,
+        &format!(r#"{{"Action":"BeaconRegister","Name":"w","Capabilities":["Echo"]{more}}}"#),
+    );
+}
+
+fn log_in(rig: &mut Rig, name: &str, password: &str) -> Option<Headers> {
+    let body = format!(r#"{{"UserName":"{name}","Password":"{password}"}}"#);
+    let http = rig.post("/1.0/Authenticate", &body);
+    let cookie = rig.replies[&http].headers.first("set-cookie")?.to_owned();
+    Some(Headers::new().with("cookie", cookie.split(';').next().unwrap()))
+}
+
+#[test]
+fn a_secured_hub_answers_strangers_nothing() {
+    let mut rig = Rig::new(SECURED);
+    for (method, url) in [
+        (Method::Get, "/Beacon"),
+        (Method::Get, "/Moorline/Status"),
+        (Method::Post, "/Beacon/Work/Dispatch"),
+        (Method::Post, "/Beacon/Register"),
+        (Method::Get, "/nothing"),
+    ] {
+        let http = rig.ask(method, url, "{}");
+        let text = std::str::from_utf8(rig.replies[&http].bytes()).unwrap();
+        assert_eq!(rig.status(http), Some(401), "{url}");
+        assert_eq!(text, r#"{"Error":"Authentication required.","LoggedIn":false}"#);
+    }
+    let http = rig.ask(Method::Get, "/status", "");
+    assert_eq!(rig.reply(http)["AuthMode"], "authenticated");
+}
+
+#[test]
+fn a_login_lasts_for_its_time_and_no_longer() {
+    let mut rig = Rig::new(SECURED);
+    assert!(log_in(&mut rig, "ops", "wrong").is_none());
+    assert!(log_in(&mut rig, "nobody", "pw").is_none());
+    let cookie = log_in(&mut rig, "ops", "pw").unwrap();
+    let ask = |rig: &mut Rig| {
+        let http = rig.ask_with(Method::Get, "/Beacon", "", cookie.clone());
+        rig.status(http)
+    };
+    rig.pass(3_999);
+    assert_eq!(ask(&mut rig), Some(200));
+    rig.pass(1);
+    assert_eq!(ask(&mut rig), Some(401), "use does not extend it");
+}
+
+#[test]
+fn failed_logins_are_slowed_down() {
+    let mut rig = Rig::new(SECURED);
+    for _ in 0..50 {
+        assert!(log_in(&mut rig, "ops", "guess").is_none());
+    }
+    let http = rig.post("/1.0/Authenticate", r#"{"UserName":"ops","Password":"pw"}"#);
+    assert_eq!(rig.status(http), Some(429));
+    rig.pass(1_000);
+    assert!(log_in(&mut rig, "ops", "pw").is_some());
+}
+
+#[test]
+fn a_worker_joins_with_the_secret_only() {
+    let mut rig = Rig::new(SECURED);
+    let wrong = rig.connect(Headers::new());
+    register(&mut rig, wrong, r#","JoinSecret":"guess""#);
+    assert_eq!(rig.frames(wrong)[0]["EventType"], "BeaconRejected");
+    assert_eq!(rig.closed[&wrong], (4403, "Beacon admission denied".to_owned()));
+    let right = rig.connect(Headers::new());
+    register(&mut rig, right, r#","JoinSecret":"join-me""#);
+    assert_eq!(rig.frames(right)[0]["EventType"], "BeaconRegistered");
+}
+
+#[test]
+fn without_a_join_secret_a_login_lets_a_worker_join() {
+    let mut rig = Rig::new(r#"{"access":"secured","users":[{"name":"ops","password":"pw"}]}"#);
+    let stranger = rig.connect(Headers::new());
+    register(&mut rig, stranger, "");
+    assert_eq!(rig.frames(stranger)[0]["EventType"], "BeaconRejected");
+    let cookie = log_in(&mut rig, "ops", "pw").unwrap();
+    let conn = rig.connect(cookie);
+    register(&mut rig, conn, "");
+    assert_eq!(rig.frames(conn)[0]["EventType"], "BeaconRegistered");
+}
+
+#[test]
+fn nobody_becomes_an_auth_worker_without_the_secret_for_it() {
+    let mut rig = Rig::new(
+        r#"{"access":"secured","join_secret":"join-me","auth_join_secret":"boot",
+            "users":[{"name":"ops","password":"pw"}]}"#,
+    );
+    let claim = |secret: &str| {
+        format!(
+            r#"{{"Action":"BeaconRegister","Name":"auth","Capabilities":["Authentication"],
+            "JoinSecret":"{secret}"}}"#
+        )
+    };
+    let conn = rig.connect(Headers::new());
+    rig.say(conn, &claim("join-me"));
+    assert_eq!(rig.frames(conn)[0]["EventType"], "BeaconRejected");
+    let cookie = log_in(&mut rig, "ops", "pw").unwrap();
+    let http = rig.ask_with(Method::Post, "/Beacon/Register", &claim("join-me"), cookie.clone());
+    assert_eq!(rig.status(http), Some(403));
+    let conn = rig.connect(Headers::new());
+    rig.say(conn, &claim("boot"));
+    assert_eq!(rig.frames(conn)[0]["EventType"], "BeaconRegistered");
+    let body = r#"{"Capability":"Authentication","Action":"AUTH_CreateUser"}"#;
+    let http = rig.ask_with(Method::Post, "/Beacon/Work/Dispatch", body, cookie);
+    assert_eq!(rig.status(http), Some(403));
+}
+
+#[test]
+fn questions_to_an_auth_worker_are_neither_stored_nor_shown() {
+    let mut rig = Rig::new(r#"{"access":"secured","auth_join_secret":"boot"}"#);
+    let auth = rig.connect(Headers::new());
+    rig.say(
+        auth,
+        r#"{"Action":"BeaconRegister","Name":"auth","Capabilities":["Authentication"],
+        "JoinSecret":"boot","MaxConcurrent":4}"#,
+    );
+    let login = rig.post("/1.0/Authenticate", r#"{"UserName":"u","Password":"hunter2"}"#);
+    assert!(rig.disk.is_empty());
+    let now = rig.now();
+    assert!(!rig.hub.snapshot(now).contains("hunter2"));
+    rig.pass(5_000);
+    assert_eq!(rig.reply(login)["LoggedIn"], false, "an auth worker has five seconds");
+}
+
+#[test]
+fn sessions_cannot_speak_for_each_others_workers() {
+    let mut rig = Rig::new(
+        r#"{"access":"secured","users":[{"name":"a","password":"1"},{"name":"b","password":"2"}]}"#,
+    );
+    let a = log_in(&mut rig, "a", "1").unwrap();
+    let b = log_in(&mut rig, "b", "2").unwrap();
+    let body = r#"{"Name":"w","Capabilities":["Echo"]}"#;
+    let http = rig.ask_with(Method::Post, "/Beacon/Register", body, a.clone());
+    let id = rig.reply(http)["BeaconID"].as_str().unwrap().to_owned();
+    let http = rig.ask_with(Method::Delete, &format!("/Beacon/{id}"), "", b.clone());
+    assert_eq!(rig.status(http), Some(404));
+    let http = rig.ask_with(Method::Post, "/Beacon/Register", body, b);
+    assert_eq!(rig.status(http), Some(403));
+    let http = rig.ask_with(Method::Delete, &format!("/Beacon/{id}"), "", a);
+    assert_eq!(rig.status(http), Some(200));
+}
+
+#[test]
+fn a_hub_that_would_let_anyone_or_nobody_in_does_not_open() {
+    let open = |options: &str| {
+        let options: HubOptions = options::read(options).unwrap();
+        Hub::open(options, [0; 32]).map(|_| ()).map_err(|error| error.message().to_owned())
+    };
+    let error = open(r#"{"listen":"0.0.0.0:54321"}"#).unwrap_err();
+    assert!(error.contains("danger_open_network"), "{error}");
+    assert!(open(r#"{"listen":"0.0.0.0:54321","danger_open_network":true}"#).is_ok());
+    assert!(open(r#"{"listen":"[::1]:0"}"#).is_ok() && open(r#"{"listen":"localhost:0"}"#).is_ok());
+    let error = open(r#"{"access":"secured"}"#).unwrap_err();
+    assert!(error.contains("join_secret"), "{error}");
+    let error = open(r#"{"access":"secured","join_secret":"x","listen":"10.0.0.1:1"}"#);
+    assert!(error.unwrap_err().contains("cert_file"));
+    let error = open(r#"{"access":"secured","users":[{"name":"ops"}]}"#).unwrap_err();
+    assert!(error.contains("users[0]"), "{error}");
+}
+
+#[test]
+fn pages_of_other_origins_are_refused_unless_allowed() {
+    let mut rig = Rig::new(r#"{"allowed_origins":["https://app.example"]}"#);
+    let from = |origin: &str| Headers::new().with("host", "127.0.0.1:54321").with("origin", origin);
+    let evil = rig.ask_with(Method::Get, "/Beacon", "", from("https://evil.example"));
+    assert_eq!(rig.status(evil), Some(403));
+    let conn = rig.connect(from("https://evil.example"));
+    assert_eq!(rig.closed[&conn].0, 403);
+    let own = rig.ask_with(Method::Get, "/Beacon", "", from("http://127.0.0.1:54321"));
+    assert_eq!(rig.status(own), Some(200));
+    let allowed = rig.ask_with(Method::Get, "/Beacon", "", from("https://app.example"));
+    let headers = &rig.replies[&allowed].headers;
+    assert_eq!(headers.first("access-control-allow-origin"), Some("https://app.example"));
+    let asked = from("https://app.example").with("access-control-request-method", "POST");
+    let preflight = rig.ask_with(Method::Other, "/Beacon/Work/Dispatch", "", asked);
+    assert_eq!(rig.status(preflight), Some(204));
+}
