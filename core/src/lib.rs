@@ -33,6 +33,6 @@ pub use machine::{
     CallId, CloseCause, ConnId, DialTarget, Endpoint, FrameLimits, HttpId, HttpLimits, Input,
     ListenId, Machine, Output, PeerId, StoreId, WorkId,
 };
-pub use open::{Opened, open};
+pub use open::{Opened, open, open_client};
 pub use secret::Secret;
 pub use time::{Deadline, Instant, Now, UnixMillis};

@@ -28,6 +28,28 @@ pub fn open(
     seed: Seed,
 ) -> Result<Opened, Error> {
     match (dialect, role) {
+        ("beacon", "hub") => {
+            let options: HubOptions = read(options)?;
+            let runtime = options.runtime.clone();
+            Ok(Opened { endpoint: Box::new(Hub::open(options, seed)?), runtime })
+        }
+        _ => open_client(dialect, role, options, host, seed),
+    }
+}
+
+/// Opens a role that dials, as [`open`] does. A program that cannot listen, such as a page, calls
+/// this one and carries no server.
+///
+/// # Errors
+/// `ROLE_UNKNOWN`, or `CONFIG_INVALID` with every problem of the options.
+pub fn open_client(
+    dialect: &str,
+    role: &str,
+    options: &str,
+    host: &str,
+    seed: Seed,
+) -> Result<Opened, Error> {
+    match (dialect, role) {
         ("beacon", "worker") => {
             let options: WorkerOptions = read(options)?;
             let runtime = options.runtime.clone();
@@ -35,11 +57,6 @@ pub fn open(
             let credentials = worker.credentials();
             let session = Session::new(worker, credentials, seed);
             Ok(Opened { endpoint: Box::new(session), runtime })
-        }
-        ("beacon", "hub") => {
-            let options: HubOptions = read(options)?;
-            let runtime = options.runtime.clone();
-            Ok(Opened { endpoint: Box::new(Hub::open(options, seed)?), runtime })
         }
         ("beacon", "dispatcher") => {
             let options: DispatcherOptions = read(options)?;

@@ -4,7 +4,7 @@ use moorline_core::entropy::Seed;
 use moorline_core::options::{ConfigError, ROLES, RuntimeOptions};
 use moorline_core::{Error, ErrorCode, Opened};
 
-/// Opens a role; see [`moorline_core::open`].
+/// Opens a role; see [`moorline_core::open_client`].
 pub(crate) fn open(
     dialect: &str,
     role: &str,
@@ -20,7 +20,7 @@ pub(crate) fn open(
     }
     let seed = Seed::try_from(seed)
         .map_err(|_| Error::new(ErrorCode::ArgumentInvalid, "a seed has 32 bytes"))?;
-    let opened = moorline_core::open(dialect, role, options, host, seed)?;
+    let opened = moorline_core::open_client(dialect, role, options, host, seed)?;
     check(&opened.runtime)?;
     Ok(opened)
 }

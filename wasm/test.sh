@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Tests the package in wasm/pkg: in Node, in Chromium, and the blocks of docs/browser.md.
+#
+#   wasm/test.sh             needs wasm/build.sh before; installs chromium (Debian) if there is none
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "$here/.."
+
+if ! command -v chromium >/dev/null; then
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null
+fi
+cargo build --locked --quiet -p moorline-cli
+cd wasm
+node --test --test-concurrency=1 tests/*.test.mjs

@@ -1,0 +1,27 @@
+// A hub of its own for each test: the command line program, on a free port.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+const program = process.env.MOORLINE ?? join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), 'debug/moorline');
+
+/** Starts a hub; `listen` brings one back at an address where another was. */
+export async function startHub(listen = '127.0.0.1:0') {
+  const child = spawn(program, ['hub', '--listen', listen], { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, MOORLINE_LOG_LEVEL: 'error' } });
+  for await (const line of createInterface(child.stdout)) {
+    const url = /listening on (http:\S+)/.exec(line)?.[1];
+    if (url === undefined) continue;
+    child.stdout.resume();
+    const kill = async () => {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    };
+    return { url, address: new URL(url).host, kill };
+  }
+  throw new Error(`${program} ended before it listened`);
+}
