@@ -32,6 +32,7 @@ pub(crate) fn play(
     environment: &str,
     items: u32,
 ) -> Result<(), String> {
+    install_beside(shell, "demo/workers")?;
     let programs = profile.folder(shell);
     let python = shell.target().join(environment).join("bin/python");
     let mut command = shell.command(programs.join("moorline-demo"));
@@ -39,4 +40,16 @@ pub(crate) fn play(
     command.args(["--node", "demo/workers/worker.mjs"]).arg("--python").arg(python);
     command.args(["--python-worker", "demo/workers/worker.py", "--items", &items.to_string()]);
     shell.run(command.arg("--out").arg(shell.target().join("demo")))
+}
+
+/// Lets the programs in `folder` import the package that was built, as if npm had installed it.
+fn install_beside(shell: &Shell, folder: &str) -> Result<(), String> {
+    let modules = shell.root().join(folder).join("node_modules");
+    let link = modules.join("moorline");
+    let failed = |e: std::io::Error| format!("{}: {e}", link.display());
+    std::fs::create_dir_all(&modules).map_err(failed)?;
+    if link.symlink_metadata().is_ok() {
+        std::fs::remove_file(&link).map_err(failed)?;
+    }
+    std::os::unix::fs::symlink(shell.root().join("bindings-node"), &link).map_err(failed)
 }
