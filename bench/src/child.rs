@@ -1,50 +1,45 @@
 //! What this program is when it is a contestant.
 
-use std::sync::mpsc;
-
-use moorline::Handle;
-use moorline_core::Command;
+use moorline::{Hub, Worker};
+use serde_json::{Value, json};
 
 use crate::process::Failure;
 
 /// Runs a hub until the process is ended; prints its address once it listens.
 pub(crate) fn hub(store: &str) -> Result<(), Failure> {
-    let options = serde_json::json!({
-        "listen": "127.0.0.1:0",
-        "max_unadmitted_per_address": 4096,
-        "runtime": {"store_path": store},
-    });
-    let hub = Handle::open("beacon", "hub", &options.to_string())?;
-    let (ring, rung) = mpsc::sync_channel(1);
-    hub.events().set_doorbell(move || {
-        // A full channel is a bell that rings already.
-        let _ = ring.try_send(());
-    });
-    hub.submit(vec![Command::Start])?;
-    while rung.recv().is_ok() {
-        loop {
-            let mut text = String::new();
-            let drained = hub.events().drain(&mut text);
-            let events: Vec<serde_json::Value> = serde_json::from_str(&text)?;
-            for event in events {
-                if event.get("event").is_some_and(|kind| kind == "ready") {
-                    let id = event.get("id").and_then(|id| id.as_str()).unwrap_or_default();
-                    println!("{id}");
-                }
-            }
-            if drained.ended {
-                return Err("the hub ended".into());
-            }
-            if !drained.more {
-                break;
-            }
-        }
-    }
-    Ok(())
+    runtime()?.block_on(async {
+        let hub = Hub::builder()
+            .option("listen", "127.0.0.1:0")
+            .option("max_unadmitted_per_address", 4_096)
+            .option("enqueue_rate", 0)
+            .option("runtime.store_path", store)
+            .start()
+            .await?;
+        println!("{}", hub.address());
+        ended(hub.ended().await)
+    })
 }
 
 /// Runs a worker until the process is ended; prints a line once it is registered.
 pub(crate) fn worker(url: &str, max_concurrent: u64) -> Result<(), Failure> {
-    let _ = (url, max_concurrent);
-    Err("not built".into())
+    runtime()?.block_on(async {
+        let worker = Worker::builder(url)
+            .name("rust-worker")
+            .max_concurrent(max_concurrent)
+            .handle("Bench/Echo", |settings: Value, _| async move {
+                Ok(json!({"Result": settings.get("Text")}))
+            })
+            .connect()
+            .await?;
+        println!("{}", worker.id());
+        ended(worker.ended().await)
+    })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+fn ended(error: Option<moorline_core::Error>) -> Result<(), Failure> {
+    error.map_or(Ok(()), |error| Err(error.into()))
 }
