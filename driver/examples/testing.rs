@@ -1,0 +1,20 @@
+//! A hub, a worker and a dispatcher in one process.
+
+use moorline::{Dispatcher, Hub, Worker};
+use serde_json::{Value, json};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), moorline::core::Error> {
+    let hub = Hub::builder().listen("127.0.0.1:0").start().await?;
+    let _worker = Worker::builder(&hub.url())
+        .name("under-test")
+        .handle("Echo/Say", |settings: Value, _| async move { Ok(settings) })
+        .connect()
+        .await?;
+
+    let dispatcher = Dispatcher::connect(&hub.url()).await?;
+    let reply = dispatcher.call("Echo/Say", &json!({"Text": "hi"})).await?;
+    assert_eq!(reply.outputs::<Value>()?, json!({"Text": "hi"}));
+    println!("passed");
+    Ok(())
+}
