@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { MoorlineError } from 'moorline';
-import { next, openDispatcher, startHub, startWorker } from './support.mjs';
+import { next, openDispatcher, startHub, startProxy, startWorker } from './support.mjs';
 
 /** A handler that runs until it is told to stop; `started` and `stopped` await the two moments. */
 function patient() {
@@ -112,6 +112,19 @@ test('a result that is ready while the hub is away arrives when it is back', asy
   finish({ finished: true });
   await startHub(t, { listen, runtime });
   assert.deepEqual((await reply).Outputs, { finished: true });
+});
+
+test('work that was given to somebody else while the link was down aborts its handler', async (t) => {
+  const hub = await startHub(t);
+  const { url, cut } = await startProxy(t, hub.url);
+  const { started, stopped, handler } = patient();
+  await startWorker(t, url, { 'Slow/Wait': handler }, { name: 'first', reconnect: { baseDelayMs: 1_500 } });
+  const reply = openDispatcher(t, hub.url).call('Slow/Wait', {}, { timeoutMs: 30_000 });
+  await started;
+  await startWorker(t, hub.url, { 'Slow/Wait': () => ({ by: 'second' }) }, { name: 'second' });
+  cut();
+  assert.deepEqual((await reply).Outputs, { by: 'second' });
+  assert.equal((await stopped).code, 'WORK_LOST');
 });
 
 test('the caller gives up by its own signal', async (t) => {

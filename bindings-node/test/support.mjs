@@ -2,6 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 
 import { Dispatcher, Hub, Worker } from 'moorline';
@@ -28,6 +29,21 @@ export function openDispatcher(t, serverUrl, options = {}) {
   const dispatcher = new Dispatcher({ serverUrl, ...options });
   t.after(() => dispatcher.close());
   return dispatcher;
+}
+
+/** Stands between a hub and its peers; `cut` breaks every connection. */
+export async function startProxy(t, hubUrl) {
+  const { hostname: host, port } = new URL(hubUrl);
+  const sockets = new Set();
+  const server = createServer((client) => {
+    const upstream = connect({ host, port });
+    for (const socket of [client, upstream]) sockets.add(socket.on('error', () => {}));
+    client.pipe(upstream).pipe(client);
+  });
+  const cut = () => sockets.forEach((socket) => socket.destroy());
+  t.after(() => (server.close(), cut()));
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  return { url: `http://127.0.0.1:${server.address().port}`, cut };
 }
 
 /** Waits for the next event of that kind. */

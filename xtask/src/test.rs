@@ -45,7 +45,8 @@ pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), St
 
 fn node_tests(shell: &Shell) -> Result<(), String> {
     let mut command = shell.command("npm");
-    shell.run(command.current_dir(shell.root().join("bindings-node")).args(["test", "--silent"]))
+    command.current_dir(shell.root().join("bindings-node")).env("MOORLINE_TEST_BLOCK_MS", "60000");
+    shell.run(command.args(["test", "--silent"]))
 }
 
 /// Runs the tests that `marker` selects, away from the sources: the installed wheel is what is tested.
