@@ -118,8 +118,7 @@ pub enum Event {
 }
 
 /// Why a work item is withdrawn from its handler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Withdrawal {
     /// Its time limit passed.
     Expired,
@@ -134,6 +133,27 @@ pub enum Withdrawal {
 }
 
 impl Withdrawal {
+    const ALL: [Self; 5] =
+        [Self::Expired, Self::Cancelled, Self::Draining, Self::Superseded, Self::LinkLost];
+
+    /// Returns its word, in events and between a hub and a worker of ours.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::Draining => "draining",
+            Self::Superseded => "superseded",
+            Self::LinkLost => "link_lost",
+        }
+    }
+
+    /// Finds the withdrawal by its word; what a peer does not explain is a cancellation.
+    #[must_use]
+    pub fn from_word(word: &str) -> Self {
+        Self::ALL.into_iter().find(|why| why.word() == word).unwrap_or(Self::Cancelled)
+    }
+
     /// Returns the code with which a handler learns it.
     #[must_use]
     pub const fn code(self) -> ErrorCode {
@@ -180,7 +200,7 @@ pub fn write(event: &Event, out: &mut String) {
         }
         Event::WorkWithdrawn { work, why } => {
             object.field("work", work);
-            object.field("why", why);
+            object.field("why", why.word());
             object.field("error", &Error::from(why.code()));
         }
         Event::Message { peer, payload } => {

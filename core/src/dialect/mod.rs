@@ -10,6 +10,7 @@ use bytestring::ByteString;
 
 use crate::command::Outcome;
 use crate::error::Error;
+use crate::event::Withdrawal;
 use crate::frame::{Frame, HttpRequest, HttpResponse};
 use crate::json::Raw;
 use crate::machine::DialTarget;
@@ -239,6 +240,8 @@ pub(crate) enum Meaning {
     Withdraw {
         /// The item.
         wire: ByteString,
+        /// Why.
+        why: Withdrawal,
     },
     /// The peer could not do what we asked.
     Failed(Error),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::dialect::beacon::hub_wire::{Delivery, ItemView, Progress};
+use crate::event::Withdrawal;
 use crate::json::Raw;
 use crate::machine::{CallId, ConnId, HttpId, PeerId};
 use crate::time::{Instant, UnixMillis};
@@ -236,6 +237,14 @@ impl Ending {
 
     pub(super) fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(ending, _)| *ending == self).map_or("Error", |(_, name)| name)
+    }
+
+    /// Returns what the worker that still runs the item is told.
+    pub(super) const fn withdrawal(self) -> Withdrawal {
+        match self {
+            Self::Timeout => Withdrawal::Expired,
+            Self::Complete | Self::Error | Self::Cancelled => Withdrawal::Cancelled,
+        }
     }
 
     pub(super) fn parse(name: &str) -> Option<Self> {

@@ -12,7 +12,7 @@ use super::registry::Profile;
 use super::{Deferred, Hub};
 use crate::dialect::beacon::hub_wire::{self, Registration, RunningItem, Verdict};
 use crate::error::ErrorCode;
-use crate::event::Event;
+use crate::event::{Event, Withdrawal};
 use crate::frame::HttpResponse;
 use crate::json::Raw;
 use crate::machine::{ConnId, HttpId, Output, PeerId};
@@ -261,7 +261,11 @@ impl Hub {
                 }
                 Ok(None) => {}
                 Err(reason) => {
-                    let text = hub_wire::work_cancel(&listed.work_item_hash, reason);
+                    let text = hub_wire::work_cancel(
+                        &listed.work_item_hash,
+                        reason,
+                        Withdrawal::Superseded,
+                    );
                     self.tell(conn, Deferred::Send { conn: conn.unwrap_or(ConnId(0)), text });
                 }
             }

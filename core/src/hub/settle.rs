@@ -7,7 +7,7 @@ use super::stream::{self, Part};
 use super::{Deferred, Hub, Timer, records};
 use crate::dialect::beacon::hub_wire;
 use crate::error::{Error, ErrorCode};
-use crate::event::Event;
+use crate::event::{Event, Withdrawal};
 use crate::frame::HttpResponse;
 use crate::json::Raw;
 use crate::machine::{CallId, HttpId};
@@ -80,15 +80,21 @@ impl Hub {
         let (worker, hash) = (item.worker(), item.order.hash.clone());
         self.finish(id, ending, false, None, Some(text.to_owned()), now);
         let Some(worker) = worker else { return };
-        self.tell_cancel(worker, &hash, text);
+        self.tell_cancel(worker, &hash, text, ending.withdrawal());
         self.fill(worker, now);
     }
 
     /// Asks a worker of ours to stop working on an item.
-    pub(super) fn tell_cancel(&mut self, worker: crate::machine::PeerId, hash: &str, text: &str) {
+    pub(super) fn tell_cancel(
+        &mut self,
+        worker: crate::machine::PeerId,
+        hash: &str,
+        text: &str,
+        why: Withdrawal,
+    ) {
         let Some(record) = self.registry.get(worker) else { return };
         if let (Some(conn), true) = (record.conn, record.acks) {
-            let text = hub_wire::work_cancel(hash, text);
+            let text = hub_wire::work_cancel(hash, text, why);
             self.later(Deferred::Send { conn, text });
         }
     }

@@ -3,7 +3,6 @@
 use crate::command::Outcome;
 use crate::dialect::{Asked, Dialect, Meaning};
 use crate::error::{Error, ErrorCode};
-use crate::event::Withdrawal;
 use crate::frame::{Frame, HttpRequest, HttpResponse};
 use crate::machine::{ConnId, HttpId, Output};
 use crate::session::{Carrier, Exchange, Link, Pace, Session};
@@ -117,8 +116,7 @@ impl<D: Dialect> Session<D> {
             Meaning::Unauthorized => self.unauthorized(now),
             Meaning::Work(inbound) => self.take_work(*inbound, now),
             Meaning::Taken { wire, refusal } => self.taken(&wire, refusal.as_deref(), now),
-            Meaning::Withdraw { wire } => {
-                let why = Withdrawal::Cancelled;
+            Meaning::Withdraw { wire, why } => {
                 let events = self.dispatcher.withdraw(&wire, why, now.mono);
                 self.counters.withdrawn += events.len() as u64;
                 events.into_iter().for_each(|event| self.event(event));

@@ -10,6 +10,7 @@ use crate::dialect::beacon::wire::{
 };
 use crate::dialect::{Asked, Dialect, Meaning, Outgoing, Parcel, Policy, Preflight, Transport};
 use crate::error::{Error, ErrorCode};
+use crate::event::Withdrawal;
 use crate::frame::{Frame, Headers, HttpRequest, HttpResponse, Method};
 use crate::json::Raw;
 use crate::machine::{DialTarget, FrameLimits};
@@ -121,7 +122,10 @@ impl BeaconWorker {
             }
             event::REJECTED => out.push(Meaning::Rejected(frame.reason.0.into_owned())),
             event::DEREGISTERED => out.push(Meaning::Unregistered),
-            event::CANCEL => out.push(Meaning::Withdraw { wire: frame.hash.as_str().into() }),
+            event::CANCEL => out.push(Meaning::Withdraw {
+                wire: frame.hash.as_str().into(),
+                why: Withdrawal::from_word(frame.why.as_str()),
+            }),
             _ => out.push(Meaning::Noise),
         }
     }

@@ -188,6 +188,23 @@ fn a_cancelled_item_is_withdrawn() {
 }
 
 #[test]
+fn a_worker_is_told_why_its_item_is_withdrawn() {
+    let (mut bench, conn) = ready_with_acks("");
+    for why in [Withdrawal::Expired, Withdrawal::Superseded] {
+        bench.push(conn, "wi-1", 1);
+        let (work, _) = bench.work();
+        let word = why.word();
+        bench.say(
+            conn,
+            &format!(r#"{{"EventType":"WorkCancel","WorkItemHash":"wi-1","Why":"{word}"}}"#),
+        );
+        let event = bench.event();
+        assert!(matches!(&event, Event::WorkWithdrawn { why: told, .. } if *told == why));
+        bench.command(Command::Complete { work, outcome: Outcome::Cancelled }).unwrap();
+    }
+}
+
+#[test]
 fn a_redelivery_is_adopted_not_run_twice() {
     let (mut bench, conn) = ready_with_acks("");
     bench.push(conn, "wi-1", 1);

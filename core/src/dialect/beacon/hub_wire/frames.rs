@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 
 use super::ProgressReport;
 use super::object::{Object, list};
+use crate::event::Withdrawal;
 use crate::time::UnixMillis;
 
 /// A work item on its way to a worker.
@@ -122,11 +123,12 @@ pub(crate) fn work_taken(verdicts: &[Verdict]) -> String {
 }
 
 /// The frame that asks a worker of ours to stop working on an item.
-pub(crate) fn work_cancel(hash: &str, reason: &str) -> String {
+pub(crate) fn work_cancel(hash: &str, reason: &str, why: Withdrawal) -> String {
     Object::new()
         .text("EventType", "WorkCancel")
         .text("WorkItemHash", hash)
         .text("Reason", reason)
+        .text("Why", why.word())
         .end()
 }
 

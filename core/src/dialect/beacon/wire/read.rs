@@ -27,6 +27,8 @@ pub(crate) struct HubFrame<'a> {
     pub(crate) hash: Text<'a>,
     #[serde(rename = "Reason", borrow, default)]
     pub(crate) reason: Text<'a>,
+    #[serde(rename = "Why", borrow, default)]
+    pub(crate) why: Text<'a>,
     #[serde(rename = "Items", default)]
     pub(crate) items: Vec<WireTaken>,
     #[serde(rename = "Moorline")]
