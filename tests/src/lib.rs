@@ -1,3 +1,4 @@
 //! What the tests of Moorline share.
 
+pub mod sim;
 pub mod transcript;

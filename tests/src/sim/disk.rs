@@ -1,0 +1,40 @@
+//! A disk that keeps what was synced, and on a crash keeps or loses what was being synced.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use moorline_core::store::{StoreReply, StoreRequest, Write};
+
+/// The records of one process, by space and key.
+#[derive(Debug, Default)]
+pub(super) struct Disk {
+    records: BTreeMap<(&'static str, String), Bytes>,
+}
+
+impl Disk {
+    /// Performs a request.
+    pub(super) fn perform(&mut self, request: StoreRequest) -> StoreReply {
+        match request {
+            StoreRequest::Load { space } => StoreReply::Loaded(
+                self.records
+                    .iter()
+                    .filter(|((of, _), _)| *of == space)
+                    .map(|((_, key), value)| (key.clone(), value.clone()))
+                    .collect(),
+            ),
+            StoreRequest::Commit { writes } => {
+                for write in writes {
+                    match write {
+                        Write::Put { space, key, value } => {
+                            self.records.insert((space, key), value);
+                        }
+                        Write::Delete { space, key } => {
+                            self.records.remove(&(space, key));
+                        }
+                    }
+                }
+                StoreReply::Committed
+            }
+        }
+    }
+}

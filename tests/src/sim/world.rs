@@ -1,0 +1,637 @@
+//! The world: processes, the network between them, the order of events.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use moorline_core::entropy::Entropy;
+use moorline_core::{
+    CloseCause, Command, ConnId, Error, ErrorCode, Event, Headers, HttpBody, HttpId, HttpRequest,
+    HttpResponse, Input, Method, Now, Outcome, Output, Raw, WorkId,
+};
+
+use super::node::{Node, NodeId, Process};
+use super::transport::{End, Exchange, Link, Transports};
+
+/// Wall-clock time at the beginning of every simulation.
+const EPOCH: u64 = 1_795_000_000_000;
+
+/// How long a message, a sync of a disk or a handler takes, in milliseconds: lowest and spread.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    network: (u64, u64),
+    disk: (u64, u64),
+    handler: (u64, u64),
+}
+
+/// Something that goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The process dies at once; `Boot` begins its next life.
+    Kill(NodeId),
+    /// The process begins a life.
+    Boot(NodeId),
+    /// All connections of the process end, both sides are told.
+    Cut(NodeId),
+    /// All connections of the process fall silent, nobody is told.
+    HalfOpen(NodeId),
+}
+
+/// What the application of a process saw.
+#[derive(Clone, Debug)]
+pub enum Seen {
+    /// An event of its endpoint.
+    Event(Event),
+    /// Its endpoint refused a command.
+    Refused(Error),
+}
+
+enum Happening {
+    Input(Input),
+    Command(Command),
+    Finish(WorkId, Raw),
+    /// A commit reaches the disk.
+    Sync(moorline_core::StoreId, moorline_core::store::StoreRequest),
+    Fault(Fault),
+}
+
+/// The simulated world.
+pub struct World {
+    now: u64,
+    sequence: u64,
+    agenda: BTreeMap<(u64, u64), (NodeId, u32, Happening)>,
+    nodes: Vec<Node>,
+    transports: Transports,
+    entropy: Entropy,
+    pace: Pace,
+    /// Where dials and HTTP calls go.
+    hub: NodeId,
+    seen: Vec<(u64, NodeId, Seen)>,
+    /// Steps without the clock moving: a machine that spins is a defect.
+    still: u32,
+    /// One line for each thing that happened, when tracing.
+    trace: Option<Vec<String>>,
+}
+
+impl World {
+    /// Makes a world from a seed. The first process added is the hub that all others reach.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        Self {
+            now: 0,
+            sequence: 0,
+            agenda: BTreeMap::new(),
+            nodes: Vec::new(),
+            transports: Transports::default(),
+            entropy: Entropy::new(bytes),
+            pace: Pace { network: (1, 20), disk: (1, 4), handler: (5, 400) },
+            hub: NodeId(0),
+            seen: Vec::new(),
+            still: 0,
+            trace: std::env::var_os("MOORLINE_SIM_TRACE").map(|_| Vec::new()),
+        }
+    }
+
+    /// Adds a process that boots now.
+    pub fn add(&mut self, process: Process) -> NodeId {
+        let id = NodeId(self.nodes.len());
+        self.nodes.push(Node::new(process));
+        self.boot(id);
+        id
+    }
+
+    /// Returns the time in milliseconds since the beginning.
+    #[must_use]
+    pub const fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// Returns a random number below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.entropy.below(bound)
+    }
+
+    /// Lets an application give a command `after` milliseconds.
+    pub fn command(&mut self, node: NodeId, after: u64, command: Command) {
+        let life = self.nodes[node.0].life;
+        self.schedule(after, node, life, Happening::Command(command));
+    }
+
+    /// Lets something go wrong `after` milliseconds.
+    pub fn fault(&mut self, after: u64, fault: Fault) {
+        self.schedule(after, NodeId(0), 0, Happening::Fault(fault));
+    }
+
+    /// Returns the state of a process as JSON text, or `None` while it is dead.
+    #[must_use]
+    pub fn snapshot(&self, node: NodeId) -> Option<String> {
+        self.nodes[node.0].endpoint.as_ref().map(|endpoint| endpoint.snapshot(self.clock()))
+    }
+
+    /// Returns how many handlers of a process run.
+    #[must_use]
+    pub fn running(&self, node: NodeId) -> usize {
+        self.nodes[node.0].running.len()
+    }
+
+    /// Takes what applications saw since the last call: time, process, what.
+    pub fn take_seen(&mut self) -> Vec<(u64, NodeId, Seen)> {
+        std::mem::take(&mut self.seen)
+    }
+
+    /// Prints the trace, if `MOORLINE_SIM_TRACE` is set.
+    pub fn print_trace(&self) {
+        for line in self.trace.iter().flatten() {
+            eprintln!("{line}");
+        }
+    }
+
+    /// Advances to the next event. Returns `false` when nothing will ever happen again, or when
+    /// `until` is reached.
+    pub fn step(&mut self, until: u64) -> bool {
+        let agenda = self.agenda.keys().next().map(|(at, _)| *at);
+        let timer = self
+            .nodes
+            .iter()
+            .enumerate()
+            .filter_map(|(id, node)| node.deadline.map(|due| (due.at.as_millis(), id)))
+            .min();
+        let next = agenda.into_iter().chain(timer.map(|(at, _)| at)).min();
+        let Some(at) = next.filter(|at| *at <= until) else {
+            self.now = until;
+            return false;
+        };
+        if at > self.now {
+            self.now = at;
+            self.still = 0;
+        }
+        self.still += 1;
+        assert!(self.still < 100_000, "time stands still at {}: {:?}", self.now, timer);
+        match (agenda, timer) {
+            (agenda, Some((due, id))) if agenda.is_none_or(|agenda| due <= agenda) => {
+                let node = NodeId(id);
+                let why = self.nodes[id].deadline.map_or("", |due| due.why);
+                self.note(|| format!("{node:?} timeout {why}"));
+                let clock = self.clock();
+                if let Some(endpoint) = &mut self.nodes[id].endpoint {
+                    endpoint.handle_timeout(clock);
+                }
+                self.settle(node);
+            }
+            (_, _) => {
+                if let Some((_, (node, life, happening))) = self.agenda.pop_first() {
+                    self.happen(node, life, happening);
+                }
+            }
+        }
+        true
+    }
+
+    fn happen(&mut self, node: NodeId, life: u32, happening: Happening) {
+        if let Happening::Fault(fault) = happening {
+            self.note(|| format!("FAULT {fault:?}"));
+            return self.go_wrong(fault);
+        }
+        if self.nodes[node.0].life != life {
+            return;
+        }
+        let clock = self.clock();
+        let Some(endpoint) = &mut self.nodes[node.0].endpoint else { return };
+        let mut refused = None;
+        let line = match happening {
+            Happening::Input(input) => {
+                if let Input::HttpReplied { http, .. } = &input
+                    && let Some(late) = self.transports.exchanges.remove(&(node, *http))
+                {
+                    self.deliver(0, late.server, |http| Input::HttpGone { http });
+                }
+                let Some(endpoint) = &mut self.nodes[node.0].endpoint else { return };
+                let line = format!("{node:?} <- {}", brief(&input));
+                endpoint.handle_input(input, clock);
+                line
+            }
+            Happening::Command(command) => {
+                let line = format!("{node:?} command {command:?}");
+                refused = endpoint.handle_command(command, clock).err();
+                line
+            }
+            Happening::Finish(work, value) => {
+                if !self.nodes[node.0].running.remove(&work) {
+                    return;
+                }
+                let outcome = Outcome::Done { value, log: Raw::empty_list() };
+                let Some(endpoint) = &mut self.nodes[node.0].endpoint else { return };
+                refused = endpoint.handle_command(Command::Complete { work, outcome }, clock).err();
+                format!("{node:?} finishes {work:?}")
+            }
+            Happening::Sync(store, request) => {
+                let reply = self.nodes[node.0].disk.perform(request);
+                let Some(endpoint) = &mut self.nodes[node.0].endpoint else { return };
+                endpoint.handle_input(Input::Stored { store, result: Ok(reply) }, clock);
+                format!("{node:?} stored {store:?}")
+            }
+            Happening::Fault(_) => return,
+        };
+        self.note(|| line);
+        if let Some(error) = refused {
+            self.seen.push((self.now, node, Seen::Refused(error)));
+        }
+        self.settle(node);
+    }
+
+    fn go_wrong(&mut self, fault: Fault) {
+        match fault {
+            Fault::Kill(node) => self.kill(node),
+            Fault::Boot(node) => {
+                if self.nodes[node.0].endpoint.is_none() {
+                    self.boot(node);
+                }
+            }
+            Fault::Cut(node) => {
+                for conn in self.transports.conns_of(node) {
+                    let life = self.nodes[node.0].life;
+                    let cause = CloseCause::Failed(ErrorCode::ConnectionLost.into());
+                    self.schedule(0, node, life, closed(conn, cause.clone()));
+                    self.drop_link(node, conn, cause);
+                }
+            }
+            Fault::HalfOpen(node) => {
+                for conn in self.transports.conns_of(node) {
+                    if let Some((link, _)) = self.transports.link(node, conn) {
+                        link.half_open = true;
+                    }
+                }
+            }
+        }
+    }
+
+    fn boot(&mut self, id: NodeId) {
+        let node = &mut self.nodes[id.0];
+        node.boot(&mut self.entropy);
+        let keys = node.process.keys.clone();
+        for key in keys {
+            self.command(id, 0, Command::Handle { key, meta: Raw::empty_object() });
+        }
+        self.command(id, 0, Command::Start);
+    }
+
+    /// A crash: commits in flight reach the disk or do not; peers see resets or nothing.
+    fn kill(&mut self, id: NodeId) {
+        if self.nodes[id.0].endpoint.is_none() {
+            return;
+        }
+        let life = self.nodes[id.0].life;
+        let pending: Vec<_> = self
+            .agenda
+            .iter()
+            .filter(|(_, (node, of, what))| {
+                *node == id && *of == life && matches!(what, Happening::Sync(..))
+            })
+            .map(|(key, _)| *key)
+            .collect();
+        let lucky = self.entropy.below(pending.len() as u64 + 1) as usize;
+        for key in pending.into_iter().take(lucky) {
+            if let Some((_, _, Happening::Sync(_, request))) = self.agenda.remove(&key) {
+                self.nodes[id.0].disk.perform(request);
+            }
+        }
+        for conn in self.transports.conns_of(id) {
+            let silent = self.entropy.below(4) == 0;
+            if silent {
+                if let Some((link, _)) = self.transports.link(id, conn) {
+                    link.half_open = true;
+                }
+            } else {
+                self.drop_link(id, conn, CloseCause::Failed(ErrorCode::ConnectionLost.into()));
+            }
+        }
+        let asked: Vec<_> = self
+            .transports
+            .exchanges
+            .iter()
+            .filter(|(_, exchange)| exchange.server.node == id || exchange.asker.node == id)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in asked {
+            if let Some(exchange) = self.transports.exchanges.remove(&key) {
+                self.cancel_timeout(exchange.asker);
+                let lost = Error::new(ErrorCode::ConnectionLost, "the server reset the connection");
+                self.deliver(0, exchange.asker, |http| Input::HttpReplied {
+                    http,
+                    result: Err(lost),
+                });
+                self.deliver(0, exchange.server, |http| Input::HttpGone { http });
+            }
+        }
+        self.nodes[id.0].crash();
+    }
+
+    /// Performs what an endpoint asks for and arms its timer.
+    fn settle(&mut self, id: NodeId) {
+        loop {
+            let node = &mut self.nodes[id.0];
+            let Some(endpoint) = &mut node.endpoint else { return };
+            let Some(output) = endpoint.poll_output() else {
+                node.deadline = endpoint.poll_timeout();
+                return;
+            };
+            self.perform(id, output);
+        }
+    }
+
+    fn perform(&mut self, id: NodeId, output: Output) {
+        self.note(|| format!("{id:?} -> {}", brief(&output)));
+        let life = self.nodes[id.0].life;
+        match output {
+            Output::Dial { conn, target } => self.dial(id, conn, &target.url, target.headers),
+            Output::Admit { conn, .. } => {
+                let delay = self.delay();
+                if let Some((link, _)) = self.transports.link(id, conn) {
+                    link.admitted = true;
+                    let dialer = link.dialer;
+                    let at = (self.now + delay).max(link.latest[0]);
+                    link.latest[0] = at;
+                    self.deliver(at - self.now, dialer, |conn| Input::Opened { conn });
+                }
+            }
+            Output::Refuse { conn, response } => {
+                let cause = CloseCause::Refused { status: response.status };
+                self.drop_link(id, conn, cause);
+            }
+            Output::SetLimits { .. } | Output::ProbeHost | Output::Unlisten { .. } => {}
+            Output::Send { conn, frame } => self.send(id, conn, frame),
+            Output::Close { conn, code, reason } => {
+                self.schedule(0, id, life, closed(conn, CloseCause::Local));
+                self.drop_link(id, conn, CloseCause::Remote { code, reason });
+            }
+            Output::HttpCall { http, request, timeout_ms, .. } => {
+                self.ask(End { node: id, life, id: http }, request, timeout_ms);
+            }
+            Output::HttpCancel { http } => {
+                if let Some(exchange) = self.transports.exchanges.remove(&(id, http)) {
+                    self.cancel_timeout(exchange.asker);
+                    let delay = self.delay();
+                    self.deliver(delay, exchange.server, |http| Input::HttpGone { http });
+                }
+            }
+            Output::HttpReply { http, response } => self.reply(id, http, response),
+            Output::HttpPart { http, bytes } => {
+                if let Some(exchange) = self.exchange_of(id, http)
+                    && let Some((_, body)) = &mut exchange.streaming
+                {
+                    body.extend_from_slice(&bytes);
+                }
+            }
+            Output::HttpEnd { http } => {
+                let streamed = self.exchange_of(id, http).and_then(|e| e.streaming.take());
+                if let Some((mut response, body)) = streamed {
+                    response.body = HttpBody::Full(body.into());
+                    self.reply(id, http, response);
+                }
+            }
+            Output::Store { store, request } => {
+                let (low, spread) = self.pace.disk;
+                let delay = low + self.entropy.below(spread);
+                self.schedule(delay, id, life, Happening::Sync(store, request));
+            }
+            Output::Listen { listen, address, .. } => {
+                self.nodes[id.0].listening = Some(address.clone());
+                let heard = Input::Listening { listen, address };
+                self.schedule(0, id, life, Happening::Input(heard));
+            }
+            Output::Event(event) => self.tell(id, event),
+        }
+    }
+
+    /// Tells the application; a work item occupies a handler for a while.
+    fn tell(&mut self, id: NodeId, event: Event) {
+        let life = self.nodes[id.0].life;
+        match &event {
+            Event::Work { work, payload, .. } => {
+                self.nodes[id.0].running.insert(*work);
+                let (low, spread) = self.pace.handler;
+                let busy = low + self.entropy.below(spread);
+                self.schedule(busy, id, life, Happening::Finish(*work, payload.clone()));
+            }
+            Event::WorkWithdrawn { work, .. } => {
+                // Every other handler notices; the rest finish late.
+                if self.entropy.below(2) == 0 {
+                    self.nodes[id.0].running.remove(work);
+                }
+            }
+            _ => {}
+        }
+        self.seen.push((self.now, id, Seen::Event(event)));
+    }
+
+    fn dial(&mut self, id: NodeId, conn: ConnId, url: &str, headers: Headers) {
+        let life = self.nodes[id.0].life;
+        let delay = self.delay();
+        let hub = self.hub;
+        if self.nodes[hub.0].listening.is_none() {
+            let refused = Error::new(ErrorCode::ConnectFailed, "connection refused");
+            return self.schedule(delay, id, life, closed(conn, CloseCause::Failed(refused)));
+        }
+        let acceptor =
+            End { node: hub, life: self.nodes[hub.0].life, id: ConnId(self.nodes[hub.0].odd()) };
+        let index = self.transports.links.len();
+        self.transports.links.push(Link {
+            dialer: End { node: id, life, id: conn },
+            acceptor,
+            admitted: false,
+            half_open: false,
+            latest: [self.now; 2],
+        });
+        self.transports.by_conn.insert((id, conn), index);
+        self.transports.by_conn.insert((hub, acceptor.id), index);
+        let path = url.splitn(4, '/').nth(3).map_or_else(|| "/".into(), |path| format!("/{path}"));
+        let request =
+            HttpRequest { method: Method::Get, url: path, headers, body: Bytes::new() };
+        self.deliver(delay, acceptor, |conn| Input::Offered {
+            conn,
+            request,
+            remote: format!("127.0.0.1:{}", 40_000 + id.0),
+        });
+    }
+
+    fn send(&mut self, id: NodeId, conn: ConnId, frame: moorline_core::Frame) {
+        use moorline_core::Frame;
+        let delay = self.delay();
+        let now = self.now;
+        let Some((link, side)) = self.transports.link(id, conn) else { return };
+        if link.half_open {
+            return;
+        }
+        let to = link.other(side);
+        let way = 1 - side;
+        let at = (now + delay).max(link.latest[way]);
+        link.latest[way] = at;
+        // The far driver answers pings by itself, behind what it has sent before.
+        let answer = match &frame {
+            Frame::Ping(bytes) => Some(Frame::Pong(bytes.clone())),
+            Frame::Text(_) | Frame::Binary(_) | Frame::Pong(_) => None,
+        };
+        let from = link.other(1 - side);
+        if let Some(pong) = answer {
+            let back = (at + delay).max(link.latest[side]);
+            link.latest[side] = back;
+            self.deliver(back - now, from, |conn| Input::Received { conn, frame: pong });
+        }
+        self.deliver(at - now, to, |conn| Input::Received { conn, frame });
+    }
+
+    fn ask(&mut self, asker: End<HttpId>, request: HttpRequest, timeout_ms: u64) {
+        let hub = self.hub;
+        let delay = self.delay();
+        if self.nodes[hub.0].listening.is_none() {
+            let refused = Error::new(ErrorCode::ConnectFailed, "connection refused");
+            self.deliver(delay, asker, |http| Input::HttpReplied { http, result: Err(refused) });
+            return;
+        }
+        let server =
+            End { node: hub, life: self.nodes[hub.0].life, id: HttpId(self.nodes[hub.0].odd()) };
+        let key = (asker.node, asker.id);
+        self.transports.exchanges.insert(key, Exchange { asker, server, streaming: None });
+        let url = request.url.splitn(4, '/').nth(3).unwrap_or_default();
+        let request = HttpRequest { url: format!("/{url}"), ..request };
+        self.deliver(delay, server, |http| Input::HttpAsked {
+            http,
+            request,
+            remote: format!("127.0.0.1:{}", 50_000 + asker.node.0),
+        });
+        let late = Error::new(ErrorCode::CallTimeout, "the server did not answer in time");
+        let gone = Input::HttpReplied { http: asker.id, result: Err(late) };
+        self.schedule(timeout_ms, asker.node, asker.life, Happening::Input(gone));
+    }
+
+    fn reply(&mut self, server: NodeId, http: HttpId, response: HttpResponse) {
+        let delay = self.delay();
+        let Some(exchange) = self.exchange_of(server, http) else { return };
+        if response.body == HttpBody::Streaming {
+            exchange.streaming = Some((response, Vec::new()));
+            return;
+        }
+        let asker = exchange.asker;
+        self.transports.exchanges.remove(&(asker.node, asker.id));
+        self.cancel_timeout(asker);
+        self.deliver(delay, asker, |http| Input::HttpReplied { http, result: Ok(response) });
+    }
+
+    /// Removes the time-out of an exchange that was answered.
+    fn cancel_timeout(&mut self, asker: End<HttpId>) {
+        let key = self
+            .agenda
+            .iter()
+            .find(|(_, (node, life, what))| {
+                *node == asker.node
+                    && *life == asker.life
+                    && matches!(what, Happening::Input(Input::HttpReplied { http, .. })
+                        if *http == asker.id)
+            })
+            .map(|(key, _)| *key);
+        if let Some(key) = key {
+            self.agenda.remove(&key);
+        }
+    }
+
+    fn exchange_of(&mut self, server: NodeId, http: HttpId) -> Option<&mut Exchange> {
+        self.transports
+            .exchanges
+            .values_mut()
+            .find(|exchange| exchange.server.node == server && exchange.server.id == http)
+    }
+
+    /// Ends a link as seen from `id`; the other side learns it after a delay unless half-open.
+    fn drop_link(&mut self, id: NodeId, conn: ConnId, cause: CloseCause) {
+        let delay = self.delay();
+        let now = self.now;
+        let Some((link, side)) = self.transports.link(id, conn) else { return };
+        let silent = link.half_open;
+        let at = (now + delay).max(link.latest[1 - side]);
+        let cause = if link.admitted || side == 1 { cause } else { CloseCause::Local };
+        let Some(other) = self.transports.unlink(id, conn) else { return };
+        if !silent {
+            self.deliver_close(at - now, other, cause);
+        }
+    }
+
+    fn deliver_close(&mut self, after: u64, end: End<ConnId>, cause: CloseCause) {
+        self.schedule(after, end.node, end.life, closed(end.id, cause));
+    }
+
+    fn deliver<Id>(&mut self, after: u64, end: End<Id>, input: impl FnOnce(Id) -> Input) {
+        self.schedule(after, end.node, end.life, Happening::Input(input(end.id)));
+    }
+
+    fn schedule(&mut self, after: u64, node: NodeId, life: u32, happening: Happening) {
+        self.sequence += 1;
+        self.agenda.insert((self.now + after, self.sequence), (node, life, happening));
+    }
+
+    fn delay(&mut self) -> u64 {
+        let (low, spread) = self.pace.network;
+        low + self.entropy.below(spread)
+    }
+
+    const fn clock(&self) -> Now {
+        Now::new(self.now, EPOCH + self.now)
+    }
+
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        let now = self.now;
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{now:>8} {}", line()));
+        }
+    }
+}
+
+fn closed(conn: ConnId, cause: CloseCause) -> Happening {
+    Happening::Input(Input::Closed { conn, cause })
+}
+
+/// The beginning of a debug print, with the text of frames and bodies.
+fn brief(what: &(impl std::fmt::Debug + Brief)) -> String {
+    let mut line = format!("{what:?}");
+    line.truncate(line.char_indices().nth(200).map_or(line.len(), |(at, _)| at));
+    if let Some(text) = what.text() {
+        line.push_str("  ");
+        line.extend(text.chars().take(300));
+    }
+    line
+}
+
+trait Brief {
+    fn text(&self) -> Option<String>;
+}
+
+fn frame_text(frame: &moorline_core::Frame) -> Option<String> {
+    match frame {
+        moorline_core::Frame::Text(text) => Some(text.to_string()),
+        _ => None,
+    }
+}
+
+impl Brief for Input {
+    fn text(&self) -> Option<String> {
+        match self {
+            Self::Received { frame, .. } => frame_text(frame),
+            Self::HttpAsked { request, .. } => {
+                Some(String::from_utf8_lossy(&request.body).into_owned())
+            }
+            Self::HttpReplied { result: Ok(response), .. } => {
+                Some(String::from_utf8_lossy(response.bytes()).into_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Brief for Output {
+    fn text(&self) -> Option<String> {
+        match self {
+            Self::Send { frame, .. } => frame_text(frame),
+            _ => None,
+        }
+    }
+}
