@@ -1,0 +1,311 @@
+//! Arbitrary inputs, in any order: no panic, no spin, no growth beyond the limits.
+
+use bytes::Bytes;
+use moorline_core::store::StoreReply;
+use moorline_core::{
+    CallId, CloseCause, Command, ConnId, Endpoint, Error, ErrorCode, Event, Frame, Headers,
+    HttpBody, HttpId, HttpRequest, HttpResponse, Input, ListenId, Method, Now, Outcome, Output,
+    Raw, StoreId, WorkId,
+};
+use proptest::prelude::*;
+
+/// Texts that look like the dialect's own, and texts that do not.
+const TEXTS: &[&str] = &[
+    "",
+    "{}",
+    "[]",
+    "null",
+    "{\"EventType\":\"BeaconRegistered\",\"BeaconID\":\"bcn-a-1\"}",
+    "{\"EventType\":\"BeaconRegistered\"}",
+    "{\"EventType\":\"BeaconRegistered\",\"BeaconID\":{\"a\":1},\"Moorline\":{\"Acks\":\"yes\"}}",
+    "{\"EventType\":\"BeaconRejected\",\"Reason\":\"no\"}",
+    "{\"EventType\":\"Deregistered\"}",
+    "{\"EventType\":\"WorkItem\"}",
+    "{\"EventType\":\"WorkItem\",\"WorkItem\":null}",
+    "{\"EventType\":\"WorkItem\",\"WorkItem\":{\"WorkItemHash\":\"wi-1\",\"Capability\":\"Echo\",\"Action\":\"Say\",\"Settings\":{},\"TimeoutMs\":50,\"AttemptNumber\":1}}",
+    "{\"EventType\":\"WorkItem\",\"WorkItem\":{\"WorkItemHash\":\"wi-1\",\"Capability\":\"Echo\",\"Action\":\"Say\",\"Settings\":[1],\"TimeoutMs\":-5,\"AttemptNumber\":1e99}}",
+    "{\"EventType\":\"WorkItem\",\"WorkItem\":{\"WorkItemHash\":\"../../x\",\"TimeoutMs\":18446744073709551615}}",
+    "{\"EventType\":\"WorkTaken\",\"Items\":[{\"WorkItemHash\":\"wi-1\",\"Taken\":true}]}",
+    "{\"EventType\":\"WorkTaken\",\"Items\":7}",
+    "{\"EventType\":\"WorkCancel\",\"WorkItemHash\":\"wi-1\"}",
+    "{\"Action\":\"BeaconRegister\",\"Name\":\"a\",\"Capabilities\":[\"Echo\"],\"MaxConcurrent\":2}",
+    "{\"Action\":\"BeaconRegister\",\"Name\":7,\"Capabilities\":\"Echo\",\"MaxConcurrent\":-1}",
+    "{\"Action\":\"BeaconRegister\"}",
+    "{\"Action\":\"BeaconHeartbeat\",\"BeaconID\":\"bcn-a-1\"}",
+    "{\"Action\":\"WorkProgress\",\"WorkItemHash\":\"wi-1\",\"ProgressData\":{\"Percent\":1}}",
+    "{\"Action\":\"WorkComplete\",\"WorkItemHash\":\"wi-1\",\"Outputs\":{},\"Log\":[]}",
+    "{\"Action\":\"WorkComplete\",\"WorkItemHash\":\"wi-1\",\"Outputs\":3,\"Log\":\"x\",\"AttemptNumber\":-1}",
+    "{\"Action\":\"WorkError\",\"WorkItemHash\":\"wi-1\",\"ErrorMessage\":\"x\"}",
+    "{\"Action\":\"Deregister\",\"BeaconID\":\"bcn-a-1\"}",
+    "{\"LoggedIn\":true,\"SessionID\":\"s\"}",
+    "{\"WorkItem\":null}",
+    "{\"WorkItem\":{\"WorkItemHash\":\"wi-2\",\"Capability\":\"Echo\",\"Action\":\"Say\"}}",
+    "{\"BeaconID\":\"bcn-a-1\",\"Name\":\"a\"}",
+    "{\"Capability\":\"Echo\",\"Action\":\"Say\",\"Settings\":{\"maxRetries\":3},\"TimeoutMs\":10}",
+    "{\"Capability\":\"Echo\",\"AffinityKey\":\"a\",\"RequireAffinityMatch\":true}",
+    "{\"Items\":[{\"WorkItemHash\":\"wi-1\"},{},7,null]}",
+    "{\"UserName\":\"a\",\"Password\":\"b\"}",
+    "{\"Success\":true,\"WorkItemHash\":\"wi-1\",\"Outputs\":{\"n\":1},\"Log\":[]}",
+    "\u{0}\u{7f}\u{202e}",
+    "{\"__proto__\":{\"x\":1},\"Action\":\"BeaconRegister\"}",
+];
+
+const PATHS: &[&str] = &[
+    "/",
+    "/status",
+    "/1.0/Authenticate",
+    "/Beacon",
+    "/Beacon/Register",
+    "/Beacon/Work",
+    "/Beacon/Work/Poll",
+    "/Beacon/Work/Enqueue",
+    "/Beacon/Work/Dispatch",
+    "/Beacon/Work/DispatchStream",
+    "/Beacon/Work/Complete/Batch",
+    "/Beacon/Work/Progress/Batch",
+    "/Beacon/Work/wi-1/Complete",
+    "/Beacon/Work/wi-1/Error",
+    "/Beacon/Work/wi-1/Progress",
+    "/Beacon/Work/wi-1/Cancel",
+    "/Beacon/Work/wi-1/Result",
+    "/Beacon/Work/%ff%00/Complete",
+    "/Beacon/Run/Start",
+    "/Beacon/Run/x/End",
+    "/Beacon/bcn-a-1",
+    "/Beacon/bcn-a-1/Heartbeat",
+    "/Beacon/bcn-a-1/Drain",
+    "/Beacon/Queue",
+    "/Beacon/Capabilities",
+    "/Beacon/Actions?Capability=x",
+    "/Beacon/Affinity",
+    "/Moorline/Status",
+    "/nowhere/../..",
+    "%%%",
+    "",
+];
+
+#[derive(Clone, Debug)]
+enum Move {
+    Text(u64, usize),
+    Binary(u64, Vec<u8>),
+    Control(u64, bool),
+    Open(u64),
+    Offer(u64, usize),
+    Close(u64),
+    Ask(u64, u8, usize, usize),
+    Gone(u64),
+    Reply(u64, u16, usize),
+    ReplyFailed(u64),
+    Stored(u64, bool),
+    StoreFailed(u64),
+    Lag(u64),
+    Wait(u64),
+    Complete(u64, u8),
+    Call(u64, u8),
+    Stop(u64),
+}
+
+fn moves() -> impl Strategy<Value = Move> {
+    let id = 0_u64..8;
+    let text = 0..TEXTS.len();
+    let path = 0..PATHS.len();
+    prop_oneof![
+        6 => (id.clone(), text.clone()).prop_map(|(c, t)| Move::Text(c, t)),
+        1 => (id.clone(), any::<Vec<u8>>()).prop_map(|(c, b)| Move::Binary(c, b)),
+        1 => (id.clone(), any::<bool>()).prop_map(|(c, ping)| Move::Control(c, ping)),
+        2 => id.clone().prop_map(Move::Open),
+        2 => (id.clone(), path.clone()).prop_map(|(c, p)| Move::Offer(c, p)),
+        1 => id.clone().prop_map(Move::Close),
+        5 => (id.clone(), any::<u8>(), path, text.clone())
+            .prop_map(|(h, m, p, t)| Move::Ask(h, m, p, t)),
+        1 => id.clone().prop_map(Move::Gone),
+        3 => (id.clone(), prop_oneof![Just(200), Just(400), Just(401), Just(404), Just(503)], text)
+            .prop_map(|(h, s, t)| Move::Reply(h, s, t)),
+        1 => id.clone().prop_map(Move::ReplyFailed),
+        3 => (id.clone(), any::<bool>()).prop_map(|(s, loaded)| Move::Stored(s, loaded)),
+        1 => id.clone().prop_map(Move::StoreFailed),
+        1 => any::<u64>().prop_map(Move::Lag),
+        3 => (0_u64..120_000).prop_map(Move::Wait),
+        2 => (id.clone(), any::<u8>()).prop_map(|(w, k)| Move::Complete(w, k)),
+        2 => (id, any::<u8>()).prop_map(|(c, k)| Move::Call(c, k)),
+        1 => (0_u64..60_000).prop_map(Move::Stop),
+    ]
+}
+
+fn text(index: usize) -> &'static str {
+    TEXTS.get(index).copied().unwrap_or_default()
+}
+
+fn response(status: u16, text: &'static str) -> HttpResponse {
+    HttpResponse { status, headers: Headers::new(), body: HttpBody::Full(Bytes::from(text)) }
+}
+
+/// Ends of connections are numbered by who began them: even ours, odd theirs.
+fn act(machine: &mut dyn Endpoint, doing: Move, server: bool, at: &mut u64) {
+    let conn = |id: u64| ConnId(id * 2 + u64::from(server));
+    let http = |id: u64| HttpId(id * 2 + u64::from(server));
+    let input = match doing {
+        Move::Text(id, index) => {
+            Input::Received { conn: conn(id), frame: Frame::Text(text(index).into()) }
+        }
+        Move::Binary(id, bytes) => {
+            Input::Received { conn: conn(id), frame: Frame::Binary(bytes.into()) }
+        }
+        Move::Control(id, ping) => Input::Received {
+            conn: conn(id),
+            frame: if ping { Frame::Ping(Bytes::new()) } else { Frame::Pong(Bytes::new()) },
+        },
+        Move::Open(id) => Input::Opened { conn: conn(id) },
+        Move::Offer(id, path) => Input::Offered {
+            conn: conn(id),
+            request: HttpRequest {
+                method: Method::Get,
+                url: PATHS.get(path).copied().unwrap_or_default().into(),
+                headers: Headers::new().with("cookie", "SessionID=x"),
+                body: Bytes::new(),
+            },
+            remote: "127.0.0.1:1".into(),
+        },
+        Move::Close(id) => Input::Closed { conn: conn(id), cause: CloseCause::Local },
+        Move::Ask(id, method, path, body) => Input::HttpAsked {
+            http: http(id),
+            request: HttpRequest {
+                method: [Method::Get, Method::Post, Method::Delete, Method::Other]
+                    [usize::from(method % 4)],
+                url: PATHS.get(path).copied().unwrap_or_default().into(),
+                headers: Headers::new().with("x-idempotency-key", "k"),
+                body: text(body).into(),
+            },
+            remote: "127.0.0.1:1".into(),
+        },
+        Move::Gone(id) => Input::HttpGone { http: http(id) },
+        Move::Reply(id, status, index) => {
+            Input::HttpReplied { http: http(id), result: Ok(response(status, text(index))) }
+        }
+        Move::ReplyFailed(id) => Input::HttpReplied {
+            http: http(id),
+            result: Err(Error::from(ErrorCode::ConnectFailed)),
+        },
+        Move::Stored(id, loaded) => Input::Stored {
+            store: StoreId(id),
+            result: Ok(if loaded {
+                StoreReply::Loaded(vec![("k".into(), "{not a record".into())])
+            } else {
+                StoreReply::Committed
+            }),
+        },
+        Move::StoreFailed(id) => {
+            Input::Stored { store: StoreId(id), result: Err(ErrorCode::StoreFailed.into()) }
+        }
+        Move::Lag(millis) => Input::HostLag { millis },
+        Move::Wait(millis) => {
+            *at += millis;
+            return machine.handle_timeout(clock(*at));
+        }
+        Move::Complete(id, kind) => {
+            let outcome = match kind % 3 {
+                0 => Outcome::Done { value: Raw::null(), log: Raw::empty_list() },
+                1 => Outcome::Failed { message: "x".repeat(2_000) },
+                _ => Outcome::Cancelled,
+            };
+            let _ = machine
+                .handle_command(Command::Complete { work: WorkId(id), outcome }, clock(*at));
+            return;
+        }
+        Move::Call(id, kind) => {
+            let name = ["Echo/Say", "$status", "$nothing", "", "//"][usize::from(kind % 5)];
+            let call = Command::Call {
+                call: CallId(id),
+                name: name.into(),
+                payload: Raw::empty_object(),
+                options: Raw::empty_object(),
+            };
+            let _ = machine.handle_command(call, clock(*at));
+            return;
+        }
+        Move::Stop(drain_ms) => {
+            let _ = machine.handle_command(Command::Stop { drain_ms }, clock(*at));
+            return;
+        }
+    };
+    machine.handle_input(input, clock(*at));
+}
+
+fn clock(at: u64) -> Now {
+    Now::new(at, 1_795_000_000_000 + at)
+}
+
+/// Drains, answers listeners so that a hub serves, and checks what must always hold.
+fn drain(machine: &mut dyn Endpoint, at: u64) -> Result<(), TestCaseError> {
+    let mut outputs = 0;
+    while let Some(output) = machine.poll_output() {
+        outputs += 1;
+        prop_assert!(outputs < 100_000, "the machine spins");
+        match output {
+            Output::Listen { .. } => machine.handle_input(
+                Input::Listening { listen: ListenId(0), address: "127.0.0.1:1".into() },
+                clock(at),
+            ),
+            Output::Event(Event::Notice(error)) => {
+                prop_assert!(error.code() != ErrorCode::Internal, "{error}");
+            }
+            _ => {}
+        }
+    }
+    if let Some(deadline) = machine.poll_timeout() {
+        prop_assert!(deadline.at.as_millis() < u64::MAX);
+    }
+    let state = machine.snapshot(clock(at));
+    prop_assert!(serde_json::from_str::<serde_json::Value>(&state).is_ok(), "{state}");
+    prop_assert!(state.len() < 1_000_000);
+    Ok(())
+}
+
+fn play(role: &str, options: &str, doings: Vec<Move>) -> Result<(), TestCaseError> {
+    let opened = moorline_core::open("beacon", role, options, "host", [3; 32])
+        .map_err(|error| TestCaseError::fail(error.to_string()))?;
+    let mut machine = opened.endpoint;
+    let mut at = 1_000;
+    if role == "worker" {
+        let handle = Command::Handle { key: "Echo/Say".into(), meta: Raw::empty_object() };
+        let _ = machine.handle_command(handle, clock(at));
+    }
+    let _ = machine.handle_command(Command::Start, clock(at));
+    drain(&mut *machine, at)?;
+    for doing in doings {
+        act(&mut *machine, doing, role == "hub", &mut at);
+        drain(&mut *machine, at)?;
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_worker_survives_any_input(doings in prop::collection::vec(moves(), 0..80)) {
+        play("worker", "{}", doings)?;
+    }
+
+    #[test]
+    fn a_polling_worker_survives_any_input(doings in prop::collection::vec(moves(), 0..80)) {
+        play("worker", r#"{"transport":"polling"}"#, doings)?;
+    }
+
+    #[test]
+    fn a_dispatcher_survives_any_input(doings in prop::collection::vec(moves(), 0..80)) {
+        play("dispatcher", "{}", doings)?;
+    }
+
+    #[test]
+    fn a_hub_survives_any_input(doings in prop::collection::vec(moves(), 0..80)) {
+        play("hub", "{}", doings)?;
+    }
+
+    #[test]
+    fn a_secured_hub_survives_any_input(doings in prop::collection::vec(moves(), 0..80)) {
+        let options = r#"{"access":"secured","join_secret":"j",
+            "users":[{"name":"a","password":"b"}]}"#;
+        play("hub", options, doings)?;
+    }
+}
