@@ -208,8 +208,8 @@ fn act(machine: &mut dyn Endpoint, doing: Move, server: bool, at: &mut u64) {
                 1 => Outcome::Failed { message: "x".repeat(2_000) },
                 _ => Outcome::Cancelled,
             };
-            let _ = machine
-                .handle_command(Command::Complete { work: WorkId(id), outcome }, clock(*at));
+            let _ =
+                machine.handle_command(Command::Complete { work: WorkId(id), outcome }, clock(*at));
             return;
         }
         Move::Call(id, kind) => {
@@ -280,7 +280,7 @@ fn play(role: &str, options: &str, doings: Vec<Move>) -> Result<(), TestCaseErro
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_worker_survives_any_input(doings in prop::collection::vec(moves(), 0..80)) {

@@ -241,7 +241,7 @@ fn ten_thousand_items_are_answered_exactly_once_under_random_kills() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_mixture_of_faults_is_survived(

@@ -446,8 +446,7 @@ impl World {
         self.transports.by_conn.insert((id, conn), index);
         self.transports.by_conn.insert((hub, acceptor.id), index);
         let path = url.splitn(4, '/').nth(3).map_or_else(|| "/".into(), |path| format!("/{path}"));
-        let request =
-            HttpRequest { method: Method::Get, url: path, headers, body: Bytes::new() };
+        let request = HttpRequest { method: Method::Get, url: path, headers, body: Bytes::new() };
         self.deliver(delay, acceptor, |conn| Input::Offered {
             conn,
             request,
