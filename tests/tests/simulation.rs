@@ -44,7 +44,8 @@ fn hub() -> Process {
         role: "hub",
         host: "hub".into(),
         options: r#"{"lease_ms":5000,"ping_interval_ms":1000,"enqueue_rate":0,"max_queued":100000,
-            "max_redeliveries":1000,"max_results":100000,"work_timeout_ms":600000}"#
+            "max_redeliveries":1000,"max_results":100000,"work_timeout_ms":600000,
+            "runtime":{"store_path":"hub.db"}}"#
             .into(),
         keys: Vec::new(),
         durable: true,
@@ -52,6 +53,8 @@ fn hub() -> Process {
 }
 
 fn worker(index: usize, plan: Plan) -> Process {
+    let durable = index.is_multiple_of(2);
+    let store = if durable { "outbox.db" } else { "" };
     Process {
         role: "worker",
         host: format!("host-{index}"),
@@ -59,11 +62,12 @@ fn worker(index: usize, plan: Plan) -> Process {
             r#"{{"server_url":"http://hub:1","name":"worker-{index}","max_concurrent":{},
                 "transport":"{}","poll_interval_ms":200,"heartbeat_interval_ms":1000,
                 "ping_interval_ms":1000,"upgrade_interval_ms":5000,"http_timeout_ms":3000,
-                "reconnect":{{"base_delay_ms":200,"max_delay_ms":2000}}}}"#,
+                "reconnect":{{"base_delay_ms":200,"max_delay_ms":2000}},
+                "runtime":{{"store_path":"{store}"}}}}"#,
             plan.slots, plan.transport
         ),
         keys: vec!["Echo/Say".into()],
-        durable: index % 2 == 0,
+        durable,
     }
 }
 
@@ -153,7 +157,7 @@ fn observe(
                 Seen::Event(Event::CallDone { call, result }) if node == caller => {
                     *answers.entry(call).or_default() += 1;
                     match result {
-                        Ok(value) if value.as_str().contains(&format!("\"n\":{}}}", call.0)) => {}
+                        Ok(value) if is_answer_to(call, value.as_str()) => {}
                         Ok(value) => wrong.push(format!("{at}: {call:?} got {}", value.as_str())),
                         Err(error) => wrong.push(format!("{at}: {call:?} failed: {error}")),
                     }
@@ -182,6 +186,11 @@ fn observe(
     }
     let hub = world.snapshot(NodeId(0)).unwrap_or_default();
     Err(format!("{plan:?}\nunanswered {unanswered:?}\nanswered twice {twice:?}\nhub {hub}"))
+}
+
+/// The handler returned the settings: its own number, and what the hub added behind it.
+fn is_answer_to(call: CallId, text: &str) -> bool {
+    text.contains(&format!("\"Outputs\":{{\"n\":{},", call.0))
 }
 
 fn must(plan: Plan) {
