@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use moorline_core::{CallId, Command, Event, Raw};
+use moorline_core::{CallId, Command, ErrorCode, Event, Raw};
 use moorline_tests::sim::{Fault, NodeId, Process, Seen, World};
 use proptest::prelude::*;
 
@@ -81,7 +81,8 @@ fn dispatcher() -> Process {
     }
 }
 
-/// Runs a plan and returns how often each call was answered with its own value.
+/// Runs a plan: every call is answered once, with its own number. Where no worker is there for so long
+/// that a call is refused, its caller makes another.
 fn run(plan: Plan) -> Result<(), String> {
     let mut world = World::new(plan.seed);
     let hub = world.add(hub());
@@ -89,16 +90,7 @@ fn run(plan: Plan) -> Result<(), String> {
     let caller = world.add(dispatcher());
     for call in 1..=plan.calls {
         let at = 100 + world.below(STORM / 2);
-        world.command(
-            caller,
-            at,
-            Command::Call {
-                call: CallId(call),
-                name: "Echo/Say".into(),
-                payload: Raw::parse(format!(r#"{{"n":{call}}}"#)).expect("valid"),
-                options: Raw::empty_object(),
-            },
-        );
+        world.command(caller, at, order(CallId(call), CallId(call)));
     }
     plan_faults(&mut world, plan, hub, &workers);
     let outcome = observe(&mut world, plan, &workers, caller);
@@ -106,6 +98,16 @@ fn run(plan: Plan) -> Result<(), String> {
         world.print_trace();
     }
     outcome
+}
+
+/// Calls the echo with a number of its own.
+fn order(call: CallId, number: CallId) -> Command {
+    Command::Call {
+        call,
+        name: "Echo/Say".into(),
+        payload: Raw::parse(format!(r#"{{"n":{}}}"#, number.0)).expect("valid"),
+        options: Raw::empty_object(),
+    }
 }
 
 fn plan_faults(world: &mut World, plan: Plan, hub: NodeId, workers: &[NodeId]) {
@@ -143,6 +145,9 @@ fn observe(
     caller: NodeId,
 ) -> Result<(), String> {
     let mut answers: BTreeMap<CallId, u32> = BTreeMap::new();
+    let mut last = plan.calls;
+    // Calls that were made again, and the number of the first of them.
+    let mut again: BTreeMap<CallId, CallId> = BTreeMap::new();
     let mut wrong = Vec::new();
     loop {
         let more = world.step(STORM + REST);
@@ -154,7 +159,16 @@ fn observe(
         }
         for (at, node, seen) in world.take_seen() {
             match seen {
+                Seen::Event(Event::CallDone { call, result: Err(error) })
+                    if node == caller && error.code() == ErrorCode::NoWorker =>
+                {
+                    last += 1;
+                    let first = again.get(&call).copied().unwrap_or(call);
+                    again.insert(CallId(last), first);
+                    world.command(caller, 1_000, order(CallId(last), first));
+                }
                 Seen::Event(Event::CallDone { call, result }) if node == caller => {
+                    let call = again.get(&call).copied().unwrap_or(call);
                     *answers.entry(call).or_default() += 1;
                     match result {
                         Ok(value) if is_answer_to(call, value.as_str()) => {}

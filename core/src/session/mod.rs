@@ -247,14 +247,17 @@ impl<D: Dialect> Machine for Session<D> {
 
     fn poll_timeout(&self) -> Option<Deadline> {
         let (link, why) = self.link.deadline().unzip();
-        let poll_room = self.dispatcher.slots().wants_more() && !self.outbox.is_full();
+        let polls = self.link.ready() == Some(Carrier::Requests)
+            && self.drain.is_none()
+            && self.dispatcher.slots().wants_more()
+            && !self.outbox.is_full();
         let draining = matches!(self.link, Link::Leaving { .. } | Link::Ended);
         let timers = [
             (link, why.unwrap_or("link")),
             (self.exchanges.values().next().map(|exchange| exchange.until), "http"),
             (self.heartbeat.deadline(), "heartbeat"),
             (self.liveness.deadline(), "ping"),
-            (self.polling.deadline().filter(|_| poll_room && self.drain.is_none()), "poll"),
+            (self.polling.deadline().filter(|_| polls), "poll"),
             (self.upgrade.deadline(), "upgrade"),
             (self.retry_at.filter(|_| self.outbox.has_unsent()), "report"),
             (self.evidence_at, "evidence"),

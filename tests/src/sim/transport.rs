@@ -60,7 +60,9 @@ impl Transports {
         } else {
             link.dialer
         };
-        self.by_conn.remove(&(other.node, other.id)).map(|_| other)
+        // A later life of the other process may use the same number for another link.
+        let key = (other.node, other.id);
+        (self.by_conn.get(&key) == Some(&index)).then(|| self.by_conn.remove(&key)).map(|_| other)
     }
 
     /// Returns the connections of a process, in order.

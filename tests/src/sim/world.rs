@@ -167,7 +167,10 @@ impl World {
             self.still = 0;
         }
         self.still += 1;
-        assert!(self.still < 100_000, "time stands still at {}: {:?}", self.now, timer);
+        if self.still > 100_000 {
+            self.print_trace();
+            panic!("time stands still at {}: {timer:?}", self.now);
+        }
         match (agenda, timer) {
             (agenda, Some((due, id))) if agenda.is_none_or(|agenda| due <= agenda) => {
                 let node = NodeId(id);
