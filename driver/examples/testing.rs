@@ -8,7 +8,7 @@ async fn main() -> Result<(), moorline::core::Error> {
     let hub = Hub::builder().listen("127.0.0.1:0").start().await?;
     let _worker = Worker::builder(&hub.url())
         .name("under-test")
-        .handle("Echo/Say", |settings: Value, _| async move { Ok(settings) })
+        .handle("Echo/Say", |say: Value, _| async move { Ok(json!({"Text": say["Text"]})) })
         .connect()
         .await?;
 
