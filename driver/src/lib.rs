@@ -1,4 +1,30 @@
-//! Moorline for Rust: drives the machines of `moorline-core` on tokio.
+//! Moorline for Rust: workers, dispatchers and hubs that survive every kind of disconnect.
+//!
+//! ```
+//! use moorline::{Dispatcher, Hub, Worker};
+//! use serde_json::{Value, json};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), moorline::Error> {
+//! let hub = Hub::builder().listen("127.0.0.1:0").start().await?;
+//! let worker = Worker::builder(&hub.url())
+//!     .name("greeter")
+//!     .handle("Greet/Hello", |settings: Value, _work| async move {
+//!         Ok(json!({ "Text": format!("Hello, {}!", settings["Name"].as_str().unwrap_or("you")) }))
+//!     })
+//!     .connect()
+//!     .await?;
+//!
+//! let dispatcher = Dispatcher::connect(&hub.url()).await?;
+//! let reply = dispatcher.call("Greet/Hello", &json!({ "Name": "Ada" })).await?;
+//! assert_eq!(reply.outputs::<Value>()?["Text"], "Hello, Ada!");
+//! # drop((worker, dispatcher));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The guide is `docs/rust.md`. Everything protocol lives in [`core`]; this crate performs what its
+//! machines ask for. Bindings of other languages use [`Handle`] and [`EventQueue`].
 
 mod api;
 mod body;
@@ -34,3 +60,4 @@ pub use doorbell::Doorbell;
 pub use events::{Drained, EventQueue};
 pub use handle::Handle;
 pub use moorline_core as core;
+pub use moorline_core::{Error, ErrorCode, Raw, Withdrawal};

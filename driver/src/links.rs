@@ -264,14 +264,11 @@ impl Links {
             let Some(Link::Open(connection)) = self.links.get_mut(&conn) else {
                 return Look::Nothing;
             };
-            let step = match connection.next(hold) {
-                Some(step) => step,
-                None => {
-                    if !std::mem::replace(&mut connection.is_paused, true) {
-                        self.paused.push(conn);
-                    }
-                    return Look::Nothing;
+            let Some(step) = connection.next(hold) else {
+                if !std::mem::replace(&mut connection.is_paused, true) {
+                    self.paused.push(conn);
                 }
+                return Look::Nothing;
             };
             match (step, connection.phase) {
                 (Step::Frame(frame), Phase::Open) => {

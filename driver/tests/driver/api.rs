@@ -1,11 +1,12 @@
 //! The Rust API against a hub in this process.
 
+use std::future::IntoFuture;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use moorline::core::ErrorCode;
-use moorline::{Failure, Hub, Report, WorkContext, Worker};
+use moorline::{Dispatcher, Failure, Hub, Report, Withdrawal, WorkContext, Worker};
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
@@ -104,6 +105,64 @@ async fn errors_and_panics_of_a_handler_are_the_callers_errors() {
     )
     .await;
     assert!(answer.contains("the handler panicked"), "{answer}");
+}
+
+#[tokio::test]
+async fn progress_arrives_while_the_work_runs() {
+    let hub = hub().await;
+    let (go, gone) = tokio::sync::watch::channel(false);
+    let _worker = Worker::builder(&hub.url())
+        .name("slow")
+        .handle("Slow/Walk", move |_: serde_json::Value, work: WorkContext| {
+            let mut gone = gone.clone();
+            async move {
+                work.progress(&Report { message: Some("half way".into()), ..Report::default() });
+                gone.wait_for(|gone| *gone).await?;
+                Ok(())
+            }
+        })
+        .connect()
+        .await
+        .unwrap();
+    let dispatcher = Dispatcher::connect(&hub.url()).await.unwrap();
+    let (seen, mut parts) = tokio::sync::mpsc::unbounded_channel();
+    let call = dispatcher.call("Slow/Walk", &serde_json::json!({})).on_progress(move |part| {
+        seen.send(part).unwrap();
+    });
+    let letting_go = async {
+        let part = parts.recv().await.unwrap();
+        assert!(part.as_str().contains("half way"), "{}", part.as_str());
+        go.send_replace(true);
+    };
+    let (reply, ()) = tokio::join!(call.into_future(), letting_go);
+    reply.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_withdraws_its_work() {
+    let hub = hub().await;
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let _worker = Worker::builder(&hub.url())
+        .name("patient")
+        .handle("Wait/Long", move |_: serde_json::Value, work: WorkContext| {
+            let tell = tell.clone();
+            async move {
+                tell.send(None)?;
+                tell.send(Some(work.cancelled().await))?;
+                Ok(())
+            }
+        })
+        .connect()
+        .await
+        .unwrap();
+    let dispatcher = Dispatcher::connect(&hub.url()).await.unwrap();
+    let mut call = dispatcher.call("Wait/Long", &serde_json::json!({})).into_future();
+    tokio::select! {
+        _ = &mut call => panic!("settled"),
+        begun = told.recv() => assert_eq!(begun, Some(None)),
+    }
+    drop(call);
+    assert_eq!(told.recv().await, Some(Some(Withdrawal::Cancelled)));
 }
 
 #[tokio::test]
