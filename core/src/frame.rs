@@ -185,7 +185,8 @@ pub enum HttpBody {
     /// All of it.
     Full(Bytes),
     /// Parts follow as [`Output::HttpPart`](crate::Output::HttpPart) until
-    /// [`Output::HttpEnd`](crate::Output::HttpEnd). Servers only.
+    /// [`Output::HttpEnd`](crate::Output::HttpEnd); of an answer to us they came before, as
+    /// [`Input::HttpPart`](crate::Input::HttpPart).
     Streaming,
 }
 

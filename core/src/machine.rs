@@ -116,6 +116,14 @@ pub enum Input {
         /// The answer, or why there is none.
         result: Result<HttpResponse, Error>,
     },
+    /// A part of a successful (2xx) answer to a call with `streams`, as soon as it is there.
+    /// [`Input::HttpReplied`] follows after the last one.
+    HttpPart {
+        /// The exchange.
+        http: HttpId,
+        /// The bytes; where they are cut means nothing.
+        bytes: Bytes,
+    },
     /// A client asks something over HTTP. Answer with [`Output::HttpReply`].
     HttpAsked {
         /// The exchange.
@@ -256,6 +264,12 @@ pub enum Output {
         timeout_ms: u64,
         /// The largest answer body accepted, in bytes.
         max_body: usize,
+        /// Whether the answer's body is wanted as it comes: a driver that can reports a successful
+        /// answer in [`Input::HttpPart`]s and closes with a [`HttpBody::Streaming`] reply. A whole
+        /// answer is right, too.
+        ///
+        /// [`HttpBody::Streaming`]: crate::HttpBody::Streaming
+        streams: bool,
     },
     /// Give up an HTTP call. No [`Input::HttpReplied`] follows.
     HttpCancel {

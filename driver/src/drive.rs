@@ -28,7 +28,7 @@ use crate::connect::Connector;
 use crate::counters::Counting;
 use crate::dial::dial;
 use crate::events::Sink;
-use crate::http_client::HttpClient;
+use crate::http_client::{Bounds, HttpClient};
 use crate::inbox::{Arrival, Batch, Inbox};
 use crate::links::{Links, Look};
 use crate::listen::Listeners;
@@ -209,6 +209,11 @@ impl Driver {
                     return;
                 }
             }
+            Input::HttpPart { http, .. } => {
+                if !self.http.is_open(*http) {
+                    return;
+                }
+            }
             Input::HttpGone { http } => {
                 self.answers.remove(http);
                 self.parts.remove(http);
@@ -326,8 +331,8 @@ impl Driver {
                     self.inputs.push_back(Input::Closed { conn, cause: CloseCause::Local });
                 }
             }
-            Output::HttpCall { http, request, timeout_ms, max_body } => {
-                self.http.call(http, request, timeout_ms, max_body);
+            Output::HttpCall { http, request, timeout_ms, max_body, streams } => {
+                self.http.call(http, request, Bounds { timeout_ms, max_body, streams });
             }
             Output::HttpCancel { http } => self.http.cancel(http),
             Output::HttpReply { http, response } => {

@@ -33,6 +33,17 @@ pub(crate) struct HttpClient {
     calls: HashMap<HttpId, AbortHandle>,
 }
 
+/// What a call may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// The total time.
+    pub(crate) timeout_ms: u64,
+    /// The largest body of the answer.
+    pub(crate) max_body: usize,
+    /// Whether parts of a successful answer are wanted as they come.
+    pub(crate) streams: bool,
+}
+
 struct Pool {
     connector: Arc<Connector>,
     idle: Mutex<HashMap<Target, Vec<Sender>>>,
@@ -50,20 +61,17 @@ impl HttpClient {
     }
 
     /// Begins a call; its result arrives in the inbox.
-    pub(crate) fn call(
-        &mut self,
-        http: HttpId,
-        request: HttpRequest,
-        timeout_ms: u64,
-        max_body: usize,
-    ) {
+    pub(crate) fn call(&mut self, http: HttpId, request: HttpRequest, bounds: Bounds) {
         self.counting.requests_out.tick();
         let pool = Arc::clone(&self.pool);
         let inbox = Arc::clone(&self.inbox);
         let task = tokio::spawn(async move {
+            let timeout_ms = bounds.timeout_ms;
             let limit = Duration::from_millis(timeout_ms);
             let progress = Progress::default();
-            let exchange = pool.exchange(&request, max_body, &progress);
+            let reading =
+                Reading { max_body: bounds.max_body, streams: bounds.streams, http, inbox: &inbox };
+            let exchange = pool.exchange(&request, &reading, &progress);
             let result = tokio::time::timeout(limit, exchange).await.unwrap_or_else(|_| {
                 let place = shown(&request.url);
                 let code = if progress.is_connected() {
@@ -87,6 +95,11 @@ impl HttpClient {
         }
     }
 
+    /// Tells whether a call is still wanted.
+    pub(crate) fn is_open(&self, http: HttpId) -> bool {
+        self.calls.contains_key(&http)
+    }
+
     /// Forgets a call that was answered; false if it had been cancelled before.
     pub(crate) fn settle(&mut self, http: HttpId) -> bool {
         self.calls.remove(&http).is_some()
@@ -97,7 +110,7 @@ impl Pool {
     async fn exchange(
         &self,
         ours: &HttpRequest,
-        max_body: usize,
+        reading: &Reading<'_>,
         progress: &Progress,
     ) -> Result<HttpResponse, Error> {
         let url = Url::parse(&ours.url)
@@ -124,7 +137,7 @@ impl Pool {
                     Some(_) | None => return Err(lost(&target, unsent.error())),
                 },
             };
-            let response = read(response, max_body, &target).await?;
+            let response = reading.read(response, &target).await?;
             self.keep(target, sender);
             return Ok(response);
         }
@@ -187,25 +200,52 @@ fn build(ours: &HttpRequest, url: &Url) -> Result<http::Request<Full<Bytes>>, Er
         .map_err(|e| failed(format!("the request is invalid: {e}")))
 }
 
-async fn read(
-    response: http::Response<hyper::body::Incoming>,
+/// How an answer is read.
+struct Reading<'a> {
     max_body: usize,
-    target: &Target,
-) -> Result<HttpResponse, Error> {
-    let (head, body) = response.into_parts();
-    let body = Limited::new(body, max_body).collect().await.map_err(|e| {
-        if e.is::<LengthLimitError>() {
-            let message = format!("the answer exceeds the {max_body} bytes that are allowed");
-            return Error::new(ErrorCode::TooLarge, message);
+    streams: bool,
+    http: HttpId,
+    inbox: &'a Inbox,
+}
+
+impl Reading<'_> {
+    async fn read(
+        &self,
+        response: http::Response<hyper::body::Incoming>,
+        target: &Target,
+    ) -> Result<HttpResponse, Error> {
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, self.max_body);
+        let body = if self.streams && head.status.is_success() {
+            self.pass_on(body).await.map(|()| HttpBody::Streaming)
+        } else {
+            body.collect().await.map(|body| HttpBody::Full(body.to_bytes()))
+        };
+        let body = body.map_err(|e| {
+            if e.is::<LengthLimitError>() {
+                let max = self.max_body;
+                let message = format!("the answer exceeds the {max} bytes that are allowed");
+                return Error::new(ErrorCode::TooLarge, message);
+            }
+            let message = format!("the connection to {} broke: {e}", target.authority());
+            Error::new(ErrorCode::ConnectionLost, message)
+        })?;
+        let (status, headers) = (head.status.as_u16(), headers(&head.headers));
+        Ok(HttpResponse { status, headers, body })
+    }
+
+    async fn pass_on(
+        &self,
+        mut body: Limited<hyper::body::Incoming>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        while let Some(frame) = body.frame().await {
+            if let Ok(bytes) = frame?.into_data() {
+                let http = self.http;
+                self.inbox.arrive(Arrival::Input(Input::HttpPart { http, bytes }));
+            }
         }
-        let message = format!("the connection to {} broke: {e}", target.authority());
-        Error::new(ErrorCode::ConnectionLost, message)
-    })?;
-    Ok(HttpResponse {
-        status: head.status.as_u16(),
-        headers: headers(&head.headers),
-        body: HttpBody::Full(body.to_bytes()),
-    })
+        Ok(())
+    }
 }
 
 /// Takes over header fields; values that are not text are dropped.

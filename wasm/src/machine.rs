@@ -200,7 +200,7 @@ impl Machine {
                 Output::SetLimits { conn, limits } => self.actions.limits(conn.0, limits),
                 Output::Send { conn, frame } => self.actions.send(conn.0, &frame),
                 Output::Close { conn, code, reason } => self.actions.close(conn.0, code, &reason),
-                Output::HttpCall { http, request, timeout_ms, max_body } => {
+                Output::HttpCall { http, request, timeout_ms, max_body, streams: _ } => {
                     self.actions.http(http.0, &request, timeout_ms, max_body);
                 }
                 Output::HttpCancel { http } => self.actions.http_cancel(http.0),

@@ -351,7 +351,10 @@ impl Machine for Hub {
             Input::Listening { address, .. } => self.handle_listening(address),
             Input::ListenFailed { error, .. } => self.end(Some(error)),
             // A hub dials nobody and asks nobody.
-            Input::Opened { .. } | Input::HttpReplied { .. } | Input::HostLag { .. } => {}
+            Input::Opened { .. }
+            | Input::HttpReplied { .. }
+            | Input::HttpPart { .. }
+            | Input::HostLag { .. } => {}
         }
         self.check_drained(now);
     }

@@ -35,6 +35,12 @@ impl<T> Correlation<T> {
         (u64::from(slot.generation) << 32) | u64::from(index)
     }
 
+    /// Looks the value of a key up.
+    pub(crate) fn get(&self, key: u64) -> Option<&T> {
+        let slot = self.slots.get((key & u64::from(u32::MAX)) as usize)?;
+        slot.value.as_ref().filter(|_| u64::from(slot.generation) == key >> 32)
+    }
+
     /// Takes the value of a key.
     pub(crate) fn settle(&mut self, key: u64) -> Option<T> {
         let index = (key & u64::from(u32::MAX)) as u32;
@@ -59,7 +65,9 @@ mod tests {
     fn a_key_settles_once() {
         let mut correlation = Correlation::new();
         let key = correlation.open("a");
+        assert_eq!(correlation.get(key), Some(&"a"));
         assert_eq!(correlation.settle(key), Some("a"));
+        assert_eq!(correlation.get(key), None);
         assert_eq!(correlation.settle(key), None);
     }
 

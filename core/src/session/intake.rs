@@ -183,7 +183,13 @@ impl<D: Dialect> Session<D> {
         let max_body = usize::try_from(policy.limits.max_message_bytes).unwrap_or(usize::MAX);
         let until = now.mono.after(timeout_ms + DRIVER_SLACK_MS);
         self.exchanges.insert(http, Exchange { asked, until });
-        self.outputs.push_back(Output::HttpCall { http, request, timeout_ms, max_body });
+        self.outputs.push_back(Output::HttpCall {
+            http,
+            request,
+            timeout_ms,
+            max_body,
+            streams: false,
+        });
     }
 
     /// Gives up every exchange of the present link.

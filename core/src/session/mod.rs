@@ -218,6 +218,7 @@ impl<D: Dialect> Machine for Session<D> {
             Input::Offered { .. }
             | Input::HttpAsked { .. }
             | Input::HttpGone { .. }
+            | Input::HttpPart { .. }
             | Input::Listening { .. }
             | Input::ListenFailed { .. } => {}
         }

@@ -172,6 +172,10 @@ pub(super) fn input(input: &Input, redactor: &mut Redactor) -> String {
                 Err(error) => record.failed(error),
             }
         }
+        Input::HttpPart { http, bytes } => {
+            let body = Some(Body::new(bytes, redactor));
+            Record { body, ..Record::http("http_part", *http) }
+        }
         Input::HttpAsked { http, request, remote } => {
             let record =
                 Record { address: Some(remote.clone()), ..Record::http("http_asked", *http) };
@@ -263,6 +267,7 @@ pub(super) fn read_input(raw: &RawValue) -> Result<Input, String> {
             let result = error.map_or(Ok(HttpResponse { status, headers, body: full }), Err);
             Input::HttpReplied { http: http?, result }
         }
+        "http_part" => Input::HttpPart { http: http?, bytes: body },
         "http_asked" => {
             let request = HttpRequest { method, url, headers, body };
             Input::HttpAsked { http: http?, request, remote }
@@ -319,9 +324,9 @@ pub(super) fn output(output: &Output, redactor: &mut Redactor) -> String {
             reason: Some(reason.clone()),
             ..Record::conn("close", *conn)
         },
-        Output::HttpCall { http, request, timeout_ms, max_body } => Record {
+        Output::HttpCall { http, request, timeout_ms, max_body, streams } => Record {
             millis: Some(*timeout_ms),
-            limits: vec![*max_body as u64],
+            limits: vec![*max_body as u64, u64::from(*streams)],
             ..Record::http("http_call", *http).request(request, redactor)
         },
         Output::HttpCancel { http } => Record::http("http_cancel", *http),

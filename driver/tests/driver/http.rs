@@ -17,7 +17,13 @@ fn post(address: &str, body: impl Into<Bytes>) -> HttpRequest {
 }
 
 fn call(http: u64, request: HttpRequest) -> Output {
-    Output::HttpCall { http: HttpId(http), request, timeout_ms: 5_000, max_body: 100_000 }
+    Output::HttpCall {
+        http: HttpId(http),
+        request,
+        timeout_ms: 5_000,
+        max_body: 100_000,
+        streams: false,
+    }
 }
 
 fn echoing() -> Rig {
@@ -76,6 +82,31 @@ fn a_streaming_answer_arrives_in_parts_and_ends() {
 }
 
 #[test]
+fn a_streaming_call_gets_parts_before_the_end() {
+    let hub = Rig::new();
+    let address = hub.listen(HTTP_LIMITS);
+    let client = Rig::new();
+    let request = post(&address, "{}");
+    client.perform([Output::HttpCall {
+        http: HttpId(2),
+        request,
+        timeout_ms: 5_000,
+        max_body: 100,
+        streams: true,
+    }]);
+    let Input::HttpAsked { http, .. } = hub.input() else { panic!() };
+    let response = HttpResponse { status: 200, headers: Headers::new(), body: HttpBody::Streaming };
+    hub.perform([
+        Output::HttpReply { http, response },
+        Output::HttpPart { http, bytes: Bytes::from_static(b"early") },
+    ]);
+    let Input::HttpPart { bytes, .. } = client.input() else { panic!() };
+    assert_eq!(bytes, "early");
+    hub.perform([Output::HttpEnd { http }]);
+    assert_eq!(replied(&client).unwrap().body, HttpBody::Streaming);
+}
+
+#[test]
 fn an_answer_beyond_its_limit_is_too_large() {
     let hub = Rig::reacting(|input| match input {
         Input::HttpAsked { http, .. } => vec![Output::HttpReply {
@@ -113,6 +144,12 @@ fn a_call_without_answer_ends_at_its_time_limit() {
     let address = hub.listen(HTTP_LIMITS);
     let client = Rig::new();
     let request = post(&address, "{}");
-    client.perform([Output::HttpCall { http: HttpId(2), request, timeout_ms: 50, max_body: 100 }]);
+    client.perform([Output::HttpCall {
+        http: HttpId(2),
+        request,
+        timeout_ms: 50,
+        max_body: 100,
+        streams: false,
+    }]);
     assert_eq!(replied(&client).unwrap_err().code(), ErrorCode::CallTimeout);
 }

@@ -95,6 +95,7 @@ fn frames_and_calls_go_over_tls_with_an_own_authority() {
         request,
         timeout_ms: 5_000,
         max_body: 1_000,
+        streams: false,
     }]);
     let Input::HttpReplied { result, .. } = worker.input() else { panic!() };
     assert_eq!(result.unwrap().status, 200);

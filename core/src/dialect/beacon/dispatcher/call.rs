@@ -2,6 +2,7 @@
 
 use crate::dialect::beacon::dispatcher::plan::{self, Plan};
 use crate::dialect::beacon::dispatcher::reply::{Verdict, judge};
+use crate::dialect::beacon::dispatcher::stream::Stream;
 use crate::dialect::beacon::dispatcher::{BeaconDispatcher, Phase, Purpose};
 use crate::dialect::beacon::wire::OrderAnswer;
 use crate::error::{Error, ErrorCode};
@@ -25,11 +26,20 @@ pub(super) struct Call {
     deadline: Instant,
     backoff: Backoff,
     asking: Option<HttpId>,
+    /// What the present request has streamed so far.
+    stream: Stream,
     /// The number of the login whose session the last request showed; 0 before the first request.
     sent_in: u64,
     retry_at: Option<Instant>,
     lonely_since: Option<Instant>,
     last_error: Option<Error>,
+}
+
+impl Call {
+    /// Tells whether its answer is a stream of frames.
+    pub(super) fn is_streaming(&self) -> bool {
+        matches!(&self.plan, Plan::Work { options, .. } if options.stream)
+    }
 }
 
 impl BeaconDispatcher {
@@ -79,6 +89,7 @@ impl BeaconDispatcher {
                 deadline,
                 backoff: Backoff::new(self.options.reconnect.clone()),
                 asking: None,
+                stream: Stream::default(),
                 sent_in: 0,
                 retry_at: None,
                 lonely_since: None,
@@ -99,6 +110,7 @@ impl BeaconDispatcher {
             return;
         }
         call.retry_at = None;
+        call.stream = Stream::default();
         let left_ms = call.deadline.since(now.mono);
         let session = self.credentials.session();
         let request = call.plan.request(&self.origin, session, &call.key, left_ms);
@@ -118,6 +130,14 @@ impl BeaconDispatcher {
         }
     }
 
+    /// Passes on what a streamed answer has brought.
+    pub(super) fn call_streamed(&mut self, id: CallId, bytes: &[u8]) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        for part in call.stream.feed(bytes) {
+            self.event(Event::CallPart { call: id, part });
+        }
+    }
+
     pub(super) fn call_answered(
         &mut self,
         id: CallId,
@@ -126,9 +146,15 @@ impl BeaconDispatcher {
     ) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.asking = None;
-        let mut parts = Vec::new();
+        let mut stream = std::mem::take(&mut call.stream);
+        let parts = match &result {
+            Ok(response) if call.is_streaming() && response.status / 100 == 2 => {
+                stream.feed(response.bytes())
+            }
+            Ok(_) | Err(_) => Vec::new(),
+        };
         let verdict = match result {
-            Ok(response) => judge(&call.plan, &response, &mut parts),
+            Ok(response) => judge(&call.plan, &response, stream),
             Err(error) if error.is_retryable() => Verdict::Again { error, after_ms: None },
             Err(error) => Verdict::Settled(Err(error)),
         };

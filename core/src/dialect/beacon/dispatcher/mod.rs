@@ -185,9 +185,15 @@ impl BeaconDispatcher {
 
     /// Makes an HTTP call and remembers what it was for.
     fn ask(&mut self, purpose: Purpose, request: HttpRequest, timeout_ms: u64) -> HttpId {
+        let streams = match &purpose {
+            Purpose::Call(call) => self.calls.get(call).is_some_and(Call::is_streaming),
+            Purpose::Login | Purpose::AskExtensions(_) | Purpose::FindItem | Purpose::Farewell => {
+                false
+            }
+        };
         let http = HttpId(self.exchanges.open(purpose) << 1);
         let max_body = usize::try_from(self.options.limits.max_message_bytes).unwrap_or(usize::MAX);
-        self.outputs.push_back(Output::HttpCall { http, request, timeout_ms, max_body });
+        self.outputs.push_back(Output::HttpCall { http, request, timeout_ms, max_body, streams });
         http
     }
 
@@ -225,6 +231,11 @@ impl Machine for BeaconDispatcher {
     fn handle_input(&mut self, input: Input, now: Now) {
         if self.phase == Phase::Ended {
             return;
+        }
+        if let Input::HttpPart { http, bytes } = &input
+            && let Some(Purpose::Call(call)) = self.exchanges.get(http.0 >> 1)
+        {
+            self.call_streamed(*call, bytes);
         }
         if let Input::HttpReplied { http, result } = input {
             match self.exchanges.settle(http.0 >> 1) {

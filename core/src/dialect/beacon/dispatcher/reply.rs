@@ -3,9 +3,9 @@
 use bytestring::ByteString;
 
 use crate::dialect::beacon::dispatcher::plan::Plan;
-use crate::dialect::beacon::dispatcher::stream::{Kind, take};
+use crate::dialect::beacon::dispatcher::stream::{End, Stream};
 use crate::dialect::beacon::rest::error_text;
-use crate::dialect::beacon::wire::{bytes_part, dispatch_answer, stream_error};
+use crate::dialect::beacon::wire::{dispatch_answer, stream_error};
 use crate::error::{Error, ErrorCode};
 use crate::frame::HttpResponse;
 use crate::json::Raw;
@@ -23,13 +23,13 @@ pub(super) enum Verdict {
     Unauthorized,
 }
 
-/// Understands an answer; parts of a stream go to `parts`.
-pub(super) fn judge(plan: &Plan, response: &HttpResponse, parts: &mut Vec<Raw>) -> Verdict {
+/// Understands an answer; `stream` is what a streamed one has brought.
+pub(super) fn judge(plan: &Plan, response: &HttpResponse, stream: Stream) -> Verdict {
     let said = || error_text(response);
     let remote = |code: ErrorCode| Verdict::Settled(Err(Error::new(code, said())));
     match response.status {
         200..=299 => match plan {
-            Plan::Work { options, .. } if options.stream => streamed(response.bytes(), parts),
+            Plan::Work { options, .. } if options.stream => streamed(stream),
             Plan::Work { .. } => Verdict::Settled(dispatched(response.bytes(), &[])),
             Plan::Request { .. } => Verdict::Settled(
                 std::str::from_utf8(response.bytes())
@@ -77,28 +77,22 @@ fn dispatched(body: &[u8], bytes: &[u8]) -> Result<Raw, Error> {
     Ok(answer.value(bytes))
 }
 
-fn streamed(mut body: &[u8], parts: &mut Vec<Raw>) -> Verdict {
-    let mut bytes: &[u8] = &[];
-    while let Some(frame) = take(&mut body) {
-        match frame.kind {
-            Kind::Progress => {
-                let text = std::str::from_utf8(frame.payload).unwrap_or_default();
-                parts.extend(Raw::parse(text.to_owned()));
-            }
-            Kind::Bytes => parts.push(bytes_part(frame.payload)),
-            Kind::FinalBytes => bytes = frame.payload,
-            Kind::Result => return Verdict::Settled(dispatched(frame.payload, bytes)),
-            Kind::Error => {
-                let said = stream_error(frame.payload);
-                let said = said.unwrap_or_else(|| String::from("the work item failed"));
-                return Verdict::Settled(Err(Error::new(ErrorCode::RemoteError, said)));
-            }
-            Kind::Unknown => {}
+fn streamed(stream: Stream) -> Verdict {
+    let said = |payload: &[u8]| {
+        stream_error(payload).unwrap_or_else(|| String::from("the work item failed"))
+    };
+    match stream.end {
+        Some(End::Result(payload)) => Verdict::Settled(dispatched(&payload, &stream.bytes)),
+        Some(End::Error(payload)) => {
+            Verdict::Settled(Err(Error::new(ErrorCode::RemoteError, said(&payload))))
+        }
+        // The stream was cut before its end: the same key finds the item again.
+        None => {
+            let message = "the stream ended before the result";
+            let error = Error::new(ErrorCode::ConnectionLost, message);
+            Verdict::Again { error, after_ms: None }
         }
     }
-    // The stream was cut before its end: the same key finds the item again.
-    let error = Error::new(ErrorCode::ConnectionLost, "the stream ended before the result");
-    Verdict::Again { error, after_ms: None }
 }
 
 fn misunderstood() -> Error {

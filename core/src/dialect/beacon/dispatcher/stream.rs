@@ -2,16 +2,66 @@
 //!
 //! Source: `ultravisor` 1.3.24, protocol `binary-frames-v1`.
 
+use crate::dialect::beacon::wire::bytes_part;
+use crate::json::Raw;
+
+/// A streamed answer as far as it has come. The driver bounds its size.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    /// The beginning of a frame whose rest is on its way.
+    cut: Vec<u8>,
+    /// The bytes that belong to the result.
+    pub(super) bytes: Vec<u8>,
+    /// How it ended, if it has.
+    pub(super) end: Option<End>,
+}
+
+/// The last frame of a stream.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The result, as JSON.
+    Result(Vec<u8>),
+    /// Why there is none, as JSON.
+    Error(Vec<u8>),
+}
+
+impl Stream {
+    /// Takes more of the answer; returns the parts for the application.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Vec<Raw> {
+        let mut parts = Vec::new();
+        self.cut.extend_from_slice(bytes);
+        let mut rest = &self.cut[..];
+        while self.end.is_none()
+            && let Some(frame) = take(&mut rest)
+        {
+            match frame.kind {
+                Kind::Progress => {
+                    let text = std::str::from_utf8(frame.payload).unwrap_or_default();
+                    parts.extend(Raw::parse(text.to_owned()));
+                }
+                Kind::Bytes => parts.push(bytes_part(frame.payload)),
+                Kind::FinalBytes => self.bytes = frame.payload.to_vec(),
+                Kind::Result => self.end = Some(End::Result(frame.payload.to_vec())),
+                Kind::Error => self.end = Some(End::Error(frame.payload.to_vec())),
+                Kind::Unknown => {}
+            }
+        }
+        let taken = self.cut.len() - rest.len();
+        self.cut.drain(..taken);
+        parts
+    }
+}
+
 /// One frame.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct StreamFrame<'a> {
-    pub(super) kind: Kind,
-    pub(super) payload: &'a [u8],
+struct StreamFrame<'a> {
+    kind: Kind,
+    payload: &'a [u8],
 }
 
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+enum Kind {
     /// JSON: progress.
     Progress,
     /// Bytes on the way.
@@ -30,7 +80,7 @@ pub(super) enum Kind {
 const HEAD: usize = 5;
 
 /// Takes one whole frame off the front of `bytes`, or leaves them alone.
-pub(super) fn take<'a>(bytes: &mut &'a [u8]) -> Option<StreamFrame<'a>> {
+fn take<'a>(bytes: &mut &'a [u8]) -> Option<StreamFrame<'a>> {
     let [kind, a, b, c, d] = bytes.get(..HEAD)?.try_into().ok()?;
     let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).ok()?;
     let end = HEAD.checked_add(length)?;

@@ -118,7 +118,35 @@ fn a_limited_rate_is_honoured() {
 #[test]
 fn a_stream_yields_parts_and_then_the_result() {
     let mut bench = ready("{}");
-    call(&mut bench, 1, "S/Go", "{}", r#"{"stream":true}"#);
+    let (http, body) = streaming(&mut bench);
+    let response =
+        HttpResponse { status: 200, headers: Headers::new(), body: HttpBody::Full(body.into()) };
+    bench.input(Input::HttpReplied { http, result: Ok(response) });
+    assert_eq!(part(&mut bench), r#"{"Percent":40}"#);
+    assert_streamed(&mut bench);
+}
+
+#[test]
+fn a_stream_is_passed_on_as_it_comes() {
+    let mut bench = ready("{}");
+    let (http, body) = streaming(&mut bench);
+    let mut percent = false;
+    for byte in body {
+        bench.input(Input::HttpPart { http, bytes: vec![byte].into() });
+        if !percent && let Some(Output::Event(event)) = bench.next() {
+            let Event::CallPart { part, .. } = event else { panic!("{event:?}") };
+            assert_eq!(part.as_str(), r#"{"Percent":40}"#);
+            percent = true;
+        }
+    }
+    let response = HttpResponse { status: 200, headers: Headers::new(), body: HttpBody::Streaming };
+    bench.input(Input::HttpReplied { http, result: Ok(response) });
+    assert_streamed(&mut bench);
+}
+
+/// Begins a streaming call; returns its exchange and an answer.
+fn streaming(bench: &mut Bench) -> (crate::HttpId, Vec<u8>) {
+    call(bench, 1, "S/Go", "{}", r#"{"stream":true}"#);
     let (http, request) = bench.asked();
     assert!(request.url.ends_with("/DispatchStream"));
     let mut body = Vec::new();
@@ -130,12 +158,12 @@ fn a_stream_yields_parts_and_then_the_result() {
         body.extend((payload.len() as u32).to_be_bytes());
         body.extend(payload);
     }
-    let response =
-        HttpResponse { status: 200, headers: Headers::new(), body: HttpBody::Full(body.into()) };
-    bench.input(Input::HttpReplied { http, result: Ok(response) });
-    assert_eq!(part(&mut bench), r#"{"Percent":40}"#);
-    assert_eq!(part(&mut bench), r#"{"BinaryData":"Y2h1bms="}"#);
-    let value = result(&mut bench, 1).unwrap();
+    (http, body)
+}
+
+fn assert_streamed(bench: &mut Bench) {
+    assert_eq!(part(bench), r#"{"BinaryData":"Y2h1bms="}"#);
+    let value = result(bench, 1).unwrap();
     let wanted = r#"{"WorkItemHash":"wi-1","Outputs":{"a":1,"OutputData":"dGFpbA=="},"Log":[]}"#;
     assert_eq!(value.as_str(), wanted);
 }
