@@ -174,7 +174,13 @@ impl Bench {
 
     /// Undoes [`asked`](Self::asked); the call goes to the end.
     pub(crate) fn put_back(&mut self, http: HttpId, request: HttpRequest) {
-        self.outputs.push(Output::HttpCall { http, request, timeout_ms: 0, max_body: 0 });
+        self.outputs.push(Output::HttpCall {
+            http,
+            request,
+            timeout_ms: 0,
+            max_body: 0,
+            streams: false,
+        });
     }
 
     pub(crate) fn dialed(&mut self) -> ConnId {
