@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from importlib import metadata
 from pathlib import Path
 from typing import List
 
+import pytest
 from processes import script, start_hub
 
 from moorline import Dispatcher
@@ -25,6 +27,17 @@ async def registered(url: str) -> None:
     async with Dispatcher(server_url=url) as dispatcher:
         while not (await dispatcher.call("$status"))["Workers"]:
             pass
+
+
+def test_what_the_guide_installs_exists() -> None:
+    (commands,) = re.findall(r"```sh\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    wanted = re.findall(r'pip install "?(\w+)(?:\[(\w+)\])?', commands)
+    assert wanted == [("moorline", ""), ("moorline", "fast")]
+    try:
+        installed = metadata.metadata("moorline")
+    except metadata.PackageNotFoundError:
+        pytest.skip("runs from the sources, not from a wheel")
+    assert "fast" in installed.get_all("Provides-Extra", [])
 
 
 def test_the_guide() -> None:

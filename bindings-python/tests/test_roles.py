@@ -74,7 +74,8 @@ def test_a_failure_arrives_with_its_message(run: Any) -> None:
     run(main())
 
 
-def test_progress_arrives_while_the_call_runs(run: Any) -> None:
+@pytest.mark.parametrize("way", ["through a dispatcher", "through the hub"])
+def test_progress_arrives_while_the_call_runs(run: Any, way: str) -> None:
     async def main() -> None:
         async with Hub(listen="127.0.0.1:0") as hub:
             worker = Worker(server_url=hub.url, name="echo")
@@ -91,27 +92,9 @@ def test_progress_arrives_while_the_call_runs(run: Any) -> None:
                 reports.append(part)
                 seen.set()
 
-            async with worker:
-                await hub.call("Echo/Say", {}, timeout_ms=20_000, on_progress=report)
-            assert any(part.get("Message") == "half" for part in reports), reports
-
-    run(main())
-
-
-def test_progress_reaches_a_dispatcher(run: Any) -> None:
-    async def main() -> None:
-        async with Hub(listen="127.0.0.1:0") as hub:
-            worker = Worker(server_url=hub.url, name="echo")
-
-            @worker.handle("Echo/Say")
-            async def say(settings: Any, ctx: Context) -> Any:
-                ctx.progress({"Percent": 50, "Message": "half"})
-
-            reports: List[Any] = []
             async with fleet(worker, hub) as dispatcher:
-                await dispatcher.call(
-                    "Echo/Say", {}, timeout_ms=20_000, on_progress=reports.append
-                )
+                caller = dispatcher if way == "through a dispatcher" else hub
+                await caller.call("Echo/Say", {}, timeout_ms=20_000, on_progress=report)
             assert any(part.get("Message") == "half" for part in reports), reports
 
     run(main())

@@ -37,7 +37,7 @@ def watch(loop: asyncio.AbstractEventLoop, bell: Doorbell, ring: Callable[[], No
 def _watch_from_thread(
     loop: asyncio.AbstractEventLoop, bell: Doorbell, ring: Callable[[], None]
 ) -> Unwatch:
-    # Loops such as Windows' Proactor watch no descriptors; the bell is a socket there.
+    # Some loops watch no descriptors; Windows' Proactor is one.
     answered = threading.Semaphore(0)
     leave, left = socket.socketpair()
 
