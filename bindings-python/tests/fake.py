@@ -47,7 +47,7 @@ class FakeNative:
             pass
         events, more = self.batches.pop(0) if self.batches else ([], False)
         ended = any(event["event"] == "ended" for event in events)
-        return json.dumps(events).encode(), more, ended
+        return json.dumps(events, separators=(",", ":")).encode(), more, ended
 
     def fileno(self) -> int:
         return self._near.fileno()

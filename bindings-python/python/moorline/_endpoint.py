@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, Generator, List
 from typing import Mapping, Optional, Tuple, Type, Union, cast
 
 from ._doorbell import Unwatch, watch
+from ._events import read
 from ._generated import DrainingEvent, EndedEvent, LostEvent, NativeError, NativeEvent
 from ._generated import NoticeEvent, PeerJoinedEvent, PeerLeftEvent, ReadyEvent
-from ._json import encode, loads
+from ._json import encode
 from ._native import Native
 from .errors import MoorlineError, error_of
 
@@ -234,7 +235,7 @@ class Endpoint:
             # In a forked child, draining would silence the parent's doorbell.
             return
         batch, more, ended = self._native.drain()
-        for event in loads(batch):
+        for event in read(batch, self._on_unreadable):
             try:
                 self._on_event(event)
             except Exception as error:
@@ -277,6 +278,12 @@ class Endpoint:
             or event["event"] == "peer_left"
         ):
             self._tell(event)
+
+    def _on_unreadable(self, kind: str, number: int, error: Exception) -> None:
+        if kind == "call_done":
+            waiting = self._calls.pop(number, None)
+            if waiting is not None:
+                _settle(waiting[0], None, error_of("PEER_PROTOCOL", f"the result: {error}"))
 
     def _tell(self, event: Event) -> None:
         if self.on_event is not None:

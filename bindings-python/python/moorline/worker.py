@@ -163,6 +163,13 @@ class Worker(Endpoint):
         else:
             super()._on_event(event)
 
+    def _on_unreadable(self, kind: str, number: int, error: Exception) -> None:
+        if kind == "work":
+            message = str(error_of("PEER_PROTOCOL", f"the payload: {error}"))
+            self._send("failed", number, {"message": message})
+        else:
+            super()._on_unreadable(kind, number, error)
+
     def _on_work(self, event: WorkEvent) -> None:
         handler = self._handlers.get(event["key"])
         if handler is None:
