@@ -53,6 +53,9 @@ impl Hub {
         }
         let id = self.next_for(worker)?;
         self.deliver(id, worker, now);
+        if let Some(item) = self.queue.get_mut(id) {
+            item.polled = true;
+        }
         Some(id)
     }
 
@@ -158,6 +161,7 @@ impl Hub {
         let holder = Holder { beacon_id: record.beacon_id.clone(), name: record.name.clone() };
         let Some(item) = self.queue.change(id, State::Running(worker)) else { return };
         item.attempt += 1;
+        item.polled = false;
         item.assigned = Some(now.unix);
         item.last_event = now.unix;
         item.retry_after = None;

@@ -6,7 +6,7 @@ use super::auth::Caller;
 use super::item::{Ending, Waiter};
 use super::routes::View;
 use super::{Deferred, Hub};
-use crate::dialect::beacon::hub_wire::{self, ControlBody, Object};
+use crate::dialect::beacon::hub_wire::{ControlBody, Object};
 use crate::error::{Error, ErrorCode};
 use crate::event::Event;
 use crate::json::Raw;
@@ -88,7 +88,7 @@ impl Hub {
         let key = Some(options.idempotency_key.as_str()).filter(|key| !key.is_empty());
         let submitted = self
             .submit(&body, key, &own_caller(), true, now)
-            .map_err(|denial| refusal(denial.status, denial.text()))?;
+            .map_err(|denial| Error::new(denial.code(), denial.text()))?;
         self.attach(submitted, Waiter::Call { call, stream: options.stream }, now);
         Ok(())
     }
@@ -116,7 +116,7 @@ impl Hub {
                 let key = Some(options.idempotency_key.as_str()).filter(|key| !key.is_empty());
                 match self.enqueue(&body, key, &own_caller(), now) {
                     Ok(text) => (200, text),
-                    Err(denial) => (denial.status, hub_wire::error(denial.text())),
+                    Err(denial) => return Err(Error::new(denial.code(), denial.text())),
                 }
             }
             "$result" => self.result_of(&named(control.work_item_hash, "WorkItemHash")?),
@@ -148,12 +148,7 @@ fn own_caller() -> Caller {
 
 /// Makes an error of an answer that is none.
 fn refusal(status: u16, text: &str) -> Error {
-    let code = match status {
-        429 => ErrorCode::RateLimited,
-        503 => ErrorCode::NoWorker,
-        400 => ErrorCode::ArgumentInvalid,
-        _ => ErrorCode::RemoteError,
-    };
+    let code = if status == 400 { ErrorCode::ArgumentInvalid } else { ErrorCode::RemoteError };
     let words: Option<ErrorWords> = serde_json::from_str(text).ok();
     Error::new(code, words.map_or_else(|| text.to_owned(), |words| words.error))
 }

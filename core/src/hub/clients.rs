@@ -10,6 +10,7 @@ use super::registration::{AUTHENTICATION, MAX_NAME};
 use super::results::Finished;
 use super::{Deferred, Hub, stream};
 use crate::dialect::beacon::hub_wire::{self, HubSettings, WorkRequest};
+use crate::error::ErrorCode;
 use crate::frame::HttpResponse;
 use crate::json::Raw;
 use crate::machine::HttpId;
@@ -58,6 +59,17 @@ impl Denial {
             status: 429,
             words: Words::Admission(reason),
             retry_after_ms: Some(retry_after_ms.max(1)),
+        }
+    }
+
+    /// Returns the code for a call of this process.
+    pub(super) fn code(&self) -> ErrorCode {
+        match (&self.words, self.status) {
+            (Words::Admission(_), _) => ErrorCode::RateLimited,
+            (_, 503) if self.retry_after_ms.is_some() => ErrorCode::Overloaded,
+            (_, 503) => ErrorCode::NoWorker,
+            (_, 400) => ErrorCode::ArgumentInvalid,
+            _ => ErrorCode::RemoteError,
         }
     }
 

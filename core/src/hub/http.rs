@@ -179,6 +179,7 @@ impl Hub {
             return (200, hub_wire::polled(None));
         };
         self.hear(worker, now);
+        self.registry.polled(worker);
         let (lag, in_flight) = (report.host_lag_ms, report.in_flight);
         self.beat(worker, hub_wire::count(lag), hub_wire::count(in_flight), now);
         let item = self.take_for(worker, now).and_then(|id| self.queue.get(id));

@@ -108,6 +108,8 @@ pub(super) struct Item {
     /// Attempts whose worker was lost.
     pub(super) losses: u64,
     pub(super) holder: Option<Holder>,
+    /// Its worker asked for it over HTTP: the end of a connection says nothing about it.
+    pub(super) polled: bool,
     pub(super) assigned: Option<UnixMillis>,
     pub(super) last_event: UnixMillis,
     pub(super) deadline: Option<Instant>,
@@ -134,6 +136,7 @@ impl Item {
             failed_attempt: None,
             losses: 0,
             holder: None,
+            polled: false,
             assigned: None,
             deadline: None,
             retry_after: None,

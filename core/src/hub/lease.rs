@@ -64,8 +64,18 @@ impl Hub {
         if let Some(link) = self.links.get_mut(&conn) {
             link.joining = None;
         }
-        if let Some(worker) = self.registry.by_conn(conn) {
+        let Some(worker) = self.registry.by_conn(conn) else { return };
+        let Some(record) = self.registry.get(worker) else { return };
+        if !record.polls {
             self.remove_worker(worker, why, now);
+            return;
+        }
+        let running: Vec<ItemId> = record.running.iter().copied().collect();
+        self.registry.connect(worker, None);
+        for id in running {
+            if self.queue.get(id).is_some_and(|item| !item.polled) {
+                self.release(id, why, now);
+            }
         }
     }
 

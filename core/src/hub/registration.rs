@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::auth::Caller;
 use super::item::{ItemId, State, Waiter};
 use super::registry::Profile;
-use super::{Deferred, Hub};
+use super::{Deferred, Hub, UNREGISTERED_FRAME};
 use crate::dialect::beacon::hub_wire::{self, Registration, RunningItem, Verdict};
 use crate::error::ErrorCode;
 use crate::event::{Event, Withdrawal};
@@ -361,6 +361,9 @@ impl Hub {
 }
 
 fn read(text: &ByteString) -> Result<Registration<'_>, String> {
+    if text.len() > UNREGISTERED_FRAME {
+        return Err(format!("The registration is larger than {UNREGISTERED_FRAME} bytes."));
+    }
     let registration: Registration<'_> =
         serde_json::from_str(text).map_err(|e| format!("The registration is not valid: {e}"))?;
     let capabilities = registration.capabilities.as_deref().unwrap_or_default();

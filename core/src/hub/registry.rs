@@ -34,6 +34,9 @@ pub(super) struct Worker {
     pub(super) heard: Instant,
     /// The connection that items are pushed on; `None` for a worker that polls.
     pub(super) conn: Option<ConnId>,
+    /// It polls although it has a connection: Peer: after a failed upgrade workers fall back to
+    /// HTTP while their older connection may look alive.
+    pub(super) polls: bool,
     /// It understands our acknowledgements.
     pub(super) acks: bool,
     pub(super) running: BTreeSet<ItemId>,
@@ -154,6 +157,13 @@ impl Registry {
         true
     }
 
+    /// Notes that a worker polls.
+    pub(super) fn polled(&mut self, worker: PeerId) {
+        if let Some(worker) = self.workers.get_mut(&worker) {
+            worker.polls = true;
+        }
+    }
+
     /// Notes a heartbeat.
     pub(super) fn heartbeat(
         &mut self,
@@ -253,6 +263,7 @@ impl Registry {
                 heartbeat: now.unix,
                 heard: now.mono,
                 conn: None,
+                polls: false,
                 acks: false,
                 running: BTreeSet::new(),
                 draining,
@@ -267,8 +278,12 @@ impl Registry {
 
     /// Ties a record to a connection, or to none; returns the one it was tied to.
     pub(super) fn connect(&mut self, worker: PeerId, conn: Option<ConnId>) -> Option<ConnId> {
-        let before =
-            self.update(worker, |worker| std::mem::replace(&mut worker.conn, conn)).flatten();
+        let before = self
+            .update(worker, |worker| {
+                worker.polls &= conn.is_none();
+                std::mem::replace(&mut worker.conn, conn)
+            })
+            .flatten();
         if let Some(before) = before {
             self.by_conn.remove(&before);
         }

@@ -19,6 +19,9 @@ use crate::time::Now;
 /// The most bytes of lines kept with an item's progress; further lines are dropped.
 const MAX_LOG_BYTES: usize = 1_048_576;
 
+/// The longest error of a worker that is kept; the rest is cut.
+const MAX_ERROR_BYTES: usize = 16_384;
+
 /// Who reports.
 #[derive(Clone, Debug)]
 pub(super) enum Reporter<'a> {
@@ -153,7 +156,8 @@ impl Hub {
             Aim::Item(id) => id,
             Aim::Settled => return Ok(()),
         };
-        let message = hub_wire::text(message).unwrap_or_else(|| "Unknown error".to_owned());
+        let mut message = hub_wire::text(message).unwrap_or_else(|| "Unknown error".to_owned());
+        message.truncate(message.floor_char_boundary(MAX_ERROR_BYTES));
         let Some(item) = self.queue.get_mut(id) else { return Ok(()) };
         let worker = item.worker();
         item.failures += 1;

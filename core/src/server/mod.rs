@@ -179,20 +179,18 @@ impl Server {
             self.due.remove(&(at, conn));
             return self.take_due(now);
         };
-        let due = match &mut peer.stage {
-            Stage::Waiting => Due::Unregistered(conn),
-            Stage::Closing => Due::Silent(conn),
-            Stage::Admitted(liveness) if liveness.is_lost() => Due::Silent(conn),
+        let (due, again_ms) = match &mut peer.stage {
+            Stage::Waiting => (Due::Unregistered(conn), None),
+            Stage::Closing => (Due::Silent(conn), None),
+            Stage::Admitted(liveness) if liveness.is_lost() => (Due::Silent(conn), None),
             Stage::Admitted(liveness) => {
                 liveness.pinged();
-                Due::Ping(conn)
+                (Due::Ping(conn), Some(liveness.wait_ms(self.policy.ping_interval_ms)))
             }
         };
-        match due {
-            Due::Ping(_) => {
-                Self::rearm(&mut self.due, conn, peer, now.after(self.policy.ping_interval_ms));
-            }
-            Due::Silent(_) | Due::Unregistered(_) => {
+        match again_ms {
+            Some(millis) => Self::rearm(&mut self.due, conn, peer, now.after(millis)),
+            None => {
                 self.due.remove(&(at, conn));
             }
         }
@@ -225,7 +223,7 @@ mod tests {
             max_connections: 3,
             max_unadmitted_per_address: 2,
             registration_timeout_ms: 100,
-            ping_interval_ms: 1_000,
+            ping_interval_ms: 5_000,
         })
     }
 
@@ -263,11 +261,12 @@ mod tests {
         let mut server = server();
         server.accept(ConnId(1), "a:1", at(0)).unwrap();
         server.admit(ConnId(1), at(0));
-        assert_eq!(server.take_due(at(1_000)), Some(Due::Ping(ConnId(1))));
+        assert_eq!(server.take_due(at(5_000)), Some(Due::Ping(ConnId(1))));
         server.heard(ConnId(1));
-        assert_eq!(server.take_due(at(2_000)), Some(Due::Ping(ConnId(1))));
-        assert_eq!(server.take_due(at(3_000)), Some(Due::Ping(ConnId(1))));
-        assert_eq!(server.take_due(at(4_000)), Some(Due::Silent(ConnId(1))));
+        assert_eq!(server.take_due(at(10_000)), Some(Due::Ping(ConnId(1))));
+        assert_eq!(server.take_due(at(15_000)), Some(Due::Ping(ConnId(1))));
+        assert_eq!(server.take_due(at(15_999)), None);
+        assert_eq!(server.take_due(at(16_000)), Some(Due::Silent(ConnId(1))));
         assert_eq!(server.next_due(), None);
     }
 

@@ -179,3 +179,33 @@ fn a_worker_that_was_given_up_gets_work_again_when_it_is_heard() {
     rig.say(worker, r#"{"Action":"BeaconHeartbeat"}"#);
     assert_eq!(rig.pushed(worker), [(hash, 1)]);
 }
+
+#[test]
+fn a_worker_that_fell_back_to_polling_outlives_its_dead_connection() {
+    let mut rig = Rig::new(r#"{"ping_interval_ms":1000}"#);
+    let dead = rig.foreign_worker("w", 2);
+    let pushed = rig.enqueue("");
+    let body = r#"{"Name":"w","Capabilities":["Echo"],"MaxConcurrent":2}"#;
+    let http = rig.post("/Beacon/Register", body);
+    let id = rig.reply(http)["BeaconID"].as_str().unwrap().to_owned();
+    rig.post("/Beacon/Work/Poll", &format!(r#"{{"BeaconID":"{id}"}}"#));
+    rig.pass(3_000);
+    assert!(rig.closed.contains_key(&dead));
+    let http = rig.post("/Beacon/Work/Poll", &format!(r#"{{"BeaconID":"{id}"}}"#));
+    let item = rig.reply(http)["WorkItem"].clone();
+    assert_eq!((&item["WorkItemHash"], &item["AttemptNumber"]), (&pushed.into(), &2.into()));
+}
+
+#[test]
+fn a_registration_repeated_over_http_leaves_the_connection_in_charge() {
+    let mut rig = Rig::new("{}");
+    let conn = rig.foreign_worker("w", 1);
+    rig.post("/Beacon/Register", r#"{"Name":"w","Capabilities":["Echo","More"]}"#);
+    let hash = rig.enqueue("");
+    assert_eq!(rig.pushed(conn), [(hash.clone(), 1)]);
+    rig.complete(conn, &hash, 1);
+    assert_eq!(rig.item_status(&hash), "Complete");
+    rig.cut(conn);
+    let http = rig.ask(Method::Get, "/Beacon", "");
+    assert_eq!(rig.reply(http).as_array().unwrap().len(), 0);
+}
