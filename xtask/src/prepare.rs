@@ -9,6 +9,7 @@ use crate::shell::Shell;
 
 /// Programs of the system that tests need, and the Debian packages that bring them.
 const PROGRAMS: &[(&str, &[&str])] = &[
+    ("curl", &["curl"]),
     ("valgrind", &["valgrind"]),
     ("chromium", &["chromium"]),
     ("chromedriver", &["chromium-driver"]),

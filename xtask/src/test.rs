@@ -37,6 +37,7 @@ pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), St
         step("python held for a minute", |shell| python_tests(shell, "gate")),
     ]);
     plan.join(SYSTEM);
+    plan.then("fleet through curl", fleet);
     if let Some(part) = only {
         plan.only(part);
     }
@@ -56,6 +57,14 @@ fn python_tests(shell: &Shell, marker: &str) -> Result<(), String> {
     let folder = shell.root().join("bindings-python");
     command.arg(&folder).arg("-c").arg(folder.join("pyproject.toml")).arg(folder.join("tests"));
     shell.run(command.current_dir(shell.target()))
+}
+
+/// A hub with a worker in each language, asked as a stranger would ask it.
+fn fleet(shell: &Shell) -> Result<(), String> {
+    let mut command = shell.command(shell.target().join("python/bin/python"));
+    command.env("MOORLINE_BIN", Profile::Test.folder(shell).join("moorline"));
+    command.env("MOORLINE_NODE_PACKAGE", shell.root().join("bindings-node"));
+    shell.run(command.arg("tests/fleet/fleet.py"))
 }
 
 fn python_types(shell: &Shell) -> Result<(), String> {
