@@ -20,6 +20,12 @@ pub(crate) async fn run(args: HubArgs) -> Result<Exit, Failure> {
     let options: HubOptions = layers.read()?;
     let mut session = Session::open("hub", &layers.to_json())?;
     let mut signals = Signals::listen(&args.stop)?;
+    if options.danger_open_network {
+        tracing::warn!(
+            listen = options.listen,
+            "danger_open_network: anyone who reaches it is let in"
+        );
+    }
     session.submit(Command::Start)?;
     loop {
         tokio::select! {
@@ -27,7 +33,7 @@ pub(crate) async fn run(args: HubArgs) -> Result<Exit, Failure> {
                 Some(told) => log(&options, told)?,
                 None => return Ok(signals.exit()),
             },
-            stop = signals.next() => session.submit(stop)?,
+            stop = signals.next() => session.stop(stop)?,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The `moorline` command: hub, worker, dispatch, status, drain.
 //!
-//! It maps file, environment and flags to the options of `moorline-core`, drives the roles through
-//! the public Rust API, and turns how they end into exit codes. Protocol decisions are not made here.
+//! It maps file, environment and flags to the options of `moorline-core`, drives the roles, and turns
+//! how they end into exit codes. Protocol decisions are not made here.
 
 mod args;
 mod config;

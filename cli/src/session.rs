@@ -1,4 +1,7 @@
 //! One role of this process: its commands and its events.
+//!
+//! Roles are driven by their handle, as from other languages, and not by the values of the Rust API:
+//! a second signal has to shorten a drain that is under way, and a hub logs who comes and goes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -39,6 +42,14 @@ impl Session {
     /// Hands over a command.
     pub(crate) fn submit(&self, command: Command) -> Result<(), Error> {
         self.handle.submit(vec![command])
+    }
+
+    /// Hands over a stop. A session that has ended meanwhile needs none.
+    pub(crate) fn stop(&self, stop: Command) -> Result<(), Error> {
+        match self.submit(stop) {
+            Err(error) if error.code() == ErrorCode::Stopped => Ok(()),
+            result => result,
+        }
     }
 
     /// Begins a call and returns its id.

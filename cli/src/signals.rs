@@ -1,5 +1,7 @@
 //! Signals: the first SIGTERM or SIGINT drains, the second ends now.
 
+use std::time::{Duration, Instant};
+
 use moorline_core::Command;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -11,7 +13,8 @@ pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     drain_ms: u64,
-    received: u32,
+    first: Option<(&'static str, Instant)>,
+    is_cut: bool,
 }
 
 impl Signals {
@@ -24,28 +27,44 @@ impl Signals {
             terminate: take(SignalKind::terminate())?,
             interrupt: take(SignalKind::interrupt())?,
             drain_ms: args.drain_timeout.0,
-            received: 0,
+            first: None,
+            is_cut: false,
         })
     }
 
     /// Waits for the next signal and returns the stop that it asks for.
     pub(crate) async fn next(&mut self) -> Command {
-        let name = tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        };
-        self.received += 1;
-        let drain_ms = if self.received == 1 { self.drain_ms } else { 0 };
-        if drain_ms == 0 {
-            tracing::info!(signal = name, "ending now");
-        } else {
-            tracing::info!(signal = name, drain_ms, "draining; a second signal ends at once");
+        loop {
+            let name = tokio::select! {
+                _ = self.terminate.recv() => "SIGTERM",
+                _ = self.interrupt.recv() => "SIGINT",
+            };
+            match self.first {
+                None => {
+                    self.first = Some((name, Instant::now()));
+                    let drain_ms = self.drain_ms;
+                    tracing::info!(
+                        signal = name,
+                        drain_ms,
+                        "draining; a second signal ends at once"
+                    );
+                    return Command::Stop { drain_ms };
+                }
+                Some((first, at)) if first == name && at.elapsed() < ECHO => {}
+                Some(_) => {
+                    self.is_cut = true;
+                    tracing::info!(signal = name, "ending now");
+                    return Command::Stop { drain_ms: 0 };
+                }
+            }
         }
-        Command::Stop { drain_ms }
     }
 
     /// Returns how the program ends when its role has ended without an error.
     pub(crate) const fn exit(&self) -> Exit {
-        if self.received > 1 { Exit::DrainCut } else { Exit::Success }
+        if self.is_cut { Exit::DrainCut } else { Exit::Success }
     }
 }
+
+/// Some programs signal a process and its group, so that one order arrives twice.
+const ECHO: Duration = Duration::from_millis(100);

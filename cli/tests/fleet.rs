@@ -142,9 +142,10 @@ fn a_second_signal_ends_the_whole_process_group_at_once() {
     assert!(held.len() == 2 && held.iter().all(|id| is_alive(*id)), "{held:?}");
     fleet.worker.signal(Signal::SIGTERM);
     fleet.worker.line_with("draining");
-    fleet.worker.signal(Signal::SIGTERM);
+    fleet.worker.signal(Signal::SIGINT);
     let (status, seen) = fleet.worker.wait();
     assert_eq!(status.code(), Some(9), "{seen}");
+    assert!(seen.contains("ending now"), "{seen}");
     assert!(!held.iter().any(|id| is_alive(*id)), "{held:?} {seen}");
 }
 

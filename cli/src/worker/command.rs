@@ -30,6 +30,8 @@ pub(crate) struct Command {
     pub(crate) input: SettingsInput,
     /// How long it may run.
     pub(crate) timeout: Duration,
+    /// How long its processes may take to end when asked; then they are killed.
+    pub(crate) grace: Duration,
     /// The most bytes kept of each output stream.
     pub(crate) output_limit: usize,
     /// The folder it runs in.
@@ -133,6 +135,7 @@ fn check(row: CommandRow, path: &str, problems: &mut ConfigError) -> Option<Comm
         settings: row.settings,
         input: row.input,
         timeout: Duration::from_millis(row.timeout_ms),
+        grace: GRACE,
         output_limit: usize::try_from(row.output_limit_bytes).unwrap_or(usize::MAX),
         working_dir,
         environment: environment.ok()?,
@@ -183,6 +186,9 @@ fn environment(names: &[String], set: &Raw) -> Result<Vec<(OsString, OsString)>,
     all.extend(set.into_iter().map(|(name, value)| (name.into(), value.into())));
     Ok(all.into_iter().collect())
 }
+
+/// From SIGTERM to SIGKILL.
+const GRACE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

@@ -107,7 +107,7 @@ impl Worker {
                     Ok((work, ended)) => self.settle(work, ended),
                     Err(error) => tracing::error!(%error, "a command's task failed"),
                 },
-                stop = signals.next() => self.session.submit(stop)?,
+                stop = signals.next() => self.session.stop(stop)?,
             }
         }
     }

@@ -49,7 +49,7 @@ pub(crate) async fn run(
         () = sleep(command.timeout) => End::TooLong,
         () = withdrawn => End::Withdrawn,
     };
-    group.end(&mut child, GRACE).await;
+    group.end(&mut child, command.grace).await;
     match end {
         End::Exit(Ok(status)) => Ended::Exited(output.into_outputs(status)),
         End::Exit(Err(e)) => Ended::Failed(format!("the command's end was not seen: {e}")),
@@ -153,9 +153,6 @@ enum End {
     TooLong,
     Withdrawn,
 }
-
-/// From SIGTERM to SIGKILL.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// How long output is awaited after the command itself has exited.
 const LEFTOVER: Duration = Duration::from_millis(500);

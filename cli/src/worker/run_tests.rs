@@ -1,5 +1,6 @@
 use std::future::{pending, ready};
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -110,6 +111,20 @@ async fn withdrawn_work_is_ended_with_its_children() {
         process_in(&file).await;
     };
     assert_eq!(run(&command, &settings("{}"), child).await, Ended::Withdrawn);
+    assert!(!is_alive(process_in(&file).await));
+}
+
+#[tokio::test]
+async fn a_command_that_ignores_sigterm_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("child");
+    let text = format!("trap '' TERM; echo $$ > {}; while :; do sleep 600; done", file.display());
+    let mut command = script(&text, json!({}));
+    command.grace = Duration::from_millis(100);
+    let started = async {
+        process_in(&file).await;
+    };
+    assert_eq!(run(&command, &settings("{}"), started).await, Ended::Withdrawn);
     assert!(!is_alive(process_in(&file).await));
 }
 
