@@ -65,6 +65,7 @@ impl<D: Dialect> Session<D> {
             | Link::Ended => {}
         }
         self.heartbeat.hasten(now.mono);
+        self.evidence_at = self.evidence_at.map(|_| now.mono);
     }
 
     /// Advances the drain as far as it goes.

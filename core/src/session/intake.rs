@@ -197,6 +197,7 @@ impl<D: Dialect> Session<D> {
         for http in std::mem::take(&mut self.exchanges).into_keys() {
             self.outputs.push_back(Output::HttpCancel { http });
         }
+        self.polling.forget();
         self.failures = 0;
         self.retry_at = None;
     }

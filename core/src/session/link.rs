@@ -274,6 +274,8 @@ impl<D: Dialect> Session<D> {
     /// The peer has forgotten us: announce us again, unless it does so all the time.
     pub(super) fn unregistered(&mut self, now: Now) {
         match self.link {
+            // A worker that is about to go reports by the items' ids and is gone.
+            Link::Ready { .. } if self.drain.is_some() => {}
             Link::Ready { carrier, since } if now.mono.since(since) >= MIN_READY_MS => {
                 self.greet(carrier, now);
             }

@@ -14,11 +14,15 @@ pub(crate) struct Polling {
 impl Polling {
     pub(crate) fn start(&mut self, now: Instant) {
         self.next = Some(now);
-        self.is_asking = false;
     }
 
+    /// Asks no more; a question that is on its way may still be answered.
     pub(crate) fn stop(&mut self) {
         self.next = None;
+    }
+
+    /// Forgets the question that was on its way.
+    pub(crate) fn forget(&mut self) {
         self.is_asking = false;
     }
 

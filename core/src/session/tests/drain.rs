@@ -55,11 +55,29 @@ fn a_hub_without_acknowledgements_is_asked_for_evidence_first() {
     let (work, _) = bench.work();
     bench.done(work, "{}");
     stop(&mut bench, 10_000);
-    bench.pass(50);
+    bench.pass(0);
     let ping = bench.pinged(conn);
     bench.rest();
     bench.pong(conn, ping);
     bench.event();
+    farewell(&mut bench, conn);
+    assert!(ended(&mut bench).is_none());
+}
+
+#[test]
+fn a_worker_that_is_forgotten_while_it_drains_does_not_come_back() {
+    let (mut bench, conn) = ready_with_acks("");
+    bench.push(conn, "wi-1", 1);
+    let (work, _) = bench.work();
+    stop(&mut bench, 10_000);
+    bench.pass(2_000);
+    bench.rest();
+    bench.say(conn, r#"{"EventType":"Deregistered"}"#);
+    bench.quiet();
+    bench.done(work, "{}");
+    assert!(bench.text(conn).contains("WorkComplete"));
+    bench.rest();
+    bench.say(conn, TAKEN);
     farewell(&mut bench, conn);
     assert!(ended(&mut bench).is_none());
 }
