@@ -28,7 +28,7 @@ for (const name of ['web', 'node']) {
     target: 'es2022',
     minify: name === 'web',
     keepNames: false,
-    inject: name === 'web' ? [join(here, 'ts/immediate.ts')] : [],
+    inject: name === 'web' ? [join(here, 'ts/globals.ts')] : [],
     plugins: [instead],
     logLevel: 'warning',
   });

@@ -10,8 +10,11 @@ export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const program = process.env.MOORLINE ?? join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), 'debug/moorline');
 
 /** Starts a hub; `listen` brings one back at an address where another was. */
-export async function startHub(listen = '127.0.0.1:0') {
-  const child = spawn(program, ['hub', '--listen', listen], { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, MOORLINE_LOG_LEVEL: 'error' } });
+export async function startHub(listen = '127.0.0.1:0', ...more) {
+  const child = spawn(program, ['hub', '--listen', listen, ...more], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, MOORLINE_LOG_LEVEL: 'error' },
+  });
   for await (const line of createInterface(child.stdout)) {
     const url = /listening on (http:\S+)/.exec(line)?.[1];
     if (url === undefined) continue;
