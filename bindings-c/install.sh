@@ -15,7 +15,9 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -1)
 folder=$profile
 [ "$profile" = dev ] && folder=debug
 
-(cd "$root" && cargo build --locked --quiet --profile "$profile" -p moorline-c)
+# What is built may be several words.
+# shellcheck disable=SC2086
+(cd "$root" && cargo build --locked --quiet --profile "$profile" ${MOORLINE_BUILD:--p moorline-c})
 built=${CARGO_TARGET_DIR:-$root/target}/$folder
 
 install -d "$prefix/include" "$prefix/lib/pkgconfig"

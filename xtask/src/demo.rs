@@ -1,5 +1,6 @@
 //! Builds everything that the demonstration needs and runs it.
 
+use std::fs;
 use std::path::Path;
 
 use crate::packages::{self, Profile};
@@ -47,9 +48,9 @@ fn install_beside(shell: &Shell, folder: &str) -> Result<(), String> {
     let modules = shell.root().join(folder).join("node_modules");
     let link = modules.join("moorline");
     let failed = |e: std::io::Error| format!("{}: {e}", link.display());
-    std::fs::create_dir_all(&modules).map_err(failed)?;
+    fs::create_dir_all(&modules).map_err(failed)?;
     if link.symlink_metadata().is_ok() {
-        std::fs::remove_file(&link).map_err(failed)?;
+        fs::remove_file(&link).map_err(failed)?;
     }
     std::os::unix::fs::symlink(shell.root().join("bindings-node"), &link).map_err(failed)
 }

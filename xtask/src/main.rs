@@ -50,7 +50,7 @@ enum Task {
     /// Build everything and run the main job: a hub, workers in three languages, two faults.
     Demo {
         /// How many work items are dispatched.
-        #[arg(long, default_value_t = 3_000)]
+        #[arg(long, default_value_t = 6_000)]
         items: u32,
     },
     /// Measure beside hand-written peers and write `docs/benchmarks.md`.

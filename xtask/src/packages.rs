@@ -34,11 +34,11 @@ impl Profile {
 /// Builds every package and every test of the workspace at once: what each build of its own would share
 /// with the others only in part is compiled once.
 pub(crate) fn workspace(shell: &Shell) -> Result<(), String> {
-    shell.run(shell.cargo().args(["build"]).args(WHOLE))
+    shell.run(shell.cargo().args(["build", "--locked"]).args(WHOLE))
 }
 
-/// The flags that make a build part of the one of [`workspace`].
-const WHOLE: [&str; 5] = ["--locked", "--workspace", "--all-targets", "--profile", "dev"];
+/// What makes another build find everything done that [`workspace`] has built.
+pub(crate) const WHOLE: [&str; 2] = ["--workspace", "--all-targets"];
 
 /// Builds programs of the workspace and returns the folder where they are.
 pub(crate) fn programs(
@@ -62,7 +62,7 @@ pub(crate) fn node(shell: &Shell, profile: Profile) -> Result<(), String> {
     let mut native = shell.command("node");
     native.arg("scripts/build-native.mjs");
     match profile {
-        Profile::Test => native.args(WHOLE),
+        Profile::Test => native.args(["--locked", "--profile", "dev"]).args(WHOLE),
         Profile::Release => native.args(["--locked", "--release"]),
     };
     shell.run(native.current_dir(&folder))?;

@@ -1,23 +1,27 @@
 //! The gate: `test` is everything that must pass, `ci` adds the Rust pages.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::packages::{self, Profile};
+use crate::packages::{self, Profile, WHOLE};
 use crate::prepare;
 use crate::shell::Shell;
 use crate::steps::{Plan, step};
-use crate::{licences, surface, thin};
+use crate::{demo, licences, surface, thin};
 
 const SYSTEM: &str = "system packages and wasm32 compiler";
 const NODE_PACKAGES: &str = "node packages";
 const PYTHON_PACKAGES: &str = "python packages";
+/// Where the wheel is installed and tested.
+const ENVIRONMENT: &str = "python";
 
 /// Runs the gate, or those of its steps whose name holds `only`.
 pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), String> {
     let mut plan = Plan::default();
     plan.then("languages", prepare::languages);
     plan.start(SYSTEM, prepare::system);
-    plan.start(NODE_PACKAGES, |shell| prepare::npm(shell, "bindings-node"));
+    plan.start(NODE_PACKAGES, |shell| {
+        prepare::npm(shell, "bindings-node").and_then(|()| prepare::npm(shell, "wasm"))
+    });
     plan.start(PYTHON_PACKAGES, |shell| prepare::python_tests(shell).map(drop));
     checks(&mut plan, pages);
     plan.then("build", packages::workspace);
@@ -28,7 +32,7 @@ pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), St
     plan.then("node package", |shell| packages::node(shell, Profile::Test));
     plan.join(PYTHON_PACKAGES);
     plan.then("python package", |shell| {
-        packages::python(shell, Profile::Test, "python", prepare::PYTHON_PACKAGES).map(drop)
+        packages::python(shell, Profile::Test, ENVIRONMENT, prepare::PYTHON_PACKAGES).map(drop)
     });
     plan.then("python types", python_types);
     plan.together(vec![
@@ -52,7 +56,7 @@ fn node_tests(shell: &Shell) -> Result<(), String> {
 
 /// Runs the tests that `marker` selects, away from the sources: the installed wheel is what is tested.
 fn python_tests(shell: &Shell, marker: &str) -> Result<(), String> {
-    let mut command = shell.command(shell.target().join("python/bin/python"));
+    let mut command = shell.command(python(shell));
     command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", marker, "--rootdir"]);
     let folder = shell.root().join("bindings-python");
     command.arg(&folder).arg("-c").arg(folder.join("pyproject.toml")).arg(folder.join("tests"));
@@ -69,13 +73,37 @@ fn fleet(shell: &Shell) -> Result<(), String> {
 
 fn python_types(shell: &Shell) -> Result<(), String> {
     for arguments in [&["-m", "mypy"][..], &["-m", "pyright"]] {
-        let mut command = shell.command(shell.target().join("python/bin/python"));
+        let mut command = shell.command(python(shell));
         let folder = shell.root().join("bindings-python");
         shell.run(command.current_dir(folder).args(arguments))?;
     }
-    let mut command = shell.command(shell.target().join("python/bin/python"));
+    let mut command = shell.command(python(shell));
     command.args(["-m", "mypy.stubtest", "moorline._native"]);
     shell.run(command.current_dir(shell.target()))
+}
+
+/// One hub, workers in three languages, and `curl` that asks.
+fn fleet(shell: &Shell) -> Result<(), String> {
+    let mut command = shell.command(python(shell));
+    command.env("MOORLINE_BIN", Profile::Test.folder(shell).join("moorline"));
+    command.env("MOORLINE_NODE_PACKAGE", shell.root().join("bindings-node"));
+    shell.run(command.arg("tests/fleet/fleet.py"))
+}
+
+fn c_tests(shell: &Shell) -> Result<(), String> {
+    let mut command = shell.command("bash");
+    command.env("MOORLINE_NEED_VALGRIND", "1").env("MOORLINE_BUILD", WHOLE.join(" "));
+    shell.run(command.args(["bindings-c/tests/run.sh", "dev"]))
+}
+
+fn wasm_tests(shell: &Shell) -> Result<(), String> {
+    let mut command = shell.command("bash");
+    command.env("MOORLINE", Profile::Test.folder(shell).join("moorline"));
+    shell.run(command.arg("wasm/test.sh"))
+}
+
+fn python(shell: &Shell) -> PathBuf {
+    shell.target().join(ENVIRONMENT).join("bin/python")
 }
 
 /// Everything that reads sources and runs nothing.
