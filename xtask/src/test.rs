@@ -40,8 +40,12 @@ pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), St
         step("python tests", |shell| python_tests(shell, "not gate")),
         step("python held for a minute", |shell| python_tests(shell, "gate")),
     ]);
-    plan.join(SYSTEM);
     plan.then("fleet through curl", fleet);
+    plan.then("demonstration", |shell| demo::play(shell, Profile::Test, ENVIRONMENT, 600));
+    plan.join(SYSTEM);
+    plan.then("c tests", c_tests);
+    plan.then("wasm package", |shell| shell.run(shell.command("bash").arg("wasm/build.sh")));
+    plan.then("wasm tests", wasm_tests);
     if let Some(part) = only {
         plan.only(part);
     }
@@ -65,7 +69,7 @@ fn python_tests(shell: &Shell, marker: &str) -> Result<(), String> {
 
 /// A hub with a worker in each language, asked as a stranger would ask it.
 fn fleet(shell: &Shell) -> Result<(), String> {
-    let mut command = shell.command(shell.target().join("python/bin/python"));
+    let mut command = shell.command(python(shell));
     command.env("MOORLINE_BIN", Profile::Test.folder(shell).join("moorline"));
     command.env("MOORLINE_NODE_PACKAGE", shell.root().join("bindings-node"));
     shell.run(command.arg("tests/fleet/fleet.py"))
@@ -80,14 +84,6 @@ fn python_types(shell: &Shell) -> Result<(), String> {
     let mut command = shell.command(python(shell));
     command.args(["-m", "mypy.stubtest", "moorline._native"]);
     shell.run(command.current_dir(shell.target()))
-}
-
-/// One hub, workers in three languages, and `curl` that asks.
-fn fleet(shell: &Shell) -> Result<(), String> {
-    let mut command = shell.command(python(shell));
-    command.env("MOORLINE_BIN", Profile::Test.folder(shell).join("moorline"));
-    command.env("MOORLINE_NODE_PACKAGE", shell.root().join("bindings-node"));
-    shell.run(command.arg("tests/fleet/fleet.py"))
 }
 
 fn c_tests(shell: &Shell) -> Result<(), String> {
