@@ -1,5 +1,7 @@
 //! Asks for work and waits for its result.
 
+#![allow(clippy::print_stdout)]
+
 use std::time::Duration;
 
 use moorline::Dispatcher;

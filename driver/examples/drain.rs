@@ -1,5 +1,7 @@
 //! A worker that finishes its work before it ends.
 
+#![allow(clippy::print_stdout)]
+
 use std::time::Duration;
 
 use moorline::Worker;

@@ -1,5 +1,7 @@
 //! What a failed handler looks like to its caller.
 
+#![allow(clippy::print_stdout)]
+
 use std::time::Duration;
 
 use moorline::core::ErrorCode;

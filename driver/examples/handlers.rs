@@ -1,5 +1,7 @@
 //! A handler with progress, a log and an ear for its withdrawal, and who calls it.
 
+#![allow(clippy::print_stdout)]
+
 use moorline::{Dispatcher, Failure, Report, WorkContext, Worker};
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +31,9 @@ async fn resize(settings: Resize, work: WorkContext) -> Result<Resized, Failure>
     Ok(Resized { count })
 }
 
-async fn make_small(_file: &str) {}
+async fn make_small(_file: &str) {
+    tokio::task::yield_now().await;
+}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), moorline::core::Error> {

@@ -1,5 +1,7 @@
 //! A hub, a worker and a dispatcher in one process.
 
+#![allow(clippy::print_stdout)]
+
 use moorline::{Dispatcher, Hub, Worker};
 use serde_json::{Value, json};
 

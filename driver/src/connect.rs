@@ -199,3 +199,24 @@ async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
 fn failed(message: impl AsRef<str>) -> Error {
     Error::new(ErrorCode::ConnectFailed, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_have_default_ports_and_addresses_without_brackets() {
+        let target = |url: &str| Target::of(&Url::parse(url).unwrap()).unwrap();
+        assert_eq!(target("ws://hub.example/x").authority(), "hub.example:80");
+        assert_eq!(target("https://hub.example").authority(), "hub.example:443");
+        let literal = target("wss://[2001:db8::1]:9000/");
+        assert_eq!((literal.host.as_str(), literal.is_secure), ("2001:db8::1", true));
+        assert_eq!(literal.authority(), "[2001:db8::1]:9000");
+    }
+
+    #[test]
+    fn other_schemes_are_refused() {
+        let error = Target::of(&Url::parse("ftp://hub.example").unwrap()).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::ConnectFailed);
+    }
+}

@@ -39,6 +39,8 @@ use crate::tls::Tls;
 const MAX_FRAMES: usize = 256;
 /// The most frame bytes of one turn.
 const MAX_FRAME_BYTES: usize = 256 * 1024;
+/// The pause after a machine did nothing at its deadline: a defect must not occupy a core.
+const SPIN_PAUSE_MS: u64 = 100;
 /// How long connections may take to part after the end.
 const PARTING: Duration = Duration::from_millis(250);
 
@@ -70,6 +72,7 @@ pub(crate) struct Driver {
     parts: HashMap<HttpId, PartsWriter>,
     inputs: VecDeque<Input>,
     outputs: u64,
+    idle_until: Option<moorline_core::Instant>,
     has_told: bool,
     is_probing: bool,
     has_ended: bool,
@@ -104,6 +107,7 @@ impl Driver {
             parts: HashMap::new(),
             inputs: VecDeque::new(),
             outputs: 0,
+            idle_until: None,
             has_told: false,
             is_probing: false,
             has_ended: false,
@@ -280,6 +284,7 @@ impl Driver {
             self.is_probing = millis > 0;
             self.feed(Input::HostLag { millis }, now);
         }
+        self.idle_until = None;
         let before = self.outputs;
         self.endpoint.handle_timeout(now);
         self.settle(now);
@@ -288,6 +293,7 @@ impl Driver {
             && at <= now.mono
         {
             tracing::error!(why, "the machine did nothing at its deadline");
+            self.idle_until = Some(now.mono.after(SPIN_PAUSE_MS));
             debug_assert!(false, "the machine did nothing at its deadline {why:?}");
         }
     }
@@ -392,7 +398,8 @@ impl Driver {
 
     fn wake_at(&self) -> Option<moorline_core::Instant> {
         let machine = self.endpoint.poll_timeout().map(|deadline| deadline.at);
-        [machine, self.links.expiry()].into_iter().flatten().min()
+        let wake_at = [machine, self.links.expiry()].into_iter().flatten().min()?;
+        Some(self.idle_until.map_or(wake_at, |idle| wake_at.max(idle)))
     }
 
     /// Lets what was sent last reach its peers, for a short while.

@@ -41,6 +41,7 @@ pub struct EventQueue {
     counting: Arc<Counting>,
     inbox: Arc<Inbox>,
     max_bytes: usize,
+    process: u32,
 }
 
 #[derive(Default)]
@@ -72,11 +73,16 @@ impl EventQueue {
         max_bytes: usize,
     ) -> Self {
         let state = Mutex::new(State { armed: true, ..State::default() });
-        Self { state, clock, counting, inbox, max_bytes }
+        Self { state, clock, counting, inbox, max_bytes, process: std::process::id() }
     }
 
-    /// Moves at most 64 KiB of events (at least one) into `out` as one JSON array.
+    /// Moves at most 64 KiB of events (at least one) into `out` as one JSON array. In a child process
+    /// there is none, and none will come.
     pub fn drain(&self, out: &mut String) -> Drained {
+        if self.is_inherited() {
+            out.push_str("[]");
+            return Drained { more: false, ended: true };
+        }
         let mut guard = self.lock();
         let state = &mut *guard;
         let mut bytes = 0;
@@ -125,6 +131,9 @@ impl EventQueue {
     /// Sets what is called on the I/O thread when the queue turns from empty to non-empty. Called
     /// at once if it is not empty now. It must return quickly and never wait for the host.
     pub fn set_doorbell(&self, ring: impl Fn() + Send + Sync + 'static) {
+        if self.is_inherited() {
+            return;
+        }
         let ring: Arc<dyn Fn() + Send + Sync> = Arc::new(ring);
         let mut state = self.lock();
         state.doorbell = Some(Arc::clone(&ring));
@@ -137,6 +146,11 @@ impl EventQueue {
             self.counting.doorbells.tick();
             ring();
         }
+    }
+
+    /// Tells whether this is a child's copy: the I/O thread may have held its lock at the fork.
+    fn is_inherited(&self) -> bool {
+        self.process != std::process::id()
     }
 
     fn ring_now(&self, mut state: MutexGuard<'_, State>, now: Instant) {

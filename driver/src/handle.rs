@@ -205,7 +205,7 @@ impl IoThread {
 
     /// Ends the thread at once without waiting for it; says so if it was still at work.
     pub(crate) fn abandon(&self) {
-        if self.check_process().is_err() || self.finished.is_set() {
+        if self.check_process().is_err() || self.inbox.is_sealed() {
             return;
         }
         if !self.is_closed.swap(true, Ordering::Relaxed) {
@@ -233,7 +233,7 @@ struct Ending {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.inbox.seal();
+        self.inbox.shut();
         self.finished.set();
     }
 }
@@ -248,10 +248,6 @@ impl Finished {
     fn set(&self) {
         *self.done.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.changed.notify_all();
-    }
-
-    fn is_set(&self) -> bool {
-        *self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wait(&self, limit: Duration) {

@@ -71,6 +71,7 @@ struct State {
     batch: Batch,
     waker: Option<Waker>,
     woken: bool,
+    sealed: bool,
     closed: bool,
 }
 
@@ -87,7 +88,7 @@ impl Inbox {
     /// Adds a command batch: all of it or nothing.
     pub(crate) fn submit(&self, mut commands: Vec<Command>) -> Result<(), Rejected> {
         let mut state = self.lock();
-        if state.closed {
+        if state.sealed {
             return Err(Rejected::Closed);
         }
         if state.batch.commands.len() + commands.len() > MAX_COMMANDS {
@@ -155,9 +156,24 @@ impl Inbox {
         Poll::Pending
     }
 
-    /// Refuses everything from here on.
+    /// Refuses commands from here on: the machine has ended.
     pub(crate) fn seal(&self) {
         let mut state = self.lock();
+        state.sealed = true;
+        let commands = std::mem::take(&mut state.batch.commands);
+        drop(state);
+        drop(commands);
+    }
+
+    /// Tells whether commands are refused.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.lock().sealed
+    }
+
+    /// Refuses everything from here on: the thread has ended.
+    pub(crate) fn shut(&self) {
+        let mut state = self.lock();
+        state.sealed = true;
         state.closed = true;
         let batch = std::mem::take(&mut state.batch);
         drop(state);

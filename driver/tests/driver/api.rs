@@ -179,6 +179,29 @@ async fn every_wrong_option_is_named() {
 }
 
 #[tokio::test]
+async fn a_recording_replays_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("worker.jsonl");
+    let hub = hub().await;
+    let worker = Worker::builder(&hub.url())
+        .name("recorded")
+        .login("recorded", "hunter2")
+        .option("runtime.trace_file", file.to_str().unwrap())
+        .handle("Echo/Say", |said: serde_json::Value, _| async move { Ok(said) })
+        .connect()
+        .await
+        .unwrap();
+    let dispatcher = Dispatcher::connect(&hub.url()).await.unwrap();
+    dispatcher.call("Echo/Say", &serde_json::json!({ "Text": "hi" })).await.unwrap();
+    worker.drain(SOON).await.unwrap();
+    let recording = std::fs::read_to_string(&file).unwrap();
+    assert!(!recording.contains("hunter2"));
+    let said: Vec<_> = moorline::core::trace::outputs(&recording).collect();
+    assert!(said.len() > 5, "{recording}");
+    assert_eq!(moorline::core::trace::replay(&recording).unwrap(), said);
+}
+
+#[tokio::test]
 async fn a_snapshot_is_json() {
     let hub = hub().await;
     let state: serde_json::Value = hub.snapshot().await.unwrap().read().unwrap();

@@ -1,7 +1,7 @@
 //! Frames over WebSocket, both directions.
 
 use bytes::Bytes;
-use moorline::core::{CloseCause, ConnId, ErrorCode, Frame, HttpResponse, Input, Output};
+use moorline::core::{CloseCause, ConnId, ErrorCode, Event, Frame, HttpResponse, Input, Output};
 
 use crate::rig::{HTTP_LIMITS, Rig, admitting, connected, target};
 
@@ -71,6 +71,19 @@ fn closing_tells_both_sides() {
     assert_eq!(cause, CloseCause::Remote { code: 4001, reason: String::from("that is all") });
     let Input::Closed { cause, .. } = worker.input() else { panic!() };
     assert_eq!(cause, CloseCause::Local);
+}
+
+#[test]
+fn what_was_said_last_arrives_although_the_machine_has_ended() {
+    let (hub, _, worker, conn) = connected();
+    worker.perform([
+        text(conn, "farewell"),
+        Output::Close { conn, code: 1000, reason: String::new() },
+        Output::Event(Event::Ended { error: None }),
+    ]);
+    assert!(matches!(hub.input(), Input::Received { .. }));
+    let Input::Closed { cause, .. } = hub.input() else { panic!() };
+    assert_eq!(cause, CloseCause::Remote { code: 1000, reason: String::new() });
 }
 
 #[test]

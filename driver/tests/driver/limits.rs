@@ -203,7 +203,7 @@ fn upgraded(hub: &Rig) -> TcpStream {
     client
 }
 
-fn upgrade(address: &str) -> TcpStream {
+pub(crate) fn upgrade(address: &str) -> TcpStream {
     let mut client = TcpStream::connect(address).unwrap();
     client.set_nodelay(true).unwrap();
     write!(

@@ -12,3 +12,5 @@ mod rig;
 mod store;
 mod time;
 mod tls;
+#[cfg(target_os = "linux")]
+mod weight;

@@ -1,0 +1,108 @@
+//! What connections and requests cost. Measured on demand: the figures depend on the machine.
+//!
+//! `cargo test --release -p moorline --test driver weight -- --ignored --nocapture`
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use moorline::core::{Frame, HttpLimits, HttpResponse, Input, Output};
+
+use crate::limits::upgrade;
+use crate::rig::{FRAME_LIMITS, HTTP_LIMITS, Rig};
+
+const CONNECTIONS: usize = 2_000;
+const LIMITS: HttpLimits =
+    HttpLimits { max_connections: 10_000, max_unadmitted_per_address: 10_000, ..HTTP_LIMITS };
+
+#[test]
+#[ignore = "measures"]
+fn an_idle_connection_costs_less_than_12_kilobytes() {
+    let hub = crate::rig::admitting();
+    let address = hub.listen(LIMITS);
+    let warm: Vec<_> = (0..10).map(|_| greeted(&hub, &address)).collect();
+    let before = resident();
+    let crowd: Vec<_> = (0..CONNECTIONS).map(|_| greeted(&hub, &address)).collect();
+    let each = (resident() - before) / CONNECTIONS;
+    println!("{each} bytes for each of {} idle connections", crowd.len());
+    assert!(each < 12 * 1024, "{each}");
+    drop(warm);
+}
+
+/// A connection that has exchanged a message each way, as a registered worker has.
+fn greeted(hub: &Rig, address: &str) -> TcpStream {
+    let mut client = upgrade(address);
+    let Input::Offered { conn, .. } = hub.input() else { panic!() };
+    let mut register = vec![0x81, 0x80 | 126, 1, 44, 0, 0, 0, 0];
+    register.extend([b'r'; 300]);
+    client.write_all(&register).unwrap();
+    assert!(matches!(hub.input(), Input::Received { .. }));
+    hub.perform([Output::Send { conn, frame: Frame::Text("welcome".into()) }]);
+    client.read_exact(&mut [0; 9]).unwrap();
+    client
+}
+
+#[test]
+#[ignore = "measures"]
+fn one_core_answers_20_000_requests_a_second() {
+    const CLIENTS: usize = 16;
+    const EACH: usize = 5_000;
+    let hub = Rig::reacting(|input| match input {
+        Input::HttpAsked { http, .. } => vec![Output::HttpReply {
+            http: *http,
+            response: HttpResponse::json(200, r#"{"WorkItem":null}"#),
+        }],
+        Input::Offered { conn, .. } => vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS }],
+        _ => Vec::new(),
+    });
+    let address = hub.listen(LIMITS);
+    let (began, cpu) = (Instant::now(), io_thread_time());
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| ask(&address, EACH));
+        }
+    });
+    let (wall, cpu) = (began.elapsed(), io_thread_time() - cpu);
+    let total = CLIENTS * EACH;
+    let rate = total as f64 / cpu.as_secs_f64();
+    println!("{total} requests: {wall:?}, {cpu:?} of the I/O thread: {rate:.0}/s of one core");
+    println!("{:?}", hub.handle.counters());
+    assert!(cfg!(debug_assertions) || rate > 20_000.0, "{rate}");
+}
+
+fn ask(address: &str, times: usize) {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_nodelay(true).unwrap();
+    let request = "POST /Beacon/Work/Poll HTTP/1.1\r\nhost: h\r\n\
+                   content-type: application/json\r\ncontent-length: 22\r\n\r\n\
+                   {\"BeaconID\":\"bcn-1234\"}";
+    let request = request.replacen("22", "23", 1);
+    let mut buffer = [0; 4_096];
+    for _ in 0..times {
+        client.write_all(request.as_bytes()).unwrap();
+        let mut answer = 0;
+        while !buffer[..answer].ends_with(b"{\"WorkItem\":null}") {
+            answer += client.read(&mut buffer[answer..]).unwrap();
+        }
+    }
+}
+
+/// The process's resident memory, in bytes.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap();
+    status.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4_096
+}
+
+/// The processor time of all I/O threads of the process; clock ticks are 10 ms here.
+fn io_thread_time() -> Duration {
+    let mut ticks = 0;
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+        let (name, numbers) = stat.rsplit_once(") ").unwrap();
+        if name.ends_with("moorline-io") {
+            let numbers: Vec<&str> = numbers.split(' ').collect();
+            ticks += numbers[11].parse::<u64>().unwrap() + numbers[12].parse::<u64>().unwrap();
+        }
+    }
+    Duration::from_millis(ticks * 10)
+}
