@@ -6,13 +6,16 @@
 mod backoff;
 #[cfg(test)]
 pub(crate) mod bench;
+mod connect;
 mod correlation;
 mod credentials;
 mod drain;
 mod heartbeat;
 mod intake;
+mod leave;
 mod link;
 mod liveness;
+mod loss;
 mod polling;
 mod report;
 mod snapshot;
