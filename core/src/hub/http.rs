@@ -200,6 +200,7 @@ impl Hub {
         self.hear(worker, now);
         let (lag, in_flight) = (report.host_lag_ms, report.in_flight);
         self.beat(worker, hub_wire::count(lag), hub_wire::count(in_flight), now);
+        self.leaves(worker, hub_wire::truthy(report.draining));
         (200, self.worker_record(worker, false).unwrap_or_default())
     }
 

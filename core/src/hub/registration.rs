@@ -333,6 +333,13 @@ impl Hub {
         self.registry.heartbeat(worker, host_lag_ms.unwrap_or(0), in_flight, now);
     }
 
+    /// A worker that is about to go gets no more work; under its name it may come back for more.
+    pub(super) fn leaves(&mut self, worker: PeerId, is_leaving: bool) {
+        if is_leaving {
+            self.registry.update(worker, |worker| worker.draining = true);
+        }
+    }
+
     /// Tells whether a caller may speak for a worker: at a secured hub, only who registered it.
     pub(super) fn owns(&self, worker: PeerId, caller: &Caller, now: Now) -> bool {
         if !self.is_secured() {

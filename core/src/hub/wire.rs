@@ -103,6 +103,7 @@ impl Hub {
             action::HEARTBEAT => {
                 let (lag, in_flight) = (frame.host_lag_ms, frame.in_flight);
                 self.beat(worker, hub_wire::count(lag), hub_wire::count(in_flight), now);
+                self.leaves(worker, hub_wire::truthy(frame.draining));
             }
             action::PROGRESS => {
                 if let Some(data) = hub_wire::object(frame.progress_data) {

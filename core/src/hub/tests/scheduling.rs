@@ -192,3 +192,16 @@ fn a_drained_worker_gets_no_new_work_even_after_a_reconnection() {
     rig.post(&format!("/Beacon/{id}/Drain"), r#"{"Draining":false}"#);
     assert!(rig.pushed(back).iter().any(|(hash, _)| *hash == waiting));
 }
+
+#[test]
+fn a_worker_that_drains_by_itself_gets_no_new_work_and_may_come_back_for_more() {
+    let mut rig = Rig::new("{}");
+    let worker = rig.worker("w", 2);
+    let id = rig.frames(worker)[0]["BeaconID"].as_str().unwrap().to_owned();
+    rig.say(worker, &format!(r#"{{"Action":"BeaconHeartbeat","BeaconID":"{id}","Draining":true}}"#));
+    let waiting = rig.enqueue("");
+    assert!(rig.pushed(worker).is_empty());
+    rig.cut(worker);
+    let back = rig.worker("w", 2);
+    assert!(rig.pushed(back).iter().any(|(hash, _)| *hash == waiting));
+}

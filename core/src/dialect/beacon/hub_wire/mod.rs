@@ -52,6 +52,9 @@ pub(crate) struct WorkerFrame<'a> {
     pub(crate) host_lag_ms: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) in_flight: Option<&'a RawValue>,
+    /// Whether the worker takes no more work.
+    #[serde(borrow)]
+    pub(crate) draining: Option<&'a RawValue>,
 }
 
 /// The body of a report, a heartbeat or a poll over HTTP.
@@ -74,6 +77,9 @@ pub(crate) struct ReportBody<'a> {
     pub(crate) host_lag_ms: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) in_flight: Option<&'a RawValue>,
+    /// Whether the worker takes no more work.
+    #[serde(borrow)]
+    pub(crate) draining: Option<&'a RawValue>,
 }
 
 /// The body of a batch of reports; both names of the list are in use.
