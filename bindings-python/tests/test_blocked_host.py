@@ -21,7 +21,7 @@ def millis(text: str) -> float:
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000
 
 
-async def watch(url: str, worker: Any, seconds: int, interval_ms: int, late: float) -> None:
+async def watch(url: str, worker: Any, seconds: int, interval_ms: int, punctual: float) -> None:
     async with Dispatcher(server_url=url) as dispatcher:
         call = asyncio.ensure_future(
             dispatcher.call("Test/HoldInterpreter", {"Seconds": seconds}, timeout_ms=600_000)
@@ -41,28 +41,28 @@ async def watch(url: str, worker: Any, seconds: int, interval_ms: int, late: flo
         gaps = [later - earlier for earlier, later in zip(distinct, distinct[1:])]
         expected = (seconds - 1) * 1000 / interval_ms
         assert len(distinct) >= expected * 0.8, (len(distinct), expected)
-        assert max(gaps) <= late * interval_ms, max(gaps)
-        assert sorted(gaps)[len(gaps) // 2] <= 1.2 * interval_ms, gaps
+        # None is missed, and all are punctual but those for which the machine itself had no time.
+        assert max(gaps) < 2 * interval_ms, gaps
+        assert sum(gap <= 1.2 * interval_ms for gap in gaps) >= punctual * len(gaps), gaps
         assert max(lags) >= (seconds - 2) * 1000 * 0.9, max(lags)
         await worker.says("released")
         assert (await call)["Outputs"] == {}
 
 
-def hold(seconds: int, interval_ms: int, late: float) -> None:
+def hold(seconds: int, interval_ms: int, punctual: float) -> None:
     with start_hub(lease_ms=5 * interval_ms) as hub:
         url = hub.line()
         with start_worker(
             server_url=url, name="blocked", heartbeat_interval_ms=interval_ms
         ) as worker:
             worker.expect("ready")
-            asyncio.run(asyncio.wait_for(watch(url, worker, seconds, interval_ms, late), seconds + 40))
+            asyncio.run(asyncio.wait_for(watch(url, worker, seconds, interval_ms, punctual), seconds + 40))
 
 
 def test_beats_go_on_while_c_code_holds_the_interpreter() -> None:
-    # A busy machine may keep a thread from running for 40 ms, which is all that 1.2 would allow.
-    hold(5, 200, late=2)
+    hold(5, 200, punctual=0.5)
 
 
 @pytest.mark.gate
 def test_beats_go_on_for_a_minute() -> None:
-    hold(60, 1_000, late=1.2)
+    hold(60, 1_000, punctual=0.9)

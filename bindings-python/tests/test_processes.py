@@ -25,9 +25,9 @@ def test_a_lost_worker_s_item_goes_to_another(run: Any, tmp_path: Path) -> None:
 
     async def main(url: str, workers: List[Program]) -> None:
         async with Dispatcher(server_url=url) as dispatcher:
-            call = asyncio.ensure_future(dispatcher.call("Test/Wait", {"File": str(gate)}))
             workers.append(start_worker(server_url=url, name="first"))
             await workers[0].says("ready")
+            call = asyncio.ensure_future(dispatcher.call("Test/Wait", {"File": str(gate)}))
             await workers[0].says("waiting")
             workers.append(start_worker(server_url=url, name="second"))
             await workers[1].says("ready")
