@@ -84,8 +84,7 @@ def test_progress_arrives_while_the_call_runs(run: Any, way: str) -> None:
             @worker.handle("Echo/Say")
             async def say(settings: Any, ctx: Context) -> Any:
                 ctx.progress({"Percent": 50, "Message": "half"})
-                if way == "through the hub":
-                    await seen.wait()
+                await seen.wait()
 
             reports: List[Any] = []
 
