@@ -1,6 +1,7 @@
 // Worker, dispatcher and hub in one process, over loopback.
 
 import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
 import { test } from 'node:test';
 
 import { MoorlineError, Worker } from 'moorline';
@@ -200,3 +201,43 @@ test('a snapshot shows the state before and after connecting', async (t) => {
   await worker.connect();
   assert.equal(typeof (await worker.snapshot()), 'object');
 });
+
+test('under load, commands and events share their crossings', async (t) => {
+  const crossings = countCrossings(t);
+  const { url } = await startHub(t, { enqueueRate: 0 });
+  await startWorker(t, url, { 'Echo/Say': async () => ({}) }, { maxConcurrent: 64 });
+  const dispatcher = openDispatcher(t, url);
+  const rounds = 20;
+  const width = 64;
+  for (let round = 0; round < rounds; round++) {
+    await Promise.all(Array.from({ length: width }, () => dispatcher.call('Echo/Say')));
+  }
+  // Each call is one command and one event at the dispatcher, and one of each at the worker.
+  const each = crossings() / (rounds * width);
+  assert.ok(each < 2, `${each} crossings for each call, of 4 without batches`);
+});
+
+/** Counts how often anything crosses to or from the add-on during the test. */
+function countCrossings(t) {
+  const addOn = createRequire(import.meta.url)('../dist/native.js');
+  const real = addOn.Native;
+  t.after(() => (addOn.Native = real));
+  let count = 0;
+  addOn.Native = {
+    open(...given) {
+      const native = real.open(...given);
+      const counted = (verb) => (...args) => ((count += 1), native[verb](...args));
+      return {
+        submit: counted('submit'),
+        drain: counted('drain'),
+        get more() {
+          return native.more;
+        },
+        onDoorbell: (ring) => native.onDoorbell(ring),
+        hold: (wanted) => native.hold(wanted),
+        close: () => native.close(),
+      };
+    },
+  };
+  return () => count;
+}
