@@ -194,6 +194,28 @@ fn a_hub_ends_on_a_signal_and_logs_json_when_asked() {
 }
 
 #[test]
+fn a_killed_hub_knows_its_results_when_it_is_back() {
+    let folder = Folder::new();
+    let store = folder.path("hub.db").to_str().unwrap().to_owned();
+    let mut hub = start(&mut moorline(&["hub", "--listen", "127.0.0.1:0", "--store", &store]));
+    let url = hub.line_with("listening on").rsplit(' ').next().unwrap().to_owned();
+    let worker = worker(&folder, &url);
+    let text = r#"{"Text":"kept"}"#;
+    let dispatch = ["dispatch", "Test/Echo", "--settings", text, "--idempotency-key", "k1"];
+    let first = finish(moorline(&dispatch).args(["--url", &url]));
+    assert_eq!(first.code, Some(0), "{first:?}");
+
+    drop(worker);
+    hub.signal(Signal::SIGKILL);
+    hub.wait();
+    let address = url.trim_start_matches("http://");
+    let mut hub = start(&mut moorline(&["hub", "--listen", address, "--store", &store]));
+    hub.line_with("listening on");
+    let second = finish(moorline(&dispatch).args(["--url", &url]));
+    assert_eq!(second.out, first.out, "{second:?}");
+}
+
+#[test]
 fn an_address_in_use_is_said_to_be() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

@@ -76,7 +76,10 @@ pub(crate) fn read_all(list: &Value) -> Result<Vec<Command>, ConfigError> {
         commands.push(command);
     }
     if commands.is_empty() && problems.problems.is_empty() {
-        problems.add("command", "a worker needs at least one [[command]] table");
+        problems.add(
+            "command",
+            "a worker needs at least one [[command]] table in the file given with --config",
+        );
     }
     problems.check(commands)
 }

@@ -164,7 +164,7 @@ impl Worker {
         let settings = told.payload.unwrap_or_else(Raw::empty_object);
         let (keep, withdrawn) = oneshot::channel::<()>();
         self.running.insert(work, keep);
-        tracing::info!(work, key, "command started");
+        tracing::debug!(work, key, "command started");
         self.tasks.spawn(async move {
             let began = Instant::now();
             let ended = run::run(&command, &settings, async {

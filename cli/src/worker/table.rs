@@ -66,3 +66,22 @@ options! {
 impl TableRow for CommandRow {
     const FIELDS: fn() -> Vec<Field> = Self::fields;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operator_page_has_every_key_with_its_default() {
+        let page = include_str!("../../../docs/operator.md");
+        for field in CommandRow::fields() {
+            let row = page.lines().find(|line| {
+                line.starts_with("| `") && line.contains(&format!("`{}`", field.name))
+            });
+            let row = row.unwrap_or_else(|| panic!("{} is missing", field.name));
+            // What is empty by default is told in words.
+            let told = field.default == "\"\"" || row.ends_with("| |");
+            assert!(told || row.ends_with(&format!("| `{}` |", field.default)), "{row}");
+        }
+    }
+}
