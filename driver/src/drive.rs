@@ -8,6 +8,8 @@
 //! The machine is touched by this thread alone. No code of the application runs here, and nothing here
 //! waits for the application.
 
+mod perform;
+
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,21 +17,18 @@ use std::time::Duration;
 
 use moorline_core::options::RuntimeOptions;
 use moorline_core::{
-    CloseCause, Command, ConnId, Deadline, Endpoint, Error, ErrorCode, Event, HttpId, Input, Now,
-    Output, Raw,
+    Command, ConnId, Deadline, Endpoint, Error, ErrorCode, Event, HttpId, Input, Now, Raw,
 };
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::body::{Answer, PartsWriter, answer};
+use crate::body::{Answer, PartsWriter};
 use crate::clock::{Clock, LONGEST_SLEEP};
 use crate::connect::Connector;
 use crate::counters::Counting;
-use crate::dial::dial;
 use crate::events::Sink;
-use crate::http_client::{Bounds, HttpClient};
-use crate::inbox::{Arrival, Batch, Inbox};
+use crate::http_client::HttpClient;
+use crate::inbox::{Batch, Inbox};
 use crate::links::{Links, Look};
 use crate::listen::Listeners;
 use crate::store::{self, Store};
@@ -184,61 +183,6 @@ impl Driver {
         self.settle(now);
     }
 
-    fn arrived(&mut self, arrival: Arrival, now: Now) {
-        match arrival {
-            Arrival::Input(input) => self.arrived_input(input, now),
-            Arrival::Dialed { conn, io, rest, limits } => {
-                if self.links.open(conn, (io, rest), Role::Client, limits, now.mono) {
-                    self.feed(Input::Opened { conn }, now);
-                }
-            }
-            Arrival::Offered { conn, request, remote, decision } => {
-                self.links.offered(conn, decision);
-                self.feed(Input::Offered { conn, request, remote }, now);
-            }
-            Arrival::Upgraded { conn, io, rest, limits } => {
-                self.links.open(conn, (io, rest), Role::Server, limits, now.mono);
-            }
-            Arrival::Asked { http, request, remote, answer } => {
-                self.answers.insert(http, answer);
-                self.feed(Input::HttpAsked { http, request, remote }, now);
-            }
-        }
-    }
-
-    fn arrived_input(&mut self, input: Input, now: Now) {
-        match &input {
-            Input::HttpReplied { http, .. } => {
-                if !self.http.settle(*http) {
-                    return;
-                }
-            }
-            Input::HttpPart { http, .. } => {
-                if !self.http.is_open(*http) {
-                    return;
-                }
-            }
-            Input::HttpGone { http } => {
-                self.answers.remove(http);
-                self.parts.remove(http);
-            }
-            Input::Closed { conn, .. } => {
-                if !self.links.forget(*conn) {
-                    return;
-                }
-            }
-            Input::Opened { .. }
-            | Input::Offered { .. }
-            | Input::Received { .. }
-            | Input::HttpAsked { .. }
-            | Input::Stored { .. }
-            | Input::Listening { .. }
-            | Input::ListenFailed { .. }
-            | Input::HostLag { .. } => {}
-        }
-        self.feed(input, now);
-    }
-
     /// Reads the connections that are ready, up to the bounds of a turn.
     fn read(&mut self, ready: &mut Vec<ConnId>, now: Now) {
         let hold = self.sink.is_full();
@@ -312,65 +256,6 @@ impl Driver {
             }
             let Some(input) = self.inputs.pop_front() else { return };
             self.endpoint.handle_input(input, now);
-        }
-    }
-
-    fn perform(&mut self, output: Output, now: Now) {
-        match output {
-            Output::Dial { conn, target } => {
-                let connector = Arc::clone(&self.connector);
-                let inbox = Arc::clone(&self.shared.inbox);
-                let task = tokio::spawn(dial(conn, target, connector, inbox));
-                self.links.dialing(conn, task.abort_handle());
-            }
-            Output::Admit { conn, limits } => self.links.admit(conn, limits),
-            Output::Refuse { conn, response } => self.links.refuse(conn, answer(response).0),
-            Output::SetLimits { conn, limits } => self.links.set_limits(conn, limits),
-            Output::Send { conn, frame } => {
-                self.shared.counting.frames_out.tick();
-                if let Some(cause) = self.links.send(conn, frame) {
-                    self.inputs.push_back(Input::Closed { conn, cause });
-                }
-            }
-            Output::Close { conn, code, reason } => {
-                if self.links.close(conn, code, reason, now.mono) {
-                    self.inputs.push_back(Input::Closed { conn, cause: CloseCause::Local });
-                }
-            }
-            Output::HttpCall { http, request, timeout_ms, max_body, streams } => {
-                self.http.call(http, request, Bounds { timeout_ms, max_body, streams });
-            }
-            Output::HttpCancel { http } => self.http.cancel(http),
-            Output::HttpReply { http, response } => {
-                if let Some(waiting) = self.answers.remove(&http) {
-                    let (answer, writer) = answer(response);
-                    if let Some(writer) = writer {
-                        self.parts.insert(http, writer);
-                    }
-                    // A client that has left reports itself as gone.
-                    let _ = waiting.send(answer);
-                }
-            }
-            Output::HttpPart { http, bytes } => {
-                if let Some(writer) = self.parts.get(&http) {
-                    writer.write(bytes);
-                }
-            }
-            Output::HttpEnd { http } => drop(self.parts.remove(&http)),
-            Output::Store { store, request } => {
-                if let Some(result) = self.store.ask(store, request) {
-                    self.inputs.push_back(Input::Stored { store, result });
-                }
-            }
-            Output::Listen { listen, address, limits } => {
-                self.listeners.listen(listen, address, limits);
-            }
-            Output::Unlisten { listen } => self.listeners.unlisten(listen),
-            Output::ProbeHost => {
-                self.is_probing = true;
-                self.sink.probe(now.mono);
-            }
-            Output::Event(event) => self.tell(event, now),
         }
     }
 

@@ -41,6 +41,7 @@ mod handle;
 mod http_client;
 mod inbox;
 mod io;
+mod io_thread;
 mod links;
 mod listen;
 mod proxy;

@@ -8,11 +8,10 @@ use bytes::Bytes;
 use moorline_core::{CloseCause, ConnId, Frame, FrameLimits, Instant};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::inbox::{ConnWaker, Decision, Inbox};
 use crate::io::Io;
-use crate::ws::{Flushed, Step, Ws};
+use crate::ws::{Flushed, Role, Step, Ws};
 
 /// How long a connection that was closed may take to part in order.
 const LINGER_MS: u64 = 2_000;

@@ -4,6 +4,8 @@
 //! turn and its answer comes back through a one-shot. An admitted upgrade leaves the task and is
 //! polled by the drive loop from then on.
 
+mod visit;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -12,27 +14,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use moorline_core::{
-    CloseCause, ConnId, Error, ErrorCode, HttpId, HttpLimits, HttpRequest, Input, ListenId, Method,
-};
+use moorline_core::{Error, ErrorCode, HttpLimits, Input, ListenId};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 
-use crate::body::{Answer, Gone, plain};
 use crate::counters::Counting;
-use crate::http_client::headers;
-use crate::inbox::{Arrival, Decision, Inbox};
+use crate::inbox::{Arrival, Inbox};
 use crate::io::Io;
+use crate::listen::visit::Visit;
 use crate::tls::Tls;
-use crate::ws;
 
 /// The smallest head limit that the HTTP library can enforce.
 const MIN_HEAD: usize = 8 * 1024;
@@ -245,170 +239,4 @@ impl Drop for Place {
             self.leave_strangers(&mut crowd);
         }
     }
-}
-
-/// One client's connection while it speaks HTTP.
-struct Visit {
-    door: Arc<Door>,
-    place: Place,
-    remote: String,
-}
-
-impl Visit {
-    async fn handle(self: Arc<Self>, request: http::Request<Incoming>) -> Answer {
-        self.door.counting.requests_in.tick();
-        let mut answer =
-            if is_upgrade(&request) { self.offer(request).await } else { self.ask(request).await };
-        answer
-            .headers_mut()
-            .entry(header::CONNECTION)
-            .or_insert(HeaderValue::from_static("keep-alive"));
-        answer
-    }
-
-    async fn ask(&self, request: http::Request<Incoming>) -> Answer {
-        let (head, body) = request.into_parts();
-        let limits = &self.door.limits;
-        if body.size_hint().lower() > limits.max_body as u64 {
-            return closing(StatusCode::PAYLOAD_TOO_LARGE);
-        }
-        let timeout = Duration::from_millis(limits.request_timeout_ms);
-        let body = Limited::new(body, limits.max_body).collect();
-        let body = match tokio::time::timeout(timeout, body).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(e)) if e.is::<LengthLimitError>() => {
-                return closing(StatusCode::PAYLOAD_TOO_LARGE);
-            }
-            Ok(Err(_)) => return closing(StatusCode::BAD_REQUEST),
-            Err(_) => return closing(StatusCode::REQUEST_TIMEOUT),
-        };
-        self.place.admit();
-        let http = HttpId(self.door.ids.next());
-        let (sender, receiver) = oneshot::channel();
-        let gone = Gone::new(http, Arc::clone(&self.door.inbox));
-        self.door.inbox.arrive(Arrival::Asked {
-            http,
-            request: HttpRequest { body, ..question(&head) },
-            remote: self.remote.clone(),
-            answer: sender,
-        });
-        match receiver.await {
-            Ok(mut answer) => {
-                gone.watch(&mut answer);
-                answer
-            }
-            Err(_) => closing(StatusCode::SERVICE_UNAVAILABLE),
-        }
-    }
-
-    async fn offer(self: &Arc<Self>, mut request: http::Request<Incoming>) -> Answer {
-        let version = request.headers().get(header::SEC_WEBSOCKET_VERSION);
-        if version.is_none_or(|version| version.as_bytes() != b"13") {
-            let mut answer = closing(StatusCode::UPGRADE_REQUIRED);
-            let version = HeaderValue::from_static("13");
-            answer.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
-            return answer;
-        }
-        let Some(key) = request.headers().get(header::SEC_WEBSOCKET_KEY) else {
-            return closing(StatusCode::BAD_REQUEST);
-        };
-        let Ok(accept) = HeaderValue::try_from(ws::derive_accept_key(key.as_bytes())) else {
-            return closing(StatusCode::BAD_REQUEST);
-        };
-        let on_upgrade = hyper::upgrade::on(&mut request);
-        let (head, _) = request.into_parts();
-        let conn = ConnId(self.door.ids.next());
-        let (sender, receiver) = oneshot::channel();
-        let leaving = Leaving { conn, inbox: Arc::clone(&self.door.inbox), is_decided: false };
-        self.door.inbox.arrive(Arrival::Offered {
-            conn,
-            request: question(&head),
-            remote: self.remote.clone(),
-            decision: sender,
-        });
-        let decision = receiver.await;
-        leaving.decided();
-        let limits = match decision {
-            Ok(Decision::Admit(limits)) => limits,
-            Ok(Decision::Refuse(answer)) => return answer,
-            Err(_) => return closing(StatusCode::SERVICE_UNAVAILABLE),
-        };
-        self.place.admit();
-        let visit = Arc::clone(self);
-        tokio::spawn(async move {
-            let arrival = match on_upgrade.await.map(|it| it.downcast::<TokioIo<Io>>()) {
-                Ok(Ok(parts)) => {
-                    let io = parts.io.into_inner().holding(visit.clone());
-                    Arrival::Upgraded { conn, io, rest: parts.read_buf, limits }
-                }
-                Ok(Err(_)) | Err(_) => Arrival::Input(gone(conn)),
-            };
-            visit.door.inbox.arrive(arrival);
-        });
-        let mut answer = plain(StatusCode::SWITCHING_PROTOCOLS);
-        *answer.body_mut() = crate::body::AnswerBody::Full(bytes::Bytes::new());
-        let fields = answer.headers_mut();
-        fields.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        fields.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-        answer
-    }
-}
-
-/// Tells the machine that a client left before it was decided about.
-struct Leaving {
-    conn: ConnId,
-    inbox: Arc<Inbox>,
-    is_decided: bool,
-}
-
-impl Leaving {
-    fn decided(mut self) {
-        self.is_decided = true;
-    }
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        if !self.is_decided {
-            self.inbox.arrive(Arrival::Input(gone(self.conn)));
-        }
-    }
-}
-
-fn gone(conn: ConnId) -> Input {
-    let error = Error::new(ErrorCode::ConnectionLost, "the client left before the upgrade");
-    Input::Closed { conn, cause: CloseCause::Failed(error) }
-}
-
-fn is_upgrade(request: &http::Request<Incoming>) -> bool {
-    request
-        .headers()
-        .get(header::UPGRADE)
-        .is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
-        && request.method() == http::Method::GET
-}
-
-fn question(head: &http::request::Parts) -> HttpRequest {
-    let method = match head.method {
-        http::Method::GET => Method::Get,
-        http::Method::POST => Method::Post,
-        http::Method::PUT => Method::Put,
-        http::Method::DELETE => Method::Delete,
-        _ => Method::Other,
-    };
-    let url = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    HttpRequest {
-        method,
-        url: url.to_owned(),
-        headers: headers(&head.headers),
-        body: bytes::Bytes::new(),
-    }
-}
-
-/// An answer after which the connection ends, because the rest of the request was not read.
-fn closing(status: StatusCode) -> Answer {
-    let mut answer = plain(status);
-    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    answer
 }

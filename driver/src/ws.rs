@@ -14,12 +14,13 @@ use bytestring::ByteString;
 use moorline_core::{CloseCause, Error, ErrorCode, Frame, FrameLimits};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame as WireFrame};
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 
 pub(crate) use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+pub(crate) use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::fragments::FragmentWatch;
 use crate::io::Io;

@@ -14,7 +14,8 @@ use crate::api::mailbox::Mailbox;
 use crate::api::settings::Settings;
 use crate::counters::Counters;
 use crate::events::Sink;
-use crate::handle::{IoThread, open_role};
+use crate::handle::open_role;
+use crate::io_thread::IoThread;
 
 /// Where a session stands.
 #[derive(Clone, Debug)]

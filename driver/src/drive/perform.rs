@@ -1,0 +1,131 @@
+//! The two directions between tasks and the machine: what arrived becomes an input, what the machine
+//! says is performed.
+
+use std::sync::Arc;
+
+use moorline_core::{CloseCause, Input, Now, Output};
+
+use crate::body::answer;
+use crate::dial::dial;
+use crate::drive::Driver;
+use crate::http_client::Bounds;
+use crate::inbox::Arrival;
+use crate::ws::Role;
+
+impl Driver {
+    /// Feeds the machine what a task has reported.
+    pub(super) fn arrived(&mut self, arrival: Arrival, now: Now) {
+        match arrival {
+            Arrival::Input(input) => self.arrived_input(input, now),
+            Arrival::Dialed { conn, io, rest, limits } => {
+                if self.links.open(conn, (io, rest), Role::Client, limits, now.mono) {
+                    self.feed(Input::Opened { conn }, now);
+                }
+            }
+            Arrival::Offered { conn, request, remote, decision } => {
+                self.links.offered(conn, decision);
+                self.feed(Input::Offered { conn, request, remote }, now);
+            }
+            Arrival::Upgraded { conn, io, rest, limits } => {
+                self.links.open(conn, (io, rest), Role::Server, limits, now.mono);
+            }
+            Arrival::Asked { http, request, remote, answer } => {
+                self.answers.insert(http, answer);
+                self.feed(Input::HttpAsked { http, request, remote }, now);
+            }
+        }
+    }
+
+    fn arrived_input(&mut self, input: Input, now: Now) {
+        match &input {
+            Input::HttpReplied { http, .. } => {
+                if !self.http.settle(*http) {
+                    return;
+                }
+            }
+            Input::HttpPart { http, .. } => {
+                if !self.http.is_open(*http) {
+                    return;
+                }
+            }
+            Input::HttpGone { http } => {
+                self.answers.remove(http);
+                self.parts.remove(http);
+            }
+            Input::Closed { conn, .. } => {
+                if !self.links.forget(*conn) {
+                    return;
+                }
+            }
+            Input::Opened { .. }
+            | Input::Offered { .. }
+            | Input::Received { .. }
+            | Input::HttpAsked { .. }
+            | Input::Stored { .. }
+            | Input::Listening { .. }
+            | Input::ListenFailed { .. }
+            | Input::HostLag { .. } => {}
+        }
+        self.feed(input, now);
+    }
+
+    /// Performs one output. What can be answered at once becomes an input of the same turn.
+    pub(super) fn perform(&mut self, output: Output, now: Now) {
+        match output {
+            Output::Dial { conn, target } => {
+                let connector = Arc::clone(&self.connector);
+                let inbox = Arc::clone(&self.shared.inbox);
+                let task = tokio::spawn(dial(conn, target, connector, inbox));
+                self.links.dialing(conn, task.abort_handle());
+            }
+            Output::Admit { conn, limits } => self.links.admit(conn, limits),
+            Output::Refuse { conn, response } => self.links.refuse(conn, answer(response).0),
+            Output::SetLimits { conn, limits } => self.links.set_limits(conn, limits),
+            Output::Send { conn, frame } => {
+                self.shared.counting.frames_out.tick();
+                if let Some(cause) = self.links.send(conn, frame) {
+                    self.inputs.push_back(Input::Closed { conn, cause });
+                }
+            }
+            Output::Close { conn, code, reason } => {
+                if self.links.close(conn, code, reason, now.mono) {
+                    self.inputs.push_back(Input::Closed { conn, cause: CloseCause::Local });
+                }
+            }
+            Output::HttpCall { http, request, timeout_ms, max_body, streams } => {
+                self.http.call(http, request, Bounds { timeout_ms, max_body, streams });
+            }
+            Output::HttpCancel { http } => self.http.cancel(http),
+            Output::HttpReply { http, response } => {
+                if let Some(waiting) = self.answers.remove(&http) {
+                    let (answer, writer) = answer(response);
+                    if let Some(writer) = writer {
+                        self.parts.insert(http, writer);
+                    }
+                    // A client that has left reports itself as gone.
+                    let _ = waiting.send(answer);
+                }
+            }
+            Output::HttpPart { http, bytes } => {
+                if let Some(writer) = self.parts.get(&http) {
+                    writer.write(bytes);
+                }
+            }
+            Output::HttpEnd { http } => drop(self.parts.remove(&http)),
+            Output::Store { store, request } => {
+                if let Some(result) = self.store.ask(store, request) {
+                    self.inputs.push_back(Input::Stored { store, result });
+                }
+            }
+            Output::Listen { listen, address, limits } => {
+                self.listeners.listen(listen, address, limits);
+            }
+            Output::Unlisten { listen } => self.listeners.unlisten(listen),
+            Output::ProbeHost => {
+                self.is_probing = true;
+                self.sink.probe(now.mono);
+            }
+            Output::Event(event) => self.tell(event, now),
+        }
+    }
+}
