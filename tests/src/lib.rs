@@ -1,4 +1,10 @@
 //! What the tests of Moorline share.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stderr,
+    reason = "tests look at a few events of many, and print the case that failed"
+)]
+
 pub mod sim;
 pub mod transcript;

@@ -417,11 +417,9 @@ impl World {
                 let busy = low + self.entropy.below(spread);
                 self.schedule(busy, id, life, Happening::Finish(*work, payload.clone()));
             }
-            Event::WorkWithdrawn { work, .. } => {
-                // Every other handler notices; the rest finish late.
-                if self.entropy.below(2) == 0 {
-                    self.nodes[id.0].running.remove(work);
-                }
+            // Every other handler notices; the rest finish late.
+            Event::WorkWithdrawn { work, .. } if self.entropy.below(2) == 0 => {
+                self.nodes[id.0].running.remove(work);
             }
             _ => {}
         }

@@ -198,7 +198,10 @@ fn a_worker_that_drains_by_itself_gets_no_new_work_and_may_come_back_for_more() 
     let mut rig = Rig::new("{}");
     let worker = rig.worker("w", 2);
     let id = rig.frames(worker)[0]["BeaconID"].as_str().unwrap().to_owned();
-    rig.say(worker, &format!(r#"{{"Action":"BeaconHeartbeat","BeaconID":"{id}","Draining":true}}"#));
+    rig.say(
+        worker,
+        &format!(r#"{{"Action":"BeaconHeartbeat","BeaconID":"{id}","Draining":true}}"#),
+    );
     let waiting = rig.enqueue("");
     assert!(rig.pushed(worker).is_empty());
     rig.cut(worker);
