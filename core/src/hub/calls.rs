@@ -108,10 +108,10 @@ impl Hub {
             })
         };
         Ok(match name {
-            "$status" => self.show(&View::MoorlineStatus, now),
-            "$beacons" => self.show(&View::Workers, now),
-            "$work" => self.show(&View::Items, now),
-            "$capabilities" => self.show(&View::Capabilities, now),
+            "$status" => self.show(&View::MoorlineStatus, OWN_SESSION, now),
+            "$beacons" => self.show(&View::Workers, OWN_SESSION, now),
+            "$work" => self.show(&View::Items, OWN_SESSION, now),
+            "$capabilities" => self.show(&View::Capabilities, OWN_SESSION, now),
             "$enqueue" => {
                 let key = Some(options.idempotency_key.as_str()).filter(|key| !key.is_empty());
                 match self.enqueue(&body, key, &own_caller(), now) {
@@ -131,7 +131,7 @@ impl Hub {
             }
             "$drain" => {
                 let id = named(control.beacon_id, "BeaconID")?;
-                self.drain_worker(&id, &body, now)
+                self.drain_worker(&id, &body, OWN_SESSION, now)
             }
             other => {
                 let text = format!("a hub has no call named {other:?}");
@@ -141,9 +141,12 @@ impl Hub {
     }
 }
 
-/// The application itself: no session, no rate limit of anybody else.
+/// The application sees what an open hub shows; sessions are others' own.
+const OWN_SESSION: &str = super::auth::ANONYMOUS;
+
+/// The application itself: no login, no rate limit of anybody else.
 fn own_caller() -> Caller {
-    Caller { session: "".into(), user: "".into(), client: "in-process".to_owned() }
+    Caller { session: OWN_SESSION.into(), user: "".into(), client: "in-process".to_owned() }
 }
 
 /// Makes an error of an answer that is none.

@@ -116,7 +116,7 @@ impl Hub {
             Route::Poll => self.poll(body, caller, now),
             Route::Heartbeat(id) => self.heartbeat(&id, body, caller, now),
             Route::Farewell(id) => self.farewell(&id, caller, now),
-            Route::Drain(id) => self.drain_worker(&id, body, now),
+            Route::Drain(id) => self.drain_worker(&id, body, &caller.session, now),
             Route::CompleteBatch => self.complete_batch(body, caller, now),
             Route::ProgressBatch => self.progress_batch(body, caller, now),
             Route::Progress(hash) => self.progress(&hash, body, caller, now),
@@ -127,7 +127,7 @@ impl Hub {
             Route::RunStart => self.start_run(body, now),
             Route::RunEnd(id) => self.end_run(&id, body),
             Route::View(view) => {
-                let (status, text) = self.show(&view, now);
+                let (status, text) = self.show(&view, &caller.session, now);
                 self.reply(http, HttpResponse::json(status, text));
                 return;
             }
@@ -201,7 +201,7 @@ impl Hub {
         let (lag, in_flight) = (report.host_lag_ms, report.in_flight);
         self.beat(worker, hub_wire::count(lag), hub_wire::count(in_flight), now);
         self.leaves(worker, hub_wire::truthy(report.draining));
-        (200, self.worker_record(worker, false).unwrap_or_default())
+        (200, self.worker_record(worker, &caller.session, false).unwrap_or_default())
     }
 
     fn farewell(&mut self, beacon_id: &str, caller: &Caller, now: Now) -> Answer {
@@ -217,7 +217,13 @@ impl Hub {
     }
 
     /// Gives a worker no new work, until told otherwise; a reconnection does not end it.
-    pub(super) fn drain_worker(&mut self, beacon_id: &str, body: &ByteString, now: Now) -> Answer {
+    pub(super) fn drain_worker(
+        &mut self,
+        beacon_id: &str,
+        body: &ByteString,
+        viewer: &str,
+        now: Now,
+    ) -> Answer {
         let control: ControlBody = serde_json::from_str(body).unwrap_or_default();
         let draining = control.draining.unwrap_or(true);
         let Some(worker) = self.registry.by_id(beacon_id) else {
@@ -225,7 +231,7 @@ impl Hub {
         };
         self.registry.drain(worker, draining);
         self.fill(worker, now);
-        (200, self.worker_record(worker, false).unwrap_or_default())
+        (200, self.worker_record(worker, viewer, false).unwrap_or_default())
     }
 
     fn progress(&mut self, hash: &str, body: &ByteString, caller: &Caller, now: Now) -> Answer {

@@ -190,7 +190,7 @@ impl Hub {
             // Our worker uses one transport at a time: its connection is not coming back.
             self.registry.connect(worker, None);
         }
-        if let Some(text) = self.worker_record(worker, acks) {
+        if let Some(text) = self.worker_record(worker, &caller.session, acks) {
             self.reply(http, HttpResponse::json(200, text));
         }
         self.reconcile(worker, running, false, now);
@@ -353,8 +353,8 @@ impl Hub {
             || self.auth.user(session, now.mono).is_none_or(|user| *user == caller.user)
     }
 
-    /// Returns a worker's record as JSON.
-    pub(super) fn worker_record(&self, worker: PeerId, acks: bool) -> Option<String> {
+    /// Returns a worker's record as JSON. A session opens doors: only its own holder sees its id.
+    pub(super) fn worker_record(&self, worker: PeerId, viewer: &str, acks: bool) -> Option<String> {
         let record = self.registry.get(worker)?;
         let items = record
             .running
@@ -363,7 +363,9 @@ impl Hub {
             .filter(|item| !item.order.internal)
             .map(|item| &*item.order.hash)
             .collect();
-        Some(hub_wire::beacon_record(&record.view(items), acks))
+        let mut view = record.view(items);
+        view.session = view.session.filter(|session| *session == viewer);
+        Some(hub_wire::beacon_record(&view, acks))
     }
 }
 

@@ -11,18 +11,18 @@ use crate::dialect::beacon::hub_wire::{
 use crate::time::Now;
 
 impl Hub {
-    /// Answers what only looks.
-    pub(super) fn show(&self, view: &View, now: Now) -> (u16, String) {
+    /// Answers what only looks; `viewer` is the session of whoever does.
+    pub(super) fn show(&self, view: &View, viewer: &str, now: Now) -> (u16, String) {
         match view {
             View::MoorlineStatus => (200, self.moorline_status(now)),
             View::Workers => {
                 let ids = self.registry.iter().map(|(id, _)| id);
-                (200, list(ids.filter_map(|id| self.worker_record(id, false))))
+                (200, list(ids.filter_map(|id| self.worker_record(id, viewer, false))))
             }
             View::Worker(beacon_id) => self
                 .registry
                 .by_id(beacon_id)
-                .and_then(|worker| self.worker_record(worker, false))
+                .and_then(|worker| self.worker_record(worker, viewer, false))
                 .map_or_else(|| (404, unknown_worker(beacon_id)), |text| (200, text)),
             View::Items => (200, list(self.shown().map(|item| self.item_record(item)))),
             View::Queue => {

@@ -143,6 +143,9 @@ fn sessions_cannot_speak_for_each_others_workers() {
     let body = r#"{"Name":"w","Capabilities":["Echo"]}"#;
     let http = rig.ask_with(Method::Post, "/Beacon/Register", body, a.clone());
     let id = rig.reply(http)["BeaconID"].as_str().unwrap().to_owned();
+    assert!(rig.reply(http)["SessionID"].is_string());
+    let http = rig.ask_with(Method::Get, "/Beacon", "", b.clone());
+    assert!(rig.reply(http)[0]["SessionID"].is_null(), "a session's id is its holder's own");
     let http = rig.ask_with(Method::Delete, &format!("/Beacon/{id}"), "", b.clone());
     assert_eq!(rig.status(http), Some(404));
     let http = rig.ask_with(Method::Post, "/Beacon/Register", body, b);
