@@ -214,6 +214,7 @@ impl Registry {
         session: Option<Arc<str>>,
         now: crate::time::Now,
     ) -> (PeerId, bool) {
+        let draining = self.drained.contains(&profile.name);
         if let Some(known) = self.by_name.get(&profile.name).copied() {
             self.update(known, |worker| {
                 worker.capabilities = profile
@@ -234,6 +235,7 @@ impl Registry {
                     worker.host_id = profile.host_id;
                 }
                 worker.session = session;
+                worker.draining = draining;
                 worker.heard = now.mono;
                 worker.heartbeat = now.unix;
                 worker.offline = false;
@@ -243,7 +245,6 @@ impl Registry {
         let id = PeerId(self.next_worker);
         self.next_worker += 1;
         let beacon_id = self.beacon_id(&profile.name, now.unix);
-        let draining = self.drained.contains(&profile.name);
         self.by_name.insert(profile.name.clone(), id);
         self.by_id.insert(beacon_id.clone(), id);
         self.workers.insert(
