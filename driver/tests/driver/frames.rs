@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use moorline::core::{CloseCause, ConnId, ErrorCode, Event, Frame, HttpResponse, Input, Output};
 
-use crate::rig::{HTTP_LIMITS, Rig, admitting, connected, target};
+use crate::rig::{FRAME_LIMITS, HTTP_LIMITS, Rig, admitting, connected, target};
 
 fn text(conn: ConnId, text: impl Into<bytestring::ByteString>) -> Output {
     Output::Send { conn, frame: Frame::Text(text.into()) }
@@ -58,6 +58,35 @@ fn a_burst_costs_one_write_and_few_reads() {
     assert_eq!(after.1.frames_out - before.1.frames_out, 200);
     assert_eq!(after.1.writes - before.1.writes, 1);
     assert!(after.0.reads - before.0.reads <= 3, "{:?}", after.0);
+}
+
+#[test]
+fn with_64_in_flight_ten_messages_share_a_write() {
+    const IN_FLIGHT: usize = 64;
+    const ROUNDS: usize = 50;
+    let echo = |limits| {
+        move |input: &Input| match input {
+            Input::Offered { conn, .. } => vec![Output::Admit { conn: *conn, limits }],
+            Input::Received { conn, frame } => {
+                vec![Output::Send { conn: *conn, frame: frame.clone() }]
+            }
+            _ => Vec::new(),
+        }
+    };
+    let (hub, worker) = (Rig::reacting(echo(FRAME_LIMITS)), Rig::reacting(echo(FRAME_LIMITS)));
+    let address = hub.listen(HTTP_LIMITS);
+    let conn = ConnId(2);
+    worker.perform([Output::Dial { conn, target: target(&address) }]);
+    assert!(matches!(worker.input(), Input::Opened { .. }));
+    let before = worker.handle.counters();
+    worker.perform((0..IN_FLIGHT).map(|n| text(conn, n.to_string())));
+    for _ in 0..IN_FLIGHT * ROUNDS {
+        assert!(matches!(worker.input(), Input::Received { .. }));
+    }
+    let after = worker.handle.counters();
+    let frames = after.frames_out - before.frames_out;
+    assert!(after.writes - before.writes <= frames / 10, "{before:?} {after:?}");
+    assert!(after.reads - before.reads <= frames / 10, "{before:?} {after:?}");
 }
 
 #[test]
@@ -126,10 +155,9 @@ fn a_server_that_never_answers_is_connect_timeout() {
 #[test]
 fn what_is_sent_right_after_admission_is_not_lost() {
     let hub = Rig::reacting(|input| match input {
-        Input::Offered { conn, .. } => vec![
-            Output::Admit { conn: *conn, limits: crate::rig::FRAME_LIMITS },
-            text(*conn, "welcome"),
-        ],
+        Input::Offered { conn, .. } => {
+            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS }, text(*conn, "welcome")]
+        }
         _ => Vec::new(),
     });
     let address = hub.listen(HTTP_LIMITS);

@@ -42,15 +42,19 @@ fn after_a_suspend_deadlines_have_passed() {
 fn an_application_that_does_not_answer_its_doorbell_lags() {
     let (clock, rig) = jumping();
     let (ring, rung) = std::sync::mpsc::channel();
-    rig.handle.events().set_doorbell(move || ring.send(()).unwrap());
+    rig.handle.events().set_doorbell(move || {
+        let _ = ring.send(());
+    });
     rig.perform([Output::ProbeHost]);
     rung.recv().unwrap();
     assert_eq!(lag_at(&clock, &rig, 5_000), 4_000);
+    // The deadline's event was told after its lag: it has to be read, too.
     let mut text = String::new();
-    while text.len() <= "[]".len() {
+    rig.handle.events().drain(&mut text);
+    while text == "[]" {
+        rung.recv().unwrap();
         text.clear();
         rig.handle.events().drain(&mut text);
-        rung.recv_timeout(std::time::Duration::from_millis(1)).unwrap_or_default();
     }
     assert_eq!(lag_at(&clock, &rig, 6_000), 0);
 }
