@@ -14,7 +14,6 @@ const DRIVER_SLACK_MS: u64 = 1_000;
 impl<D: Dialect> Session<D> {
     pub(super) fn begin_attempt(&mut self, now: Now) {
         self.credentials.drop_session();
-        self.polling.stop();
         let step = self.dialect.preflight(None, &mut self.credentials);
         self.take_preflight(step, now);
     }
@@ -111,14 +110,15 @@ impl<D: Dialect> Session<D> {
         self.last_error = None;
         self.outbox.unsend_all();
         self.heartbeat.arm(now.mono);
-        self.polling.stop();
         match carrier {
             Carrier::Connection(_) => self.liveness.arm(now.mono),
             Carrier::Requests => {
-                self.liveness.disarm();
                 self.polling.start(now.mono);
                 if self.dialect.policy().first == Transport::WebSocket {
                     let interval = self.dialect.policy().upgrade_interval_ms;
+                    if let Some(conn) = self.upgrade.stop() {
+                        self.close(conn, 1000, "");
+                    }
                     self.upgrade.wait(now.mono.after(interval));
                 }
             }
@@ -134,8 +134,6 @@ impl<D: Dialect> Session<D> {
             self.greet(Carrier::Connection(conn), now);
         } else if is_upgrade && self.link.ready() == Some(Carrier::Requests) {
             self.upgrade.stop();
-            self.polling.stop();
-            self.heartbeat.disarm();
             self.greet(Carrier::Connection(conn), now);
         } else {
             self.close(conn, 1000, "");

@@ -18,7 +18,6 @@ impl<D: Dialect> Session<D> {
             return;
         };
         self.drop_exchanges();
-        self.stop_timers();
         let until = now.mono.after(FAREWELL_MS);
         let parcel =
             self.dialect.encode(Outgoing::Farewell, carrier.transport(), &self.credentials);
@@ -48,7 +47,6 @@ impl<D: Dialect> Session<D> {
     /// Cancels everything that belongs to the present link.
     pub(super) fn abandon(&mut self) {
         self.drop_exchanges();
-        self.stop_timers();
         self.outbox.unsend_all();
         if let Some(conn) = self.upgrade.stop() {
             self.close(conn, 1000, "");
@@ -58,19 +56,20 @@ impl<D: Dialect> Session<D> {
         }
     }
 
-    fn stop_timers(&mut self) {
-        self.heartbeat.disarm();
-        self.liveness.disarm();
-        self.polling.stop();
-        self.evidence_at = None;
-        self.announce_at = None;
-    }
-
     pub(super) fn close(&mut self, conn: ConnId, code: u16, reason: &str) {
         self.outputs.push_back(Output::Close { conn, code, reason: reason.to_owned() });
     }
 
+    /// Moves the link. Only a link that is ready has timers of its own to keep.
     pub(super) fn set_link(&mut self, link: Link, now: Now) {
+        if link.ready().is_none() {
+            self.heartbeat.disarm();
+            self.liveness.disarm();
+            self.polling.stop();
+            self.evidence_at = None;
+            self.announce_at = None;
+            self.retry_at = None;
+        }
         self.link = link;
         self.since = now;
     }

@@ -2,6 +2,7 @@
 
 mod drain;
 mod polling;
+mod storm;
 
 use super::bench::{Bench, work};
 use crate::command::{Command, Outcome};
