@@ -42,6 +42,8 @@ counters! {
     requests_in,
     /// HTTP requests that we sent.
     requests_out,
+    /// Transactions that the store synced.
+    syncs,
     /// Events handed to the application.
     events,
     /// Times the application's doorbell was rung.

@@ -99,7 +99,7 @@ impl Driver {
             links: Links::new(Arc::clone(inbox)),
             http: HttpClient::new(Arc::clone(&connector), Arc::clone(inbox), Arc::clone(counting)),
             listeners: Listeners::new(Arc::clone(inbox), tls, Arc::clone(counting)),
-            store: store::open(&runtime.store_path, inbox),
+            store: store::open(&runtime.store_path, inbox, counting),
             connector,
             shared,
             answers: HashMap::new(),

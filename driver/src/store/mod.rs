@@ -8,6 +8,7 @@ use std::sync::Arc;
 use moorline_core::store::{StoreReply, StoreRequest};
 use moorline_core::{Error, StoreId};
 
+use crate::counters::Counting;
 use crate::inbox::Inbox;
 
 /// The answer, or `None` if it comes through the inbox.
@@ -20,10 +21,10 @@ pub(crate) trait Store: Send {
 }
 
 /// Makes the store for `path`; an empty one means memory. The file is opened with the first request.
-pub(crate) fn open(path: &str, inbox: &Arc<Inbox>) -> Box<dyn Store> {
+pub(crate) fn open(path: &str, inbox: &Arc<Inbox>, counting: &Arc<Counting>) -> Box<dyn Store> {
     if path.is_empty() {
         Box::new(memory::Memory::default())
     } else {
-        Box::new(sqlite::Sqlite::new(path, Arc::clone(inbox)))
+        Box::new(sqlite::Sqlite::new(path, Arc::clone(inbox), Arc::clone(counting)))
     }
 }

@@ -15,6 +15,7 @@ use moorline_core::store::{StoreReply, StoreRequest, Write};
 use moorline_core::{Error, ErrorCode, Input, StoreId};
 use rusqlite::{Connection, ErrorCode as SqlCode, params};
 
+use crate::counters::Counting;
 use crate::inbox::{Arrival, Inbox};
 use crate::store::{Answer, Store};
 
@@ -39,22 +40,27 @@ type Question = (StoreId, StoreRequest);
 pub(crate) struct Sqlite {
     path: PathBuf,
     inbox: Arc<Inbox>,
+    counting: Arc<Counting>,
     thread: Option<Sender<Question>>,
 }
 
 impl Sqlite {
     /// Makes a store for the file at `path`. Opens nothing yet.
-    pub(crate) fn new(path: &str, inbox: Arc<Inbox>) -> Self {
-        Self { path: PathBuf::from(path), inbox, thread: None }
+    pub(crate) fn new(path: &str, inbox: Arc<Inbox>, counting: Arc<Counting>) -> Self {
+        Self { path: PathBuf::from(path), inbox, counting, thread: None }
     }
 
     fn start(&self) -> Result<Sender<Question>, Error> {
         let (sender, receiver) = channel();
-        let path = self.path.clone();
-        let inbox = Arc::clone(&self.inbox);
+        let keeper = Keeper {
+            path: self.path.clone(),
+            inbox: Arc::clone(&self.inbox),
+            counting: Arc::clone(&self.counting),
+            file: None,
+        };
         std::thread::Builder::new()
             .name(String::from("moorline-store"))
-            .spawn(move || Keeper { path, inbox, file: None }.run(&receiver))
+            .spawn(move || keeper.run(&receiver))
             .map_err(|e| failed(&self.path, &format!("no thread: {e}")))?;
         Ok(sender)
     }
@@ -78,6 +84,7 @@ impl Store for Sqlite {
 struct Keeper {
     path: PathBuf,
     inbox: Arc<Inbox>,
+    counting: Arc<Counting>,
     file: Option<Connection>,
 }
 
@@ -125,6 +132,9 @@ impl Keeper {
     fn apply(&mut self, commits: &[&[Write]]) -> Result<(), Error> {
         let path = self.path.clone();
         let outcome = write(self.file()?, commits);
+        if outcome.is_ok() {
+            self.counting.syncs.tick();
+        }
         outcome.map_err(|e| self.broken(&path, &e))
     }
 

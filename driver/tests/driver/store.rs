@@ -64,6 +64,9 @@ fn a_file_outlives_its_process_without_a_farewell() {
     for n in 0..=50 {
         assert_eq!(stored(&first), (n, Ok(StoreReply::Committed)));
     }
+    first.rest();
+    let syncs = first.handle.counters().syncs;
+    assert!(syncs <= 25, "{syncs} syncs for 51 commits");
     // What a crash leaves behind is the files as they are: take them before anything is closed.
     let copy = folder.path().join("copy.db");
     for ending in ["", "-wal"] {
