@@ -1,6 +1,6 @@
 //! What a machine tells its application, and how it crosses to other languages.
 //!
-//! [`write`] appends an event as one JSON object; payloads are copied in as they are. Bindings join
+//! [`write()`] appends an event as one JSON object; payloads are copied in as they are. Bindings join
 //! objects with commas inside brackets, so that a host parses one array per drain.
 
 mod shape;
