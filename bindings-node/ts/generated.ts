@@ -270,7 +270,7 @@ export interface HubOptions {
   allowedOrigins?: readonly string[] | undefined;
   /** The secret that workers must present to join a secured hub; empty leaves joining to an auth worker. Default: `""`. */
   joinSecret?: string | undefined;
-  /** The secret that lets the first worker with the capability Authentication join; empty refuses it. Default: `""`. */
+  /** The secret that lets a worker with the capability Authentication join; empty refuses it. Default: `""`. */
   authJoinSecret?: string | undefined;
   /** Users who may log in; empty leaves logins to an auth worker. Default: `[]`. */
   users?: readonly UsersOptions[] | undefined;

@@ -561,7 +561,7 @@ class HubOptions(TypedDict, total=False):
     """The secret that workers must present to join a secured hub; empty leaves joining to an auth worker. Default: `""`."""
 
     auth_join_secret: str
-    """The secret that lets the first worker with the capability Authentication join; empty refuses it. Default: `""`."""
+    """The secret that lets a worker with the capability Authentication join; empty refuses it. Default: `""`."""
 
     users: List[UsersOptions]
     """Users who may log in; empty leaves logins to an auth worker. Default: `[]`."""

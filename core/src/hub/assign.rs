@@ -47,7 +47,7 @@ impl Hub {
 
     /// Takes the next item for a worker that asks for one.
     pub(super) fn take_for(&mut self, worker: PeerId, now: Now) -> Option<ItemId> {
-        let free = self.registry.get(worker).is_some_and(super::registry::Worker::has_slot);
+        let free = self.registry.get(worker).is_some_and(super::worker::Worker::has_slot);
         if !free || !self.is_assigning() {
             return None;
         }

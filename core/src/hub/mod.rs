@@ -12,6 +12,7 @@ mod affinity;
 mod assign;
 mod auth;
 mod calls;
+mod catalogue;
 mod clients;
 mod http;
 mod item;
@@ -34,6 +35,7 @@ mod stream;
 mod tests;
 mod views;
 mod wire;
+mod worker;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -41,6 +43,7 @@ use std::sync::Arc;
 use affinity::Affinity;
 use auth::{Auth, Caller};
 use bytes::Bytes;
+use catalogue::Catalogue;
 use item::ItemId;
 use journal::Journal;
 use lifecycle::Phase;
@@ -78,6 +81,7 @@ pub struct Hub {
     server: Server,
     links: BTreeMap<ConnId, Link>,
     registry: Registry,
+    catalogue: Catalogue,
     queue: Queue,
     /// Items that ran when the hub was restarted, by the name of their holder.
     held: BTreeMap<Arc<str>, BTreeSet<ItemId>>,
@@ -188,6 +192,7 @@ impl Hub {
             server,
             links: BTreeMap::new(),
             registry: Registry::default(),
+            catalogue: Catalogue::default(),
             queue: Queue::default(),
             held: BTreeMap::new(),
             affinity: Affinity::new(options.affinity_ttl_ms),

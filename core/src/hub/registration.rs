@@ -225,7 +225,7 @@ impl Hub {
         let (worker, new) = self.registry.register(profile, session, now);
         let acks = registration.moorline.as_ref().is_some_and(|ours| ours.acks);
         self.registry.update(worker, |worker| worker.acks = acks);
-        self.registry.describe(registration.action_schemas.unwrap_or_default());
+        self.catalogue.describe(registration.action_schemas.unwrap_or_default());
         if new {
             self.watch(worker, now);
             self.event(Event::PeerJoined { peer: worker, name: name.to_string() });

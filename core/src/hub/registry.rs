@@ -1,94 +1,16 @@
 //! The workers: their records, found by number, name, id and connection, and which of them is free.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::item::ItemId;
-use crate::dialect::beacon::hub_wire::{ActionSchema, ActionView, WorkerView};
+use super::worker::Worker;
 use crate::json::Raw;
 use crate::machine::{ConnId, PeerId};
 use crate::time::{Instant, UnixMillis};
 
-/// The most actions that the catalogue keeps; beyond, new ones are not listed.
-const MAX_ACTIONS: usize = 10_000;
-
 /// The most names that are kept as draining while their workers are away.
 const MAX_DRAINED: usize = 10_000;
-
-/// A worker's record.
-#[derive(Debug)]
-pub(super) struct Worker {
-    pub(super) beacon_id: Arc<str>,
-    pub(super) name: Arc<str>,
-    /// The session of its registration; `anonymous` over HTTP at an open hub.
-    pub(super) session: Option<Arc<str>>,
-    pub(super) capabilities: Vec<Arc<str>>,
-    pub(super) max_concurrent: u64,
-    pub(super) tags: Raw,
-    pub(super) contexts: Raw,
-    pub(super) bind_addresses: Raw,
-    pub(super) host_id: Option<String>,
-    pub(super) shared_mounts: Raw,
-    pub(super) registered: UnixMillis,
-    pub(super) heartbeat: UnixMillis,
-    pub(super) heard: Instant,
-    /// The connection that items are pushed on; `None` for a worker that polls.
-    pub(super) conn: Option<ConnId>,
-    /// It polls although it has a connection: Peer: after a failed upgrade workers fall back to
-    /// HTTP while their older connection may look alive.
-    pub(super) polls: bool,
-    /// It understands our acknowledgements.
-    pub(super) acks: bool,
-    pub(super) running: BTreeSet<ItemId>,
-    /// It gets no new work.
-    pub(super) draining: bool,
-    /// It has been silent for longer than its leases last.
-    pub(super) offline: bool,
-    pub(super) host_lag_ms: u64,
-    pub(super) in_flight: Option<u64>,
-    /// When it last got an item, as a count: the one idle longest is served first.
-    turn: u64,
-}
-
-impl Worker {
-    /// Tells whether it may get another item.
-    pub(super) fn has_slot(&self) -> bool {
-        !self.draining && !self.offline && (self.running.len() as u64) < self.max_concurrent
-    }
-
-    pub(super) fn offers(&self, capability: &str) -> bool {
-        self.capabilities.iter().any(|own| &**own == capability)
-    }
-
-    pub(super) fn status(&self) -> &'static str {
-        if self.offline {
-            "Offline"
-        } else if self.running.len() as u64 >= self.max_concurrent {
-            "Busy"
-        } else {
-            "Online"
-        }
-    }
-
-    pub(super) fn view<'a>(&'a self, items: Vec<&'a str>) -> WorkerView<'a> {
-        WorkerView {
-            beacon_id: &self.beacon_id,
-            name: &self.name,
-            session: self.session.as_deref(),
-            capabilities: self.capabilities.iter().map(|name| &**name).collect(),
-            status: self.status(),
-            heartbeat: self.heartbeat,
-            items,
-            max_concurrent: self.max_concurrent,
-            tags: self.tags.as_str(),
-            contexts: self.contexts.as_str(),
-            bind_addresses: self.bind_addresses.as_str(),
-            host_id: self.host_id.as_deref(),
-            shared_mounts: self.shared_mounts.as_str(),
-            registered: self.registered,
-        }
-    }
-}
 
 /// What a registration says about a worker.
 #[derive(Debug)]
@@ -103,15 +25,6 @@ pub(super) struct Profile {
     pub(super) shared_mounts: Option<Raw>,
 }
 
-#[derive(Debug)]
-struct ActionEntry {
-    capability: Arc<str>,
-    action: String,
-    description: String,
-    settings_schema: Raw,
-    order: u64,
-}
-
 /// All workers of a hub.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
@@ -121,8 +34,6 @@ pub(super) struct Registry {
     by_conn: BTreeMap<ConnId, PeerId>,
     /// Connected workers with a free slot by capability, the least loaded first.
     free: BTreeMap<Arc<str>, BTreeSet<(usize, u64, PeerId)>>,
-    actions: HashMap<(Arc<str>, String), u64>,
-    catalogue: BTreeMap<u64, ActionEntry>,
     /// Names whose workers get no new work; kept while they are away.
     drained: BTreeSet<Arc<str>>,
     next_worker: u64,
@@ -328,34 +239,12 @@ impl Registry {
         self.workers.values().any(|worker| worker.offers(capability))
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (PeerId, &Worker)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PeerId, &Worker)> + Clone {
         self.workers.iter().map(|(id, worker)| (*id, worker))
     }
 
     pub(super) fn len(&self) -> usize {
         self.workers.len()
-    }
-
-    /// Notes the actions that a worker describes; the last description wins.
-    pub(super) fn describe(&mut self, schemas: Vec<ActionSchema>) {
-        for schema in schemas {
-            let capability: Arc<str> = schema.capability.into();
-            let key = (capability.clone(), schema.action.clone());
-            let order = match self.actions.get(&key) {
-                Some(order) => *order,
-                None if self.catalogue.len() >= MAX_ACTIONS => continue,
-                None => self.catalogue.len() as u64,
-            };
-            self.actions.insert(key, order);
-            let entry = ActionEntry {
-                capability,
-                action: schema.action,
-                description: schema.description.unwrap_or_default(),
-                settings_schema: schema.settings_schema.map_or_else(Raw::empty_list, Raw::from),
-                order,
-            };
-            self.catalogue.insert(entry.order, entry);
-        }
     }
 
     /// Returns every capability that is offered, in order of registration.
@@ -367,22 +256,6 @@ impl Registry {
             .filter(|name| seen.insert((*name).clone()))
             .map(|name| &**name)
             .collect()
-    }
-
-    /// Returns the catalogue of actions.
-    pub(super) fn catalogue(&self) -> impl Iterator<Item = ActionView<'_>> {
-        self.catalogue.values().map(|entry| ActionView {
-            capability: &entry.capability,
-            action: &entry.action,
-            description: &entry.description,
-            settings_schema: entry.settings_schema.as_str(),
-            sources: self
-                .workers
-                .values()
-                .filter(|worker| worker.offers(&entry.capability))
-                .map(|worker| &*worker.beacon_id)
-                .collect(),
-        })
     }
 
     /// Peer: `bcn-<name in lower case, everything else replaced>-<ms>`.

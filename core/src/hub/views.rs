@@ -40,9 +40,9 @@ impl Hub {
             View::Capabilities => {
                 let names = self.registry.capabilities();
                 let workers = self.registry.len();
-                (200, hub_wire::capabilities(&names, workers, &self.catalogue()))
+                (200, hub_wire::capabilities(&names, workers, &self.action_entries()))
             }
-            View::Actions => (200, list(self.catalogue())),
+            View::Actions => (200, list(self.action_entries())),
             View::Result(hash) => self.result_of(hash),
         }
     }
@@ -114,8 +114,9 @@ impl Hub {
         hub_wire::item_record(&item.view(self.is_reserved(item)))
     }
 
-    fn catalogue(&self) -> Vec<String> {
-        self.registry.catalogue().map(|view| hub_wire::action_entry(&view)).collect()
+    fn action_entries(&self) -> Vec<String> {
+        let workers = self.registry.iter().map(|(_, worker)| worker);
+        self.catalogue.views(workers).map(|view| hub_wire::action_entry(&view)).collect()
     }
 }
 

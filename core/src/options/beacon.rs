@@ -159,7 +159,7 @@ options! {
         allowed_origins: Vec<String> = Vec::new(),
         /// The secret that workers must present to join a secured hub; empty leaves joining to an auth worker.
         join_secret: Secret = Secret::default(),
-        /// The secret that lets the first worker with the capability Authentication join; empty refuses it.
+        /// The secret that lets a worker with the capability Authentication join; empty refuses it.
         auth_join_secret: Secret = Secret::default(),
         /// Users who may log in; empty leaves logins to an auth worker.
         users: Vec<User> = Vec::new(),

@@ -1,0 +1,85 @@
+//! One worker's record.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::item::ItemId;
+use crate::dialect::beacon::hub_wire::WorkerView;
+use crate::json::Raw;
+use crate::machine::ConnId;
+use crate::time::{Instant, UnixMillis};
+
+/// A worker's record.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) beacon_id: Arc<str>,
+    pub(super) name: Arc<str>,
+    /// The session of its registration; `anonymous` over HTTP at an open hub.
+    pub(super) session: Option<Arc<str>>,
+    pub(super) capabilities: Vec<Arc<str>>,
+    pub(super) max_concurrent: u64,
+    pub(super) tags: Raw,
+    pub(super) contexts: Raw,
+    pub(super) bind_addresses: Raw,
+    pub(super) host_id: Option<String>,
+    pub(super) shared_mounts: Raw,
+    pub(super) registered: UnixMillis,
+    pub(super) heartbeat: UnixMillis,
+    pub(super) heard: Instant,
+    /// The connection that items are pushed on; `None` for a worker that polls.
+    pub(super) conn: Option<ConnId>,
+    /// It polls although it has a connection: Peer: after a failed upgrade workers fall back to
+    /// HTTP while their older connection may look alive.
+    pub(super) polls: bool,
+    /// It understands our acknowledgements.
+    pub(super) acks: bool,
+    pub(super) running: BTreeSet<ItemId>,
+    /// It gets no new work.
+    pub(super) draining: bool,
+    /// It has been silent for longer than its leases last.
+    pub(super) offline: bool,
+    pub(super) host_lag_ms: u64,
+    pub(super) in_flight: Option<u64>,
+    /// When it last got an item, as a count: the one idle longest is served first.
+    pub(super) turn: u64,
+}
+
+impl Worker {
+    /// Tells whether it may get another item.
+    pub(super) fn has_slot(&self) -> bool {
+        !self.draining && !self.offline && (self.running.len() as u64) < self.max_concurrent
+    }
+
+    pub(super) fn offers(&self, capability: &str) -> bool {
+        self.capabilities.iter().any(|own| &**own == capability)
+    }
+
+    pub(super) fn status(&self) -> &'static str {
+        if self.offline {
+            "Offline"
+        } else if self.running.len() as u64 >= self.max_concurrent {
+            "Busy"
+        } else {
+            "Online"
+        }
+    }
+
+    pub(super) fn view<'a>(&'a self, items: Vec<&'a str>) -> WorkerView<'a> {
+        WorkerView {
+            beacon_id: &self.beacon_id,
+            name: &self.name,
+            session: self.session.as_deref(),
+            capabilities: self.capabilities.iter().map(|name| &**name).collect(),
+            status: self.status(),
+            heartbeat: self.heartbeat,
+            items,
+            max_concurrent: self.max_concurrent,
+            tags: self.tags.as_str(),
+            contexts: self.contexts.as_str(),
+            bind_addresses: self.bind_addresses.as_str(),
+            host_id: self.host_id.as_deref(),
+            shared_mounts: self.shared_mounts.as_str(),
+            registered: self.registered,
+        }
+    }
+}
