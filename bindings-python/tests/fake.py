@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from moorline import MoorlineError
+from moorline.errors import error_of
 
 
 class FakeNative:
@@ -19,6 +20,7 @@ class FakeNative:
         self.turns: List[List[List[Any]]] = []
         self.batches: List[Tuple[List[Dict[str, Any]], bool]] = []
         self.refuse_with: Optional[MoorlineError] = None
+        self.refuse: Callable[[List[List[Any]]], bool] = lambda turn: False
         self.closed = False
         self._near, self._far = socket.socketpair()
         self._near.setblocking(False)
@@ -38,7 +40,10 @@ class FakeNative:
     def submit(self, batch: bytes) -> None:
         if self.refuse_with is not None:
             raise self.refuse_with
-        self.turns.append(json.loads(batch))
+        turn = json.loads(batch)
+        if self.refuse(turn):
+            raise error_of("ARGUMENT_INVALID", "as scripted")
+        self.turns.append(turn)
 
     def drain(self) -> Tuple[bytes, bool, bool]:
         try:

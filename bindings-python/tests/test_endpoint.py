@@ -115,6 +115,53 @@ def test_a_full_queue_fails_calls_and_keeps_outcomes(run: Any) -> None:
     run(main())
 
 
+def test_a_command_that_is_refused_costs_no_other(run: Any) -> None:
+    async def main() -> None:
+        worker = Worker()
+        fake = await connected(worker)
+        fake.refuse = lambda turn: any(command[0] == "handle" for command in turn)
+        worker.handle("Echo/Say")(lambda settings, ctx: None)
+        snapshot = asyncio.ensure_future(worker.snapshot())
+        await until(lambda: fake.commands[-1][0] == "snapshot")
+        fake.deliver({"event": "call_done", "call": 1, "value": {"state": "ready"}})
+        assert await snapshot == {"state": "ready"}
+        await worker.close()
+
+    run(main())
+
+
+def test_a_refused_drain_raises(run: Any) -> None:
+    async def main() -> None:
+        worker = Worker()
+        fake = await connected(worker)
+        fake.refuse = lambda turn: turn[0][0] == "stop"
+        with pytest.raises(moorline.CallerError) as raised:
+            await worker.drain(-1)
+        assert raised.value.code == "ARGUMENT_INVALID"
+        await worker.close()
+
+    run(main())
+
+
+def test_the_end_can_be_asked_for_again(run: Any) -> None:
+    async def main() -> None:
+        worker = Worker()
+        fake = await connected(worker)
+
+        def fail(event: moorline.Event) -> None:
+            raise ZeroDivisionError
+
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        worker.on_event = fail
+        fake.deliver(ended("DRAIN_TIMEOUT"))
+        for _ in range(2):
+            with pytest.raises(moorline.DeadlineError) as raised:
+                await worker.ended()
+            assert raised.value.code == "DRAIN_TIMEOUT"
+
+    run(main())
+
+
 def test_cancelling_the_task_cancels_the_call(run: Any) -> None:
     async def main() -> None:
         dispatcher = Dispatcher()

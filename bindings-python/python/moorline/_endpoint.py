@@ -8,15 +8,12 @@ together.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
-import os
-import signal
 import threading
 import warnings
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, Generator, List
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, List
 from typing import Mapping, Optional, Tuple, Type, Union, cast
 
 from ._doorbell import Unwatch, watch
@@ -25,6 +22,7 @@ from ._generated import DrainingEvent, EndedEvent, LostEvent, NativeError, Nativ
 from ._generated import NoticeEvent, PeerJoinedEvent, PeerLeftEvent, ReadyEvent
 from ._json import encode
 from ._native import Native
+from ._process import Process, on_sigterm
 from .errors import MoorlineError, error_of
 
 if TYPE_CHECKING:
@@ -39,20 +37,6 @@ Event = Union[
 
 _logger = logging.getLogger("moorline")
 _OnPart = Optional[Callable[[Any], None]]
-
-
-class _Process:
-    """Tells a forked child from its parent without a system call."""
-
-    current: ClassVar[object] = object()
-
-    @classmethod
-    def renew(cls) -> None:
-        cls.current = object()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_Process.renew)
 
 
 class _Command:
@@ -97,7 +81,7 @@ class Endpoint:
         """
         if self._loop is not None:
             raise error_of("ALREADY_STARTED", "connect was called before")
-        if self._process is not _Process.current:
+        if self._process is not Process.current:
             self._open()
         loop = self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
@@ -129,7 +113,10 @@ class Endpoint:
 
     async def ended(self) -> None:
         """Waits for the end and raises the error that ended the endpoint, if any."""
-        self._running_loop()
+        if not self._over:
+            self._running_loop()
+        elif self._loop is None:
+            raise error_of("STOPPED", "the endpoint was closed before it connected")
         error = await asyncio.shield(self._ended)
         if error is not None:
             raise error
@@ -141,7 +128,12 @@ class Endpoint:
         """
         if self._loop is None:
             await self.connect()
-        with self._drained_by_sigterm(drain_ms):
+        times = itertools.count()
+
+        def terminate() -> None:
+            self._stop(0 if next(times) else drain_ms)
+
+        with on_sigterm(asyncio.get_running_loop(), terminate):
             await self.ended()
 
     async def close(self) -> None:
@@ -215,6 +207,11 @@ class Endpoint:
                 self._loop.call_soon_threadsafe(self._on_refused, turn, error)
 
     def _on_refused(self, turn: List[_Command], error: MoorlineError) -> None:
+        if error.code == "ARGUMENT_INVALID" and len(turn) > 1:
+            # A batch is refused as a whole; one that is wrong must not cost the others.
+            for command in turn:
+                self._submit([command])
+            return
         for command in turn:
             waiting = self._calls.pop(command.call, None)
             if waiting is not None:
@@ -226,12 +223,15 @@ class Endpoint:
             _logger.error("commands refused: %s", error)
 
     def _stop(self, drain_ms: Optional[int]) -> None:
-        self._send("stop", 0, {} if drain_ms is None else {"drain_ms": drain_ms})
+        body = {} if drain_ms is None else {"drain_ms": drain_ms}
+        self._flush()
+        # Alone and at once: who waits for the end must learn that the stop was refused.
+        self._native.submit(encode([["stop", 0, body]]))
 
     # Events
 
     def _on_doorbell(self) -> None:
-        if self._process is not _Process.current or self._over:
+        if self._process is not Process.current or self._over:
             # In a forked child, draining would silence the parent's doorbell.
             return
         batch, more, ended = self._native.drain()
@@ -286,8 +286,12 @@ class Endpoint:
                 _settle(waiting[0], None, error_of("PEER_PROTOCOL", f"the result: {error}"))
 
     def _tell(self, event: Event) -> None:
-        if self.on_event is not None:
+        if self.on_event is None:
+            return
+        try:
             self.on_event(event)
+        except Exception as error:
+            self._complain(f"on_event failed with the event {event['event']}", error)
 
     def _complain(self, message: str, error: BaseException) -> None:
         if self._loop is not None:
@@ -296,7 +300,7 @@ class Endpoint:
     # Beginning and end
 
     def _open(self) -> None:
-        self._process = _Process.current
+        self._process = Process.current
         self._native = Native("beacon", self._role, self._options)
 
     def _greet(self) -> None:
@@ -309,7 +313,7 @@ class Endpoint:
         if self._over:
             return
         self._over = True
-        here = self._process is _Process.current
+        here = self._process is Process.current
         if self._unwatch is not None and here:
             self._unwatch()
         self._unwatch = None
@@ -340,7 +344,7 @@ class Endpoint:
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         loop = self._loop
-        if self._process is not _Process.current:
+        if self._process is not Process.current:
             raise error_of("FORKED", "the handle belongs to the parent process; open a new one")
         if loop is None:
             raise error_of("NOT_STARTED", "connect first")
@@ -349,25 +353,6 @@ class Endpoint:
         if asyncio.get_running_loop() is not loop:
             raise error_of("ARGUMENT_INVALID", "connected on another event loop")
         return loop
-
-    @contextlib.contextmanager
-    def _drained_by_sigterm(self, drain_ms: Optional[int]) -> Generator[None, None, None]:
-        loop = self._running_loop()
-        asked = itertools.count()
-
-        def terminate() -> None:
-            self._stop(0 if next(asked) else drain_ms)
-
-        try:
-            loop.add_signal_handler(signal.SIGTERM, terminate)
-        except (NotImplementedError, RuntimeError, ValueError):
-            # Not the main thread, or a loop without signals: the program must call `drain` itself.
-            yield
-            return
-        try:
-            yield
-        finally:
-            loop.remove_signal_handler(signal.SIGTERM)
 
 
 def _settle(
