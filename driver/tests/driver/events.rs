@@ -1,8 +1,10 @@
 //! Events, doorbells, ends.
 
-use moorline::core::{Command, ErrorCode, Event, Output};
+use std::sync::{Arc, Mutex};
 
-use crate::rig::Rig;
+use moorline::core::{Command, ErrorCode, Event, Input, Output};
+
+use crate::rig::{Rig, connected};
 
 fn ready(n: usize) -> Output {
     Output::Event(Event::Ready { id: n.to_string(), transport: "test" })
@@ -46,9 +48,35 @@ fn a_snapshot_is_answered_with_its_call() {
 }
 
 #[test]
+fn dropping_without_stop_closes_the_connection_and_says_so_once() {
+    let (hub, _, worker, _) = connected();
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, || drop(worker));
+    assert!(matches!(hub.input(), Input::Closed { .. }));
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.matches("dropped without stop").count(), 1, "{text}");
+}
+
+#[test]
 fn closing_is_quick_and_safe_to_repeat() {
     let rig = Rig::new();
     rig.handle.close();
     rig.handle.close();
     assert!(rig.events().contains("STOPPED"));
+}
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
