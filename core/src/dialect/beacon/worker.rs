@@ -326,6 +326,8 @@ impl Dialect for BeaconWorker {
             (200..=299, _) => self.decode_ok(asked, response, out),
             (401, _) => out.push(Meaning::Unauthorized),
             (..=399 | 407 | 408 | 425 | 429 | 500.., _) => out.push(failed()),
+            // What stands before a control plane that is starting answers so.
+            (404 | 405, Asked::Registration) => out.push(failed()),
             (_, Asked::Registration) => out.push(Meaning::Rejected(error_text(response))),
             (404, Asked::Heartbeat | Asked::Verify | Asked::Poll) => {
                 out.push(Meaning::Unregistered);

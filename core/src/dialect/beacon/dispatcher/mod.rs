@@ -14,6 +14,8 @@ mod call;
 mod login;
 mod plan;
 mod reply;
+#[cfg(test)]
+mod storm;
 mod stream;
 #[cfg(test)]
 mod tests;
