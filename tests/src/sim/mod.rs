@@ -4,7 +4,9 @@
 //! A [`World`] advances from one event to the next; nothing waits. Everything random comes from the
 //! world's seed, so a printed seed is the whole case.
 
+mod brief;
 mod disk;
+mod network;
 mod node;
 mod transport;
 mod world;

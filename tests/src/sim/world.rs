@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use moorline_core::entropy::Entropy;
 use moorline_core::{
-    CloseCause, Command, ConnId, Error, ErrorCode, Event, Headers, HttpBody, HttpId, HttpRequest,
-    HttpResponse, Input, Method, Now, Outcome, Output, Raw, WorkId,
+    CloseCause, Command, Error, ErrorCode, Event, HttpBody, Input, Now, Outcome, Output, Raw,
+    WorkId,
 };
 
+use super::brief::brief;
+use super::network::closed;
 use super::node::{Node, NodeId, Process};
-use super::transport::{End, Exchange, Link, Transports};
+use super::transport::{End, Transports};
 
 /// Wall-clock time at the beginning of every simulation.
 const EPOCH: u64 = 1_795_000_000_000;
@@ -45,7 +46,7 @@ pub enum Seen {
     Refused(Error),
 }
 
-enum Happening {
+pub(super) enum Happening {
     Input(Input),
     Command(Command),
     Finish(WorkId, Raw),
@@ -56,15 +57,15 @@ enum Happening {
 
 /// The simulated world.
 pub struct World {
-    now: u64,
+    pub(super) now: u64,
     sequence: u64,
-    agenda: BTreeMap<(u64, u64), (NodeId, u32, Happening)>,
-    nodes: Vec<Node>,
-    transports: Transports,
+    pub(super) agenda: BTreeMap<(u64, u64), (NodeId, u32, Happening)>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) transports: Transports,
     entropy: Entropy,
     pace: Pace,
     /// Where dials and HTTP calls go.
-    hub: NodeId,
+    pub(super) hub: NodeId,
     seen: Vec<(u64, NodeId, Seen)>,
     /// Steps without the clock moving: a machine that spins is a defect.
     still: u32,
@@ -426,150 +427,12 @@ impl World {
         self.seen.push((self.now, id, Seen::Event(event)));
     }
 
-    fn dial(&mut self, id: NodeId, conn: ConnId, url: &str, headers: Headers) {
-        let life = self.nodes[id.0].life;
-        let delay = self.delay();
-        let hub = self.hub;
-        if self.nodes[hub.0].listening.is_none() {
-            let refused = Error::new(ErrorCode::ConnectFailed, "connection refused");
-            return self.schedule(delay, id, life, closed(conn, CloseCause::Failed(refused)));
-        }
-        let acceptor =
-            End { node: hub, life: self.nodes[hub.0].life, id: ConnId(self.nodes[hub.0].odd()) };
-        let index = self.transports.links.len();
-        self.transports.links.push(Link {
-            dialer: End { node: id, life, id: conn },
-            acceptor,
-            admitted: false,
-            half_open: false,
-            latest: [self.now; 2],
-        });
-        self.transports.by_conn.insert((id, conn), index);
-        self.transports.by_conn.insert((hub, acceptor.id), index);
-        let path = url.splitn(4, '/').nth(3).map_or_else(|| "/".into(), |path| format!("/{path}"));
-        let request = HttpRequest { method: Method::Get, url: path, headers, body: Bytes::new() };
-        self.deliver(delay, acceptor, |conn| Input::Offered {
-            conn,
-            request,
-            remote: format!("127.0.0.1:{}", 40_000 + id.0),
-        });
-    }
-
-    fn send(&mut self, id: NodeId, conn: ConnId, frame: moorline_core::Frame) {
-        use moorline_core::Frame;
-        let delay = self.delay();
-        let now = self.now;
-        let Some((link, side)) = self.transports.link(id, conn) else { return };
-        if link.half_open {
-            return;
-        }
-        let to = link.other(side);
-        let way = 1 - side;
-        let at = (now + delay).max(link.latest[way]);
-        link.latest[way] = at;
-        // The far driver answers pings by itself, behind what it has sent before.
-        let answer = match &frame {
-            Frame::Ping(bytes) => Some(Frame::Pong(bytes.clone())),
-            Frame::Text(_) | Frame::Binary(_) | Frame::Pong(_) => None,
-        };
-        let from = link.other(1 - side);
-        if let Some(pong) = answer {
-            let back = (at + delay).max(link.latest[side]);
-            link.latest[side] = back;
-            self.deliver(back - now, from, |conn| Input::Received { conn, frame: pong });
-        }
-        self.deliver(at - now, to, |conn| Input::Received { conn, frame });
-    }
-
-    fn ask(&mut self, asker: End<HttpId>, request: HttpRequest, timeout_ms: u64) {
-        let hub = self.hub;
-        let delay = self.delay();
-        if self.nodes[hub.0].listening.is_none() {
-            let refused = Error::new(ErrorCode::ConnectFailed, "connection refused");
-            self.deliver(delay, asker, |http| Input::HttpReplied { http, result: Err(refused) });
-            return;
-        }
-        let server =
-            End { node: hub, life: self.nodes[hub.0].life, id: HttpId(self.nodes[hub.0].odd()) };
-        let key = (asker.node, asker.id);
-        self.transports.exchanges.insert(key, Exchange { asker, server, streaming: None });
-        let url = request.url.splitn(4, '/').nth(3).unwrap_or_default();
-        let request = HttpRequest { url: format!("/{url}"), ..request };
-        self.deliver(delay, server, |http| Input::HttpAsked {
-            http,
-            request,
-            remote: format!("127.0.0.1:{}", 50_000 + asker.node.0),
-        });
-        let late = Error::new(ErrorCode::CallTimeout, "the server did not answer in time");
-        let gone = Input::HttpReplied { http: asker.id, result: Err(late) };
-        self.schedule(timeout_ms, asker.node, asker.life, Happening::Input(gone));
-    }
-
-    fn reply(&mut self, server: NodeId, http: HttpId, response: HttpResponse) {
-        let delay = self.delay();
-        let Some(exchange) = self.exchange_of(server, http) else { return };
-        if response.body == HttpBody::Streaming {
-            exchange.streaming = Some((response, Vec::new()));
-            return;
-        }
-        let asker = exchange.asker;
-        self.transports.exchanges.remove(&(asker.node, asker.id));
-        self.cancel_timeout(asker);
-        self.deliver(delay, asker, |http| Input::HttpReplied { http, result: Ok(response) });
-    }
-
-    /// Removes the time-out of an exchange that was answered.
-    fn cancel_timeout(&mut self, asker: End<HttpId>) {
-        let key = self
-            .agenda
-            .iter()
-            .find(|(_, (node, life, what))| {
-                *node == asker.node
-                    && *life == asker.life
-                    && matches!(what, Happening::Input(Input::HttpReplied { http, .. })
-                        if *http == asker.id)
-            })
-            .map(|(key, _)| *key);
-        if let Some(key) = key {
-            self.agenda.remove(&key);
-        }
-    }
-
-    fn exchange_of(&mut self, server: NodeId, http: HttpId) -> Option<&mut Exchange> {
-        self.transports
-            .exchanges
-            .values_mut()
-            .find(|exchange| exchange.server.node == server && exchange.server.id == http)
-    }
-
-    /// Ends a link as seen from `id`; the other side learns it after a delay unless half-open.
-    fn drop_link(&mut self, id: NodeId, conn: ConnId, cause: CloseCause) {
-        let delay = self.delay();
-        let now = self.now;
-        let Some((link, side)) = self.transports.link(id, conn) else { return };
-        let silent = link.half_open;
-        let at = (now + delay).max(link.latest[1 - side]);
-        let cause = if link.admitted || side == 1 { cause } else { CloseCause::Local };
-        let Some(other) = self.transports.unlink(id, conn) else { return };
-        if !silent {
-            self.deliver_close(at - now, other, cause);
-        }
-    }
-
-    fn deliver_close(&mut self, after: u64, end: End<ConnId>, cause: CloseCause) {
-        self.schedule(after, end.node, end.life, closed(end.id, cause));
-    }
-
-    fn deliver<Id>(&mut self, after: u64, end: End<Id>, input: impl FnOnce(Id) -> Input) {
-        self.schedule(after, end.node, end.life, Happening::Input(input(end.id)));
-    }
-
-    fn schedule(&mut self, after: u64, node: NodeId, life: u32, happening: Happening) {
+    pub(super) fn schedule(&mut self, after: u64, node: NodeId, life: u32, happening: Happening) {
         self.sequence += 1;
         self.agenda.insert((self.now + after, self.sequence), (node, life, happening));
     }
 
-    fn delay(&mut self) -> u64 {
+    pub(super) fn delay(&mut self) -> u64 {
         let (low, spread) = self.pace.network;
         low + self.entropy.below(spread)
     }
@@ -582,56 +445,6 @@ impl World {
         let now = self.now;
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{now:>8} {}", line()));
-        }
-    }
-}
-
-fn closed(conn: ConnId, cause: CloseCause) -> Happening {
-    Happening::Input(Input::Closed { conn, cause })
-}
-
-/// The beginning of a debug print, with the text of frames and bodies.
-fn brief(what: &(impl std::fmt::Debug + Brief)) -> String {
-    let mut line = format!("{what:?}");
-    line.truncate(line.char_indices().nth(200).map_or(line.len(), |(at, _)| at));
-    if let Some(text) = what.text() {
-        line.push_str("  ");
-        line.extend(text.chars().take(300));
-    }
-    line
-}
-
-trait Brief {
-    fn text(&self) -> Option<String>;
-}
-
-fn frame_text(frame: &moorline_core::Frame) -> Option<String> {
-    match frame {
-        moorline_core::Frame::Text(text) => Some(text.to_string()),
-        _ => None,
-    }
-}
-
-impl Brief for Input {
-    fn text(&self) -> Option<String> {
-        match self {
-            Self::Received { frame, .. } => frame_text(frame),
-            Self::HttpAsked { request, .. } => {
-                Some(String::from_utf8_lossy(&request.body).into_owned())
-            }
-            Self::HttpReplied { result: Ok(response), .. } => {
-                Some(String::from_utf8_lossy(response.bytes()).into_owned())
-            }
-            _ => None,
-        }
-    }
-}
-
-impl Brief for Output {
-    fn text(&self) -> Option<String> {
-        match self {
-            Self::Send { frame, .. } => frame_text(frame),
-            _ => None,
         }
     }
 }

@@ -1,0 +1,160 @@
+//! The network of the world: what becomes of dials, frames, requests and answers on their way.
+
+use bytes::Bytes;
+use moorline_core::{
+    CloseCause, ConnId, Error, ErrorCode, Headers, HttpBody, HttpId, HttpRequest, HttpResponse,
+    Input, Method,
+};
+
+use super::node::NodeId;
+use super::transport::{End, Exchange, Link};
+use super::world::{Happening, World};
+
+impl World {
+    pub(super) fn dial(&mut self, id: NodeId, conn: ConnId, url: &str, headers: Headers) {
+        let life = self.nodes[id.0].life;
+        let delay = self.delay();
+        let hub = self.hub;
+        if self.nodes[hub.0].listening.is_none() {
+            let refused = Error::new(ErrorCode::ConnectFailed, "connection refused");
+            return self.schedule(delay, id, life, closed(conn, CloseCause::Failed(refused)));
+        }
+        let acceptor =
+            End { node: hub, life: self.nodes[hub.0].life, id: ConnId(self.nodes[hub.0].odd()) };
+        let index = self.transports.links.len();
+        self.transports.links.push(Link {
+            dialer: End { node: id, life, id: conn },
+            acceptor,
+            admitted: false,
+            half_open: false,
+            latest: [self.now; 2],
+        });
+        self.transports.by_conn.insert((id, conn), index);
+        self.transports.by_conn.insert((hub, acceptor.id), index);
+        let path = url.splitn(4, '/').nth(3).map_or_else(|| "/".into(), |path| format!("/{path}"));
+        let request = HttpRequest { method: Method::Get, url: path, headers, body: Bytes::new() };
+        self.deliver(delay, acceptor, |conn| Input::Offered {
+            conn,
+            request,
+            remote: format!("127.0.0.1:{}", 40_000 + id.0),
+        });
+    }
+
+    pub(super) fn send(&mut self, id: NodeId, conn: ConnId, frame: moorline_core::Frame) {
+        use moorline_core::Frame;
+        let delay = self.delay();
+        let now = self.now;
+        let Some((link, side)) = self.transports.link(id, conn) else { return };
+        if link.half_open {
+            return;
+        }
+        let to = link.other(side);
+        let way = 1 - side;
+        let at = (now + delay).max(link.latest[way]);
+        link.latest[way] = at;
+        // The far driver answers pings by itself, behind what it has sent before.
+        let answer = match &frame {
+            Frame::Ping(bytes) => Some(Frame::Pong(bytes.clone())),
+            Frame::Text(_) | Frame::Binary(_) | Frame::Pong(_) => None,
+        };
+        let from = link.other(1 - side);
+        if let Some(pong) = answer {
+            let back = (at + delay).max(link.latest[side]);
+            link.latest[side] = back;
+            self.deliver(back - now, from, |conn| Input::Received { conn, frame: pong });
+        }
+        self.deliver(at - now, to, |conn| Input::Received { conn, frame });
+    }
+
+    pub(super) fn ask(&mut self, asker: End<HttpId>, request: HttpRequest, timeout_ms: u64) {
+        let hub = self.hub;
+        let delay = self.delay();
+        if self.nodes[hub.0].listening.is_none() {
+            let refused = Error::new(ErrorCode::ConnectFailed, "connection refused");
+            self.deliver(delay, asker, |http| Input::HttpReplied { http, result: Err(refused) });
+            return;
+        }
+        let server =
+            End { node: hub, life: self.nodes[hub.0].life, id: HttpId(self.nodes[hub.0].odd()) };
+        let key = (asker.node, asker.id);
+        self.transports.exchanges.insert(key, Exchange { asker, server, streaming: None });
+        let url = request.url.splitn(4, '/').nth(3).unwrap_or_default();
+        let request = HttpRequest { url: format!("/{url}"), ..request };
+        self.deliver(delay, server, |http| Input::HttpAsked {
+            http,
+            request,
+            remote: format!("127.0.0.1:{}", 50_000 + asker.node.0),
+        });
+        let late = Error::new(ErrorCode::CallTimeout, "the server did not answer in time");
+        let gone = Input::HttpReplied { http: asker.id, result: Err(late) };
+        self.schedule(timeout_ms, asker.node, asker.life, Happening::Input(gone));
+    }
+
+    pub(super) fn reply(&mut self, server: NodeId, http: HttpId, response: HttpResponse) {
+        let delay = self.delay();
+        let Some(exchange) = self.exchange_of(server, http) else { return };
+        if response.body == HttpBody::Streaming {
+            exchange.streaming = Some((response, Vec::new()));
+            return;
+        }
+        let asker = exchange.asker;
+        self.transports.exchanges.remove(&(asker.node, asker.id));
+        self.cancel_timeout(asker);
+        self.deliver(delay, asker, |http| Input::HttpReplied { http, result: Ok(response) });
+    }
+
+    /// Removes the time-out of an exchange that was answered.
+    pub(super) fn cancel_timeout(&mut self, asker: End<HttpId>) {
+        let key = self
+            .agenda
+            .iter()
+            .find(|(_, (node, life, what))| {
+                *node == asker.node
+                    && *life == asker.life
+                    && matches!(what, Happening::Input(Input::HttpReplied { http, .. })
+                        if *http == asker.id)
+            })
+            .map(|(key, _)| *key);
+        if let Some(key) = key {
+            self.agenda.remove(&key);
+        }
+    }
+
+    pub(super) fn exchange_of(&mut self, server: NodeId, http: HttpId) -> Option<&mut Exchange> {
+        self.transports
+            .exchanges
+            .values_mut()
+            .find(|exchange| exchange.server.node == server && exchange.server.id == http)
+    }
+
+    /// Ends a link as seen from `id`; the other side learns it after a delay unless half-open.
+    pub(super) fn drop_link(&mut self, id: NodeId, conn: ConnId, cause: CloseCause) {
+        let delay = self.delay();
+        let now = self.now;
+        let Some((link, side)) = self.transports.link(id, conn) else { return };
+        let silent = link.half_open;
+        let at = (now + delay).max(link.latest[1 - side]);
+        let cause = if link.admitted || side == 1 { cause } else { CloseCause::Local };
+        let Some(other) = self.transports.unlink(id, conn) else { return };
+        if !silent {
+            self.deliver_close(at - now, other, cause);
+        }
+    }
+
+    pub(super) fn deliver_close(&mut self, after: u64, end: End<ConnId>, cause: CloseCause) {
+        self.schedule(after, end.node, end.life, closed(end.id, cause));
+    }
+
+    pub(super) fn deliver<Id>(
+        &mut self,
+        after: u64,
+        end: End<Id>,
+        input: impl FnOnce(Id) -> Input,
+    ) {
+        self.schedule(after, end.node, end.life, Happening::Input(input(end.id)));
+    }
+}
+
+pub(super) fn closed(conn: ConnId, cause: CloseCause) -> Happening {
+    Happening::Input(Input::Closed { conn, cause })
+}
