@@ -4,7 +4,7 @@
 
 static char options[256];
 static bool hub_is_ready, worker_is_ready, worker_is_over, all_settled, was_withdrawn;
-static uint64_t kept_work;
+static uint64_t kept_work, step_work;
 static struct seat hub, worker, dispatcher;
 
 enum { SAY = 1, REFUSE, STEP, KEEP, UNHEARD, STATE, CALLS = STATE };
@@ -33,7 +33,7 @@ static void on_worker(void *user, const moorline_event *event) {
         CHECK_STATUS(MOORLINE_OK, moorline_complete_failed(handle, event->id, "not today"));
       } else if (is_text(event->name, "Echo/Step")) {
         CHECK_STATUS(MOORLINE_OK, moorline_progress(handle, event->id, "{\"Percent\":50}", 14));
-        CHECK_STATUS(MOORLINE_OK, moorline_complete_done(handle, event->id, "7", 1, NULL));
+        step_work = event->id;
       } else {
         CHECK(is_text(event->name, "Echo/Keep"));
         kept_work = event->id;
@@ -60,6 +60,8 @@ static void on_dispatcher(void *user, const moorline_event *event) {
   if (event->kind == MOORLINE_EVENT_CALL_PART) {
     CHECK(event->id == STEP && has_text(event->payload, "50"));
     parts++;
+    /* The item is still running: its progress came before its outcome. */
+    CHECK_STATUS(MOORLINE_OK, moorline_complete_done(worker.handle, step_work, "7", 1, NULL));
     return;
   }
   if (event->kind != MOORLINE_EVENT_CALL_DONE) {

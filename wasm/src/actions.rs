@@ -40,21 +40,15 @@ impl Actions {
         self.push(&("close", conn, code, reason));
     }
 
-    /// `["http", http, method, url, [[name, value], ...], body, is_base64, timeout_ms, max_body]`.
-    pub(crate) fn http(
-        &mut self,
-        http: u64,
-        request: &HttpRequest,
-        timeout_ms: u64,
-        max_body: usize,
-    ) {
+    /// `["http", http, method, url, [[name, value], ...], body, is_base64, bounds]`; see [`Bounds`].
+    pub(crate) fn http(&mut self, http: u64, request: &HttpRequest, bounds: &Bounds) {
         let HttpRequest { method, url, headers, body } = request;
         let headers: Vec<_> = headers.iter().map(|(name, value)| (name, value.expose())).collect();
         let text = std::str::from_utf8(body);
         let is_base64 = text.is_err();
         let body = text.map_or_else(|_| BASE64_STANDARD.encode(body), str::to_owned);
         let method = method.as_str();
-        self.push(&("http", http, method, url, headers, body, is_base64, timeout_ms, max_body));
+        self.push(&("http", http, method, url, headers, body, is_base64, bounds));
     }
 
     /// `["http_cancel", http]`.
@@ -81,6 +75,17 @@ impl Actions {
     }
 }
 
+/// What an exchange may take.
+#[derive(Serialize)]
+pub(crate) struct Bounds {
+    /// Milliseconds in all.
+    pub(crate) timeout_ms: u64,
+    /// Bytes of the answer.
+    pub(crate) max_body: usize,
+    /// The answer is wanted in parts, as they come.
+    pub(crate) streams: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,10 +109,10 @@ mod tests {
             headers: Headers::new().with("Content-Type", "application/json"),
             body: "{}".into(),
         };
-        actions.http(4, &request, 15_000, 1_024);
+        actions.http(4, &request, &Bounds { timeout_ms: 15, max_body: 7, streams: false });
         assert_eq!(
             actions.drain(),
-            r#"[["http",4,"POST","http://h/x",[["content-type","application/json"]],"{}",false,15000,1024]]"#
+            r#"[["http",4,"POST","http://h/x",[["content-type","application/json"]],"{}",false,{"timeout_ms":15,"max_body":7,"streams":false}]]"#
         );
     }
 }

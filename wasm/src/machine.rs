@@ -10,7 +10,7 @@ use moorline_core::{
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::actions::Actions;
+use crate::actions::{Actions, Bounds};
 use crate::events::Events;
 use crate::store::Store;
 
@@ -100,7 +100,13 @@ impl Machine {
         self.ended(conn, CloseCause::Failed(error(code, message)), mono, unix);
     }
 
-    /// A request was answered. `headers` is a JSON list of `[name, value]`.
+    /// A part of a successful answer that is wanted in parts.
+    pub fn http_part(&mut self, http: f64, bytes: Vec<u8>, mono: f64, unix: f64) {
+        self.input(Input::HttpPart { http: HttpId(id(http)), bytes: bytes.into() }, mono, unix);
+    }
+
+    /// A request was answered. `headers` is a JSON list of `[name, value]`; there is no `body` if it
+    /// went in parts.
     ///
     /// # Errors
     /// `ARGUMENT_INVALID` as JSON text if the headers are not such a list.
@@ -109,7 +115,7 @@ impl Machine {
         http: f64,
         status: u16,
         headers: &str,
-        body: Vec<u8>,
+        body: Option<Vec<u8>>,
         mono: f64,
         unix: f64,
     ) -> Result<(), String> {
@@ -120,7 +126,8 @@ impl Machine {
         for (name, value) in pairs {
             headers.push(&name, value);
         }
-        let response = HttpResponse { status, headers, body: HttpBody::Full(body.into()) };
+        let body = body.map_or(HttpBody::Streaming, |body| HttpBody::Full(body.into()));
+        let response = HttpResponse { status, headers, body };
         let http = HttpId(id(http));
         self.input(Input::HttpReplied { http, result: Ok(response) }, mono, unix);
         Ok(())
@@ -200,8 +207,9 @@ impl Machine {
                 Output::SetLimits { conn, limits } => self.actions.limits(conn.0, limits),
                 Output::Send { conn, frame } => self.actions.send(conn.0, &frame),
                 Output::Close { conn, code, reason } => self.actions.close(conn.0, code, &reason),
-                Output::HttpCall { http, request, timeout_ms, max_body, streams: _ } => {
-                    self.actions.http(http.0, &request, timeout_ms, max_body);
+                Output::HttpCall { http, request, timeout_ms, max_body, streams } => {
+                    let bounds = Bounds { timeout_ms, max_body, streams };
+                    self.actions.http(http.0, &request, &bounds);
                 }
                 Output::HttpCancel { http } => self.actions.http_cancel(http.0),
                 Output::Store { store, request } => {

@@ -76,6 +76,23 @@ test('a cancelled call aborts its handler', patience, async () => {
   worker.close();
 });
 
+test('progress arrives while the handler runs', patience, async () => {
+  const worker = new Worker({ serverUrl: hub.url, name: 'stepper' });
+  let goOn;
+  const seen = new Promise((resolve) => (goOn = resolve));
+  worker.handle('Step/By', async (_, context) => {
+    context.progress({ Percent: 50 });
+    await seen;
+    return 'whole';
+  });
+  await worker.connect();
+  const dispatcher = new Dispatcher({ serverUrl: hub.url });
+  const { Outputs } = await dispatcher.call('Step/By', {}, { onPart: ({ Percent }) => Percent === 50 && goOn() });
+  assert.equal(Outputs.Result, 'whole');
+  dispatcher.close();
+  worker.close();
+});
+
 test('polling alone does the work too', patience, async () => {
   const worker = new Worker({ serverUrl: hub.url, name: 'poller', transport: 'polling', pollIntervalMs: 20 });
   worker.handle('Poll/Say', ({ Text }) => ({ Text }));

@@ -16,6 +16,14 @@ import type { Machine } from '../pkg/web/moorline.js';
 
 type Header = [name: string, value: string];
 
+/** What an exchange may take. */
+interface Bounds {
+  readonly timeout_ms: number;
+  readonly max_body: number;
+  /** The answer is wanted in parts, as they come. */
+  readonly streams: boolean;
+}
+
 /** What `Machine.actions` lists; see `src/actions.rs`. */
 type Action =
   | ['dial', conn: number, url: string, timeoutMs: number, maxMessage: number, maxSendQueue: number]
@@ -24,17 +32,7 @@ type Action =
   | ['binary', conn: number, base64: string]
   | ['ping', conn: number, base64: string]
   | ['close', conn: number, code: number, reason: string]
-  | [
-      'http',
-      http: number,
-      method: string,
-      url: string,
-      headers: Header[],
-      body: string,
-      isBase64: boolean,
-      timeoutMs: number,
-      maxBody: number,
-    ]
+  | ['http', http: number, method: string, url: string, headers: Header[], body: string, isBase64: boolean, bounds: Bounds]
   | ['http_cancel', http: number];
 
 interface Link {
@@ -277,32 +275,49 @@ export class Driver implements Native {
   }
 
   async #http(action: Extract<Action, ['http', ...unknown[]]>): Promise<void> {
-    const [, http, method, url, headers, body, isBase64, timeoutMs, maxBody] = action;
+    const [, http, method, url, headers, body, isBase64, bounds] = action;
     const controller = new AbortController();
     this.#exchanges.set(http, controller);
-    const late = new MoorlineError('CONNECT_TIMEOUT', `no answer within ${timeoutMs} ms`);
-    const timer = setTimeout(() => controller.abort(late), timeoutMs);
+    let reached: ErrorCode = 'CONNECT_TIMEOUT';
+    const late = () => controller.abort(new MoorlineError(reached, `no answer within ${bounds.timeout_ms} ms`));
+    const timer = setTimeout(late, bounds.timeout_ms);
     let input: (machine: Machine) => void;
     try {
-      const response = await fetch(url, {
-        method,
-        headers,
-        body: body === '' ? null : isBase64 ? decoded(body) : body,
-        signal: controller.signal,
-        cache: 'no-store',
-        redirect: 'error',
-      });
-      const bytes = await collected(response, maxBody);
-      const fields = JSON.stringify(listed(response.headers));
+      const { signal } = controller;
+      const data = body === '' ? null : isBase64 ? decoded(body) : body;
+      const response = await fetch(url, { method, headers, body: data, signal, cache: 'no-store', redirect: 'error' });
+      reached = 'CALL_TIMEOUT';
+      const parts = bounds.streams && response.ok;
+      const bytes = await this.#body(http, response, bounds.max_body, parts);
+      const fields = JSON.stringify([...response.headers]);
       input = (machine) => machine.http_replied(http, response.status, fields, bytes, mono(), Date.now());
     } catch (error) {
-      const { code, message } = wrapped(error, 'CONNECT_FAILED');
+      const broken = reached === 'CALL_TIMEOUT' ? 'CONNECTION_LOST' : 'CONNECT_FAILED';
+      const { code, message } = wrapped(error, broken);
       input = (machine) => machine.http_failed(http, code, message, mono(), Date.now());
     } finally {
       clearTimeout(timer);
     }
     // A cancelled exchange is no longer listed, and its outcome no longer wanted.
     if (this.#exchanges.delete(http)) this.#feed(input);
+  }
+
+  /** Reads a body up to its limit: as a whole, or handed to the machine in parts. */
+  async #body(http: number, response: Response, limit: number, inParts: boolean): Promise<Uint8Array | undefined> {
+    const chunks: Uint8Array[] = [];
+    let size = 0;
+    const reader = response.body?.getReader();
+    for (let part = await reader?.read(); part !== undefined && !part.done; part = await reader?.read()) {
+      const { value } = part;
+      size += value.length;
+      if (size > limit) {
+        await reader?.cancel();
+        throw new MoorlineError('TOO_LARGE', `the answer exceeds the ${limit} bytes that are allowed`);
+      }
+      if (!inParts) chunks.push(value);
+      else if (this.#exchanges.has(http)) this.#feed((machine) => machine.http_part(http, value, mono(), Date.now()));
+    }
+    return inParts ? undefined : joined(chunks, size);
   }
 }
 
@@ -320,19 +335,7 @@ function detach({ socket, patience }: Link): void {
   socket.close();
 }
 
-/** Reads a body up to its limit. */
-async function collected(response: Response, maxBody: number): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  const reader = response.body?.getReader();
-  for (let part = await reader?.read(); part !== undefined && !part.done; part = await reader?.read()) {
-    size += part.value.length;
-    if (size > maxBody) {
-      await reader?.cancel();
-      throw new MoorlineError('TOO_LARGE', `an answer exceeds ${maxBody} bytes`);
-    }
-    chunks.push(part.value);
-  }
+function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
   const bytes = new Uint8Array(size);
   let offset = 0;
   for (const chunk of chunks) {
@@ -340,11 +343,6 @@ async function collected(response: Response, maxBody: number): Promise<Uint8Arra
     offset += chunk.length;
   }
   return bytes;
-}
-
-/** Lists header fields; a page never sees `set-cookie`. */
-function listed(headers: Headers): Header[] {
-  return [...headers];
 }
 
 function decoded(base64: string): Uint8Array<ArrayBuffer> {
