@@ -79,6 +79,5 @@ else
 fi
 
 step "docs/c.md"
-export MOORLINE_PROFILE=$profile
 "$here/page.sh" "$root/docs/c.md" "$work"
 step "ok"
