@@ -8,7 +8,7 @@ use super::auth::Caller;
 use super::item::{Item, ItemId, Order, State, Waiter};
 use super::registration::{AUTHENTICATION, MAX_NAME};
 use super::results::Finished;
-use super::{Deferred, Hub, stream};
+use super::{Deferred, Hub, Patience, Timer, stream};
 use crate::dialect::beacon::hub_wire::{self, HubSettings, WorkRequest};
 use crate::error::ErrorCode;
 use crate::frame::HttpResponse;
@@ -105,8 +105,10 @@ impl Denial {
 
 /// What a request with an idempotency key leads to.
 pub(super) enum Submitted {
-    /// An item that is not finished, new or known.
+    /// A new item.
     Item(ItemId),
+    /// An item that is not finished, and the time that this request allows it.
+    Known { id: ItemId, timeout_ms: u64 },
     /// The outcome of an item that is.
     Done(Box<Finished>),
 }
@@ -124,7 +126,7 @@ impl Hub {
             .take(&caller.client, now.mono)
             .map_err(|wait| Denial::later("client_rate_limit", wait))?;
         Ok(match self.submit(body, key, caller, false, now)? {
-            Submitted::Item(id) => {
+            Submitted::Item(id) | Submitted::Known { id, .. } => {
                 let Some(item) = self.queue.get(id) else {
                     return Err(Denial::new(500, "The work item ended at once."));
                 };
@@ -167,21 +169,45 @@ impl Hub {
     /// Lets someone wait for an item, or answers at once.
     pub(super) fn attach(&mut self, submitted: Submitted, waiter: Waiter, now: Now) {
         match submitted {
-            Submitted::Item(id) => {
-                match &waiter {
-                    Waiter::Http { http, .. } | Waiter::Login { http } => {
-                        self.queue.wait(*http, id);
-                    }
-                    Waiter::Call { call, .. } => {
-                        self.calls.insert(*call, id);
-                    }
-                    Waiter::Join { .. } => {}
+            Submitted::Item(id) => self.wait_for(id, waiter),
+            Submitted::Known { id, timeout_ms } => {
+                // The item's own limit may be longer, or not have begun.
+                if let Some(patience) = Patience::of(&waiter) {
+                    self.arm(now.mono.after(timeout_ms), Timer::Patience(patience, timeout_ms));
                 }
-                if let Some(item) = self.queue.get_mut(id) {
-                    item.waiters.push(waiter);
-                }
+                self.wait_for(id, waiter);
             }
             Submitted::Done(done) => self.answer(waiter, &done, now),
+        }
+    }
+
+    fn wait_for(&mut self, id: ItemId, waiter: Waiter) {
+        match &waiter {
+            Waiter::Http { http, .. } | Waiter::Login { http } => self.queue.wait(*http, id),
+            Waiter::Call { call, .. } => {
+                self.calls.insert(*call, id);
+            }
+            Waiter::Join { .. } => {}
+        }
+        if let Some(item) = self.queue.get_mut(id) {
+            item.waiters.push(waiter);
+        }
+    }
+
+    /// Answers one who has waited for as long as it wanted; the item goes on for the others.
+    pub(super) fn lose_patience(&mut self, patience: Patience, timeout_ms: u64) {
+        let id = match patience {
+            Patience::Http(http) => self.queue.unwait(http),
+            Patience::Call(call) => self.calls.remove(&call),
+        };
+        let Some(item) = id.and_then(|id| self.queue.get_mut(id)) else { return };
+        let (gone, stay) = std::mem::take(&mut item.waiters)
+            .into_iter()
+            .partition(|waiter| Patience::of(waiter) == Some(patience));
+        item.waiters = stay;
+        for waiter in gone {
+            let text = format!("Direct dispatch timed out after {timeout_ms}ms.");
+            self.turn_away(waiter, 500, ErrorCode::CallTimeout, &text);
         }
     }
 
@@ -210,8 +236,12 @@ impl Hub {
         }
         let action = request.action.clone().unwrap_or_else(|| "Execute".to_owned());
         check_names(&request, key)?;
+        let timeout_ms = hub_wire::count(request.timeout_ms)
+            .filter(|timeout| *timeout > 0)
+            .unwrap_or(self.options.work_timeout_ms)
+            .min(MAX_TIMEOUT_MS);
         let key = key.map(|key| format!("{}\n{key}", caller.user));
-        if let Some(known) = self.find_key(key.as_deref(), &capability, &action)? {
+        if let Some(known) = self.find_key(key.as_deref(), &capability, &action, timeout_ms)? {
             return Ok(known);
         }
         if direct && self.registry.len() == 0 {
@@ -230,9 +260,6 @@ impl Hub {
         }
         let own = HubSettings::find(settings.as_str());
         let priority = hub_wire::number(request.priority.or(own.priority)).unwrap_or(0.0) as i64;
-        let timeout = hub_wire::count(request.timeout_ms)
-            .filter(|timeout| *timeout > 0)
-            .unwrap_or(self.options.work_timeout_ms);
         let run_id = match request.run_id.filter(|id| !id.is_empty()) {
             Some(id) => id,
             None if direct => String::new(),
@@ -252,7 +279,7 @@ impl Hub {
             operation_hash: request.operation_hash.unwrap_or_default(),
             affinity_key: request.affinity_key.unwrap_or_default(),
             strict: hub_wire::truthy(request.require_affinity_match),
-            timeout_ms: timeout.min(MAX_TIMEOUT_MS),
+            timeout_ms,
             max_attempts,
             retry_backoff_ms: backoff.min(MAX_TIMEOUT_MS),
             key,
@@ -353,6 +380,7 @@ impl Hub {
         key: Option<&str>,
         capability: &str,
         action: &str,
+        timeout_ms: u64,
     ) -> Result<Option<Submitted>, Denial> {
         let Some(key) = key else { return Ok(None) };
         let other = || Denial::new(409, "The idempotency key was used for other work.");
@@ -360,7 +388,7 @@ impl Hub {
             let same = self.queue.get(id).is_some_and(|item| {
                 *item.order.capability == *capability && item.order.action == action
             });
-            return if same { Ok(Some(Submitted::Item(id))) } else { Err(other()) };
+            return if same { Ok(Some(Submitted::Known { id, timeout_ms })) } else { Err(other()) };
         }
         let Some(done) = self.results.find_key(key) else { return Ok(None) };
         if *done.capability == *capability && done.action == action {

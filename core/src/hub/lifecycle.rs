@@ -263,14 +263,17 @@ impl Hub {
         for id in waiting {
             let Some(item) = self.queue.get_mut(id) else { continue };
             for waiter in std::mem::take(&mut item.waiters) {
-                self.dismiss_waiter(waiter);
+                self.turn_away(waiter, 503, ErrorCode::Stopped, "The hub is going away.");
             }
         }
         self.flush();
-        // A call of this process is answered even if the disk did not: it settles exactly once.
+        // Whoever waits for the disk is answered now: a call settles once, whatever becomes of it.
         for what in self.journal.abandon() {
-            if matches!(what, Deferred::Event(_)) {
-                self.perform(what);
+            match what {
+                Deferred::Event(_) => self.perform(what),
+                Deferred::Reply { http, .. } => self.reply(http, self.unavailable()),
+                Deferred::End { http } => self.perform(Deferred::End { http }),
+                Deferred::Send { .. } | Deferred::Part { .. } | Deferred::Verdict { .. } => {}
             }
         }
         self.out.push_back(Output::Unlisten { listen: LISTENER });
@@ -283,27 +286,30 @@ impl Hub {
         self.event(Event::Ended { error });
     }
 
-    fn dismiss_waiter(&mut self, waiter: Waiter) {
-        const GOING: &str = "The hub is going away.";
+    /// Answers one who waits in vain.
+    pub(super) fn turn_away(&mut self, waiter: Waiter, status: u16, code: ErrorCode, text: &str) {
+        let response = |text: String| {
+            let response = HttpResponse::json(status, text);
+            if status == 503 { retry_later(response) } else { response }
+        };
         match waiter {
             Waiter::Http { http, stream: false } => {
-                let response = HttpResponse::json(503, hub_wire::failure(GOING));
-                self.reply(http, retry_later(response));
+                self.later(Deferred::Reply { http, response: response(hub_wire::failure(text)) });
             }
             Waiter::Http { http, stream: true } => {
-                let bytes = stream::frame(Part::Error, hub_wire::error(GOING).as_bytes());
-                self.out.push_back(Output::HttpPart { http, bytes });
-                self.out.push_back(Output::HttpEnd { http });
+                let bytes = stream::frame(Part::Error, hub_wire::error(text).as_bytes());
+                self.later(Deferred::Part { http, bytes });
+                self.later(Deferred::End { http });
             }
             Waiter::Call { call, .. } => {
-                let result = Err(Error::new(ErrorCode::Stopped, GOING));
-                self.event(Event::CallDone { call, result });
+                let result = Err(Error::new(code, text));
+                self.later(Deferred::Event(Event::CallDone { call, result }));
             }
             Waiter::Login { http } => {
-                let response = HttpResponse::json(503, hub_wire::login_refused(GOING));
-                self.reply(http, retry_later(response));
+                let response = response(hub_wire::login_refused(text));
+                self.later(Deferred::Reply { http, response });
             }
-            Waiter::Join { conn } => self.close(conn, 1001, GOING),
+            Waiter::Join { conn } => self.close(conn, 1001, text),
         }
     }
 }

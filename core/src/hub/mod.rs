@@ -44,7 +44,7 @@ use affinity::Affinity;
 use auth::{Auth, Caller};
 use bytes::Bytes;
 use catalogue::Catalogue;
-use item::ItemId;
+use item::{ItemId, Waiter};
 use journal::Journal;
 use lifecycle::Phase;
 use queue::Queue;
@@ -130,6 +130,8 @@ enum Timer {
     Limit(ItemId),
     /// An item that failed runs again.
     Retry(ItemId),
+    /// Someone who came later has waited for an item long enough; with the time that it allowed.
+    Patience(Patience, u64),
     /// Holders from before a restart had their chance.
     Held,
     /// Expired records are swept out.
@@ -144,9 +146,27 @@ impl Timer {
             Self::Silence(_) => "lease",
             Self::Limit(_) => "work-timeout",
             Self::Retry(_) => "retry",
+            Self::Patience(..) => "patience",
             Self::Held => "held",
             Self::Sweep => "sweep",
             Self::Drain => "drain",
+        }
+    }
+}
+
+/// Who waits for an item with a limit of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Patience {
+    Http(HttpId),
+    Call(CallId),
+}
+
+impl Patience {
+    const fn of(waiter: &Waiter) -> Option<Self> {
+        match waiter {
+            Waiter::Http { http, .. } => Some(Self::Http(*http)),
+            Waiter::Call { call, .. } => Some(Self::Call(*call)),
+            Waiter::Login { .. } | Waiter::Join { .. } => None,
         }
     }
 }
@@ -319,6 +339,7 @@ impl Hub {
                 Timer::Silence(worker) => self.check_silence(worker, now),
                 Timer::Limit(item) => self.expire_item(item, now),
                 Timer::Retry(item) => self.place(item, now),
+                Timer::Patience(patience, timeout_ms) => self.lose_patience(patience, timeout_ms),
                 Timer::Held => self.release_held(None, now),
                 Timer::Sweep => self.sweep(now),
                 Timer::Drain => self.end_drain(now),

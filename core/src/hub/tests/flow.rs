@@ -154,3 +154,25 @@ fn what_the_host_of_a_worker_lags_is_shown() {
     assert_eq!(status["Workers"][0]["HostLagMs"], 61_000);
     assert_eq!(status["Hub"]["State"], "serving");
 }
+
+#[test]
+fn whoever_joins_a_known_item_waits_no_longer_than_it_wants() {
+    let mut rig = Rig::new("{}");
+    let headers = || Headers::new().with("x-idempotency-key", "k");
+    let body = r#"{"Capability":"None","Action":"Say"}"#;
+    let item = rig.ask_with(Method::Post, "/Beacon/Work/Enqueue", body, headers());
+    rig.worker("w", 1);
+    let body = r#"{"Capability":"None","Action":"Say","TimeoutMs":700}"#;
+    let http = rig.ask_with(Method::Post, "/Beacon/Work/Dispatch", body, headers());
+    rig.call(3, "None/Say", "{}", r#"{"timeout_ms":900,"idempotency_key":"k"}"#);
+    rig.pass(700);
+    assert_eq!(rig.reply(http)["Error"], "Direct dispatch timed out after 700ms.");
+    rig.pass(200);
+    let settled = rig
+        .events
+        .iter()
+        .any(|event| matches!(event, Event::CallDone { call: CallId(3), result: Err(_) }));
+    assert!(settled);
+    let hash = rig.reply(item)["WorkItemHash"].as_str().unwrap().to_owned();
+    assert_eq!(rig.item_status(&hash), "Pending", "the item goes on");
+}
