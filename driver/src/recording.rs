@@ -41,3 +41,46 @@ fn create(path: &str) -> std::io::Result<File> {
 fn create(path: &str) -> std::io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).open(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use moorline_core::{Command, Now, trace};
+
+    use super::*;
+
+    #[test]
+    fn what_was_written_can_be_replayed_and_only_its_owner_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("worker.jsonl");
+        let (dialect, role, host, seed) = ("beacon", "worker", "host-a", [3; 32]);
+        let options = r#"{"name":"w","password":"hunter2"}"#;
+        let opened = moorline_core::open(dialect, role, options, host, seed).unwrap();
+        let header = Header { dialect, role, options, host, seed };
+        let mut machine = record(opened.endpoint, &header, path.to_str().unwrap()).unwrap();
+        for command in [Command::Start, Command::Stop { drain_ms: 0 }] {
+            machine.handle_command(command, Now::new(5, 6)).unwrap();
+            while machine.poll_output().is_some() {}
+        }
+        let recording = std::fs::read_to_string(&path).unwrap();
+        let wanted: Vec<_> = trace::outputs(&recording).collect();
+        assert!(!wanted.is_empty());
+        assert_eq!(trace::replay(&recording).unwrap(), wanted);
+        assert!(!recording.contains("hunter2"));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_named() {
+        let opened = moorline_core::open("beacon", "worker", "{}", "h", [0; 32]).unwrap();
+        let header =
+            Header { dialect: "beacon", role: "worker", options: "{}", host: "h", seed: [0; 32] };
+        let error = record(opened.endpoint, &header, "/nowhere/at/all").err().unwrap();
+        assert_eq!(error.code(), ErrorCode::ConfigInvalid);
+        assert!(error.message().contains("/nowhere/at/all"));
+    }
+}
