@@ -7,6 +7,7 @@ mod typescript;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use model::Surface;
 
@@ -38,6 +39,9 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<(), String> {
         fs::write(&file, text).map_err(|e| format!("{}: {e}", file.display()))?;
         println!("wrote {path}");
     }
+    if !check {
+        header(root)?;
+    }
     if stale.is_empty() {
         println!("surface: {} generated files are up to date", files.len());
         return Ok(());
@@ -46,4 +50,16 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<(), String> {
         "generated files differ from the tables in core: {}\nrun `cargo xtask surface` and commit the result",
         stale.join(", ")
     ))
+}
+
+/// Writes the C header. A test of `moorline-c` generates it and compares: here it may write, too.
+fn header(root: &Path) -> Result<(), String> {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["test", "--quiet", "--package", "moorline-c", "--test", "header"]);
+    let status = command.env("MOORLINE_WRITE_HEADER", "1").current_dir(root).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("bindings-c/include/moorline.h was not written: {status}")),
+        Err(error) => Err(format!("cargo cannot be run: {error}")),
+    }
 }
