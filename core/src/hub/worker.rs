@@ -28,8 +28,8 @@ pub(super) struct Worker {
     pub(super) heard: Instant,
     /// The connection that items are pushed on; `None` for a worker that polls.
     pub(super) conn: Option<ConnId>,
-    /// It polls although it has a connection: Peer: after a failed upgrade workers fall back to
-    /// HTTP while their older connection may look alive.
+    /// It has polled since its connection was opened. Peer: workers fall back to HTTP after a failed
+    /// upgrade while an older connection of theirs may still look alive.
     pub(super) polls: bool,
     /// It understands our acknowledgements.
     pub(super) acks: bool,
