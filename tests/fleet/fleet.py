@@ -21,7 +21,8 @@ PATIENCE_S = 60
 
 
 def needed(name):
-    value = os.environ.get(name)
+    # The command takes every variable that begins with MOORLINE_ for an option of its own.
+    value = os.environ.pop(name, None)
     if not value:
         sys.exit(f"fleet.py needs {name}; run it through cargo xtask test")
     return value
@@ -56,10 +57,11 @@ class Process:
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self):
-        for line in self.child.stdout:
-            with self.changed:
-                self.lines.append(line.rstrip())
-                self.changed.notify_all()
+        with self.child.stdout:
+            for line in self.child.stdout:
+                with self.changed:
+                    self.lines.append(line.rstrip())
+                    self.changed.notify_all()
         with self.changed:
             self.lines.append(None)
             self.changed.notify_all()
