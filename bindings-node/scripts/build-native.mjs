@@ -18,8 +18,9 @@ const library = messages
   .split('\n')
   .filter((line) => line.startsWith('{'))
   .map((line) => JSON.parse(line))
-  .find(({ reason, target }) => reason === 'compiler-artifact' && target.name === 'moorline_node')
-  ?.filenames.find((file) => /\.(so|dylib|dll)$/.test(file));
+  .filter(({ reason, target }) => reason === 'compiler-artifact' && target.name === 'moorline_node')
+  .flatMap(({ filenames }) => filenames)
+  .find((file) => /\.(so|dylib|dll)$/.test(file));
 if (library === undefined) throw new Error('cargo built no add-on');
 
 const { platform, arch, report } = process;
