@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use moorline_core::{CallId, Command, Error, ErrorCode, Event, Raw};
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
@@ -39,6 +40,8 @@ pub(crate) struct Desk {
     io: IoThread,
     calls: Mutex<HashMap<CallId, Pending>>,
     last_call: AtomicU64,
+    /// Commands of the present turn of the application.
+    turn: Mutex<Vec<Command>>,
     status: watch::Sender<Status>,
 }
 
@@ -75,6 +78,7 @@ impl Session {
             io,
             calls: Mutex::default(),
             last_call: AtomicU64::new(0),
+            turn: Mutex::default(),
             status: watch::channel(Status::Starting).0,
         });
         let pump = tokio::spawn(pump(Arc::clone(&desk), mailbox, roles)).abort_handle();
@@ -109,6 +113,32 @@ impl Desk {
     /// Hands over commands.
     pub(crate) fn submit(&self, commands: Vec<Command>) -> Result<(), Error> {
         self.io.submit(commands)
+    }
+
+    /// Hands over a command together with those of the tasks that are ready beside this one: what a
+    /// batch of handlers yields wakes the I/O thread once.
+    pub(crate) fn submit_with_turn(self: &Arc<Self>, command: Command) {
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        turn.push(command);
+        if turn.len() > 1 {
+            return;
+        }
+        drop(turn);
+        let Ok(runtime) = Handle::try_current() else { return self.end_turn() };
+        let desk = Arc::clone(self);
+        runtime.spawn(async move {
+            // Queued behind the tasks that are ready already.
+            tokio::task::yield_now().await;
+            desk.end_turn();
+        });
+    }
+
+    fn end_turn(&self) {
+        let commands =
+            std::mem::take(&mut *self.turn.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Err(error) = self.submit(commands) {
+            tracing::warn!(%error, "outcomes came after the end");
+        }
     }
 
     /// Makes a call. Dropping the future cancels it.
