@@ -26,7 +26,7 @@ use crate::fragments::FragmentWatch;
 use crate::io::Io;
 
 /// The read buffer of a connection; the largest part of what an idle one costs.
-const READ_BUFFER: usize = 8 * 1024;
+const READ_BUFFER: usize = 6 * 1024;
 /// Where collected frames are written without waiting for the turn's flush.
 const WRITE_BUFFER: usize = 128 * 1024;
 /// The close code for a policy that was violated, such as too many fragments.
