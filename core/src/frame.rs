@@ -1,5 +1,10 @@
 //! What transports carry: frames of a connection, requests and answers of HTTP.
 
+#[doc(hidden)]
+pub mod engineio;
+#[doc(hidden)]
+pub mod socketio;
+
 use std::fmt;
 
 use bytes::Bytes;

@@ -3,16 +3,25 @@
 //! A payload is never parsed into a tree: trees reorder keys and rewrite numbers, and peers notice.
 
 use std::fmt;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 /// One JSON value as text, shared with the frame or call it came from. Cloning does not copy.
 ///
+/// A value may be absent, as JavaScript's `undefined` is: then it has no text at all and its key is
+/// left out wherever it would stand. It may have attachments: bytes for which
+/// `{"_placeholder":true,"num":i}` stands in the text.
+///
 /// `Debug` shows the length only: payloads do not belong in logs.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Raw(ByteString);
+pub struct Raw {
+    text: ByteString,
+    blobs: Option<Arc<[Bytes]>>,
+}
 
 impl Raw {
     /// Checks that `text` is exactly one JSON value and wraps it.
@@ -22,7 +31,7 @@ impl Raw {
     pub fn parse(text: impl Into<ByteString>) -> Result<Self, serde_json::Error> {
         let text = text.into();
         let value: &RawValue = serde_json::from_str(&text)?;
-        Ok(Self(text.slice_ref(value.get())))
+        Ok(Self::accepted(text.slice_ref(value.get())))
     }
 
     /// Serializes a value.
@@ -30,7 +39,7 @@ impl Raw {
     /// # Errors
     /// Those of the value's `Serialize`.
     pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
-        serde_json::to_string(value).map(|text| Self(text.into()))
+        serde_json::to_string(value).map(Self::trusted)
     }
 
     /// Wraps a span of `frame` that a parser has already accepted; shares the frame's memory.
@@ -40,45 +49,75 @@ impl Raw {
         let outer = frame.as_bytes().as_ptr_range();
         let inner = text.as_bytes().as_ptr_range();
         if outer.start <= inner.start && inner.end <= outer.end {
-            Self(frame.slice_ref(text))
+            Self::accepted(frame.slice_ref(text))
         } else {
-            Self(text.into())
+            Self::accepted(text.into())
         }
     }
 
     /// Wraps text that this crate has built as JSON.
     pub(crate) fn trusted(text: String) -> Self {
-        Self(text.into())
+        Self::accepted(text.into())
+    }
+
+    /// Wraps text that a parser has accepted as one value.
+    pub(crate) const fn accepted(text: ByteString) -> Self {
+        Self { text, blobs: None }
+    }
+
+    /// No value at all.
+    #[must_use]
+    pub const fn absent() -> Self {
+        Self::accepted(ByteString::new())
+    }
+
+    /// Tells whether there is no value.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// Replaces the attachments; an empty list removes them.
+    #[must_use]
+    pub fn with_blobs(self, blobs: Vec<Bytes>) -> Self {
+        let blobs = if blobs.is_empty() { None } else { Some(blobs.into()) };
+        Self { blobs, ..self }
+    }
+
+    /// Returns the attachments.
+    #[must_use]
+    pub fn blobs(&self) -> &[Bytes] {
+        self.blobs.as_deref().unwrap_or_default()
     }
 
     /// The value `null`.
     #[must_use]
     pub fn null() -> Self {
-        Self(ByteString::from_static("null"))
+        Self::accepted(ByteString::from_static("null"))
     }
 
     /// The value `{}`.
     #[must_use]
     pub fn empty_object() -> Self {
-        Self(ByteString::from_static("{}"))
+        Self::accepted(ByteString::from_static("{}"))
     }
 
     /// The value `[]`.
     #[must_use]
     pub fn empty_list() -> Self {
-        Self(ByteString::from_static("[]"))
+        Self::accepted(ByteString::from_static("[]"))
     }
 
     /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Returns the text as shared bytes.
     #[must_use]
     pub fn into_text(self) -> ByteString {
-        self.0
+        self.text
     }
 
     /// Reads the value as `T`.
@@ -86,25 +125,26 @@ impl Raw {
     /// # Errors
     /// The parser's message when the shape differs.
     pub fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
-        serde_json::from_str(&self.0)
+        serde_json::from_str(&self.text)
     }
 }
 
 impl From<Box<RawValue>> for Raw {
     fn from(value: Box<RawValue>) -> Self {
-        Self(String::from(Box::<str>::from(value)).into())
+        Self::trusted(String::from(Box::<str>::from(value)))
     }
 }
 
 impl fmt::Debug for Raw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Raw({} bytes)", self.0.len())
+        write!(f, "Raw({} bytes)", self.text.len())
     }
 }
 
 impl Serialize for Raw {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let value: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        let value: &RawValue =
+            serde_json::from_str(&self.text).map_err(serde::ser::Error::custom)?;
         value.serialize(serializer)
     }
 }
