@@ -41,6 +41,8 @@ enum {
   MOORLINE_TOO_LARGE = 111,
   /* The input that a call refers to no longer exists. */
   MOORLINE_INPUT_GONE = 112,
+  /* The session is not registered at the control plane, or ceased to be during the call. */
+  MOORLINE_NOT_READY = 113,
   /* No reply came before the deadline of the call. */
   MOORLINE_CALL_TIMEOUT = 200,
   /* The caller cancelled the call. */
@@ -79,10 +81,16 @@ enum {
   MOORLINE_RATE_LIMITED = 405,
   /* The control plane no longer knows the work item; its outcome was not taken. */
   MOORLINE_WORK_LOST = 406,
+  /* The control plane did not enroll this daemon. */
+  MOORLINE_ENROLLMENT_FAILED = 407,
+  /* The connection stands but the control plane did not confirm the registration. */
+  MOORLINE_REGISTRATION_FAILED = 408,
   /* A handler failed. */
   MOORLINE_HANDLER_FAILED = 500,
   /* The program around Moorline has not run its event loop for too long. */
   MOORLINE_HOST_STALLED = 501,
+  /* A heartbeat could not be made: its payload factory failed. */
+  MOORLINE_HEARTBEAT_FAILED = 502,
   /* Moorline itself failed. */
   MOORLINE_INTERNAL = 900
 };
@@ -114,7 +122,13 @@ enum {
   /* A drain began, or made progress. */
   MOORLINE_EVENT_DRAINING = 12,
   /* The session is over; the last event. */
-  MOORLINE_EVENT_ENDED = 13
+  MOORLINE_EVENT_ENDED = 13,
+  /* The enrollment succeeded. */
+  MOORLINE_EVENT_ENROLLED = 14,
+  /* Parts of a stream that were handed over have left this process. */
+  MOORLINE_EVENT_WORK_DRAINED = 15,
+  /* A heartbeat is due and the application makes its payload: complete it as if it were work. */
+  MOORLINE_EVENT_BEAT_ASKED = 16
 };
 
 

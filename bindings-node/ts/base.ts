@@ -290,6 +290,9 @@ export abstract class Endpoint<Events extends EndpointEvents> {
       case 'peer_joined':
       case 'peer_left':
       case 'admission_asked':
+      case 'enrolled':
+      case 'work_drained':
+      case 'beat_asked':
         return this.receive(event);
       default:
         event satisfies never;

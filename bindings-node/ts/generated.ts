@@ -15,6 +15,7 @@ export type ErrorCode =
   | 'OVERLOADED'
   | 'TOO_LARGE'
   | 'INPUT_GONE'
+  | 'NOT_READY'
   | 'CALL_TIMEOUT'
   | 'CALL_CANCELLED'
   | 'WORK_EXPIRED'
@@ -34,12 +35,15 @@ export type ErrorCode =
   | 'NO_WORKER'
   | 'RATE_LIMITED'
   | 'WORK_LOST'
+  | 'ENROLLMENT_FAILED'
+  | 'REGISTRATION_FAILED'
   | 'HANDLER_FAILED'
   | 'HOST_STALLED'
+  | 'HEARTBEAT_FAILED'
   | 'INTERNAL';
 
 /** Whose fault an error is. */
-export type Fault = 'caller' | 'deadline' | 'transport' | 'peer' | 'handler' | 'internal';
+export type Fault = 'caller' | 'transport' | 'deadline' | 'peer' | 'handler' | 'internal';
 
 /** What is known about an error code. */
 export interface ErrorInfo {
@@ -65,6 +69,7 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, ErrorInfo>> = {
   OVERLOADED: { number: 110, fault: 'caller', retryable: true, meaning: 'A bounded queue of this process is full.', fix: 'Wait for earlier calls, or raise the limit that the message names.' },
   TOO_LARGE: { number: 111, fault: 'caller', retryable: false, meaning: 'A payload exceeds a size limit.', fix: 'Send less, or raise the limit that the message names on both sides.' },
   INPUT_GONE: { number: 112, fault: 'caller', retryable: false, meaning: 'The input that a call refers to no longer exists.', fix: 'Nothing is left to be done for it.' },
+  NOT_READY: { number: 113, fault: 'transport', retryable: true, meaning: 'The session is not registered at the control plane, or ceased to be during the call.', fix: 'Wait until the session is ready; whether an open call was carried out is unknown.' },
   CALL_TIMEOUT: { number: 200, fault: 'deadline', retryable: true, meaning: 'No reply came before the deadline of the call.', fix: 'Retry with the same idempotency key, or allow more time.' },
   CALL_CANCELLED: { number: 201, fault: 'deadline', retryable: false, meaning: 'The caller cancelled the call.', fix: 'Nothing: it was asked for.' },
   WORK_EXPIRED: { number: 202, fault: 'deadline', retryable: false, meaning: 'The work item ran longer than its time limit.', fix: 'Give the item more time, or make the handler honour its deadline.' },
@@ -84,8 +89,11 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, ErrorInfo>> = {
   NO_WORKER: { number: 404, fault: 'peer', retryable: true, meaning: 'No worker is registered at the control plane.', fix: 'Start a worker that offers the capability.' },
   RATE_LIMITED: { number: 405, fault: 'peer', retryable: true, meaning: 'The control plane asked for fewer requests.', fix: 'Send fewer requests, or wait as long as the message says.' },
   WORK_LOST: { number: 406, fault: 'peer', retryable: false, meaning: 'The control plane no longer knows the work item; its outcome was not taken.', fix: 'Look up the item at the control plane: another attempt may have settled it.' },
+  ENROLLMENT_FAILED: { number: 407, fault: 'peer', retryable: false, meaning: 'The control plane did not enroll this daemon.', fix: 'Check the enrollment token and the address; a token is good for one enrollment.' },
+  REGISTRATION_FAILED: { number: 408, fault: 'peer', retryable: true, meaning: 'The connection stands but the control plane did not confirm the registration.', fix: 'Check the cluster id and the daemon\'s password; the session tries again by itself.' },
   HANDLER_FAILED: { number: 500, fault: 'handler', retryable: false, meaning: 'A handler failed.', fix: 'See the message: it is the handler\'s own.' },
   HOST_STALLED: { number: 501, fault: 'handler', retryable: true, meaning: 'The program around Moorline has not run its event loop for too long.', fix: 'Move blocking code off the event loop.' },
+  HEARTBEAT_FAILED: { number: 502, fault: 'handler', retryable: true, meaning: 'A heartbeat could not be made: its payload factory failed.', fix: 'See the message: it is the factory\'s own.' },
   INTERNAL: { number: 900, fault: 'internal', retryable: false, meaning: 'Moorline itself failed.', fix: 'Report it, with the flight recorder\'s file if there is one.' },
 };
 
@@ -96,6 +104,8 @@ export interface NativeError {
   readonly message: string;
   readonly fault: Fault;
   readonly retryable: boolean;
+  /** The status that the other side gave its refusal. */
+  readonly status?: number;
 }
 
 /** Delays between connection attempts. */
@@ -314,6 +324,98 @@ export interface HubOptions {
   runtime?: RuntimeOptions | undefined;
 }
 
+/** How the token becomes a password. */
+export interface EnrollmentOptions {
+  /** Whether to enroll when there is a token. Default: `true`. */
+  enabled?: boolean | undefined;
+  /** The whole URL of the enrollment; empty derives it from server_url and team_cluster_id. Default: `""`. */
+  url?: string | undefined;
+  /** What to do when the token was used before. Default: `"auto"`. */
+  onAlreadyEnrolled?: 'auto' | 'error' | 'use-password' | undefined;
+  /** Time for the exchange, redirects included. Default: `30000` ms. Range: 100 to 600000. */
+  timeoutMs?: number | undefined;
+}
+
+/** Heartbeats. */
+export interface HeartbeatOptions {
+  /** Whether to beat at all. Default: `true`. */
+  enabled?: boolean | undefined;
+  /** Time from the end of one beat to the next. Default: `30000` ms. Range: 1 to 86400000. */
+  intervalMs?: number | undefined;
+  /** The most that a random amount adds to each interval. Default: `0` ms. Range: 0 to 86400000. */
+  jitterMs?: number | undefined;
+  /** Whether the application makes each payload, asked by the event beat_asked. Default: `false`. */
+  asks?: boolean | undefined;
+  /** Whether to put teamClusterId, daemonPassword and installedVersion into the payload; the control plane refuses beats without them. Default: `false`. */
+  includeCredentials?: boolean | undefined;
+  /** How a beat travels. Default: `"command"`. */
+  mode?: 'command' | 'message' | undefined;
+}
+
+/** Delays between connection attempts. */
+export interface DaemonReconnectOptions {
+  /** The first delay. Default: `500` ms. Range: 1 to 3600000. */
+  baseDelayMs?: number | undefined;
+  /** The largest delay. Default: `30000` ms. Range: 1 to 86400000. */
+  maxDelayMs?: number | undefined;
+  /** What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Default: `200` %. Range: 100 to 1000. */
+  growthPercent?: number | undefined;
+  /** How far a delay is spread at random, up and down. Default: `30` %. Range: 0 to 100. */
+  jitterPercent?: number | undefined;
+  /** Attempts before the session gives up; 0 never gives up. Default: `0`. Range: 0 to 1000000. */
+  maxAttempts?: number | undefined;
+  /** How long a link must have been up for the ladder to start anew. Default: `10000` ms. Range: 0 to 3600000. */
+  stableAfterMs?: number | undefined;
+}
+
+/** Registers at a VOLT control plane, runs its commands and sends commands to it. */
+export interface DaemonOptions {
+  /** The control plane: scheme, host and port; where enrollment.url is derived from. Default: `""`. */
+  serverUrl?: string | undefined;
+  /** The control channel: a URL whose path is the Socket.IO namespace, such as `wss://volt.example`. Default: `""`. */
+  controlSocketUrl?: string | undefined;
+  /** The id under which the daemon registers. Default: `""`. */
+  teamClusterId?: string | undefined;
+  /** The daemon's password; may be empty when it enrolls. Default: `""`. */
+  daemonPassword?: string | undefined;
+  /** The one-time token that enrolls the daemon; empty does not enroll. Default: `""`. */
+  enrollmentToken?: string | undefined;
+  /** The daemon's version, told when it enrolls; empty tells none. Default: `""`. */
+  installedVersion?: string | undefined;
+  /** How the token becomes a password. */
+  enrollment?: EnrollmentOptions | undefined;
+  /** Heartbeats. */
+  heartbeat?: HeartbeatOptions | undefined;
+  /** Whether to ask the control plane to acknowledge the registration, so that a refusal is known at once. Default: `false`. */
+  registerWithAck?: boolean | undefined;
+  /** Time for the control plane to confirm the registration. Default: `10000` ms. Range: 100 to 600000. */
+  registrationTimeoutMs?: number | undefined;
+  /** Time for a connection: name look-up, TLS, transport, namespace. Default: `20000` ms. Range: 100 to 600000. */
+  connectTimeoutMs?: number | undefined;
+  /** Time for one HTTP exchange of the polling transport that the control plane does not hold open. Default: `30000` ms. Range: 100 to 600000. */
+  httpTimeoutMs?: number | undefined;
+  /** Whether to connect again after a loss. Default: `true`. */
+  reconnectEnabled?: boolean | undefined;
+  /** Whether to connect again after the control plane itself ended the session, as it does before a restart. Default: `true`. */
+  reconnectOnServerDisconnect?: boolean | undefined;
+  /** The HTTP path of the Socket.IO server. Default: `"/socket.io/"`. */
+  path?: string | undefined;
+  /** Which transports may be used. Default: `"auto"`. */
+  transport?: 'auto' | 'upgrade' | 'websocket' | 'polling' | undefined;
+  /** The most messages that wait for a registration; beyond, the oldest is dropped with a notice. Default: `1024`. Range: 0 to 1048576. */
+  maxQueued?: number | undefined;
+  /** The most bytes of messages that wait for a registration; beyond, the oldest are dropped with a notice. Default: `8388608` bytes. Range: 0 to 1073741824. */
+  maxQueuedBytes?: number | undefined;
+  /** The most commands run at once; further ones are answered with status 503. Default: `4096`. Range: 1 to 65536. */
+  maxConcurrent?: number | undefined;
+  /** Delays between connection attempts. */
+  reconnect?: DaemonReconnectOptions | undefined;
+  /** Limits of the link. */
+  limits?: LimitsOptions | undefined;
+  /** The driver's options. */
+  runtime?: RuntimeOptions | undefined;
+}
+
 /** Options of one call of a dispatcher. */
 export interface CallOptions {
   /** Time for the call, from queueing to result; 0 takes the dispatcher's call_timeout_ms. Default: `0` ms. Range: 0 to 86400000. */
@@ -326,6 +428,12 @@ export interface CallOptions {
   requireAffinity?: boolean | undefined;
   /** Report progress while the call runs. Default: `false`. */
   stream?: boolean | undefined;
+}
+
+/** Options of one command of a daemon. */
+export interface CommandOptions {
+  /** Time for the answer; 0 gives up at once. Default: `30000` ms. Range: 0 to 9007199254740991. */
+  timeoutMs?: number | undefined;
 }
 
 /** For each option in camelCase its name inside; with a second table where its value holds options. */
@@ -465,12 +573,72 @@ export const OPTION_KEYS = {
       maxEventBytes: 'max_event_bytes',
     }],
   },
+  daemon: {
+    serverUrl: 'server_url',
+    controlSocketUrl: 'control_socket_url',
+    teamClusterId: 'team_cluster_id',
+    daemonPassword: 'daemon_password',
+    enrollmentToken: 'enrollment_token',
+    installedVersion: 'installed_version',
+    enrollment: ['enrollment', {
+      enabled: 'enabled',
+      url: 'url',
+      onAlreadyEnrolled: 'on_already_enrolled',
+      timeoutMs: 'timeout_ms',
+    }],
+    heartbeat: ['heartbeat', {
+      enabled: 'enabled',
+      intervalMs: 'interval_ms',
+      jitterMs: 'jitter_ms',
+      asks: 'asks',
+      includeCredentials: 'include_credentials',
+      mode: 'mode',
+    }],
+    registerWithAck: 'register_with_ack',
+    registrationTimeoutMs: 'registration_timeout_ms',
+    connectTimeoutMs: 'connect_timeout_ms',
+    httpTimeoutMs: 'http_timeout_ms',
+    reconnectEnabled: 'reconnect_enabled',
+    reconnectOnServerDisconnect: 'reconnect_on_server_disconnect',
+    path: 'path',
+    transport: 'transport',
+    maxQueued: 'max_queued',
+    maxQueuedBytes: 'max_queued_bytes',
+    maxConcurrent: 'max_concurrent',
+    reconnect: ['reconnect', {
+      baseDelayMs: 'base_delay_ms',
+      maxDelayMs: 'max_delay_ms',
+      growthPercent: 'growth_percent',
+      jitterPercent: 'jitter_percent',
+      maxAttempts: 'max_attempts',
+      stableAfterMs: 'stable_after_ms',
+    }],
+    limits: ['limits', {
+      maxMessageBytes: 'max_message_bytes',
+      maxFragments: 'max_fragments',
+      maxSendQueueBytes: 'max_send_queue_bytes',
+      maxPendingCalls: 'max_pending_calls',
+    }],
+    runtime: ['runtime', {
+      storePath: 'store_path',
+      caFile: 'ca_file',
+      certFile: 'cert_file',
+      keyFile: 'key_file',
+      proxy: 'proxy',
+      dangerAcceptInvalidCerts: 'danger_accept_invalid_certs',
+      traceFile: 'trace_file',
+      maxEventBytes: 'max_event_bytes',
+    }],
+  },
   call: {
     timeoutMs: 'timeout_ms',
     idempotencyKey: 'idempotency_key',
     affinityKey: 'affinity_key',
     requireAffinity: 'require_affinity',
     stream: 'stream',
+  },
+  command: {
+    timeoutMs: 'timeout_ms',
   },
 } as const satisfies Readonly<Record<string, OptionKeys>>;
 
@@ -481,6 +649,8 @@ export interface ReadyEvent {
   readonly id: string;
   /** What carries frames. */
   readonly transport: 'websocket' | 'polling' | 'listener';
+  /** The most bytes of one message that the control plane accepts, where it says so. */
+  readonly max_message: number | null;
 }
 
 /** The link is down; the session tries again by itself. */
@@ -499,8 +669,10 @@ export interface CallDoneEvent {
   readonly event: 'call_done';
   /** The call. */
   readonly call: number;
-  /** Its result, if it succeeded. */
+  /** Its result, if it succeeded with one. */
   readonly value?: unknown;
+  /** Byte strings in base64 that the placeholders of the value stand for. */
+  readonly blobs?: readonly string[];
   /** Why it failed, if it did. */
   readonly error?: NativeError;
 }
@@ -521,8 +693,10 @@ export interface WorkEvent {
   readonly work: number;
   /** The handler key. */
   readonly key: string;
-  /** The user's part. */
-  readonly payload: unknown;
+  /** The user's part, if there is one. */
+  readonly payload?: unknown;
+  /** Byte strings in base64 that the placeholders of the value stand for. */
+  readonly blobs?: readonly string[];
   /** Milliseconds that the handler has; null without a limit. */
   readonly timeout_ms: number | null;
   /** The envelope without the user's part. */
@@ -545,8 +719,10 @@ export interface MessageEvent {
   readonly event: 'message';
   /** The peer, at servers. */
   readonly peer: number | null;
-  /** The payload. */
-  readonly payload: unknown;
+  /** The payload, if there is one. */
+  readonly payload?: unknown;
+  /** Byte strings in base64 that the placeholders of the value stand for. */
+  readonly blobs?: readonly string[];
 }
 
 /** A peer registered at this server. */
@@ -605,6 +781,29 @@ export interface EndedEvent {
   readonly error: NativeError | null;
 }
 
+/** The enrollment succeeded. */
+export interface EnrolledEvent {
+  readonly event: 'enrolled';
+  /** The password that the control plane gave; used from now on. */
+  readonly password: string;
+}
+
+/** Parts of a stream that were handed over have left this process. */
+export interface WorkDrainedEvent {
+  readonly event: 'work_drained';
+  /** The item whose result is the stream. */
+  readonly work: number;
+  /** How many parts have left so far. */
+  readonly chunks: number;
+}
+
+/** A heartbeat is due and the application makes its payload: complete it as if it were work. */
+export interface BeatAskedEvent {
+  readonly event: 'beat_asked';
+  /** What to complete. */
+  readonly beat: number;
+}
+
 /** An event as it crosses from the native side; told apart by `event`. */
 export type NativeEvent =
   | ReadyEvent
@@ -619,4 +818,135 @@ export type NativeEvent =
   | AdmissionAskedEvent
   | NoticeEvent
   | DrainingEvent
-  | EndedEvent;
+  | EndedEvent
+  | EnrolledEvent
+  | WorkDrainedEvent
+  | BeatAskedEvent;
+
+/** What can go wrong, in the words of the VOLT daemon client. Dialect: volt. */
+export const DaemonClientErrorCode = {
+  EnrollmentFailed: 'ENROLLMENT_FAILED',
+  SocketConnectionFailed: 'SOCKET_CONNECTION_FAILED',
+  SocketRegistrationFailed: 'SOCKET_REGISTRATION_FAILED',
+  CommandTimeout: 'COMMAND_TIMEOUT',
+  CommandRejected: 'COMMAND_REJECTED',
+  SocketNotReady: 'SOCKET_NOT_READY',
+  HandlerError: 'HANDLER_ERROR',
+  EmitFailed: 'EMIT_FAILED',
+  HeartbeatFailed: 'HEARTBEAT_FAILED',
+} as const;
+
+/** What can go wrong, in the words of the VOLT daemon client. Dialect: volt. */
+export type DaemonClientErrorCode = (typeof DaemonClientErrorCode)[keyof typeof DaemonClientErrorCode];
+
+/** Event names of a daemon: the first two are local, the others stand on the wire. Dialect: volt. */
+export const DaemonSocketEvent = {
+  RuntimeLifecycle: 'lifecycle',
+  RuntimeProgress: 'progress',
+  TeamClusterDaemonRegister: 'team-cluster-daemon:register',
+  TeamClusterDaemonRegistered: 'team-cluster-daemon:registered',
+  TeamClusterDaemonMessage: 'team-cluster-daemon:message',
+} as const;
+
+/** Event names of a daemon: the first two are local, the others stand on the wire. Dialect: volt. */
+export type DaemonSocketEvent = (typeof DaemonSocketEvent)[keyof typeof DaemonSocketEvent];
+
+/** Stages of a runtime-progress message. Dialect: volt. */
+export const ProgressStageType = {
+  Accepted: 'accepted',
+  Queued: 'queued',
+  Running: 'running',
+  Completed: 'completed',
+  Failed: 'failed',
+} as const;
+
+/** Stages of a runtime-progress message. Dialect: volt. */
+export type ProgressStageType = (typeof ProgressStageType)[keyof typeof ProgressStageType];
+
+/** Forms of the answer to a command. Dialect: volt. */
+export const ResponseType = {
+  Json: 'json',
+  Buffer: 'buffer',
+  Stream: 'stream',
+} as const;
+
+/** Forms of the answer to a command. Dialect: volt. */
+export type ResponseType = (typeof ResponseType)[keyof typeof ResponseType];
+
+/** Kinds of a session over the reverse channel. Dialect: volt. */
+export const SessionKind = {
+  Terminal: 'terminal',
+  Tunnel: 'tunnel',
+  WebSocket: 'websocket',
+} as const;
+
+/** Kinds of a session over the reverse channel. Dialect: volt. */
+export type SessionKind = (typeof SessionKind)[keyof typeof SessionKind];
+
+/** What a terminal session attaches to. Dialect: volt. */
+export const TerminalTarget = {
+  Container: 'container',
+  Host: 'host',
+} as const;
+
+/** What a terminal session attaches to. Dialect: volt. */
+export type TerminalTarget = (typeof TerminalTarget)[keyof typeof TerminalTarget];
+
+/** States of a tunnel. Dialect: volt. */
+export const TunnelSessionStatus = {
+  Opening: 'opening',
+  Open: 'open',
+  Closed: 'closed',
+} as const;
+
+/** States of a tunnel. Dialect: volt. */
+export type TunnelSessionStatus = (typeof TunnelSessionStatus)[keyof typeof TunnelSessionStatus];
+
+/** The most byte strings in one message. Dialect: volt. */
+export const MAX_ATTACHMENTS = 10;
+
+/** The most parts of a stream handed over before work_drained tells that one has left. Dialect: volt. */
+export const MAX_CHUNKS_IN_FLIGHT = 4;
+
+/** What the VOLT daemon client calls each error code. */
+export const VOLT_CODES: Readonly<Record<ErrorCode, DaemonClientErrorCode>> = {
+  CONFIG_INVALID: 'SOCKET_CONNECTION_FAILED',
+  ARGUMENT_INVALID: 'EMIT_FAILED',
+  ROLE_UNKNOWN: 'SOCKET_CONNECTION_FAILED',
+  UNSUPPORTED: 'EMIT_FAILED',
+  ALREADY_STARTED: 'SOCKET_CONNECTION_FAILED',
+  NOT_STARTED: 'SOCKET_NOT_READY',
+  STOPPED: 'SOCKET_NOT_READY',
+  FORKED: 'SOCKET_CONNECTION_FAILED',
+  WORK_UNKNOWN: 'SOCKET_CONNECTION_FAILED',
+  HANDLER_UNKNOWN: 'SOCKET_CONNECTION_FAILED',
+  OVERLOADED: 'EMIT_FAILED',
+  TOO_LARGE: 'EMIT_FAILED',
+  INPUT_GONE: 'SOCKET_CONNECTION_FAILED',
+  NOT_READY: 'SOCKET_NOT_READY',
+  CALL_TIMEOUT: 'COMMAND_TIMEOUT',
+  CALL_CANCELLED: 'SOCKET_NOT_READY',
+  WORK_EXPIRED: 'SOCKET_CONNECTION_FAILED',
+  CONNECT_TIMEOUT: 'SOCKET_CONNECTION_FAILED',
+  DRAIN_TIMEOUT: 'SOCKET_CONNECTION_FAILED',
+  CONNECT_FAILED: 'SOCKET_CONNECTION_FAILED',
+  CONNECTION_LOST: 'SOCKET_NOT_READY',
+  PEER_SILENT: 'SOCKET_CONNECTION_FAILED',
+  TLS_FAILED: 'SOCKET_CONNECTION_FAILED',
+  PROXY_FAILED: 'SOCKET_CONNECTION_FAILED',
+  LISTEN_FAILED: 'SOCKET_CONNECTION_FAILED',
+  STORE_FAILED: 'SOCKET_CONNECTION_FAILED',
+  PEER_REFUSED: 'SOCKET_CONNECTION_FAILED',
+  AUTHENTICATION_FAILED: 'SOCKET_CONNECTION_FAILED',
+  PEER_PROTOCOL: 'SOCKET_CONNECTION_FAILED',
+  REMOTE_ERROR: 'COMMAND_REJECTED',
+  NO_WORKER: 'SOCKET_CONNECTION_FAILED',
+  RATE_LIMITED: 'SOCKET_CONNECTION_FAILED',
+  WORK_LOST: 'SOCKET_CONNECTION_FAILED',
+  ENROLLMENT_FAILED: 'ENROLLMENT_FAILED',
+  REGISTRATION_FAILED: 'SOCKET_REGISTRATION_FAILED',
+  HANDLER_FAILED: 'HANDLER_ERROR',
+  HOST_STALLED: 'HANDLER_ERROR',
+  HEARTBEAT_FAILED: 'HEARTBEAT_FAILED',
+  INTERNAL: 'SOCKET_CONNECTION_FAILED',
+};

@@ -3,7 +3,12 @@
 //! Bindings hand over a whole turn of commands as one JSON array of triples
 //! `[name, id, body]`; see [`parse_batch`].
 
-use serde::Deserialize;
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorCode};
@@ -38,7 +43,7 @@ pub enum Command {
         call: CallId,
         /// What is called; for `beacon`: `Capability/Action`, or an administrative name.
         name: String,
-        /// The payload.
+        /// The payload; absent if there is none.
         payload: Raw,
         /// A JSON object of call options; `{}` for the defaults.
         options: Raw,
@@ -52,7 +57,7 @@ pub enum Command {
     Emit {
         /// What is sent.
         name: String,
-        /// The payload.
+        /// The payload; absent if there is none.
         payload: Raw,
     },
     /// Settle a work item.
@@ -132,7 +137,7 @@ impl Command {
 pub const DEFAULT_DRAIN_MS: u64 = 30_000;
 
 /// One triple of a batch: name, id, body.
-type Triple<'a> = (std::borrow::Cow<'a, str>, u64, Option<&'a RawValue>);
+type Triple<'a> = (Cow<'a, str>, u64, Option<&'a RawValue>);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -156,17 +161,37 @@ struct KeyBody {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CallBody {
+struct CallBody<'a> {
     name: String,
-    payload: Option<Box<RawValue>>,
+    /// A payload of `null` is one; a key left out is none.
+    #[serde(default, deserialize_with = "present")]
+    payload: Option<Raw>,
     options: Option<Box<RawValue>>,
+    #[serde(default)]
+    blobs: Vec<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct DoneBody {
+struct DoneBody<'a> {
     value: Option<Box<RawValue>>,
     log: Option<Box<RawValue>>,
+    #[serde(default)]
+    blobs: Vec<Cow<'a, str>>,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Raw>, D::Error> {
+    Raw::deserialize(deserializer).map(Some)
+}
+
+/// Reads the byte strings that stand beside a value.
+fn blobs(texts: &[Cow<'_, str>]) -> Result<Vec<Bytes>, Error> {
+    let decode = |text: &Cow<'_, str>| STANDARD.decode(text.as_bytes()).map(Bytes::from);
+    texts
+        .iter()
+        .map(decode)
+        .collect::<Result<_, _>>()
+        .map_err(|e| invalid(format!("blobs: a list of base64 texts is wanted: {e}")))
 }
 
 #[derive(Deserialize)]
@@ -189,10 +214,10 @@ struct RefuseBody {
 /// | `stop` | 0 | `{drain_ms?}` |
 /// | `handle` | 0 | `{key, meta?}` |
 /// | `unhandle` | 0 | `{key}` |
-/// | `call` | call | `{name, payload?, options?}` |
+/// | `call` | call | `{name, payload?, options?, blobs?}` |
 /// | `cancel` | call | `null` |
 /// | `snapshot` | call | `null` |
-/// | `emit` | 0 | `{name, payload?}` |
+/// | `emit` | 0 | `{name, payload?, blobs?}` |
 /// | `done` | work | `{value?, log?}` |
 /// | `failed` | work | `{message}` |
 /// | `cancelled` | work | `null` |
@@ -224,23 +249,24 @@ fn parse_triple((name, id, body): Triple<'_>) -> Result<Command, Error> {
         }
         "unhandle" => Command::Unhandle { key: read::<KeyBody>(&name, body)?.key },
         "call" => {
-            let CallBody { name, payload, options } = read(&name, body)?;
+            let CallBody { name, payload, options, blobs: texts } = read(&name, body)?;
             Command::Call {
                 call: CallId(id),
                 name,
-                payload: payload.map_or_else(Raw::empty_object, Raw::from),
+                payload: payload.unwrap_or_else(Raw::absent).with_blobs(blobs(&texts)?),
                 options: options.map_or_else(Raw::empty_object, Raw::from),
             }
         }
         "cancel" => Command::Cancel { call: CallId(id) },
         "snapshot" => Command::Snapshot { call: CallId(id) },
         "emit" => {
-            let CallBody { name, payload, options: _ } = read(&name, body)?;
-            Command::Emit { name, payload: payload.map_or_else(Raw::null, Raw::from) }
+            let CallBody { name, payload, options: _, blobs: texts } = read(&name, body)?;
+            let payload = payload.unwrap_or_else(Raw::absent).with_blobs(blobs(&texts)?);
+            Command::Emit { name, payload }
         }
         "done" => {
-            let DoneBody { value, log } = read(&name, body)?;
-            let value = value.map_or_else(Raw::null, Raw::from);
+            let DoneBody { value, log, blobs: texts } = read(&name, body)?;
+            let value = value.map_or_else(Raw::null, Raw::from).with_blobs(blobs(&texts)?);
             let log = log.map_or_else(Raw::empty_list, Raw::from);
             Command::Complete { work: WorkId(id), outcome: Outcome::Done { value, log } }
         }
@@ -291,6 +317,27 @@ mod tests {
         assert_eq!(value.as_str(), r#"{"n":1.0}"#);
         assert!(matches!(&batch[2], Command::Call { call: CallId(9), .. }));
         assert!(matches!(batch[3], Command::Stop { drain_ms: 5 }));
+    }
+
+    #[test]
+    fn null_is_a_payload_and_none_is_none() {
+        let batch = parse_batch(
+            r#"[["call",1,{"name":"a","payload":null}],["call",2,{"name":"a"}],
+                ["emit",0,{"name":"","payload":{},"blobs":["AQI=",""]}]]"#,
+        )
+        .unwrap();
+        let [
+            Command::Call { payload: null, .. },
+            Command::Call { payload: none, .. },
+            Command::Emit { payload: bytes, .. },
+        ] = &*batch
+        else {
+            panic!("{batch:?}")
+        };
+        assert_eq!(*null, Raw::null());
+        assert!(none.is_absent());
+        assert_eq!(bytes.blobs(), [vec![1, 2], vec![]]);
+        assert!(parse_batch(r#"[["emit",0,{"name":"","blobs":["?"]}]]"#).is_err());
     }
 
     #[test]

@@ -114,6 +114,9 @@ error_codes! {
     112 InputGone "INPUT_GONE" Caller false
         "The input that a call refers to no longer exists."
         "Nothing is left to be done for it.";
+    113 NotReady "NOT_READY" Transport true
+        "The session is not registered at the control plane, or ceased to be during the call."
+        "Wait until the session is ready; whether an open call was carried out is unknown.";
     200 CallTimeout "CALL_TIMEOUT" Deadline true
         "No reply came before the deadline of the call."
         "Retry with the same idempotency key, or allow more time.";
@@ -171,12 +174,21 @@ error_codes! {
     406 WorkLost "WORK_LOST" Peer false
         "The control plane no longer knows the work item; its outcome was not taken."
         "Look up the item at the control plane: another attempt may have settled it.";
+    407 EnrollmentFailed "ENROLLMENT_FAILED" Peer false
+        "The control plane did not enroll this daemon."
+        "Check the enrollment token and the address; a token is good for one enrollment.";
+    408 RegistrationFailed "REGISTRATION_FAILED" Peer true
+        "The connection stands but the control plane did not confirm the registration."
+        "Check the cluster id and the daemon's password; the session tries again by itself.";
     500 HandlerFailed "HANDLER_FAILED" Handler false
         "A handler failed."
         "See the message: it is the handler's own.";
     501 HostStalled "HOST_STALLED" Handler true
         "The program around Moorline has not run its event loop for too long."
         "Move blocking code off the event loop.";
+    502 HeartbeatFailed "HEARTBEAT_FAILED" Handler true
+        "A heartbeat could not be made: its payload factory failed."
+        "See the message: it is the factory's own.";
     900 Internal "INTERNAL" Internal false
         "Moorline itself failed."
         "Report it, with the flight recorder's file if there is one.";
@@ -210,19 +222,33 @@ pub const MAX_MESSAGE: usize = 512;
 pub struct Error {
     code: ErrorCode,
     message: String,
+    status: Option<u16>,
 }
 
 impl Error {
     /// Makes an error. Control characters are escaped; the message is cut at [`MAX_MESSAGE`] bytes.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl AsRef<str>) -> Self {
-        Self { code, message: printable(message.as_ref()) }
+        Self { code, message: printable(message.as_ref()), status: None }
     }
 
     /// Returns the code.
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         self.code
+    }
+
+    /// Adds the status that the other side gave its refusal, such as 404.
+    #[must_use]
+    pub const fn with_status(mut self, status: Option<u16>) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Returns the status that the other side gave its refusal, if it gave one.
+    #[must_use]
+    pub const fn status(&self) -> Option<u16> {
+        self.status
     }
 
     /// Returns what happened, in the words of whoever noticed it.
@@ -255,12 +281,17 @@ impl std::error::Error for Error {}
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
-        let mut error = serializer.serialize_struct("Error", 5)?;
+        let fields = 5 + usize::from(self.status.is_some());
+        let mut error = serializer.serialize_struct("Error", fields)?;
         error.serialize_field("code", self.code.name())?;
         error.serialize_field("number", &self.code.number())?;
         error.serialize_field("message", &self.message)?;
         error.serialize_field("fault", &self.code.fault())?;
         error.serialize_field("retryable", &self.code.is_retryable())?;
+        match &self.status {
+            Some(status) => error.serialize_field("status", status)?,
+            None => error.skip_field("status")?,
+        }
         error.end()
     }
 }

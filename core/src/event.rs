@@ -5,12 +5,15 @@
 
 mod shape;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use crate::error::{Error, ErrorCode};
 use crate::frame::Headers;
 use crate::json::Raw;
 use crate::machine::{CallId, ConnId, PeerId, WorkId};
+use crate::secret::Secret;
 
 pub use shape::{EventField, FieldType, SHAPES, Shape};
 
@@ -23,6 +26,8 @@ pub enum Event {
         id: String,
         /// What carries frames: `websocket`, `polling` or `listener`.
         transport: &'static str,
+        /// The most bytes of one message that the control plane accepts, where it says so.
+        max_message: Option<u64>,
     },
     /// The link is down; the session tries again by itself.
     Lost {
@@ -115,6 +120,23 @@ pub enum Event {
         /// `None` after a stop that lost nothing.
         error: Option<Error>,
     },
+    /// The enrollment succeeded.
+    Enrolled {
+        /// The password that the control plane gave; used from now on.
+        password: Secret,
+    },
+    /// Parts of a stream that were handed over have left this process.
+    WorkDrained {
+        /// The item whose result is the stream.
+        work: WorkId,
+        /// How many parts have left so far.
+        chunks: u64,
+    },
+    /// A heartbeat is due and the application makes its payload: complete it as if it were work.
+    BeatAsked {
+        /// What to complete.
+        beat: WorkId,
+    },
 }
 
 /// Why a work item is withdrawn from its handler.
@@ -171,9 +193,10 @@ impl Withdrawal {
 pub fn write(event: &Event, out: &mut String) {
     let mut object = Object::new(out, kind(event));
     match event {
-        Event::Ready { id, transport } => {
+        Event::Ready { id, transport, max_message } => {
             object.field("id", id);
             object.field("transport", transport);
+            object.field("max_message", max_message);
         }
         Event::Lost { reason, retry_ms, attempt } => {
             object.field("reason", reason);
@@ -183,7 +206,7 @@ pub fn write(event: &Event, out: &mut String) {
         Event::CallDone { call, result } => {
             object.field("call", call);
             match result {
-                Ok(value) => object.raw("value", value),
+                Ok(value) => object.value("value", value),
                 Err(error) => object.field("error", error),
             }
         }
@@ -194,7 +217,7 @@ pub fn write(event: &Event, out: &mut String) {
         Event::Work { work, key, payload, timeout_ms, meta } => {
             object.field("work", work);
             object.field("key", key);
-            object.raw("payload", payload);
+            object.value("payload", payload);
             object.field("timeout_ms", timeout_ms);
             object.raw("meta", meta);
         }
@@ -205,7 +228,7 @@ pub fn write(event: &Event, out: &mut String) {
         }
         Event::Message { peer, payload } => {
             object.field("peer", peer);
-            object.raw("payload", payload);
+            object.value("payload", payload);
         }
         Event::PeerJoined { peer, name } => {
             object.field("peer", peer);
@@ -229,6 +252,12 @@ pub fn write(event: &Event, out: &mut String) {
             object.field("outbox", outbox);
         }
         Event::Ended { error } => object.field("error", error),
+        Event::Enrolled { password } => object.field("password", password.expose()),
+        Event::WorkDrained { work, chunks } => {
+            object.field("work", work);
+            object.field("chunks", chunks);
+        }
+        Event::BeatAsked { beat } => object.field("beat", beat),
     }
     object.end();
 }
@@ -250,6 +279,9 @@ pub const fn kind(event: &Event) -> &'static str {
         Event::Notice(_) => "notice",
         Event::Draining { .. } => "draining",
         Event::Ended { .. } => "ended",
+        Event::Enrolled { .. } => "enrolled",
+        Event::WorkDrained { .. } => "work_drained",
+        Event::BeatAsked { .. } => "beat_asked",
     }
 }
 
@@ -274,6 +306,25 @@ impl<'a> Object<'a> {
         self.key(name);
         // These fields are strings, numbers and plain structs of them: writing cannot fail.
         self.0.push_str(&serde_json::to_string(value).unwrap_or_else(|_| String::from("null")));
+    }
+
+    /// Writes a value of the application, unless it is absent, and its blobs in base64.
+    fn value(&mut self, name: &str, value: &Raw) {
+        if !value.is_absent() {
+            self.raw(name, value);
+        }
+        if !value.blobs().is_empty() {
+            self.key("blobs");
+            let mut open = '[';
+            for blob in value.blobs() {
+                self.0.push(open);
+                self.0.push('"');
+                STANDARD.encode_string(blob, self.0);
+                self.0.push('"');
+                open = ',';
+            }
+            self.0.push(']');
+        }
     }
 
     fn raw(&mut self, name: &str, value: &Raw) {
@@ -306,6 +357,21 @@ mod tests {
         assert_eq!(
             out,
             r#"{"event":"work","work":3,"key":"Echo/Say","payload":{"z":1.0,"a":1e2},"timeout_ms":null,"meta":{}}"#
+        );
+    }
+
+    #[test]
+    fn what_is_absent_is_left_out_and_blobs_stand_beside_their_value() {
+        let mut out = String::new();
+        write(&Event::CallDone { call: CallId(1), result: Ok(Raw::absent()) }, &mut out);
+        assert_eq!(out, r#"{"event":"call_done","call":1}"#);
+        out.clear();
+        let payload = Raw::parse(r#"{"_placeholder":true,"num":0}"#).unwrap();
+        let payload = payload.with_blobs(vec![vec![1, 2, 255].into(), vec![].into()]);
+        write(&Event::Message { peer: None, payload }, &mut out);
+        assert_eq!(
+            out,
+            r#"{"event":"message","peer":null,"payload":{"_placeholder":true,"num":0},"blobs":["AQL/",""]}"#
         );
     }
 

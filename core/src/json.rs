@@ -10,11 +10,10 @@ use bytestring::ByteString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// One JSON value as text, shared with the frame or call it came from. Cloning does not copy.
+/// One JSON value as text, or none, shared with the frame or call it came from. Cloning does not copy.
 ///
-/// A value may be absent, as JavaScript's `undefined` is: then it has no text at all and its key is
-/// left out wherever it would stand. It may have attachments: bytes for which
-/// `{"_placeholder":true,"num":i}` stands in the text.
+/// Byte strings that JSON has no form for travel beside the text; in it each stands as
+/// `{"_placeholder":true,"num":i}`, its index among [`blobs`](Self::blobs).
 ///
 /// `Debug` shows the length only: payloads do not belong in logs.
 #[derive(Clone, PartialEq, Eq)]
@@ -65,7 +64,8 @@ impl Raw {
         Self { text, blobs: None }
     }
 
-    /// No value at all.
+    /// No value at all: what JavaScript calls `undefined`. Its text is empty, and objects leave its
+    /// key out.
     #[must_use]
     pub const fn absent() -> Self {
         Self::accepted(ByteString::new())
@@ -77,14 +77,20 @@ impl Raw {
         self.text.is_empty()
     }
 
-    /// Replaces the attachments; an empty list removes them.
+    /// Returns the value, or `{}` if there is none.
+    #[must_use]
+    pub fn or_empty_object(self) -> Self {
+        if self.is_absent() { Self::empty_object() } else { self }
+    }
+
+    /// Adds the byte strings that the placeholders of the text stand for.
     #[must_use]
     pub fn with_blobs(self, blobs: Vec<Bytes>) -> Self {
-        let blobs = if blobs.is_empty() { None } else { Some(blobs.into()) };
+        let blobs = (!blobs.is_empty()).then(|| blobs.into());
         Self { blobs, ..self }
     }
 
-    /// Returns the attachments.
+    /// Returns the byte strings that the placeholders of the text stand for.
     #[must_use]
     pub fn blobs(&self) -> &[Bytes] {
         self.blobs.as_deref().unwrap_or_default()
@@ -114,6 +120,18 @@ impl Raw {
         &self.text
     }
 
+    /// Returns how many bytes the text and its blobs have.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.text.len() + self.blobs().iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// Tells whether there is neither text nor blobs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Returns the text as shared bytes.
     #[must_use]
     pub fn into_text(self) -> ByteString {
@@ -137,12 +155,15 @@ impl From<Box<RawValue>> for Raw {
 
 impl fmt::Debug for Raw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Raw({} bytes)", self.text.len())
+        write!(f, "Raw({} bytes)", self.len())
     }
 }
 
 impl Serialize for Raw {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.is_absent() {
+            return serializer.serialize_none();
+        }
         let value: &RawValue =
             serde_json::from_str(&self.text).map_err(serde::ser::Error::custom)?;
         value.serialize(serializer)

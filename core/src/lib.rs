@@ -21,6 +21,7 @@ mod session;
 pub mod store;
 pub mod time;
 pub mod trace;
+pub mod words;
 mod work;
 
 pub use command::{Command, Outcome};

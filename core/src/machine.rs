@@ -102,6 +102,11 @@ pub enum Input {
         /// The frame.
         frame: Frame,
     },
+    /// Everything that was sent before [`Output::AskSent`] has been handed to the network.
+    Sent {
+        /// The connection.
+        conn: ConnId,
+    },
     /// A connection ended, or a dial failed. The last input of a connection.
     Closed {
         /// The connection.
@@ -244,6 +249,12 @@ pub enum Output {
         conn: ConnId,
         /// The frame.
         frame: Frame,
+    },
+    /// Say when everything sent so far has been handed to the network, by [`Input::Sent`]. Asked
+    /// again before the answer, one answer serves both.
+    AskSent {
+        /// The connection.
+        conn: ConnId,
     },
     /// Flush what was sent, then close. Ends in [`Input::Closed`].
     Close {

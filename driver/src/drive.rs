@@ -270,10 +270,10 @@ impl Driver {
     }
 
     fn flush(&mut self, now: Now) {
-        let mut failed = Vec::new();
-        while self.links.flush(&mut failed) {
-            for (conn, cause) in failed.drain(..) {
-                self.feed(Input::Closed { conn, cause }, now);
+        let mut news = Vec::new();
+        while self.links.flush(&mut news) {
+            for input in news.drain(..) {
+                self.feed(input, now);
             }
         }
         if self.has_told {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
-use moorline_core::{CloseCause, ConnId, Frame, FrameLimits, Instant};
+use moorline_core::{CloseCause, ConnId, Frame, FrameLimits, Input, Instant};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
@@ -42,6 +42,7 @@ enum Link {
 enum Waiting {
     Frame(Frame),
     Limits(FrameLimits),
+    AskSent,
     Close(u16, String),
 }
 
@@ -55,6 +56,7 @@ struct Connection {
     is_paused: bool,
     is_touched: bool,
     is_unflushed: bool,
+    asks_sent: bool,
 }
 
 impl Connection {
@@ -171,12 +173,14 @@ impl Links {
                 is_paused: false,
                 is_touched: false,
                 is_unflushed: false,
+                asks_sent: false,
             })),
         );
         for said in waiting {
             match said {
                 Waiting::Frame(frame) => drop(self.send(conn, frame)),
                 Waiting::Limits(limits) => self.set_limits(conn, limits),
+                Waiting::AskSent => self.ask_sent(conn),
                 Waiting::Close(code, reason) => drop(self.close(conn, code, reason, now)),
             }
         }
@@ -214,6 +218,18 @@ impl Links {
                 None
             }
             Some(Link::Open(_) | Link::Dialing(_) | Link::Offered(_)) | None => None,
+        }
+    }
+
+    /// Asks when what was sent so far has been handed to the network.
+    pub(crate) fn ask_sent(&mut self, conn: ConnId) {
+        match self.links.get_mut(&conn) {
+            Some(Link::Admitted(waiting)) => waiting.push(Waiting::AskSent),
+            Some(Link::Open(connection)) if connection.phase == Phase::Open => {
+                connection.asks_sent = true;
+                self.touch(conn);
+            }
+            Some(Link::Open(_) | Link::Dialing(_) | Link::Offered(_)) | None => {}
         }
     }
 
@@ -314,9 +330,9 @@ impl Links {
         }
     }
 
-    /// Flushes every connection that was written to, once; adds those that failed. False if there
-    /// was none.
-    pub(crate) fn flush(&mut self, failed: &mut Vec<(ConnId, CloseCause)>) -> bool {
+    /// Flushes every connection that was written to, once; adds what the machine is to be told: that
+    /// one failed, or that what was sent is gone where it asked. False if there was none.
+    pub(crate) fn flush(&mut self, news: &mut Vec<Input>) -> bool {
         if self.touched.is_empty() {
             return false;
         }
@@ -324,14 +340,21 @@ impl Links {
             let Some(Link::Open(connection)) = self.links.get_mut(&conn) else { continue };
             connection.is_touched = false;
             match connection.ws.flush() {
-                Flushed::All => connection.is_unflushed = false,
+                Flushed::All => {
+                    connection.is_unflushed = false;
+                    if std::mem::take(&mut connection.asks_sent) {
+                        news.push(Input::Sent { conn });
+                    }
+                }
                 Flushed::Pending => connection.is_unflushed = true,
                 Flushed::Failed(cause) => {
                     let phase = connection.phase;
                     self.links.remove(&conn);
                     match phase {
-                        Phase::Open => failed.push((conn, cause)),
-                        Phase::Closing => failed.push((conn, CloseCause::Local)),
+                        Phase::Open => news.push(Input::Closed { conn, cause }),
+                        Phase::Closing => {
+                            news.push(Input::Closed { conn, cause: CloseCause::Local });
+                        }
                         Phase::Leaving => {}
                     }
                 }

@@ -212,6 +212,10 @@ impl Machine {
                     self.actions.http(http.0, &request, &bounds);
                 }
                 Output::HttpCancel { http } => self.actions.http_cancel(http.0),
+                // A browser does not tell: what it took counts as sent.
+                Output::AskSent { conn } => {
+                    self.endpoint.handle_input(Input::Sent { conn }, now);
+                }
                 Output::Store { store, request } => {
                     let result = Ok(self.store.perform(request));
                     self.endpoint.handle_input(Input::Stored { store, result }, now);

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Literal, NamedTuple, Optional, Tuple, TypedDict, Union
+from enum import Enum
+from typing import Any, Dict, Final, List, Literal, NamedTuple, Optional, Tuple, TypedDict, Union
 
 ErrorCode = Literal[
     "CONFIG_INVALID",
@@ -19,6 +20,7 @@ ErrorCode = Literal[
     "OVERLOADED",
     "TOO_LARGE",
     "INPUT_GONE",
+    "NOT_READY",
     "CALL_TIMEOUT",
     "CALL_CANCELLED",
     "WORK_EXPIRED",
@@ -38,13 +40,16 @@ ErrorCode = Literal[
     "NO_WORKER",
     "RATE_LIMITED",
     "WORK_LOST",
+    "ENROLLMENT_FAILED",
+    "REGISTRATION_FAILED",
     "HANDLER_FAILED",
     "HOST_STALLED",
+    "HEARTBEAT_FAILED",
     "INTERNAL",
 ]
 """A stable error code."""
 
-Fault = Literal["caller", "deadline", "transport", "peer", "handler", "internal"]
+Fault = Literal["caller", "transport", "deadline", "peer", "handler", "internal"]
 """Whose fault an error is."""
 
 
@@ -149,6 +154,13 @@ ERROR_CODES: Dict[ErrorCode, ErrorInfo] = {
         False,
         "The input that a call refers to no longer exists.",
         "Nothing is left to be done for it.",
+    ),
+    "NOT_READY": ErrorInfo(
+        113,
+        "transport",
+        True,
+        "The session is not registered at the control plane, or ceased to be during the call.",
+        "Wait until the session is ready; whether an open call was carried out is unknown.",
     ),
     "CALL_TIMEOUT": ErrorInfo(
         200,
@@ -283,6 +295,20 @@ ERROR_CODES: Dict[ErrorCode, ErrorInfo] = {
         "The control plane no longer knows the work item; its outcome was not taken.",
         "Look up the item at the control plane: another attempt may have settled it.",
     ),
+    "ENROLLMENT_FAILED": ErrorInfo(
+        407,
+        "peer",
+        False,
+        "The control plane did not enroll this daemon.",
+        "Check the enrollment token and the address; a token is good for one enrollment.",
+    ),
+    "REGISTRATION_FAILED": ErrorInfo(
+        408,
+        "peer",
+        True,
+        "The connection stands but the control plane did not confirm the registration.",
+        "Check the cluster id and the daemon's password; the session tries again by itself.",
+    ),
     "HANDLER_FAILED": ErrorInfo(
         500,
         "handler",
@@ -297,6 +323,13 @@ ERROR_CODES: Dict[ErrorCode, ErrorInfo] = {
         "The program around Moorline has not run its event loop for too long.",
         "Move blocking code off the event loop.",
     ),
+    "HEARTBEAT_FAILED": ErrorInfo(
+        502,
+        "handler",
+        True,
+        "A heartbeat could not be made: its payload factory failed.",
+        "See the message: it is the factory's own.",
+    ),
     "INTERNAL": ErrorInfo(
         900,
         "internal",
@@ -308,7 +341,7 @@ ERROR_CODES: Dict[ErrorCode, ErrorInfo] = {
 """Every error code."""
 
 
-class NativeError(TypedDict):
+class _NativeError(TypedDict):
     """An error as it crosses from the native side."""
 
     code: ErrorCode
@@ -316,6 +349,12 @@ class NativeError(TypedDict):
     message: str
     fault: Fault
     retryable: bool
+
+
+class NativeError(_NativeError, total=False):
+    """An error as it crosses; `status` is that of the other side's refusal."""
+
+    status: int
 
 
 class ReconnectOptions(TypedDict, total=False):
@@ -624,6 +663,136 @@ class HubOptions(TypedDict, total=False):
     """The driver's options."""
 
 
+class EnrollmentOptions(TypedDict, total=False):
+    """How the token becomes a password."""
+
+    enabled: bool
+    """Whether to enroll when there is a token. Default: `true`."""
+
+    url: str
+    """The whole URL of the enrollment; empty derives it from server_url and team_cluster_id. Default: `""`."""
+
+    on_already_enrolled: Literal["auto", "error", "use-password"]
+    """What to do when the token was used before. Default: `"auto"`."""
+
+    timeout_ms: int
+    """Time for the exchange, redirects included. Default: `30000` ms. Range: 100 to 600000."""
+
+
+class HeartbeatOptions(TypedDict, total=False):
+    """Heartbeats."""
+
+    enabled: bool
+    """Whether to beat at all. Default: `true`."""
+
+    interval_ms: int
+    """Time from the end of one beat to the next. Default: `30000` ms. Range: 1 to 86400000."""
+
+    jitter_ms: int
+    """The most that a random amount adds to each interval. Default: `0` ms. Range: 0 to 86400000."""
+
+    asks: bool
+    """Whether the application makes each payload, asked by the event beat_asked. Default: `false`."""
+
+    include_credentials: bool
+    """Whether to put teamClusterId, daemonPassword and installedVersion into the payload; the control plane refuses beats without them. Default: `false`."""
+
+    mode: Literal["command", "message"]
+    """How a beat travels. Default: `"command"`."""
+
+
+class DaemonReconnectOptions(TypedDict, total=False):
+    """Delays between connection attempts."""
+
+    base_delay_ms: int
+    """The first delay. Default: `500` ms. Range: 1 to 3600000."""
+
+    max_delay_ms: int
+    """The largest delay. Default: `30000` ms. Range: 1 to 86400000."""
+
+    growth_percent: int
+    """What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Default: `200` %. Range: 100 to 1000."""
+
+    jitter_percent: int
+    """How far a delay is spread at random, up and down. Default: `30` %. Range: 0 to 100."""
+
+    max_attempts: int
+    """Attempts before the session gives up; 0 never gives up. Default: `0`. Range: 0 to 1000000."""
+
+    stable_after_ms: int
+    """How long a link must have been up for the ladder to start anew. Default: `10000` ms. Range: 0 to 3600000."""
+
+
+class DaemonOptions(TypedDict, total=False):
+    """Registers at a VOLT control plane, runs its commands and sends commands to it."""
+
+    server_url: str
+    """The control plane: scheme, host and port; where enrollment.url is derived from. Default: `""`."""
+
+    control_socket_url: str
+    """The control channel: a URL whose path is the Socket.IO namespace, such as `wss://volt.example`. Default: `""`."""
+
+    team_cluster_id: str
+    """The id under which the daemon registers. Default: `""`."""
+
+    daemon_password: str
+    """The daemon's password; may be empty when it enrolls. Default: `""`."""
+
+    enrollment_token: str
+    """The one-time token that enrolls the daemon; empty does not enroll. Default: `""`."""
+
+    installed_version: str
+    """The daemon's version, told when it enrolls; empty tells none. Default: `""`."""
+
+    enrollment: EnrollmentOptions
+    """How the token becomes a password."""
+
+    heartbeat: HeartbeatOptions
+    """Heartbeats."""
+
+    register_with_ack: bool
+    """Whether to ask the control plane to acknowledge the registration, so that a refusal is known at once. Default: `false`."""
+
+    registration_timeout_ms: int
+    """Time for the control plane to confirm the registration. Default: `10000` ms. Range: 100 to 600000."""
+
+    connect_timeout_ms: int
+    """Time for a connection: name look-up, TLS, transport, namespace. Default: `20000` ms. Range: 100 to 600000."""
+
+    http_timeout_ms: int
+    """Time for one HTTP exchange of the polling transport that the control plane does not hold open. Default: `30000` ms. Range: 100 to 600000."""
+
+    reconnect_enabled: bool
+    """Whether to connect again after a loss. Default: `true`."""
+
+    reconnect_on_server_disconnect: bool
+    """Whether to connect again after the control plane itself ended the session, as it does before a restart. Default: `true`."""
+
+    path: str
+    """The HTTP path of the Socket.IO server. Default: `"/socket.io/"`."""
+
+    transport: Literal["auto", "upgrade", "websocket", "polling"]
+    """Which transports may be used. Default: `"auto"`."""
+
+    max_queued: int
+    """The most messages that wait for a registration; beyond, the oldest is dropped with a notice. Default: `1024`. Range: 0 to 1048576."""
+
+    max_queued_bytes: int
+    """The most bytes of messages that wait for a registration; beyond, the oldest are dropped with a notice. Default: `8388608` bytes. Range: 0 to 1073741824."""
+
+    max_concurrent: int
+    """The most commands run at once; further ones are answered with status 503. Default: `4096`. Range: 1 to 65536."""
+
+    reconnect: DaemonReconnectOptions
+    """Delays between connection attempts."""
+
+    limits: LimitsOptions
+    """Limits of the link."""
+
+    runtime: RuntimeOptions
+    """The driver's options."""
+
+
 class CallOptions(TypedDict, total=False):
     """Options of one call of a dispatcher."""
 
@@ -643,6 +812,13 @@ class CallOptions(TypedDict, total=False):
     """Report progress while the call runs. Default: `false`."""
 
 
+class CommandOptions(TypedDict, total=False):
+    """Options of one command of a daemon."""
+
+    timeout_ms: int
+    """Time for the answer; 0 gives up at once. Default: `30000` ms. Range: 0 to 9007199254740991."""
+
+
 class ReadyEvent(TypedDict):
     """The link is up and registered, or the listener is bound."""
 
@@ -651,6 +827,8 @@ class ReadyEvent(TypedDict):
     """Our id at the control plane, or the address listened on."""
     transport: Literal["websocket", "polling", "listener"]
     """What carries frames."""
+    max_message: Optional[int]
+    """The most bytes of one message that the control plane accepts, where it says so."""
 
 
 class LostEvent(TypedDict):
@@ -677,7 +855,9 @@ class CallDoneEvent(_CallDoneEvent, total=False):
     """A call settled; exactly one for each call, with either a value or an error."""
 
     value: Any
-    """Its result, if it succeeded."""
+    """Its result, if it succeeded with one."""
+    blobs: List[str]
+    """Byte strings in base64 that the placeholders of the value stand for."""
     error: NativeError
     """Why it failed, if it did."""
 
@@ -692,7 +872,7 @@ class CallPartEvent(TypedDict):
     """The part."""
 
 
-class WorkEvent(TypedDict):
+class _WorkEvent(TypedDict):
     """A work item for a handler."""
 
     event: Literal["work"]
@@ -700,12 +880,19 @@ class WorkEvent(TypedDict):
     """The item."""
     key: str
     """The handler key."""
-    payload: Any
-    """The user's part."""
     timeout_ms: Optional[int]
     """Milliseconds that the handler has; null without a limit."""
     meta: Any
     """The envelope without the user's part."""
+
+
+class WorkEvent(_WorkEvent, total=False):
+    """A work item for a handler."""
+
+    payload: Any
+    """The user's part, if there is one."""
+    blobs: List[str]
+    """Byte strings in base64 that the placeholders of the value stand for."""
 
 
 class WorkWithdrawnEvent(TypedDict):
@@ -720,14 +907,21 @@ class WorkWithdrawnEvent(TypedDict):
     """The same as an error."""
 
 
-class MessageEvent(TypedDict):
+class _MessageEvent(TypedDict):
     """A message that is neither work nor a reply."""
 
     event: Literal["message"]
     peer: Optional[int]
     """The peer, at servers."""
+
+
+class MessageEvent(_MessageEvent, total=False):
+    """A message that is neither work nor a reply."""
+
     payload: Any
-    """The payload."""
+    """The payload, if there is one."""
+    blobs: List[str]
+    """Byte strings in base64 that the placeholders of the value stand for."""
 
 
 class PeerJoinedEvent(TypedDict):
@@ -792,6 +986,32 @@ class EndedEvent(TypedDict):
     """Null after a stop that lost nothing."""
 
 
+class EnrolledEvent(TypedDict):
+    """The enrollment succeeded."""
+
+    event: Literal["enrolled"]
+    password: str
+    """The password that the control plane gave; used from now on."""
+
+
+class WorkDrainedEvent(TypedDict):
+    """Parts of a stream that were handed over have left this process."""
+
+    event: Literal["work_drained"]
+    work: int
+    """The item whose result is the stream."""
+    chunks: int
+    """How many parts have left so far."""
+
+
+class BeatAskedEvent(TypedDict):
+    """A heartbeat is due and the application makes its payload: complete it as if it were work."""
+
+    event: Literal["beat_asked"]
+    beat: int
+    """What to complete."""
+
+
 NativeEvent = Union[
     ReadyEvent,
     LostEvent,
@@ -806,5 +1026,123 @@ NativeEvent = Union[
     NoticeEvent,
     DrainingEvent,
     EndedEvent,
+    EnrolledEvent,
+    WorkDrainedEvent,
+    BeatAskedEvent,
 ]
 """An event as it crosses from the native side; told apart by `event`."""
+
+
+class DaemonClientErrorCode(str, Enum):
+    """What can go wrong, in the words of the VOLT daemon client. Dialect: volt."""
+
+    EnrollmentFailed = "ENROLLMENT_FAILED"
+    SocketConnectionFailed = "SOCKET_CONNECTION_FAILED"
+    SocketRegistrationFailed = "SOCKET_REGISTRATION_FAILED"
+    CommandTimeout = "COMMAND_TIMEOUT"
+    CommandRejected = "COMMAND_REJECTED"
+    SocketNotReady = "SOCKET_NOT_READY"
+    HandlerError = "HANDLER_ERROR"
+    EmitFailed = "EMIT_FAILED"
+    HeartbeatFailed = "HEARTBEAT_FAILED"
+
+
+class DaemonSocketEvent(str, Enum):
+    """Event names of a daemon: the first two are local, the others stand on the wire. Dialect: volt."""
+
+    RuntimeLifecycle = "lifecycle"
+    RuntimeProgress = "progress"
+    TeamClusterDaemonRegister = "team-cluster-daemon:register"
+    TeamClusterDaemonRegistered = "team-cluster-daemon:registered"
+    TeamClusterDaemonMessage = "team-cluster-daemon:message"
+
+
+class ProgressStageType(str, Enum):
+    """Stages of a runtime-progress message. Dialect: volt."""
+
+    Accepted = "accepted"
+    Queued = "queued"
+    Running = "running"
+    Completed = "completed"
+    Failed = "failed"
+
+
+class ResponseType(str, Enum):
+    """Forms of the answer to a command. Dialect: volt."""
+
+    Json = "json"
+    Buffer = "buffer"
+    Stream = "stream"
+
+
+class SessionKind(str, Enum):
+    """Kinds of a session over the reverse channel. Dialect: volt."""
+
+    Terminal = "terminal"
+    Tunnel = "tunnel"
+    WebSocket = "websocket"
+
+
+class TerminalTarget(str, Enum):
+    """What a terminal session attaches to. Dialect: volt."""
+
+    Container = "container"
+    Host = "host"
+
+
+class TunnelSessionStatus(str, Enum):
+    """States of a tunnel. Dialect: volt."""
+
+    Opening = "opening"
+    Open = "open"
+    Closed = "closed"
+
+
+MAX_ATTACHMENTS: Final = 10
+"""The most byte strings in one message. Dialect: volt."""
+
+MAX_CHUNKS_IN_FLIGHT: Final = 4
+"""The most parts of a stream handed over before work_drained tells that one has left. Dialect: volt."""
+
+VOLT_CODES: Dict[ErrorCode, DaemonClientErrorCode] = {
+    "CONFIG_INVALID": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "ARGUMENT_INVALID": DaemonClientErrorCode("EMIT_FAILED"),
+    "ROLE_UNKNOWN": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "UNSUPPORTED": DaemonClientErrorCode("EMIT_FAILED"),
+    "ALREADY_STARTED": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "NOT_STARTED": DaemonClientErrorCode("SOCKET_NOT_READY"),
+    "STOPPED": DaemonClientErrorCode("SOCKET_NOT_READY"),
+    "FORKED": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "WORK_UNKNOWN": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "HANDLER_UNKNOWN": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "OVERLOADED": DaemonClientErrorCode("EMIT_FAILED"),
+    "TOO_LARGE": DaemonClientErrorCode("EMIT_FAILED"),
+    "INPUT_GONE": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "NOT_READY": DaemonClientErrorCode("SOCKET_NOT_READY"),
+    "CALL_TIMEOUT": DaemonClientErrorCode("COMMAND_TIMEOUT"),
+    "CALL_CANCELLED": DaemonClientErrorCode("SOCKET_NOT_READY"),
+    "WORK_EXPIRED": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "CONNECT_TIMEOUT": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "DRAIN_TIMEOUT": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "CONNECT_FAILED": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "CONNECTION_LOST": DaemonClientErrorCode("SOCKET_NOT_READY"),
+    "PEER_SILENT": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "TLS_FAILED": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "PROXY_FAILED": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "LISTEN_FAILED": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "STORE_FAILED": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "PEER_REFUSED": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "AUTHENTICATION_FAILED": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "PEER_PROTOCOL": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "REMOTE_ERROR": DaemonClientErrorCode("COMMAND_REJECTED"),
+    "NO_WORKER": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "RATE_LIMITED": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "WORK_LOST": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+    "ENROLLMENT_FAILED": DaemonClientErrorCode("ENROLLMENT_FAILED"),
+    "REGISTRATION_FAILED": DaemonClientErrorCode("SOCKET_REGISTRATION_FAILED"),
+    "HANDLER_FAILED": DaemonClientErrorCode("HANDLER_ERROR"),
+    "HOST_STALLED": DaemonClientErrorCode("HANDLER_ERROR"),
+    "HEARTBEAT_FAILED": DaemonClientErrorCode("HEARTBEAT_FAILED"),
+    "INTERNAL": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),
+}
+"""What the VOLT daemon client calls each error code."""

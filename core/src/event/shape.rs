@@ -21,6 +21,8 @@ pub enum FieldType {
     ErrorOrNull,
     /// A list of pairs of text.
     TextPairs,
+    /// A list of text.
+    TextList,
 }
 
 /// One field of an event.
@@ -55,6 +57,9 @@ const fn maybe(name: &'static str, kind: FieldType, doc: &'static str) -> EventF
     EventField { name, kind, optional: true, doc }
 }
 
+/// What stands beside a value that has byte strings in it.
+const BLOBS: &str = "Byte strings in base64 that the placeholders of the value stand for.";
+
 /// Every kind of event, in the order of the enum. New kinds go to the end: C numbers them by place.
 pub const SHAPES: &[Shape] = &[
     Shape {
@@ -70,6 +75,11 @@ pub const SHAPES: &[Shape] = &[
                 "transport",
                 FieldType::Word(&["websocket", "polling", "listener"]),
                 "What carries frames.",
+            ),
+            field(
+                "max_message",
+                FieldType::IntegerOrNull,
+                "The most bytes of one message that the control plane accepts, where it says so.",
             ),
         ],
     },
@@ -87,7 +97,8 @@ pub const SHAPES: &[Shape] = &[
         doc: "A call settled; exactly one for each call, with either a value or an error.",
         fields: &[
             field("call", FieldType::Integer, "The call."),
-            maybe("value", FieldType::Json, "Its result, if it succeeded."),
+            maybe("value", FieldType::Json, "Its result, if it succeeded with one."),
+            maybe("blobs", FieldType::TextList, BLOBS),
             maybe("error", FieldType::Error, "Why it failed, if it did."),
         ],
     },
@@ -105,7 +116,8 @@ pub const SHAPES: &[Shape] = &[
         fields: &[
             field("work", FieldType::Integer, "The item."),
             field("key", FieldType::Text, "The handler key."),
-            field("payload", FieldType::Json, "The user's part."),
+            maybe("payload", FieldType::Json, "The user's part, if there is one."),
+            maybe("blobs", FieldType::TextList, BLOBS),
             field(
                 "timeout_ms",
                 FieldType::IntegerOrNull,
@@ -132,7 +144,8 @@ pub const SHAPES: &[Shape] = &[
         doc: "A message that is neither work nor a reply.",
         fields: &[
             field("peer", FieldType::IntegerOrNull, "The peer, at servers."),
-            field("payload", FieldType::Json, "The payload."),
+            maybe("payload", FieldType::Json, "The payload, if there is one."),
+            maybe("blobs", FieldType::TextList, BLOBS),
         ],
     },
     Shape {
@@ -180,6 +193,28 @@ pub const SHAPES: &[Shape] = &[
         doc: "The session is over; the last event.",
         fields: &[field("error", FieldType::ErrorOrNull, "Null after a stop that lost nothing.")],
     },
+    Shape {
+        name: "enrolled",
+        doc: "The enrollment succeeded.",
+        fields: &[field(
+            "password",
+            FieldType::Text,
+            "The password that the control plane gave; used from now on.",
+        )],
+    },
+    Shape {
+        name: "work_drained",
+        doc: "Parts of a stream that were handed over have left this process.",
+        fields: &[
+            field("work", FieldType::Integer, "The item whose result is the stream."),
+            field("chunks", FieldType::Integer, "How many parts have left so far."),
+        ],
+    },
+    Shape {
+        name: "beat_asked",
+        doc: "A heartbeat is due and the application makes its payload: complete it as if it were work.",
+        fields: &[field("beat", FieldType::Integer, "What to complete.")],
+    },
 ];
 
 #[cfg(test)]
@@ -192,10 +227,12 @@ mod tests {
     use crate::frame::Headers;
     use crate::json::Raw;
     use crate::machine::{CallId, ConnId, PeerId, WorkId};
+    use crate::secret::Secret;
 
     /// One or more examples of every kind. The match below makes a new kind stop the build.
     fn examples() -> Vec<Event> {
         let error = || Error::from(ErrorCode::ConnectionLost);
+        let blob = || Raw::empty_object().with_blobs(vec![vec![0].into()]);
         let withdrawals = [
             Withdrawal::Expired,
             Withdrawal::Cancelled,
@@ -204,7 +241,7 @@ mod tests {
             Withdrawal::LinkLost,
         ];
         let mut events: Vec<Event> = ["websocket", "polling", "listener"]
-            .map(|transport| Event::Ready { id: "bcn-1".into(), transport })
+            .map(|transport| Event::Ready { id: "bcn-1".into(), transport, max_message: Some(9) })
             .into();
         events.extend(withdrawals.map(|why| {
             match why {
@@ -218,13 +255,13 @@ mod tests {
         }));
         events.extend([
             Event::Lost { reason: error(), retry_ms: 5, attempt: 1 },
-            Event::CallDone { call: CallId(1), result: Ok(Raw::empty_object()) },
+            Event::CallDone { call: CallId(1), result: Ok(blob()) },
             Event::CallDone { call: CallId(1), result: Err(error()) },
             Event::CallPart { call: CallId(1), part: Raw::null() },
             Event::Work {
                 work: WorkId(1),
                 key: "Echo/Say".into(),
-                payload: Raw::empty_object(),
+                payload: blob(),
                 timeout_ms: Some(5),
                 meta: Raw::empty_object(),
             },
@@ -235,7 +272,7 @@ mod tests {
                 timeout_ms: None,
                 meta: Raw::empty_object(),
             },
-            Event::Message { peer: None, payload: Raw::null() },
+            Event::Message { peer: None, payload: blob() },
             Event::Message { peer: Some(PeerId(1)), payload: Raw::null() },
             Event::PeerJoined { peer: PeerId(1), name: "n".into() },
             Event::PeerLeft { peer: PeerId(1), name: "n".into(), reason: "r".into() },
@@ -249,6 +286,9 @@ mod tests {
             Event::Draining { in_flight: 1, outbox: 0 },
             Event::Ended { error: None },
             Event::Ended { error: Some(error()) },
+            Event::Enrolled { password: Secret::new("p") },
+            Event::WorkDrained { work: WorkId(1), chunks: 2 },
+            Event::BeatAsked { beat: WorkId(2) },
         ]);
         events
     }
@@ -266,6 +306,9 @@ mod tests {
             FieldType::Json => true,
             FieldType::Error => error(value),
             FieldType::ErrorOrNull => value.is_null() || error(value),
+            FieldType::TextList => {
+                value.as_array().is_some_and(|list| list.iter().all(Value::is_string))
+            }
             FieldType::TextPairs => value.as_array().is_some_and(|pairs| {
                 pairs.iter().all(|pair| {
                     pair.as_array()
@@ -325,7 +368,8 @@ mod tests {
                 | FieldType::Json
                 | FieldType::Error
                 | FieldType::ErrorOrNull
-                | FieldType::TextPairs => None,
+                | FieldType::TextPairs
+                | FieldType::TextList => None,
             })
             .flatten()
             .find(|known| **known == word)

@@ -169,7 +169,7 @@ impl Hub {
     fn announce(&mut self) {
         if let (Phase::Serving, Some(address)) = (&self.phase, &self.address) {
             let id = address.clone();
-            self.event(Event::Ready { id, transport: "listener" });
+            self.event(Event::Ready { id, transport: "listener", max_message: None });
         }
     }
 

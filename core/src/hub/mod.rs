@@ -378,6 +378,7 @@ impl Machine for Hub {
             Input::ListenFailed { error, .. } => self.end(Some(error)),
             // A hub dials nobody and asks nobody.
             Input::Opened { .. }
+            | Input::Sent { .. }
             | Input::HttpReplied { .. }
             | Input::HttpPart { .. }
             | Input::HostLag { .. } => {}
@@ -416,7 +417,7 @@ impl Endpoint for Hub {
                 Ok(())
             }
             Command::Call { call, name, payload, options } => {
-                self.call(call, &name, &payload, &options, now)
+                self.call(call, &name, &payload.or_empty_object(), &options, now)
             }
             Command::Cancel { call } => {
                 self.cancel_call(call, now);

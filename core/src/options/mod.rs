@@ -7,6 +7,7 @@
 mod beacon;
 mod shared;
 mod table;
+mod volt;
 
 pub use beacon::{
     CallOptions, DispatcherOptions, HubAccess, HubOptions, User, WorkerOptions, WorkerTransport,
@@ -15,6 +16,10 @@ pub use shared::{LimitOptions, OutboxOptions, ReconnectOptions, RuntimeOptions};
 pub use table::{ConfigError, Field, Kind, OptionValue, Problem, TableRow, read};
 #[doc(hidden)]
 pub use table::{Fields, join, unknown};
+pub use volt::{
+    BeatMode, CommandOptions, DaemonOptions, DaemonTransport, EnrollmentOptions, OnAlreadyEnrolled,
+    VoltHeartbeatOptions,
+};
 
 /// One table that `open` accepts.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +54,12 @@ pub const ROLES: &[RoleTable] = &[
         doc: "The embedded control plane: accepts workers, queues and leases work.",
         fields: HubOptions::fields,
     },
+    RoleTable {
+        dialect: "volt",
+        role: "daemon",
+        doc: "Registers at a VOLT control plane, runs its commands and sends commands to it.",
+        fields: DaemonOptions::fields,
+    },
 ];
 
 /// Options that a command takes rather than `open`.
@@ -65,12 +76,20 @@ pub struct CommandTable {
 }
 
 /// Every command of this build that takes options.
-pub const COMMANDS: &[CommandTable] = &[CommandTable {
-    dialect: "beacon",
-    role: "dispatcher",
-    command: "call",
-    fields: CallOptions::fields,
-}];
+pub const COMMANDS: &[CommandTable] = &[
+    CommandTable {
+        dialect: "beacon",
+        role: "dispatcher",
+        command: "call",
+        fields: CallOptions::fields,
+    },
+    CommandTable {
+        dialect: "volt",
+        role: "daemon",
+        command: "command",
+        fields: CommandOptions::fields,
+    },
+];
 
 #[cfg(test)]
 mod tests {

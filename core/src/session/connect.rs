@@ -125,7 +125,7 @@ impl<D: Dialect> Session<D> {
         }
         self.set_link(Link::Ready { carrier, since: now.mono }, now);
         let transport = carrier.transport().as_str();
-        self.event(Event::Ready { id: self.id.clone(), transport });
+        self.event(Event::Ready { id: self.id.clone(), transport, max_message: None });
     }
 
     pub(super) fn opened(&mut self, conn: ConnId, now: Now) {

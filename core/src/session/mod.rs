@@ -217,8 +217,9 @@ impl<D: Dialect> Machine for Session<D> {
             Input::HttpReplied { http, result } => self.replied(http, result, now),
             Input::Stored { result, .. } => self.stored(result, now),
             Input::HostLag { millis } => self.heartbeat.host_lag(millis),
-            // Nobody dials this side.
+            // Nobody dials this side, and it asks for no such news.
             Input::Offered { .. }
+            | Input::Sent { .. }
             | Input::HttpAsked { .. }
             | Input::HttpGone { .. }
             | Input::HttpPart { .. }

@@ -154,6 +154,7 @@ pub(super) fn input(input: &Input, redactor: &mut Redactor) -> String {
             record.request(request, redactor)
         }
         Input::Received { conn, frame } => Record::conn("received", *conn).frame(frame, redactor),
+        Input::Sent { conn } => Record::conn("sent", *conn),
         Input::Closed { conn, cause } => {
             let record = Record::conn("closed", *conn);
             match cause {
@@ -251,6 +252,7 @@ pub(super) fn read_input(raw: &RawValue) -> Result<Input, String> {
             };
             Input::Received { conn: conn?, frame }
         }
+        "sent" => Input::Sent { conn: conn? },
         "closed" => {
             let reason = record.reason.unwrap_or_default();
             let cause = match (error, record.code, record.status) {
@@ -319,6 +321,7 @@ pub(super) fn output(output: &Output, redactor: &mut Redactor) -> String {
             Record { limits: frame_limits(limits), ..Record::conn("set_limits", *conn) }
         }
         Output::Send { conn, frame } => Record::conn("send", *conn).frame(frame, redactor),
+        Output::AskSent { conn } => Record::conn("ask_sent", *conn),
         Output::Close { conn, code, reason } => Record {
             code: Some(*code),
             reason: Some(reason.clone()),
@@ -383,14 +386,19 @@ pub(super) fn command(command: &Command, redactor: &mut Redactor) -> String {
     #[derive(Serialize)]
     struct Call<'a> {
         name: &'a str,
+        #[serde(skip_serializing_if = "Raw::is_absent")]
         payload: &'a Raw,
         #[serde(skip_serializing_if = "Option::is_none")]
         options: Option<&'a Raw>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        blobs: Vec<String>,
     }
     #[derive(Serialize)]
     struct Done<'a> {
         value: &'a Raw,
         log: &'a Raw,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        blobs: Vec<String>,
     }
     #[derive(Serialize)]
     struct Failed<'a> {
@@ -404,6 +412,9 @@ pub(super) fn command(command: &Command, redactor: &mut Redactor) -> String {
     struct Refuse {
         status: u16,
     }
+    fn blobs(value: &Raw) -> Vec<String> {
+        value.blobs().iter().map(|blob| STANDARD.encode(blob)).collect()
+    }
     fn triple<T: Serialize>(name: &str, id: u64, body: T) -> String {
         serde_json::to_string(&(name, id, body)).unwrap_or_default()
     }
@@ -413,12 +424,18 @@ pub(super) fn command(command: &Command, redactor: &mut Redactor) -> String {
         Command::Handle { key, meta } => triple("handle", 0, Handle { key, meta: Some(meta) }),
         Command::Unhandle { key } => triple("unhandle", 0, Handle { key, meta: None }),
         Command::Call { call, name, payload, options } => {
-            triple("call", call.0, Call { name, payload, options: Some(options) })
+            let blobs = blobs(payload);
+            triple("call", call.0, Call { name, payload, options: Some(options), blobs })
         }
         Command::Cancel { call } => triple("cancel", call.0, ()),
-        Command::Emit { name, payload } => triple("emit", 0, Call { name, payload, options: None }),
+        Command::Emit { name, payload } => {
+            let blobs = blobs(payload);
+            triple("emit", 0, Call { name, payload, options: None, blobs })
+        }
         Command::Complete { work, outcome } => match outcome {
-            Outcome::Done { value, log } => triple("done", work.0, Done { value, log }),
+            Outcome::Done { value, log } => {
+                triple("done", work.0, Done { value, log, blobs: blobs(value) })
+            }
             Outcome::Failed { message } => triple("failed", work.0, Failed { message }),
             Outcome::Cancelled => triple("cancelled", work.0, ()),
         },

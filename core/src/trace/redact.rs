@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use crate::options::{Field, Kind};
 
 /// JSON fields of the wires whose text is secret, wherever they stand.
-const WIRE_FIELDS: [&str; 4] = ["Password", "password", "JoinSecret", "SessionID"];
+const WIRE_FIELDS: [&str; 6] =
+    ["Password", "password", "JoinSecret", "SessionID", "daemonPassword", "enrollmentToken"];
 
 /// The most secrets that are told apart; further ones are all the same.
 const MAX_SECRETS: usize = 100_000;

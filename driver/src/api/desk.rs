@@ -214,7 +214,7 @@ impl Desk {
                 }
                 None
             }
-            Event::Ready { id, transport } => {
+            Event::Ready { id, transport, .. } => {
                 tracing::debug!(id, transport, "ready");
                 self.status.send_replace(Status::Ready(id));
                 None
@@ -234,6 +234,9 @@ impl Desk {
             }
             Event::Work { .. }
             | Event::WorkWithdrawn { .. }
+            | Event::Enrolled { .. }
+            | Event::WorkDrained { .. }
+            | Event::BeatAsked { .. }
             | Event::Message { .. }
             | Event::PeerJoined { .. }
             | Event::PeerLeft { .. }

@@ -107,8 +107,8 @@ fn payload_len(event: &Event) -> usize {
     match event {
         Event::CallDone { result: Ok(payload), .. }
         | Event::CallPart { part: payload, .. }
-        | Event::Message { payload, .. } => payload.as_str().len(),
-        Event::Work { payload, meta, .. } => payload.as_str().len() + meta.as_str().len(),
+        | Event::Message { payload, .. } => payload.len(),
+        Event::Work { payload, meta, .. } => payload.len() + meta.len(),
         Event::CallDone { result: Err(_), .. }
         | Event::Ready { .. }
         | Event::Lost { .. }
@@ -118,6 +118,9 @@ fn payload_len(event: &Event) -> usize {
         | Event::AdmissionAsked { .. }
         | Event::Notice(_)
         | Event::Draining { .. }
-        | Event::Ended { .. } => 0,
+        | Event::Ended { .. }
+        | Event::Enrolled { .. }
+        | Event::WorkDrained { .. }
+        | Event::BeatAsked { .. } => 0,
     }
 }

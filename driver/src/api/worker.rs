@@ -226,7 +226,10 @@ impl Role for Bench {
             | Event::AdmissionAsked { .. }
             | Event::Notice(_)
             | Event::Draining { .. }
-            | Event::Ended { .. } => {}
+            | Event::Ended { .. }
+            | Event::Enrolled { .. }
+            | Event::WorkDrained { .. }
+            | Event::BeatAsked { .. } => {}
         }
     }
 }

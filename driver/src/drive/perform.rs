@@ -60,6 +60,7 @@ impl Driver {
             Input::Opened { .. }
             | Input::Offered { .. }
             | Input::Received { .. }
+            | Input::Sent { .. }
             | Input::HttpAsked { .. }
             | Input::Stored { .. }
             | Input::Listening { .. }
@@ -87,6 +88,7 @@ impl Driver {
                     self.inputs.push_back(Input::Closed { conn, cause });
                 }
             }
+            Output::AskSent { conn } => self.links.ask_sent(conn),
             Output::Close { conn, code, reason } => {
                 if self.links.close(conn, code, reason, now.mono) {
                     self.inputs.push_back(Input::Closed { conn, cause: CloseCause::Local });

@@ -7,7 +7,7 @@ use moorline::core::{Command, ErrorCode, Event, Input, Output};
 use crate::rig::{Rig, connected};
 
 fn ready(n: usize) -> Output {
-    Output::Event(Event::Ready { id: n.to_string(), transport: "test" })
+    Output::Event(Event::Ready { id: n.to_string(), transport: "test", max_message: None })
 }
 
 #[test]

@@ -53,7 +53,11 @@ impl Machine for Puppet {
     fn handle_timeout(&mut self, now: Now) {
         if self.deadline.take_if(|at| *at <= now.mono).is_some() {
             let id = now.mono.as_millis().to_string();
-            self.outputs.push_back(Output::Event(Event::Ready { id, transport: "timeout" }));
+            self.outputs.push_back(Output::Event(Event::Ready {
+                id,
+                transport: "timeout",
+                max_message: None,
+            }));
         }
     }
 

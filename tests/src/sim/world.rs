@@ -365,6 +365,9 @@ impl World {
             }
             Output::SetLimits { .. } | Output::ProbeHost | Output::Unlisten { .. } => {}
             Output::Send { conn, frame } => self.send(id, conn, frame),
+            Output::AskSent { conn } => {
+                self.schedule(0, id, life, Happening::Input(Input::Sent { conn }))
+            }
             Output::Close { conn, code, reason } => {
                 self.schedule(0, id, life, closed(conn, CloseCause::Local));
                 self.drop_link(id, conn, CloseCause::Remote { code, reason });

@@ -111,6 +111,7 @@ impl World {
                 Output::Dial { .. }
                 | Output::Refuse { .. }
                 | Output::SetLimits { .. }
+                | Output::AskSent { .. }
                 | Output::Send { .. }
                 | Output::HttpCall { .. }
                 | Output::HttpCancel { .. }

@@ -3,6 +3,7 @@
 use moorline_core::ErrorCode;
 use moorline_core::event::{EventField, FieldType, SHAPES};
 use moorline_core::options::{COMMANDS, Field, Kind, ROLES};
+use moorline_core::words::{WIRE_LIMITS, WORDS, volt_code};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -14,6 +15,26 @@ pub(crate) struct Surface {
     pub(crate) roles: Vec<Role>,
     pub(crate) tables: Vec<Table>,
     pub(crate) events: Vec<Event>,
+    pub(crate) words: Vec<Words>,
+    pub(crate) limits: Vec<Limit>,
+}
+
+/// A set of constants of a dialect.
+#[derive(Serialize)]
+pub(crate) struct Words {
+    pub(crate) dialect: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) doc: &'static str,
+    pub(crate) members: Vec<(&'static str, &'static str)>,
+}
+
+/// A limit that the application's side checks.
+#[derive(Serialize)]
+pub(crate) struct Limit {
+    pub(crate) dialect: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) doc: &'static str,
+    pub(crate) value: u64,
 }
 
 /// One error code.
@@ -25,6 +46,7 @@ pub(crate) struct Code {
     pub(crate) retryable: bool,
     pub(crate) meaning: &'static str,
     pub(crate) fix: &'static str,
+    pub(crate) volt: &'static str,
 }
 
 /// A role that can be opened, or a command of one, and the table of its options.
@@ -121,6 +143,7 @@ pub(crate) enum MemberKind {
     Error,
     ErrorOrNull,
     TextPairs,
+    TextList,
 }
 
 impl Surface {
@@ -157,6 +180,8 @@ impl Surface {
             roles,
             tables,
             events: events(),
+            words: words(),
+            limits: limits(),
         })
     }
 
@@ -179,6 +204,31 @@ fn codes() -> Vec<Code> {
             retryable: code.is_retryable(),
             meaning: code.meaning(),
             fix: code.fix(),
+            volt: volt_code(*code),
+        })
+        .collect()
+}
+
+fn words() -> Vec<Words> {
+    WORDS
+        .iter()
+        .map(|table| Words {
+            dialect: table.dialect,
+            name: table.name,
+            doc: table.doc,
+            members: table.members.to_vec(),
+        })
+        .collect()
+}
+
+fn limits() -> Vec<Limit> {
+    WIRE_LIMITS
+        .iter()
+        .map(|limit| Limit {
+            dialect: limit.dialect,
+            name: limit.name,
+            doc: limit.doc,
+            value: limit.value,
         })
         .collect()
 }
@@ -204,6 +254,7 @@ fn member(field: &EventField) -> Member {
         FieldType::Error => MemberKind::Error,
         FieldType::ErrorOrNull => MemberKind::ErrorOrNull,
         FieldType::TextPairs => MemberKind::TextPairs,
+        FieldType::TextList => MemberKind::TextList,
     };
     Member { name: field.name, kind, optional: field.optional, doc: field.doc }
 }

@@ -22,7 +22,42 @@ pub(crate) fn write(surface: &Surface) -> String {
         let _ = write!(out, "\n  | {}Event", pascal(event.name));
     }
     out.push_str(";\n");
+    words(surface, &mut out);
     out
+}
+
+fn words(surface: &Surface, out: &mut String) {
+    for table in &surface.words {
+        let _ = write!(
+            out,
+            "\n/** {} Dialect: {}. */\nexport const {} = {{\n",
+            table.doc, table.dialect, table.name
+        );
+        for (member, value) in &table.members {
+            let _ = writeln!(out, "  {member}: {},", quoted(value));
+        }
+        let _ = write!(
+            out,
+            "}} as const;\n\n/** {} Dialect: {}. */\nexport type {name} = (typeof {name})[keyof typeof {name}];\n",
+            table.doc,
+            table.dialect,
+            name = table.name
+        );
+    }
+    for limit in &surface.limits {
+        let _ = write!(
+            out,
+            "\n/** {} Dialect: {}. */\nexport const {} = {};\n",
+            limit.doc, limit.dialect, limit.name, limit.value
+        );
+    }
+    out.push_str(
+        "\n/** What the VOLT daemon client calls each error code. */\nexport const VOLT_CODES: Readonly<Record<ErrorCode, DaemonClientErrorCode>> = {\n",
+    );
+    for code in &surface.errors {
+        let _ = writeln!(out, "  {}: '{}',", code.name, code.volt);
+    }
+    out.push_str("};\n");
 }
 
 fn errors(surface: &Surface, out: &mut String) {
@@ -63,7 +98,8 @@ fn errors(surface: &Surface, out: &mut String) {
     out.push_str(
         "};\n\n/** An error as it crosses from the native side. */\nexport interface NativeError {\n  \
          readonly code: ErrorCode;\n  readonly number: number;\n  readonly message: string;\n  \
-         readonly fault: Fault;\n  readonly retryable: boolean;\n}\n",
+         readonly fault: Fault;\n  readonly retryable: boolean;\n  \
+         /** The status that the other side gave its refusal. */\n  readonly status?: number;\n}\n",
     );
 }
 
@@ -140,6 +176,7 @@ fn event_interface(event: &Event, out: &mut String) {
             MemberKind::Json => String::from("unknown"),
             MemberKind::Error => String::from("NativeError"),
             MemberKind::ErrorOrNull => String::from("NativeError | null"),
+            MemberKind::TextList => String::from("readonly string[]"),
             MemberKind::TextPairs => String::from("readonly (readonly [string, string])[]"),
         };
         let mark = if field.optional { "?" } else { "" };

@@ -131,6 +131,7 @@ impl Rig {
                 Output::Event(event) => self.events.push(event),
                 Output::Admit { .. }
                 | Output::SetLimits { .. }
+                | Output::AskSent { .. }
                 | Output::Send { .. }
                 | Output::Unlisten { .. } => {}
                 Output::Refuse { conn, response } => {

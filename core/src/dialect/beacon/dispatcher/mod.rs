@@ -150,7 +150,7 @@ impl BeaconDispatcher {
     }
 
     fn ready(&mut self) {
-        self.event(Event::Ready { id: String::new(), transport: "polling" });
+        self.event(Event::Ready { id: String::new(), transport: "polling", max_message: None });
     }
 
     fn stop(&mut self, drain_ms: u64, now: Now) {
@@ -304,7 +304,7 @@ impl Endpoint for BeaconDispatcher {
                 Ok(())
             }
             Command::Call { call, name, payload, options } => {
-                self.call(call, &name, payload, &options, now)
+                self.call(call, &name, payload.or_empty_object(), &options, now)
             }
             Command::Cancel { call } => {
                 self.cancel(call, now);
