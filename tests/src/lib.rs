@@ -6,5 +6,6 @@
     reason = "tests look at a few events of many, and print the case that failed"
 )]
 
+pub mod codecs;
 pub mod sim;
 pub mod transcript;

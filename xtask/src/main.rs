@@ -4,6 +4,7 @@
 
 mod bench;
 mod demo;
+mod fuzz;
 mod licences;
 mod metadata;
 mod packages;
@@ -64,6 +65,14 @@ enum Task {
     },
     /// Check the licences and sources of all dependencies.
     Licences,
+    /// Fuzz the codecs with libFuzzer; needs a C++ compiler.
+    Fuzz {
+        /// Which codec; all of them side by side if left out.
+        target: Option<String>,
+        /// How long each is fuzzed.
+        #[arg(long, default_value_t = 600)]
+        seconds: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -77,6 +86,7 @@ fn main() -> ExitCode {
         Task::Bench { rounds, seconds } => bench::run(&root, rounds, seconds),
         Task::Thin => thin::run(&shell),
         Task::Licences => licences::run(&shell),
+        Task::Fuzz { target, seconds } => fuzz::run(&shell, target.as_deref(), seconds),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

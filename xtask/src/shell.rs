@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -72,6 +72,15 @@ impl Shell {
             return Ok(());
         }
         Err(format!("`{}` ended with {status}", line(command)))
+    }
+
+    /// Writes a line to where the output of programs goes.
+    pub(crate) fn say(&self, text: &str) -> Result<(), String> {
+        let Some(mut log) = self.log.as_ref() else {
+            println!("{text}");
+            return Ok(());
+        };
+        writeln!(log, "{text}").map_err(|e| format!("the log cannot be written: {e}"))
     }
 
     /// Runs a program and returns what it wrote to its standard output.

@@ -6,13 +6,15 @@ use crate::packages::{self, Profile, WHOLE};
 use crate::prepare;
 use crate::shell::Shell;
 use crate::steps::{Plan, step};
-use crate::{demo, licences, surface, thin};
+use crate::{demo, fuzz, licences, surface, thin};
 
 const SYSTEM: &str = "system packages and wasm32 compiler";
 const NODE_PACKAGES: &str = "node packages";
 const PYTHON_PACKAGES: &str = "python packages";
 /// Where the wheel is installed and tested.
 const ENVIRONMENT: &str = "python";
+/// How long each codec is fuzzed.
+const FUZZ_SECONDS: u32 = 30;
 
 /// Runs the gate, or those of its steps whose name holds `only`.
 pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), String> {
@@ -28,6 +30,7 @@ pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), St
     plan.then("rust tests", |shell| {
         shell.run(shell.cargo().args(["test", "--workspace", "--locked"]))
     });
+    plan.then("fuzzed codecs", |shell| fuzz::run(shell, None, FUZZ_SECONDS));
     plan.join(NODE_PACKAGES);
     plan.then("node package", |shell| packages::node(shell, Profile::Test));
     plan.join(PYTHON_PACKAGES);
@@ -104,7 +107,10 @@ fn python(shell: &Shell) -> PathBuf {
 
 /// Everything that reads sources and runs nothing.
 fn checks(plan: &mut Plan, pages: bool) {
-    plan.then("format", |shell| shell.run(shell.cargo().args(["fmt", "--all", "--check"])));
+    plan.then("format", |shell| {
+        shell.run(shell.cargo().args(["fmt", "--all", "--check"]))?;
+        shell.run(shell.cargo().args(["fmt", "--manifest-path=fuzz/Cargo.toml", "--check"]))
+    });
     plan.then("generated files", |shell| surface::run(shell.root(), true));
     plan.then("thin bindings, pure core", thin::run);
     plan.then("licences", licences::run);

@@ -25,9 +25,7 @@ use serde_json::value::RawValue;
 pub use encode::{ack, connect, connect_error, disconnect, event, event_with};
 
 use crate::json::Raw;
-
-/// The most attachments of a packet: peers end the connection at one more.
-pub const MAX_ATTACHMENTS: usize = 10;
+pub use crate::words::MAX_ATTACHMENTS;
 
 /// The namespace of packets that name none.
 pub const ROOT: &str = "/";

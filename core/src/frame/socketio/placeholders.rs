@@ -26,8 +26,7 @@ enum Key {
 
 /// Checks that every placeholder in `json` refers to one of `count` attachments.
 ///
-/// One pass over the bytes; memory grows with the depth, which is limited. Strings are not
-/// unescaped: a placeholder with escapes in its keys is an ordinary object here and at its reader.
+/// One pass over the bytes; memory grows with the depth, which is limited.
 pub(super) fn check(json: &str, count: usize, max_depth: usize) -> Result<(), Malformed> {
     let bytes = json.as_bytes();
     let mut levels: Vec<Level> = Vec::new();
@@ -60,11 +59,7 @@ pub(super) fn check(json: &str, count: usize, max_depth: usize) -> Result<(), Ma
                 match levels.last_mut() {
                     Some(level) if level.at_key => {
                         level.at_key = false;
-                        level.key = match text {
-                            "\"_placeholder\"" => Key::Placeholder,
-                            "\"num\"" => Key::Num,
-                            _ => Key::Other,
-                        };
+                        level.key = key(text);
                     }
                     _ => set(&mut levels, None, count),
                 }
@@ -84,6 +79,22 @@ pub(super) fn check(json: &str, count: usize, max_depth: usize) -> Result<(), Ma
         }
     }
     Ok(())
+}
+
+/// Tells what a key, in its quotes, means; escapes mean what they mean to the reader.
+fn key(text: &str) -> Key {
+    if text.contains('\\') {
+        return serde_json::from_str::<String>(text).map_or(Key::Other, |text| named(&text));
+    }
+    named(text.trim_matches('"'))
+}
+
+fn named(key: &str) -> Key {
+    match key {
+        "_placeholder" => Key::Placeholder,
+        "num" => Key::Num,
+        _ => Key::Other,
+    }
 }
 
 /// Notes the value of a member; a word or number is given by its text. The last of several counts.

@@ -82,6 +82,7 @@ fn parse_error_placeholder_out_of_range() {
         r#"{"num":3,"_placeholder":true}"#,
         r#"[[{"a":{"_placeholder" : true , "num" : 7}}]]"#,
         r#"{"_placeholder":true,"num":0.5}"#,
+        r#"{"\u005fplaceholder":true,"num":1}"#,
         r#"{"_placeholder":true,"x":{"num":0}}"#,
     ] {
         assert_eq!(error(&format!("51-[\"e\",{value}]")), Malformed::Placeholder, "{value}");
