@@ -11,6 +11,8 @@ use crate::{demo, fuzz, licences, surface, thin};
 const SYSTEM: &str = "system packages and wasm32 compiler";
 const NODE_PACKAGES: &str = "node packages";
 const PYTHON_PACKAGES: &str = "python packages";
+/// The official server that VOLT daemons are tested against.
+const VOLT_PEER: &str = "tests/peers/volt";
 /// Where the wheel is installed and tested.
 const ENVIRONMENT: &str = "python";
 /// How long each codec is fuzzed.
@@ -22,7 +24,9 @@ pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), St
     plan.then("languages", prepare::languages);
     plan.start(SYSTEM, prepare::system);
     plan.start(NODE_PACKAGES, |shell| {
-        prepare::npm(shell, "bindings-node").and_then(|()| prepare::npm(shell, "wasm"))
+        ["bindings-node", "wasm", VOLT_PEER]
+            .iter()
+            .try_for_each(|folder| prepare::npm(shell, folder))
     });
     plan.start(PYTHON_PACKAGES, |shell| prepare::python_tests(shell).map(drop));
     checks(&mut plan, pages);
@@ -32,6 +36,10 @@ pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), St
     });
     plan.then("fuzzed codecs", |shell| fuzz::run(shell, None, FUZZ_SECONDS));
     plan.join(NODE_PACKAGES);
+    plan.then("volt peer as recorded", |shell| {
+        let mut command = shell.command("node");
+        shell.run(command.current_dir(shell.root().join(VOLT_PEER)).args(["--test", "."]))
+    });
     plan.then("node package", |shell| packages::node(shell, Profile::Test));
     plan.join(PYTHON_PACKAGES);
     plan.then("python package", |shell| {
