@@ -14,6 +14,7 @@ mod report;
 mod scripted;
 mod start;
 mod stats;
+mod volt;
 mod worker_rate;
 
 use std::path::PathBuf;
@@ -46,6 +47,16 @@ enum Task {
         url: String,
         /// The most items at once.
         max_concurrent: u64,
+    },
+    /// Be a fast VOLT control plane; prints its address.
+    Responder {
+        #[command(subcommand)]
+        duty: volt::responder::Duty,
+    },
+    /// Be a VOLT daemon that is measured, or the floor beside it.
+    Volt {
+        #[command(subcommand)]
+        contestant: volt::Contestant,
     },
     /// Be the hub that is measured; prints its address.
     Hub {
@@ -87,6 +98,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Run(setting) => run(&setting),
         Task::Worker { url, max_concurrent } => child::worker(&url, max_concurrent),
+        Task::Responder { duty } => volt::responder::serve(duty),
+        Task::Volt { contestant } => volt::contest(contestant),
         Task::Hub { store } => child::hub(&store),
     };
     match result {

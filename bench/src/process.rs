@@ -34,13 +34,7 @@ impl Process {
 
     /// Returns the processor time used by all threads, in seconds.
     pub(crate) fn cpu(&self) -> Result<f64, Failure> {
-        let mut nanoseconds = 0.0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
-            let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-            let first = text.split(' ').next().unwrap_or_default();
-            nanoseconds += first.parse::<f64>().unwrap_or_default();
-        }
-        Ok(nanoseconds / 1e9)
+        cpu(&self.0.id().to_string())
     }
 
     /// Returns the resident memory, in bytes.
@@ -50,6 +44,21 @@ impl Process {
         let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
         kilobytes.map(|kb: f64| kb * 1024.0).ok_or_else(|| "no resident memory is stated".into())
     }
+}
+
+/// Returns the processor time used by all threads of this process, in seconds.
+pub(crate) fn own_cpu() -> Result<f64, Failure> {
+    cpu("self")
+}
+
+fn cpu(process: &str) -> Result<f64, Failure> {
+    let mut nanoseconds = 0.0;
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+        let first = text.split(' ').next().unwrap_or_default();
+        nanoseconds += first.parse::<f64>().unwrap_or_default();
+    }
+    Ok(nanoseconds / 1e9)
 }
 
 impl Drop for Process {
