@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::process::Failure;
 
@@ -39,8 +39,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Measure everything and write the page.
-    Run(Setting),
+    /// Measure and write the page.
+    Run {
+        /// What is measured; the page keeps the rest.
+        #[arg(long, value_enum, default_value_t = Part::All)]
+        part: Part,
+        #[command(flatten)]
+        setting: Setting,
+    },
     /// Be the Rust worker that is measured.
     Worker {
         /// The control plane.
@@ -65,6 +71,14 @@ enum Task {
     },
 }
 
+/// What one run measures.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    All,
+    Beacon,
+    Volt,
+}
+
 /// Where the contestants are and how long they run.
 #[derive(Parser)]
 struct Setting {
@@ -77,6 +91,9 @@ struct Setting {
     /// The folder of the hand-written peers, their npm packages installed.
     #[arg(long)]
     peers: PathBuf,
+    /// The folder of the official socket.io server, its npm packages installed.
+    #[arg(long)]
+    official: PathBuf,
     /// The page to write.
     #[arg(long)]
     out: PathBuf,
@@ -96,7 +113,7 @@ impl Setting {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
-        Task::Run(setting) => run(&setting),
+        Task::Run { part, setting } => run(part, &setting),
         Task::Worker { url, max_concurrent } => child::worker(&url, max_concurrent),
         Task::Responder { duty } => volt::responder::serve(duty),
         Task::Volt { contestant } => volt::contest(contestant),
@@ -111,13 +128,29 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(setting: &Setting) -> Result<(), Failure> {
+/// Stands on the page before the section on VOLT.
+const VOLT: &str =
+    "\n<!-- Written by `cargo xtask bench volt`; its notes are in bench/notes-volt.md. -->\n\n";
+
+fn run(part: Part, setting: &Setting) -> Result<(), Failure> {
+    let page = std::fs::read_to_string(&setting.out).unwrap_or_default();
+    let (beacon, volt) = page.split_once(VOLT).unwrap_or((&page, ""));
+    let (mut beacon, mut volt) = (beacon.to_owned(), volt.to_owned());
+    if part != Part::Volt {
+        beacon = self::beacon(setting)?;
+    }
+    if part != Part::Beacon {
+        volt = volt::section(setting)?;
+    }
+    std::fs::write(&setting.out, [&beacon, VOLT, &volt].concat())?;
+    println!("wrote {}", setting.out.display());
+    Ok(())
+}
+
+fn beacon(setting: &Setting) -> Result<String, Failure> {
     let workers = worker_rate::measure(setting)?;
     let hub = hub_rate::measure(setting)?;
     let idle = idle::measure(setting)?;
     let packages = start::measure(setting)?;
-    let page = report::write(setting, &workers, &hub, &idle, &packages);
-    std::fs::write(&setting.out, page)?;
-    println!("wrote {}", setting.out.display());
-    Ok(())
+    Ok(report::write(setting, &workers, &hub, &idle, &packages))
 }

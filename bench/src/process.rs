@@ -3,33 +3,39 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// What went wrong, in words.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A running child process.
-pub(crate) struct Process(Child);
+pub(crate) struct Process(Child, Option<BufReader<ChildStdout>>);
 
 impl Process {
     /// Starts a program on one core, if `taskset` is there. Its standard output is thrown away.
     pub(crate) fn start(core: usize, words: &[&OsStr]) -> Result<Self, Failure> {
-        Ok(Self(command(core, words)?.stdout(Stdio::null()).spawn()?))
+        Ok(Self(command(core, words)?.stdout(Stdio::null()).spawn()?, None))
     }
 
     /// The same, and returns the first line that the program writes.
     pub(crate) fn start_and_read(core: usize, words: &[&OsStr]) -> Result<(Self, String), Failure> {
         let mut child = command(core, words)?.stdout(Stdio::piped()).spawn()?;
-        let output = child.stdout.take();
-        let process = Self(child);
+        let output = child.stdout.take().map(BufReader::new);
+        let mut process = Self(child, output);
+        let line = process.line()?;
+        Ok((process, line))
+    }
+
+    /// Waits for the next line that the program writes.
+    pub(crate) fn line(&mut self) -> Result<String, Failure> {
         let mut line = String::new();
-        if let Some(output) = output {
-            BufReader::new(output).read_line(&mut line)?;
+        if let Some(output) = &mut self.1 {
+            output.read_line(&mut line)?;
         }
         if line.is_empty() {
             return Err("a program ended before it was ready".into());
         }
-        Ok((process, line.trim().to_owned()))
+        Ok(line.trim().to_owned())
     }
 
     /// Returns the processor time used by all threads, in seconds.

@@ -2,20 +2,20 @@
 
 use std::fmt;
 
-/// What several rounds measured.
+/// What several rounds measured, in their order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Samples(Vec<f64>);
 
 impl Samples {
     pub(crate) fn push(&mut self, value: f64) {
         self.0.push(value);
-        self.0.sort_by(f64::total_cmp);
     }
 
     pub(crate) fn median(&self) -> f64 {
-        let middle = self.0.len() / 2;
-        match (self.0.get(middle.wrapping_sub(1)), self.0.get(middle)) {
-            (Some(low), Some(high)) if self.0.len().is_multiple_of(2) => f64::midpoint(*low, *high),
+        let sorted = self.sorted();
+        let middle = sorted.len() / 2;
+        match (sorted.get(middle.wrapping_sub(1)), sorted.get(middle)) {
+            (Some(low), Some(high)) if sorted.len().is_multiple_of(2) => f64::midpoint(*low, *high),
             (_, Some(middle)) => *middle,
             (_, None) => f64::NAN,
         }
@@ -25,9 +25,20 @@ impl Samples {
         Self(self.0.iter().map(|value| value * factor).collect())
     }
 
+    /// Divides by `other`, round by round.
+    pub(crate) fn over(&self, other: &Self) -> Self {
+        Self(self.0.iter().zip(&other.0).map(|(one, other)| one / other).collect())
+    }
+
+    fn sorted(&self) -> Vec<f64> {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted
+    }
+
     fn ends(&self) -> (f64, f64) {
-        let none = f64::NAN;
-        (*self.0.first().unwrap_or(&none), *self.0.last().unwrap_or(&none))
+        let (none, sorted) = (f64::NAN, self.sorted());
+        (*sorted.first().unwrap_or(&none), *sorted.last().unwrap_or(&none))
     }
 }
 

@@ -56,6 +56,9 @@ enum Task {
     },
     /// Measure beside hand-written peers and write `docs/benchmarks.md`.
     Bench {
+        /// What is measured: `all`, `beacon` or `volt`; the page keeps the rest.
+        #[arg(default_value = "all")]
+        part: String,
         /// How often each contestant runs.
         #[arg(long, default_value_t = 5)]
         rounds: u32,
@@ -83,7 +86,7 @@ fn main() -> ExitCode {
         Task::Test { only } => test::run(&root, false, only.as_deref()),
         Task::Ci => test::run(&root, true, None),
         Task::Demo { items } => demo::run(&root, items),
-        Task::Bench { rounds, seconds } => bench::run(&root, rounds, seconds),
+        Task::Bench { part, rounds, seconds } => bench::run(&root, part, rounds, seconds),
         Task::Thin => thin::run(&shell),
         Task::Licences => licences::run(&shell),
         Task::Fuzz { target, seconds } => fuzz::run(&shell, target.as_deref(), seconds),

@@ -12,7 +12,7 @@ const SYSTEM: &str = "system packages and wasm32 compiler";
 const NODE_PACKAGES: &str = "node packages";
 const PYTHON_PACKAGES: &str = "python packages";
 /// The official server that VOLT daemons are tested against.
-const VOLT_PEER: &str = "tests/peers/volt";
+pub(crate) const VOLT_PEER: &str = "tests/peers/volt";
 /// Where the wheel is installed and tested.
 const ENVIRONMENT: &str = "python";
 /// How long each codec is fuzzed.

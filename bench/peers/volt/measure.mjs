@@ -2,6 +2,8 @@
 //
 // Arguments: URL MODE IN_FLIGHT WARM_MS MEASURE_MS [PACKAGE]. Every mode ends with one line of JSON.
 
+import { readFileSync } from 'node:fs';
+
 export const [url, mode, inFlight, warmMs, measureMs, folder] = process.argv
   .slice(2)
   .map((word, index) => (index > 1 && index < 5 ? Number(word) : word));
@@ -19,12 +21,19 @@ async function window(count) {
   await pause(warmMs);
   const begin = performance.now();
   const cpu = process.cpuUsage();
+  const main = mainThread();
   const before = count();
   await pause(measureMs);
   while (count() - before < 200 && performance.now() - begin < 20_000) await pause(50);
   const done = count() - before;
   const { user, system } = process.cpuUsage(cpu);
-  finish({ done, seconds: (performance.now() - begin) / 1e3, cpu: (user + system) / 1e6 });
+  const seconds = (performance.now() - begin) / 1e3;
+  finish({ done, seconds, cpu: (user + system) / 1e6, main: mainThread() - main });
+}
+
+/** Processor time of the thread that runs JavaScript, in seconds. */
+function mainThread() {
+  return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')[0]) / 1e9;
 }
 
 /** `call(payload)` returns a promise; so many are kept in flight. */

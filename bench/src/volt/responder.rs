@@ -159,7 +159,8 @@ fn flood(link: &mut Link, messages: usize) -> Result<(), Failure> {
         if asked {
             for number in 0..messages {
                 let text = format!(
-                    r#"{{"type":"session-input","sessionId":"s-0001","chunkBase64":"bHMgLWxhCg==","isBinary":false,"n":{number:06}}}]"#
+                    r#"{{"type":"session-input","sessionId":"s-0001","chunkBase64":"bHMgLWxhCg==","isBinary":false,"n":{}}}]"#,
+                    100_000 + number
                 );
                 link.output.say(&[MESSAGE, text.as_bytes()]);
             }
@@ -177,7 +178,8 @@ fn ping(link: &mut Link, period_ms: u64, count: u32) -> Result<(), Failure> {
         link.output.say(&[b"2"]);
         link.flush()?;
         let next = begin + period * (number + 1);
-        while let Some(left) = next.checked_duration_since(Instant::now()).filter(|t| !t.is_zero()) {
+        while let Some(left) = next.checked_duration_since(Instant::now()).filter(|t| !t.is_zero())
+        {
             let open = link.read(Some(left), |frame, output| {
                 answer(frame, output);
                 if frame == b"3" {
