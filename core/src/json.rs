@@ -176,6 +176,17 @@ impl<'de> Deserialize<'de> for Raw {
     }
 }
 
+/// Appends a text as a JSON string.
+pub(crate) fn push_text(json: &mut String, text: &str) {
+    if text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        json.push_str(&serde_json::to_string(text).unwrap_or_default());
+    } else {
+        json.push('"');
+        json.push_str(text);
+        json.push('"');
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,11 +1,14 @@
 //! Opens a role by its name: what every binding calls first.
 
 use crate::dialect::beacon::{BeaconDispatcher, BeaconWorker};
+use crate::dialect::volt::VoltDaemon;
 use crate::entropy::Seed;
 use crate::error::{Error, ErrorCode};
 use crate::hub::Hub;
 use crate::machine::Endpoint;
-use crate::options::{DispatcherOptions, HubOptions, ROLES, RuntimeOptions, WorkerOptions, read};
+use crate::options::{
+    DaemonOptions, DispatcherOptions, HubOptions, ROLES, RuntimeOptions, WorkerOptions, read,
+};
 use crate::session::Session;
 
 /// A role that was opened: its machine, and what the driver needs to know.
@@ -32,6 +35,11 @@ pub fn open(
             let options: HubOptions = read(options)?;
             let runtime = options.runtime.clone();
             Ok(Opened { endpoint: Box::new(Hub::open(options, seed)?), runtime })
+        }
+        ("volt", "daemon") => {
+            let options: DaemonOptions = read(options)?;
+            let runtime = options.runtime.clone();
+            Ok(Opened { endpoint: Box::new(VoltDaemon::new(options, seed)?), runtime })
         }
         _ => open_client(dialect, role, options, host, seed),
     }

@@ -5,6 +5,7 @@
 //! once, in `session` and `work`.
 
 pub(crate) mod beacon;
+pub(crate) mod volt;
 
 use bytestring::ByteString;
 

@@ -71,6 +71,11 @@ impl Origin {
         format!("{}://{}/", if self.is_secure { "wss" } else { "ws" }, self.authority)
     }
 
+    /// Returns the address of HTTP requests, without a path.
+    pub(crate) fn http(&self) -> String {
+        format!("{}://{}", if self.is_secure { "https" } else { "http" }, self.authority)
+    }
+
     /// Makes a request; `path` begins with a slash and is encoded already.
     pub(crate) fn request(
         &self,
@@ -79,7 +84,6 @@ impl Origin {
         session: Option<&Secret>,
         body: impl Into<Bytes>,
     ) -> HttpRequest {
-        let scheme = if self.is_secure { "https" } else { "http" };
         let body = body.into();
         let mut headers = Headers::new();
         if !body.is_empty() {
@@ -88,7 +92,7 @@ impl Origin {
         if let Some(session) = session {
             headers.push("cookie", session.expose());
         }
-        HttpRequest { method, url: format!("{scheme}://{}{path}", self.authority), headers, body }
+        HttpRequest { method, url: format!("{}{path}", self.http()), headers, body }
     }
 }
 

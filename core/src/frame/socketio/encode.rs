@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{MAX_ATTACHMENTS, Malformed, ROOT};
 use crate::frame::Frame;
-use crate::json::Raw;
+use crate::json::{Raw, push_text};
 
 /// The bytes around name and argument of an event.
 const AROUND: usize = 40;
@@ -139,16 +139,5 @@ fn push_number(text: &mut String, number: u64) {
         text.push(digit);
     } else {
         text.push_str(&number.to_string());
-    }
-}
-
-/// Appends a JSON string.
-fn push_text(json: &mut String, text: &str) {
-    if text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
-        json.push_str(&serde_json::to_string(text).unwrap_or_default());
-    } else {
-        json.push('"');
-        json.push_str(text);
-        json.push('"');
     }
 }

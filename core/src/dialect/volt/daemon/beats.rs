@@ -1,0 +1,201 @@
+//! Heartbeats: one loop, whatever happens to the link.
+//!
+//! The next beat is due an interval after the last was settled. While the daemon is not registered the
+//! loop rests; each registration begins with a beat.
+
+use super::VoltDaemon;
+use super::calls::Asker;
+use crate::command::Outcome;
+use crate::dialect::volt::wire;
+use crate::error::{Error, ErrorCode};
+use crate::event::Event;
+use crate::json::Raw;
+use crate::machine::WorkId;
+use crate::options::{BeatMode, VoltHeartbeatOptions};
+use crate::time::{Instant, Now};
+
+/// The longest wait for an answer. Servers take a daemon for dead after 60 s: one lost answer must not
+/// use up half of that.
+const MAX_TIMEOUT_MS: u64 = 30_000;
+/// The shortest wait for an answer, however short the interval.
+const MIN_TIMEOUT_MS: u64 = 1_000;
+/// How long the application may take for a payload before the last one goes out again.
+const MAX_GRACE_MS: u64 = 5_000;
+/// Beats without an answer in a row, on a live connection, that make us doubt our registration.
+const DOUBT: u8 = 2;
+
+/// The loop.
+#[derive(Debug, Default)]
+pub(super) struct Beats {
+    next: Option<Instant>,
+    /// A payload that the application was asked for, and when its grace ends.
+    asked: Option<(WorkId, Instant)>,
+    /// The last payload that was asked for: it may come late.
+    late: Option<WorkId>,
+    last: Option<Raw>,
+    unanswered: u8,
+    /// The registration was repeated since the last answer.
+    has_doubted: bool,
+    is_enabled: bool,
+    interval_ms: u64,
+}
+
+impl Beats {
+    pub(super) fn new(options: &VoltHeartbeatOptions) -> Self {
+        Self { is_enabled: options.enabled, interval_ms: options.interval_ms, ..Self::default() }
+    }
+
+    /// A loop that never beats again.
+    pub(super) fn stopped() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn registered(&mut self, now: Instant) {
+        self.unanswered = 0;
+        self.has_doubted = false;
+        self.next = self.is_enabled.then_some(now);
+    }
+
+    pub(super) fn link_lost(&mut self) {
+        self.next = None;
+        self.asked = None;
+    }
+
+    pub(super) fn is_asked(&self, work: WorkId) -> bool {
+        self.late == Some(work)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.next.into_iter().chain(self.asked.map(|(_, until)| until)).min()
+    }
+}
+
+impl VoltDaemon {
+    /// Sends the beat that is due.
+    pub(super) fn beat(&mut self, now: Now) {
+        if self.beats.asked.is_some_and(|(_, until)| until <= now.mono) {
+            self.beats.asked = None;
+            let payload = self.beats.last.clone().unwrap_or_else(Raw::empty_object);
+            self.send_beat(&payload, now);
+        }
+        if self.beats.next.is_none_or(|at| at > now.mono) {
+            return;
+        }
+        self.beats.next = None;
+        if !self.is_ready() {
+            return;
+        }
+        if !self.options.heartbeat.asks {
+            return self.send_beat(&Raw::empty_object(), now);
+        }
+        self.last_work += 1;
+        let beat = WorkId(self.last_work);
+        let grace = (self.options.heartbeat.interval_ms / 2).clamp(100, MAX_GRACE_MS);
+        self.beats.asked = Some((beat, now.mono.after(grace)));
+        self.beats.late = Some(beat);
+        self.event(Event::BeatAsked { beat });
+    }
+
+    /// The application made a payload, or could not.
+    pub(super) fn beat_made(&mut self, outcome: Outcome, now: Now) -> Result<(), Error> {
+        let is_late = self.beats.asked.take().is_none();
+        self.beats.late = None;
+        let made = match outcome {
+            Outcome::Done { value, .. } => {
+                let value = if value.as_str() == "null" { Raw::empty_object() } else { value };
+                if value.as_str().trim_start().starts_with('{') {
+                    Ok(value)
+                } else {
+                    Err(String::from("the payload is not an object"))
+                }
+            }
+            Outcome::Failed { message } => Err(message),
+            Outcome::Cancelled => Err(String::from("cancelled")),
+        };
+        match made {
+            Ok(payload) => {
+                self.beats.last = Some(payload.clone());
+                if !is_late && self.is_ready() {
+                    self.send_beat(&payload, now);
+                }
+            }
+            Err(message) => {
+                self.notice(ErrorCode::HeartbeatFailed, format!("Heartbeat failed: {message}"));
+                if !is_late {
+                    self.schedule_beat(now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send_beat(&mut self, payload: &Raw, now: Now) {
+        self.counters.beats += 1;
+        let text = wire::beat_payload(&self.options, self.password.expose(), payload.as_str());
+        let sent = match self.options.heartbeat.mode {
+            BeatMode::Command => {
+                let payload = Raw::trusted(text).with_blobs(payload.blobs().to_vec());
+                let timeout = self.beats.interval_ms.clamp(MIN_TIMEOUT_MS, MAX_TIMEOUT_MS);
+                let name = String::from(wire::beat_command());
+                self.ask(Asker::Beat, name, &payload, timeout, now)
+            }
+            BeatMode::Message => {
+                let json = wire::beat_message(&text);
+                self.answer(payload.blobs(), json.len(), now, |out| out.push_str(&json));
+                self.schedule_beat(now);
+                Ok(())
+            }
+        };
+        if let Err(error) = sent {
+            let message = format!("Heartbeat failed: {}", error.message());
+            self.notice(ErrorCode::HeartbeatFailed, message);
+            self.schedule_beat(now);
+        }
+    }
+
+    /// A beat was answered, refused, or left without an answer.
+    pub(super) fn beat_settled(&mut self, result: Result<(), Error>, now: Now) {
+        self.schedule_beat(now);
+        let Err(error) = result else {
+            self.beats.unanswered = 0;
+            self.beats.has_doubted = false;
+            return;
+        };
+        if error.code() == ErrorCode::NotReady {
+            // The loss of the link is told by itself.
+            return;
+        }
+        if error.code() == ErrorCode::CallTimeout {
+            self.beats.unanswered += 1;
+        } else {
+            self.beats.unanswered = 0;
+            self.beats.has_doubted = false;
+        }
+        self.complain(error);
+        if self.beats.unanswered >= DOUBT && self.is_ready() {
+            self.beats.unanswered = 0;
+            self.doubt(now);
+        }
+    }
+
+    /// The connection lives but nobody answers: a second daemon may have taken our place, which the
+    /// server does without a word. One registration takes it back; more would be a fight.
+    fn doubt(&mut self, now: Now) {
+        if std::mem::replace(&mut self.beats.has_doubted, true) {
+            let message = format!(
+                "heartbeats stay without an answer after a repeated registration: another daemon \
+                 may be registered as {:?}",
+                self.options.team_cluster_id
+            );
+            self.notice(ErrorCode::RegistrationFailed, message);
+        }
+        self.send_registration(now);
+    }
+
+    fn schedule_beat(&mut self, now: Now) {
+        if self.beats.is_enabled {
+            let jitter = self.entropy.below(self.options.heartbeat.jitter_ms.saturating_add(1));
+            self.beats.next = Some(now.mono.after(self.beats.interval_ms.saturating_add(jitter)));
+        }
+    }
+}

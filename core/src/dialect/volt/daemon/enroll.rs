@@ -1,0 +1,276 @@
+//! Enrollment: a one-time token becomes a password, once.
+//!
+//! With a store the password is committed before it is used, and found there the next time: a daemon
+//! that is restarted with its used token registers all the same.
+
+use serde_json::value::RawValue;
+
+use super::VoltDaemon;
+use super::connect::Phase;
+use crate::dialect::beacon::rest::{self, Origin};
+use crate::error::{Error, ErrorCode};
+use crate::event::Event;
+use crate::frame::{Headers, HttpRequest, HttpResponse, Method};
+use crate::machine::{HttpId, Output};
+use crate::options::{ConfigError, DaemonOptions, OnAlreadyEnrolled};
+use crate::secret::Secret;
+use crate::store::{StoreReply, StoreRequest, Write};
+use crate::time::Now;
+
+/// Where passwords are kept, by cluster id.
+const SPACE: &str = "volt_password";
+
+/// The most redirects followed.
+const MAX_REDIRECTS: u32 = 5;
+
+/// The largest answer.
+const MAX_ANSWER: usize = 1_048_576;
+
+/// What the daemon has to do before it registers.
+#[derive(Debug, Default)]
+pub(super) struct Enrollment {
+    /// Where to, if there is something to do.
+    url: Option<String>,
+    takes_password: bool,
+    redirects: u32,
+    requests: u64,
+}
+
+impl Enrollment {
+    /// Plans the enrollment that the options ask for.
+    pub(super) fn plan(options: &DaemonOptions, problems: &mut ConfigError) -> Self {
+        let enrollment = &options.enrollment;
+        if options.enrollment_token.is_empty() || !enrollment.enabled {
+            return Self::default();
+        }
+        let is_derived = enrollment.url.is_empty();
+        let (field, url) = if is_derived {
+            let server = options.server_url.trim_end_matches('/');
+            let path =
+                rest::path(&["api", "team-clusters", &options.team_cluster_id, "healthcheck"]);
+            ("server_url", format!("{server}{path}"))
+        } else {
+            ("enrollment.url", enrollment.url.clone())
+        };
+        if let Err(problem) = Origin::parse(&url) {
+            let why = if is_derived { "is needed to enroll, and " } else { "" };
+            problems.add(field, format!("{why}{problem}"));
+        }
+        let takes_password = match enrollment.on_already_enrolled {
+            OnAlreadyEnrolled::Auto => is_derived,
+            OnAlreadyEnrolled::Error => false,
+            OnAlreadyEnrolled::UsePassword => true,
+        };
+        Self { url: Some(url), takes_password, redirects: 0, requests: 0 }
+    }
+}
+
+impl VoltDaemon {
+    /// Looks for a password of an earlier enrollment.
+    pub(super) fn recall(&mut self, now: Now) {
+        if self.options.runtime.store_path.is_empty() {
+            return self.enroll(now);
+        }
+        self.enter(Phase::Recalling, now);
+        let store = self.next_store();
+        self.outputs
+            .push_back(Output::Store { store, request: StoreRequest::Load { space: SPACE } });
+    }
+
+    pub(super) fn stored(&mut self, result: Result<StoreReply, Error>, now: Now) {
+        let reply = match result {
+            Ok(reply) => reply,
+            Err(error) => {
+                if let Phase::Recalling | Phase::Keeping = self.phase {
+                    self.end(Some(error), now);
+                }
+                return;
+            }
+        };
+        match (self.phase, reply) {
+            (Phase::Recalling, StoreReply::Loaded(records)) => {
+                let mut records = records.into_iter();
+                let found = records.find(|(cluster, _)| *cluster == self.options.team_cluster_id);
+                let found = found.and_then(|(_, value)| String::from_utf8(value.to_vec()).ok());
+                match found {
+                    Some(password) => {
+                        self.password = Secret::new(password);
+                        self.event(Event::Enrolled { password: self.password.clone() });
+                        self.open(now);
+                    }
+                    None => self.enroll(now),
+                }
+            }
+            (Phase::Keeping, StoreReply::Committed) => self.enrolled(now),
+            _ => {}
+        }
+    }
+
+    fn enroll(&mut self, now: Now) {
+        let Some(url) = self.enrollment.url.clone() else { return self.open(now) };
+        self.enrollment.requests += 1;
+        // Ids of the transport are even.
+        let http = HttpId(2 * self.enrollment.requests + 1);
+        let request = HttpRequest {
+            method: Method::Post,
+            url,
+            headers: Headers::new().with("content-type", "application/json"),
+            body: self.enrollment_body().into(),
+        };
+        let timeout_ms = self.options.enrollment.timeout_ms;
+        self.enter(Phase::Enrolling(http), now);
+        let max_body = MAX_ANSWER;
+        self.outputs.push_back(Output::HttpCall {
+            http,
+            request,
+            timeout_ms,
+            max_body,
+            streams: false,
+        });
+    }
+
+    /// Exactly these keys: strict servers refuse others.
+    fn enrollment_body(&self) -> String {
+        #[derive(serde::Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Body<'a> {
+            enrollment_token: &'a str,
+            #[serde(skip_serializing_if = "str::is_empty")]
+            installed_version: &'a str,
+        }
+        let body = Body {
+            enrollment_token: self.options.enrollment_token.expose(),
+            installed_version: &self.options.installed_version,
+        };
+        serde_json::to_string(&body).unwrap_or_default()
+    }
+
+    /// An HTTP exchange ended: the enrollment's, or one of the transport.
+    pub(super) fn replied(&mut self, http: HttpId, result: Result<HttpResponse, Error>, now: Now) {
+        if self.phase != Phase::Enrolling(http) {
+            return self.engine.replied(http, result, now, &mut self.outputs);
+        }
+        let url = self.enrollment.url.clone().unwrap_or_default();
+        let response = match result {
+            Ok(response) => response,
+            Err(error) => {
+                let message = format!(
+                    "the enrollment endpoint {url} could not be reached: {}",
+                    error.message()
+                );
+                return self.enrollment_failed(message, now);
+            }
+        };
+        if let 307 | 308 = response.status {
+            return self.redirected(&url, &response, now);
+        }
+        match read_answer(&response) {
+            Ok(password) => self.keep(Secret::new(password), now),
+            Err(_) if response.status == 409 && self.may_use_password() => self.open(now),
+            Err(message) => self.enrollment_failed(message, now),
+        }
+    }
+
+    fn may_use_password(&self) -> bool {
+        self.enrollment.takes_password && !self.password.is_empty()
+    }
+
+    /// Follows a redirect that keeps the request; never from an encrypted address to a plain one.
+    fn redirected(&mut self, url: &str, response: &HttpResponse, now: Now) {
+        let status = response.status;
+        let location = response.headers.first("location").unwrap_or_default();
+        let target = if location.starts_with('/') && !location.starts_with("//") {
+            Origin::parse(url).map(|origin| format!("{}{location}", origin.http()))
+        } else {
+            Origin::parse(location).map(|_| location.to_owned())
+        };
+        self.enrollment.redirects += 1;
+        match target {
+            Ok(_) if self.enrollment.redirects > MAX_REDIRECTS => {
+                let message =
+                    format!("the enrollment was redirected more than {MAX_REDIRECTS} times");
+                self.enrollment_failed(message, now);
+            }
+            Ok(target) if url.starts_with("https:") && !target.starts_with("https:") => {
+                let message = format!("HTTP {status} leads from {url} to {target}, unencrypted");
+                self.enrollment_failed(message, now);
+            }
+            Ok(target) => {
+                self.enrollment.url = Some(target);
+                self.enroll(now);
+            }
+            Err(problem) => {
+                let message = format!("HTTP {status} with the location {location:?}: it {problem}");
+                self.enrollment_failed(message, now);
+            }
+        }
+    }
+
+    /// Stores the password, where there is a store, before anything is done with it.
+    fn keep(&mut self, password: Secret, now: Now) {
+        self.password = password;
+        if self.options.runtime.store_path.is_empty() {
+            return self.enrolled(now);
+        }
+        self.enter(Phase::Keeping, now);
+        let store = self.next_store();
+        let writes = vec![Write::Put {
+            space: SPACE,
+            key: self.options.team_cluster_id.clone(),
+            value: self.password.expose().to_owned().into(),
+        }];
+        self.outputs.push_back(Output::Store { store, request: StoreRequest::Commit { writes } });
+    }
+
+    fn enrolled(&mut self, now: Now) {
+        self.enrollment.url = None;
+        self.event(Event::Enrolled { password: self.password.clone() });
+        self.open(now);
+    }
+
+    fn enrollment_failed(&mut self, message: String, now: Now) {
+        self.end(Some(Error::new(ErrorCode::EnrollmentFailed, message)), now);
+    }
+}
+
+/// Returns the password of an answer, or what is wrong with it.
+fn read_answer(response: &HttpResponse) -> Result<String, String> {
+    #[derive(serde::Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        data: Option<&'a RawValue>,
+        code: Option<String>,
+        message: Option<String>,
+    }
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Data<'a> {
+        #[serde(borrow)]
+        daemon_password: Option<&'a RawValue>,
+        #[serde(borrow)]
+        team_cluster: Option<&'a RawValue>,
+    }
+    let status = response.status;
+    let not_json = |_| format!("the enrollment's answer is not JSON (HTTP {status})");
+    let text = std::str::from_utf8(response.bytes()).map_err(|_| not_json(()))?;
+    serde_json::from_str::<&RawValue>(text).map_err(|_| not_json(()))?;
+    let body: Option<Body<'_>> = serde_json::from_str(text).ok();
+    if !(200..300).contains(&status) {
+        let said = body.map(|body| [body.code, body.message]).into_iter().flatten().flatten();
+        let said: Vec<_> = said.filter(|text| !text.is_empty()).collect();
+        let said = if said.is_empty() { String::new() } else { format!(": {}", said.join(": ")) };
+        return Err(format!("the enrollment was refused with HTTP {status}{said}"));
+    }
+    let data = body.and_then(|body| body.data).filter(|data| data.get().starts_with('{'));
+    let Some(data) = data else {
+        return Err(String::from("the enrollment's answer has no object data"));
+    };
+    let fields: Result<Data<'_>, _> = serde_json::from_str(data.get());
+    let password = fields.ok().and_then(|fields| {
+        fields.team_cluster.filter(|value| value.get().starts_with(['{', '[']))?;
+        serde_json::from_str(fields.daemon_password?.get()).ok()
+    });
+    password.ok_or_else(|| {
+        String::from("the enrollment's answer lacks data.daemonPassword or data.teamCluster")
+    })
+}

@@ -1,0 +1,152 @@
+//! What comes from the transport, and what it means.
+
+use bytestring::ByteString;
+
+use super::VoltDaemon;
+use super::connect::Phase;
+use crate::dialect::volt::engine::{Happened, Reason};
+use crate::dialect::volt::wire::{self, Message};
+use crate::error::{Error, ErrorCode};
+use crate::event::Event;
+use crate::frame::socketio::{self, Joined, Kind, Malformed, Packet};
+use crate::json::Raw;
+use crate::time::Now;
+use crate::words::{MESSAGE, REGISTERED};
+
+impl VoltDaemon {
+    pub(super) fn take_happened(&mut self, now: Now) {
+        while let Some(happened) = self.engine.take() {
+            match happened {
+                Happened::Opened => self.join(now),
+                Happened::Text(text) => self.text(&text, now),
+                Happened::Binary(bytes) => {
+                    let packet = self.decoder.binary(bytes);
+                    self.decoded(packet, now);
+                }
+                Happened::Flushed => self.flushed(),
+                Happened::Failed(error) => self.transport_failed(&error, now),
+                Happened::Closed(reason) => self.transport_closed(reason, now),
+                Happened::Gone => {
+                    if let Phase::Leaving { .. } = self.phase {
+                        self.end(None, now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn transport_failed(&mut self, error: &Error, now: Now) {
+        if let Phase::Opening { .. } | Phase::Joining { .. } = self.phase {
+            self.cannot_connect(error, now);
+        }
+    }
+
+    fn transport_closed(&mut self, reason: Reason, now: Now) {
+        if self.phase.is_joined() {
+            self.lost(reason.as_str(), false, now);
+        } else if let Phase::Opening { .. } | Phase::Joining { .. } = self.phase {
+            self.cannot_connect(&Error::new(ErrorCode::ConnectFailed, reason.as_str()), now);
+        } else if let Phase::Leaving { .. } = self.phase {
+            self.end(None, now);
+        }
+    }
+
+    fn text(&mut self, text: &ByteString, now: Now) {
+        if !self.decoder.is_collecting()
+            && let Some((argument, message)) = wire::message_of(text, &self.prefix)
+        {
+            let argument = Raw::accepted(text.slice_ref(argument));
+            return self.message(text, &argument, &message, now);
+        }
+        let packet = self.decoder.text(text);
+        self.decoded(packet, now);
+    }
+
+    fn decoded(&mut self, packet: Result<Option<Packet>, Malformed>, now: Now) {
+        match packet {
+            Ok(Some(packet)) => self.packet(&packet, now),
+            Ok(None) => {}
+            Err(error) => {
+                self.notice(ErrorCode::PeerProtocol, format!("the control plane sent {error}"));
+                self.engine.abandon(&mut self.outputs);
+                self.transport_closed(Reason::ParseError, now);
+            }
+        }
+    }
+
+    fn packet(&mut self, packet: &Packet, now: Now) {
+        if *packet.namespace != *self.address.namespace {
+            return;
+        }
+        match packet.kind {
+            Kind::Connect => self.connected(&packet.data, now),
+            Kind::Disconnect => {
+                self.engine.close(None, &mut self.outputs);
+                if self.phase.is_joined() {
+                    self.lost("io server disconnect", true, now);
+                } else if let Phase::Joining { .. } = self.phase {
+                    let error = Error::new(ErrorCode::ConnectFailed, "io server disconnect");
+                    self.cannot_connect(&error, now);
+                }
+            }
+            Kind::ConnectError => {
+                if let Phase::Joining { .. } = self.phase {
+                    let message = socketio::refusal(&packet.data);
+                    self.refused(&message, now);
+                }
+            }
+            Kind::Ack => self.acknowledged(packet, now),
+            Kind::Event => match &*packet.name {
+                MESSAGE => {
+                    let argument = packet.argument.clone();
+                    let text = argument.clone().into_text();
+                    match Message::read(&text) {
+                        Some(message) => self.message(&text, &argument, &message, now),
+                        None => self.odd_message(argument),
+                    }
+                }
+                REGISTERED => self.registered(now),
+                "error" => self.complained(&packet.argument, now),
+                _ => {}
+            },
+        }
+    }
+
+    fn connected(&mut self, data: &Raw, now: Now) {
+        if !matches!(self.phase, Phase::Joining { .. }) {
+            return;
+        }
+        match data.read::<Joined>() {
+            Ok(Joined { sid: Some(_) }) => self.joined(now),
+            Ok(Joined { sid: None }) | Err(_) => {
+                self.engine.close(None, &mut self.outputs);
+                let message = "the server speaks another version of Socket.IO: it gave no sid";
+                self.cannot_connect(&Error::new(ErrorCode::PeerProtocol, message), now);
+            }
+        }
+    }
+
+    /// A message that is an object; `whole` is the text that its parts are spans of.
+    fn message(&mut self, whole: &ByteString, argument: &Raw, message: &Message<'_>, now: Now) {
+        self.counters.messages_in += 1;
+        if message.is_kind("command") {
+            return self.command(whole, argument, message, now);
+        }
+        if self.wants_messages {
+            self.event(Event::Message { peer: None, payload: argument.clone() });
+        }
+        if message.is_kind("response") {
+            let blobs = argument.blobs();
+            let result = || Message::share(whole, message.result).with_blobs(blobs.to_vec());
+            self.answered(message, result, now);
+        }
+    }
+
+    /// A message that is no object: passed on, unless there is nothing in it.
+    fn odd_message(&mut self, argument: Raw) {
+        self.counters.messages_in += 1;
+        if self.wants_messages && !argument.is_absent() && argument.as_str() != "null" {
+            self.event(Event::Message { peer: None, payload: argument });
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! A daemon: registers at a control plane, runs its commands and sends commands to it.
+//!
+//! ```text
+//!                                        ┌────────────── stop ────────────────┐
+//! Idle ─▶ Recalling ─▶ Enrolling ─▶ Keeping ─▶ Opening ─▶ Joining ─▶ Registering ─▶ Ready ─▶ Leaving ─▶ Ended
+//!          (store)                  (store)       │          │            │           │
+//!                                                 └─ fails ──┴─ refused ──┴── lost ───┘
+//!                                                                ▼
+//!                                                             Waiting ─ due ─▶ Opening
+//! ```
+//!
+//! Nothing but the registration leaves before it is confirmed: servers ignore, without a word, what an
+//! unregistered socket says. What the application emits meanwhile waits in a bounded queue.
+
+mod beats;
+mod calls;
+mod connect;
+mod enroll;
+mod intake;
+mod queue;
+mod register;
+mod reverse;
+mod snapshot;
+mod streams;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use beats::Beats;
+use calls::Calls;
+use connect::Phase;
+use enroll::Enrollment;
+use queue::Queue;
+use reverse::Running;
+
+use super::address::Address;
+use super::engine::Engine;
+use crate::command::Command;
+use crate::entropy::{Entropy, Seed};
+use crate::error::{Error, ErrorCode};
+use crate::event::Event;
+use crate::frame::Frame;
+use crate::frame::socketio::{Decoder, DecoderLimits};
+use crate::json::Raw;
+use crate::machine::{CallId, Endpoint, Input, Machine, Output, StoreId, WorkId};
+use crate::options::{ConfigError, DaemonOptions};
+use crate::secret::Secret;
+use crate::time::{Deadline, Instant, Now};
+use crate::words::MESSAGE;
+
+/// The daemon's machine.
+#[derive(Debug)]
+pub(crate) struct VoltDaemon {
+    options: DaemonOptions,
+    address: Address,
+    entropy: Entropy,
+    phase: Phase,
+    since: Now,
+    engine: Engine,
+    decoder: Decoder,
+    /// What an ordinary message of the control plane begins with: `2["team-cluster-daemon:message",`.
+    prefix: String,
+    password: Secret,
+    enrollment: Enrollment,
+    /// Attempts to connect that failed since a registration held.
+    attempt: u32,
+    /// Orderly ends by the server, in a row, of registrations that did not hold.
+    early_ends: u32,
+    was_joined: bool,
+    was_ready: bool,
+    calls: Calls,
+    handlers: BTreeSet<String>,
+    wants_messages: bool,
+    running: BTreeMap<WorkId, Running>,
+    last_work: u64,
+    last_store: u64,
+    beats: Beats,
+    queue: Queue,
+    /// Answers of this session that wait for its registration.
+    held: Vec<Frame>,
+    /// When the drain gives up; set while draining.
+    drain_until: Option<Instant>,
+    outputs: VecDeque<Output>,
+    frames: Vec<Frame>,
+    last_error: Option<Error>,
+    counters: Counters,
+}
+
+/// What has happened since the daemon was opened.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+struct Counters {
+    registrations: u64,
+    losses: u64,
+    commands_sent: u64,
+    commands_run: u64,
+    messages_in: u64,
+    messages_out: u64,
+    messages_dropped: u64,
+    beats: u64,
+}
+
+impl VoltDaemon {
+    pub(crate) fn new(options: DaemonOptions, seed: Seed) -> Result<Self, ConfigError> {
+        let mut problems = ConfigError::default();
+        let address =
+            Address::parse(&options).map_err(|(field, problem)| problems.add(field, problem)).ok();
+        if options.team_cluster_id.is_empty() {
+            problems.add("team_cluster_id", "must not be empty");
+        }
+        let enrollment = Enrollment::plan(&options, &mut problems);
+        let Some(address) = address else { return Err(problems) };
+        let decoder = Decoder::new(DecoderLimits::default());
+        let namespace = match address.namespace.as_str() {
+            "/" => String::new(),
+            namespace => format!("{namespace},"),
+        };
+        problems.check(Self {
+            engine: Engine::new(address.clone(), &options),
+            address,
+            entropy: Entropy::new(seed),
+            phase: Phase::Idle,
+            since: Now::default(),
+            decoder,
+            prefix: format!("2{namespace}[\"{MESSAGE}\","),
+            password: options.daemon_password.clone(),
+            enrollment,
+            attempt: 0,
+            early_ends: 0,
+            was_joined: false,
+            was_ready: false,
+            calls: Calls::new(options.limits.max_pending_calls),
+            handlers: BTreeSet::new(),
+            wants_messages: false,
+            running: BTreeMap::new(),
+            last_work: 0,
+            last_store: 0,
+            beats: Beats::new(&options.heartbeat),
+            queue: Queue::new(options.max_queued, options.max_queued_bytes),
+            held: Vec::new(),
+            drain_until: None,
+            outputs: VecDeque::new(),
+            frames: Vec::new(),
+            last_error: None,
+            counters: Counters::default(),
+            options,
+        })
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn notice(&mut self, code: ErrorCode, text: impl AsRef<str>) {
+        self.complain(Error::new(code, text));
+    }
+
+    fn complain(&mut self, error: Error) {
+        self.last_error = Some(error.clone());
+        self.event(Event::Notice(error));
+    }
+
+    fn settle(&mut self, call: CallId, result: Result<Raw, Error>) {
+        self.event(Event::CallDone { call, result });
+    }
+
+    const fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready { .. })
+    }
+
+    /// Sends frames of this session once it is registered; they are lost with it.
+    fn say(&mut self, now: Now) {
+        if self.is_ready() {
+            for frame in self.frames.drain(..) {
+                self.engine.send(frame, now, &mut self.outputs);
+            }
+        } else {
+            self.held.append(&mut self.frames);
+        }
+    }
+
+    /// Refuses frames that the server would end the connection for.
+    fn check_size(&self, frames: &[Frame]) -> Result<(), Error> {
+        let Some(max) = self.engine.max_payload() else { return Ok(()) };
+        let largest = frames.iter().map(Frame::len).max().unwrap_or(0);
+        if largest as u64 <= max {
+            return Ok(());
+        }
+        let message =
+            format!("a message of {largest} bytes: the control plane takes at most {max}");
+        Err(Error::new(ErrorCode::TooLarge, message))
+    }
+
+    /// Does what is left to do after an input or a command.
+    fn pump(&mut self, now: Now) {
+        self.take_happened(now);
+        self.advance_drain(now);
+        self.engine.pump(&mut self.outputs);
+        self.take_happened(now);
+    }
+
+    fn emit(&mut self, name: &str, payload: &Raw, now: Now) -> Result<(), Error> {
+        if name == "$password" {
+            self.password = read_password(payload)?;
+            return Ok(());
+        }
+        if !name.is_empty() {
+            let message = format!("{name:?} is nothing that a daemon emits; leave the name empty");
+            return Err(Error::new(ErrorCode::ArgumentInvalid, message));
+        }
+        let mut frames = Vec::new();
+        self.write_event(MESSAGE, None, payload, &mut frames)?;
+        self.check_size(&frames)?;
+        if self.is_ready() {
+            self.counters.messages_out += 1;
+            for frame in frames {
+                self.engine.send(frame, now, &mut self.outputs);
+            }
+            return Ok(());
+        }
+        let dropped = self.queue.push(frames);
+        if dropped > 0 {
+            self.counters.messages_dropped += dropped;
+            let message = format!(
+                "{dropped} of the messages that wait for a registration dropped, the oldest: \
+                 max_queued is {}, max_queued_bytes {}",
+                self.options.max_queued, self.options.max_queued_bytes
+            );
+            self.notice(ErrorCode::Overloaded, message);
+        }
+        Ok(())
+    }
+
+    fn write_event(
+        &self,
+        name: &str,
+        id: Option<u64>,
+        argument: &Raw,
+        frames: &mut Vec<Frame>,
+    ) -> Result<(), Error> {
+        crate::frame::socketio::event(&self.address.namespace, id, name, argument, frames)
+            .map_err(too_many)
+    }
+
+    /// Writes a message whose argument `write` appends as JSON.
+    fn write_message(
+        &self,
+        blobs: &[bytes::Bytes],
+        size: usize,
+        frames: &mut Vec<Frame>,
+        write: impl FnOnce(&mut String),
+    ) -> Result<(), Error> {
+        let namespace = &self.address.namespace;
+        crate::frame::socketio::event_with(namespace, None, MESSAGE, size, blobs, frames, write)
+            .map_err(too_many)
+    }
+
+    const fn next_store(&mut self) -> StoreId {
+        self.last_store += 1;
+        StoreId(self.last_store)
+    }
+}
+
+fn too_many(_: crate::frame::socketio::Malformed) -> Error {
+    let message = format!(
+        "a message with more than {} byte strings: join them or send several",
+        crate::words::MAX_ATTACHMENTS
+    );
+    Error::new(ErrorCode::TooLarge, message)
+}
+
+fn read_password(payload: &Raw) -> Result<Secret, Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Password {
+        password: String,
+    }
+    let wrong = |_| Error::new(ErrorCode::ArgumentInvalid, "$password takes {password: text}");
+    payload.read::<Password>().map(|body| Secret::new(body.password)).map_err(wrong)
+}
+
+impl Machine for VoltDaemon {
+    fn handle_input(&mut self, input: Input, now: Now) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        match input {
+            Input::Opened { conn } => self.engine.opened(conn, &mut self.outputs),
+            Input::Received { conn, frame } => {
+                self.engine.received(conn, &frame, now, &mut self.outputs);
+            }
+            Input::Sent { conn } => self.engine.sent(conn),
+            Input::Closed { conn, cause } => self.engine.closed(conn, &cause, &mut self.outputs),
+            Input::HttpReplied { http, result } => self.replied(http, result, now),
+            Input::Stored { result, .. } => self.stored(result, now),
+            // Nobody dials a daemon, and it asks for no parts and no lag.
+            Input::Offered { .. }
+            | Input::HttpPart { .. }
+            | Input::HttpAsked { .. }
+            | Input::HttpGone { .. }
+            | Input::Listening { .. }
+            | Input::ListenFailed { .. }
+            | Input::HostLag { .. } => {}
+        }
+        self.pump(now);
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        self.expire_calls(now);
+        self.engine.timed_out(now, &mut self.outputs);
+        self.take_happened(now);
+        self.phase_timed_out(now);
+        self.beat(now);
+        self.pump(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        if self.phase == Phase::Ended {
+            return None;
+        }
+        let drain = self.drain_until.filter(|_| !matches!(self.phase, Phase::Leaving { .. }));
+        [
+            self.phase.deadline(),
+            self.engine.deadline(),
+            self.calls.next_deadline().map(|at| (at, "call")),
+            self.beats.deadline().map(|at| (at, "heartbeat")),
+            drain.map(|at| (at, "drain")),
+        ]
+        .into_iter()
+        .flatten()
+        .map(|(at, why)| Deadline { at, why })
+        .min()
+    }
+}
+
+impl Endpoint for VoltDaemon {
+    fn handle_command(&mut self, command: Command, now: Now) -> Result<(), Error> {
+        if self.phase == Phase::Ended && !matches!(command, Command::Snapshot { .. }) {
+            return Err(ErrorCode::Stopped.into());
+        }
+        let result = match command {
+            Command::Start => self.start(now),
+            Command::Stop { drain_ms } => {
+                self.stop(drain_ms, now);
+                Ok(())
+            }
+            Command::Handle { key, meta } => self.handle(key, &meta),
+            Command::Unhandle { key } => {
+                self.handlers.remove(&key);
+                Ok(())
+            }
+            Command::Call { call, name, payload, options } => {
+                self.call(call, name, &payload, &options, now)
+            }
+            Command::Cancel { call } => {
+                self.cancel(call);
+                Ok(())
+            }
+            Command::Emit { name, payload } => self.emit(&name, &payload, now),
+            Command::Complete { work, outcome } => self.complete(work, outcome, now),
+            Command::Progress { work, report } => self.progress(work, &report, now),
+            Command::Snapshot { call } => {
+                let result = Ok(Raw::trusted(self.describe(now)));
+                self.settle(call, result);
+                Ok(())
+            }
+            Command::Admit { .. } | Command::Refuse { .. } => Err(ErrorCode::Unsupported.into()),
+        };
+        self.pump(now);
+        result
+    }
+
+    fn snapshot(&self, now: Now) -> String {
+        self.describe(now)
+    }
+}

@@ -1,0 +1,143 @@
+//! The registration: the first thing on every session, and the only thing until it is confirmed.
+//!
+//! A refusal is silent on the wire: it is known by the lack of an answer, by an `error` event, or by
+//! the acknowledgement where one was asked for.
+
+use super::VoltDaemon;
+use super::connect::Phase;
+use crate::dialect::volt::backoff::{self, DRAWS};
+use crate::dialect::volt::wire;
+use crate::error::ErrorCode;
+use crate::event::Event;
+use crate::frame::socketio::{self, Packet};
+use crate::json::Raw;
+use crate::time::Now;
+use crate::words::REGISTER;
+
+/// How often a registration is tried on one socket.
+const MAX_TRIES: u32 = 3;
+
+/// The id of the acknowledgement that a registration asks for.
+const ACK: u64 = 0;
+
+impl VoltDaemon {
+    /// The namespace is joined.
+    pub(super) fn joined(&mut self, now: Now) {
+        self.was_joined = true;
+        self.register(0, now);
+    }
+
+    /// Sends the registration, with the password as it is now.
+    pub(super) fn register(&mut self, tries: u32, now: Now) {
+        let until = now.mono.after(self.options.registration_timeout_ms);
+        self.enter(Phase::Registering { until, tries: tries + 1 }, now);
+        self.send_registration(now);
+    }
+
+    /// Says the registration without waiting for its confirmation.
+    pub(super) fn send_registration(&mut self, now: Now) {
+        let mut json = String::new();
+        wire::register(&self.options.team_cluster_id, self.password.expose(), &mut json);
+        let id = self.options.register_with_ack.then_some(ACK);
+        let mut frames = Vec::with_capacity(1);
+        // Without attachments there is nothing to refuse.
+        let _ = self.write_event(REGISTER, id, &Raw::trusted(json), &mut frames);
+        for frame in frames {
+            self.engine.send(frame, now, &mut self.outputs);
+        }
+    }
+
+    /// The control plane confirmed; a repeated confirmation changes nothing.
+    pub(super) fn registered(&mut self, now: Now) {
+        if !matches!(self.phase, Phase::Registering { .. } | Phase::Repeating { .. }) {
+            return;
+        }
+        self.enter(Phase::Ready { since: now.mono }, now);
+        self.was_ready = true;
+        self.counters.registrations += 1;
+        self.event(Event::Ready {
+            id: self.options.team_cluster_id.clone(),
+            transport: self.engine.transport_name(),
+            max_message: self.engine.max_payload(),
+        });
+        for frame in std::mem::take(&mut self.held) {
+            self.engine.send(frame, now, &mut self.outputs);
+        }
+        while let Some(frames) = self.queue.pop() {
+            if let Err(error) = self.check_size(&frames) {
+                self.counters.messages_dropped += 1;
+                self.complain(error);
+                continue;
+            }
+            self.counters.messages_out += 1;
+            for frame in frames {
+                self.engine.send(frame, now, &mut self.outputs);
+            }
+        }
+        self.beats.registered(now.mono);
+        self.beat(now);
+    }
+
+    /// The acknowledgement of a registration. One that says yes is no confirmation yet.
+    pub(super) fn acknowledged(&mut self, packet: &Packet, now: Now) {
+        #[derive(serde::Deserialize)]
+        struct Verdict {
+            ok: bool,
+            #[serde(default)]
+            error: String,
+        }
+        if packet.id != Some(ACK) || !self.options.register_with_ack {
+            return;
+        }
+        let Phase::Registering { .. } = self.phase else { return };
+        if let Ok((Verdict { ok: false, error },)) = packet.data.read::<(Verdict,)>() {
+            let why = if error.is_empty() { String::from("it gave no reason") } else { error };
+            self.registration_failed(
+                format!("the control plane refused the registration: {why}"),
+                now,
+            );
+        }
+    }
+
+    /// The control plane emitted `error`.
+    pub(super) fn complained(&mut self, argument: &Raw, now: Now) {
+        #[derive(Default, serde::Deserialize)]
+        #[serde(default)]
+        struct Complaint {
+            code: String,
+            message: String,
+            details: String,
+        }
+        let said: Complaint = argument.read().unwrap_or_default();
+        let mut words = vec![said.code];
+        for word in [said.message, said.details] {
+            if !words.contains(&word) {
+                words.push(word);
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        let words = if words.is_empty() { String::from("no reason") } else { words.join(": ") };
+        if let Phase::Registering { .. } = self.phase {
+            let message = format!("the control plane refused the registration: {words}");
+            self.registration_failed(message, now);
+        } else {
+            self.notice(ErrorCode::RemoteError, format!("the control plane reports: {words}"));
+        }
+    }
+
+    /// Tries again on the same socket, and gives the socket up in the end.
+    pub(super) fn registration_failed(&mut self, message: String, now: Now) {
+        let Phase::Registering { tries, .. } = self.phase else { return };
+        self.notice(ErrorCode::RegistrationFailed, message);
+        if tries < MAX_TRIES {
+            let draw = self.entropy.below(DRAWS);
+            let delay = backoff::delay(&self.options.reconnect, tries - 1, draw);
+            self.enter(Phase::Repeating { until: now.mono.after(delay), tries }, now);
+            return;
+        }
+        let farewell = socketio::disconnect(&self.address.namespace);
+        self.engine.send(farewell, now, &mut self.outputs);
+        self.engine.close(None, &mut self.outputs);
+        self.lost("the registration failed three times", false, now);
+    }
+}

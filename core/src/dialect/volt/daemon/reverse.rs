@@ -1,0 +1,281 @@
+//! Commands of the control plane: looked up by name, run by the application, answered once.
+
+use bytestring::ByteString;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::VoltDaemon;
+use super::streams::Stream;
+use crate::command::Outcome;
+use crate::dialect::volt::wire::{self, Message, Reply};
+use crate::error::{Error, ErrorCode};
+use crate::event::{Event, Withdrawal};
+use crate::frame::Frame;
+use crate::json::Raw;
+use crate::machine::WorkId;
+use crate::time::Now;
+
+/// The most handlers of one daemon.
+const MAX_HANDLERS: usize = 4_096;
+
+/// A command that a handler works on.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) name: String,
+    /// The id as it came: JSON.
+    pub(super) request: Raw,
+    form: Form,
+    pub(super) stream: Option<Stream>,
+}
+
+impl Running {
+    pub(super) fn wants_stream(&self) -> bool {
+        self.form == Form::Stream
+    }
+}
+
+/// What the control plane wants back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    Buffer,
+    Stream,
+}
+
+impl Form {
+    /// Peer: what is missing or unknown counts as JSON.
+    fn of(word: Option<&RawValue>) -> Self {
+        match word.and_then(wire::lenient_text).as_deref() {
+            Some("buffer") => Self::Buffer,
+            Some("stream") => Self::Stream,
+            Some(_) | None => Self::Json,
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Buffer => "buffer",
+            Self::Stream => "stream",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct HandlerMeta {
+    #[serde(default)]
+    messages: bool,
+}
+
+/// What a handler's result carries beside its data.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Envelope<'a> {
+    status: Option<u16>,
+    #[serde(borrow)]
+    headers: Option<&'a RawValue>,
+    #[serde(borrow, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    body: Option<std::borrow::Cow<'a, str>>,
+    reject: Option<Reject>,
+}
+
+/// A key with `null` is there; one left out is not.
+fn present<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reject {
+    status: u16,
+    message: String,
+}
+
+impl VoltDaemon {
+    pub(super) fn handle(&mut self, key: String, meta: &Raw) -> Result<(), Error> {
+        let meta: HandlerMeta = meta.read().map_err(|e| {
+            Error::new(ErrorCode::ArgumentInvalid, format!("meta of the handler {key:?}: {e}"))
+        })?;
+        if meta.messages {
+            self.wants_messages = true;
+            return Ok(());
+        }
+        if self.handlers.len() >= MAX_HANDLERS && !self.handlers.contains(&key) {
+            let message = format!("a daemon takes at most {MAX_HANDLERS} handlers");
+            return Err(Error::new(ErrorCode::Overloaded, message));
+        }
+        self.handlers.insert(key);
+        Ok(())
+    }
+
+    /// A command came: it goes to its handler, or is answered here.
+    pub(super) fn command(
+        &mut self,
+        whole: &ByteString,
+        argument: &Raw,
+        message: &Message<'_>,
+        now: Now,
+    ) {
+        let Some(request) = message.request_id else {
+            let text = "a command without requestId was dropped: nobody could be answered";
+            return self.notice(ErrorCode::PeerProtocol, text);
+        };
+        let request = Raw::span(whole, request);
+        let name = message
+            .command
+            .map(|name| wire::lenient_text(name).unwrap_or(std::borrow::Cow::Borrowed(name.get())));
+        let name = name.as_deref().unwrap_or("undefined");
+        let refusal = if !self.handlers.contains(name) {
+            Some((404, format!("Unknown daemon command: {name}")))
+        } else if self.drain_until.is_some() {
+            Some((503, String::from("The daemon is shutting down")))
+        } else if self.running.len() as u64 >= self.options.max_concurrent {
+            let max = self.options.max_concurrent;
+            Some((503, format!("The daemon runs {max} commands already: max_concurrent")))
+        } else {
+            None
+        };
+        if let Some((status, text)) = refusal {
+            return self.refuse(&request, status, &text, now);
+        }
+        let form = Form::of(message.response_type);
+        self.last_work += 1;
+        self.counters.commands_run += 1;
+        let work = WorkId(self.last_work);
+        let mut meta = String::with_capacity(64 + request.as_str().len());
+        meta.push_str("{\"request_id\":");
+        meta.push_str(request.as_str());
+        meta.push_str(",\"response_type\":\"");
+        meta.push_str(form.word());
+        meta.push_str("\"}");
+        let payload = Message::share(whole, message.payload).with_blobs(argument.blobs().to_vec());
+        let name = name.to_owned();
+        self.running.insert(work, Running { name: name.clone(), request, form, stream: None });
+        let meta = Raw::trusted(meta);
+        self.event(Event::Work { work, key: name, payload, timeout_ms: None, meta });
+    }
+
+    pub(super) fn complete(
+        &mut self,
+        work: WorkId,
+        outcome: Outcome,
+        now: Now,
+    ) -> Result<(), Error> {
+        if self.beats.is_asked(work) {
+            return self.beat_made(outcome, now);
+        }
+        let Some(running) = self.running.remove(&work) else { return self.unknown(work) };
+        if let Some(stream) = &running.stream {
+            let failure = match &outcome {
+                Outcome::Done { .. } => None,
+                Outcome::Failed { message } => Some(message.as_str()),
+                Outcome::Cancelled => Some("cancelled"),
+            };
+            let (request, id) = (running.request.as_str(), stream.id());
+            self.answer(&[], 160, now, |json| wire::stream_end(request, &id, failure, json));
+            return Ok(());
+        }
+        let result = match outcome {
+            Outcome::Done { value, .. } => self.reply(&running, &value, now),
+            Outcome::Failed { .. } | Outcome::Cancelled => {
+                self.handler_failed(&running, now);
+                Ok(())
+            }
+        };
+        if result.is_err() {
+            // Whatever was wrong with the result, the control plane gets an answer.
+            self.handler_failed(&running, now);
+        }
+        result
+    }
+
+    fn reply(&mut self, running: &Running, value: &Raw, now: Now) -> Result<(), Error> {
+        let invalid = |why: String| {
+            let message = format!("the result of the command \"{}\": {why}", running.name);
+            Error::new(ErrorCode::ArgumentInvalid, message)
+        };
+        let envelope: Envelope<'_> = match value.as_str() {
+            "null" | "" => Envelope::default(),
+            text => serde_json::from_str(text).map_err(|e| invalid(e.to_string()))?,
+        };
+        let request = running.request.as_str();
+        if let Some(Reject { status, message }) = &envelope.reject {
+            self.refuse(&running.request, *status, message, now);
+            return Ok(());
+        }
+        let status = envelope.status.unwrap_or(200);
+        let headers = envelope.headers.map_or("", RawValue::get);
+        let headers = if headers == "null" { "" } else { headers };
+        let reply = match &envelope.body {
+            Some(body) if running.form == Form::Buffer => {
+                if !is_base64(body) {
+                    return Err(invalid(String::from("its body is not base64")));
+                }
+                Reply::Body(body)
+            }
+            Some(_) | None => Reply::Data(envelope.data.map_or("", RawValue::get)),
+        };
+        let mut frames = Vec::with_capacity(1);
+        let size = value.as_str().len() + request.len() + 128;
+        self.write_message(value.blobs(), size, &mut frames, |json| {
+            wire::ok_reply(request, status, headers, reply, json);
+        })
+        .and_then(|()| self.check_size(&frames))?;
+        self.frames.append(&mut frames);
+        self.say(now);
+        Ok(())
+    }
+
+    /// Peer: what the handler threw is not disclosed.
+    fn handler_failed(&mut self, running: &Running, now: Now) {
+        let text = format!("Handler for command \"{}\" threw an unhandled error", running.name);
+        self.refuse(&running.request, 500, &text, now);
+    }
+
+    fn refuse(&mut self, request: &Raw, status: u16, text: &str, now: Now) {
+        let size = request.as_str().len() + text.len() + 96;
+        self.answer(&[], size, now, |json| wire::refusal(request.as_str(), status, text, json));
+    }
+
+    /// Writes and sends a message that has no attachments and is small.
+    pub(super) fn answer(
+        &mut self,
+        blobs: &[bytes::Bytes],
+        size: usize,
+        now: Now,
+        write: impl FnOnce(&mut String),
+    ) {
+        let mut frames: Vec<Frame> = Vec::with_capacity(1);
+        if let Err(error) = self.write_message(blobs, size, &mut frames, write) {
+            return self.complain(error);
+        }
+        self.frames.append(&mut frames);
+        self.say(now);
+    }
+
+    /// An outcome for work that is not running: late if it ever ran, else a mistake.
+    pub(super) fn unknown(&self, work: WorkId) -> Result<(), Error> {
+        if (1..=self.last_work).contains(&work.0) {
+            Ok(())
+        } else {
+            Err(ErrorCode::WorkUnknown.into())
+        }
+    }
+
+    /// The session that delivered the commands is over: the control plane has given them up.
+    pub(super) fn withdraw_all(&mut self, why: Withdrawal) {
+        for (work, _) in std::mem::take(&mut self.running) {
+            self.event(Event::WorkWithdrawn { work, why });
+        }
+    }
+}
+
+/// Tells whether text is safe to stand in a message as base64.
+pub(super) fn is_base64(text: &str) -> bool {
+    let body = text.trim_end_matches('=');
+    text.len() - body.len() <= 2
+        && body.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
+}

@@ -1,0 +1,149 @@
+//! Answers that are streams: one opening, parts in base64, one end.
+//!
+//! Parts are cut so that a message stays well below what the server takes. The application learns how
+//! many of its parts have left, and keeps few under way: a slow link slows the source down.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::VoltDaemon;
+use super::reverse::is_base64;
+use crate::dialect::volt::wire::{self, Reply};
+use crate::error::{Error, ErrorCode};
+use crate::event::Event;
+use crate::json::Raw;
+use crate::machine::WorkId;
+use crate::time::Now;
+
+/// The most base64 characters of one part: 256 KiB of bytes.
+const MAX_PART: usize = 262_144 / 3 * 4;
+/// What a message has around its part.
+const AROUND: usize = 1_024;
+
+/// A stream under way.
+#[derive(Debug)]
+pub(super) struct Stream {
+    id: Uuid,
+    /// Parts that the application handed over.
+    handed: u64,
+    /// Parts of which it knows that they have left.
+    drained: u64,
+}
+
+impl Stream {
+    pub(super) fn id(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+/// What a handler reports of its stream.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Report<'a> {
+    open: Option<Opening<'a>>,
+    #[serde(borrow)]
+    chunk: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Opening<'a> {
+    status: Option<u16>,
+    #[serde(borrow)]
+    headers: Option<&'a RawValue>,
+}
+
+impl VoltDaemon {
+    /// A part of a command's result.
+    pub(super) fn progress(&mut self, work: WorkId, report: &Raw, now: Now) -> Result<(), Error> {
+        let Some(running) = self.running.get(&work) else { return self.unknown(work) };
+        let invalid = |why: &str| {
+            let message = format!("the stream of the command \"{}\": {why}", running.name);
+            Error::new(ErrorCode::ArgumentInvalid, message)
+        };
+        let report: Report<'_> =
+            serde_json::from_str(report.as_str()).map_err(|e| invalid(&e.to_string()))?;
+        let is_open = running.stream.is_some();
+        match report {
+            Report { open: Some(opening), chunk: None } if !is_open => {
+                if !running.wants_stream() {
+                    return Err(invalid("the control plane did not ask for one"));
+                }
+                self.open_stream(work, &opening, now);
+                Ok(())
+            }
+            Report { open: None, chunk: Some(chunk) } if is_open => {
+                if !is_base64(&chunk) {
+                    return Err(invalid("a chunk is not base64"));
+                }
+                self.send_chunk(work, &chunk, now);
+                Ok(())
+            }
+            Report { .. } => {
+                Err(invalid("first {open: {status?, headers?}}, then {chunk: base64}"))
+            }
+        }
+    }
+
+    fn open_stream(&mut self, work: WorkId, opening: &Opening<'_>, now: Now) {
+        let id = self.entropy.uuid();
+        let Some(running) = self.running.get_mut(&work) else { return };
+        running.stream = Some(Stream { id, handed: 0, drained: 0 });
+        let request = running.request.clone();
+        let status = opening.status.unwrap_or(200);
+        let headers = opening.headers.map_or("", RawValue::get);
+        let headers = if headers == "null" { "" } else { headers };
+        let size = request.as_str().len() + headers.len() + 160;
+        self.answer(&[], size, now, |json| {
+            let id = id.to_string();
+            wire::ok_reply(request.as_str(), status, headers, Reply::Stream(&id), json);
+        });
+    }
+
+    fn send_chunk(&mut self, work: WorkId, chunk: &str, now: Now) {
+        let Some(running) = self.running.get_mut(&work) else { return };
+        let Some(stream) = &mut running.stream else { return };
+        stream.handed += 1;
+        let (request, id) = (running.request.clone(), stream.id());
+        let mut rest = chunk;
+        // An empty chunk is one, too.
+        loop {
+            let (part, after) = rest.split_at_checked(self.part_size()).unwrap_or((rest, ""));
+            let size = part.len() + request.as_str().len() + 128;
+            self.answer(&[], size, now, |json| {
+                wire::stream_part(request.as_str(), &id, part, json);
+            });
+            if after.is_empty() {
+                break;
+            }
+            rest = after;
+        }
+        self.engine.ask_flushed(&mut self.outputs);
+    }
+
+    /// Whole groups of four characters, so that each part is base64 of its own.
+    fn part_size(&self) -> usize {
+        let max = self
+            .engine
+            .max_payload()
+            .map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
+        (max.saturating_sub(AROUND).clamp(4, MAX_PART) / 4) * 4
+    }
+
+    /// All that was handed over has left.
+    pub(super) fn flushed(&mut self) {
+        let mut news = Vec::new();
+        for (work, running) in &mut self.running {
+            if let Some(stream) = running.stream.as_mut().filter(|it| it.drained < it.handed) {
+                stream.drained = stream.handed;
+                news.push(Event::WorkDrained { work: *work, chunks: stream.handed });
+            }
+        }
+        for event in news {
+            self.event(event);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Cookies of a load balancer that keeps a polling session on one server.
+//!
+//! Peer: the original sends none, and fails behind such balancers with "session id unknown".
+
+use crate::frame::{Headers, HttpResponse};
+use crate::secret::Secret;
+
+/// The most cookies kept; further ones are not taken.
+const MAX_COOKIES: usize = 16;
+/// The longest cookie taken, in bytes.
+const MAX_LENGTH: usize = 4_096;
+
+/// Name and value of each cookie. Paths, domains and times are not looked at: all requests go to one
+/// path of one host, and the session that they belong to is short.
+#[derive(Debug, Default)]
+pub(super) struct Cookies(Vec<(String, Secret)>);
+
+impl Cookies {
+    /// Takes the cookies of an answer.
+    pub(super) fn take(&mut self, response: &HttpResponse) {
+        for (name, value) in response.headers.iter() {
+            if name != "set-cookie" || value.expose().len() > MAX_LENGTH {
+                continue;
+            }
+            let pair = value.expose().split(';').next().unwrap_or_default();
+            let Some((name, value)) = pair.trim().split_once('=') else { continue };
+            let known = self.0.iter_mut().find(|(known, _)| known == name);
+            if let Some((_, kept)) = known {
+                *kept = Secret::new(value);
+            } else if self.0.len() < MAX_COOKIES {
+                self.0.push((name.to_owned(), Secret::new(value)));
+            }
+        }
+    }
+
+    /// Returns the header fields of a request.
+    pub(super) fn headers(&self) -> Headers {
+        if self.0.is_empty() {
+            return Headers::new();
+        }
+        let pairs: Vec<_> =
+            self.0.iter().map(|(name, value)| format!("{name}={}", value.expose())).collect();
+        Headers::new().with("cookie", pairs.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_value_of_a_name_goes_back() {
+        let mut cookies = Cookies::default();
+        assert!(cookies.headers().is_empty());
+        let mut response = HttpResponse::json(200, "");
+        response.headers.push("set-cookie", "AWSALB=one; Path=/; HttpOnly");
+        response.headers.push("set-cookie", "io=2");
+        cookies.take(&response);
+        let mut response = HttpResponse::json(200, "");
+        response.headers.push("set-cookie", "AWSALB=two");
+        response.headers.push("set-cookie", "broken");
+        cookies.take(&response);
+        assert_eq!(cookies.headers().first("cookie"), Some("AWSALB=two; io=2"));
+    }
+}

@@ -1,0 +1,453 @@
+//! One Engine.IO session after another, from the client's side.
+//!
+//! ```text
+//!             ┌──────────── fails (auto) ───────────┐
+//! Idle ─open─▶ Dialing ─▶ Open on WebSocket         ▼
+//!        └───▶ Asking ──▶ Open on polling ─ probe ─▶ Open on WebSocket
+//! ```
+//!
+//! The owner feeds inputs, hands over frames and takes [`Happened`]s; time limits of opening are the
+//! owner's. A session that ends is forgotten at once: what comes for it later meets nobody.
+
+mod cookies;
+mod polling;
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use cookies::Cookies;
+use polling::Polling;
+
+use super::address::Address;
+use crate::error::{Error, ErrorCode};
+use crate::frame::engineio::{self, Handshake, Packet};
+use crate::frame::{Frame, Headers, HttpBody, HttpRequest, HttpResponse, Method};
+use crate::machine::{CloseCause, ConnId, DialTarget, FrameLimits, HttpId, Output};
+use crate::options::{DaemonOptions, DaemonTransport};
+use crate::time::{Instant, Now};
+
+/// The close code of a WebSocket that says none.
+const NO_CODE: u16 = 1005;
+
+/// What a session's end is called, as applications of the original see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    TransportClose,
+    TransportError,
+    PingTimeout,
+    ParseError,
+}
+
+impl Reason {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::TransportClose => "transport close",
+            Self::TransportError => "transport error",
+            Self::PingTimeout => "ping timeout",
+            Self::ParseError => "parse error",
+        }
+    }
+}
+
+/// What the owner is told, in order.
+#[derive(Debug)]
+pub(super) enum Happened {
+    /// The handshake is through.
+    Opened,
+    Text(ByteString),
+    Binary(Bytes),
+    /// Everything handed over has left.
+    Flushed,
+    /// The session could not be opened.
+    Failed(Error),
+    /// An open session ended.
+    Closed(Reason),
+    /// The session that was closed by this side is over.
+    Gone,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    /// A WebSocket is dialed, or is up and its handshake is awaited.
+    Dialing(ConnId),
+    /// The first poll is under way.
+    Asking(HttpId),
+    OnWebSocket(ConnId),
+    OnPolling(Polling),
+    /// This side has closed the WebSocket.
+    Leaving(ConnId),
+}
+
+/// The client of one Engine.IO server.
+#[derive(Debug)]
+pub(super) struct Engine {
+    address: Address,
+    transport: DaemonTransport,
+    connect_timeout_ms: u64,
+    http_timeout_ms: u64,
+    limits: FrameLimits,
+    state: State,
+    handshake: Option<Handshake>,
+    /// When the server counts as silent.
+    ping_deadline: Option<Instant>,
+    /// Frames that wait for their turn on polling.
+    queue: VecDeque<Frame>,
+    wants_flushed: bool,
+    cookies: Cookies,
+    last_id: u64,
+    happened: VecDeque<Happened>,
+}
+
+impl Engine {
+    pub(super) fn new(address: Address, options: &DaemonOptions) -> Self {
+        let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        Self {
+            address,
+            transport: options.transport,
+            connect_timeout_ms: options.connect_timeout_ms,
+            http_timeout_ms: options.http_timeout_ms,
+            limits: FrameLimits {
+                max_message: size(options.limits.max_message_bytes),
+                max_fragments: size(options.limits.max_fragments),
+                max_send_queue: size(options.limits.max_send_queue_bytes),
+            },
+            state: State::Idle,
+            handshake: None,
+            ping_deadline: None,
+            queue: VecDeque::new(),
+            wants_flushed: false,
+            cookies: Cookies::default(),
+            last_id: 0,
+            happened: VecDeque::new(),
+        }
+    }
+
+    /// Begins a session.
+    pub(super) fn open(&mut self, out: &mut VecDeque<Output>) {
+        self.handshake = None;
+        self.ping_deadline = None;
+        self.queue.clear();
+        self.wants_flushed = false;
+        self.happened.clear();
+        match self.transport {
+            DaemonTransport::Auto => self.dial(self.connect_timeout_ms / 2, out),
+            DaemonTransport::WebSocket => self.dial(self.connect_timeout_ms, out),
+            DaemonTransport::Upgrade | DaemonTransport::Polling => self.ask(out),
+        }
+    }
+
+    pub(super) fn take(&mut self) -> Option<Happened> {
+        self.happened.pop_front()
+    }
+
+    /// Tells whether the handshake is through.
+    pub(super) const fn is_open(&self) -> bool {
+        matches!(self.state, State::OnWebSocket(_) | State::OnPolling(_))
+    }
+
+    pub(super) const fn transport_name(&self) -> &'static str {
+        match self.state {
+            State::Dialing(_) | State::OnWebSocket(_) | State::Leaving(_) => "websocket",
+            State::Idle | State::Asking(_) | State::OnPolling(_) => "polling",
+        }
+    }
+
+    /// Returns the most bytes of one message that the server takes, where it says so.
+    pub(super) fn max_payload(&self) -> Option<u64> {
+        self.handshake.as_ref().and_then(|handshake| handshake.max_payload)
+    }
+
+    /// Returns when to call [`timed_out`](Self::timed_out), and what for.
+    pub(super) fn deadline(&self) -> Option<(Instant, &'static str)> {
+        let probe = match &self.state {
+            State::OnPolling(polling) => polling.probe_deadline(),
+            State::Idle
+            | State::Dialing(_)
+            | State::Asking(_)
+            | State::OnWebSocket(_)
+            | State::Leaving(_) => None,
+        };
+        let ping = self.ping_deadline.filter(|_| self.is_open());
+        [(ping, "ping-timeout"), (probe, "probe")]
+            .into_iter()
+            .filter_map(|(at, why)| Some((at?, why)))
+            .min()
+    }
+
+    pub(super) fn timed_out(&mut self, now: Now, out: &mut VecDeque<Output>) {
+        if self.is_open() && self.ping_deadline.is_some_and(|at| at <= now.mono) {
+            self.fail(Reason::PingTimeout, out);
+        } else {
+            self.probe_timed_out(now, out);
+        }
+    }
+
+    /// Sends a frame. A server that has been silent for too long ends the session instead: after a
+    /// suspend nothing is written to a connection that is long dead.
+    pub(super) fn send(&mut self, frame: Frame, now: Now, out: &mut VecDeque<Output>) {
+        if self.ping_deadline.is_some_and(|at| at <= now.mono) {
+            self.fail(Reason::PingTimeout, out);
+            return;
+        }
+        match &self.state {
+            State::OnWebSocket(conn) => out.push_back(Output::Send { conn: *conn, frame }),
+            State::OnPolling(_) => self.queue.push_back(frame),
+            State::Idle | State::Dialing(_) | State::Asking(_) | State::Leaving(_) => {}
+        }
+    }
+
+    /// Asks for [`Happened::Flushed`].
+    pub(super) fn ask_flushed(&mut self, out: &mut VecDeque<Output>) {
+        self.wants_flushed = true;
+        if let State::OnWebSocket(conn) = self.state {
+            out.push_back(Output::AskSent { conn });
+        }
+    }
+
+    /// Puts what waits on its way. Called once after each input, so that a turn's frames go together.
+    pub(super) fn pump(&mut self, out: &mut VecDeque<Output>) {
+        if matches!(self.state, State::OnPolling(_)) {
+            self.post(out);
+        }
+    }
+
+    /// Ends the session with `last`, which is sent before. [`Happened::Gone`] tells that it is over.
+    pub(super) fn close(&mut self, last: Option<Frame>, out: &mut VecDeque<Output>) {
+        self.ping_deadline = None;
+        self.wants_flushed = false;
+        match &self.state {
+            State::OnWebSocket(conn) => {
+                let conn = *conn;
+                if let Some(frame) = last {
+                    out.push_back(Output::Send { conn, frame });
+                }
+                out.push_back(hang_up(conn));
+                self.state = State::Leaving(conn);
+            }
+            State::OnPolling(_) => {
+                self.queue.extend(last);
+                self.close_polling(out);
+            }
+            State::Leaving(_) => {}
+            State::Idle | State::Dialing(_) | State::Asking(_) => {
+                self.abandon(out);
+                self.happened.push_back(Happened::Gone);
+            }
+        }
+    }
+
+    /// Drops the session without a word: it is dead, or never came to life.
+    pub(super) fn abandon(&mut self, out: &mut VecDeque<Output>) {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Idle => {}
+            State::Dialing(conn) | State::OnWebSocket(conn) | State::Leaving(conn) => {
+                out.push_back(hang_up(conn));
+            }
+            State::Asking(http) => out.push_back(Output::HttpCancel { http }),
+            State::OnPolling(polling) => polling.abandon(out),
+        }
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        self.queue.clear();
+        self.ping_deadline = None;
+        self.wants_flushed = false;
+    }
+
+    /// A WebSocket is up.
+    pub(super) fn opened(&mut self, conn: ConnId, out: &mut VecDeque<Output>) {
+        if let State::OnPolling(polling) = &mut self.state {
+            polling.probe_opened(conn, out);
+        }
+    }
+
+    pub(super) fn received(
+        &mut self,
+        conn: ConnId,
+        frame: &Frame,
+        now: Now,
+        out: &mut VecDeque<Output>,
+    ) {
+        if matches!(frame, Frame::Ping(_) | Frame::Pong(_)) {
+            return;
+        }
+        match &self.state {
+            State::Dialing(dialed) if *dialed == conn => match engineio::decode(frame) {
+                Ok(Packet::Open(text)) => {
+                    if let Some(handshake) = self.read_handshake(&text, out) {
+                        self.state = State::OnWebSocket(conn);
+                        self.begin(handshake, now);
+                    }
+                }
+                Ok(_) | Err(_) => {
+                    let error = protocol("the server's first packet is not a handshake");
+                    self.cannot_open(error, out);
+                }
+            },
+            State::OnWebSocket(open) if *open == conn => match engineio::decode(frame) {
+                Ok(packet) => self.packet(packet, now, out),
+                Err(_) => self.fail(Reason::ParseError, out),
+            },
+            State::OnPolling(polling) if polling.is_probe(conn) => self.probed(frame, out),
+            State::Idle
+            | State::Dialing(_)
+            | State::Asking(_)
+            | State::OnWebSocket(_)
+            | State::OnPolling(_)
+            | State::Leaving(_) => {}
+        }
+    }
+
+    /// What was sent on a WebSocket has left.
+    pub(super) fn sent(&mut self, conn: ConnId) {
+        if matches!(self.state, State::OnWebSocket(open) if open == conn) {
+            self.flushed();
+        }
+    }
+
+    pub(super) fn closed(&mut self, conn: ConnId, cause: &CloseCause, out: &mut VecDeque<Output>) {
+        match &self.state {
+            State::Dialing(dialed) if *dialed == conn => {
+                self.state = State::Idle;
+                if self.transport == DaemonTransport::Auto {
+                    self.ask(out);
+                } else {
+                    self.failed("websocket error", &cause.to_error());
+                }
+            }
+            State::OnWebSocket(open) if *open == conn => {
+                self.state = State::Idle;
+                self.end(reason_of(cause));
+            }
+            State::OnPolling(polling) if polling.is_probe(conn) => self.probe_failed(out),
+            State::Leaving(left) if *left == conn => {
+                self.state = State::Idle;
+                self.happened.push_back(Happened::Gone);
+            }
+            State::Idle
+            | State::Dialing(_)
+            | State::Asking(_)
+            | State::OnWebSocket(_)
+            | State::OnPolling(_)
+            | State::Leaving(_) => {}
+        }
+    }
+
+    fn dial(&mut self, timeout_ms: u64, out: &mut VecDeque<Output>) {
+        let conn = ConnId(self.next_id());
+        let target = self.target(None, timeout_ms);
+        self.state = State::Dialing(conn);
+        out.push_back(Output::Dial { conn, target });
+    }
+
+    fn target(&self, sid: Option<&str>, timeout_ms: u64) -> DialTarget {
+        DialTarget {
+            url: self.address.web_socket(sid),
+            headers: self.cookies.headers(),
+            timeout_ms,
+            limits: self.limits,
+        }
+    }
+
+    fn read_handshake(&mut self, text: &str, out: &mut VecDeque<Output>) -> Option<Handshake> {
+        let reason = match Handshake::parse(text) {
+            Ok(handshake) if is_sid(&handshake.sid) => return Some(handshake),
+            Ok(_) => String::from("its session id is not usable"),
+            Err(error) => error.to_string(),
+        };
+        self.cannot_open(protocol(format!("the server's handshake cannot be read: {reason}")), out);
+        None
+    }
+
+    fn begin(&mut self, handshake: Handshake, now: Now) {
+        self.handshake = Some(handshake);
+        self.alive(now);
+        self.happened.push_back(Happened::Opened);
+    }
+
+    /// The server has pinged, or begun: it may be silent for so long.
+    fn alive(&mut self, now: Now) {
+        self.ping_deadline = self.handshake.as_ref().map(|handshake| {
+            now.mono.after(handshake.ping_interval.saturating_add(handshake.ping_timeout))
+        });
+    }
+
+    fn packet(&mut self, packet: Packet, now: Now, out: &mut VecDeque<Output>) {
+        match packet {
+            Packet::Message(text) => self.happened.push_back(Happened::Text(text)),
+            Packet::Binary(bytes) => self.happened.push_back(Happened::Binary(bytes)),
+            Packet::Ping(content) => {
+                self.alive(now);
+                self.send(Packet::Pong(content).to_frame(), now, out);
+            }
+            Packet::Close => self.fail(Reason::TransportClose, out),
+            Packet::Open(_) | Packet::Pong(_) | Packet::Upgrade | Packet::Noop => {}
+        }
+    }
+
+    /// Gives an open session up.
+    fn fail(&mut self, reason: Reason, out: &mut VecDeque<Output>) {
+        self.abandon(out);
+        self.happened.push_back(Happened::Closed(reason));
+    }
+
+    fn end(&mut self, reason: Reason) {
+        self.forget();
+        self.happened.push_back(Happened::Closed(reason));
+    }
+
+    /// Gives up a session that never was open.
+    fn cannot_open(&mut self, error: Error, out: &mut VecDeque<Output>) {
+        self.abandon(out);
+        self.happened.push_back(Happened::Failed(error));
+    }
+
+    /// Peer: applications know the transport's failures by these words.
+    fn failed(&mut self, words: &str, error: &Error) {
+        self.forget();
+        let error = Error::new(error.code(), format!("{words}: {}", error.message()));
+        self.happened.push_back(Happened::Failed(error));
+    }
+
+    fn flushed(&mut self) {
+        if std::mem::take(&mut self.wants_flushed) {
+            self.happened.push_back(Happened::Flushed);
+        }
+    }
+
+    /// Ids of a dialing machine are even.
+    const fn next_id(&mut self) -> u64 {
+        self.last_id += 2;
+        self.last_id
+    }
+}
+
+fn hang_up(conn: ConnId) -> Output {
+    Output::Close { conn, code: NO_CODE, reason: String::new() }
+}
+
+fn reason_of(cause: &CloseCause) -> Reason {
+    match cause {
+        CloseCause::Remote { .. } | CloseCause::Local | CloseCause::Refused { .. } => {
+            Reason::TransportClose
+        }
+        CloseCause::Failed(error) if error.code() == ErrorCode::ConnectionLost => {
+            Reason::TransportClose
+        }
+        CloseCause::Failed(_) => Reason::TransportError,
+    }
+}
+
+/// A session id goes into URLs as it is.
+fn is_sid(sid: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~');
+    (1..=256).contains(&sid.len()) && sid.bytes().all(is_plain)
+}
+
+fn protocol(message: impl AsRef<str>) -> Error {
+    Error::new(ErrorCode::PeerProtocol, message)
+}

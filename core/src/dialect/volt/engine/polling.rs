@@ -1,0 +1,344 @@
+//! HTTP long-polling, and the change from it to WebSocket.
+
+use std::collections::VecDeque;
+
+use bytestring::ByteString;
+
+use super::{
+    DaemonTransport, Engine, Frame, Happened, Headers, HttpBody, HttpId, HttpRequest, HttpResponse,
+    Method, Output, Packet, Reason, State, engineio, hang_up,
+};
+use crate::error::{Error, ErrorCode};
+use crate::frame::engineio::{PROBE, PayloadWriter};
+use crate::machine::ConnId;
+use crate::time::{Instant, Now};
+
+/// How long a probe may take. Servers give it up after the same time.
+const PROBE_MS: u64 = 10_000;
+/// What a server that says no limit takes: the default of the reference server.
+const DEFAULT_MAX_PAYLOAD: u64 = 1_000_000;
+
+/// An open session on polling.
+#[derive(Debug, Default)]
+pub(super) struct Polling {
+    get: Option<HttpId>,
+    post: Option<HttpId>,
+    upgrade: Option<Upgrade>,
+    /// This side has closed the session: what waits is sent, nothing more is asked for.
+    is_closing: bool,
+}
+
+/// The change to WebSocket.
+#[derive(Debug)]
+struct Upgrade {
+    conn: ConnId,
+    step: Step,
+    until: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Dialing,
+    /// The probe was sent; polling goes on.
+    Probing,
+    /// The probe was answered: requests under way are waited for, none is begun.
+    Pausing,
+}
+
+impl Polling {
+    pub(super) fn is_probe(&self, conn: ConnId) -> bool {
+        self.upgrade.as_ref().is_some_and(|upgrade| upgrade.conn == conn)
+    }
+
+    pub(super) fn probe_deadline(&self) -> Option<Instant> {
+        self.upgrade.as_ref().map(|upgrade| upgrade.until)
+    }
+
+    pub(super) fn probe_opened(&mut self, conn: ConnId, out: &mut VecDeque<Output>) {
+        if let Some(upgrade) = self.upgrade.as_mut().filter(|upgrade| upgrade.conn == conn) {
+            upgrade.step = Step::Probing;
+            let frame = Packet::Ping(ByteString::from_static(PROBE)).to_frame();
+            out.push_back(Output::Send { conn, frame });
+        }
+    }
+
+    pub(super) fn abandon(self, out: &mut VecDeque<Output>) {
+        for http in [self.get, self.post].into_iter().flatten() {
+            out.push_back(Output::HttpCancel { http });
+        }
+        if let Some(upgrade) = self.upgrade {
+            out.push_back(hang_up(upgrade.conn));
+        }
+    }
+
+    fn is_pausing(&self) -> bool {
+        self.upgrade.as_ref().is_some_and(|upgrade| upgrade.step == Step::Pausing)
+    }
+}
+
+impl Engine {
+    /// Opens a session by polling.
+    pub(super) fn ask(&mut self, out: &mut VecDeque<Output>) {
+        let http = self.request(Method::Get, String::new(), self.connect_timeout_ms, out);
+        self.state = State::Asking(http);
+    }
+
+    /// An exchange ended.
+    pub(in crate::dialect::volt) fn replied(
+        &mut self,
+        http: HttpId,
+        result: Result<HttpResponse, Error>,
+        now: Now,
+        out: &mut VecDeque<Output>,
+    ) {
+        let (is_get, is_post) = match &self.state {
+            State::Asking(asked) => (*asked == http, false),
+            State::OnPolling(polling) => (polling.get == Some(http), polling.post == Some(http)),
+            State::Idle | State::Dialing(_) | State::OnWebSocket(_) | State::Leaving(_) => {
+                (false, false)
+            }
+        };
+        if !is_get && !is_post {
+            return;
+        }
+        let result = result.and_then(|response| {
+            self.cookies.take(&response);
+            accept(&response).map(|()| response)
+        });
+        match (result, &mut self.state) {
+            (Ok(response), State::Asking(_)) => self.answered_first(&response, now, out),
+            (Err(error), State::Asking(_)) => {
+                self.state = State::Idle;
+                self.failed("xhr poll error", &error);
+            }
+            (result, State::OnPolling(polling)) if polling.is_closing => {
+                if is_get {
+                    polling.get = None;
+                } else {
+                    polling.post = None;
+                }
+                if result.is_err() || (polling.post.is_none() && self.queue.is_empty()) {
+                    self.abandon(out);
+                    self.happened.push_back(Happened::Gone);
+                }
+            }
+            (Ok(response), State::OnPolling(polling)) if is_get => {
+                polling.get = None;
+                self.polled(&response, now, out);
+                self.poll(out);
+                self.finish_upgrade(now, out);
+            }
+            (Ok(_), State::OnPolling(polling)) => {
+                polling.post = None;
+                if self.queue.is_empty() {
+                    self.flushed();
+                }
+                self.finish_upgrade(now, out);
+            }
+            (Err(_), State::OnPolling(polling)) => {
+                if is_get {
+                    polling.get = None;
+                } else {
+                    polling.post = None;
+                }
+                self.fail(Reason::TransportError, out);
+            }
+            (_, State::Idle | State::Dialing(_) | State::OnWebSocket(_) | State::Leaving(_)) => {}
+        }
+    }
+
+    fn answered_first(&mut self, response: &HttpResponse, now: Now, out: &mut VecDeque<Output>) {
+        let Some(mut packets) = text(response).map(|body| engineio::split(&body)) else {
+            return self.cannot_open(super::protocol("the server's handshake is not UTF-8"), out);
+        };
+        let Some(Ok(Packet::Open(handshake))) = packets.next() else {
+            let error = super::protocol("the server's first packet is not a handshake");
+            return self.cannot_open(error, out);
+        };
+        let Some(handshake) = self.read_handshake(&handshake, out) else { return };
+        let upgrades =
+            handshake.upgrades_to_websocket() && self.transport == DaemonTransport::Upgrade;
+        self.state = State::OnPolling(Polling::default());
+        self.begin(handshake, now);
+        self.packets(packets, now, out);
+        if upgrades && let State::OnPolling(_) = self.state {
+            self.probe(now, out);
+        }
+        self.poll(out);
+    }
+
+    fn polled(&mut self, response: &HttpResponse, now: Now, out: &mut VecDeque<Output>) {
+        match text(response) {
+            Some(body) => self.packets(engineio::split(&body), now, out),
+            None => self.fail(Reason::ParseError, out),
+        }
+    }
+
+    fn packets(&mut self, packets: engineio::Payload, now: Now, out: &mut VecDeque<Output>) {
+        for packet in packets {
+            if !self.is_open() {
+                return;
+            }
+            match packet {
+                Ok(packet) => self.packet(packet, now, out),
+                Err(_) => self.fail(Reason::ParseError, out),
+            }
+        }
+    }
+
+    /// Keeps one GET under way, unless the session is about to leave polling.
+    fn poll(&mut self, out: &mut VecDeque<Output>) {
+        let State::OnPolling(polling) = &self.state else { return };
+        if polling.get.is_some() || polling.is_pausing() || polling.is_closing {
+            return;
+        }
+        // The server holds it until it has something to say, which is a ping at the latest.
+        let hold = self
+            .handshake
+            .as_ref()
+            .map_or(0, |handshake| handshake.ping_interval.saturating_add(handshake.ping_timeout));
+        let timeout_ms = hold.saturating_add(self.http_timeout_ms);
+        let http = self.request(Method::Get, String::new(), timeout_ms, out);
+        if let State::OnPolling(polling) = &mut self.state {
+            polling.get = Some(http);
+        }
+    }
+
+    /// Sends what waits, as much as one body may hold and one packet at least.
+    pub(super) fn post(&mut self, out: &mut VecDeque<Output>) {
+        let State::OnPolling(polling) = &self.state else { return };
+        if polling.post.is_some() || polling.is_pausing() || self.queue.is_empty() {
+            return;
+        }
+        let body = self.batch();
+        let http = self.request(Method::Post, body, self.http_timeout_ms, out);
+        if let State::OnPolling(polling) = &mut self.state {
+            polling.post = Some(http);
+        }
+    }
+
+    fn batch(&mut self) -> String {
+        let max = self.max_payload().unwrap_or(DEFAULT_MAX_PAYLOAD);
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        let mut body = PayloadWriter::new();
+        while let Some(frame) = self.queue.front() {
+            if !body.is_empty() && body.len() + body.would_grow_by(frame) > max {
+                break;
+            }
+            body.push(frame);
+            self.queue.pop_front();
+        }
+        body.finish()
+    }
+
+    /// Says all that waits and goodbye.
+    pub(super) fn close_polling(&mut self, out: &mut VecDeque<Output>) {
+        let State::OnPolling(polling) = &mut self.state else { return };
+        polling.is_closing = true;
+        if let Some(upgrade) = polling.upgrade.take() {
+            out.push_back(hang_up(upgrade.conn));
+        }
+        self.queue.push_back(Packet::Close.to_frame());
+        self.post(out);
+    }
+
+    fn request(
+        &mut self,
+        method: Method,
+        body: String,
+        timeout_ms: u64,
+        out: &mut VecDeque<Output>,
+    ) -> HttpId {
+        let http = HttpId(self.next_id());
+        let mut headers = Headers::new();
+        if method == Method::Post {
+            headers.push("content-type", "text/plain;charset=UTF-8");
+        }
+        headers.push("accept", "*/*");
+        for (name, value) in self.cookies.headers().iter() {
+            headers.push(name, value.expose());
+        }
+        let sid = self.handshake.as_ref().map(|handshake| handshake.sid.as_str());
+        let request =
+            HttpRequest { method, url: self.address.polling(sid), headers, body: body.into() };
+        let max_body = self.limits.max_message;
+        out.push_back(Output::HttpCall { http, request, timeout_ms, max_body, streams: false });
+        http
+    }
+
+    fn probe(&mut self, now: Now, out: &mut VecDeque<Output>) {
+        let conn = ConnId(self.next_id());
+        let sid = self.handshake.as_ref().map(|handshake| handshake.sid.as_str());
+        let target = self.target(sid, PROBE_MS);
+        let until = now.mono.after(PROBE_MS);
+        if let State::OnPolling(polling) = &mut self.state {
+            polling.upgrade = Some(Upgrade { conn, step: Step::Dialing, until });
+            out.push_back(Output::Dial { conn, target });
+        }
+    }
+
+    /// A frame came on the WebSocket that is probed.
+    pub(super) fn probed(&mut self, frame: &Frame, out: &mut VecDeque<Output>) {
+        let State::OnPolling(polling) = &mut self.state else { return };
+        let Some(upgrade) = &mut polling.upgrade else { return };
+        match engineio::decode(frame) {
+            Ok(Packet::Pong(content)) if content == PROBE && upgrade.step == Step::Probing => {
+                upgrade.step = Step::Pausing;
+            }
+            Ok(_) | Err(_) => self.probe_failed(out),
+        }
+    }
+
+    /// Stays on polling, and tells nobody.
+    pub(super) fn probe_failed(&mut self, out: &mut VecDeque<Output>) {
+        if let State::OnPolling(polling) = &mut self.state
+            && let Some(upgrade) = polling.upgrade.take()
+        {
+            out.push_back(hang_up(upgrade.conn));
+            self.poll(out);
+        }
+    }
+
+    pub(super) fn probe_timed_out(&mut self, now: Now, out: &mut VecDeque<Output>) {
+        if let State::OnPolling(polling) = &self.state
+            && polling.probe_deadline().is_some_and(|at| at <= now.mono)
+        {
+            self.probe_failed(out);
+        }
+    }
+
+    /// Changes over when the last request is through.
+    fn finish_upgrade(&mut self, now: Now, out: &mut VecDeque<Output>) {
+        let State::OnPolling(polling) = &self.state else { return };
+        if !polling.is_pausing() || polling.get.is_some() || polling.post.is_some() {
+            return;
+        }
+        let Some(Upgrade { conn, .. }) = polling.upgrade else { return };
+        self.state = State::OnWebSocket(conn);
+        out.push_back(Output::Send { conn, frame: Packet::Upgrade.to_frame() });
+        for frame in std::mem::take(&mut self.queue) {
+            self.send(frame, now, out);
+        }
+        if self.wants_flushed {
+            out.push_back(Output::AskSent { conn });
+        }
+    }
+}
+
+fn text(response: &HttpResponse) -> Option<ByteString> {
+    match &response.body {
+        HttpBody::Full(bytes) => ByteString::try_from(bytes.clone()).ok(),
+        HttpBody::Streaming => None,
+    }
+}
+
+/// Peer: any status but 200 is a failure; the body may say why.
+fn accept(response: &HttpResponse) -> Result<(), Error> {
+    if response.status == 200 {
+        return Ok(());
+    }
+    let said = text(response).and_then(|body| engineio::RequestError::parse(&body));
+    let said = said.map_or_else(String::new, |error| format!(": {}", error.message()));
+    let message = format!("the server answered with status {}{said}", response.status);
+    Err(Error::new(ErrorCode::ConnectFailed, message))
+}

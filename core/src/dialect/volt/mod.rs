@@ -1,0 +1,17 @@
+//! The VOLT dialect: daemons that a control plane reaches over Socket.IO.
+//!
+//! Source: `@voltstack/daemon-cluster-client` 1.0.0, `engine.io` 6, `socket.io` 4.8.
+//!
+//! ```text
+//! daemon     registration, heartbeats, commands in both directions, offline queue
+//! engine     one Engine.IO session: polling, WebSocket, upgrade, liveness
+//! wire       messages as text
+//! ```
+
+mod address;
+mod backoff;
+mod daemon;
+mod engine;
+mod wire;
+
+pub(crate) use daemon::VoltDaemon;

@@ -1,0 +1,14 @@
+//! VOLT messages as text: what is read of those that come, and how ours are written.
+//!
+//! Payloads are spans, never trees. The key order of what we write is that of the original, since
+//! recorded transcripts compare text; what we read may have any order, and of a key that stands twice
+//! the last counts, as with the peers' parser.
+
+mod read;
+mod write;
+
+pub(super) use read::{Message, is_truthy, lenient_text, message_of};
+pub(super) use write::{
+    Reply, beat_command, beat_message, beat_payload, command, ok_reply, refusal, register,
+    stream_end, stream_part,
+};

@@ -1,0 +1,182 @@
+//! How our messages are written.
+
+use std::fmt::Write as _;
+
+use crate::json::push_text;
+use crate::options::DaemonOptions;
+
+/// The registration: exactly these two keys, since strict servers refuse others.
+pub(in super::super) fn register(cluster: &str, password: &str, json: &mut String) {
+    json.push_str("{\"teamClusterId\":");
+    push_text(json, cluster);
+    json.push_str(",\"daemonPassword\":");
+    push_text(json, password);
+    json.push('}');
+}
+
+/// A command of ours; an empty payload text stands for none.
+pub(in super::super) fn command(id: &str, name: &str, payload: &str, json: &mut String) {
+    json.push_str("{\"type\":\"command\",\"requestId\":\"");
+    json.push_str(id);
+    json.push_str("\",\"command\":");
+    push_text(json, name);
+    json.push_str(",\"responseType\":\"json\"");
+    if !payload.is_empty() {
+        json.push_str(",\"payload\":");
+        json.push_str(payload);
+    }
+    json.push('}');
+}
+
+/// The command of a heartbeat.
+pub(in super::super) const fn beat_command() -> &'static str {
+    "runtime.heartbeat"
+}
+
+/// The payload of a heartbeat: with credentials, if wanted, before the application's members.
+pub(in super::super) fn beat_payload(
+    options: &DaemonOptions,
+    password: &str,
+    payload: &str,
+) -> String {
+    if !options.heartbeat.include_credentials {
+        return payload.to_owned();
+    }
+    let mut json = String::with_capacity(payload.len() + 160);
+    json.push_str("{\"teamClusterId\":");
+    push_text(&mut json, &options.team_cluster_id);
+    json.push_str(",\"daemonPassword\":");
+    push_text(&mut json, password);
+    if !options.installed_version.is_empty() {
+        json.push_str(",\"installedVersion\":");
+        push_text(&mut json, &options.installed_version);
+    }
+    push_members(&mut json, payload);
+    json
+}
+
+/// A heartbeat that nobody answers.
+pub(in super::super) fn beat_message(payload: &str) -> String {
+    let mut json = String::from("{\"type\":\"runtime-heartbeat\"");
+    push_members(&mut json, payload);
+    json
+}
+
+/// Goes on with the members of an object, and closes it.
+fn push_members(json: &mut String, object: &str) {
+    let inner = object.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+    let inner = inner.unwrap_or_default().trim();
+    if !inner.is_empty() {
+        json.push(',');
+        json.push_str(inner);
+    }
+    json.push('}');
+}
+
+/// What an answer carries beside its status.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) enum Reply<'a> {
+    /// JSON; empty for none.
+    Data(&'a str),
+    /// Bytes in base64.
+    Body(&'a str),
+    /// The id of the stream that follows.
+    Stream(&'a str),
+}
+
+/// A command's success. `request` is the id as it came, JSON; `headers` is JSON, empty for none.
+pub(in super::super) fn ok_reply(
+    request: &str,
+    status: u16,
+    headers: &str,
+    reply: Reply<'_>,
+    json: &mut String,
+) {
+    let _ = write!(
+        json,
+        "{{\"type\":\"response\",\"requestId\":{request},\"ok\":true,\"status\":{status}"
+    );
+    if !headers.is_empty() {
+        json.push_str(",\"headers\":");
+        json.push_str(headers);
+    }
+    match reply {
+        Reply::Data("") => json.push_str(",\"data\":{\"status\":\"success\"}}"),
+        Reply::Data(data) => {
+            json.push_str(",\"data\":{\"status\":\"success\",\"data\":");
+            json.push_str(data);
+            json.push_str("}}");
+        }
+        Reply::Body(base64) => {
+            json.push_str(",\"bodyBase64\":\"");
+            json.push_str(base64);
+            json.push_str("\"}");
+        }
+        Reply::Stream(id) => {
+            json.push_str(",\"streamId\":\"");
+            json.push_str(id);
+            json.push_str("\"}");
+        }
+    }
+}
+
+/// A command's refusal.
+pub(in super::super) fn refusal(request: &str, status: u16, message: &str, json: &mut String) {
+    let _ = write!(
+        json,
+        "{{\"type\":\"response\",\"requestId\":{request},\"ok\":false,\"status\":{status},\"message\":"
+    );
+    push_text(json, message);
+    json.push('}');
+}
+
+/// A part of a stream, in base64.
+pub(in super::super) fn stream_part(request: &str, stream: &str, base64: &str, json: &mut String) {
+    push_stream(json, "stream", request, stream);
+    json.push_str(",\"chunkBase64\":\"");
+    json.push_str(base64);
+    json.push_str("\"}");
+}
+
+/// The end of a stream; a failure says why. Peer: the server does not look at it.
+pub(in super::super) fn stream_end(
+    request: &str,
+    stream: &str,
+    failure: Option<&str>,
+    json: &mut String,
+) {
+    push_stream(json, "stream-end", request, stream);
+    if let Some(failure) = failure {
+        json.push_str(",\"message\":");
+        push_text(json, failure);
+    }
+    json.push('}');
+}
+
+fn push_stream(json: &mut String, kind: &str, request: &str, stream: &str) {
+    let _ = write!(json, "{{\"type\":\"{kind}\",\"requestId\":{request},\"streamId\":\"{stream}\"");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_come_before_the_applications_members() {
+        let mut options = DaemonOptions::default();
+        assert_eq!(beat_payload(&options, "pw", "{\"a\":1}"), "{\"a\":1}");
+        options.team_cluster_id = "c".into();
+        options.heartbeat.include_credentials = true;
+        assert_eq!(
+            beat_payload(&options, "p\"w", "{ }"),
+            "{\"teamClusterId\":\"c\",\"daemonPassword\":\"p\\\"w\"}"
+        );
+        options.installed_version = "1.2".into();
+        assert_eq!(
+            beat_payload(&options, "pw", "{\"a\":1}"),
+            "{\"teamClusterId\":\"c\",\"daemonPassword\":\"pw\",\"installedVersion\":\"1.2\",\"a\":1}"
+        );
+        assert_eq!(beat_message("{\"a\":1}"), "{\"type\":\"runtime-heartbeat\",\"a\":1}");
+        assert_eq!(beat_message("{}"), "{\"type\":\"runtime-heartbeat\"}");
+    }
+}
