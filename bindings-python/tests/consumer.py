@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Dict
+from typing import Any, AsyncIterator, Dict, Optional, cast
 
 from moorline import Context, DeadlineError, Dispatcher, Event, Hub, MoorlineError, Worker
 from moorline import DispatcherOptions, ErrorCode, Fault, WorkerOptions
+from moorline.volt import ClusterDaemonClient, CommandContext, DaemonClientError
+from moorline.volt import DaemonClientErrorCode, DaemonOptions, Envelope, Rejection
 
 options: WorkerOptions = {"name": "typed", "reconnect": {"base_delay_ms": 100}}
 worker = Worker(**options)
@@ -56,4 +58,47 @@ async def direct(ctx: Context) -> str:
     return (await say({"Text": "x"}, ctx))["Said"]
 
 
+
+async def beat() -> Dict[str, Any]:
+    return {"runtime": {}}
+
+
+daemon_options: DaemonOptions = {"team_cluster_id": "c-1", "heartbeat": {"interval_ms": 500}}
+daemon = ClusterDaemonClient(heartbeat_payload=beat, **daemon_options)
+
+
+@daemon.register_handler("jobs.run")
+async def run(payload: Dict[str, Any], context: CommandContext) -> Envelope:
+    if context.response_type == "stream":
+        return Envelope(status=206, stream=parts())
+    raise Rejection(409, context.request_id)
+
+
+@daemon.register_handler("jobs.count")
+def count(payload: Any) -> int:
+    return 1
+
+
+async def parts() -> AsyncIterator[bytes]:
+    yield b"part"
+
+
+async def serve() -> None:
+    unsubscribe = daemon.on_message(print)
+    async with daemon:
+        try:
+            jobs = await daemon.send_command("jobs.list", {"blob": b""}, timeout_ms=5)
+            print(jobs, await daemon.snapshot())
+        except DaemonClientError as error:
+            status: Optional[int] = error.status
+            print(error.code is DaemonClientErrorCode.CommandTimeout, status)
+        daemon.emit({"type": "exposure-snapshot", "exposures": []})
+        daemon.daemon_password = daemon.daemon_password + "!"
+        daemon.unregister_handler("jobs.run")
+    unsubscribe()
+    answer: Envelope = await run({}, cast(CommandContext, None))
+    print(answer.status, count({}) + 1, daemon.is_ready, daemon.team_cluster_id)
+
+
 asyncio.run(main())
+asyncio.run(serve())

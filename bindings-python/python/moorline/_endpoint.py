@@ -28,7 +28,7 @@ from .errors import MoorlineError, error_of
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Endpoint", "Event"]
+__all__ = ["Endpoint", "Event", "exception_of"]
 
 Event = Union[
     ReadyEvent, LostEvent, NoticeEvent, DrainingEvent, PeerJoinedEvent, PeerLeftEvent, EndedEvent
@@ -51,6 +51,7 @@ class _Command:
 class Endpoint:
     """What workers, dispatchers and hubs share. Belongs to the event loop on which it connects."""
 
+    _dialect: ClassVar[str] = "beacon"
     _role: ClassVar[str]
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -167,7 +168,7 @@ class Endpoint:
     async def _request(self, name: str, body: Any = None, on_part: _OnPart = None) -> Any:
         future: asyncio.Future[Any] = self._running_loop().create_future()
         call = next(self._call_ids)
-        self._push(_Command(encode([name, call, body]), call, False))
+        self._push(_Command(self._encode([name, call, body]), call, False))
         self._calls[call] = (future, on_part)
         try:
             return await future
@@ -176,8 +177,14 @@ class Endpoint:
                 self._send("cancel", call)
             raise
 
+    def _encode(self, triple: List[Any]) -> bytes:
+        return encode(triple)
+
     def _send(self, name: str, number: int = 0, body: Any = None) -> None:
-        self._push(_Command(encode([name, number, body]), 0, True))
+        self._send_text(self._encode([name, number, body]))
+
+    def _send_text(self, text: bytes) -> None:
+        self._push(_Command(text, 0, True))
 
     def _push(self, command: _Command) -> None:
         loop = self._loop
@@ -251,7 +258,7 @@ class Endpoint:
             waiting = self._calls.pop(event["call"], None)
             if waiting is not None:
                 error = event.get("error")
-                _settle(waiting[0], event.get("value"), _exception(error) if error else None)
+                _settle(waiting[0], event.get("value"), exception_of(error) if error else None)
         elif event["event"] == "call_part":
             waiting = self._calls.get(event["call"])
             if waiting is not None and waiting[1] is not None:
@@ -263,15 +270,15 @@ class Endpoint:
                 self._ready.set_result(None)
             self._tell(event)
         elif event["event"] == "lost":
-            reason = _exception(event["reason"])
+            reason = exception_of(event["reason"])
             _logger.warning("link lost: %s; next attempt in %d ms", reason, event["retry_ms"])
             self._tell(event)
         elif event["event"] == "notice":
-            _logger.warning("%s", _exception(event["error"]))
+            _logger.warning("%s", exception_of(event["error"]))
             self._tell(event)
         elif event["event"] == "ended":
             self._tell(event)
-            self._finish(_exception(event["error"]) if event["error"] else None)
+            self._finish(exception_of(event["error"]) if event["error"] else None)
         elif (
             event["event"] == "draining"
             or event["event"] == "peer_joined"
@@ -301,7 +308,7 @@ class Endpoint:
 
     def _open(self) -> None:
         self._process = Process.current
-        self._native = Native("beacon", self._role, self._options)
+        self._native = Native(self._dialect, self._role, self._options)
 
     def _greet(self) -> None:
         """Sends what must precede the start."""
@@ -366,5 +373,8 @@ def _settle(
         future.set_exception(error)
 
 
-def _exception(error: NativeError) -> MoorlineError:
-    return error_of(error["code"], error["message"])
+def exception_of(error: NativeError) -> MoorlineError:
+    """Makes the exception for an error that crossed."""
+    exception = error_of(error["code"], error["message"])
+    exception.status = error.get("status")
+    return exception

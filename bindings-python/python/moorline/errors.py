@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Type
+from typing import Mapping, Optional, Type
 
 from ._generated import ERROR_CODES, ErrorCode, Fault
 
@@ -25,6 +25,8 @@ class MoorlineError(Exception):
         super().__init__(code, message)
         self.code: ErrorCode = code
         self.message = message
+        self.status: Optional[int] = None
+        """The status that the other side gave its refusal, such as 404, if it gave one."""
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"

@@ -1,0 +1,199 @@
+"""Where handlers run: what workers and daemons share.
+
+A coroutine function runs as a task on the loop, a plain function on a thread, so that it may block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import logging
+import sys
+from typing import Any, Callable, Coroutine, Dict, Mapping, Optional, Set
+
+from ._endpoint import Endpoint, exception_of
+from ._generated import NativeEvent, WorkWithdrawnEvent
+from ._threads import Threads
+from .errors import MoorlineError, error_of
+
+__all__ = ["Bench", "Call", "Item", "Registered", "is_coroutine", "text_of"]
+
+Call = Callable[[Any, Any], Any]
+"""A handler as it is called: payload and context."""
+
+_Rest = Optional[Coroutine[Any, Any, None]]
+_logger = logging.getLogger("moorline")
+
+
+def is_coroutine(call: Callable[..., Any]) -> bool:
+    """Tells whether calling it makes a coroutine."""
+    return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(
+        getattr(call, "__call__", None)
+    )
+
+
+class Registered:
+    """A handler with what is said of it."""
+
+    __slots__ = ("call", "is_coroutine", "meta")
+
+    def __init__(self, call: Call, meta: Mapping[str, Any], awaited: bool) -> None:
+        self.call = call
+        self.meta = meta
+        self.is_coroutine = awaited
+
+
+class Item:
+    """Work that runs, as its endpoint sees it."""
+
+    __slots__ = ("context", "key", "loop", "reason", "task", "work")
+
+    def __init__(self, work: int, key: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.work = work
+        self.key = key
+        self.loop = loop
+        self.reason: Optional[MoorlineError] = None
+        self.task: Optional[asyncio.Task[None]] = None
+        self.context: Any = None
+
+
+class Bench(Endpoint):
+    """An endpoint that runs handlers."""
+
+    def __init__(self, options: Mapping[str, Any], handlers: Dict[str, Any]) -> None:
+        self._handlers: Dict[str, Registered] = handlers
+        self._items: Dict[int, Item] = {}
+        self._threads = Threads()
+        self._on_threads: Set[int] = set()
+        super().__init__(options)
+
+    def _greet(self) -> None:
+        for key, handler in self._handlers.items():
+            self._send("handle", 0, {"key": key, "meta": handler.meta})
+
+    def _on_event(self, event: NativeEvent) -> None:
+        if event["event"] == "work_withdrawn":
+            self._on_withdrawn(event)
+        else:
+            super()._on_event(event)
+
+    def _on_unreadable(self, kind: str, number: int, error: Exception) -> None:
+        if kind == "work":
+            message = str(error_of("PEER_PROTOCOL", f"the payload: {error}"))
+            self._send("failed", number, {"message": message})
+        else:
+            super()._on_unreadable(kind, number, error)
+
+    def _begin(self, item: Item, handler: Registered, payload: Any) -> None:
+        self._items[item.work] = item
+        if handler.is_coroutine:
+            self._spawn(self._run(handler.call, payload, item), item)
+        else:
+            self._on_threads.add(item.work)
+            job = functools.partial(self._run_plain, handler.call, payload, item)
+            self._threads.run(job, len(self._on_threads))
+
+    def _on_withdrawn(self, event: WorkWithdrawnEvent) -> None:
+        item = self._items.get(event["work"])
+        if item is not None:
+            self._withdraw(item, exception_of(event["error"]))
+
+    def _withdraw(self, item: Item, reason: MoorlineError) -> None:
+        if item.reason is not None:
+            return
+        item.reason = reason
+        self._on_threads.discard(item.work)
+        if item.task is not None:
+            item.task.cancel()
+
+    def _spawn(self, run: Coroutine[Any, Any, None], item: Item) -> None:
+        if sys.version_info >= (3, 12):
+            # A handler that never waits needs no turn of the loop of its own.
+            item.task = asyncio.Task(run, loop=item.loop, eager_start=True)
+        else:
+            item.task = asyncio.Task(run, loop=item.loop)
+        if item.reason is not None:
+            item.task.cancel()
+
+    async def _run(self, handler: Call, payload: Any, item: Item) -> None:
+        try:
+            value = await handler(payload, item.context)
+        except asyncio.CancelledError as error:
+            # A loop that is torn down says nothing about the item: the control plane gives it
+            # to somebody else.
+            if not self._torn_down:
+                self._fail(item, error)
+            raise
+        except BaseException as error:
+            self._fail(item, error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            rest = self._try_complete(item, value)
+            if rest is not None:
+                await rest
+
+    def _run_plain(self, handler: Call, payload: Any, item: Item) -> None:
+        if item.reason is not None:
+            self._settle(item, "cancelled", None)
+            return
+        try:
+            value = handler(payload, item.context)
+        except BaseException as error:
+            self._fail(item, error)
+            return
+        if inspect.isawaitable(value):
+            # Not recognisable as a coroutine function before it was called.
+            run = self._run(_returning(value), payload, item)
+            item.loop.call_soon_threadsafe(self._spawn, run, item)
+            return
+        rest = self._try_complete(item, value)
+        if rest is not None:
+            item.loop.call_soon_threadsafe(self._spawn, rest, item)
+
+    def _try_complete(self, item: Item, value: Any) -> _Rest:
+        try:
+            return self._complete(item, value)
+        except Exception as error:
+            self._fail(item, error)
+            return None
+
+    def _complete(self, item: Item, value: Any) -> _Rest:
+        """Settles an item with what its handler returned; what is still to be done is returned."""
+        raise NotImplementedError
+
+    def _fail(self, item: Item, error: BaseException) -> None:
+        if item.reason is None:
+            _logger.warning("handler %s failed", item.key, exc_info=error)
+        self._settle(item, "failed", {"message": text_of(error)})
+
+    def _settle(self, item: Item, outcome: str, body: Any) -> None:
+        if item.reason is not None:
+            outcome, body = "cancelled", None
+        if item.work in self._items:
+            self._send(outcome, item.work, body)
+            self._items.pop(item.work, None)
+            self._on_threads.discard(item.work)
+
+    def _farewell(self) -> None:
+        items, self._items = self._items, {}
+        for item in items.values():
+            self._withdraw(item, error_of("STOPPED", "the endpoint has ended"))
+        self._threads.close()
+
+
+def text_of(error: BaseException) -> str:
+    """Returns what an exception says, fit to cross."""
+    kind = type(error).__name__
+    # A KeyError's own words are the key alone.
+    message = f"{kind}: {error}" if isinstance(error, KeyError) else str(error) or kind
+    # What the operating system could not decode must not keep the failure from crossing.
+    return message.encode("utf-8", "replace").decode()
+
+
+def _returning(value: Any) -> Call:
+    def handler(payload: Any, context: Any) -> Any:
+        return value
+
+    return handler
