@@ -194,6 +194,8 @@ export interface WorkerOptions {
   lifeSignIntervalMs?: number | undefined;
   /** Heartbeats stop when the application has not read its events for so long; 0 never stops them. Default: `0` ms. Range: 0 to 86400000. */
   maxStallMs?: number | undefined;
+  /** Whether a lost link withdraws running items from their handlers, so that the control plane hands them out again; else they run on and their outcome goes over the next link. Default: `false`. */
+  withdrawOnLoss?: boolean | undefined;
   /** Time for a connection: name look-up, TLS, upgrade. Default: `10000` ms. Range: 100 to 600000. */
   connectTimeoutMs?: number | undefined;
   /** Time for the control plane to confirm the registration. Default: `10000` ms. Range: 100 to 600000. */
@@ -458,6 +460,7 @@ export const OPTION_KEYS = {
     pingIntervalMs: 'ping_interval_ms',
     lifeSignIntervalMs: 'life_sign_interval_ms',
     maxStallMs: 'max_stall_ms',
+    withdrawOnLoss: 'withdraw_on_loss',
     connectTimeoutMs: 'connect_timeout_ms',
     registrationTimeoutMs: 'registration_timeout_ms',
     httpTimeoutMs: 'http_timeout_ms',

@@ -31,6 +31,8 @@ const READ_BUFFER: usize = 6 * 1024;
 const WRITE_BUFFER: usize = 128 * 1024;
 /// The close code for a policy that was violated, such as too many fragments.
 const POLICY: u16 = 1008;
+/// Stands for a close frame that says no code; never on the wire itself.
+const NO_CODE: u16 = 1005;
 
 /// One WebSocket connection.
 pub(crate) struct Ws {
@@ -141,10 +143,12 @@ impl Ws {
         }
     }
 
-    /// Sends a close frame after what was collected. Read on until the connection is over.
+    /// Sends a close frame after what was collected; one without a code for 1005. Read on until the
+    /// connection is over.
     pub(crate) fn close(&mut self, code: u16, reason: &str) {
-        let frame = CloseFrame { code: CloseCode::from(code), reason: cut(reason).into() };
-        if let Err(error) = self.socket.close(Some(frame)) {
+        let frame = (code != NO_CODE)
+            .then(|| CloseFrame { code: CloseCode::from(code), reason: cut(reason).into() });
+        if let Err(error) = self.socket.close(frame) {
             tracing::trace!(%error, "close frame not written at once");
         }
     }
@@ -254,7 +258,7 @@ fn data(bytes: Bytes, kind: Data) -> Message {
 
 fn remote(frame: Option<CloseFrame>) -> CloseCause {
     frame.map_or_else(
-        || CloseCause::Remote { code: 1005, reason: String::new() },
+        || CloseCause::Remote { code: NO_CODE, reason: String::new() },
         |frame| CloseCause::Remote { code: frame.code.into(), reason: frame.reason.to_string() },
     )
 }

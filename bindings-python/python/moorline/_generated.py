@@ -478,6 +478,9 @@ class WorkerOptions(TypedDict, total=False):
     max_stall_ms: int
     """Heartbeats stop when the application has not read its events for so long; 0 never stops them. Default: `0` ms. Range: 0 to 86400000."""
 
+    withdraw_on_loss: bool
+    """Whether a lost link withdraws running items from their handlers, so that the control plane hands them out again; else they run on and their outcome goes over the next link. Default: `false`."""
+
     connect_timeout_ms: int
     """Time for a connection: name look-up, TLS, upgrade. Default: `10000` ms. Range: 100 to 600000."""
 

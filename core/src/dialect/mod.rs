@@ -102,6 +102,8 @@ pub(crate) struct Policy {
     pub(crate) heartbeat_interval_ms: u64,
     /// Heartbeats stop when the application hangs for so long; 0 never stops them.
     pub(crate) max_stall_ms: u64,
+    /// A lost link withdraws running items.
+    pub(crate) withdraw_on_loss: bool,
     /// How often to ping a connection.
     pub(crate) ping_interval_ms: u64,
     /// How often a running item sends a sign of life.

@@ -49,6 +49,8 @@ options! {
         life_sign_interval_ms: u64 = 30_000; in 100..=3_600_000; unit "ms",
         /// Heartbeats stop when the application has not read its events for so long; 0 never stops them.
         max_stall_ms: u64 = 0; in 0..=86_400_000; unit "ms",
+        /// Whether a lost link withdraws running items from their handlers, so that the control plane hands them out again; else they run on and their outcome goes over the next link.
+        withdraw_on_loss: bool = false,
         /// Time for a connection: name look-up, TLS, upgrade.
         connect_timeout_ms: u64 = 10_000; in 100..=600_000; unit "ms",
         /// Time for the control plane to confirm the registration.

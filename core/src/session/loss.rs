@@ -2,7 +2,7 @@
 
 use crate::dialect::Dialect;
 use crate::error::{Error, ErrorCode};
-use crate::event::Event;
+use crate::event::{Event, Withdrawal};
 use crate::machine::{CloseCause, ConnId};
 use crate::session::{Carrier, Link, Pace, Session};
 use crate::time::Now;
@@ -123,6 +123,12 @@ impl<D: Dialect> Session<D> {
         }
         self.abandon();
         self.last_error = Some(error.clone());
+        if self.dialect.policy().withdraw_on_loss {
+            self.dispatcher.drop_waiting();
+            let events = self.dispatcher.withdraw_all(Withdrawal::LinkLost, now.mono);
+            self.counters.withdrawn += events.len() as u64;
+            events.into_iter().for_each(|event| self.event(event));
+        }
         if self.drain.is_some() && self.dispatcher.is_idle() && self.outbox.is_empty() {
             self.finish(now);
             return;

@@ -103,6 +103,26 @@ fn closing_tells_both_sides() {
 }
 
 #[test]
+fn a_close_without_a_code_is_one() {
+    let (hub, _, worker, conn) = connected();
+    worker.perform([Output::Close { conn, code: 1005, reason: String::new() }]);
+    let Input::Closed { cause, .. } = hub.input() else { panic!() };
+    assert_eq!(cause, CloseCause::Remote { code: 1005, reason: String::new() });
+    let Input::Closed { cause, .. } = worker.input() else { panic!() };
+    assert_eq!(cause, CloseCause::Local);
+}
+
+#[test]
+fn news_of_what_was_sent_comes_after_the_flush() {
+    let (hub, _, worker, conn) = connected();
+    worker.perform([text(conn, "first"), Output::AskSent { conn }, Output::AskSent { conn }]);
+    assert!(matches!(hub.input(), Input::Received { .. }));
+    assert!(matches!(worker.input(), Input::Sent { conn: sent } if sent == conn));
+    worker.perform([Output::AskSent { conn }]);
+    assert!(matches!(worker.input(), Input::Sent { .. }), "nothing waits: that is news, too");
+}
+
+#[test]
 fn what_was_said_last_arrives_although_the_machine_has_ended() {
     let (hub, _, worker, conn) = connected();
     worker.perform([

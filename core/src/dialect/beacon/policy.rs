@@ -31,6 +31,7 @@ pub(super) fn worker(options: &WorkerOptions) -> Policy {
         upgrade_interval_ms: options.upgrade_interval_ms,
         heartbeat_interval_ms: options.heartbeat_interval_ms,
         max_stall_ms: options.max_stall_ms,
+        withdraw_on_loss: options.withdraw_on_loss,
         ping_interval_ms: options.ping_interval_ms,
         life_sign_interval_ms: options.life_sign_interval_ms,
         evidence_delay_ms: EVIDENCE_DELAY_MS,

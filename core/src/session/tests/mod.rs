@@ -176,6 +176,19 @@ fn an_item_that_expires_while_waiting_is_answered_without_being_run() {
 }
 
 #[test]
+fn a_lost_link_withdraws_running_items_where_that_is_wanted() {
+    let (mut bench, conn) = Bench::ready(r#"{"withdraw_on_loss":true}"#);
+    bench.push(conn, "wi-1", 1);
+    let (work, _) = bench.work();
+    bench.cut(conn);
+    let Event::WorkWithdrawn { work: withdrawn, why } = bench.event() else { panic!() };
+    assert_eq!((withdrawn, why), (work, Withdrawal::LinkLost));
+    assert!(matches!(bench.event(), Event::Lost { .. }));
+    bench.done(work, "{}");
+    bench.quiet();
+}
+
+#[test]
 fn a_cancelled_item_is_withdrawn() {
     let (mut bench, conn) = ready_with_acks("");
     bench.push(conn, "wi-1", 1);
