@@ -5,8 +5,9 @@ import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 
+import { scripted } from './scripted.mjs';
+
 const require = createRequire(import.meta.url);
-const addOn = require('../dist/native.js');
 const { Dispatcher, Hub, MoorlineError, Worker } = require('../dist/index.js');
 
 test('the calls of one turn cross as one text and settle from one drain', async (t) => {
@@ -120,11 +121,12 @@ test('the process is held by a worker until its end, by a dispatcher during call
   assert.throws(() => hub.url, { code: 'NOT_STARTED' });
   const url = hub.start();
   await turn();
-  native.tell([{ event: 'ready', id: '127.0.0.1:1', transport: 'listener' }]);
+  const [, listener] = native.sessions;
+  listener.tell([{ event: 'ready', id: '127.0.0.1:1', transport: 'listener', max_message: null }]);
   assert.equal(await url, 'http://127.0.0.1:1');
   assert.equal(hub.url, await url);
-  assert.deepEqual(native.holds, [true]);
-  native.tell([{ event: 'ended', error: null }]);
+  assert.deepEqual(listener.holds, [true]);
+  listener.tell([{ event: 'ended', error: null }]);
   await hub.drain();
 });
 
@@ -149,7 +151,7 @@ test('options cross under the names of the core, at every depth', (t) => {
     },
   ]);
   new Hub({ users: [{ name: 'ann', password: 'pw' }], leaseMs: 500 });
-  assert.deepEqual(native.opened, ['hub', { users: [{ name: 'ann', password: 'pw' }], lease_ms: 500 }]);
+  assert.deepEqual(native.sessions[1].opened, ['hub', { users: [{ name: 'ann', password: 'pw' }], lease_ms: 500 }]);
 });
 
 test('outcomes of handlers: value, failure, thrown, not JSON', async (t) => {
@@ -230,45 +232,3 @@ test('what a listener throws stops neither the drain nor the other events', asyn
   assert.equal(await reply, 1);
   assert.equal((await thrown).message, 'a listener');
 });
-
-/** Puts a scripted add-on below the engine for one test. */
-function scripted(t, { refuses = () => false, code = 'ARGUMENT_INVALID' } = {}) {
-  const native = {
-    batches: [],
-    queue: [],
-    holds: [],
-    drains: 0,
-    submit(text) {
-      const batch = JSON.parse(text);
-      if (refuses(batch)) throw Object.assign(new Error('refused'), { code });
-      this.batches.push(batch);
-    },
-    drain() {
-      this.drains += 1;
-      return JSON.stringify(this.queue.shift() ?? []);
-    },
-    get more() {
-      return this.queue.length > 0;
-    },
-    onDoorbell(ring) {
-      this.ring = ring;
-    },
-    hold(wanted) {
-      this.holds.push(wanted);
-    },
-    close() {},
-    tell(events) {
-      this.queue.push(events);
-      this.ring();
-    },
-  };
-  const real = addOn.Native;
-  t.after(() => (addOn.Native = real));
-  addOn.Native = {
-    open(_dialect, role, options) {
-      native.opened = [role, JSON.parse(options)];
-      return native;
-    },
-  };
-  return native;
-}

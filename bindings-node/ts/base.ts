@@ -8,6 +8,7 @@
 
 import { EventEmitter } from 'node:events';
 
+import { restored } from './bytes.js';
 import { MoorlineError, received, wrapped } from './errors.js';
 import type { EndedEvent, NativeError, NativeEvent } from './generated.js';
 import { Native } from './native.js';
@@ -18,6 +19,8 @@ export interface Ready {
   readonly id: string;
   /** What carries frames. */
   readonly transport: string;
+  /** The most bytes of one message that the control plane accepts; `null` where it does not say. */
+  readonly maxMessage: number | null;
 }
 
 /** The link is down; the session tries again by itself. */
@@ -73,6 +76,7 @@ interface Settle<T> {
 
 interface PendingCall extends Settle<unknown> {
   readonly onPart: ((part: unknown) => void) | undefined;
+  readonly signal: AbortSignal | undefined;
   readonly release: (() => void) | undefined;
 }
 
@@ -92,12 +96,12 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   #state: 'idle' | 'running' | 'ended' = 'idle';
 
   /** A persistent endpoint keeps the process alive until it ends; others only during calls. */
-  protected constructor(role: string, options: Record<string, unknown>, persistent: boolean) {
+  protected constructor(dialect: string, role: string, options: Record<string, unknown>, persistent: boolean) {
     this.#persistent = persistent;
     this.#ended = new Promise((resolve, reject) => (this.#settleEnded = { resolve, reject }));
     this.#ended.catch(() => {});
     try {
-      this.#native = Native.open('beacon', role, JSON.stringify(options));
+      this.#native = Native.open(dialect, role, JSON.stringify(options));
     } catch (error) {
       throw wrapped(error, 'INTERNAL');
     }
@@ -174,15 +178,37 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   protected request(name: string, payload: unknown, options: unknown, hooks: CallHooks): Promise<unknown> {
     if (hooks.signal?.aborted) return Promise.reject(hooks.signal.reason);
     try {
-      return this.#await('call', JSON.stringify({ name, payload, options }), hooks);
+      return this.ask(JSON.stringify({ name, payload, options }), hooks);
     } catch (error) {
       return Promise.reject(wrapped(error, 'ARGUMENT_INVALID'));
     }
   }
 
+  /** Makes a call whose body is JSON text already. */
+  protected ask(body: string, hooks: CallHooks): Promise<unknown> {
+    return this.#await('call', body, hooks);
+  }
+
+  /** What a call is rejected with; facades put their own error class here. */
+  protected rejection(error: MoorlineError): Error {
+    return error;
+  }
+
+  /** Settles whatever waits, with `reason`, and gives up what the role keeps. */
+  protected forsake(reason: MoorlineError): void {
+    this.#whenReady?.reject(reason);
+    for (const call of [...this.#calls.keys()]) this.#settle(call, reason);
+    this.release(reason);
+  }
+
   /** Adds a command to this turn. `body` is JSON text. */
   protected submit(name: string, id: number, body: string): void {
     this.#add(`["${name}",${id},${body}]`);
+  }
+
+  /** Hands over the commands of this turn without waiting for its end. */
+  protected flush(): void {
+    this.#flush();
   }
 
   /** Tells the listeners. What they throw becomes an uncaught exception, as with any emitter. */
@@ -197,7 +223,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   protected abstract release(reason: MoorlineError): void;
 
   #await(command: 'call' | 'snapshot', body: string, { onPart, signal }: CallHooks): Promise<unknown> {
-    if (this.#state === 'ended') return Promise.reject(new MoorlineError('STOPPED'));
+    if (this.#state === 'ended') return Promise.reject(this.rejection(new MoorlineError('STOPPED')));
     const call = ++this.#lastCall;
     return new Promise((resolve, reject) => {
       let release;
@@ -206,8 +232,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
         signal.addEventListener('abort', cancel, { once: true });
         release = () => signal.removeEventListener('abort', cancel);
       }
-      const refused = (error: unknown) => reject(signal?.aborted ? signal.reason : error);
-      this.#calls.set(call, { resolve, reject: refused, onPart, release });
+      this.#calls.set(call, { resolve, reject, onPart, signal, release });
       if (command === 'call') this.begin();
       else this.#listen();
       this.submit(command, call, body);
@@ -222,6 +247,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
 
   readonly #flush = (): void => {
     const turn = this.#turn;
+    if (turn.length === 0) return;
     this.#turn = [];
     try {
       this.#native.submit(`[${turn.join(',')}]`);
@@ -266,7 +292,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   #receive(event: NativeEvent): void {
     switch (event.event) {
       case 'ready': {
-        const ready = { id: event.id, transport: event.transport };
+        const ready = { id: event.id, transport: event.transport, maxMessage: event.max_message };
         this.#whenReady?.resolve(ready);
         return this.emit('ready', ready);
       }
@@ -275,7 +301,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
         return this.emit('lost', { reason: received(event.reason), retryMs, attempt });
       }
       case 'call_done':
-        return this.#settle(event.call, event.error, event.value);
+        return this.#settle(event.call, event.error, restored(event.value, event.blobs));
       case 'call_part':
         return apart(() => this.#calls.get(event.call)?.onPart?.(event.part));
       case 'notice':
@@ -305,7 +331,8 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     this.#calls.delete(call);
     pending.release?.();
     if (error === undefined) pending.resolve(value);
-    else pending.reject(error instanceof MoorlineError ? error : received(error));
+    else if (pending.signal?.aborted) pending.reject(pending.signal.reason);
+    else pending.reject(this.rejection(error instanceof MoorlineError ? error : received(error)));
     this.#hold();
   }
 
@@ -316,9 +343,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     const error = event?.error ? received(event.error) : null;
     const reason = error ?? new MoorlineError('STOPPED');
     this.#native.close();
-    this.#whenReady?.reject(reason);
-    for (const call of [...this.#calls.keys()]) this.#settle(call, reason);
-    this.release(reason);
+    this.forsake(reason);
     if (error === null) this.#settleEnded.resolve();
     else this.#settleEnded.reject(error);
     this.emit('ended', error);

@@ -33,7 +33,7 @@ export interface EnqueueArguments extends Pick<CallOptions, 'idempotencyKey' | '
 export class Dispatcher extends Endpoint<EndpointEvents> {
   /** Checks the options; connects nothing. */
   constructor(options: DispatcherOptions = {}) {
-    super('dispatcher', renamed(options, OPTION_KEYS.dispatcher), false);
+    super('beacon', 'dispatcher', renamed(options, OPTION_KEYS.dispatcher), false);
   }
 
   /**

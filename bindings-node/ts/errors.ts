@@ -14,8 +14,10 @@ export class MoorlineError extends Error {
   readonly fault: Fault;
   /** One sentence on what to do. */
   readonly fix: string;
+  /** The status that the other side gave its refusal. */
+  declare readonly status?: number;
 
-  constructor(code: ErrorCode, message?: string, options?: { cause?: unknown }) {
+  constructor(code: ErrorCode, message?: string, options?: { cause?: unknown; status?: number | undefined }) {
     const { number, retryable, fault, meaning, fix } = ERROR_CODES[code];
     super(message ?? meaning, options);
     this.code = code;
@@ -23,6 +25,7 @@ export class MoorlineError extends Error {
     this.retryable = retryable;
     this.fault = fault;
     this.fix = fix;
+    if (options?.status !== undefined) this.status = options.status;
   }
 
   static {
@@ -31,8 +34,8 @@ export class MoorlineError extends Error {
 }
 
 /** Makes the error of an event. */
-export function received({ code, message }: NativeError): MoorlineError {
-  return new MoorlineError(code, message);
+export function received({ code, message, status }: NativeError): MoorlineError {
+  return new MoorlineError(code, message, { status });
 }
 
 /** Makes a Moorline error of whatever was thrown; `code` is for what carries none of ours. */

@@ -34,7 +34,7 @@ export class Hub extends Endpoint<HubEvents> {
 
   /** Checks the options; listens on nothing. */
   constructor(options: HubOptions = {}) {
-    super('hub', renamed(options, OPTION_KEYS.hub), true);
+    super('beacon', 'hub', renamed(options, OPTION_KEYS.hub), true);
     this.#scheme = options.runtime?.certFile ? 'https' : 'http';
     this.once('ready', ({ id }) => (this.#address = id));
   }

@@ -41,7 +41,7 @@ export class Worker extends Endpoint<EndpointEvents> {
 
   /** Checks the options; connects nothing. */
   constructor(options: WorkerOptions = {}) {
-    super('worker', renamed(options, OPTION_KEYS.worker), true);
+    super('beacon', 'worker', renamed(options, OPTION_KEYS.worker), true);
   }
 
   /** Offers a handler under `Capability/Action`. */

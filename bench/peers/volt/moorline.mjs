@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 
 import * as measure from './measure.mjs';
 
-const { ClusterDaemonClient } = createRequire(import.meta.url)(`${measure.folder}/volt`);
+const { ClusterDaemonClient } = createRequire(import.meta.url)(`${measure.folder}/dist/volt`);
 
 const client = new ClusterDaemonClient({
   serverUrl: measure.url,

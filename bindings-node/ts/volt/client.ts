@@ -1,0 +1,168 @@
+/** The daemon client, with the names of `@voltstack/daemon-cluster-client`. */
+
+import type { DaemonOptions } from '../generated.js';
+import { Reverse } from './bridge.js';
+import { Callbacks } from './callbacks.js';
+import { Channel } from './channel.js';
+import { DaemonClientError } from './errors.js';
+import { daemonOptions } from './options.js';
+import type { ClusterDaemonClientOptions, CommandHandler, ReverseChannelMessage } from './types.js';
+
+/** A daemon of a team cluster: registers, beats, answers commands and sends its own. */
+export class ClusterDaemonClient {
+  readonly #options: ClusterDaemonClientOptions;
+  readonly #reverse = new Reverse(() => this.#channel.active);
+  readonly #connected = new Callbacks<void>('onConnected', (kind, thrown) => this.#reverse.threw(kind, thrown));
+  readonly #disconnected = new Callbacks<string>('onDisconnected', (kind, thrown) => this.#reverse.threw(kind, thrown));
+  readonly #channel: Channel;
+  #password: string;
+  #enrolled = false;
+  #beatFailure: { readonly thrown: unknown } | undefined;
+
+  /** Connects nothing. Options are checked by `connect()`. */
+  constructor(options: ClusterDaemonClientOptions) {
+    this.#options = options;
+    this.#password = options.credentials.daemonPassword;
+    this.#channel = new Channel(this.#reverse, {
+      connected: () => this.#connected.call(undefined, this.#current()),
+      disconnected: (reason) => this.#disconnected.call(reason, this.#current()),
+      failed: (error) => this.#failed(error),
+      enrolled: (password) => {
+        this.#enrolled = true;
+        this.#password = password;
+      },
+      beat: () => this.#beat(),
+    });
+  }
+
+  /**
+   * Enrolls if that is due, connects, registers and starts the heartbeat. Rejects with a
+   * DaemonClientError when the first attempt fails; unless that was the enrollment or a refused
+   * namespace, further attempts follow. A second call replaces the session.
+   */
+  connect(): Promise<void> {
+    return this.#channel.connect(this.#sessionOptions());
+  }
+
+  /**
+   * Says farewell and ends, at once: no callback follows, and what was pending is rejected. Safe to
+   * repeat. The process may end as soon as the farewell has left it.
+   */
+  disconnect(): void {
+    this.#channel.disconnect();
+  }
+
+  /** Whether the daemon is registered. */
+  isReady(): boolean {
+    return this.#channel.ready;
+  }
+
+  /**
+   * Sends a command and returns the data of its answer. `timeout` is in milliseconds; `Infinity`
+   * waits as long as the connection lasts. Rejects with COMMAND_TIMEOUT, COMMAND_REJECTED (with
+   * `status`), SOCKET_NOT_READY (also when the connection drops meanwhile: the outcome is unknown)
+   * or EMIT_FAILED (too large, or no JSON).
+   */
+  sendCommand<Data = any>(command: string, payload?: unknown, timeout?: number): Promise<Data | undefined> {
+    return this.#channel.command(command, payload, timeout ?? this.#options.commandTimeout);
+  }
+
+  /**
+   * Sends a message without an answer. While the connection is down it waits, within
+   * `socket.maxQueued`. Throws EMIT_FAILED outside of a session, and for what cannot be sent.
+   */
+  emit(message: object): void {
+    this.#channel.emit(message);
+  }
+
+  /** Runs `handler` for that command from now on. */
+  registerHandler<Payload = any>(command: string, handler: CommandHandler<Payload>): this {
+    this.#reverse.add(command, handler);
+    return this;
+  }
+
+  /** Answers that command with status 404 from now on. */
+  unregisterHandler(command: string): this {
+    this.#reverse.remove(command);
+    return this;
+  }
+
+  /** Calls `callback` with every message that is not a command, answers to own commands included. */
+  onMessage(callback: (message: ReverseChannelMessage) => unknown): this {
+    this.#reverse.onMessage(callback);
+    return this;
+  }
+
+  /** Calls `callback` at every registration, before `connect()` resolves. */
+  onConnected(callback: () => unknown): this {
+    this.#connected.add(callback);
+    return this;
+  }
+
+  /** Calls `callback` when the connection is lost, with the reason, such as `transport close`. */
+  onDisconnected(callback: (reason: string) => unknown): this {
+    this.#disconnected.add(callback);
+    return this;
+  }
+
+  /** Calls `callback` with what goes wrong apart from calls; what it throws is uncaught. */
+  onError(callback: (error: DaemonClientError) => unknown): this {
+    this.#reverse.onError(callback);
+    return this;
+  }
+
+  /** Removes a callback of any kind. */
+  off(callback: (value: any) => unknown): this {
+    this.#connected.remove(callback);
+    this.#disconnected.remove(callback);
+    this.#reverse.off(callback);
+    return this;
+  }
+
+  /** The configured id. */
+  getTeamClusterId(): string {
+    return this.#options.credentials.teamClusterId;
+  }
+
+  /** The configured password, or the one that the enrollment or `setDaemonPassword` gave. */
+  getDaemonPassword(): string {
+    return this.#password;
+  }
+
+  /** Registers with another password from the next registration on. */
+  setDaemonPassword(password: string): this {
+    this.#password = password;
+    this.#channel.password(password);
+    return this;
+  }
+
+  #sessionOptions(): DaemonOptions {
+    const { enrollmentToken } = this.#options.credentials;
+    return {
+      ...daemonOptions(this.#options),
+      daemonPassword: this.#password,
+      enrollmentToken: this.#enrolled ? undefined : enrollmentToken,
+    };
+  }
+
+  #failed(error: DaemonClientError): void {
+    const failure = error.code === 'HEARTBEAT_FAILED' ? this.#beatFailure : undefined;
+    this.#beatFailure = undefined;
+    this.#reverse.fail(failure === undefined ? error : DaemonClientError.heartbeatFailed(failure.thrown));
+  }
+
+  async #beat(): Promise<unknown> {
+    try {
+      return await this.#options.heartbeat?.payloadFactory?.();
+    } catch (thrown) {
+      this.#beatFailure = { thrown };
+      throw thrown;
+    }
+  }
+
+  /** Whether the session that was current when it was asked still is. */
+  #current(): () => boolean {
+    const { generation } = this.#channel;
+    return () => this.#channel.generation === generation;
+  }
+}

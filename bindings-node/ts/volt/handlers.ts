@@ -1,0 +1,185 @@
+/** Runs handlers and hands their answers to whoever carries them. */
+
+import { toBuffer } from '../bytes.js';
+import { messageOf, MoorlineError } from '../errors.js';
+import { ResponseType } from '../generated.js';
+import { isThenable } from './callbacks.js';
+import { DaemonClientError, DaemonRejection } from './errors.js';
+import { discard, open, type Source } from './source.js';
+import type { CommandContext, CommandHandler, CommandResult } from './types.js';
+
+/** An answer that says more than its data; made with `envelope`. */
+export class Envelope<Data = unknown> {
+  /** What it says. */
+  readonly result: CommandResult & { readonly data?: Data };
+
+  constructor(result: CommandResult & { readonly data?: Data }) {
+    this.result = result;
+  }
+}
+
+/** Lets a handler that is a function answer with a status, headers, a body or a stream. */
+export function envelope<Data = unknown>(result: CommandResult & { readonly data?: Data }): Envelope<Data> {
+  return new Envelope(result);
+}
+
+/** A command as it arrived. */
+export interface Request {
+  readonly command: string;
+  readonly requestId: string;
+  readonly responseType: ResponseType;
+  readonly payload: unknown;
+}
+
+/** The beginning of an answer. */
+export interface Head {
+  readonly status: number | undefined;
+  readonly headers: Readonly<Record<string, string>> | undefined;
+}
+
+/** Carries the answer to one command. What `json` throws becomes a failure of the handler. */
+export interface Answer {
+  json(head: Head, data: unknown): void;
+  body(head: Head, body: Buffer): void;
+  refuse(status: number, message: string): void;
+  /** The handler failed; the cause is not for the server. */
+  fail(error: DaemonClientError): void;
+  begin(head: Head): void;
+  chunk(bytes: Buffer): void;
+  end(message?: string): void;
+  /** Resolves once there is room for a further chunk. */
+  room(): PromiseLike<void> | undefined;
+  /** The answer is over, or nobody waits for it any more. */
+  over(): void;
+}
+
+/** One running handler. */
+export class Run implements CommandContext {
+  readonly command: string;
+  readonly requestId: string;
+  readonly #responseType: ResponseType;
+  readonly #answer: Answer;
+  readonly #failed: (error: DaemonClientError) => void;
+  #source: Source | undefined;
+  #controller: AbortController | undefined;
+  #reason: MoorlineError | undefined;
+  #over = false;
+
+  constructor({ command, requestId, responseType }: Request, answer: Answer, failed: (error: DaemonClientError) => void) {
+    this.command = command;
+    this.requestId = requestId;
+    this.#responseType = responseType;
+    this.#answer = answer;
+    this.#failed = failed;
+  }
+
+  // Getters of the class, so that a context in JSON is the command and the id.
+  get responseType(): ResponseType {
+    return this.#responseType;
+  }
+
+  /** Made on first use: most handlers never look at it. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#reason !== undefined) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  /** Runs the handler; settles exactly once unless it is withdrawn. */
+  start(handler: CommandHandler, payload: unknown): void {
+    const plain = typeof handler === 'function';
+    try {
+      const result = plain ? handler(payload, this) : handler.handle(payload, this);
+      if (isThenable(result)) {
+        result.then(
+          (value) => this.#returned(value, plain),
+          (thrown: unknown) => this.#threw(thrown),
+        );
+      } else this.#returned(result, plain);
+    } catch (thrown) {
+      this.#threw(thrown);
+    }
+  }
+
+  /** Nobody waits for the answer any more. */
+  withdraw(reason: MoorlineError): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#reason = reason;
+    this.#source?.cancel();
+    this.#controller?.abort(reason);
+    this.#answer.over();
+  }
+
+  #returned(value: unknown, plain: boolean): void {
+    const result = resultOf(value, plain);
+    const { stream } = result;
+    if (stream !== undefined && stream !== null && (this.#over || this.#responseType !== ResponseType.Stream)) discard(stream);
+    if (this.#over) return;
+    try {
+      const head = checked(result);
+      if (this.#responseType === ResponseType.Stream && stream !== undefined && stream !== null) {
+        this.#source = open(stream);
+        this.#answer.begin(head);
+        void this.#pump(this.#source);
+        return;
+      }
+      const { body } = result;
+      if (this.#responseType === ResponseType.Buffer && body !== undefined && body !== null) {
+        this.#answer.body(head, toBuffer(body));
+      } else this.#answer.json(head, result.data);
+    } catch (thrown) {
+      return this.#threw(thrown);
+    }
+    this.#settled();
+  }
+
+  #threw(thrown: unknown): void {
+    // A handler that stops because it was told to has not failed.
+    if (this.#over && (thrown === this.#reason || (thrown as { name?: unknown } | null)?.name === 'AbortError')) return;
+    const error = thrown instanceof DaemonRejection ? undefined : DaemonClientError.handlerError(this.command, thrown);
+    if (!this.#over) {
+      if (thrown instanceof DaemonRejection) this.#answer.refuse(thrown.status, thrown.message);
+      else if (error !== undefined) this.#answer.fail(error);
+      this.#settled();
+    }
+    if (error !== undefined) this.#failed(error);
+  }
+
+  async #pump(source: Source): Promise<void> {
+    let message;
+    try {
+      for (;;) {
+        const { done, value } = await source.next();
+        if (this.#over || done) break;
+        this.#answer.chunk(toBuffer(value));
+        await this.#answer.room();
+        if (this.#over) break;
+      }
+    } catch (thrown) {
+      source.cancel();
+      message = messageOf(thrown);
+    }
+    if (this.#over) return;
+    this.#answer.end(message);
+    this.#settled();
+  }
+
+  #settled(): void {
+    this.#over = true;
+    this.#answer.over();
+  }
+}
+
+function resultOf(value: unknown, plain: boolean): CommandResult {
+  if (value instanceof Envelope) return value.result;
+  return plain ? { data: value ?? undefined } : ((value ?? {}) as CommandResult);
+}
+
+function checked({ status, headers }: CommandResult): Head {
+  if (status !== undefined && !Number.isInteger(status)) throw new TypeError('status: an integer is wanted');
+  if (headers !== undefined && (typeof headers !== 'object' || headers === null)) throw new TypeError('headers: an object is wanted');
+  return { status, headers };
+}

@@ -1,0 +1,242 @@
+/** One native session of a daemon: from a `connect()` to the next, or to `disconnect()`. */
+
+import { type CallHooks, Endpoint, type EndpointEvents, type RoleEvent } from '../base.js';
+import { packed, restored } from '../bytes.js';
+import { messageOf, MoorlineError, received } from '../errors.js';
+import { type DaemonOptions, MAX_CHUNKS_IN_FLIGHT, OPTION_KEYS, type ResponseType, type WorkEvent } from '../generated.js';
+import { renamed } from '../options.js';
+import type { Link, Reverse } from './bridge.js';
+import { clientError, type DaemonClientError, unsendable } from './errors.js';
+import type { Answer, Head, Run } from './handlers.js';
+
+/** Whom a session tells what happens to it. */
+export interface Owner {
+  registered(): void;
+  lost(reason: string): void;
+  noticed(error: MoorlineError): void;
+  ended(error: MoorlineError | null): void;
+  enrolled(password: string): void;
+  /** Makes the payload of a heartbeat. */
+  beat(): Promise<unknown>;
+}
+
+/** A session; it belongs to its owner until it is left. */
+export class DaemonSession extends Endpoint<EndpointEvents> implements Link {
+  #reverse: Reverse;
+  readonly #running = new Map<number, NativeAnswer>();
+  readonly #wanted = (): boolean => this.#owner !== undefined;
+  #owner: Owner | undefined;
+  #maxMessage: number | null = null;
+
+  constructor(options: DaemonOptions, reverse: Reverse, owner: Owner) {
+    super('volt', 'daemon', renamed(options, OPTION_KEYS.daemon), true);
+    this.#reverse = reverse;
+    this.#owner = owner;
+    this.on('ready', ({ maxMessage }) => {
+      this.#maxMessage = maxMessage;
+      this.#owner?.registered();
+    });
+    this.on('lost', ({ reason }) => this.#owner?.lost(reason.message));
+    this.on('notice', (error) => this.#owner?.noticed(error));
+    this.on('ended', (error) => {
+      this.#reverse.leave(this);
+      this.#owner?.ended(error);
+    });
+  }
+
+  start(): void {
+    this.#reverse.join(this);
+    this.begin();
+  }
+
+  /** Serves other handlers. */
+  serve(reverse: Reverse): void {
+    this.#reverse.leave(this);
+    this.#reverse = reverse;
+    reverse.join(this);
+  }
+
+  /** Says farewell and ends; the owner hears nothing more, and what waits is settled at once. */
+  leave(reason: string): void {
+    this.#owner = undefined;
+    this.#reverse.leave(this);
+    this.forsake(new MoorlineError('NOT_READY', reason));
+    this.drain(0).catch(() => {});
+    this.flush();
+  }
+
+  command(name: string, payload: unknown, timeout: number | undefined): Promise<unknown> {
+    try {
+      const { value, blobs } = packed(payload);
+      const options = timeout === undefined ? undefined : { timeout_ms: milliseconds(timeout) };
+      return this.ask(JSON.stringify({ name, payload: value, options, blobs }), NO_HOOKS);
+    } catch (thrown) {
+      return Promise.reject(unsendable(thrown));
+    }
+  }
+
+  /** Throws what tells why `message` cannot be sent. */
+  send(message: unknown): void {
+    const { value, blobs } = packed(message);
+    const text: string | undefined = JSON.stringify(value);
+    if (text === undefined) throw new TypeError('a message is an object');
+    const size = Math.max(sizeOf(text, this.#maxMessage), ...(blobs ?? []).map((blob) => Buffer.byteLength(blob, 'base64')));
+    if (this.#maxMessage !== null && size > this.#maxMessage) {
+      throw new RangeError(`${size} bytes are more than the ${this.#maxMessage} that the server accepts`);
+    }
+    const rest = blobs === undefined ? '' : `,"blobs":${JSON.stringify(blobs)}`;
+    this.submit('emit', 0, `{"name":"","payload":${text}${rest}}`);
+  }
+
+  password(password: string): void {
+    this.submit('emit', 0, JSON.stringify({ name: '$password', payload: { password } }));
+  }
+
+  handled(key: string): void {
+    this.submit('handle', 0, JSON.stringify({ key, meta: {} }));
+  }
+
+  unhandled(key: string): void {
+    this.submit('unhandle', 0, JSON.stringify({ key }));
+  }
+
+  listening(wanted: boolean): void {
+    if (wanted) this.submit('handle', 0, '{"key":"*","meta":{"messages":true}}');
+    else this.unhandled('*');
+  }
+
+  protected override rejection(error: MoorlineError): DaemonClientError {
+    return clientError(error);
+  }
+
+  protected override receive(event: RoleEvent): void {
+    const owner = this.#owner;
+    if (owner === undefined) return;
+    switch (event.event) {
+      case 'message':
+        return this.#reverse.message(restored(event.payload, event.blobs), this.#wanted);
+      case 'work':
+        return this.#run(event);
+      case 'work_withdrawn':
+        return this.#running.get(event.work)?.run?.withdraw(received(event.error));
+      case 'work_drained':
+        return this.#running.get(event.work)?.drained(event.chunks);
+      case 'beat_asked':
+        return void this.#beat(owner, event.beat);
+      case 'enrolled':
+        return owner.enrolled(event.password);
+      case 'peer_joined':
+      case 'peer_left':
+      case 'admission_asked':
+        return;
+      default:
+        event satisfies never;
+    }
+  }
+
+  protected override release(reason: MoorlineError): void {
+    for (const { run } of [...this.#running.values()]) run?.withdraw(reason);
+    this.#running.clear();
+  }
+
+  #run({ work, key, payload, blobs, meta }: WorkEvent): void {
+    const { request_id: requestId, response_type: responseType } = meta as { request_id: string; response_type: ResponseType };
+    const answer = new NativeAnswer((name, body) => this.submit(name, work, body), () => this.#running.delete(work));
+    this.#running.set(work, answer);
+    const request = { command: key, requestId, responseType, payload: restored(payload, blobs) };
+    answer.run = this.#reverse.run(request, answer, this.#wanted);
+  }
+
+  async #beat(owner: Owner, beat: number): Promise<void> {
+    let outcome: 'done' | 'failed' = 'done';
+    let body;
+    try {
+      const { value, blobs } = packed(await owner.beat());
+      body = JSON.stringify({ value: value ?? {}, blobs });
+    } catch (thrown) {
+      outcome = 'failed';
+      body = JSON.stringify({ message: messageOf(thrown) });
+    }
+    if (this.#owner === owner) this.submit(outcome, beat, body);
+  }
+}
+
+/** Carries an answer to the core, which writes it. */
+class NativeAnswer implements Answer {
+  readonly #submit: (name: 'done' | 'failed' | 'progress', body: string) => void;
+  readonly #ended: () => void;
+  #given = 0;
+  #left = 0;
+  #awaited: (() => void) | undefined;
+  run: Run | undefined;
+
+  constructor(submit: (name: 'done' | 'failed' | 'progress', body: string) => void, ended: () => void) {
+    this.#submit = submit;
+    this.#ended = ended;
+  }
+
+  json({ status, headers }: Head, data: unknown): void {
+    const { value, blobs } = packed(data);
+    this.#submit('done', JSON.stringify({ value: { status, headers, data: value }, blobs }));
+  }
+
+  body({ status, headers }: Head, body: Buffer): void {
+    this.#submit('done', JSON.stringify({ value: { status, headers, body: body.toString('base64') } }));
+  }
+
+  refuse(status: number, message: string): void {
+    this.#submit('done', JSON.stringify({ value: { reject: { status, message } } }));
+  }
+
+  fail({ cause }: DaemonClientError): void {
+    this.#submit('failed', JSON.stringify({ message: messageOf(cause) }));
+  }
+
+  begin(open: Head): void {
+    this.#submit('progress', JSON.stringify({ open }));
+  }
+
+  chunk(bytes: Buffer): void {
+    this.#given += 1;
+    this.#submit('progress', `{"chunk":"${bytes.toString('base64')}"}`);
+  }
+
+  end(message?: string): void {
+    if (message === undefined) this.#submit('done', '{"value":{}}');
+    else this.#submit('failed', JSON.stringify({ message }));
+  }
+
+  room(): Promise<void> | undefined {
+    if (this.#given - this.#left < MAX_CHUNKS_IN_FLIGHT) return undefined;
+    return new Promise((resolve) => (this.#awaited = resolve));
+  }
+
+  /** So many chunks have left so far. */
+  drained(chunks: number): void {
+    this.#left = chunks;
+    if (this.#given - this.#left < MAX_CHUNKS_IN_FLIGHT) this.#wake();
+  }
+
+  over(): void {
+    this.#ended();
+    this.#wake();
+  }
+
+  #wake(): void {
+    this.#awaited?.();
+    this.#awaited = undefined;
+  }
+}
+
+const NO_HOOKS: CallHooks = {};
+
+/** A text of JSON has at most three bytes for each of its units: most need no count. */
+function sizeOf(text: string, limit: number | null): number {
+  return limit === null || text.length * 3 <= limit ? 0 : Buffer.byteLength(text);
+}
+
+/** A time as it crosses: endless is the longest there is. */
+function milliseconds(time: number): number {
+  if (!(time > 0)) return 0;
+  return Math.min(Math.ceil(time), Number.MAX_SAFE_INTEGER);
+}
