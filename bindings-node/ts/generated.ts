@@ -270,6 +270,58 @@ export interface UsersOptions {
   roles?: readonly string[] | undefined;
 }
 
+/** Daemons whose password is agreed beforehand. */
+export interface DaemonsOptions {
+  /** The id under which the daemon registers. Default: `""`. */
+  teamClusterId?: string | undefined;
+  /** The daemon's password. Default: `""`. */
+  password?: string | undefined;
+}
+
+/** VOLT daemons. */
+export interface VoltOptions {
+  /** Whether VOLT daemons are served. Default: `true`. */
+  enabled?: boolean | undefined;
+  /** The HTTP path of the Socket.IO server. Default: `"/socket.io/"`. */
+  path?: string | undefined;
+  /** Whether daemons may use WebSocket; otherwise they stay on HTTP polling. Default: `true`. */
+  websocket?: boolean | undefined;
+  /** How often to ping a daemon's session. Default: `25000` ms. Range: 100 to 3600000. */
+  pingIntervalMs?: number | undefined;
+  /** How long a daemon may take to answer a ping; later its session ends. Default: `60000` ms. Range: 100 to 3600000. */
+  pingTimeoutMs?: number | undefined;
+  /** The largest message that a daemon may send; a larger one ends its connection with 1009. Default: `10000000` bytes. Range: 1024 to 268435456. */
+  maxMessageBytes?: number | undefined;
+  /** Time for a session to join the namespace; later it is closed. Default: `45000` ms. Range: 100 to 3600000. */
+  connectTimeoutMs?: number | undefined;
+  /** Time for an upgrade from polling to WebSocket; later the attempt is dropped. Default: `10000` ms. Range: 100 to 600000. */
+  upgradeTimeoutMs?: number | undefined;
+  /** Time for the answer to a command when the call names none; of a stream, the time between two parts. Default: `30000` ms. Range: 1 to 86400000. */
+  commandTimeoutMs?: number | undefined;
+  /** How long a command waits for its daemon to register, within the time of the call. Default: `30000` ms. Range: 0 to 86400000. */
+  registrationWaitMs?: number | undefined;
+  /** How long a daemon may go without a heartbeat before it counts as disconnected. Default: `60000` ms. Range: 100 to 86400000. */
+  heartbeatTimeoutMs?: number | undefined;
+  /** How often that is checked. Default: `15000` ms. Range: 100 to 3600000. */
+  presenceIntervalMs?: number | undefined;
+  /** The most commands waiting for an answer; more are refused with OVERLOADED. Default: `65536`. Range: 1 to 1048576. */
+  maxCalls?: number | undefined;
+  /** The most bytes of one streamed answer; beyond, the call fails with TOO_LARGE. Default: `1073741824` bytes. Range: 1024 to 1099511627776. */
+  maxStreamBytes?: number | undefined;
+  /** How long an enrollment token is good for when it names no time. Default: `86400000` ms. Range: 1000 to 31536000000. */
+  tokenTtlMs?: number | undefined;
+  /** The most enrollment tokens kept, used ones included. Default: `10000`. Range: 1 to 1000000. */
+  maxTokens?: number | undefined;
+  /** The most daemons known. Default: `10000`. Range: 1 to 1000000. */
+  maxDaemons?: number | undefined;
+  /** Enrollments that one address may try within enroll_window_ms; more are answered 429. Default: `30`. Range: 1 to 1000000. */
+  enrollLimit?: number | undefined;
+  /** The time over which enrollments are counted. Default: `900000` ms. Range: 1000 to 86400000. */
+  enrollWindowMs?: number | undefined;
+  /** Daemons whose password is agreed beforehand. Default: `[]`. */
+  daemons?: readonly DaemonsOptions[] | undefined;
+}
+
 /** The embedded control plane: accepts workers, queues and leases work. */
 export interface HubOptions {
   /** The address to listen on; port 0 takes a free one. Default: `"127.0.0.1:54321"`. */
@@ -318,6 +370,8 @@ export interface HubOptions {
   maxConnections?: number | undefined;
   /** The most connections of one address that have not registered. Default: `64`. Range: 1 to 65536. */
   maxUnadmittedPerAddress?: number | undefined;
+  /** VOLT daemons. */
+  volt?: VoltOptions | undefined;
   /** The largest HTTP request body. Default: `16777216` bytes. Range: 1024 to 268435456. */
   maxBodyBytes?: number | undefined;
   /** Limits of each link. */
@@ -430,6 +484,10 @@ export interface CallOptions {
   requireAffinity?: boolean | undefined;
   /** Report progress while the call runs. Default: `false`. */
   stream?: boolean | undefined;
+  /** Calls a command of this VOLT daemon instead of a worker's action; only a hub in this process can. Empty calls a worker. Default: `""`. */
+  teamClusterId?: string | undefined;
+  /** The form in which a VOLT daemon answers. Default: `"json"`. */
+  responseType?: 'json' | 'buffer' | 'stream' | undefined;
 }
 
 /** Options of one command of a daemon. */
@@ -558,6 +616,31 @@ export const OPTION_KEYS = {
     registrationTimeoutMs: 'registration_timeout_ms',
     maxConnections: 'max_connections',
     maxUnadmittedPerAddress: 'max_unadmitted_per_address',
+    volt: ['volt', {
+      enabled: 'enabled',
+      path: 'path',
+      websocket: 'websocket',
+      pingIntervalMs: 'ping_interval_ms',
+      pingTimeoutMs: 'ping_timeout_ms',
+      maxMessageBytes: 'max_message_bytes',
+      connectTimeoutMs: 'connect_timeout_ms',
+      upgradeTimeoutMs: 'upgrade_timeout_ms',
+      commandTimeoutMs: 'command_timeout_ms',
+      registrationWaitMs: 'registration_wait_ms',
+      heartbeatTimeoutMs: 'heartbeat_timeout_ms',
+      presenceIntervalMs: 'presence_interval_ms',
+      maxCalls: 'max_calls',
+      maxStreamBytes: 'max_stream_bytes',
+      tokenTtlMs: 'token_ttl_ms',
+      maxTokens: 'max_tokens',
+      maxDaemons: 'max_daemons',
+      enrollLimit: 'enroll_limit',
+      enrollWindowMs: 'enroll_window_ms',
+      daemons: ['daemons', {
+        teamClusterId: 'team_cluster_id',
+        password: 'password',
+      }],
+    }],
     maxBodyBytes: 'max_body_bytes',
     limits: ['limits', {
       maxMessageBytes: 'max_message_bytes',
@@ -639,6 +722,8 @@ export const OPTION_KEYS = {
     affinityKey: 'affinity_key',
     requireAffinity: 'require_affinity',
     stream: 'stream',
+    teamClusterId: 'team_cluster_id',
+    responseType: 'response_type',
   },
   command: {
     timeoutMs: 'timeout_ms',

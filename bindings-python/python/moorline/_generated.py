@@ -584,6 +584,80 @@ class UsersOptions(TypedDict, total=False):
     """Roles, passed to whoever asks. Default: `[]`."""
 
 
+class DaemonsOptions(TypedDict, total=False):
+    """Daemons whose password is agreed beforehand."""
+
+    team_cluster_id: str
+    """The id under which the daemon registers. Default: `""`."""
+
+    password: str
+    """The daemon's password. Default: `""`."""
+
+
+class VoltOptions(TypedDict, total=False):
+    """VOLT daemons."""
+
+    enabled: bool
+    """Whether VOLT daemons are served. Default: `true`."""
+
+    path: str
+    """The HTTP path of the Socket.IO server. Default: `"/socket.io/"`."""
+
+    websocket: bool
+    """Whether daemons may use WebSocket; otherwise they stay on HTTP polling. Default: `true`."""
+
+    ping_interval_ms: int
+    """How often to ping a daemon's session. Default: `25000` ms. Range: 100 to 3600000."""
+
+    ping_timeout_ms: int
+    """How long a daemon may take to answer a ping; later its session ends. Default: `60000` ms. Range: 100 to 3600000."""
+
+    max_message_bytes: int
+    """The largest message that a daemon may send; a larger one ends its connection with 1009. Default: `10000000` bytes. Range: 1024 to 268435456."""
+
+    connect_timeout_ms: int
+    """Time for a session to join the namespace; later it is closed. Default: `45000` ms. Range: 100 to 3600000."""
+
+    upgrade_timeout_ms: int
+    """Time for an upgrade from polling to WebSocket; later the attempt is dropped. Default: `10000` ms. Range: 100 to 600000."""
+
+    command_timeout_ms: int
+    """Time for the answer to a command when the call names none; of a stream, the time between two parts. Default: `30000` ms. Range: 1 to 86400000."""
+
+    registration_wait_ms: int
+    """How long a command waits for its daemon to register, within the time of the call. Default: `30000` ms. Range: 0 to 86400000."""
+
+    heartbeat_timeout_ms: int
+    """How long a daemon may go without a heartbeat before it counts as disconnected. Default: `60000` ms. Range: 100 to 86400000."""
+
+    presence_interval_ms: int
+    """How often that is checked. Default: `15000` ms. Range: 100 to 3600000."""
+
+    max_calls: int
+    """The most commands waiting for an answer; more are refused with OVERLOADED. Default: `65536`. Range: 1 to 1048576."""
+
+    max_stream_bytes: int
+    """The most bytes of one streamed answer; beyond, the call fails with TOO_LARGE. Default: `1073741824` bytes. Range: 1024 to 1099511627776."""
+
+    token_ttl_ms: int
+    """How long an enrollment token is good for when it names no time. Default: `86400000` ms. Range: 1000 to 31536000000."""
+
+    max_tokens: int
+    """The most enrollment tokens kept, used ones included. Default: `10000`. Range: 1 to 1000000."""
+
+    max_daemons: int
+    """The most daemons known. Default: `10000`. Range: 1 to 1000000."""
+
+    enroll_limit: int
+    """Enrollments that one address may try within enroll_window_ms; more are answered 429. Default: `30`. Range: 1 to 1000000."""
+
+    enroll_window_ms: int
+    """The time over which enrollments are counted. Default: `900000` ms. Range: 1000 to 86400000."""
+
+    daemons: List[DaemonsOptions]
+    """Daemons whose password is agreed beforehand. Default: `[]`."""
+
+
 class HubOptions(TypedDict, total=False):
     """The embedded control plane: accepts workers, queues and leases work."""
 
@@ -655,6 +729,9 @@ class HubOptions(TypedDict, total=False):
 
     max_unadmitted_per_address: int
     """The most connections of one address that have not registered. Default: `64`. Range: 1 to 65536."""
+
+    volt: VoltOptions
+    """VOLT daemons."""
 
     max_body_bytes: int
     """The largest HTTP request body. Default: `16777216` bytes. Range: 1024 to 268435456."""
@@ -813,6 +890,12 @@ class CallOptions(TypedDict, total=False):
 
     stream: bool
     """Report progress while the call runs. Default: `false`."""
+
+    team_cluster_id: str
+    """Calls a command of this VOLT daemon instead of a worker's action; only a hub in this process can. Empty calls a worker. Default: `""`."""
+
+    response_type: Literal["json", "buffer", "stream"]
+    """The form in which a VOLT daemon answers. Default: `"json"`."""
 
 
 class CommandOptions(TypedDict, total=False):

@@ -23,7 +23,7 @@ impl Hub {
         &mut self,
         call: CallId,
         name: &str,
-        payload: &Raw,
+        payload: Raw,
         options: &Raw,
         now: Now,
     ) -> Result<(), Error> {
@@ -37,8 +37,19 @@ impl Hub {
         let options = options::read::<CallOptions>(options.as_str()).map_err(|e| {
             Error::new(ErrorCode::ArgumentInvalid, format!("the call's options: {e}"))
         })?;
+        if !options.team_cluster_id.is_empty() {
+            return self.call_daemon(call, name, &payload, &options, now);
+        }
+        let payload = &payload.or_empty_object();
         if !name.starts_with('$') {
             return self.call_worker(call, name, payload, &options, now);
+        }
+        if let Some(result) = self.administer_volt(name, payload, now) {
+            let result = result.and_then(|text| {
+                Raw::parse(text).map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))
+            });
+            self.later(Deferred::Event(Event::CallDone { call, result }));
+            return Ok(());
         }
         let (status, text) = self.administer(name, payload, &options, now)?;
         let result = if status == 200 {
@@ -52,6 +63,9 @@ impl Hub {
 
     /// Cancels a call, and its item if nobody else waits for it.
     pub(super) fn cancel_call(&mut self, call: CallId, now: Now) {
+        if self.volt.cancel_call(call) {
+            return;
+        }
         let Some(id) = self.calls.remove(&call) else { return };
         let Some(item) = self.queue.get_mut(id) else { return };
         item.waiters.retain(|waiter| match waiter {

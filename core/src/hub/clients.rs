@@ -54,7 +54,7 @@ impl Denial {
         Self { status: 400, words: Words::Content(text), retry_after_ms: None }
     }
 
-    fn later(reason: &'static str, retry_after_ms: u64) -> Self {
+    pub(super) fn later(reason: &'static str, retry_after_ms: u64) -> Self {
         Self {
             status: 429,
             words: Words::Admission(reason),
@@ -331,6 +331,10 @@ impl Hub {
     /// Forgets a client that went away; its item goes on, and its outcome is kept.
     pub(super) fn handle_gone(&mut self, http: HttpId) {
         self.origins.remove(&http);
+        self.streaming.remove(&http);
+        if self.volt.gone(http) {
+            return;
+        }
         let Some(id) = self.queue.unwait(http) else { return };
         if let Some(item) = self.queue.get_mut(id) {
             item.waiters.retain(|waiter| match waiter {

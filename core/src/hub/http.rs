@@ -40,6 +40,14 @@ impl Hub {
                 return;
             }
         }
+        if self.volt.claims(url) {
+            if self.is_serving() {
+                self.volt.ask(http, request, remote, now);
+            } else {
+                self.reply(http, self.unavailable());
+            }
+            return;
+        }
         let route = match routes::find(method, url) {
             Ok(route) => route,
             Err(no_route) => {
@@ -111,6 +119,10 @@ impl Hub {
                     }
                     Err(denial) => self.reply(http, denial.response(false)),
                 }
+                return;
+            }
+            Route::Volt(route) => {
+                self.ask_volt(http, route, body, caller, now);
                 return;
             }
             Route::Poll => self.poll(body, caller, now),

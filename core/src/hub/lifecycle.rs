@@ -10,6 +10,7 @@ use super::stream::{self, Part};
 use super::wire::retry_later;
 use super::{Deferred, Hub, SWEEP_MS, Timer, records};
 use crate::dialect::beacon::hub_wire;
+use crate::dialect::volt::server as volt_server;
 use crate::error::{Error, ErrorCode};
 use crate::event::Event;
 use crate::frame::HttpResponse;
@@ -105,7 +106,7 @@ impl Hub {
         }
         self.started = now;
         let mut waiting = BTreeMap::new();
-        for space in records::SPACES {
+        for space in records::SPACES.into_iter().chain(volt_server::SPACES) {
             let store = self.journal.next_id();
             waiting.insert(store, space);
             self.out.push_back(Output::Store { store, request: StoreRequest::Load { space } });
@@ -147,6 +148,7 @@ impl Hub {
                     self.phase = Phase::Serving;
                     self.restore(loaded, now);
                     self.arm(now.mono.after(SWEEP_MS), Timer::Sweep);
+                    self.volt.start(now);
                     self.announce();
                 }
             }
@@ -213,6 +215,7 @@ impl Hub {
             Phase::Serving => {
                 self.phase = Phase::Draining { until };
                 self.arm(until, Timer::Drain);
+                self.volt.drain();
                 self.report_drain();
             }
             Phase::Draining { until: before } if until < before => {
@@ -238,7 +241,7 @@ impl Hub {
         if running == 0 {
             self.end(None);
         } else if until <= now.mono {
-            let text = format!("{running} work items were still running");
+            let text = format!("{running} work items or commands were still running");
             self.end(Some(Error::new(ErrorCode::DrainTimeout, text)));
         }
     }
@@ -246,7 +249,7 @@ impl Hub {
     /// Counts what workers run; what is held since a restart is as safe in the store as before.
     fn in_flight(&self) -> usize {
         let held: usize = self.held.values().map(BTreeSet::len).sum();
-        self.queue.running().saturating_sub(held)
+        self.queue.running().saturating_sub(held) + self.volt.in_flight()
     }
 
     fn report_drain(&mut self) {
@@ -266,6 +269,7 @@ impl Hub {
                 self.turn_away(waiter, 503, ErrorCode::Stopped, "The hub is going away.");
             }
         }
+        self.volt.end();
         self.flush();
         // Whoever waits for the disk is answered now: a call settles once, whatever becomes of it.
         for what in self.journal.abandon() {

@@ -34,6 +34,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod views;
+mod volt;
 mod wire;
 mod worker;
 
@@ -55,6 +56,7 @@ use runs::Runs;
 
 use crate::command::Command;
 use crate::dialect::beacon::hub_wire::{self, Verdict};
+use crate::dialect::volt::server::VoltServer;
 use crate::entropy::{Entropy, Seed};
 use crate::error::{Error, ErrorCode};
 use crate::event::Event;
@@ -68,6 +70,9 @@ use crate::time::{Deadline, Instant, Now};
 
 /// The largest frame of a connection that has not registered.
 const UNREGISTERED_FRAME: usize = 65_536;
+
+/// The handler key by which an application asks for the messages of VOLT daemons.
+const MESSAGES: &str = "*";
 
 /// How often what has expired is swept out.
 const SWEEP_MS: u64 = 10_000;
@@ -95,6 +100,10 @@ pub struct Hub {
     calls: BTreeMap<CallId, ItemId>,
     /// Allowed origins of the pages that wait for an answer.
     origins: BTreeMap<HttpId, String>,
+    /// The control plane of VOLT daemons.
+    volt: VoltServer,
+    /// Clients to whom a daemon's answer is streamed.
+    streaming: BTreeSet<HttpId>,
     timers: BTreeSet<(Instant, Timer)>,
     entropy: Entropy,
     minted: u64,
@@ -206,6 +215,14 @@ impl Hub {
             registration_timeout_ms: options.registration_timeout_ms,
             ping_interval_ms: options.ping_interval_ms,
         });
+        let volt = VoltServer::new(
+            options.volt.clone(),
+            limits,
+            options.max_connections,
+            options.max_unadmitted_per_address,
+            // Another stream of randomness than the hub's own.
+            seed.map(|byte| byte ^ 0x5a),
+        );
         Ok(Self {
             phase: Phase::Idle,
             out: VecDeque::new(),
@@ -228,6 +245,8 @@ impl Hub {
             verdicts: BTreeMap::new(),
             calls: BTreeMap::new(),
             origins: BTreeMap::new(),
+            volt,
+            streaming: BTreeSet::new(),
             timers: BTreeSet::new(),
             entropy: Entropy::new(seed),
             minted: 0,
@@ -306,6 +325,7 @@ impl Hub {
 
     /// Sends what was collected during the turn: verdicts, then the commit. Tells whether any was.
     fn flush(&mut self) -> bool {
+        self.run_volt();
         for (conn, verdicts) in std::mem::take(&mut self.verdicts) {
             self.send(conn, hub_wire::work_taken(&verdicts));
         }
@@ -316,6 +336,7 @@ impl Hub {
     }
 
     fn handle_due(&mut self, now: Now) {
+        self.volt.handle_due(now);
         while let Some(due) = self.server.take_due(now.mono) {
             match due {
                 Due::Ping(conn) => {
@@ -359,11 +380,18 @@ impl Hub {
 
 impl Machine for Hub {
     fn handle_input(&mut self, input: Input, now: Now) {
+        self.volt.at(now);
         match input {
             Input::Offered { conn, request, remote } => {
                 self.handle_offer(conn, &request, &remote, now);
             }
+            Input::Received { conn, frame } if self.volt.owns(conn) => {
+                self.volt.received(conn, &frame, now);
+            }
             Input::Received { conn, frame } => self.handle_frame(conn, frame, now),
+            Input::Closed { conn, cause } if self.volt.owns(conn) => {
+                self.volt.closed(conn, cause.to_error().message());
+            }
             Input::Closed { conn, cause } => {
                 self.server.closed(conn);
                 self.handle_lost(conn, cause.to_error().message(), now);
@@ -387,6 +415,7 @@ impl Machine for Hub {
     }
 
     fn handle_timeout(&mut self, now: Now) {
+        self.volt.at(now);
         self.notice_lateness(now.mono);
         self.journal.retry(now.mono);
         self.handle_due(now);
@@ -404,12 +433,13 @@ impl Machine for Hub {
         let timer = self.timers.first().map(|(at, timer)| Deadline { at: *at, why: timer.why() });
         let server = self.server.next_due().map(|at| Deadline { at, why: "liveness" });
         let retry = self.journal.retry_at().map(|at| Deadline { at, why: "store-retry" });
-        [timer, server, retry].into_iter().flatten().min()
+        [timer, server, retry, self.volt.next_due()].into_iter().flatten().min()
     }
 }
 
 impl Endpoint for Hub {
     fn handle_command(&mut self, command: Command, now: Now) -> Result<(), Error> {
+        self.volt.at(now);
         let result = match command {
             Command::Start => self.start(now),
             Command::Stop { drain_ms } => {
@@ -417,7 +447,7 @@ impl Endpoint for Hub {
                 Ok(())
             }
             Command::Call { call, name, payload, options } => {
-                self.call(call, &name, &payload.or_empty_object(), &options, now)
+                self.call(call, &name, payload, &options, now)
             }
             Command::Cancel { call } => {
                 self.cancel_call(call, now);
@@ -428,6 +458,17 @@ impl Endpoint for Hub {
                     .map_err(|e| Error::new(ErrorCode::Internal, e.to_string()));
                 self.event(Event::CallDone { call, result });
                 Ok(())
+            }
+            Command::Handle { key, .. } if key == MESSAGES => {
+                self.volt.listen(true);
+                Ok(())
+            }
+            Command::Unhandle { key } if key == MESSAGES => {
+                self.volt.listen(false);
+                Ok(())
+            }
+            Command::Emit { name, payload } if self.is_serving() => {
+                self.volt.message(&name, &payload)
             }
             Command::Handle { .. }
             | Command::Unhandle { .. }

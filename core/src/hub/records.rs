@@ -20,6 +20,7 @@ use super::results::Finished;
 use super::runs::Run;
 use super::{Hub, Timer};
 use crate::dialect::beacon::hub_wire::Object;
+use crate::dialect::volt::server as volt_server;
 use crate::error::ErrorCode;
 use crate::json::Raw;
 use crate::time::{Now, UnixMillis};
@@ -180,10 +181,12 @@ impl Hub {
         mut spaces: BTreeMap<&'static str, Vec<(String, Bytes)>>,
         now: Now,
     ) {
+        let mut volt: BTreeMap<_, _> =
+            volt_server::SPACES.iter().filter_map(|space| spaces.remove_entry(space)).collect();
         let mut take = |space| spaces.remove(space).unwrap_or_default();
         let (work, attempts) = (take(WORK), take(ATTEMPTS));
         let (results, runs) = (take(RESULTS), take(RUNS));
-        let mut unreadable = 0;
+        let mut unreadable = self.volt.restore(&mut volt);
         let mut done = Vec::new();
         for (hash, bytes) in results {
             match parse_result(&hash, bytes) {

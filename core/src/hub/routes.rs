@@ -26,6 +26,7 @@ pub(super) enum Route {
     Reorder(String),
     RunStart,
     RunEnd(String),
+    Volt(VoltRoute),
 }
 
 impl Route {
@@ -58,6 +59,19 @@ pub(super) enum View {
     Result(String),
 }
 
+/// What is asked about VOLT daemons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum VoltRoute {
+    Daemons,
+    Forget(String),
+    Password(String),
+    Call(String),
+    Message(String),
+    Tokens,
+    CreateToken,
+    Revoke(String),
+}
+
 /// Why there is no route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoRoute {
@@ -79,6 +93,7 @@ pub(super) fn find(method: Method, url: &str) -> Result<Route, NoRoute> {
     match segments.as_slice() {
         ["status"] => get(method, Route::Public(Public::Status)),
         ["Moorline", "Status"] => get(method, Route::View(View::MoorlineStatus)),
+        ["Moorline", "Volt", rest @ ..] => volt(method, rest).map(Route::Volt),
         ["1.0", "Authenticate"] => post(method, Route::Public(Public::Login)),
         ["1.0", "CheckSession"] => get(method, Route::Public(Public::CheckSession)),
         ["1.0", "Deauthenticate"] => either(method, Route::Public(Public::Logout)),
@@ -131,6 +146,26 @@ fn work(method: Method, segments: &[&str]) -> Result<Route, NoRoute> {
                 _ => Err(NoRoute::Unknown),
             }
         }
+        _ => Err(NoRoute::Unknown),
+    }
+}
+
+fn volt(method: Method, segments: &[&str]) -> Result<VoltRoute, NoRoute> {
+    let id = |id: &str| id.to_owned();
+    match (segments, method) {
+        (["Daemons"], Method::Get) => Ok(VoltRoute::Daemons),
+        (["Daemons"], _) => Err(NoRoute::Method("GET")),
+        (["Daemons", cluster], Method::Delete) => Ok(VoltRoute::Forget(id(cluster))),
+        (["Daemons", _], _) => Err(NoRoute::Method("DELETE")),
+        (["Daemons", cluster, "Password"], Method::Post) => Ok(VoltRoute::Password(id(cluster))),
+        (["Daemons", cluster, "Call"], Method::Post) => Ok(VoltRoute::Call(id(cluster))),
+        (["Daemons", cluster, "Message"], Method::Post) => Ok(VoltRoute::Message(id(cluster))),
+        (["Daemons", _, "Password" | "Call" | "Message"], _) => Err(NoRoute::Method("POST")),
+        (["Tokens"], Method::Get) => Ok(VoltRoute::Tokens),
+        (["Tokens"], Method::Post) => Ok(VoltRoute::CreateToken),
+        (["Tokens"], _) => Err(NoRoute::Method("GET, POST")),
+        (["Tokens", token], Method::Delete) => Ok(VoltRoute::Revoke(id(token))),
+        (["Tokens", _], _) => Err(NoRoute::Method("DELETE")),
         _ => Err(NoRoute::Unknown),
     }
 }

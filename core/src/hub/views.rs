@@ -76,7 +76,7 @@ impl Hub {
             uptime_ms: now.mono.since(self.started.mono),
             access: self.options.access.as_str(),
             store: if self.options.runtime.store_path.is_empty() { "memory" } else { "disk" },
-            connections: self.server.len(),
+            connections: self.server.len() + self.volt.len(),
         };
         let workers = self.registry.iter().map(|(_, worker)| {
             hub_wire::status_worker(&StatusWorkerView {
@@ -88,7 +88,12 @@ impl Hub {
                 draining: worker.draining,
             })
         });
-        hub_wire::moorline_status(&hub, &list(workers), &self.queue_view())
+        hub_wire::moorline_status(
+            &hub,
+            &list(workers),
+            &self.volt.show_daemons(),
+            &self.queue_view(),
+        )
     }
 
     fn queue_view(&self) -> QueueView {

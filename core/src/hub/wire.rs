@@ -29,6 +29,15 @@ impl Hub {
             self.refuse(conn, HttpResponse::json(403, hub_wire::error("Origin not allowed.")));
             return;
         }
+        if self.volt.claims(&request.url) {
+            let room = self.has_room();
+            if room {
+                self.volt.offer(conn, request, remote, now);
+            } else {
+                self.refuse(conn, super::volt::unavailable());
+            }
+            return;
+        }
         let caller = self.caller(&request.headers, remote, now);
         match self.server.accept(conn, remote, now.mono) {
             Ok(limits) => {
@@ -44,6 +53,11 @@ impl Hub {
                 self.refuse(conn, retry_later(HttpResponse::json(503, hub_wire::error(text))));
             }
         }
+    }
+
+    /// Tells whether another connection fits beside those of workers and daemons.
+    fn has_room(&self) -> bool {
+        ((self.server.len() + self.volt.len()) as u64) < self.options.max_connections
     }
 
     fn refuse(&mut self, conn: ConnId, response: HttpResponse) {

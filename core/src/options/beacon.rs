@@ -3,6 +3,7 @@
 use crate::json::Raw;
 use crate::options::shared::{LimitOptions, OutboxOptions, ReconnectOptions, RuntimeOptions};
 use crate::options::table::{Field, TableRow};
+use crate::options::volt_hub::{ResponseForm, VoltHubOptions};
 use crate::secret::Secret;
 use crate::{option_words, options};
 
@@ -119,6 +120,10 @@ options! {
         require_affinity: bool = false,
         /// Report progress while the call runs.
         stream: bool = false,
+        /// Calls a command of this VOLT daemon instead of a worker's action; only a hub in this process can. Empty calls a worker.
+        team_cluster_id: String = String::new(),
+        /// The form in which a VOLT daemon answers.
+        response_type: ResponseForm = ResponseForm::Json,
     }
 }
 
@@ -197,6 +202,8 @@ options! {
         max_connections: u64 = 10_000; in 1..=1_000_000,
         /// The most connections of one address that have not registered.
         max_unadmitted_per_address: u64 = 64; in 1..=65_536,
+        /// VOLT daemons.
+        volt: VoltHubOptions = VoltHubOptions::default(),
         /// The largest HTTP request body.
         max_body_bytes: u64 = 16_777_216; in 1_024..=268_435_456; unit "bytes",
         /// Limits of each link.

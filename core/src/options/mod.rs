@@ -8,6 +8,7 @@ mod beacon;
 mod shared;
 mod table;
 mod volt;
+mod volt_hub;
 
 pub use beacon::{
     CallOptions, DispatcherOptions, HubAccess, HubOptions, User, WorkerOptions, WorkerTransport,
@@ -20,6 +21,7 @@ pub use volt::{
     BeatMode, CommandOptions, DaemonOptions, DaemonTransport, EnrollmentOptions, OnAlreadyEnrolled,
     VoltHeartbeatOptions,
 };
+pub use volt_hub::{ResponseForm, VoltCredential, VoltHubOptions};
 
 /// One table that `open` accepts.
 #[derive(Clone, Copy, Debug)]

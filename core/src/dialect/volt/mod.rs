@@ -12,6 +12,7 @@ mod address;
 mod backoff;
 mod daemon;
 mod engine;
+pub(crate) mod server;
 mod wire;
 
 pub(crate) use daemon::VoltDaemon;

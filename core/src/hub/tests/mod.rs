@@ -6,6 +6,7 @@ mod flow;
 mod leases;
 mod limits;
 mod scheduling;
+mod volt;
 
 use std::collections::BTreeMap;
 

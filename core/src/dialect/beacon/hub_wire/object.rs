@@ -19,6 +19,13 @@ impl Object {
         Self { text }
     }
 
+    /// Begins an object at the end of `text`, which [`end`](Self::end) gives back.
+    pub(crate) fn onto(text: &mut String) -> Self {
+        let mut text = std::mem::take(text);
+        text.push('{');
+        Self { text }
+    }
+
     pub(crate) fn text(mut self, key: &str, value: &str) -> Self {
         self.key(key);
         push_text(&mut self.text, value);
@@ -66,7 +73,7 @@ impl Object {
 
     /// Copies JSON text in under a key that somebody else chose.
     pub(crate) fn foreign(mut self, key: &str, json: &str) -> Self {
-        if self.text.len() > 1 {
+        if !self.text.ends_with('{') {
             self.text.push(',');
         }
         push_text(&mut self.text, key);
@@ -81,7 +88,7 @@ impl Object {
     }
 
     fn key(&mut self, key: &str) {
-        if self.text.len() > 1 {
+        if !self.text.ends_with('{') {
             self.text.push(',');
         }
         self.text.push('"');

@@ -41,8 +41,13 @@ pub(crate) struct QueueView {
     pub(crate) bytes: u64,
 }
 
-/// `GET /Moorline/Status`; `workers` is a JSON list.
-pub(crate) fn moorline_status(hub: &HubView<'_>, workers: &str, queue: &QueueView) -> String {
+/// `GET /Moorline/Status`; `workers` and `daemons` are JSON lists.
+pub(crate) fn moorline_status(
+    hub: &HubView<'_>,
+    workers: &str,
+    daemons: &str,
+    queue: &QueueView,
+) -> String {
     let hub = Object::new()
         .text("Version", hub.version)
         .text("State", hub.state)
@@ -52,7 +57,12 @@ pub(crate) fn moorline_status(hub: &HubView<'_>, workers: &str, queue: &QueueVie
         .text("Store", hub.store)
         .number("Connections", hub.connections as u64)
         .end();
-    Object::new().raw("Hub", &hub).raw("Workers", workers).raw("Queue", &numbers(queue)).end()
+    Object::new()
+        .raw("Hub", &hub)
+        .raw("Workers", workers)
+        .raw("Queue", &numbers(queue))
+        .raw("Daemons", daemons)
+        .end()
 }
 
 /// One worker of `GET /Moorline/Status`.

@@ -1,0 +1,337 @@
+//! Daemons: who they are, over which session they speak, whether they live.
+
+use std::collections::BTreeSet;
+
+use super::enroll::{Hash, digest};
+use super::{Act, SessionId, Timer, VoltServer, wire};
+use crate::dialect::beacon::hub_wire::{Object, list};
+use crate::error::{Error, ErrorCode, printable};
+use crate::event::Event;
+use crate::frame::socketio::Packet;
+use crate::json::Raw;
+use crate::machine::PeerId;
+use crate::time::{Instant, Now, UnixMillis};
+use crate::words::{MESSAGE, REGISTERED};
+
+/// What is known of a daemon.
+#[derive(Debug)]
+pub(super) struct Daemon {
+    /// What people call it: the name of the token that enrolled it.
+    pub(super) name: String,
+    /// The hash of its password; none before it enrolled.
+    pub(super) password: Option<Hash>,
+    /// Whether its password comes from the options.
+    pub(super) is_configured: bool,
+    pub(super) version: Option<String>,
+    pub(super) created: UnixMillis,
+    pub(super) enrolled: Option<UnixMillis>,
+    pub(super) heartbeat: Option<UnixMillis>,
+    pub(super) disconnected: Option<UnixMillis>,
+    /// When it last registered or beat; none while it counts as disconnected.
+    alive: Option<Instant>,
+    link: Option<Link>,
+    /// Calls that wait for it to register.
+    pub(super) waiting: BTreeSet<u64>,
+    /// Calls that were sent over its session.
+    pub(super) sent: BTreeSet<u64>,
+}
+
+/// The session over which a daemon speaks.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    session: SessionId,
+    peer: PeerId,
+}
+
+impl Daemon {
+    pub(super) const fn new(name: String, created: UnixMillis) -> Self {
+        Self {
+            name,
+            password: None,
+            is_configured: false,
+            version: None,
+            created,
+            enrolled: None,
+            heartbeat: None,
+            disconnected: None,
+            alive: None,
+            link: None,
+            waiting: BTreeSet::new(),
+            sent: BTreeSet::new(),
+        }
+    }
+
+    /// Returns the session over which it speaks.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        self.link.map(|link| link.session)
+    }
+
+    fn has_password(&self, password: &str) -> bool {
+        self.password.as_ref().is_some_and(|hash| hash.is_of(password))
+    }
+
+    /// Notes a sign of life that counts for presence.
+    const fn lives(&mut self, now: Now) {
+        self.heartbeat = Some(now.unix);
+        self.alive = Some(now.mono);
+    }
+
+    const fn status(&self) -> &'static str {
+        if self.alive.is_some() {
+            "connected"
+        } else if self.password.is_none() {
+            "waiting-for-enrollment"
+        } else if self.heartbeat.is_none() {
+            "healthcheck-received"
+        } else {
+            "disconnected"
+        }
+    }
+}
+
+impl VoltServer {
+    /// Adds the daemons whose passwords stand in the options.
+    pub(super) fn know_configured(&mut self) {
+        for credential in &self.options.daemons {
+            let id = credential.team_cluster_id.clone();
+            let mut daemon = Daemon::new(id.clone(), UnixMillis(0));
+            daemon.password = Some(digest(credential.password.expose()));
+            daemon.is_configured = true;
+            self.daemons.insert(id, daemon);
+        }
+    }
+
+    /// Takes a registration.
+    pub(super) fn register(&mut self, session: SessionId, packet: &Packet, now: Now) {
+        let (cluster, password) = match wire::registration(&packet.argument) {
+            Ok(read) => read,
+            Err(details) => {
+                self.emit(session, wire::COMPLAINT, wire::complaint(&details));
+                // Peer: the complaint is the event; the acknowledgement knows of nothing.
+                self.acknowledge(session, packet, Ok(()));
+                return;
+            }
+        };
+        let refusal = match self.daemons.get(&cluster) {
+            None => Some(wire::UNKNOWN_CLUSTER),
+            Some(daemon) if !daemon.has_password(&password) => Some(wire::INVALID_CREDENTIALS),
+            Some(_) => None,
+        };
+        let address = self.carrier(session).1.to_owned();
+        if let Some(error) = refusal {
+            let shown = printable(&cluster);
+            if self.failures.count(&address, now.mono).is_err() {
+                self.close(session, "too many failed registrations");
+                return;
+            }
+            self.notice(
+                ErrorCode::AuthenticationFailed,
+                format!("the registration of daemon {shown} from {address} was refused: {error}"),
+            );
+            // Peer: without an acknowledgement a refusal is silent.
+            self.acknowledge(session, packet, Err(error));
+            return;
+        }
+        self.bind(session, &cluster, now);
+        self.emit(session, REGISTERED, wire::registered(&cluster));
+        self.acknowledge(session, packet, Ok(()));
+        self.send_waiting(&cluster, now);
+    }
+
+    /// Makes a session the one over which a daemon speaks. The newest wins; an older one is
+    /// forgotten, not closed.
+    fn bind(&mut self, session: SessionId, cluster: &str, now: Now) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        let before = state.cluster.replace(cluster.to_owned());
+        if before.as_deref().is_some_and(|before| before != cluster) {
+            state.cluster = before;
+            self.unbind(session, "the session registered as another daemon");
+            if let Some(state) = self.sessions.get_mut(&session) {
+                state.cluster = Some(cluster.to_owned());
+            }
+        }
+        self.admit(session);
+        let Some(daemon) = self.daemons.get_mut(cluster) else { return };
+        daemon.lives(now);
+        let older = daemon.session();
+        if older == Some(session) {
+            return;
+        }
+        if let Some(older) = older {
+            let address = self.carrier(session).1.to_owned();
+            let shown = printable(cluster);
+            let text = format!(
+                "a second daemon registered as {shown}, from {address}; the first one is ignored \
+                 from now on: give every daemon an id of its own"
+            );
+            self.notice(ErrorCode::PeerProtocol, text);
+            self.unbind(older, "a second daemon registered with its id");
+        }
+        let peer = self.peer();
+        if let Some(daemon) = self.daemons.get_mut(cluster) {
+            daemon.link = Some(Link { session, peer });
+            daemon.lives(now);
+        }
+        self.event(Event::PeerJoined { peer, name: cluster.to_owned() });
+    }
+
+    /// Notes that a session speaks for its daemon no longer: its calls fail at once.
+    pub(super) fn unbind(&mut self, session: SessionId, reason: &str) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        let Some(cluster) = state.cluster.take() else { return };
+        let clock = self.clock;
+        let Some(daemon) = self.daemons.get_mut(&cluster) else { return };
+        let Some(link) = daemon.link.take_if(|link| link.session == session) else { return };
+        daemon.alive = None;
+        daemon.disconnected = Some(clock.unix);
+        for call in std::mem::take(&mut daemon.sent) {
+            let text =
+                "The daemon's connection was lost; whether the command was carried out is unknown.";
+            self.fail(call, Error::new(ErrorCode::NotReady, text));
+        }
+        let reason = reason.to_owned();
+        self.event(Event::PeerLeft { peer: link.peer, name: cluster, reason });
+    }
+
+    /// Counts daemons as disconnected that have sent no heartbeat for too long.
+    pub(super) fn check_presence(&mut self, now: Now) {
+        self.arm(now.mono.after(self.options.presence_interval_ms), Timer::Presence);
+        let limit = self.options.heartbeat_timeout_ms;
+        let mut silent = Vec::new();
+        for (id, daemon) in &mut self.daemons {
+            if daemon.alive.is_some_and(|at| now.mono.since(at) >= limit) {
+                daemon.alive = None;
+                daemon.disconnected = Some(now.unix);
+                silent.push(id.clone());
+            }
+        }
+        for id in silent {
+            let text = format!("the daemon {} sent no heartbeat for {limit} ms", printable(&id));
+            self.notice(ErrorCode::PeerSilent, text);
+        }
+    }
+
+    /// Takes a message. Peer: what comes before a registration is dropped without a trace.
+    pub(super) fn take_message(&mut self, session: SessionId, packet: &Packet, now: Now) {
+        let state = self.sessions.get(&session);
+        let Some(cluster) = state.and_then(|state| state.cluster.clone()) else {
+            self.acknowledge(session, packet, Err("The daemon is not registered"));
+            return;
+        };
+        let argument = &packet.argument;
+        // What is no object of ours is the application's, if it is anything.
+        let message = serde_json::from_str::<wire::Message<'_>>(argument.as_str()).ok();
+        let kind = message.as_ref().map(wire::Message::kind).unwrap_or_default();
+        let is_taken = match (&*kind, &message) {
+            ("command", Some(message)) => {
+                self.answer_command(session, message, now);
+                true
+            }
+            ("response", Some(message)) => self.take_response(session, message, argument, now),
+            ("stream", Some(message)) => self.take_chunk(session, message, argument, now),
+            ("stream-end", Some(message)) => self.take_end(session, message),
+            _ => argument.is_absent() || argument.as_str() == "null",
+        };
+        if !is_taken && self.listens {
+            let peer = self.daemons.get(&cluster).and_then(|daemon| daemon.link);
+            if let Some(link) = peer {
+                let payload = argument.clone();
+                self.event(Event::Message { peer: Some(link.peer), payload });
+            }
+        }
+        self.acknowledge(session, packet, Ok(()));
+    }
+
+    /// Answers a command of a daemon; the hub knows one.
+    fn answer_command(&mut self, session: SessionId, message: &wire::Message<'_>, now: Now) {
+        let Some(request_id) = message.request_id() else { return };
+        let command = message.command().unwrap_or_default();
+        let answer = if command == wire::HEARTBEAT {
+            self.beat(&request_id, message, now)
+        } else {
+            let text = format!("Unknown daemon server command: {command}");
+            wire::refused(&request_id, 404, &text)
+        };
+        self.emit(session, MESSAGE, answer);
+    }
+
+    /// Takes a heartbeat, which is believed by what it carries.
+    fn beat(&mut self, request_id: &str, message: &wire::Message<'_>, now: Now) -> String {
+        let payload = message.payload.map_or("{}", |raw| raw.get());
+        let beat: wire::Beat = serde_json::from_str(payload).unwrap_or_default();
+        let id = beat.team_cluster_id.trim();
+        match self.daemons.get_mut(id) {
+            Some(daemon) if daemon.has_password(beat.daemon_password.trim()) => {
+                daemon.lives(now);
+                if let Some(version) = beat.installed_version.filter(|text| text.len() <= 64) {
+                    daemon.version = Some(version);
+                }
+                wire::heartbeat_taken(request_id, id)
+            }
+            Some(_) | None => wire::refused(request_id, 401, wire::INVALID_CREDENTIALS),
+        }
+    }
+
+    /// Sends a message of the application to a daemon.
+    ///
+    /// # Errors
+    /// `NO_WORKER` for an unknown daemon, `NOT_READY` for one that is not registered, `TOO_LARGE`
+    /// for more attachments than peers take.
+    pub(crate) fn message(&mut self, cluster: &str, message: &Raw) -> Result<(), Error> {
+        let Some(daemon) = self.daemons.get(cluster) else { return Err(unknown(cluster)) };
+        let Some(session) = daemon.session() else {
+            let text = format!("The daemon {} is not registered.", printable(cluster));
+            return Err(Error::new(ErrorCode::NotReady, text));
+        };
+        self.emit_value(session, MESSAGE, message)
+            .map_err(|malformed| Error::new(ErrorCode::TooLarge, malformed.to_string()))
+    }
+
+    /// Forgets a daemon and ends its session. Tells whether there was one.
+    pub(crate) fn forget_daemon(&mut self, cluster: &str) -> bool {
+        let Some(daemon) = self.daemons.get(cluster).filter(|daemon| !daemon.is_configured) else {
+            return false;
+        };
+        if let Some(session) = daemon.session() {
+            self.dismiss(session, "the daemon was removed");
+        }
+        let Some(daemon) = self.daemons.remove(cluster) else { return false };
+        for call in daemon.waiting {
+            self.fail(call, unknown(cluster));
+        }
+        self.acts.push_back(Act::Delete { space: super::enroll::DAEMONS, key: cluster.to_owned() });
+        self.revoke_tokens_of(cluster);
+        true
+    }
+
+    /// Shows every daemon.
+    pub(crate) fn show_daemons(&self) -> String {
+        list(self.daemons.iter().map(|(id, daemon)| {
+            let link = daemon.link;
+            let (transport, address) = link.map_or(("", ""), |link| self.carrier(link.session));
+            let object = Object::with_capacity(320)
+                .text("TeamClusterID", id)
+                .text("Name", &daemon.name)
+                .text("Status", daemon.status())
+                .flag("Registered", link.is_some())
+                .text_or_null("Transport", link.map(|_| transport))
+                .text_or_null("Address", link.map(|_| address))
+                .text_or_null("InstalledVersion", daemon.version.as_deref())
+                .plain_or_null("LastHeartbeat", daemon.heartbeat)
+                .plain_or_null("LastDisconnect", daemon.disconnected)
+                .plain_or_null("Enrolled", daemon.enrolled)
+                .number("InFlight", daemon.sent.len() as u64)
+                .number("Waiting", daemon.waiting.len() as u64);
+            match link {
+                Some(link) => object.number("Peer", link.peer.0).end(),
+                None => object.raw("Peer", "null").end(),
+            }
+        }))
+    }
+}
+
+/// The error for a daemon that nobody knows.
+pub(super) fn unknown(cluster: &str) -> Error {
+    let text = format!("No daemon is known as {}.", printable(cluster));
+    Error::new(ErrorCode::NoWorker, text)
+}

@@ -1,0 +1,426 @@
+//! Enrollment: one-time tokens become passwords. What is stored, and how it comes back.
+//!
+//! | space | key | record |
+//! |---|---|---|
+//! | `volt.daemon` | team cluster id | the hash of the password, when it enrolled |
+//! | `volt.token` | id | the hash of the token, whom it enrolls, until when, whether it was used |
+//!
+//! Tokens and passwords are 256 random bits; only their SHA-256 is kept.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::daemons::Daemon;
+use super::{Act, VoltServer, wire};
+use crate::dialect::beacon::hub_wire::{Object, list};
+use crate::error::{Error, ErrorCode};
+use crate::frame::{HttpRequest, HttpResponse, Method};
+use crate::machine::HttpId;
+use crate::secret::Secret;
+use crate::time::{Now, UnixMillis};
+
+/// Where daemons are stored.
+pub(super) const DAEMONS: &str = "volt.daemon";
+const TOKENS: &str = "volt.token";
+
+/// Every space, in the order of loading.
+pub(crate) const SPACES: [&str; 2] = [DAEMONS, TOKENS];
+
+/// The longest id and name, in bytes.
+const MAX_NAME: usize = 256;
+
+/// The longest time a token may be good for: ten years.
+const MAX_TTL_MS: u64 = 315_360_000_000;
+
+/// The SHA-256 of a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Hash([u8; 32]);
+
+/// Hashes a secret.
+pub(super) fn digest(secret: &str) -> Hash {
+    Hash(Sha256::digest(secret.as_bytes()).into())
+}
+
+impl Hash {
+    /// Tells whether this is the hash of `secret`, in the same time whatever it is.
+    pub(super) fn is_of(&self, secret: &str) -> bool {
+        self.0.ct_eq(&digest(secret).0).into()
+    }
+
+    fn to_hex(self) -> String {
+        use std::fmt::Write as _;
+        self.0.iter().fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    fn from_hex(text: &str) -> Option<Self> {
+        let mut hash = [0; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return None;
+        }
+        for (index, byte) in hash.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
+        }
+        Some(Self(hash))
+    }
+}
+
+/// A one-time token.
+#[derive(Debug)]
+pub(super) struct Token {
+    hash: Hash,
+    cluster: String,
+    name: String,
+    created: UnixMillis,
+    expires: UnixMillis,
+    used: Option<UnixMillis>,
+}
+
+/// What a token is made of.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub(crate) struct NewToken {
+    /// The id under which the daemon will register.
+    #[serde(rename = "TeamClusterID")]
+    pub(crate) cluster: String,
+    /// What people call it; empty takes the id.
+    #[serde(default)]
+    pub(crate) name: String,
+    /// How long the token is good for; 0 takes the option's time.
+    #[serde(default)]
+    pub(crate) expires_ms: u64,
+}
+
+#[derive(Deserialize)]
+struct DaemonRecord {
+    name: String,
+    password: Option<String>,
+    version: Option<String>,
+    created: UnixMillis,
+    enrolled: Option<UnixMillis>,
+}
+
+#[derive(Deserialize)]
+struct TokenRecord {
+    hash: String,
+    cluster: String,
+    name: String,
+    created: UnixMillis,
+    expires: UnixMillis,
+    used: Option<UnixMillis>,
+}
+
+/// Returns the id in the path of an enrollment.
+pub(super) fn cluster_of(url: &str) -> Option<String> {
+    let path = url.split(['?', '#']).next()?;
+    let id = path.strip_prefix("/api/team-clusters/")?.strip_suffix("/healthcheck")?;
+    if id.is_empty() || id.contains('/') {
+        return None;
+    }
+    Some(percent_decode_str(id).decode_utf8_lossy().into_owned())
+}
+
+impl VoltServer {
+    /// Answers an enrollment, once what it changes is stored.
+    pub(super) fn enroll(
+        &mut self,
+        http: HttpId,
+        cluster: &str,
+        request: &HttpRequest,
+        remote: &str,
+        now: Now,
+    ) {
+        if request.method != Method::Post {
+            let text = wire::enrollment_refused(404, Some("Route::NotFound"), "Not Found");
+            let response = HttpResponse::json(404, text);
+            self.acts.push_back(Act::Reply { http, response });
+            return;
+        }
+        let address = crate::server::address(remote);
+        if let Err(wait) = self.enrollments.count(address, now.mono) {
+            let text = "Too many team cluster lifecycle requests, please try again later";
+            let mut response = HttpResponse::json(429, wire::enrollment_refused(429, None, text));
+            response.headers.push("retry-after", wait.div_ceil(1_000).max(1).to_string());
+            self.acts.push_back(Act::Reply { http, response });
+            return;
+        }
+        match self.exchange(cluster, &request.body, now) {
+            Ok(text) => {
+                let mut response = HttpResponse::json(200, text);
+                response.headers.push("cache-control", "no-store");
+                self.acts.push_back(Act::ReplyStored { http, response });
+            }
+            Err((status, code, message)) => {
+                let text = wire::enrollment_refused(status, Some(code), &message);
+                // A token that is used may not be stored as such yet.
+                let response = HttpResponse::json(status, text);
+                self.acts.push_back(Act::ReplyStored { http, response });
+            }
+        }
+    }
+
+    /// Makes a password of a token.
+    fn exchange(
+        &mut self,
+        cluster: &str,
+        body: &Bytes,
+        now: Now,
+    ) -> Result<String, (u16, &'static str, String)> {
+        let body = std::str::from_utf8(body).unwrap_or_default();
+        let request = wire::enrollment(body).map_err(|text| (400, wire::INVALID_INPUT, text))?;
+        if !self.daemons.contains_key(cluster) {
+            let text = wire::UNKNOWN_CLUSTER.to_owned();
+            return Err((404, "TeamCluster::NotFound", text));
+        }
+        let invalid = || {
+            let text = "Invalid enrollment credentials".to_owned();
+            (401, "TeamCluster::EnrollmentInvalid", text)
+        };
+        let id = self.token_by_hash.get(&digest(&request.token)).ok_or_else(invalid)?.clone();
+        let token = self.tokens.get_mut(&id).filter(|token| token.cluster == cluster);
+        let token = token.ok_or_else(invalid)?;
+        if token.used.is_some() {
+            let text = "Team cluster enrollment has already been completed".to_owned();
+            return Err((409, "TeamCluster::EnrollmentAlreadyCompleted", text));
+        }
+        if token.expires <= now.unix {
+            return Err(invalid());
+        }
+        token.used = Some(now.unix);
+        let name = token.name.clone();
+        self.store_token(&id);
+        let password = self.secret();
+        let Some(daemon) = self.daemons.get_mut(cluster) else { return Err(invalid()) };
+        daemon.password = Some(digest(password.expose()));
+        daemon.enrolled = Some(now.unix);
+        daemon.version = request.version.or_else(|| daemon.version.take());
+        daemon.name = name;
+        let text = wire::enrolled(
+            &wire::ClusterView {
+                id: cluster,
+                name: &daemon.name,
+                version: daemon.version.as_deref(),
+                heartbeat: daemon.heartbeat,
+                disconnected: daemon.disconnected,
+                created: daemon.created,
+                updated: now.unix,
+            },
+            password.expose(),
+        );
+        self.store_daemon(cluster);
+        Ok(text)
+    }
+
+    /// Makes 256 random bits, in hexadecimal digits.
+    fn secret(&mut self) -> Secret {
+        let seed = self.entropy.seed();
+        Secret::new(Hash(seed).to_hex())
+    }
+
+    /// Makes a token; the answer shows it, once.
+    ///
+    /// # Errors
+    /// `ARGUMENT_INVALID` for an id or name of the wrong length or a time that is too long,
+    /// `OVERLOADED` when there are too many tokens or daemons.
+    pub(crate) fn create_token(&mut self, new: NewToken, now: Now) -> Result<String, Error> {
+        let invalid = |text: &str| Error::new(ErrorCode::ArgumentInvalid, text);
+        let cluster = new.cluster.trim().to_owned();
+        if cluster.is_empty() || cluster.len() > MAX_NAME || cluster.contains('/') {
+            return Err(invalid("TeamClusterID must have 1 to 256 bytes and no slash."));
+        }
+        if new.name.len() > MAX_NAME {
+            return Err(invalid("Name must have at most 256 bytes."));
+        }
+        if new.expires_ms > MAX_TTL_MS {
+            return Err(invalid("ExpiresMs is more than ten years."));
+        }
+        if self.daemons.get(&cluster).is_some_and(|daemon| daemon.is_configured) {
+            return Err(invalid("The daemon's password stands in the hub's options."));
+        }
+        self.make_room()?;
+        let ttl = if new.expires_ms == 0 { self.options.token_ttl_ms } else { new.expires_ms };
+        let name = if new.name.trim().is_empty() { cluster.clone() } else { new.name };
+        if !self.daemons.contains_key(&cluster) {
+            if self.daemons.len() as u64 >= self.options.max_daemons {
+                return Err(Error::new(ErrorCode::Overloaded, "There are too many daemons."));
+            }
+            self.daemons.insert(cluster.clone(), Daemon::new(name.clone(), now.unix));
+            self.store_daemon(&cluster);
+        }
+        let secret = self.secret();
+        let id = self.entropy.uuid().to_string();
+        let hash = digest(secret.expose());
+        let expires = UnixMillis(now.unix.0.saturating_add(ttl));
+        let token = Token { hash, cluster, name, created: now.unix, expires, used: None };
+        let text = Object::new()
+            .text("TokenID", &id)
+            .text("TeamClusterID", &token.cluster)
+            .text("Name", &token.name)
+            .text("Token", secret.expose())
+            .plain("Expires", expires)
+            .end();
+        self.token_by_hash.insert(hash, id.clone());
+        self.tokens.insert(id.clone(), token);
+        self.store_token(&id);
+        Ok(text)
+    }
+
+    /// Drops the oldest token that was used or has expired, if there are too many.
+    fn make_room(&mut self) -> Result<(), Error> {
+        if (self.tokens.len() as u64) < self.options.max_tokens {
+            return Ok(());
+        }
+        let now = self.clock.unix;
+        let oldest = self
+            .tokens
+            .iter()
+            .filter(|(_, token)| token.used.is_some() || token.expires <= now)
+            .min_by_key(|(_, token)| token.created)
+            .map(|(id, _)| id.clone());
+        let Some(id) = oldest else {
+            return Err(Error::new(ErrorCode::Overloaded, "There are too many tokens."));
+        };
+        self.drop_token(&id);
+        Ok(())
+    }
+
+    /// Removes a token. Tells whether there was one.
+    pub(crate) fn revoke_token(&mut self, id: &str) -> bool {
+        self.drop_token(id)
+    }
+
+    /// Removes every token for a daemon.
+    pub(super) fn revoke_tokens_of(&mut self, cluster: &str) {
+        let ids: Vec<String> = self
+            .tokens
+            .iter()
+            .filter(|(_, token)| token.cluster == cluster)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in ids {
+            self.drop_token(&id);
+        }
+    }
+
+    fn drop_token(&mut self, id: &str) -> bool {
+        let Some(token) = self.tokens.remove(id) else { return false };
+        self.token_by_hash.remove(&token.hash);
+        self.acts.push_back(Act::Delete { space: TOKENS, key: id.to_owned() });
+        true
+    }
+
+    /// Gives a daemon a new password; the answer shows it, once. Its session stays; it needs the
+    /// new one for its next registration and heartbeat.
+    ///
+    /// # Errors
+    /// `NO_WORKER` for an unknown daemon, `ARGUMENT_INVALID` for one from the options.
+    pub(crate) fn rotate_password(&mut self, cluster: &str, now: Now) -> Result<String, Error> {
+        let password = self.secret();
+        let Some(daemon) = self.daemons.get_mut(cluster) else {
+            return Err(super::daemons::unknown(cluster));
+        };
+        if daemon.is_configured {
+            let text = "The daemon's password stands in the hub's options.";
+            return Err(Error::new(ErrorCode::ArgumentInvalid, text));
+        }
+        daemon.password = Some(digest(password.expose()));
+        daemon.enrolled = daemon.enrolled.or(Some(now.unix));
+        self.store_daemon(cluster);
+        Ok(Object::new()
+            .text("TeamClusterID", cluster)
+            .text("DaemonPassword", password.expose())
+            .end())
+    }
+
+    /// Shows every token, without the secret.
+    pub(crate) fn show_tokens(&self, now: Now) -> String {
+        list(self.tokens.iter().map(|(id, token)| {
+            let state = if token.used.is_some() {
+                "used"
+            } else if token.expires <= now.unix {
+                "expired"
+            } else {
+                "open"
+            };
+            Object::new()
+                .text("TokenID", id)
+                .text("TeamClusterID", &token.cluster)
+                .text("Name", &token.name)
+                .text("State", state)
+                .plain("Created", token.created)
+                .plain("Expires", token.expires)
+                .plain_or_null("Used", token.used)
+                .end()
+        }))
+    }
+
+    fn store_token(&mut self, id: &str) {
+        let Some(token) = self.tokens.get(id) else { return };
+        let record = Object::new()
+            .text("hash", &token.hash.to_hex())
+            .text("cluster", &token.cluster)
+            .text("name", &token.name)
+            .number("created", token.created.0)
+            .number("expires", token.expires.0);
+        let value = match token.used {
+            Some(used) => record.number("used", used.0).end(),
+            None => record.end(),
+        };
+        self.acts.push_back(Act::Put { space: TOKENS, key: id.to_owned(), value });
+    }
+
+    fn store_daemon(&mut self, cluster: &str) {
+        let Some(daemon) = self.daemons.get(cluster) else { return };
+        let hash = daemon.password.map(Hash::to_hex);
+        let record = Object::new()
+            .text("name", &daemon.name)
+            .text_or_null("password", hash.as_deref())
+            .text_or_null("version", daemon.version.as_deref())
+            .number("created", daemon.created.0);
+        let value = match daemon.enrolled {
+            Some(enrolled) => record.number("enrolled", enrolled.0).end(),
+            None => record.end(),
+        };
+        self.acts.push_back(Act::Put { space: DAEMONS, key: cluster.to_owned(), value });
+    }
+
+    /// Takes over what was stored; returns how many records cannot be read.
+    pub(crate) fn restore(
+        &mut self,
+        spaces: &mut BTreeMap<&'static str, Vec<(String, Bytes)>>,
+    ) -> usize {
+        let mut unreadable = 0;
+        for (id, bytes) in spaces.remove(DAEMONS).unwrap_or_default() {
+            let Ok(record) = serde_json::from_slice::<DaemonRecord>(&bytes) else {
+                unreadable += 1;
+                continue;
+            };
+            let mut daemon = Daemon::new(record.name, record.created);
+            daemon.password = record.password.as_deref().and_then(Hash::from_hex);
+            daemon.version = record.version;
+            daemon.enrolled = record.enrolled;
+            // What the options say of a daemon wins.
+            self.daemons.entry(id).or_insert(daemon);
+        }
+        for (id, bytes) in spaces.remove(TOKENS).unwrap_or_default() {
+            let record = serde_json::from_slice::<TokenRecord>(&bytes).ok();
+            let hash = record.as_ref().and_then(|record| Hash::from_hex(&record.hash));
+            let (Some(record), Some(hash)) = (record, hash) else {
+                unreadable += 1;
+                continue;
+            };
+            let TokenRecord { cluster, name, created, expires, used, .. } = record;
+            self.token_by_hash.insert(hash, id.clone());
+            self.tokens.insert(id, Token { hash, cluster, name, created, expires, used });
+        }
+        unreadable
+    }
+}

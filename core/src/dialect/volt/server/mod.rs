@@ -1,0 +1,312 @@
+//! The control plane of VOLT daemons: a child machine of the hub.
+//!
+//! ```text
+//! engine     requests of Engine.IO clients
+//! session    what carries a session: polling, WebSocket, upgrade, liveness
+//! socket     Socket.IO packets: the namespace, events, acknowledgements
+//! daemons    registration, displacement, presence, heartbeats
+//! enroll     one-time tokens, passwords, what is stored
+//! calls      commands to daemons, their answers and streams
+//! wire       messages as text
+//! ```
+//!
+//! The hub decides who may ask and performs what comes out of [`VoltServer::take`]. Source of every
+//! text and number: `@voltstack/daemon-cluster-client` 1.0.0 and the server it was recorded against,
+//! of the first generation.
+
+mod calls;
+mod daemons;
+mod engine;
+mod enroll;
+mod session;
+mod socket;
+mod window;
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+pub(crate) use calls::{Answer, Asker, Order, Settled};
+pub(crate) use enroll::{NewToken, SPACES};
+
+use calls::Pending;
+use daemons::Daemon;
+use enroll::Token;
+use session::Session;
+use window::Window;
+
+use crate::entropy::{Entropy, Seed};
+use crate::error::{Error, ErrorCode};
+use crate::event::Event;
+use crate::frame::HttpResponse;
+use crate::machine::{ConnId, FrameLimits, HttpId, Output, PeerId};
+use crate::options::{LimitOptions, VoltHubOptions};
+use crate::time::{Deadline, Instant, Now};
+
+/// Where the numbers of daemons begin among the hub's peers.
+const FIRST_PEER: u64 = 1 << 40;
+
+/// Failed registrations that one address may make within [`FAILURE_WINDOW_MS`].
+const MAX_FAILURES: u64 = 50;
+
+/// The time over which failed registrations are counted.
+const FAILURE_WINDOW_MS: u64 = 60_000;
+
+/// One Engine.IO session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SessionId(u64);
+
+/// What the hub must do, in order.
+#[derive(Debug)]
+pub(crate) enum Act {
+    /// Perform it as it is.
+    Output(Output),
+    /// Answer a request.
+    Reply { http: HttpId, response: HttpResponse },
+    /// Answer a request once everything written so far is stored.
+    ReplyStored { http: HttpId, response: HttpResponse },
+    /// Write a record.
+    Put { space: &'static str, key: String, value: String },
+    /// Remove a record.
+    Delete { space: &'static str, key: String },
+    /// A call came to something.
+    Settled(Asker, Settled),
+    /// Tell the application.
+    Event(Event),
+}
+
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A session is pinged, or has not answered.
+    Life(SessionId),
+    /// A session has joined no namespace.
+    Join(SessionId),
+    /// An upgrade takes too long, or a poll is released for it.
+    Probe(SessionId),
+    /// A call has waited long enough.
+    Call(u64),
+    /// Heartbeats are checked.
+    Presence,
+}
+
+/// The control plane of VOLT daemons.
+#[derive(Debug)]
+pub(crate) struct VoltServer {
+    options: VoltHubOptions,
+    /// Limits of a session that has registered, and of one that has not.
+    limits: (FrameLimits, FrameLimits),
+    max_sessions: usize,
+    max_strangers: u64,
+    acts: VecDeque<Act>,
+    sessions: BTreeMap<SessionId, Session>,
+    by_sid: BTreeMap<String, SessionId>,
+    by_conn: BTreeMap<ConnId, SessionId>,
+    by_poll: BTreeMap<HttpId, SessionId>,
+    /// Sessions that have not registered, by address.
+    strangers: BTreeMap<String, u64>,
+    /// Polling sessions with something to say.
+    dirty: BTreeSet<SessionId>,
+    daemons: BTreeMap<String, Daemon>,
+    tokens: BTreeMap<String, Token>,
+    token_by_hash: BTreeMap<enroll::Hash, String>,
+    calls: BTreeMap<u64, Pending>,
+    /// Calls that were sent, by request id. Never iterated.
+    requests: HashMap<uuid::Uuid, u64>,
+    askers: BTreeMap<Asker, u64>,
+    timers: BTreeSet<(Instant, Timer)>,
+    enrollments: Window,
+    failures: Window,
+    entropy: Entropy,
+    /// The time of the latest input.
+    clock: Now,
+    next: u64,
+    /// Whether the application wants the messages of daemons.
+    listens: bool,
+    /// Whether new calls are taken.
+    is_open: bool,
+}
+
+impl VoltServer {
+    /// Makes the control plane; `limits` are those of the hub's links.
+    pub(crate) fn new(
+        options: VoltHubOptions,
+        limits: &LimitOptions,
+        max_connections: u64,
+        max_strangers: u64,
+        seed: Seed,
+    ) -> Self {
+        let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        let registered = FrameLimits {
+            max_message: size(options.max_message_bytes),
+            max_fragments: size(limits.max_fragments),
+            max_send_queue: size(limits.max_send_queue_bytes),
+        };
+        let stranger = FrameLimits {
+            max_message: registered.max_message.min(engine::STRANGER_MESSAGE),
+            ..registered
+        };
+        let enrollments = Window::new(options.enroll_limit, options.enroll_window_ms);
+        let mut server = Self {
+            limits: (registered, stranger),
+            max_sessions: size(max_connections),
+            max_strangers,
+            acts: VecDeque::new(),
+            sessions: BTreeMap::new(),
+            by_sid: BTreeMap::new(),
+            by_conn: BTreeMap::new(),
+            by_poll: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            daemons: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            token_by_hash: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            requests: HashMap::new(),
+            askers: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            enrollments,
+            failures: Window::new(MAX_FAILURES, FAILURE_WINDOW_MS),
+            entropy: Entropy::new(seed),
+            clock: Now::default(),
+            next: 1,
+            listens: false,
+            is_open: true,
+            options,
+        };
+        server.know_configured();
+        server
+    }
+
+    /// Begins to check heartbeats.
+    pub(crate) fn start(&mut self, now: Now) {
+        if self.options.enabled {
+            self.arm(now.mono.after(self.options.presence_interval_ms), Timer::Presence);
+        }
+    }
+
+    /// Tells the time, before anything else of a turn.
+    pub(crate) const fn at(&mut self, now: Now) {
+        self.clock = now;
+    }
+
+    /// Tells whether this part of the hub answers a request for `url`.
+    pub(crate) fn claims(&self, url: &str) -> bool {
+        let path = url.split(['?', '#']).next().unwrap_or_default();
+        self.options.enabled
+            && (path.trim_end_matches('/') == self.options.path.trim_end_matches('/')
+                || enroll::cluster_of(path).is_some())
+    }
+
+    /// Tells whether a connection is this part's own.
+    pub(crate) fn owns(&self, conn: ConnId) -> bool {
+        self.by_conn.contains_key(&conn)
+    }
+
+    /// Returns how many commands wait for an answer: what a drain waits for.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Returns how many sessions there are.
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Lets messages of daemons reach the application, or not.
+    pub(crate) const fn listen(&mut self, listens: bool) {
+        self.listens = listens;
+    }
+
+    /// Takes no new calls: the hub drains.
+    pub(crate) fn drain(&mut self) {
+        self.is_open = false;
+        let waiting: Vec<u64> = self
+            .calls
+            .iter()
+            .filter(|(_, pending)| pending.session.is_none())
+            .map(|(call, _)| *call)
+            .collect();
+        for call in waiting {
+            self.fail(call, Error::new(ErrorCode::Stopped, "The hub is going away."));
+        }
+    }
+
+    /// Says farewell to every daemon, in a way that makes them come back: `41`, then the transport.
+    pub(crate) fn end(&mut self) {
+        self.is_open = false;
+        let calls: Vec<u64> = self.calls.keys().copied().collect();
+        for call in calls {
+            self.fail(call, Error::new(ErrorCode::Stopped, "The hub is going away."));
+        }
+        let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for session in sessions {
+            self.dismiss(session, "the hub is going away");
+        }
+        self.timers.clear();
+    }
+
+    /// Acts on every deadline up to `now`.
+    pub(crate) fn handle_due(&mut self, now: Now) {
+        while let Some((at, timer)) = self.timers.first().copied() {
+            if at > now.mono {
+                break;
+            }
+            self.timers.remove(&(at, timer));
+            match timer {
+                Timer::Life(session) => self.check_life(session, at, now),
+                Timer::Join(session) => self.check_joined(session, at),
+                Timer::Probe(session) => self.check_probe(session, at, now),
+                Timer::Call(call) => self.expire(call, at),
+                Timer::Presence => self.check_presence(now),
+            }
+        }
+    }
+
+    /// Returns when something is due.
+    pub(crate) fn next_due(&self) -> Option<Deadline> {
+        self.timers.first().map(|(at, timer)| {
+            let why = match timer {
+                Timer::Life(_) => "ping",
+                Timer::Join(_) => "connect",
+                Timer::Probe(_) => "upgrade",
+                Timer::Call(_) => "call",
+                Timer::Presence => "presence",
+            };
+            Deadline { at: *at, why }
+        })
+    }
+
+    /// Returns what to do next, in order.
+    pub(crate) fn take(&mut self) -> Option<Act> {
+        if self.acts.is_empty() {
+            self.flush();
+        }
+        self.acts.pop_front()
+    }
+
+    fn arm(&mut self, at: Instant, timer: Timer) {
+        self.timers.insert((at, timer));
+    }
+
+    fn disarm(&mut self, at: Instant, timer: Timer) {
+        self.timers.remove(&(at, timer));
+    }
+
+    const fn number(&mut self) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        number
+    }
+
+    const fn peer(&mut self) -> PeerId {
+        PeerId(FIRST_PEER + self.number())
+    }
+
+    fn event(&mut self, event: Event) {
+        self.acts.push_back(Act::Event(event));
+    }
+
+    fn notice(&mut self, code: ErrorCode, text: String) {
+        self.event(Event::Notice(Error::new(code, text)));
+    }
+}

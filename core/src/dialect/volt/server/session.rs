@@ -1,0 +1,286 @@
+//! A session's life: what carries it, its pings, its upgrade, its end.
+
+use std::collections::VecDeque;
+
+use bytestring::ByteString;
+
+use super::engine::RELEASE_MS;
+use super::{Act, SessionId, Timer, VoltServer};
+use crate::frame::engineio::{Packet, PayloadWriter};
+use crate::frame::socketio::{self, Decoder};
+use crate::frame::{Frame, Headers, HttpBody, HttpResponse};
+use crate::machine::{ConnId, HttpId, Output};
+use crate::time::{Instant, Now};
+
+/// By how much a deadline may be missed before this process is taken to have slept.
+const LATE_MS: u64 = 5_000;
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) sid: String,
+    pub(super) address: String,
+    pub(super) carrier: Carrier,
+    pub(super) probe: Option<Probe>,
+    /// When it is pinged next, or must have answered.
+    pub(super) life: Instant,
+    pub(super) awaits_pong: bool,
+    pub(super) decoder: Decoder,
+    /// Whether the namespace was joined.
+    pub(super) is_joined: bool,
+    /// When it must have joined one.
+    pub(super) join_by: Instant,
+    /// The daemon that registered, and whether one ever did.
+    pub(super) cluster: Option<String>,
+    pub(super) is_stranger: bool,
+}
+
+/// What carries a session.
+#[derive(Debug)]
+pub(super) enum Carrier {
+    Polling { poll: Option<HttpId>, queue: VecDeque<Frame>, bytes: usize },
+    WebSocket(ConnId),
+}
+
+/// An upgrade under way.
+#[derive(Debug)]
+pub(super) struct Probe {
+    pub(super) conn: ConnId,
+    pub(super) give_up: Instant,
+    /// When the poll is released next; none before the probe was answered.
+    pub(super) release: Option<Instant>,
+}
+
+impl VoltServer {
+    pub(super) fn heard(&mut self, session: SessionId, now: Now) {
+        let next = now.mono.after(self.options.ping_interval_ms);
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        let before = std::mem::replace(&mut state.life, next);
+        state.awaits_pong = false;
+        self.disarm(before, Timer::Life(session));
+        self.arm(next, Timer::Life(session));
+    }
+
+    /// Pings a session, or ends it when it has not answered.
+    pub(super) fn check_life(&mut self, session: SessionId, at: Instant, now: Now) {
+        let timeout = self.options.ping_timeout_ms;
+        let Some(state) = self.sessions.get_mut(&session).filter(|state| state.life == at) else {
+            return;
+        };
+        let is_late = now.mono.since(at) > LATE_MS;
+        if state.awaits_pong && !is_late {
+            self.close(session, "it answered no ping");
+            return;
+        }
+        // A process that slept gives everyone the usual time once more.
+        let asks = !std::mem::replace(&mut state.awaits_pong, true);
+        state.life = now.mono.after(timeout);
+        let next = state.life;
+        self.arm(next, Timer::Life(session));
+        if asks {
+            self.send(session, Packet::Ping(ByteString::new()).to_frame());
+        }
+    }
+
+    /// Ends a session that has joined no namespace in time.
+    pub(super) fn check_joined(&mut self, session: SessionId, at: Instant) {
+        let state = self.sessions.get(&session);
+        if state.is_some_and(|state| !state.is_joined && state.join_by == at) {
+            self.close(session, "it joined no namespace in time");
+        }
+    }
+
+    /// Releases the poll of a session that is upgraded, or gives the upgrade up.
+    pub(super) fn check_probe(&mut self, session: SessionId, at: Instant, now: Now) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        let Some(probe) = &mut state.probe else { return };
+        if probe.give_up == at {
+            self.drop_probe(session);
+        } else if probe.release == Some(at) {
+            let next = now.mono.after(RELEASE_MS);
+            probe.release = Some(next);
+            self.arm(next, Timer::Probe(session));
+            self.release(session);
+        }
+    }
+
+    pub(super) fn drop_probe(&mut self, session: SessionId) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        let Some(probe) = state.probe.take() else { return };
+        self.by_conn.remove(&probe.conn);
+        self.hang_up(probe.conn, 1000, "");
+    }
+
+    /// Answers a waiting poll with nothing, unless there is something to say.
+    pub(super) fn release(&mut self, session: SessionId) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        let Carrier::Polling { poll, queue, .. } = &mut state.carrier else { return };
+        if queue.is_empty()
+            && let Some(http) = poll.take()
+        {
+            self.by_poll.remove(&http);
+            self.answer(http, &[Packet::Noop.to_frame()]);
+        }
+    }
+
+    /// Changes over to the connection that was probed.
+    pub(super) fn upgrade(&mut self, session: SessionId) {
+        self.release(session);
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        let Some(probe) = state.probe.take() else { return };
+        let before = std::mem::replace(&mut state.carrier, Carrier::WebSocket(probe.conn));
+        if !state.is_stranger {
+            let (conn, limits) = (probe.conn, self.limits.0);
+            self.acts.push_back(Act::Output(Output::SetLimits { conn, limits }));
+        }
+        let Carrier::Polling { poll, queue, .. } = before else { return };
+        if let Some(http) = poll {
+            self.by_poll.remove(&http);
+            self.answer(http, &[Packet::Noop.to_frame()]);
+        }
+        for frame in queue {
+            self.send(session, frame);
+        }
+    }
+
+    /// Sends a frame, or queues it for the next poll.
+    pub(super) fn send(&mut self, session: SessionId, frame: Frame) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        match &mut state.carrier {
+            Carrier::WebSocket(conn) => {
+                let conn = *conn;
+                self.acts.push_back(Act::Output(Output::Send { conn, frame }));
+            }
+            Carrier::Polling { queue, bytes, .. } => {
+                *bytes += frame.len();
+                queue.push_back(frame);
+                if *bytes > self.limits.0.max_send_queue {
+                    self.close(session, "it does not fetch what is sent to it");
+                } else {
+                    self.dirty.insert(session);
+                }
+            }
+        }
+    }
+
+    /// Answers polls that wait with what there is to say.
+    pub(super) fn flush(&mut self) {
+        for session in std::mem::take(&mut self.dirty) {
+            let Some(state) = self.sessions.get_mut(&session) else { continue };
+            let Carrier::Polling { poll, queue, bytes } = &mut state.carrier else { continue };
+            if queue.is_empty() {
+                continue;
+            }
+            let Some(http) = poll.take() else { continue };
+            *bytes = 0;
+            let frames: Vec<Frame> = queue.drain(..).collect();
+            self.by_poll.remove(&http);
+            self.answer(http, &frames);
+        }
+    }
+
+    pub(super) fn answer(&mut self, http: HttpId, frames: &[Frame]) {
+        let mut body = PayloadWriter::new();
+        frames.iter().for_each(|frame| body.push(frame));
+        let response = plain(200, "text/plain; charset=UTF-8", body.finish().into_bytes());
+        self.acts.push_back(Act::Reply { http, response });
+    }
+
+    /// Notes that a daemon registered over a session: it is no stranger, and may send more.
+    pub(super) fn admit(&mut self, session: SessionId) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        if !std::mem::replace(&mut state.is_stranger, false) {
+            return;
+        }
+        let address = state.address.clone();
+        if let Carrier::WebSocket(conn) = state.carrier {
+            let limits = self.limits.0;
+            self.acts.push_back(Act::Output(Output::SetLimits { conn, limits }));
+        }
+        self.leave_strangers(&address);
+    }
+
+    fn leave_strangers(&mut self, address: &str) {
+        if let Some(count) = self.strangers.get_mut(address) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.strangers.remove(address);
+            }
+        }
+    }
+
+    /// Returns what carries a session, and the address at its other end.
+    pub(super) fn carrier(&self, session: SessionId) -> (&'static str, &str) {
+        match self.sessions.get(&session) {
+            Some(Session { carrier: Carrier::Polling { .. }, address, .. }) => ("polling", address),
+            Some(Session { carrier: Carrier::WebSocket(_), address, .. }) => ("websocket", address),
+            None => ("", ""),
+        }
+    }
+
+    /// Takes a session out of the namespace, tells it so, and closes it.
+    pub(super) fn dismiss(&mut self, session: SessionId, reason: &str) {
+        if self.sessions.get(&session).is_some_and(|state| state.is_joined) {
+            self.send(session, socketio::disconnect(socketio::ROOT));
+        }
+        self.close(session, reason);
+    }
+
+    /// Ends a session from this side: what was queued goes out with a waiting poll.
+    pub(super) fn close(&mut self, session: SessionId, reason: &str) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        match &mut state.carrier {
+            Carrier::WebSocket(conn) => {
+                let conn = *conn;
+                self.by_conn.remove(&conn);
+                self.hang_up(conn, 1000, "");
+            }
+            Carrier::Polling { poll, queue, .. } => {
+                let mut frames: Vec<Frame> = queue.drain(..).collect();
+                frames.push(Packet::Close.to_frame());
+                if let Some(http) = poll.take() {
+                    self.by_poll.remove(&http);
+                    self.answer(http, &frames);
+                }
+            }
+        }
+        self.forget(session, reason);
+    }
+
+    fn hang_up(&mut self, conn: ConnId, code: u16, reason: &str) {
+        let reason = reason.to_owned();
+        self.acts.push_back(Act::Output(Output::Close { conn, code, reason }));
+    }
+
+    /// Forgets a session that is over.
+    pub(super) fn forget(&mut self, session: SessionId, reason: &str) {
+        self.drop_probe(session);
+        self.unbind(session, reason);
+        let Some(state) = self.sessions.remove(&session) else { return };
+        self.by_sid.remove(&state.sid);
+        self.dirty.remove(&session);
+        self.disarm(state.life, Timer::Life(session));
+        self.disarm(state.join_by, Timer::Join(session));
+        if state.is_stranger {
+            self.leave_strangers(&state.address);
+        }
+        match state.carrier {
+            Carrier::WebSocket(conn) => {
+                self.by_conn.remove(&conn);
+            }
+            Carrier::Polling { poll, .. } => {
+                if let Some(http) = poll {
+                    self.by_poll.remove(&http);
+                    self.answer(http, &[Packet::Noop.to_frame()]);
+                }
+            }
+        }
+    }
+}
+
+/// Makes an answer that nobody may keep.
+pub(super) fn plain(status: u16, content_type: &str, body: Vec<u8>) -> HttpResponse {
+    let headers =
+        Headers::new().with("content-type", content_type).with("cache-control", "no-store");
+    HttpResponse { status, headers, body: HttpBody::Full(body.into()) }
+}

@@ -1,0 +1,131 @@
+//! Socket.IO packets of a session: the namespace `/`, two events, acknowledgements.
+//!
+//! Source: `socket.io` 4.8.
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::{SessionId, Timer, VoltServer, wire};
+use crate::error::ErrorCode;
+use crate::frame::socketio::{self, Kind, Malformed, Packet, ROOT};
+use crate::json::Raw;
+use crate::time::Now;
+use crate::words::{MESSAGE, REGISTER};
+
+/// The refusal of every namespace but the root.
+const INVALID_NAMESPACE: &str = r#"{"message":"Invalid namespace"}"#;
+
+impl VoltServer {
+    pub(super) fn take_text(&mut self, session: SessionId, text: &ByteString, now: Now) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        let packet = state.decoder.text(text);
+        self.take_decoded(session, packet, now);
+    }
+
+    pub(super) fn take_binary(&mut self, session: SessionId, bytes: Bytes, now: Now) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        let packet = state.decoder.binary(bytes);
+        self.take_decoded(session, packet, now);
+    }
+
+    fn take_decoded(
+        &mut self,
+        session: SessionId,
+        packet: Result<Option<Packet>, Malformed>,
+        now: Now,
+    ) {
+        match packet {
+            Ok(Some(packet)) => self.take_socket_packet(session, &packet, now),
+            Ok(None) => {}
+            Err(malformed) => {
+                let name = self.name(session);
+                self.notice(ErrorCode::PeerProtocol, format!("{name} sent {malformed}"));
+                self.close(session, &malformed.to_string());
+            }
+        }
+    }
+
+    fn take_socket_packet(&mut self, session: SessionId, packet: &Packet, now: Now) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        if packet.kind == Kind::Connect {
+            if &*packet.namespace != ROOT {
+                self.send(session, socketio::connect_error(&packet.namespace, INVALID_NAMESPACE));
+            } else if state.is_joined {
+                self.close(session, "it joined the namespace twice");
+            } else {
+                state.is_joined = true;
+                let id = self.entropy.uuid().simple();
+                let answer = Raw::trusted(format!("{{\"sid\":\"{id}\"}}"));
+                self.send(session, socketio::connect(ROOT, &answer));
+            }
+            return;
+        }
+        // Peer: a packet for a namespace that was not joined ends the session.
+        if &*packet.namespace != ROOT || !state.is_joined {
+            self.close(session, "a packet for a namespace that it has not joined");
+            return;
+        }
+        match packet.kind {
+            Kind::Disconnect => {
+                state.is_joined = false;
+                state.join_by = now.mono.after(self.options.connect_timeout_ms);
+                let join_by = state.join_by;
+                self.arm(join_by, Timer::Join(session));
+                self.unbind(session, "the daemon said farewell");
+            }
+            Kind::Event => match &*packet.name {
+                REGISTER => self.register(session, packet, now),
+                MESSAGE => self.take_message(session, packet, now),
+                _ => {}
+            },
+            // We ask for no acknowledgement, and no client refuses a namespace.
+            Kind::Ack | Kind::ConnectError | Kind::Connect => {}
+        }
+    }
+
+    /// Answers an event, if it asked for an answer.
+    pub(super) fn acknowledge(
+        &mut self,
+        session: SessionId,
+        packet: &Packet,
+        result: Result<(), &str>,
+    ) {
+        let Some(id) = packet.id else { return };
+        let mut frames = Vec::new();
+        let arguments = Raw::trusted(wire::acknowledgement(result));
+        // Without attachments there are never too many.
+        if socketio::ack(ROOT, id, &arguments, &mut frames).is_ok() {
+            frames.into_iter().for_each(|frame| self.send(session, frame));
+        }
+    }
+
+    /// Sends an event whose argument this side has written.
+    pub(super) fn emit(&mut self, session: SessionId, name: &str, argument: String) {
+        // Without attachments there are never too many.
+        let _ = self.emit_value(session, name, &Raw::trusted(argument));
+    }
+
+    /// Sends an event.
+    ///
+    /// # Errors
+    /// More attachments than peers take.
+    pub(super) fn emit_value(
+        &mut self,
+        session: SessionId,
+        name: &str,
+        argument: &Raw,
+    ) -> Result<(), Malformed> {
+        let mut frames = Vec::new();
+        socketio::event(ROOT, None, name, argument, &mut frames)?;
+        frames.into_iter().for_each(|frame| self.send(session, frame));
+        Ok(())
+    }
+
+    /// Returns what to call a session in reports.
+    pub(super) fn name(&self, session: SessionId) -> String {
+        match self.sessions.get(&session).and_then(|state| state.cluster.as_deref()) {
+            Some(cluster) => format!("the daemon {}", crate::error::printable(cluster)),
+            None => format!("a client at {}", self.carrier(session).1),
+        }
+    }
+}

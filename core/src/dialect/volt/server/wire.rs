@@ -1,0 +1,394 @@
+//! Messages of the control channel, as the server reads and writes them.
+//!
+//! Source: `@voltstack/daemon-cluster-client` 1.0.0 and the server that it was recorded against.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::dialect::beacon::hub_wire::Object;
+use crate::json::Raw;
+use crate::options::Fields;
+use crate::time::UnixMillis;
+
+/// The command by which a daemon shows that it lives.
+pub(super) const HEARTBEAT: &str = "runtime.heartbeat";
+
+/// The event that complains about an invalid payload.
+pub(super) const COMPLAINT: &str = "error";
+
+/// The code of every complaint about a payload.
+pub(super) const INVALID_INPUT: &str = "Validation::InvalidInput";
+
+/// What is said to wrong credentials.
+pub(super) const INVALID_CREDENTIALS: &str = "Invalid daemon credentials";
+
+/// What is said to an unknown cluster.
+pub(super) const UNKNOWN_CLUSTER: &str = "Team cluster not found";
+
+/// A message; members that are not needed for its type may be anything.
+#[derive(Debug, Deserialize)]
+pub(super) struct Message<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: &'a RawValue,
+    #[serde(borrow, default, rename = "requestId")]
+    request_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) ok: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    status: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    headers: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "bodyBase64")]
+    body: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "streamId")]
+    stream_id: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "chunkBase64")]
+    chunk_base64: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) chunk: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    command: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) payload: Option<&'a RawValue>,
+}
+
+/// Reads a JSON string; `None` for anything else.
+fn text(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    let json = raw?.get();
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        return serde_json::from_str::<String>(json).ok().map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(inner))
+}
+
+impl Message<'_> {
+    pub(super) fn kind(&self) -> Cow<'_, str> {
+        text(Some(self.kind)).unwrap_or_default()
+    }
+
+    pub(super) fn request_id(&self) -> Option<Cow<'_, str>> {
+        text(self.request_id)
+    }
+
+    pub(super) fn stream_id(&self) -> Option<Cow<'_, str>> {
+        text(self.stream_id)
+    }
+
+    pub(super) fn command(&self) -> Option<Cow<'_, str>> {
+        text(self.command)
+    }
+
+    pub(super) fn body(&self) -> Option<Cow<'_, str>> {
+        text(self.body)
+    }
+
+    pub(super) fn chunk_base64(&self) -> Option<Cow<'_, str>> {
+        text(self.chunk_base64)
+    }
+
+    pub(super) fn explanation(&self) -> Option<Cow<'_, str>> {
+        text(self.message).filter(|text| !text.is_empty())
+    }
+
+    /// Returns the status; 200 or 500 if none is given.
+    pub(super) fn status(&self) -> u16 {
+        let given = self.status.and_then(|raw| raw.get().parse().ok());
+        given.unwrap_or(if self.is_ok() { 200 } else { 500 })
+    }
+
+    /// Tells whether `ok` is what JavaScript calls truthy.
+    pub(super) fn is_ok(&self) -> bool {
+        self.ok.is_some_and(|raw| !matches!(raw.get(), "false" | "null" | "0" | "\"\"" | "-0"))
+    }
+
+    pub(super) fn headers(&self) -> Option<&str> {
+        self.headers.map(RawValue::get).filter(|json| json.starts_with('{'))
+    }
+
+    /// Returns the value inside the usual `{"status":"success","data":…}`.
+    pub(super) fn value(&self) -> Option<&str> {
+        #[derive(Deserialize)]
+        struct Inner<'a> {
+            #[serde(borrow, default)]
+            data: Option<&'a RawValue>,
+        }
+        let data = self.data?.get();
+        serde_json::from_str::<Inner<'_>>(data).ok()?.data.map(RawValue::get).or_else(|| {
+            // `null` is a value, but reads as none.
+            let fields: Fields<'_> = serde_json::from_str(data).ok()?;
+            fields.0.iter().find(|(key, _)| key == "data").map(|_| "null")
+        })
+    }
+}
+
+/// Reads the argument of a registration as strictly as the original does.
+///
+/// # Errors
+/// What is wrong, in the original's words.
+pub(super) fn registration(argument: &Raw) -> Result<(String, String), String> {
+    let json = argument.as_str();
+    let Ok(fields) = serde_json::from_str::<Fields<'_>>(json) else {
+        return Err(format!("Invalid input: expected object, received {}", type_of(json)));
+    };
+    let mut problems = Vec::new();
+    let mut value = |name: &str| {
+        let json = fields.0.iter().rev().find(|(key, _)| key == name).map_or("", |(_, v)| v.get());
+        let Ok(text) = serde_json::from_str::<String>(json) else {
+            let got = type_of(json);
+            problems.push(format!("{name}: Invalid input: expected string, received {got}"));
+            return String::new();
+        };
+        let text = text.trim().to_owned();
+        if text.is_empty() {
+            problems.push(format!("{name}: Too small: expected string to have >=1 characters"));
+        }
+        text
+    };
+    let (id, password) = (value("teamClusterId"), value("daemonPassword"));
+    let foreign: Vec<String> = fields
+        .0
+        .iter()
+        .filter(|(key, _)| key != "teamClusterId" && key != "daemonPassword")
+        .map(|(key, _)| format!("\"{}\"", crate::error::printable(key)))
+        .take(8)
+        .collect();
+    if !foreign.is_empty() {
+        let plural = if foreign.len() == 1 { "" } else { "s" };
+        problems.push(format!("Unrecognized key{plural}: {}", foreign.join(", ")));
+    }
+    if problems.is_empty() { Ok((id, password)) } else { Err(problems.join(", ")) }
+}
+
+/// What JavaScript calls the type of a JSON text; empty text is no value.
+fn type_of(json: &str) -> &'static str {
+    match json.as_bytes().first() {
+        None => "undefined",
+        Some(b'{') => "object",
+        Some(b'[') => "array",
+        Some(b'"') => "string",
+        Some(b't' | b'f') => "boolean",
+        Some(b'n') => "null",
+        Some(_) => "number",
+    }
+}
+
+/// The argument of a complaint.
+pub(super) fn complaint(details: &str) -> String {
+    Object::new()
+        .text("code", INVALID_INPUT)
+        .text("message", INVALID_INPUT)
+        .text("details", details)
+        .end()
+}
+
+/// The argument that confirms a registration.
+pub(super) fn registered(cluster: &str) -> String {
+    Object::new().text("teamClusterId", cluster).end()
+}
+
+/// The arguments of an acknowledgement.
+pub(super) fn acknowledgement(result: Result<(), &str>) -> String {
+    match result {
+        Ok(()) => "[{\"ok\":true}]".to_owned(),
+        Err(error) => format!("[{}]", Object::new().flag("ok", false).text("error", error).end()),
+    }
+}
+
+/// A refused command of a daemon.
+pub(super) fn refused(request_id: &str, status: u16, message: &str) -> String {
+    Object::new()
+        .text("type", "response")
+        .text("requestId", request_id)
+        .flag("ok", false)
+        .number("status", status)
+        .text("message", message)
+        .end()
+}
+
+/// The answer to a heartbeat.
+pub(super) fn heartbeat_taken(request_id: &str, cluster: &str) -> String {
+    let team_cluster = Object::new().text("_id", cluster).text("status", "connected").end();
+    let data = Object::new().raw("teamCluster", &team_cluster).end();
+    let data = Object::new().text("status", "success").raw("data", &data).end();
+    Object::new()
+        .text("type", "response")
+        .text("requestId", request_id)
+        .flag("ok", true)
+        .number("status", 200u16)
+        .raw("data", &data)
+        .end()
+}
+
+/// What a heartbeat must carry.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Beat {
+    #[serde(default)]
+    pub(super) team_cluster_id: String,
+    #[serde(default)]
+    pub(super) daemon_password: String,
+    #[serde(default)]
+    pub(super) installed_version: Option<String>,
+}
+
+/// An enrollment.
+#[derive(Debug)]
+pub(super) struct Enrollment {
+    pub(super) token: String,
+    pub(super) version: Option<String>,
+}
+
+/// Reads the body of an enrollment as strictly as the original does.
+///
+/// # Errors
+/// What is wrong.
+pub(super) fn enrollment(body: &str) -> Result<Enrollment, String> {
+    let invalid = |path: &str| format!("body{path}: Invalid input");
+    let fields: Fields<'_> = serde_json::from_str(body).map_err(|_| invalid(""))?;
+    let (mut token, mut version) = (None, None);
+    for (key, value) in fields.0 {
+        let text = || {
+            let text: String =
+                serde_json::from_str(value.get()).map_err(|_| invalid(&format!(".{key}")))?;
+            Ok::<_, String>(text.trim().to_owned())
+        };
+        match &*key {
+            "enrollmentToken" => token = Some(text()?).filter(|token| !token.is_empty()),
+            "installedVersion" => {
+                let text = text()?;
+                if !(1..=64).contains(&text.chars().count()) {
+                    return Err(invalid(".installedVersion"));
+                }
+                version = Some(text);
+            }
+            _ => {
+                return Err(format!(
+                    "body: Unrecognized key: \"{}\"",
+                    crate::error::printable(&key)
+                ));
+            }
+        }
+    }
+    let token = token.ok_or_else(|| invalid(".enrollmentToken"))?;
+    Ok(Enrollment { token, version })
+}
+
+/// What an enrollment tells of the cluster.
+pub(super) struct ClusterView<'a> {
+    pub(super) id: &'a str,
+    pub(super) name: &'a str,
+    pub(super) version: Option<&'a str>,
+    pub(super) heartbeat: Option<UnixMillis>,
+    pub(super) disconnected: Option<UnixMillis>,
+    pub(super) created: UnixMillis,
+    pub(super) updated: UnixMillis,
+}
+
+/// The answer to an enrollment.
+pub(super) fn enrolled(view: &ClusterView<'_>, password: &str) -> String {
+    let cluster = Object::with_capacity(320)
+        .text("_id", view.id)
+        .text("name", view.name)
+        .text("role", "cluster")
+        .text("status", "healthcheck-received")
+        .text_or_null("installedVersion", view.version)
+        .plain_or_null("lastHeartbeatAt", view.heartbeat)
+        .plain_or_null("lastDisconnectAt", view.disconnected)
+        .plain("createdAt", view.created)
+        .plain("updatedAt", view.updated)
+        .end();
+    let data = Object::new().raw("teamCluster", &cluster).text("daemonPassword", password).end();
+    Object::new().text("status", "success").raw("data", &data).end()
+}
+
+/// A refused enrollment.
+pub(super) fn enrollment_refused(status: u16, code: Option<&str>, message: &str) -> String {
+    let object = Object::new().text("status", "error");
+    let object = match code {
+        Some(code) => object.text("code", code),
+        None => object,
+    };
+    let object = object.text("message", message);
+    match code {
+        Some(_) => object.number("statusCode", status).end(),
+        // Peer: the rate limiter's body has no status.
+        None => object.end(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(json: &str) -> Result<(String, String), String> {
+        registration(&if json.is_empty() {
+            Raw::absent()
+        } else {
+            Raw::parse(json.to_owned()).unwrap()
+        })
+    }
+
+    #[test]
+    fn a_registration_has_exactly_two_texts() {
+        let good = check(r#"{"teamClusterId":" c ","daemonPassword":"p"}"#);
+        assert_eq!(good, Ok(("c".to_owned(), "p".to_owned())));
+        let details = |json| check(json).unwrap_err();
+        assert_eq!(
+            details(r#"{"teamClusterId":"c","daemonPassword":" "}"#),
+            "daemonPassword: Too small: expected string to have >=1 characters"
+        );
+        assert_eq!(
+            details(r#"{"teamClusterId":"c","daemonPassword":"p","channel":"control"}"#),
+            "Unrecognized key: \"channel\""
+        );
+        assert_eq!(
+            details(r#"{"teamClusterId":7}"#),
+            "teamClusterId: Invalid input: expected string, received number, \
+             daemonPassword: Invalid input: expected string, received undefined"
+        );
+        assert_eq!(details(""), "Invalid input: expected object, received undefined");
+        assert_eq!(details("[]"), "Invalid input: expected object, received array");
+    }
+
+    #[test]
+    fn an_enrollment_has_exactly_the_known_keys() {
+        let good = enrollment(r#"{"enrollmentToken":"t","installedVersion":" 1.4 "}"#).unwrap();
+        assert_eq!((&*good.token, good.version.as_deref()), ("t", Some("1.4")));
+        assert!(enrollment(r#"{"enrollmentToken":"t"}"#).is_ok());
+        let long = format!(r#"{{"enrollmentToken":"t","installedVersion":"{}"}}"#, "v".repeat(65));
+        for bad in [
+            r#"{"enrollmentToken":" "}"#,
+            r#"{"enrollmentToken":null}"#,
+            r#"{"enrollmentToken":"t","installedVersion":""}"#,
+            r#"{"enrollmentToken":"t","installedVersion":null}"#,
+            r#"{"enrollmentToken":"t","more":1}"#,
+            &long,
+            "{}",
+            "[]",
+            "x",
+        ] {
+            assert!(enrollment(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_value_of_an_answer_is_inside_its_data() {
+        let value = |json: &str| {
+            let message: Message<'_> = serde_json::from_str(json).unwrap();
+            message.value().map(str::to_owned)
+        };
+        let of = |data: &str| value(&format!(r#"{{"type":"response","data":{data}}}"#));
+        assert_eq!(of(r#"{"status":"success","data":{"n":1.0}}"#).as_deref(), Some(r#"{"n":1.0}"#));
+        assert_eq!(of(r#"{"data":null}"#).as_deref(), Some("null"));
+        assert_eq!(of(r#"{"status":"success"}"#), None);
+        assert_eq!(of("null"), None);
+        assert_eq!(value(r#"{"type":"response"}"#), None);
+    }
+}

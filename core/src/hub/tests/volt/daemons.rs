@@ -1,0 +1,179 @@
+//! Registration, displacement, presence, messages.
+
+use serde_json::{Value, json};
+
+use super::super::Rig;
+use super::{OPTIONS, REGISTER, REGISTERED};
+use crate::command::Command;
+use crate::error::ErrorCode;
+use crate::event::Event;
+use crate::frame::Method;
+use crate::json::Raw;
+use crate::machine::Endpoint as _;
+
+#[test]
+fn a_daemon_registers_and_is_shown() {
+    let mut rig = Rig::new(OPTIONS);
+    rig.daemon();
+    let http = rig.ask(Method::Get, "/Moorline/Volt/Daemons", "");
+    let list = rig.reply(http);
+    assert_eq!(list[0]["TeamClusterID"], "lab");
+    assert_eq!(list[0]["Status"], "connected");
+    assert_eq!(list[0]["Transport"], "websocket");
+    assert_eq!(list[1]["Registered"], false);
+    assert!(
+        rig.events.iter().any(|e| matches!(e, Event::PeerJoined { name, .. } if name == "lab"))
+    );
+}
+
+#[test]
+fn a_wrong_password_is_silent_unless_an_acknowledgement_is_asked() {
+    let mut rig = Rig::new(OPTIONS);
+    let conn = rig.socket();
+    let wrong = r#"["team-cluster-daemon:register",{"teamClusterId":"lab","daemonPassword":"no"}]"#;
+    rig.say(conn, &format!("42{wrong}"));
+    assert!(rig.said(conn).is_empty());
+    rig.say(conn, &format!("420{wrong}"));
+    assert_eq!(rig.said(conn), [r#"430[{"ok":false,"error":"Invalid daemon credentials"}]"#]);
+    rig.say(conn, &format!("421{}", wrong.replace("lab", "nobody")));
+    assert_eq!(rig.said(conn), [r#"431[{"ok":false,"error":"Team cluster not found"}]"#]);
+    rig.say(conn, &REGISTER.replacen("42", "422", 1));
+    assert_eq!(rig.said(conn), [REGISTERED, r#"432[{"ok":true}]"#]);
+}
+
+#[test]
+fn an_invalid_registration_is_complained_of() {
+    let mut rig = Rig::new(OPTIONS);
+    let conn = rig.socket();
+    rig.say(conn, r#"427["team-cluster-daemon:register",{"teamClusterId":"lab","daemonPassword":"","channel":"c"}]"#);
+    assert_eq!(
+        rig.said(conn),
+        [
+            r#"42["error",{"code":"Validation::InvalidInput","message":"Validation::InvalidInput","details":"daemonPassword: Too small: expected string to have >=1 characters, Unrecognized key: \"channel\""}]"#,
+            r#"437[{"ok":true}]"#
+        ]
+    );
+}
+
+#[test]
+fn a_message_before_the_registration_is_dropped() {
+    let mut rig = Rig::new(OPTIONS);
+    let conn = rig.socket();
+    rig.message(conn, &json!({"type":"command","requestId":"r","command":"runtime.heartbeat"}));
+    assert!(rig.said(conn).is_empty());
+}
+
+#[test]
+fn heartbeats_are_believed_by_their_payload_and_keep_a_daemon_present() {
+    let mut rig = Rig::new(OPTIONS);
+    let conn = rig.daemon();
+    let beat = |payload: Value| json!({"type":"command","requestId":"r","command":"runtime.heartbeat","responseType":"json","payload":payload});
+    rig.message(conn, &beat(json!({})));
+    assert_eq!(
+        rig.said(conn),
+        [
+            r#"42["team-cluster-daemon:message",{"type":"response","requestId":"r","ok":false,"status":401,"message":"Invalid daemon credentials"}]"#
+        ]
+    );
+    rig.message(conn, &beat(json!({"teamClusterId":"lab","daemonPassword":"pw","seq":1})));
+    assert_eq!(
+        rig.said(conn),
+        [
+            r#"42["team-cluster-daemon:message",{"type":"response","requestId":"r","ok":true,"status":200,"data":{"status":"success","data":{"teamCluster":{"_id":"lab","status":"connected"}}}}]"#
+        ]
+    );
+    let status = |rig: &mut Rig| {
+        let http = rig.ask(Method::Get, "/Moorline/Volt/Daemons", "");
+        rig.reply(http)[0]["Status"].as_str().unwrap().to_owned()
+    };
+    rig.pass(25_000);
+    rig.say(conn, "3");
+    rig.pass(34_999);
+    assert_eq!(status(&mut rig), "connected");
+    rig.say(conn, "3");
+    rig.pass(15_001);
+    assert_eq!(status(&mut rig), "disconnected");
+    rig.said(conn);
+    rig.message(conn, &beat(json!({"teamClusterId":"lab","daemonPassword":"pw"})));
+    assert_eq!(status(&mut rig), "connected");
+}
+
+#[test]
+fn unknown_commands_are_answered_404() {
+    let mut rig = Rig::new(OPTIONS);
+    let conn = rig.daemon();
+    rig.message(conn, &json!({"type":"command","requestId":"r","command":"nope"}));
+    let answer = &rig.messages(conn)[0];
+    assert_eq!(answer["status"], 404);
+    assert_eq!(answer["message"], "Unknown daemon server command: nope");
+    rig.message(conn, &json!({"type":"command","command":"nope"}));
+    rig.say(conn, r#"42["team-cluster-daemon:message",null]"#);
+    rig.say(conn, r#"42["team-cluster-daemon:message"]"#);
+    rig.say(conn, r#"42["something:else",{}]"#);
+    assert!(rig.said(conn).is_empty());
+}
+
+#[test]
+fn the_newest_daemon_displaces_the_older_one_which_stays_connected() {
+    let mut rig = Rig::new(OPTIONS);
+    let first = rig.daemon();
+    rig.call_lab(1, "a", "");
+    rig.said(first);
+    let second = rig.daemon();
+    assert_eq!(rig.code(1), Some(ErrorCode::NotReady));
+    assert!(!rig.closed.contains_key(&first));
+    rig.message(first, &json!({"type":"command","requestId":"r","command":"runtime.heartbeat"}));
+    assert!(rig.said(first).is_empty(), "the first one is ignored");
+    rig.call_lab(2, "b", "");
+    assert_eq!(rig.messages(second).len(), 1);
+    let noticed = rig.events.iter().any(|event| {
+        matches!(event, Event::Notice(e) if e.message().contains("a second daemon registered as lab"))
+    });
+    assert!(noticed);
+    rig.cut(first);
+    rig.call_lab(3, "c", "");
+    assert_eq!(rig.messages(second).len(), 1, "the loss of the first changes nothing");
+    rig.say(first, REGISTER);
+}
+
+#[test]
+fn a_secured_hub_shows_daemons_to_those_who_logged_in_alone() {
+    let mut rig = Rig::new(r#"{"access":"secured","join_secret":"s"}"#);
+    for url in ["/Moorline/Volt/Daemons", "/Moorline/Volt/Tokens"] {
+        let http = rig.ask(Method::Get, url, "");
+        assert_eq!(rig.status(http), Some(401));
+    }
+    let http = rig.post("/Moorline/Volt/Daemons/lab/Call", r#"{"Command":"a"}"#);
+    assert_eq!(rig.status(http), Some(401));
+    let http = rig.enroll("c1", "{}");
+    assert_eq!(rig.status(http), Some(400), "enrolling needs no login");
+}
+
+#[test]
+fn messages_reach_the_application_that_asks_for_them() {
+    let mut rig = Rig::new(OPTIONS);
+    let conn = rig.daemon();
+    let message = json!({"type":"exposure-snapshot","exposures":[]});
+    rig.message(conn, &message);
+    rig.hub
+        .handle_command(Command::Handle { key: "*".into(), meta: Raw::empty_object() }, rig.now())
+        .unwrap();
+    rig.message(conn, &message);
+    let got: Vec<String> = rig
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Message { peer: Some(_), payload } => Some(payload.as_str().to_owned()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(got, [message.to_string()]);
+    let http = rig.post("/Moorline/Volt/Daemons/lab/Message", r#"{"type":"tunnel-close","n":1.0}"#);
+    assert_eq!(rig.status(http), Some(200));
+    assert_eq!(
+        rig.said(conn),
+        [r#"42["team-cluster-daemon:message",{"type":"tunnel-close","n":1.0}]"#]
+    );
+    let http = rig.post("/Moorline/Volt/Daemons/two/Message", "{}");
+    assert_eq!(rig.status(http), Some(503));
+}
