@@ -345,6 +345,9 @@ pub struct DialTarget {
     pub timeout_ms: u64,
     /// Limits for its frames.
     pub limits: FrameLimits,
+    /// A text frame by which the peer asks for a sign of life; empty if it has none. It reaches the
+    /// machine even while frames are held back because the application lags.
+    pub pulse: &'static str,
 }
 
 /// Limits that a transport enforces on one connection.

@@ -32,7 +32,7 @@ pub(crate) struct Links {
 }
 
 enum Link {
-    Dialing(AbortHandle),
+    Dialing(AbortHandle, &'static str),
     Offered(oneshot::Sender<Decision>),
     Admitted(Vec<Waiting>),
     Open(Box<Connection>),
@@ -57,6 +57,8 @@ struct Connection {
     is_touched: bool,
     is_unflushed: bool,
     asks_sent: bool,
+    /// The text by which the peer asks for a sign of life, if it has one.
+    pulse: &'static str,
 }
 
 impl Connection {
@@ -71,6 +73,9 @@ impl Connection {
         }
         while self.over.is_none() && self.held_bytes < MAX_HELD {
             match self.ws.receive() {
+                Step::Frame(Frame::Text(text)) if !text.is_empty() && text == self.pulse => {
+                    return Some(Step::Frame(Frame::Text(text)));
+                }
                 Step::Frame(frame @ (Frame::Text(_) | Frame::Binary(_))) => {
                     self.held_bytes += frame.len() + FRAME_BYTES;
                     self.held.push_back(frame);
@@ -119,8 +124,8 @@ impl Links {
     }
 
     /// Notes a dial that has begun.
-    pub(crate) fn dialing(&mut self, conn: ConnId, task: AbortHandle) {
-        self.links.insert(conn, Link::Dialing(task));
+    pub(crate) fn dialing(&mut self, conn: ConnId, task: AbortHandle, pulse: &'static str) {
+        self.links.insert(conn, Link::Dialing(task, pulse));
     }
 
     /// Notes a client that asks to be let in.
@@ -153,9 +158,9 @@ impl Links {
         limits: FrameLimits,
         now: Instant,
     ) -> bool {
-        let waiting = match self.links.remove(&conn) {
-            Some(Link::Dialing(_)) => Vec::new(),
-            Some(Link::Admitted(waiting)) => waiting,
+        let (waiting, pulse) = match self.links.remove(&conn) {
+            Some(Link::Dialing(_, pulse)) => (Vec::new(), pulse),
+            Some(Link::Admitted(waiting)) => (waiting, ""),
             Some(Link::Offered(_) | Link::Open(_)) | None => return false,
         };
         let waker = ConnWaker::new(conn, Arc::clone(&self.inbox));
@@ -174,6 +179,7 @@ impl Links {
                 is_touched: false,
                 is_unflushed: false,
                 asks_sent: false,
+                pulse,
             })),
         );
         for said in waiting {
@@ -197,7 +203,7 @@ impl Links {
         match self.links.get_mut(&conn) {
             Some(Link::Open(connection)) => connection.ws.set_limits(limits),
             Some(Link::Admitted(waiting)) => waiting.push(Waiting::Limits(limits)),
-            Some(Link::Dialing(_) | Link::Offered(_)) | None => {}
+            Some(Link::Dialing(..) | Link::Offered(_)) | None => {}
         }
     }
 
@@ -217,7 +223,7 @@ impl Links {
                 self.touch(conn);
                 None
             }
-            Some(Link::Open(_) | Link::Dialing(_) | Link::Offered(_)) | None => None,
+            Some(Link::Open(_) | Link::Dialing(..) | Link::Offered(_)) | None => None,
         }
     }
 
@@ -229,7 +235,7 @@ impl Links {
                 connection.asks_sent = true;
                 self.touch(conn);
             }
-            Some(Link::Open(_) | Link::Dialing(_) | Link::Offered(_)) | None => {}
+            Some(Link::Open(_) | Link::Dialing(..) | Link::Offered(_)) | None => {}
         }
     }
 
@@ -250,7 +256,7 @@ impl Links {
                 waiting.push(Waiting::Close(code, reason));
                 false
             }
-            Some(Link::Dialing(task)) => {
+            Some(Link::Dialing(task, _)) => {
                 task.abort();
                 self.links.remove(&conn);
                 true

@@ -21,6 +21,9 @@ pub const REVISION: &str = "4";
 /// What a ping and a pong carry while an upgrade is probed.
 pub const PROBE: &str = "probe";
 
+/// The server's ping as a WebSocket frame.
+pub const PING: &str = "2";
+
 /// What stands between the packets of a polling body.
 pub const SEPARATOR: char = '\u{1e}';
 

@@ -76,8 +76,9 @@ impl Driver {
             Output::Dial { conn, target } => {
                 let connector = Arc::clone(&self.connector);
                 let inbox = Arc::clone(&self.shared.inbox);
+                let pulse = target.pulse;
                 let task = tokio::spawn(dial(conn, target, connector, inbox));
-                self.links.dialing(conn, task.abort_handle());
+                self.links.dialing(conn, task.abort_handle(), pulse);
             }
             Output::Admit { conn, limits } => self.links.admit(conn, limits),
             Output::Refuse { conn, response } => self.links.refuse(conn, answer(response).0),

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use moorline::Handle;
 use moorline::core::options::RuntimeOptions;
 use moorline::core::{
-    CloseCause, ErrorCode, Event, Frame, FrameLimits, HttpLimits, HttpResponse, Input, Output, Raw,
+    CloseCause, ConnId, DialTarget, ErrorCode, Event, Frame, FrameLimits, HttpLimits, HttpResponse,
+    Input, Output, Raw,
 };
 
-use crate::rig::{FRAME_LIMITS, HTTP_LIMITS, Rig, admitting, connected};
+use crate::rig::{FRAME_LIMITS, HTTP_LIMITS, Rig, admitting, connected, target};
 
 #[test]
 fn a_message_beyond_its_limit_closes_with_1009() {
@@ -194,6 +195,37 @@ fn unread_events_hold_frames_back_but_pings_pass() {
         events += more.len();
     }
     assert_eq!(events, 100);
+}
+
+#[test]
+fn a_pulse_passes_frames_that_are_held_back() {
+    let payload = Raw::from_value(&"x".repeat(10_000)).unwrap();
+    let react = move |input: &Input| match input {
+        Input::Received { conn, frame: Frame::Text(frame) } if frame == "2" => {
+            vec![Output::Send { conn: *conn, frame: Frame::Text("3".into()) }]
+        }
+        Input::Received { frame: Frame::Text(_), .. } => {
+            vec![Output::Event(Event::Message { peer: None, payload: payload.clone() })]
+        }
+        _ => Vec::new(),
+    };
+    let hub = admitting();
+    let address = hub.listen(HTTP_LIMITS);
+    let mut runtime = RuntimeOptions::default();
+    runtime.max_event_bytes = 65_536;
+    let daemon = Rig::build(react, runtime, Handle::drive);
+    let target = DialTarget { pulse: "2", ..target(&address) };
+    daemon.perform([Output::Dial { conn: ConnId(2), target }]);
+    let Input::Offered { conn, .. } = hub.input() else { panic!() };
+    let text = |text: &'static str| Output::Send { conn, frame: Frame::Text(text.into()) };
+    for _ in 0..100 {
+        hub.perform([text("a message"), text("2")]);
+        assert!(matches!(hub.input(), Input::Received { frame: Frame::Text(t), .. } if t == "3"));
+    }
+    let mut events = String::new();
+    daemon.handle.events().drain(&mut events);
+    let held: Vec<serde_json::Value> = serde_json::from_str(&events).unwrap();
+    assert!(held.len() < 20, "{}", held.len());
 }
 
 /// A raw client that the hub has let in.

@@ -212,6 +212,7 @@ pub(crate) fn target(address: &str) -> DialTarget {
         headers: Headers::new().with("x-test", "yes"),
         timeout_ms: 5_000,
         limits: FRAME_LIMITS,
+        pulse: "",
     }
 }
 

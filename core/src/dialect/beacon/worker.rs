@@ -242,6 +242,7 @@ impl Dialect for BeaconWorker {
                 max_fragments: size(limits.max_fragments),
                 max_send_queue: size(limits.max_send_queue_bytes),
             },
+            pulse: "",
         }
     }
 

@@ -350,6 +350,7 @@ impl Engine {
             headers: self.cookies.headers(),
             timeout_ms,
             limits: self.limits,
+            pulse: engineio::PING,
         }
     }
 
