@@ -78,7 +78,7 @@ fn a_frame_without_mask_breaks_the_protocol() {
 fn a_peer_that_does_not_read_is_overloaded() {
     let hub = admitting();
     let client = upgraded(&hub);
-    let conn = moorline::core::ConnId(1);
+    let conn = ConnId(1);
     let part = Bytes::from(vec![0; 500_000]);
     let cause = loop {
         let frame = Frame::Binary(part.clone());
