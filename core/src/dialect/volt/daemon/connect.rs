@@ -102,6 +102,11 @@ impl Phase {
         if let Self::Waiting { until } = self { Some(until) } else { None }
     }
 
+    /// Tells whether there is a session that says and hears something.
+    pub(super) const fn is_connected(self) -> bool {
+        matches!(self, Self::Joining { .. }) || self.is_joined()
+    }
+
     /// Tells whether the namespace is joined.
     pub(super) const fn is_joined(self) -> bool {
         matches!(self, Self::Registering { .. } | Self::Repeating { .. } | Self::Ready { .. })
@@ -202,8 +207,7 @@ impl VoltDaemon {
     pub(super) fn lost(&mut self, reason: &str, by_server: bool, now: Now) {
         let was = self.phase;
         self.counters.losses += 1;
-        self.held.clear();
-        self.frames.clear();
+        self.drop_held();
         let stable_after = self.options.reconnect.stable_after_ms;
         let is_stable =
             was.ready_since().is_some_and(|since| now.mono.since(since) >= stable_after);
@@ -286,7 +290,7 @@ impl VoltDaemon {
         self.fail_calls(now);
         self.withdraw_all(Withdrawal::Draining);
         self.beats = beats::Beats::stopped();
-        self.held.clear();
+        self.drop_held();
         if let Some(http) = asked {
             self.outputs.push_back(crate::machine::Output::HttpCancel { http });
         }

@@ -18,6 +18,8 @@ impl VoltDaemon {
         while let Some(happened) = self.engine.take() {
             match happened {
                 Happened::Opened => self.join(now),
+                // What came behind the end of a session is not its any more.
+                Happened::Text(_) | Happened::Binary(_) if !self.phase.is_connected() => {}
                 Happened::Text(text) => self.text(&text, now),
                 Happened::Binary(bytes) => {
                     let packet = self.decoder.binary(bytes);

@@ -77,6 +77,9 @@ pub(crate) struct VoltDaemon {
     queue: Queue,
     /// Answers of this session that wait for its registration.
     held: Vec<Frame>,
+    held_bytes: u64,
+    /// Answers were dropped for want of room.
+    has_dropped: bool,
     /// When the drain gives up; set while draining.
     drain_until: Option<Instant>,
     outputs: VecDeque<Output>,
@@ -136,6 +139,8 @@ impl VoltDaemon {
             beats: Beats::new(&options.heartbeat),
             queue: Queue::new(options.max_queued, options.max_queued_bytes),
             held: Vec::new(),
+            held_bytes: 0,
+            has_dropped: false,
             drain_until: None,
             outputs: VecDeque::new(),
             frames: Vec::new(),
@@ -172,9 +177,31 @@ impl VoltDaemon {
             for frame in self.frames.drain(..) {
                 self.engine.send(frame, now, &mut self.outputs);
             }
-        } else {
-            self.held.append(&mut self.frames);
+            return;
         }
+        self.held_bytes += self.frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
+        if self.held_bytes <= self.options.max_queued_bytes {
+            self.held.append(&mut self.frames);
+            return;
+        }
+        // A server that asks without end before it lets the daemon in gets no more answers.
+        self.frames.clear();
+        if !std::mem::replace(&mut self.has_dropped, true) {
+            let max = self.options.max_queued_bytes;
+            let message = format!(
+                "answers before the registration exceed the {max} bytes of max_queued_bytes: \
+                 further ones are dropped"
+            );
+            self.notice(ErrorCode::Overloaded, message);
+        }
+    }
+
+    /// Forgets answers that were held for a registration.
+    fn drop_held(&mut self) {
+        self.held.clear();
+        self.frames.clear();
+        self.held_bytes = 0;
+        self.has_dropped = false;
     }
 
     /// Refuses frames that the server would end the connection for.

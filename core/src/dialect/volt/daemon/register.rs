@@ -63,6 +63,7 @@ impl VoltDaemon {
         for frame in std::mem::take(&mut self.held) {
             self.engine.send(frame, now, &mut self.outputs);
         }
+        self.drop_held();
         while let Some(frames) = self.queue.pop() {
             if let Err(error) = self.check_size(&frames) {
                 self.counters.messages_dropped += 1;

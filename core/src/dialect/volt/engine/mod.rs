@@ -95,6 +95,7 @@ pub(super) struct Engine {
     ping_deadline: Option<Instant>,
     /// Frames that wait for their turn on polling.
     queue: VecDeque<Frame>,
+    queue_bytes: usize,
     wants_flushed: bool,
     cookies: Cookies,
     last_id: u64,
@@ -118,6 +119,7 @@ impl Engine {
             handshake: None,
             ping_deadline: None,
             queue: VecDeque::new(),
+            queue_bytes: 0,
             wants_flushed: false,
             cookies: Cookies::default(),
             last_id: 0,
@@ -129,8 +131,7 @@ impl Engine {
     pub(super) fn open(&mut self, out: &mut VecDeque<Output>) {
         self.handshake = None;
         self.ping_deadline = None;
-        self.queue.clear();
-        self.wants_flushed = false;
+        self.forget();
         self.happened.clear();
         match self.transport {
             DaemonTransport::Auto => self.dial(self.connect_timeout_ms / 2, out),
@@ -194,7 +195,14 @@ impl Engine {
         }
         match &self.state {
             State::OnWebSocket(conn) => out.push_back(Output::Send { conn: *conn, frame }),
-            State::OnPolling(_) => self.queue.push_back(frame),
+            // As on a WebSocket: a server that does not take what waits loses the session.
+            State::OnPolling(_) if self.queue_bytes > self.limits.max_send_queue => {
+                self.fail(Reason::TransportError, out);
+            }
+            State::OnPolling(_) => {
+                self.queue_bytes += frame.len();
+                self.queue.push_back(frame);
+            }
             State::Idle | State::Dialing(_) | State::Asking(_) | State::Leaving(_) => {}
         }
     }
@@ -254,6 +262,7 @@ impl Engine {
 
     fn forget(&mut self) {
         self.queue.clear();
+        self.queue_bytes = 0;
         self.ping_deadline = None;
         self.wants_flushed = false;
     }

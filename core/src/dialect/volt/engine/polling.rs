@@ -226,6 +226,7 @@ impl Engine {
                 break;
             }
             body.push(frame);
+            self.queue_bytes = self.queue_bytes.saturating_sub(frame.len());
             self.queue.pop_front();
         }
         body.finish()
@@ -316,6 +317,7 @@ impl Engine {
         let Some(Upgrade { conn, .. }) = polling.upgrade else { return };
         self.state = State::OnWebSocket(conn);
         out.push_back(Output::Send { conn, frame: Packet::Upgrade.to_frame() });
+        self.queue_bytes = 0;
         for frame in std::mem::take(&mut self.queue) {
             self.send(frame, now, out);
         }
