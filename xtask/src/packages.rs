@@ -15,7 +15,7 @@ pub(crate) enum Profile {
 
 impl Profile {
     /// Returns cargo's name for it.
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Test => "dev",
             Self::Release => "release",

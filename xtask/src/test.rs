@@ -73,6 +73,7 @@ fn node_tests(shell: &Shell) -> Result<(), String> {
 fn python_tests(shell: &Shell, marker: &str) -> Result<(), String> {
     let mut command = shell.command(python(shell));
     command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", marker, "--rootdir"]);
+    command.env("MOORLINE_WHEELS", shell.target().join("wheels").join(Profile::Test.name()));
     let folder = shell.root().join("bindings-python");
     command.arg(&folder).arg("-c").arg(folder.join("pyproject.toml")).arg(folder.join("tests"));
     shell.run(command.current_dir(shell.target()))
