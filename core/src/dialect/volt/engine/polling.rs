@@ -120,6 +120,8 @@ impl Engine {
                 if result.is_err() || (polling.post.is_none() && self.queue.is_empty()) {
                     self.abandon(out);
                     self.happened.push_back(Happened::Gone);
+                } else {
+                    self.post(out);
                 }
             }
             (Ok(response), State::OnPolling(polling)) if is_get => {
@@ -221,8 +223,12 @@ impl Engine {
         let max = self.max_payload().unwrap_or(DEFAULT_MAX_PAYLOAD);
         let max = usize::try_from(max).unwrap_or(usize::MAX);
         let mut body = PayloadWriter::new();
+        // Peer: the server handles messages a turn later than a close behind them in one body, and so
+        // takes them for those of a session that is gone.
+        let close = Packet::Close.to_frame();
         while let Some(frame) = self.queue.front() {
-            if !body.is_empty() && body.len() + body.would_grow_by(frame) > max {
+            let full = *frame == close || body.len() + body.would_grow_by(frame) > max;
+            if !body.is_empty() && full {
                 break;
             }
             body.push(frame);
