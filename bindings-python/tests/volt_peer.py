@@ -235,7 +235,8 @@ def _equals(wanted: Any, found: Any, names: Dict[str, Any]) -> bool:
     if isinstance(wanted, list) and isinstance(found, list):
         pairs = zip(wanted, found)
         return len(wanted) == len(found) and all(_equals(one, two, names) for one, two in pairs)
-    return type(wanted) is type(found) and bool(wanted == found)
+    # What is true is not 1.
+    return isinstance(wanted, bool) is isinstance(found, bool) and bool(wanted == found)
 
 
 async def run(scenario: Dict[str, Any], open_daemon: Any) -> None:

@@ -48,7 +48,6 @@ class Run {
       maxHttpBufferSize: 1e7,
       ...options.engine,
     });
-    if (options.announced) run.io.engine.opts.maxHttpBufferSize = options.announced;
     run.#front();
     run.io.engine.on('connection', (conn) => {
       record('open', { transport: conn.transport.name, query: conn.request._query });
@@ -57,20 +56,20 @@ class Run {
     run.control = new Control(options, clusters, record);
     for (const name of options.namespaces) run.control.serve(run.io.of(name));
     await once(run.http.listen(port, '127.0.0.1'), 'listening');
+    // The WebSocket part has taken its limit over by now; handshakes tell this one.
+    if (options.announced) run.io.engine.opts.maxHttpBufferSize = options.announced;
     return run;
   }
 
   /** Stands before the library: networks that refuse upgrades, balancers that want their cookie. */
   #front() {
-    const upgrade = this.http.listeners('upgrade');
-    this.http.removeAllListeners('upgrade');
-    this.http.on('upgrade', (request, socket, head) => {
-      if (options.refuseUpgrades) {
+    if (options.refuseUpgrades) {
+      this.http.removeAllListeners('upgrade');
+      this.http.on('upgrade', (request, socket) => {
         record('upgrade refused', { target: request.url });
-        return socket.destroy();
-      }
-      for (const listener of upgrade) listener(request, socket, head);
-    });
+        socket.destroy();
+      });
+    }
     if (!options.sticky) return;
     const ask = this.http.listeners('request');
     this.http.removeAllListeners('request');
