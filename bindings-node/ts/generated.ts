@@ -484,7 +484,7 @@ export interface CallOptions {
   requireAffinity?: boolean | undefined;
   /** Report progress while the call runs. Default: `false`. */
   stream?: boolean | undefined;
-  /** Calls a command of this VOLT daemon instead of a worker's action; only a hub in this process can. Empty calls a worker. Default: `""`. */
+  /** Calls a command of this VOLT daemon instead of the action of a worker; empty calls a worker. Default: `""`. */
   teamClusterId?: string | undefined;
   /** The form in which a VOLT daemon answers. Default: `"json"`. */
   responseType?: 'json' | 'buffer' | 'stream' | undefined;

@@ -41,6 +41,12 @@ pub(crate) enum Action {
     /// Let a worker finish what it runs and give it nothing new
     #[command(after_help = DRAIN_EXAMPLES)]
     Drain(DrainArgs),
+    /// Make a one-time token with which a VOLT daemon enrolls; list and revoke tokens
+    #[command(after_help = ENROLL_EXAMPLES)]
+    Enroll(EnrollArgs),
+    /// Have a VOLT daemon carry a command out, and print its answer
+    #[command(after_help = CALL_EXAMPLES)]
+    Call(CallArgs),
 }
 
 /// Where options come from, for every role.
@@ -224,6 +230,71 @@ pub(crate) struct DrainArgs {
     pub(crate) connect: ConnectArgs,
 }
 
+/// Options of `moorline enroll`.
+#[derive(Args, Debug)]
+pub(crate) struct EnrollArgs {
+    /// The id under which the daemon will register
+    #[arg(value_name = "CLUSTER", required_unless_present_any = ["list", "revoke"])]
+    pub(crate) cluster: Option<String>,
+
+    /// What people call the daemon [default: its id]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// How long the token is good for [default: 1day, or as the hub's volt.token_ttl_ms says]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) expires: Option<Millis>,
+
+    /// Print the hub's answer as JSON instead of the token alone
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Give the daemon a new password at once and print it, instead of making a token
+    #[arg(long, conflicts_with_all = ["name", "expires", "list", "revoke"])]
+    pub(crate) rotate: bool,
+
+    /// List the tokens, without their secrets
+    #[arg(long, conflicts_with_all = ["cluster", "name", "expires", "revoke"])]
+    pub(crate) list: bool,
+
+    /// Revoke the token of this id
+    #[arg(long, value_name = "TOKEN_ID", conflicts_with_all = ["cluster", "name", "expires"])]
+    pub(crate) revoke: Option<String>,
+
+    /// How to reach the control plane.
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+/// Options of `moorline call`.
+#[derive(Args, Debug)]
+pub(crate) struct CallArgs {
+    /// The daemon's team cluster id
+    #[arg(value_name = "CLUSTER")]
+    pub(crate) cluster: String,
+
+    /// The command
+    #[arg(value_name = "COMMAND")]
+    pub(crate) command: String,
+
+    /// The payload: JSON, @FILE, or - for standard input; none if left out
+    #[arg(long, value_name = "JSON")]
+    pub(crate) payload: Option<String>,
+
+    /// Time for the answer [default: 30s, or as the hub's volt.command_timeout_ms says]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) timeout: Option<Millis>,
+
+    /// The form of the answer: json is printed as JSON, buffer and stream as the bytes they are
+    #[arg(long, value_name = "FORM", default_value = "json")]
+    #[arg(value_parser = ["json", "buffer", "stream"])]
+    pub(crate) response_type: String,
+
+    /// How to reach the control plane.
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
 /// A time as people write it: `500ms`, `30s`, `5m`, `1h 30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Millis(pub(crate) u64);
@@ -300,6 +371,25 @@ Examples:
   moorline drain edge-7
   moorline drain edge-7 --timeout 10m
   moorline drain bcn-4f1c2a --no-wait";
+
+const ENROLL_EXAMPLES: &str = "\
+Examples:
+  moorline enroll cluster-abc123 --name \"rack 7\" --expires 1h
+      prints a token; the daemon that presents it gets its password, once
+  moorline enroll cluster-abc123 --rotate
+      prints a new password; the old one is good no longer
+  moorline enroll --list
+  moorline enroll --revoke 6c9d1f60-3c5e-4a52-9d5c-8f0f6a1f2b3c";
+
+const CALL_EXAMPLES: &str = "\
+Examples:
+  moorline call cluster-abc123 jobs.list
+  moorline call cluster-abc123 jobs.run --payload '{\"id\":7}' --timeout 5m
+  moorline call cluster-abc123 files.read --payload @request.json --response-type buffer > file
+  moorline call cluster-abc123 logs.follow --response-type stream
+
+A command is sent once: when the daemon is lost meanwhile, whether it was carried out is unknown.
+If no daemon is registered, the hub waits for it for up to 30 seconds.";
 
 #[cfg(test)]
 mod tests {

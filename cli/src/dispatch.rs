@@ -1,7 +1,5 @@
 //! `moorline dispatch`: one work item from the command line.
 
-use std::io::Read;
-
 use moorline_core::json::Raw;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -9,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::args::DispatchArgs;
 use crate::connect::Dispatcher;
 use crate::exit::{Exit, Failure};
-use crate::output;
+use crate::{json, output};
 
 /// Dispatches a work item and prints its result.
 pub(crate) async fn run(args: DispatchArgs) -> Result<Exit, Failure> {
@@ -47,23 +45,7 @@ struct Enqueued<'a> {
 
 /// Reads the settings from the argument, a file, or standard input.
 fn settings(given: &str) -> Result<Raw, Failure> {
-    let (text, from) = match given.strip_prefix('@') {
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|e| Failure::usage(format!("--settings: {path} cannot be read: {e}")))?;
-            (text, path)
-        }
-        None if given == "-" => {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).map_err(|e| {
-                Failure::usage(format!("--settings: standard input cannot be read: {e}"))
-            })?;
-            (text, "standard input")
-        }
-        None => (given.to_owned(), "the argument"),
-    };
-    let raw = Raw::parse(text)
-        .map_err(|e| Failure::usage(format!("--settings: {from} is not JSON: {e}")))?;
+    let (raw, from) = json::read("--settings", given)?;
     if raw.as_str().starts_with('{') {
         Ok(raw)
     } else {

@@ -70,6 +70,7 @@ fn exit_of(code: ErrorCode) -> Exit {
     if code == ErrorCode::Overloaded
         || code == ErrorCode::NoWorker
         || code == ErrorCode::RateLimited
+        || code == ErrorCode::NotReady
     {
         return Exit::Unavailable;
     }

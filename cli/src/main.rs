@@ -1,15 +1,18 @@
-//! The `moorline` command: hub, worker, dispatch, status, drain.
+//! The `moorline` command: hub, worker, dispatch, status, drain, enroll, call.
 //!
 //! It maps file, environment and flags to the options of `moorline-core`, drives the roles, and turns
 //! how they end into exit codes. Protocol decisions are not made here.
 
 mod args;
+mod call;
 mod config;
 mod connect;
 mod dispatch;
 mod drain;
+mod enroll;
 mod exit;
 mod hub;
+mod json;
 mod logs;
 mod output;
 mod session;
@@ -46,6 +49,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Action::Dispatch(args) => dispatch::run(args).await,
             Action::Status(args) => status::run(args).await,
             Action::Drain(args) => drain::run(args).await,
+            Action::Enroll(args) => enroll::run(args).await,
+            Action::Call(args) => call::run(args).await,
         }
     });
     runtime.shutdown_background();

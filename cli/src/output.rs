@@ -14,6 +14,12 @@ pub(crate) fn text(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
+/// Writes bytes as they are to standard output.
+pub(crate) fn bytes(bytes: &[u8]) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
+
 /// Prints why the program ends to standard error.
 pub(crate) fn problem(text: &str) {
     let _ = writeln!(io::stderr().lock(), "moorline: {text}");

@@ -150,11 +150,13 @@ impl From<Reason> for Error {
 pub(crate) struct ToldError {
     code: String,
     message: String,
+    status: Option<u16>,
 }
 
 impl From<ToldError> for Error {
     fn from(told: ToldError) -> Self {
         let code = ErrorCode::ALL.iter().find(|code| code.name() == told.code);
-        Self::new(code.copied().unwrap_or(ErrorCode::Internal), told.message)
+        let code = code.copied().unwrap_or(ErrorCode::Internal);
+        Self::new(code, told.message).with_status(told.status)
     }
 }

@@ -1,4 +1,4 @@
-//! `moorline status`: workers, lag, work in flight and the queue.
+//! `moorline status`: workers, lag, work in flight, the queue, VOLT daemons.
 
 use std::io::IsTerminal;
 
@@ -82,8 +82,9 @@ impl Status {
             }
         }
         let queue = &self.answer.queue;
+        let daemons = self.daemons();
         format!(
-            "{table}\n{} worker(s)   queue: {} pending, {} running, {} finished, {} redelivered\n",
+            "{daemons}{table}\n{} worker(s)   queue: {} pending, {} running, {} finished, {} redelivered\n",
             self.answer.workers.len(),
             queue.pending,
             queue.running,
@@ -91,6 +92,55 @@ impl Status {
             queue.redelivered,
         )
     }
+}
+
+impl Status {
+    /// Shows the VOLT daemons, if there are any.
+    fn daemons(&self) -> String {
+        if self.answer.daemons.is_empty() {
+            return String::new();
+        }
+        let mut table = Table::new();
+        table
+            .load_preset(UTF8_HORIZONTAL_ONLY)
+            .set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header([
+            "Daemon",
+            "Status",
+            "Link",
+            "In flight",
+            "Version",
+            "Last heartbeat",
+            "Id",
+        ]);
+        for row in &self.answer.daemons {
+            let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| String::from("-"));
+            table.add_row([
+                row.name.clone(),
+                row.status.clone(),
+                shown(&row.transport),
+                row.in_flight.to_string(),
+                shown(&row.installed_version),
+                shown(&row.last_heartbeat),
+                row.id.clone(),
+            ]);
+        }
+        format!("{table}\n")
+    }
+}
+
+/// One VOLT daemon as the hub sees it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct DaemonRow {
+    #[serde(rename = "TeamClusterID")]
+    id: String,
+    name: String,
+    status: String,
+    transport: Option<String>,
+    in_flight: u64,
+    installed_version: Option<String>,
+    last_heartbeat: Option<String>,
 }
 
 /// One worker as the hub sees it.
@@ -124,6 +174,7 @@ impl WorkerRow {
 struct Answer {
     workers: Vec<WorkerRow>,
     queue: Queue,
+    daemons: Vec<DaemonRow>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -146,7 +197,8 @@ mod tests {
         "Transport":"WebSocket","Status":"Online","Capabilities":["Text","Math"],
         "MaxConcurrent":4,"InFlight":3,"HostLagMs":12,"LastHeartbeat":"x","Draining":false},
         {"BeaconID":"bcn-2","Name":"old","Draining":true}],
-        "Queue":{"Pending":5,"Running":3,"Finished":90,"Redelivered":1}}"#;
+        "Queue":{"Pending":5,"Running":3,"Finished":90,"Redelivered":1},
+        "Daemons":[{"TeamClusterID":"lab","Name":"rack 7","Status":"connected","Transport":null}]}"#;
 
     #[test]
     fn the_table_shows_workers_lag_flight_and_queue() {
@@ -155,6 +207,7 @@ mod tests {
         for shown in ["edge-7", "3/4", "12 ms", "Text, Math", "bcn-1", "Draining", "2 worker(s)"] {
             assert!(text.contains(shown), "{shown} is missing in\n{text}");
         }
+        assert!(text.contains("rack 7") && text.contains("connected"), "{text}");
         assert!(text.contains("5 pending, 3 running, 90 finished, 1 redelivered"), "{text}");
     }
 

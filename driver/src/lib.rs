@@ -51,8 +51,8 @@ mod tls;
 mod ws;
 
 pub use api::{
-    Call, Dispatcher, DispatcherBuilder, Failure, Hub, HubBuilder, Reply, Report, WorkContext,
-    Worker, WorkerBuilder,
+    Call, DaemonCall, DaemonReply, Dispatcher, DispatcherBuilder, EnrollmentToken, Failure, Hub,
+    HubBuilder, Reply, Report, WorkContext, Worker, WorkerBuilder,
 };
 pub use clock::{Clock, SystemClock};
 pub use counters::Counters;

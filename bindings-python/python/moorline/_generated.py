@@ -892,7 +892,7 @@ class CallOptions(TypedDict, total=False):
     """Report progress while the call runs. Default: `false`."""
 
     team_cluster_id: str
-    """Calls a command of this VOLT daemon instead of a worker's action; only a hub in this process can. Empty calls a worker. Default: `""`."""
+    """Calls a command of this VOLT daemon instead of the action of a worker; empty calls a worker. Default: `""`."""
 
     response_type: Literal["json", "buffer", "stream"]
     """The form in which a VOLT daemon answers. Default: `"json"`."""

@@ -11,6 +11,7 @@ use super::stream::{self, Part};
 use super::wire::retry_later;
 use super::{Deferred, Hub};
 use crate::dialect::beacon::hub_wire::{self, Object};
+use crate::dialect::beacon::wire::bytes_part;
 use crate::dialect::volt::server::{Act, Answer, Asker, NewToken, Order, Settled};
 use crate::error::{Error, ErrorCode};
 use crate::event::Event;
@@ -219,8 +220,7 @@ impl Hub {
                 self.out.push_back(Output::HttpEnd { http });
             }
             Settled::Done(answer) => {
-                let text = show(&answer, ["Status", "Headers", "Data", "Body"]);
-                self.reply(http, HttpResponse::json(200, text));
+                self.reply(http, HttpResponse::json(200, show(&answer)));
             }
             Settled::Failed(error) if self.streaming.remove(&http) => {
                 self.part(http, Part::Error, words(&error).as_bytes());
@@ -238,25 +238,10 @@ impl Hub {
     fn settle_call(&mut self, call: CallId, settled: Settled) {
         let part = |text: String| Event::CallPart { call, part: Raw::trusted(text) };
         let event = match settled {
-            Settled::Open { status, headers } => {
-                let open = Object::new().number("status", status);
-                let open = match &headers {
-                    Some(headers) => open.raw("headers", headers.as_str()),
-                    None => open,
-                };
-                part(Object::new().raw("open", &open.end()).end())
-            }
-            Settled::Part(bytes) => {
-                use base64::Engine as _;
-                let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4 + 16);
-                text.push_str("{\"chunk\":\"");
-                base64::engine::general_purpose::STANDARD.encode_string(&bytes, &mut text);
-                text.push_str("\"}");
-                part(text)
-            }
+            Settled::Open { status, headers } => part(head(status, headers.as_ref()).end()),
+            Settled::Part(bytes) => Event::CallPart { call, part: bytes_part(&bytes) },
             Settled::Done(answer) => {
-                let text = show(&answer, ["status", "headers", "data", "body"]);
-                let value = Raw::trusted(text).with_blobs(answer.data.blobs().to_vec());
+                let value = Raw::trusted(show(&answer)).with_blobs(answer.data.blobs().to_vec());
                 Event::CallDone { call, result: Ok(value) }
             }
             Settled::Failed(error) => Event::CallDone { call, result: Err(error) },
@@ -273,18 +258,18 @@ fn head(status: u16, headers: Option<&Raw>) -> Object {
     }
 }
 
-/// Writes an answer with these names for status, headers, value and bytes.
-fn show(answer: &Answer, [status, headers, data, body]: [&str; 4]) -> String {
+/// Writes an answer.
+fn show(answer: &Answer) -> String {
     let mut object =
-        Object::with_capacity(answer.data.as_str().len() + 64).number(status, answer.status);
-    if let Some(given) = &answer.headers {
-        object = object.raw(headers, given.as_str());
+        Object::with_capacity(answer.data.as_str().len() + 64).number("Status", answer.status);
+    if let Some(headers) = &answer.headers {
+        object = object.raw("Headers", headers.as_str());
     }
     if !answer.data.is_absent() {
-        object = object.raw(data, answer.data.as_str());
+        object = object.raw("Data", answer.data.as_str());
     }
     if let Some(bytes) = &answer.body {
-        object = object.plain(body, bytes);
+        object = object.plain("Body", bytes);
     }
     object.end()
 }

@@ -120,7 +120,7 @@ options! {
         require_affinity: bool = false,
         /// Report progress while the call runs.
         stream: bool = false,
-        /// Calls a command of this VOLT daemon instead of a worker's action; only a hub in this process can. Empty calls a worker.
+        /// Calls a command of this VOLT daemon instead of the action of a worker; empty calls a worker.
         team_cluster_id: String = String::new(),
         /// The form in which a VOLT daemon answers.
         response_type: ResponseForm = ResponseForm::Json,

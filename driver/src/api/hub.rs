@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use moorline_core::{Command, Error, Raw};
+use moorline_core::{Command, Error, ErrorCode, Raw};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
+use crate::api::daemons::{DaemonCall, EnrollmentToken, Messages, NewToken, OnMessage};
 use crate::api::desk::Session;
-use crate::api::dispatcher::Ignoring;
 use crate::api::settings::Settings;
 use crate::counters::Counters;
 
@@ -21,7 +22,7 @@ impl Hub {
     /// Begins to describe a hub.
     #[must_use]
     pub fn builder() -> HubBuilder {
-        HubBuilder { settings: Settings::default(), scheme: "http" }
+        HubBuilder { settings: Settings::default(), scheme: "http", on_message: None }
     }
 
     /// Returns the address it listens on, with the port that was chosen.
@@ -34,6 +35,79 @@ impl Hub {
     #[must_use]
     pub fn url(&self) -> String {
         format!("{}://{}", self.scheme, self.address())
+    }
+
+    /// Prepares a command to the VOLT daemon `team_cluster_id`. Await it to send it.
+    pub fn call_daemon(
+        &self,
+        team_cluster_id: &str,
+        command: &str,
+        payload: &(impl Serialize + ?Sized),
+    ) -> DaemonCall<'_> {
+        let mut options = Map::new();
+        options.insert("team_cluster_id".to_owned(), Value::from(team_cluster_id));
+        DaemonCall {
+            desk: &self.session.desk,
+            command: command.to_owned(),
+            payload: written(payload),
+            options,
+            on_part: None,
+        }
+    }
+
+    /// Sends a message to the VOLT daemon `team_cluster_id`. What becomes of it is not told; a
+    /// daemon that is not registered gets none.
+    ///
+    /// # Errors
+    /// `ARGUMENT_INVALID` if it cannot be written as JSON, `STOPPED` after the end.
+    pub fn send_to_daemon(
+        &self,
+        team_cluster_id: &str,
+        message: &(impl Serialize + ?Sized),
+    ) -> Result<(), Error> {
+        let (name, payload) = (team_cluster_id.to_owned(), written(message)?);
+        self.session.desk.submit(vec![Command::Emit { name, payload }])
+    }
+
+    /// Makes a token with which the VOLT daemon `team_cluster_id` enrolls, once; `name` is what
+    /// people call it, empty takes the id. It is good for `lifetime`, or for the option
+    /// `volt.token_ttl_ms` if that is zero.
+    ///
+    /// # Errors
+    /// `ARGUMENT_INVALID` for an id or name that is too long, `OVERLOADED` when there are too many.
+    pub async fn create_token(
+        &self,
+        team_cluster_id: &str,
+        name: &str,
+        lifetime: Duration,
+    ) -> Result<EnrollmentToken, Error> {
+        let expires_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
+        let new = NewToken { cluster: team_cluster_id, name, expires_ms };
+        let answer = self.administer("$enroll", &new).await?;
+        answer.read().map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))
+    }
+
+    /// Makes a token worthless.
+    ///
+    /// # Errors
+    /// `NO_WORKER` if there is none of this id.
+    pub async fn revoke_token(&self, id: &str) -> Result<(), Error> {
+        self.administer("$revoke", &serde_json::json!({ "TokenID": id })).await.map(drop)
+    }
+
+    /// Returns every VOLT daemon as JSON: a list of objects as in `docs/wire-extensions.md`.
+    ///
+    /// # Errors
+    /// `STOPPED` after the end.
+    pub async fn daemons(&self) -> Result<Raw, Error> {
+        self.administer("$daemons", &Map::new()).await
+    }
+
+    async fn administer(&self, name: &str, body: &impl Serialize) -> Result<Raw, Error> {
+        let (name, payload) = (name.to_owned(), written(body)?);
+        let options = Raw::empty_object();
+        let command = |call| Command::Call { call, name, payload, options };
+        self.session.desk.call(command, None).await
     }
 
     /// Lets running work finish for `limit`, then ends.
@@ -64,11 +138,22 @@ impl Hub {
     }
 }
 
+fn written(value: &(impl Serialize + ?Sized)) -> Result<Raw, Error> {
+    Raw::from_value(value)
+        .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("the payload: {e}")))
+}
+
 /// Describes a hub.
-#[derive(Debug)]
 pub struct HubBuilder {
     settings: Settings,
     scheme: &'static str,
+    on_message: Option<OnMessage>,
+}
+
+impl std::fmt::Debug for HubBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HubBuilder").field("settings", &self.settings).finish_non_exhaustive()
+    }
 }
 
 impl HubBuilder {
@@ -85,6 +170,14 @@ impl HubBuilder {
         self.option("runtime.cert_file", cert_file).option("runtime.key_file", key_file)
     }
 
+    /// Takes the messages of VOLT daemons: all that are neither commands nor answers to ours. It is
+    /// given the team cluster id and the message, and must not block.
+    #[must_use]
+    pub fn on_daemon_message(mut self, take: impl FnMut(&str, Raw) + Send + 'static) -> Self {
+        self.on_message = Some(Box::new(take));
+        self
+    }
+
     /// Sets any option by its path, such as `lease_ms`.
     #[must_use]
     pub fn option(mut self, path: &str, value: impl Serialize) -> Self {
@@ -97,7 +190,13 @@ impl HubBuilder {
     /// # Errors
     /// `CONFIG_INVALID` with every problem of the options, `LISTEN_FAILED`, `STORE_FAILED`.
     pub async fn start(self) -> Result<Hub, Error> {
-        let session = Session::open("hub", &self.settings, vec![Command::Start], Ignoring).await?;
+        let mut commands = vec![Command::Start];
+        if self.on_message.is_some() {
+            let (key, meta) = ("*".to_owned(), Raw::empty_object());
+            commands.insert(0, Command::Handle { key, meta });
+        }
+        let messages = Messages { take: self.on_message, names: Default::default() };
+        let session = Session::open("hub", &self.settings, commands, messages).await?;
         Ok(Hub { session, scheme: self.scheme })
     }
 }

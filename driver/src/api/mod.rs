@@ -3,6 +3,7 @@
 //! Each owns one I/O thread; events cross to the application's own tokio runtime as values, without
 //! JSON in between. Handlers run there as tasks.
 
+mod daemons;
 mod desk;
 mod dispatcher;
 mod hub;
@@ -11,6 +12,7 @@ mod settings;
 mod work;
 mod worker;
 
+pub use daemons::{DaemonCall, DaemonReply, EnrollmentToken};
 pub use dispatcher::{Call, Dispatcher, DispatcherBuilder, Reply};
 pub use hub::{Hub, HubBuilder};
 pub use work::{Failure, Report, WorkContext};

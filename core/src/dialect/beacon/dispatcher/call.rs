@@ -38,7 +38,20 @@ pub(super) struct Call {
 impl Call {
     /// Tells whether its answer is a stream of frames.
     pub(super) fn is_streaming(&self) -> bool {
-        matches!(&self.plan, Plan::Work { options, .. } if options.stream)
+        match &self.plan {
+            Plan::Work { options, .. } => options.stream,
+            Plan::Command { is_stream, .. } => *is_stream,
+            Plan::Request { .. } => false,
+        }
+    }
+
+    /// Tells whether it is asked again after a failure on the way.
+    fn may_repeat(&self, error: &Error) -> bool {
+        match &self.plan {
+            Plan::Work { .. } | Plan::Request { .. } => error.is_retryable(),
+            // It surely was not asked.
+            Plan::Command { .. } => error.code() == ErrorCode::ConnectFailed,
+        }
     }
 }
 
@@ -75,7 +88,7 @@ impl BeaconDispatcher {
         let asked_ms = options.timeout_ms;
         let plan = Plan::new(name, payload, options, &key)?;
         let default_ms = match plan {
-            Plan::Work { .. } => self.options.call_timeout_ms,
+            Plan::Work { .. } | Plan::Command { .. } => self.options.call_timeout_ms,
             Plan::Request { .. } => self.options.http_timeout_ms,
         };
         let deadline = now.mono.after(if asked_ms > 0 { asked_ms } else { default_ms });
@@ -155,7 +168,7 @@ impl BeaconDispatcher {
         };
         let verdict = match result {
             Ok(response) => judge(&call.plan, &response, stream),
-            Err(error) if error.is_retryable() => Verdict::Again { error, after_ms: None },
+            Err(error) if call.may_repeat(&error) => Verdict::Again { error, after_ms: None },
             Err(error) => Verdict::Settled(Err(error)),
         };
         parts.into_iter().for_each(|part| self.event(Event::CallPart { call: id, part }));

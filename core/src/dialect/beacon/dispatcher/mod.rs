@@ -304,7 +304,7 @@ impl Endpoint for BeaconDispatcher {
                 Ok(())
             }
             Command::Call { call, name, payload, options } => {
-                self.call(call, &name, payload.or_empty_object(), &options, now)
+                self.call(call, &name, payload, &options, now)
             }
             Command::Cancel { call } => {
                 self.cancel(call, now);

@@ -1,11 +1,11 @@
 //! From the name of a call to the request that carries it.
 
 use crate::dialect::beacon::rest::{Origin, path};
-use crate::dialect::beacon::wire::{Subject, cancellation, keyed_run, order};
+use crate::dialect::beacon::wire::{Subject, cancellation, command, keyed_run, order};
 use crate::error::{Error, ErrorCode};
 use crate::frame::{HttpRequest, Method};
 use crate::json::Raw;
-use crate::options::CallOptions;
+use crate::options::{CallOptions, ResponseForm};
 use crate::secret::Secret;
 
 /// The header that makes a repeated request find its first one.
@@ -16,6 +16,9 @@ const IDEMPOTENCY_KEY: &str = "x-idempotency-key";
 pub(super) enum Plan {
     /// Run work and wait for its result.
     Work { capability: String, action: String, settings: Raw, options: CallOptions },
+    /// Have a VOLT daemon carry a command out. It is asked once: nobody knows whether a command that
+    /// was lost on the way was carried out.
+    Command { path: String, body: String, is_stream: bool },
     /// Something else: one request, whose answer is the result.
     Request { method: Method, path: String, body: String },
 }
@@ -29,6 +32,18 @@ impl Plan {
         key: &str,
     ) -> Result<Self, Error> {
         let invalid = |message: String| Error::new(ErrorCode::ArgumentInvalid, message);
+        if !options.team_cluster_id.is_empty() {
+            if !payload.blobs().is_empty() {
+                return Err(invalid("byte strings cannot be sent over HTTP".to_owned()));
+            }
+            let is_stream = match options.response_type {
+                ResponseForm::Stream => true,
+                ResponseForm::Json | ResponseForm::Buffer => false,
+            };
+            let path = path(&["Moorline", "Volt", "Daemons", &options.team_cluster_id, "Call"]);
+            return Ok(Self::Command { path, body: command(name, &payload, &options), is_stream });
+        }
+        let payload = payload.or_empty_object();
         if !payload.as_str().starts_with('{') {
             return Err(invalid(format!("the payload of {name} is a JSON object")));
         }
@@ -49,11 +64,28 @@ impl Plan {
         };
         let get = |path: String| Self::Request { method: Method::Get, path, body: String::new() };
         let post = |path: String, body: String| Self::Request { method: Method::Post, path, body };
+        let delete =
+            |path: String| Self::Request { method: Method::Delete, path, body: String::new() };
         let text = payload.as_str().to_owned();
         Ok(match name {
             "status" => get(path(&["Moorline", "Status"])),
             "beacons" => get(path(&["Beacon"])),
             "work" => get(path(&["Beacon", "Work"])),
+            "daemons" => get(path(&["Moorline", "Volt", "Daemons"])),
+            "tokens" => get(path(&["Moorline", "Volt", "Tokens"])),
+            "enroll" => post(path(&["Moorline", "Volt", "Tokens"]), text),
+            "revoke" => {
+                named("TokenID", &subject.token)?;
+                delete(path(&["Moorline", "Volt", "Tokens", &subject.token]))
+            }
+            "rotate" => {
+                named("TeamClusterID", &subject.cluster)?;
+                post(path(&["Moorline", "Volt", "Daemons", &subject.cluster, "Password"]), text)
+            }
+            "forget" => {
+                named("TeamClusterID", &subject.cluster)?;
+                delete(path(&["Moorline", "Volt", "Daemons", &subject.cluster]))
+            }
             "capabilities" => get(path(&["Beacon", "Capabilities"])),
             "enqueue" => post(path(&["Beacon", "Work", "Enqueue"]), text),
             "run_start" => post(path(&["Beacon", "Run", "Start"]), keyed_run(&payload, key)),
@@ -91,6 +123,9 @@ impl Plan {
                 let body = order(capability, action, settings, timeout_ms, options);
                 let path = path(&["Beacon", "Work", verb]);
                 origin.request(Method::Post, &path, session, body)
+            }
+            Self::Command { path, body, .. } => {
+                origin.request(Method::Post, path, session, body.clone())
             }
             Self::Request { method, path, body } => {
                 origin.request(*method, path, session, body.clone())

@@ -25,13 +25,16 @@ pub(super) enum Verdict {
 
 /// Understands an answer; `stream` is what a streamed one has brought.
 pub(super) fn judge(plan: &Plan, response: &HttpResponse, stream: Stream) -> Verdict {
+    if matches!(plan, Plan::Command { .. }) && response.status != 401 {
+        return Verdict::Settled(commanded(response, stream));
+    }
     let said = || error_text(response);
     let remote = |code: ErrorCode| Verdict::Settled(Err(Error::new(code, said())));
     match response.status {
         200..=299 => match plan {
             Plan::Work { options, .. } if options.stream => streamed(stream),
             Plan::Work { .. } => Verdict::Settled(dispatched(response.bytes(), &[])),
-            Plan::Request { .. } => Verdict::Settled(
+            Plan::Request { .. } | Plan::Command { .. } => Verdict::Settled(
                 std::str::from_utf8(response.bytes())
                     .ok()
                     .and_then(|text| Raw::parse(text.to_owned()).ok())
@@ -93,6 +96,49 @@ fn streamed(stream: Stream) -> Verdict {
             Verdict::Again { error, after_ms: None }
         }
     }
+}
+
+/// Understands the answer to a command. Whatever it is, the command is not sent again.
+fn commanded(response: &HttpResponse, stream: Stream) -> Result<Raw, Error> {
+    if response.status / 100 != 2 {
+        return Err(command_error(response.bytes(), response.status));
+    }
+    let payload = match stream.end {
+        Some(End::Error(payload)) => return Err(command_error(&payload, response.status)),
+        Some(End::Result(payload)) => payload,
+        // A daemon that was asked for a stream may answer with a value.
+        None if stream.cut.first() == Some(&b'{') => stream.cut,
+        None if response.bytes().is_empty() => {
+            let message = "the stream ended before the result";
+            return Err(Error::new(ErrorCode::ConnectionLost, message));
+        }
+        None => response.bytes().to_vec(),
+    };
+    let text = String::from_utf8(payload).map_err(|_| misunderstood())?;
+    Raw::parse(text).map_err(|_| misunderstood())
+}
+
+/// Reads the error of a command: the hub's code, if it names one, and the daemon's status.
+fn command_error(payload: &[u8], http_status: u16) -> Error {
+    #[derive(Default, serde::Deserialize)]
+    #[serde(rename_all = "PascalCase", default)]
+    struct Words {
+        error: String,
+        code: String,
+        status: Option<u16>,
+    }
+    let words: Words = serde_json::from_slice(payload).unwrap_or_default();
+    let code = ErrorCode::ALL.iter().find(|code| code.name() == words.code).copied();
+    let code = code.unwrap_or(match http_status {
+        429 => ErrorCode::RateLimited,
+        _ => ErrorCode::RemoteError,
+    });
+    let text = if words.error.is_empty() {
+        format!("the control plane answered with status {http_status}")
+    } else {
+        words.error
+    };
+    Error::new(code, text).with_status(words.status)
 }
 
 fn misunderstood() -> Error {

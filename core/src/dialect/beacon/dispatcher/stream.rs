@@ -9,7 +9,7 @@ use crate::json::Raw;
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     /// The beginning of a frame whose rest is on its way.
-    cut: Vec<u8>,
+    pub(super) cut: Vec<u8>,
     /// The bytes that belong to the result.
     pub(super) bytes: Vec<u8>,
     /// How it ended, if it has.

@@ -237,6 +237,17 @@ fn administrative_calls_are_plain_requests() {
         ("$run_start", "{}", Method::Post, "/Beacon/Run/Start"),
         ("$run_end", r#"{"RunID":"r"}"#, Method::Post, "/Beacon/Run/r/End"),
         ("$drain", r#"{"BeaconID":"b"}"#, Method::Post, "/Beacon/b/Drain"),
+        ("$daemons", "{}", Method::Get, "/Moorline/Volt/Daemons"),
+        ("$tokens", "{}", Method::Get, "/Moorline/Volt/Tokens"),
+        ("$enroll", r#"{"TeamClusterID":"c"}"#, Method::Post, "/Moorline/Volt/Tokens"),
+        ("$revoke", r#"{"TokenID":"t"}"#, Method::Delete, "/Moorline/Volt/Tokens/t"),
+        ("$forget", r#"{"TeamClusterID":"c"}"#, Method::Delete, "/Moorline/Volt/Daemons/c"),
+        (
+            "$rotate",
+            r#"{"TeamClusterID":"c d"}"#,
+            Method::Post,
+            "/Moorline/Volt/Daemons/c%20d/Password",
+        ),
     ];
     for (name, payload, method, path) in cases {
         let mut bench = ready("{}");
@@ -249,6 +260,67 @@ fn administrative_calls_are_plain_requests() {
         bench.answer(http, 200, r#"[{"z":1.0}]"#);
         assert_eq!(result(&mut bench, 1).unwrap().as_str(), r#"[{"z":1.0}]"#);
     }
+}
+
+#[test]
+fn a_command_to_a_daemon_is_sent_once() {
+    let mut bench = ready("{}");
+    let options = r#"{"team_cluster_id":"lab","timeout_ms":5000}"#;
+    call(&mut bench, 1, "jobs.run", r#"{"n":1.0}"#, options);
+    let (http, request) = bench.asked();
+    assert_eq!(request.url, "http://localhost:54321/Moorline/Volt/Daemons/lab/Call");
+    assert_eq!(
+        request.body,
+        r#"{"Command":"jobs.run","Payload":{"n":1.0},"ResponseType":"json","TimeoutMs":5000}"#
+    );
+    bench.answer(http, 200, r#"{"Status":200,"Data":{"z":1.0}}"#);
+    assert_eq!(result(&mut bench, 1).unwrap().as_str(), r#"{"Status":200,"Data":{"z":1.0}}"#);
+    let failures = [
+        (502, r#"{"Error":"busy","Code":"REMOTE_ERROR","Status":409}"#, ErrorCode::RemoteError),
+        (503, r#"{"Error":"lost","Code":"NOT_READY"}"#, ErrorCode::NotReady),
+        (504, r#"{"Error":"late","Code":"CALL_TIMEOUT"}"#, ErrorCode::CallTimeout),
+        (429, r#"{"Error":"too often"}"#, ErrorCode::RateLimited),
+        (500, "<html>", ErrorCode::RemoteError),
+    ];
+    for (index, (status, body, code)) in failures.into_iter().enumerate() {
+        let id = index as u64 + 2;
+        call(&mut bench, id, "jobs.run", "{}", options);
+        let (http, _) = bench.asked();
+        bench.answer(http, status, body);
+        let error = result(&mut bench, id).unwrap_err();
+        assert_eq!(error.code(), code, "{body}");
+        assert_eq!(error.status(), body.contains("409").then_some(409));
+        bench.quiet();
+    }
+}
+
+#[test]
+fn a_stream_of_a_daemon_yields_its_parts() {
+    let mut bench = ready("{}");
+    let options = r#"{"team_cluster_id":"lab","response_type":"stream"}"#;
+    for (end, payload) in [(4, r#"{"Status":200}"#), (5, r#"{"Error":"e","Code":"TOO_LARGE"}"#)] {
+        call(&mut bench, end.into(), "log", "{}", options);
+        let (http, _) = bench.asked();
+        for (kind, payload) in [(1, r#"{"Status":200}"#), (2, "chunk"), (end, payload)] {
+            let length = (payload.len() as u32).to_be_bytes();
+            let frame = [&[kind], &length[..], payload.as_bytes()].concat();
+            bench.input(Input::HttpPart { http, bytes: frame.into() });
+        }
+        assert_eq!(part(&mut bench), r#"{"Status":200}"#);
+        assert_eq!(part(&mut bench), r#"{"BinaryData":"Y2h1bms="}"#);
+        let body = HttpBody::Streaming;
+        let response = HttpResponse { status: 200, headers: Headers::new(), body };
+        bench.input(Input::HttpReplied { http, result: Ok(response) });
+        let result = result(&mut bench, end.into());
+        match result {
+            Ok(value) => assert_eq!(value.as_str(), payload),
+            Err(error) => assert_eq!((end, error.code()), (5, ErrorCode::TooLarge)),
+        }
+    }
+    call(&mut bench, 9, "log", "{}", options);
+    let (http, _) = bench.asked();
+    bench.answer(http, 200, r#"{"Status":200,"Data":1}"#);
+    assert_eq!(result(&mut bench, 9).unwrap().as_str(), r#"{"Status":200,"Data":1}"#);
 }
 
 #[test]

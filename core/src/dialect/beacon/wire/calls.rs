@@ -65,6 +65,10 @@ pub(crate) struct Subject {
     pub(crate) run: String,
     #[serde(rename = "BeaconID", default)]
     pub(crate) beacon: String,
+    #[serde(rename = "TokenID", default)]
+    pub(crate) token: String,
+    #[serde(rename = "TeamClusterID", default)]
+    pub(crate) cluster: String,
 }
 
 /// Writes an order of work: the body of `Dispatch`, `DispatchStream` and `Enqueue`.
@@ -89,6 +93,23 @@ pub(crate) fn order(
         if options.require_affinity {
             out.push_str(",\"RequireAffinityMatch\":true");
         }
+    }
+    out.push('}');
+    out
+}
+
+/// Writes a command to a VOLT daemon.
+pub(crate) fn command(name: &str, payload: &Raw, options: &CallOptions) -> String {
+    let mut out = String::with_capacity(payload.as_str().len() + name.len() + 96);
+    out.push_str("{\"Command\":");
+    text(&mut out, name);
+    if !payload.is_absent() {
+        out.push_str(",\"Payload\":");
+        out.push_str(payload.as_str());
+    }
+    let _ = write!(out, ",\"ResponseType\":\"{}\"", options.response_type.as_str());
+    if options.timeout_ms > 0 {
+        let _ = write!(out, ",\"TimeoutMs\":{}", options.timeout_ms);
     }
     out.push('}');
     out

@@ -8,7 +8,8 @@ mod read;
 mod write;
 
 pub(crate) use calls::{
-    OrderAnswer, Subject, bytes_part, cancellation, dispatch_answer, keyed_run, order, stream_error,
+    OrderAnswer, Subject, bytes_part, cancellation, command, dispatch_answer, keyed_run, order,
+    stream_error,
 };
 pub(crate) use read::{HandlerMeta, HubFrame, LoginAnswer, PollAnswer, RecordAnswer, WireItem};
 pub(crate) use write::{

@@ -28,7 +28,7 @@ fn a_command_is_answered_once() {
     rig.message(conn, &answer);
     assert_eq!(
         rig.outcome(1),
-        Some(Ok(r#"{"status":201,"headers":{"a":"b"},"data":{"x":1}}"#.to_owned()))
+        Some(Ok(r#"{"Status":201,"Headers":{"a":"b"},"Data":{"x":1}}"#.to_owned()))
     );
     assert_eq!(rig.events.iter().filter(|e| matches!(e, Event::CallDone { .. })).count(), 1);
 }
@@ -51,7 +51,7 @@ fn refusals_buffers_and_time_outs_reach_the_caller() {
         &json!({"type":"response","requestId":ids[1],"ok":true,"status":200,"bodyBase64":"AQI="}),
     );
     assert_eq!(rig.outcome(1), Some(Err((ErrorCode::RemoteError, Some(409), "busy".into()))));
-    assert_eq!(rig.outcome(2), Some(Ok(r#"{"status":200,"body":"AQI="}"#.to_owned())));
+    assert_eq!(rig.outcome(2), Some(Ok(r#"{"Status":200,"Body":"AQI="}"#.to_owned())));
     rig.pass(49);
     assert_eq!(rig.code(3), None);
     rig.pass(1);

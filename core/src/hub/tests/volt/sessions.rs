@@ -167,7 +167,7 @@ fn a_stop_says_41_so_that_daemons_come_back() {
     rig.call_lab(2, "b", "");
     assert_eq!(rig.code(2), Some(ErrorCode::Stopped));
     rig.message(conn, &json!({"type":"response","requestId":id,"ok":true,"status":200}));
-    assert_eq!(rig.outcome(1), Some(Ok(r#"{"status":200}"#.to_owned())));
+    assert_eq!(rig.outcome(1), Some(Ok(r#"{"Status":200}"#.to_owned())));
     assert_eq!(rig.said(conn), ["41"]);
     assert!(rig.closed.contains_key(&conn));
     assert!(matches!(rig.events.last(), Some(Event::Ended { error: None })));
