@@ -222,9 +222,12 @@ impl VoltDaemon {
         options: &Raw,
         now: Now,
     ) -> Result<(), Error> {
-        let options = options::read::<CommandOptions>(options.as_str()).map_err(|e| {
-            Error::new(ErrorCode::ArgumentInvalid, format!("the command's options: {e}"))
-        })?;
+        let options = match options.as_str() {
+            "{}" => CommandOptions::default(),
+            text => options::read::<CommandOptions>(text).map_err(|e| {
+                Error::new(ErrorCode::ArgumentInvalid, format!("the command's options: {e}"))
+            })?,
+        };
         if !self.is_ready() || self.drain_until.is_some() {
             return Err(not_ready(&name));
         }

@@ -1,5 +1,6 @@
 //! What comes from the transport, and what it means.
 
+use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::VoltDaemon;
@@ -57,8 +58,8 @@ impl VoltDaemon {
         if !self.decoder.is_collecting()
             && let Some((argument, message)) = wire::message_of(text, &self.prefix)
         {
-            let argument = Raw::accepted(text.slice_ref(argument));
-            return self.message(text, &argument, &message, now);
+            let argument = || Raw::accepted(text.slice_ref(argument));
+            return self.message(text, &message, &[], argument, now);
         }
         let packet = self.decoder.text(text);
         self.decoded(packet, now);
@@ -103,7 +104,10 @@ impl VoltDaemon {
                     let argument = packet.argument.clone();
                     let text = argument.clone().into_text();
                     match Message::read(&text) {
-                        Some(message) => self.message(&text, &argument, &message, now),
+                        Some(message) => {
+                            let blobs = argument.blobs();
+                            self.message(&text, &message, blobs, || argument.clone(), now);
+                        }
                         None => self.odd_message(argument),
                     }
                 }
@@ -128,17 +132,24 @@ impl VoltDaemon {
         }
     }
 
-    /// A message that is an object; `whole` is the text that its parts are spans of.
-    fn message(&mut self, whole: &ByteString, argument: &Raw, message: &Message<'_>, now: Now) {
+    /// A message that is an object; `whole` is the text that its parts are spans of. The argument is
+    /// made for those who want it.
+    fn message(
+        &mut self,
+        whole: &ByteString,
+        message: &Message<'_>,
+        blobs: &[Bytes],
+        argument: impl FnOnce() -> Raw,
+        now: Now,
+    ) {
         self.counters.messages_in += 1;
         if message.is_kind("command") {
-            return self.command(whole, argument, message, now);
+            return self.command(whole, message, blobs, now);
         }
         if self.wants_messages {
-            self.event(Event::Message { peer: None, payload: argument.clone() });
+            self.event(Event::Message { peer: None, payload: argument() });
         }
         if message.is_kind("response") {
-            let blobs = argument.blobs();
             let result = || Message::share(whole, message.result).with_blobs(blobs.to_vec());
             self.answered(message, result, now);
         }

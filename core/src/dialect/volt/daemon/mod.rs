@@ -57,7 +57,7 @@ pub(crate) struct VoltDaemon {
     since: Now,
     engine: Engine,
     decoder: Decoder,
-    /// What an ordinary message of the control plane begins with: `2["team-cluster-daemon:message",`.
+    /// What an ordinary message begins with, in both directions: `2["team-cluster-daemon:message",`.
     prefix: String,
     password: Secret,
     enrollment: Enrollment,
@@ -275,6 +275,15 @@ impl VoltDaemon {
         frames: &mut Vec<Frame>,
         write: impl FnOnce(&mut String),
     ) -> Result<(), Error> {
+        if blobs.is_empty() {
+            let mut text = String::with_capacity(self.prefix.len() + size + 2);
+            text.push('4');
+            text.push_str(&self.prefix);
+            write(&mut text);
+            text.push(']');
+            frames.push(Frame::Text(text.into()));
+            return Ok(());
+        }
         let namespace = &self.address.namespace;
         crate::frame::socketio::event_with(namespace, None, MESSAGE, size, blobs, frames, write)
             .map_err(too_many)

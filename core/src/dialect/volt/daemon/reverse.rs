@@ -1,5 +1,6 @@
 //! Commands of the control plane: looked up by name, run by the application, answered once.
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -115,8 +116,8 @@ impl VoltDaemon {
     pub(super) fn command(
         &mut self,
         whole: &ByteString,
-        argument: &Raw,
         message: &Message<'_>,
+        blobs: &[Bytes],
         now: Now,
     ) {
         let Some(request) = message.request_id else {
@@ -151,7 +152,7 @@ impl VoltDaemon {
         meta.push_str(",\"response_type\":\"");
         meta.push_str(form.word());
         meta.push_str("\"}");
-        let payload = Message::share(whole, message.payload).with_blobs(argument.blobs().to_vec());
+        let payload = Message::share(whole, message.payload).with_blobs(blobs.to_vec());
         let name = name.to_owned();
         self.running.insert(work, Running { name: name.clone(), request, form, stream: None });
         let meta = Raw::trusted(meta);
@@ -243,7 +244,7 @@ impl VoltDaemon {
     /// Writes and sends a message that has no attachments and is small.
     pub(super) fn answer(
         &mut self,
-        blobs: &[bytes::Bytes],
+        blobs: &[Bytes],
         size: usize,
         now: Now,
         write: impl FnOnce(&mut String),
