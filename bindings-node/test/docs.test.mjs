@@ -1,32 +1,13 @@
 // Runs every code block of docs/node.md as its reader would.
 
 import assert from 'node:assert/strict';
-import { execFile, execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { after, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { test } from 'node:test';
 
+import { blocksOf, folderOfPrograms } from './page.mjs';
 import { openDispatcher, startHub, startProcess, startWorker } from './support.mjs';
 
-const run = promisify(execFile);
-const root = fileURLToPath(new URL('..', import.meta.url));
-const page = readFileSync(new URL('../../docs/node.md', import.meta.url), 'utf8');
-const blocks = [...page.matchAll(/^## ([^\n]+)|^```(\w+)\n(.*?)^```/gms)].reduce(
-  ({ section, found }, [, heading, language, text]) =>
-    heading === undefined
-      ? { section, found: [...found, { section, language, text }] }
-      : { section: heading, found },
-  { section: '', found: [] },
-).found;
-
-const folder = mkdtempSync(join(tmpdir(), 'moorline-docs-'));
-mkdirSync(join(folder, 'node_modules'));
-symlinkSync(root, join(folder, 'node_modules/moorline'));
-after(() => rmSync(folder, { recursive: true, force: true }));
-
+const blocks = blocksOf('node.md');
+const programs = folderOfPrograms();
 const echo = { 'Echo/Say': (settings) => ({ Text: settings.Text }) };
 
 /** What is done with each block, in the order of the page; package.test.mjs installs. */
@@ -79,35 +60,14 @@ function prints(expected, handlers) {
   return async (t, { text, language }) => {
     const { url } = await startHub(t);
     if (handlers !== undefined) await startWorker(t, url, handlers, { name: 'for-the-docs' });
-    const file = program(text.replaceAll('http://127.0.0.1:54321', url), language);
-    const { stdout } = await run(process.execPath, [file], { cwd: folder, timeout: 30_000 });
-    assert.match(stdout, expected);
+    assert.match(await programs.prints(text.replaceAll('http://127.0.0.1:54321', url), language), expected);
   };
 }
 
 async function passes(_t, { text, language }) {
-  const env = { ...process.env };
-  delete env.NODE_TEST_CONTEXT;
-  const { stdout } = await run(process.execPath, ['--test', program(text, language, '.test')], { cwd: folder, env });
-  assert.match(stdout, /# pass 1\n/);
+  assert.match(await programs.tests(text, language), /# pass 1\n/);
 }
 
 function fails() {
   throw new Error('no luck');
-}
-
-let programs = 0;
-
-/** Writes the block to a file that node can run. */
-function program(text, language, suffix = '') {
-  const name = join(folder, `block-${(programs += 1)}${suffix}`);
-  writeFileSync(`${name}.mjs`, text);
-  if (language === 'ts') {
-    writeFileSync(`${name}.mts`, text);
-    const tsc = join(root, 'node_modules/typescript/bin/tsc');
-    const types = ['--types', 'node', '--typeRoots', join(root, 'node_modules/@types')];
-    const options = ['--module', 'node16', '--target', 'es2022', '--lib', 'es2022,esnext.disposable', '--strict', '--skipLibCheck', ...types];
-    execFileSync(process.execPath, [tsc, ...options, `${name}.mts`], { stdio: ['ignore', 'inherit', 'inherit'] });
-  }
-  return `${name}.mjs`;
 }

@@ -34,6 +34,8 @@ test('it loads as an ES module and as a CommonJS module', () => {
   assert.equal(run(process.execPath, ['--input-type=module', '--eval', esm], folder).trim(), 'function');
   const cjs = `const { Hub } = require('moorline'); const hub = new Hub({ listen: '127.0.0.1:0' }); hub.close(); console.log(typeof Hub)`;
   assert.equal(run(process.execPath, ['--eval', cjs], folder).trim(), 'function');
+  const both = `import('moorline/volt').then((esm) => console.log(esm.ClusterDaemonClient === require('moorline/volt').ClusterDaemonClient))`;
+  assert.equal(run(process.execPath, ['--eval', both], folder).trim(), 'true');
 });
 
 test('without an add-on for the platform the error names it and the fix', () => {
@@ -54,7 +56,9 @@ for (const [resolution, module, extensions] of [
     const project = join(folder, `types-${resolution}`);
     mkdirSync(project);
     for (const extension of extensions) {
-      copyFileSync(join(root, 'test/consumer/program.ts'), join(project, `program-${extension}.${extension}`));
+      for (const name of ['program', 'volt']) {
+        copyFileSync(join(root, `test/consumer/${name}.ts`), join(project, `${name}-${extension}.${extension}`));
+      }
     }
     const compilerOptions = {
       module,

@@ -188,14 +188,16 @@ test('a failed enrollment rejects connect and is told nobody else', async (t) =>
   await assert.rejects(daemon.sendCommand('x'), { code: 'SOCKET_NOT_READY' });
 });
 
-test('an end that nobody asked for is told to onError', async (t) => {
-  const { daemon, native, log } = await connected(t);
-  native.tell([lost('transport close'), { event: 'ended', error: { code: 'CONNECT_FAILED', message: 'gave up after 3 attempts' } }]);
-  assert.equal(log[0], 'disconnected: transport close');
-  assert.equal(log[1].code, 'SOCKET_CONNECTION_FAILED');
-  assert.match(log[1].message, /3 attempts/);
-  assert.equal(daemon.isReady(), false);
-});
+for (const code of ['CONNECT_FAILED', 'CONNECTION_LOST']) {
+  test(`an end that nobody asked for is told to onError: ${code}`, async (t) => {
+    const { daemon, native, log } = await connected(t);
+    native.tell([lost('transport close'), { event: 'ended', error: { code, message: 'gave up after 3 attempts' } }]);
+    assert.equal(log[0], 'disconnected: transport close');
+    assert.equal(log[1].code, 'SOCKET_CONNECTION_FAILED');
+    assert.match(log[1].message, /3 attempts/);
+    assert.equal(daemon.isReady(), false);
+  });
+}
 
 test('the enrolled password stays with the client, which enrolls no second time', async (t) => {
   const credentials = { teamClusterId: 'c', daemonPassword: '', enrollmentToken: 'tok' };

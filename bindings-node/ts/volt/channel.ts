@@ -135,7 +135,8 @@ export class Channel {
   }
 
   #ended(error: MoorlineError): void {
-    const failure = clientError(error);
+    const gaveUp = error.code === 'CONNECTION_LOST';
+    const failure = gaveUp ? DaemonClientError.socketConnectionFailed(error.message, error) : clientError(error);
     const connecting = this.#connecting !== undefined;
     const told = connecting && (error.code === 'ENROLLMENT_FAILED' || error.code === 'REGISTRATION_FAILED');
     if (!told) this.#watcher.failed(failure);
