@@ -8,7 +8,7 @@ from typing import Any, AsyncIterator, Coroutine, Dict, List, Mapping, Optional,
 
 from .._bench import Bench, Item, Registered, text_of
 from .._endpoint import exception_of
-from .._generated import MAX_ATTACHMENTS, MAX_CHUNKS_IN_FLIGHT, VOLT_CODES, CallDoneEvent
+from .._generated import MAX_ATTACHMENTS, MAX_CHUNKS_IN_FLIGHT, CallDoneEvent
 from .._generated import DaemonClientErrorCode, LostEvent, NativeEvent, NoticeEvent
 from .._generated import ReadyEvent, WorkDrainedEvent, WorkEvent
 from ..errors import MoorlineError, error_of
@@ -20,10 +20,7 @@ from .errors import DaemonClientError, client_error
 __all__ = ["Session"]
 
 _EVERY_MESSAGE: Dict[str, Any] = {"key": "*", "meta": {"messages": True}}
-_FIRST_ATTEMPT = (
-    DaemonClientErrorCode.SocketConnectionFailed,
-    DaemonClientErrorCode.SocketRegistrationFailed,
-)
+_FAILED_ATTEMPTS = ("CONNECT_FAILED", "REGISTRATION_FAILED")
 
 
 class _Item(Item):
@@ -178,7 +175,7 @@ class Session(Bench):
         super()._on_event(event)
         cause = exception_of(event["error"])
         self._last_notice = cause.message
-        if VOLT_CODES[cause.code] in _FIRST_ATTEMPT and not self._ready.done():
+        if cause.code in _FAILED_ATTEMPTS and not self._ready.done():
             self._ready.set_result(cause)
         self._listeners.report(client_error(cause))
 
@@ -186,7 +183,8 @@ class Session(Bench):
         self.is_ready = False
         # A failed enrollment is told by connect alone; what a notice has told is told once.
         if error.code != "ENROLLMENT_FAILED" and error.message != self._last_notice:
-            self._listeners.report(client_error(error))
+            code = DaemonClientErrorCode.SocketConnectionFailed
+            self._listeners.report(client_error(error, code))
 
     # Commands of the control plane
 

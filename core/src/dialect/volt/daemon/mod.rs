@@ -387,7 +387,7 @@ impl Endpoint for VoltDaemon {
             }
             Command::Handle { key, meta } => self.handle(key, &meta),
             Command::Unhandle { key } => {
-                self.handlers.remove(&key);
+                self.unhandle(&key);
                 Ok(())
             }
             Command::Call { call, name, payload, options } => {

@@ -16,6 +16,9 @@ use crate::json::Raw;
 use crate::machine::WorkId;
 use crate::time::Now;
 
+/// The key under which an application listens to messages.
+const MESSAGES: &str = "*";
+
 /// The most handlers of one daemon.
 const MAX_HANDLERS: usize = 4_096;
 
@@ -110,6 +113,13 @@ impl VoltDaemon {
         }
         self.handlers.insert(key);
         Ok(())
+    }
+
+    pub(super) fn unhandle(&mut self, key: &str) {
+        if key == MESSAGES {
+            self.wants_messages = false;
+        }
+        self.handlers.remove(key);
     }
 
     /// A command came: it goes to its handler, or is answered here.
