@@ -106,6 +106,9 @@ pub const MESSAGE: &str = "team-cluster-daemon:message";
 /// The most byte strings of one message: JavaScript peers drop a connection that sends more.
 pub const MAX_ATTACHMENTS: usize = 10;
 
+/// The most parts of a stream that a handler has under way: few enough that a slow link slows it down.
+pub const MAX_CHUNKS_IN_FLIGHT: u64 = 4;
+
 /// Every limit of this build that the application's side checks.
 pub const WIRE_LIMITS: &[WireLimit] = &[
     WireLimit {
@@ -118,7 +121,7 @@ pub const WIRE_LIMITS: &[WireLimit] = &[
         dialect: "volt",
         name: "MAX_CHUNKS_IN_FLIGHT",
         doc: "The most parts of a stream handed over before work_drained tells that one has left.",
-        value: 4,
+        value: MAX_CHUNKS_IN_FLIGHT,
     },
 ];
 

@@ -85,8 +85,8 @@ pub(crate) enum Rejected {
 }
 
 impl Inbox {
-    /// Adds a command batch: all of it or nothing.
-    pub(crate) fn submit(&self, mut commands: Vec<Command>) -> Result<(), Rejected> {
+    /// Takes a command batch: all of it or nothing.
+    pub(crate) fn submit(&self, commands: &mut Vec<Command>) -> Result<(), Rejected> {
         let mut state = self.lock();
         if state.sealed {
             return Err(Rejected::Closed);
@@ -95,9 +95,9 @@ impl Inbox {
             return Err(Rejected::Full);
         }
         if state.batch.commands.is_empty() {
-            state.batch.commands = commands;
+            std::mem::swap(&mut state.batch.commands, commands);
         } else {
-            state.batch.commands.append(&mut commands);
+            state.batch.commands.append(commands);
         }
         state.woken = true;
         Self::wake(state);

@@ -73,7 +73,12 @@ impl IoThread {
     }
 
     /// Hands over commands.
-    pub(crate) fn submit(&self, commands: Vec<Command>) -> Result<(), Error> {
+    pub(crate) fn submit(&self, mut commands: Vec<Command>) -> Result<(), Error> {
+        self.submit_all(&mut commands)
+    }
+
+    /// Hands over commands and leaves the list empty; leaves it as it is if they are refused.
+    pub(crate) fn submit_all(&self, commands: &mut Vec<Command>) -> Result<(), Error> {
         self.check_process()?;
         self.inbox.submit(commands).map_err(|rejected| match rejected {
             Rejected::Closed => ErrorCode::Stopped.into(),

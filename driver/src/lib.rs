@@ -50,6 +50,7 @@ mod store;
 mod tls;
 mod ws;
 
+pub use api::volt;
 pub use api::{
     Call, DaemonCall, DaemonReply, Dispatcher, DispatcherBuilder, EnrollmentToken, Failure, Hub,
     HubBuilder, Reply, Report, WorkContext, Worker, WorkerBuilder,

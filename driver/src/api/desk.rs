@@ -1,16 +1,18 @@
 //! What workers, dispatchers and hubs have in common: commands out, events routed, calls settled.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use moorline_core::{CallId, Command, Error, ErrorCode, Event, Raw};
 use tokio::runtime::Handle;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::api::calls::Calls;
 use crate::api::mailbox::Mailbox;
 use crate::api::settings::Settings;
 use crate::counters::Counters;
@@ -33,24 +35,29 @@ pub(crate) enum Status {
 pub(crate) trait Role: Send + 'static {
     /// Takes an event.
     fn handle(&mut self, event: Event, desk: &Arc<Desk>);
+
+    /// Looks at an event of the link that the desk takes.
+    fn observe(&mut self, _event: &Event) {}
 }
 
 /// The application's end of one I/O thread.
 pub(crate) struct Desk {
     io: IoThread,
-    calls: Mutex<HashMap<CallId, Pending>>,
-    last_call: AtomicU64,
-    /// Commands of the present turn of the application.
-    turn: Mutex<Vec<Command>>,
+    calls: Mutex<Calls>,
+    parts: Mutex<HashMap<CallId, OnPart>>,
+    turn: Mutex<Turn>,
     status: watch::Sender<Status>,
 }
 
 /// Takes a part of a reply.
 pub(crate) type OnPart = Box<dyn FnMut(Raw) + Send>;
 
-struct Pending {
-    done: oneshot::Sender<Result<Raw, Error>>,
-    on_part: Option<OnPart>,
+/// Commands that cross together.
+#[derive(Default)]
+struct Turn {
+    commands: Vec<Command>,
+    /// Somebody will hand them over soon.
+    is_open: bool,
 }
 
 /// A desk with the task that routes its events. Closes everything when dropped.
@@ -67,7 +74,20 @@ impl Session {
         commands: Vec<Command>,
         roles: impl Role,
     ) -> Result<Self, Error> {
-        let (opened, shared) = open_role("beacon", role, &settings.text()?)?;
+        let session = Self::start("beacon", role, &settings.text()?, commands, roles)?;
+        session.desk.ready().await?;
+        Ok(session)
+    }
+
+    /// Opens a role and hands over the first commands.
+    pub(crate) fn start(
+        dialect: &str,
+        role: &str,
+        options: &str,
+        commands: Vec<Command>,
+        roles: impl Role,
+    ) -> Result<Self, Error> {
+        let (opened, shared) = open_role(dialect, role, options)?;
         let max_bytes = usize::try_from(opened.runtime.max_event_bytes).unwrap_or(usize::MAX);
         let mailbox =
             Mailbox::new(Arc::clone(&shared.counting), Arc::clone(&shared.inbox), max_bytes);
@@ -77,14 +97,13 @@ impl Session {
         let desk = Arc::new(Desk {
             io,
             calls: Mutex::default(),
-            last_call: AtomicU64::new(0),
+            parts: Mutex::default(),
             turn: Mutex::default(),
             status: watch::channel(Status::Starting).0,
         });
         let pump = tokio::spawn(pump(Arc::clone(&desk), mailbox, roles)).abort_handle();
         let session = Self { desk, pump };
         session.desk.submit(commands)?;
-        session.desk.ready().await?;
         Ok(session)
     }
 
@@ -110,17 +129,26 @@ impl fmt::Debug for Session {
 }
 
 impl Desk {
-    /// Hands over commands.
-    pub(crate) fn submit(&self, commands: Vec<Command>) -> Result<(), Error> {
-        self.io.submit(commands)
+    /// Hands over commands, behind those of the open turn.
+    pub(crate) fn submit(&self, mut commands: Vec<Command>) -> Result<(), Error> {
+        let mut turn = lock(&self.turn);
+        let earlier = turn.commands.len();
+        if earlier == 0 {
+            drop(turn);
+            return self.io.submit_all(&mut commands);
+        }
+        turn.commands.append(&mut commands);
+        let submitted = self.io.submit_all(&mut turn.commands);
+        turn.commands.truncate(earlier);
+        submitted
     }
 
     /// Hands over a command together with those of the tasks that are ready beside this one: what a
     /// batch of handlers yields wakes the I/O thread once.
     pub(crate) fn submit_with_turn(self: &Arc<Self>, command: Command) {
-        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        turn.push(command);
-        if turn.len() > 1 {
+        let mut turn = lock(&self.turn);
+        turn.commands.push(command);
+        if std::mem::replace(&mut turn.is_open, true) {
             return;
         }
         drop(turn);
@@ -133,11 +161,34 @@ impl Desk {
         });
     }
 
+    /// Hands over a command: with the open turn if there is one, else at once.
+    pub(crate) fn submit_soon(&self, command: Command) -> Result<(), Error> {
+        let mut turn = lock(&self.turn);
+        if turn.is_open {
+            turn.commands.push(command);
+            return Ok(());
+        }
+        drop(turn);
+        self.submit(vec![command])
+    }
+
+    /// What is woken by events that are handed out now hands its commands over together.
+    fn begin_turn(&self) {
+        lock(&self.turn).is_open = true;
+    }
+
     fn end_turn(&self) {
-        let commands =
-            std::mem::take(&mut *self.turn.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Err(error) = self.submit(commands) {
-            tracing::warn!(%error, "outcomes came after the end");
+        let mut turn = lock(&self.turn);
+        turn.is_open = false;
+        if turn.commands.is_empty() {
+            return;
+        }
+        let Err(error) = self.io.submit_all(&mut turn.commands) else { return };
+        let commands = std::mem::take(&mut turn.commands);
+        drop(turn);
+        tracing::warn!(%error, "commands were refused");
+        for call in commands.iter().filter_map(Command::call) {
+            self.settle(call, Err(error.clone()));
         }
     }
 
@@ -147,12 +198,30 @@ impl Desk {
         command: impl FnOnce(CallId) -> Command,
         on_part: Option<OnPart>,
     ) -> Result<Raw, Error> {
-        let call = CallId(self.last_call.fetch_add(1, Ordering::Relaxed) + 1);
-        let (done, result) = oneshot::channel();
-        self.lock().insert(call, Pending { done, on_part });
-        let _giving_up = GivingUp { desk: Arc::clone(self), call };
-        self.submit(vec![command(call)])?;
-        result.await.unwrap_or_else(|_| Err(ErrorCode::Stopped.into()))
+        let waiting = self.begin_call(command, on_part)?;
+        waiting.await
+    }
+
+    /// Makes a call whose result the future waits for.
+    pub(crate) fn begin_call(
+        self: &Arc<Self>,
+        command: impl FnOnce(CallId) -> Command,
+        on_part: Option<OnPart>,
+    ) -> Result<Waiting, Error> {
+        let call = lock(&self.calls).open()?;
+        if let Some(on_part) = on_part {
+            lock(&self.parts).insert(call, on_part);
+        }
+        let waiting = Waiting { desk: Arc::clone(self), call: Some(call) };
+        self.submit_soon(command(call))?;
+        Ok(waiting)
+    }
+
+    fn settle(&self, call: CallId, result: Result<Raw, Error>) {
+        let waker = lock(&self.calls).settle(call, result);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Asks for the state.
@@ -183,6 +252,13 @@ impl Desk {
         }
     }
 
+    fn forget_parts(&self, call: CallId) {
+        let mut parts = lock(&self.parts);
+        if !parts.is_empty() {
+            parts.remove(&call);
+        }
+    }
+
     async fn ready(&self) -> Result<(), Error> {
         let mut status = self.status.subscribe();
         let settled = status.wait_for(|status| !matches!(status, Status::Starting)).await;
@@ -197,19 +273,16 @@ impl Desk {
     fn route(&self, event: Event) -> Option<Event> {
         match event {
             Event::CallDone { call, result } => {
-                let pending = self.lock().remove(&call);
-                if let Some(pending) = pending {
-                    // A caller that has given up does not listen.
-                    let _ = pending.done.send(result);
-                }
+                self.settle(call, result);
                 None
             }
             Event::CallPart { call, part } => {
-                let on_part = self.lock().get_mut(&call).and_then(|it| it.on_part.take());
+                // Called outside the lock: it is the application's.
+                let on_part = lock(&self.parts).remove(&call);
                 if let Some(mut on_part) = on_part {
                     on_part(part);
-                    if let Some(pending) = self.lock().get_mut(&call) {
-                        pending.on_part = Some(on_part);
+                    if lock(&self.calls).is_open(call) {
+                        lock(&self.parts).insert(call, on_part);
                     }
                 }
                 None
@@ -229,7 +302,10 @@ impl Desk {
             }
             Event::Ended { error } => {
                 self.status.send_replace(Status::Ended(error));
-                self.lock().clear();
+                let waiting = lock(&self.calls).end();
+                for waker in waiting {
+                    waker.wake();
+                }
                 None
             }
             Event::Work { .. }
@@ -244,34 +320,62 @@ impl Desk {
             | Event::Draining { .. } => Some(event),
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<CallId, Pending>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+/// A call that waits for its result; dropping it cancels the call.
+pub(crate) struct Waiting {
+    desk: Arc<Desk>,
+    call: Option<CallId>,
+}
+
+impl Future for Waiting {
+    type Output = Result<Raw, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(call) = self.call else { return Poll::Ready(Err(ErrorCode::Stopped.into())) };
+        let polled = lock(&self.desk.calls).poll(call, cx);
+        if polled.is_ready() {
+            self.call = None;
+            self.desk.forget_parts(call);
+        }
+        polled
     }
 }
 
-/// Cancels a call whose future is dropped.
-struct GivingUp {
-    desk: Arc<Desk>,
-    call: CallId,
-}
-
-impl Drop for GivingUp {
+impl Drop for Waiting {
     fn drop(&mut self) {
-        let pending = self.desk.lock().remove(&self.call);
-        if pending.is_some() {
+        let Some(call) = self.call else { return };
+        self.desk.forget_parts(call);
+        if lock(&self.desk.calls).abandon(call) {
             // After the end there is nothing left to cancel.
-            let _ = self.desk.submit(vec![Command::Cancel { call: self.call }]);
+            let _ = self.desk.submit_soon(Command::Cancel { call });
         }
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 async fn pump(desk: Arc<Desk>, mailbox: Arc<Mailbox>, mut role: impl Role) {
+    let mut events = VecDeque::new();
     while !matches!(*desk.status.borrow(), Status::Ended(_)) {
-        for event in mailbox.take().await {
+        mailbox.take(&mut events).await;
+        desk.begin_turn();
+        for event in events.drain(..) {
+            if let Event::Ready { .. }
+            | Event::Lost { .. }
+            | Event::Notice(_)
+            | Event::Ended { .. } = &event
+            {
+                role.observe(&event);
+            }
             if let Some(event) = desk.route(event) {
                 role.handle(event, &desk);
             }
         }
+        // Those who were woken take their turn first.
+        tokio::task::yield_now().await;
+        desk.end_turn();
     }
 }

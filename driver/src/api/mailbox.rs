@@ -36,8 +36,8 @@ impl Mailbox {
         Self { state: Mutex::default(), arrived: Notify::new(), counting, inbox, max_bytes }
     }
 
-    /// Waits for events and takes all of them.
-    pub(crate) async fn take(&self) -> VecDeque<Event> {
+    /// Waits for events and takes all of them; `events` must be empty, its room is used again.
+    pub(crate) async fn take(&self, events: &mut VecDeque<Event>) {
         loop {
             self.arrived.notified().await;
             let mut state = self.lock();
@@ -45,13 +45,13 @@ impl Mailbox {
             state.has_rung = false;
             state.unanswered_since = None;
             let was_full = std::mem::take(&mut state.was_full);
-            let events = std::mem::take(&mut state.events);
+            std::mem::swap(&mut state.events, events);
             drop(state);
             if was_full {
                 self.inbox.nudge();
             }
             if !events.is_empty() {
-                return events;
+                return;
             }
         }
     }

@@ -3,12 +3,14 @@
 //! Each owns one I/O thread; events cross to the application's own tokio runtime as values, without
 //! JSON in between. Handlers run there as tasks.
 
+mod calls;
 mod daemons;
 mod desk;
 mod dispatcher;
 mod hub;
 mod mailbox;
 mod settings;
+pub mod volt;
 mod work;
 mod worker;
 

@@ -25,6 +25,11 @@ impl Settings {
         }
     }
 
+    /// Returns the text of one option, if it was set.
+    pub(crate) fn text_of(&self, name: &str) -> Option<&str> {
+        self.root.get(name).and_then(Value::as_str)
+    }
+
     /// Returns the options as JSON text.
     ///
     /// # Errors

@@ -1,0 +1,162 @@
+//! How a daemon is described.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moorline_core::{Error, Raw};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::client::DaemonClient;
+use super::context::CommandContext;
+use super::reply::{Failure, IntoReply};
+use super::role::{BeatMaker, Board, Handler};
+use crate::api::settings::Settings;
+
+/// Describes a daemon. Every option has a default; see the table of daemon options.
+pub struct DaemonBuilder {
+    settings: Settings,
+    handlers: HashMap<String, Handler>,
+    beat: Option<BeatMaker>,
+}
+
+impl DaemonBuilder {
+    pub(super) fn new(control_socket_url: &str, team_cluster_id: &str) -> Self {
+        let builder = Self { settings: Settings::default(), handlers: HashMap::new(), beat: None };
+        builder
+            .option("control_socket_url", control_socket_url)
+            .option("team_cluster_id", team_cluster_id)
+    }
+
+    /// Sets the password; may be left out by a daemon that enrolls.
+    #[must_use]
+    pub fn daemon_password(self, password: &str) -> Self {
+        self.option("daemon_password", password)
+    }
+
+    /// Enrolls with a one-time token at the control plane at `server_url`, once, before the first
+    /// connection; tells it `installed_version` if that is not empty.
+    #[must_use]
+    pub fn enroll(self, server_url: &str, token: &str, installed_version: &str) -> Self {
+        self.option("server_url", server_url)
+            .option("enrollment_token", token)
+            .option("installed_version", installed_version)
+    }
+
+    /// Keeps the password that an enrollment returns in a SQLite file, committed before it is used, so
+    /// that the daemon registers again after a restart.
+    #[must_use]
+    pub fn store_path(self, path: impl AsRef<Path>) -> Self {
+        self.option("runtime.store_path", path.as_ref())
+    }
+
+    /// Asks the control plane to acknowledge the registration, so that a refusal is known at once.
+    /// Recommended; off unless set, because the original does not ask.
+    #[must_use]
+    pub fn register_with_ack(self, asks: bool) -> Self {
+        self.option("register_with_ack", asks)
+    }
+
+    /// Sets the time from the end of one heartbeat to the next; 30 s unless set.
+    #[must_use]
+    pub fn heartbeat_interval(self, interval: Duration) -> Self {
+        self.option("heartbeat.interval_ms", millis(interval))
+    }
+
+    /// Puts id, password and version into each heartbeat. Control planes refuse beats without them; off
+    /// unless set, because the original leaves them out.
+    #[must_use]
+    pub fn include_credentials(self, includes: bool) -> Self {
+        self.option("heartbeat.include_credentials", includes)
+    }
+
+    /// Makes the payload of each heartbeat. An error skips the beat.
+    #[must_use]
+    pub fn heartbeat_payload<P, F, Fut>(mut self, make: F) -> Self
+    where
+        P: Serialize,
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<P, Failure>> + Send + 'static,
+    {
+        self.beat = Some(Arc::new(move || {
+            let making = make();
+            Box::pin(async move { Ok(Raw::from_value(&making.await?)?) })
+        }));
+        self.option("heartbeat.asks", true)
+    }
+
+    /// Sets any option by its path, such as `reconnect.base_delay_ms`.
+    #[must_use]
+    pub fn option(mut self, path: &str, value: impl Serialize) -> Self {
+        self.settings.set(path, value);
+        self
+    }
+
+    /// Handles a command; see [`DaemonClient::register_handler`].
+    #[must_use]
+    pub fn handle<P, R, F, Fut>(mut self, command: &str, handler: F) -> Self
+    where
+        P: DeserializeOwned + Send + 'static,
+        R: IntoReply + 'static,
+        F: Fn(P, CommandContext) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, Failure>> + Send + 'static,
+    {
+        self.handlers.insert(command.to_owned(), erased(handler));
+        self
+    }
+
+    /// Makes the daemon. Connects nothing.
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID` with every problem of the options.
+    pub fn build(self) -> Result<DaemonClient, Error> {
+        let Self { settings, handlers, beat } = self;
+        // Opened and let go again: the options are checked where they are known.
+        moorline_core::open("volt", "daemon", &settings.text()?, "", [0; 32])?;
+        Ok(DaemonClient::new(settings, Board::new(handlers, beat)))
+    }
+
+    /// Makes the daemon and connects it. If that fails nothing goes on in the background; to go on
+    /// trying, [`build`](Self::build) the daemon and keep it.
+    ///
+    /// # Errors
+    /// Those of [`build`](Self::build) and of [`DaemonClient::connect`].
+    pub async fn connect(self) -> Result<DaemonClient, Error> {
+        let daemon = self.build()?;
+        daemon.connect().await?;
+        Ok(daemon)
+    }
+}
+
+impl fmt::Debug for DaemonBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DaemonBuilder").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+pub(super) fn erased<P, R, F, Fut>(handler: F) -> Handler
+where
+    P: DeserializeOwned + Send + 'static,
+    R: IntoReply + 'static,
+    F: Fn(P, CommandContext) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<R, Failure>> + Send + 'static,
+{
+    let handler = Arc::new(handler);
+    Arc::new(move |payload: Raw, context| {
+        let handler = Arc::clone(&handler);
+        Box::pin(async move {
+            let read = if payload.is_absent() { Raw::null().read() } else { payload.read() };
+            let payload = read
+                .map_err(|e| Failure::new(format!("the payload does not fit the handler: {e}")))?;
+            Ok(handler(payload, context).await?.into_reply())
+        })
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

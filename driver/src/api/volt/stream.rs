@@ -1,0 +1,123 @@
+//! Streams out of handlers: parts are taken no faster than they leave.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_core::Stream;
+use moorline_core::words::MAX_CHUNKS_IN_FLIGHT;
+use moorline_core::{Command, Outcome, Raw, WorkId};
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+
+use super::context::Course;
+use super::reply::{Failure, Parts};
+use crate::api::desk::Desk;
+
+/// Takes the parts of a streamed answer.
+#[derive(Debug)]
+pub struct ByteSender(mpsc::Sender<Result<Bytes, Failure>>);
+
+impl ByteSender {
+    /// Waits until there is room, then sends a part. Dropping the sender ends the stream.
+    ///
+    /// # Errors
+    /// Nobody wants the stream any more.
+    pub async fn send(&self, part: impl Into<Bytes>) -> Result<(), Failure> {
+        self.0.send(Ok(part.into())).await.map_err(|_| gone())
+    }
+
+    /// Ends the stream with a failure.
+    ///
+    /// # Errors
+    /// Nobody wants the stream any more.
+    pub async fn fail(self, message: impl Into<String>) -> Result<(), Failure> {
+        self.0.send(Err(Failure::new(message))).await.map_err(|_| gone())
+    }
+}
+
+fn gone() -> Failure {
+    Failure::new("nobody wants the stream any more")
+}
+
+struct Receiving(mpsc::Receiver<Result<Bytes, Failure>>);
+
+impl Stream for Receiving {
+    type Item = Result<Bytes, Failure>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(cx)
+    }
+}
+
+/// Makes a stream and the sender of its parts.
+pub(super) fn channel() -> (ByteSender, impl Stream<Item = Result<Bytes, Failure>> + Send) {
+    let (sender, receiver) = mpsc::channel(1);
+    (ByteSender(sender), Receiving(receiver))
+}
+
+/// Writes bytes as they cross.
+pub(super) fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// Sends a stream to its end and returns the outcome of its command.
+pub(super) async fn deliver(
+    desk: &Arc<Desk>,
+    work: WorkId,
+    opening: Raw,
+    mut parts: Parts,
+    mut course: watch::Receiver<Course>,
+) -> Outcome {
+    desk.submit_with_turn(Command::Progress { work, report: opening });
+    let mut sent = 0;
+    loop {
+        let part = tokio::select! {
+            biased;
+            () = withdrawn(course.clone()) => return Outcome::Cancelled,
+            part = poll_fn(|cx| parts.as_mut().poll_next(cx)) => part,
+        };
+        let report = match part {
+            None => break,
+            Some(Ok(bytes)) => Raw::from_value(&Chunk { chunk: base64(&bytes) }),
+            Some(Err(failure)) => {
+                let message = match failure.into_parts() {
+                    Ok(rejection) => rejection.message,
+                    Err(message) => message,
+                };
+                return Outcome::Failed { message };
+            }
+        };
+        let Ok(report) = report else { continue };
+        let room = |course: &Course| {
+            course.withdrawn.is_some() || sent < course.drained + MAX_CHUNKS_IN_FLIGHT
+        };
+        if course.wait_for(room).await.is_err() {
+            return Outcome::Cancelled;
+        }
+        desk.submit_with_turn(Command::Progress { work, report });
+        sent += 1;
+    }
+    Outcome::Done { value: Raw::empty_object(), log: Raw::empty_list() }
+}
+
+async fn withdrawn(mut course: watch::Receiver<Course>) {
+    // A session that is gone has withdrawn everything.
+    let _ = course.wait_for(|course| course.withdrawn.is_some()).await;
+}
+
+#[derive(Serialize)]
+struct Chunk {
+    chunk: String,
+}
+
+impl fmt::Debug for Receiving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Receiving")
+    }
+}
