@@ -178,13 +178,14 @@ impl VoltDaemon {
 
     /// No connection came about.
     pub(super) fn cannot_connect(&mut self, error: &Error, now: Now) {
-        let error = Error::new(ErrorCode::ConnectFailed, format!("{PREFIX}{}", error.message()));
+        let why = error.message();
+        let error = Error::new(ErrorCode::ConnectFailed, format!("{PREFIX}{why}"));
         if !self.options.reconnect_enabled {
             return self.end(Some(error), now);
         }
         let Some(delay) = self.next_delay() else {
             let attempts = self.attempt;
-            let text = format!("gave up after {attempts} attempts: {}", error.message());
+            let text = format!("{PREFIX}gave up after {attempts} attempts: {why}");
             return self.end(Some(Error::new(ErrorCode::ConnectFailed, text)), now);
         };
         self.complain(error);
