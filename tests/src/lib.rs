@@ -9,3 +9,4 @@
 pub mod codecs;
 pub mod sim;
 pub mod transcript;
+pub mod volt;
