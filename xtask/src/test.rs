@@ -36,8 +36,9 @@ pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), St
     });
     plan.then("fuzzed codecs", |shell| fuzz::run(shell, None, FUZZ_SECONDS));
     plan.join(NODE_PACKAGES);
-    plan.then("volt peer as recorded", |shell| {
+    plan.then("volt peer as recorded, hub with official clients", |shell| {
         let mut command = shell.command("node");
+        command.env("MOORLINE_BIN", Profile::Test.folder(shell).join("moorline"));
         shell.run(command.current_dir(shell.root().join(VOLT_PEER)).args(["--test", "."]))
     });
     plan.then("node package", |shell| packages::node(shell, Profile::Test));

@@ -1,5 +1,8 @@
 //! VOLT daemons: the hub's routes to them, and what its child machine wants done.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use bytestring::ByteString;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -11,7 +14,7 @@ use super::stream::{self, Part};
 use super::wire::retry_later;
 use super::{Deferred, Hub};
 use crate::dialect::beacon::hub_wire::{self, Object};
-use crate::dialect::beacon::wire::bytes_part;
+use crate::dialect::beacon::wire::{base64_list, bytes_part};
 use crate::dialect::volt::server::{Act, Answer, Asker, NewToken, Order, Settled};
 use crate::error::{Error, ErrorCode};
 use crate::event::Event;
@@ -36,6 +39,28 @@ struct CallBody<'a> {
     response_type: Option<String>,
     #[serde(default)]
     timeout_ms: u64,
+    /// The byte strings that placeholders of the payload stand for, in base64.
+    #[serde(default)]
+    blobs: Vec<String>,
+}
+
+/// The body of a message over HTTP.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct MessageBody<'a> {
+    #[serde(borrow)]
+    message: &'a RawValue,
+    #[serde(default)]
+    blobs: Vec<String>,
+}
+
+/// Decodes byte strings that were given in base64.
+fn bytes(blobs: &[String]) -> Result<Vec<Bytes>, Error> {
+    blobs
+        .iter()
+        .map(|text| STANDARD.decode(text).map(Bytes::from))
+        .collect::<Result<_, _>>()
+        .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("Blobs: {e}")))
 }
 
 fn present<'de: 'a, 'a, D: Deserializer<'de>>(
@@ -93,9 +118,8 @@ impl Hub {
             VoltRoute::Revoke(id) => self.revoke_token(&id),
             VoltRoute::Forget(cluster) => self.forget_daemon(&cluster),
             VoltRoute::Password(cluster) => self.volt.rotate_password(&cluster, now),
-            VoltRoute::Message(cluster) => Raw::parse(body.clone())
-                .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, e.to_string()))
-                .and_then(|message| self.volt.message(&cluster, &message))
+            VoltRoute::Message(cluster) => self
+                .send_message(&cluster, body)
                 .map(|()| Object::new().flag("Success", true).end()),
             VoltRoute::Call(cluster) => match self.call_over_http(http, cluster, body, now) {
                 Ok(()) => return,
@@ -109,6 +133,13 @@ impl Hub {
             Err(error) => failure(&error),
         };
         self.later(Deferred::Reply { http, response });
+    }
+
+    fn send_message(&mut self, cluster: &str, body: &ByteString) -> Result<(), Error> {
+        let request: MessageBody<'_> = serde_json::from_str(body)
+            .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("The message: {e}")))?;
+        let message = Raw::span(body, request.message).with_blobs(bytes(&request.blobs)?);
+        self.volt.message(cluster, &message)
     }
 
     fn call_over_http(
@@ -134,6 +165,7 @@ impl Hub {
             return Err(invalid("Command is required.".to_owned()));
         }
         let payload = request.payload.map_or_else(Raw::absent, |raw| Raw::span(body, raw));
+        let payload = payload.with_blobs(bytes(&request.blobs)?);
         let timeout_ms = request.timeout_ms.min(MAX_TIMEOUT_MS);
         let order = Order { cluster, command: request.command, payload, form, timeout_ms };
         self.volt.call(Asker::Http(http), order, now)
@@ -220,7 +252,8 @@ impl Hub {
                 self.out.push_back(Output::HttpEnd { http });
             }
             Settled::Done(answer) => {
-                self.reply(http, HttpResponse::json(200, show(&answer)));
+                let blobs = base64_list(answer.data.blobs());
+                self.reply(http, HttpResponse::json(200, show(&answer, blobs.as_deref())));
             }
             Settled::Failed(error) if self.streaming.remove(&http) => {
                 self.part(http, Part::Error, words(&error).as_bytes());
@@ -241,7 +274,8 @@ impl Hub {
             Settled::Open { status, headers } => part(head(status, headers.as_ref()).end()),
             Settled::Part(bytes) => Event::CallPart { call, part: bytes_part(&bytes) },
             Settled::Done(answer) => {
-                let value = Raw::trusted(show(&answer)).with_blobs(answer.data.blobs().to_vec());
+                let value =
+                    Raw::trusted(show(&answer, None)).with_blobs(answer.data.blobs().to_vec());
                 Event::CallDone { call, result: Ok(value) }
             }
             Settled::Failed(error) => Event::CallDone { call, result: Err(error) },
@@ -258,8 +292,8 @@ fn head(status: u16, headers: Option<&Raw>) -> Object {
     }
 }
 
-/// Writes an answer.
-fn show(answer: &Answer) -> String {
+/// Writes an answer; `blobs` is the list of what placeholders of the value stand for.
+fn show(answer: &Answer, blobs: Option<&str>) -> String {
     let mut object =
         Object::with_capacity(answer.data.as_str().len() + 64).number("Status", answer.status);
     if let Some(headers) = &answer.headers {
@@ -267,6 +301,9 @@ fn show(answer: &Answer) -> String {
     }
     if !answer.data.is_absent() {
         object = object.raw("Data", answer.data.as_str());
+    }
+    if let Some(blobs) = blobs {
+        object = object.raw("Blobs", blobs);
     }
     if let Some(bytes) = &answer.body {
         object = object.plain("Body", bytes);

@@ -33,9 +33,6 @@ impl Plan {
     ) -> Result<Self, Error> {
         let invalid = |message: String| Error::new(ErrorCode::ArgumentInvalid, message);
         if !options.team_cluster_id.is_empty() {
-            if !payload.blobs().is_empty() {
-                return Err(invalid("byte strings cannot be sent over HTTP".to_owned()));
-            }
             let is_stream = match options.response_type {
                 ResponseForm::Stream => true,
                 ResponseForm::Json | ResponseForm::Buffer => false,

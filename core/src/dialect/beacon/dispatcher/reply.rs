@@ -1,5 +1,8 @@
 //! What an answer means for the call that asked: settled, or to be asked again.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::dialect::beacon::dispatcher::plan::Plan;
@@ -115,7 +118,18 @@ fn commanded(response: &HttpResponse, stream: Stream) -> Result<Raw, Error> {
         None => response.bytes().to_vec(),
     };
     let text = String::from_utf8(payload).map_err(|_| misunderstood())?;
-    Raw::parse(text).map_err(|_| misunderstood())
+    let answer = Raw::parse(text).map_err(|_| misunderstood())?;
+    let bytes: Blobs = answer.read().unwrap_or_default();
+    let blobs: Result<Vec<Bytes>, _> =
+        bytes.blobs.iter().map(|text| STANDARD.decode(text).map(Bytes::from)).collect();
+    Ok(answer.with_blobs(blobs.map_err(|_| misunderstood())?))
+}
+
+/// The byte strings of an answer, in base64.
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Blobs {
+    blobs: Vec<String>,
 }
 
 /// Reads the error of a command: the hub's code, if it names one, and the daemon's status.

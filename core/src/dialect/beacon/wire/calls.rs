@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -98,6 +99,15 @@ pub(crate) fn order(
     out
 }
 
+/// Writes byte strings as a JSON list of base64 texts; `None` if there are none.
+pub(crate) fn base64_list(blobs: &[Bytes]) -> Option<String> {
+    if blobs.is_empty() {
+        return None;
+    }
+    let texts: Vec<String> = blobs.iter().map(|blob| STANDARD.encode(blob)).collect();
+    Some(format!("[\"{}\"]", texts.join("\",\"")))
+}
+
 /// Writes a command to a VOLT daemon.
 pub(crate) fn command(name: &str, payload: &Raw, options: &CallOptions) -> String {
     let mut out = String::with_capacity(payload.as_str().len() + name.len() + 96);
@@ -110,6 +120,10 @@ pub(crate) fn command(name: &str, payload: &Raw, options: &CallOptions) -> Strin
     let _ = write!(out, ",\"ResponseType\":\"{}\"", options.response_type.as_str());
     if options.timeout_ms > 0 {
         let _ = write!(out, ",\"TimeoutMs\":{}", options.timeout_ms);
+    }
+    if let Some(blobs) = base64_list(payload.blobs()) {
+        out.push_str(",\"Blobs\":");
+        out.push_str(&blobs);
     }
     out.push('}');
     out

@@ -8,8 +8,8 @@ mod read;
 mod write;
 
 pub(crate) use calls::{
-    OrderAnswer, Subject, bytes_part, cancellation, command, dispatch_answer, keyed_run, order,
-    stream_error,
+    OrderAnswer, Subject, base64_list, bytes_part, cancellation, command, dispatch_answer,
+    keyed_run, order, stream_error,
 };
 pub(crate) use read::{HandlerMeta, HubFrame, LoginAnswer, PollAnswer, RecordAnswer, WireItem};
 pub(crate) use write::{

@@ -220,14 +220,26 @@ impl VoltServer {
 
     /// Takes a session out of the namespace, tells it so, and closes it.
     pub(super) fn dismiss(&mut self, session: SessionId, reason: &str) {
-        if self.sessions.get(&session).is_some_and(|state| state.is_joined) {
-            self.send(session, socketio::disconnect(socketio::ROOT));
+        let Some(state) = self.sessions.get(&session) else { return };
+        // Peer: a client that reads both in one body takes note of the closed transport first.
+        let farewell = if state.is_joined {
+            socketio::disconnect(socketio::ROOT)
+        } else {
+            Packet::Close.to_frame()
+        };
+        if matches!(state.carrier, Carrier::WebSocket(_)) && state.is_joined {
+            self.send(session, farewell.clone());
         }
-        self.close(session, reason);
+        self.close_with(session, reason, farewell);
     }
 
     /// Ends a session from this side: what was queued goes out with a waiting poll.
     pub(super) fn close(&mut self, session: SessionId, reason: &str) {
+        self.close_with(session, reason, Packet::Close.to_frame());
+    }
+
+    /// The same; `last` is the last packet of a polling session.
+    fn close_with(&mut self, session: SessionId, reason: &str, last: Frame) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
         match &mut state.carrier {
             Carrier::WebSocket(conn) => {
@@ -237,7 +249,7 @@ impl VoltServer {
             }
             Carrier::Polling { poll, queue, .. } => {
                 let mut frames: Vec<Frame> = queue.drain(..).collect();
-                frames.push(Packet::Close.to_frame());
+                frames.push(last);
                 if let Some(http) = poll.take() {
                     self.by_poll.remove(&http);
                     self.answer(http, &frames);

@@ -168,12 +168,15 @@ fn messages_reach_the_application_that_asks_for_them() {
         })
         .collect();
     assert_eq!(got, [message.to_string()]);
-    let http = rig.post("/Moorline/Volt/Daemons/lab/Message", r#"{"type":"tunnel-close","n":1.0}"#);
+    let http = rig.post(
+        "/Moorline/Volt/Daemons/lab/Message",
+        r#"{"Message":{"type":"tunnel-close","n":1.0}}"#,
+    );
     assert_eq!(rig.status(http), Some(200));
     assert_eq!(
         rig.said(conn),
         [r#"42["team-cluster-daemon:message",{"type":"tunnel-close","n":1.0}]"#]
     );
-    let http = rig.post("/Moorline/Volt/Daemons/two/Message", "{}");
+    let http = rig.post("/Moorline/Volt/Daemons/two/Message", r#"{"Message":{}}"#);
     assert_eq!(rig.status(http), Some(503));
 }
