@@ -7,8 +7,16 @@ use sha2::{Digest, Sha256};
 use crate::options::{Field, Kind};
 
 /// JSON fields of the wires whose text is secret, wherever they stand.
-const WIRE_FIELDS: [&str; 6] =
-    ["Password", "password", "JoinSecret", "SessionID", "daemonPassword", "enrollmentToken"];
+const WIRE_FIELDS: [&str; 8] = [
+    "Password",
+    "password",
+    "JoinSecret",
+    "SessionID",
+    "daemonPassword",
+    "enrollmentToken",
+    "Token",
+    "DaemonPassword",
+];
 
 /// The most secrets that are told apart; further ones are all the same.
 const MAX_SECRETS: usize = 100_000;
