@@ -1,12 +1,14 @@
-//! The programs of `docs/rust.md` are the examples of this crate, and they do what the page says.
+//! The programs of the guides to Rust are the examples of this crate, and they do what the pages say.
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use moorline::Hub;
+use serde_json::{Value, json};
 
 const EXAMPLES: [(&str, &str); 6] = [
     ("worker", include_str!("../examples/worker.rs")),
@@ -17,19 +19,32 @@ const EXAMPLES: [(&str, &str); 6] = [
     ("testing", include_str!("../examples/testing.rs")),
 ];
 
+const VOLT: [(&str, &str); 6] = [
+    ("volt_daemon", include_str!("../examples/volt_daemon.rs")),
+    ("volt_commands", include_str!("../examples/volt_commands.rs")),
+    ("volt_enroll", include_str!("../examples/volt_enroll.rs")),
+    ("volt_handlers", include_str!("../examples/volt_handlers.rs")),
+    ("volt_errors", include_str!("../examples/volt_errors.rs")),
+    ("volt_testing", include_str!("../examples/volt_testing.rs")),
+];
+
 /// What is wrong when an example is not there: `--test guide` alone does not build them.
 const BUILD: &str = "cargo build --package moorline --examples builds it";
 
 #[test]
-fn the_page_shows_the_examples() {
-    let page = include_str!("../../docs/rust.md");
+fn the_pages_show_the_examples() {
+    shows(include_str!("../../docs/rust.md"), &EXAMPLES);
+    shows(include_str!("../../docs/volt-rust.md"), &VOLT);
+}
+
+fn shows(page: &str, examples: &[(&str, &str)]) {
     let blocks: Vec<&str> = page
         .split("```rust\n")
         .skip(1)
         .map(|rest| rest.split("```").next().unwrap_or_default())
         .collect();
     let lint = "#![allow(clippy::print_stdout)]\n\n";
-    let examples: Vec<String> = EXAMPLES.iter().map(|(_, text)| text.replace(lint, "")).collect();
+    let examples: Vec<String> = examples.iter().map(|(_, text)| text.replace(lint, "")).collect();
     assert_eq!(blocks, examples);
 }
 
@@ -54,6 +69,62 @@ async fn the_examples_do_what_the_page_says() {
     programs.await.unwrap();
 }
 
+#[tokio::test]
+async fn daemons_do_what_the_page_says() {
+    let cluster = "cluster-abc123";
+    let credential = json!([{ "team_cluster_id": cluster, "password": "rotated-pw-xyz" }]);
+    let hub = Hub::builder()
+        .listen("127.0.0.1:0")
+        .option("volt.daemons", credential)
+        .start()
+        .await
+        .unwrap();
+    let start = |name: &'static str| Program::start(name, &hub.url());
+    let call = |command: &str, payload: Value| hub.call_daemon(cluster, command, &payload);
+
+    let mut daemon = start("volt_daemon");
+    let reply = call("jobs.run", json!({"id": 7})).await.unwrap();
+    assert_eq!(reply.data::<Value>().unwrap(), Some(json!({"started": 7})));
+    assert_eq!(daemon.line(), "registered\n");
+    daemon.interrupt();
+    assert_eq!(aside(daemon).await, "");
+
+    assert_eq!(aside(start("volt_commands")).await, "true\n");
+    let folder = tempfile::tempdir().unwrap();
+    let token = hub.create_token("cluster-new", "", Duration::ZERO).await.unwrap().token;
+    let file = folder.path().join("daemon.db");
+    let enrolled = Program::run("volt_enroll", &[&hub.url(), &token, file.to_str().unwrap()]);
+    assert_eq!(aside(enrolled).await, "enrolled: true\n");
+    assert_eq!(
+        aside(start("volt_errors")).await,
+        "COMMAND_REJECTED Some(404)\nUnknown daemon server command: no.such.command\n"
+    );
+    assert_eq!(aside(start("volt_testing")).await, "passed\n");
+
+    let handlers = start("volt_handlers");
+    let reply = call("container.list", json!({})).await.unwrap();
+    assert_eq!(reply.data::<Value>().unwrap(), Some(json!(["a", "b"])));
+    let reply = call("container.remove", json!({"id": "a"})).await.unwrap();
+    assert_eq!(reply.status(), 202);
+    assert!(reply.headers().contains_key("x-trace"));
+    let refused = call("container.stop", json!({"id": "a"})).await.unwrap_err();
+    assert_eq!((refused.status(), refused.message()), (Some(409), "it is being removed"));
+    let reply = call("file.read", json!({})).buffer().await.unwrap();
+    assert_eq!(reply.body().unwrap().as_ref(), [0, 1, 2]);
+    let (sender, parts) = std::sync::mpsc::channel();
+    let take = move |part| sender.send(part).unwrap();
+    call("logs.follow", json!({})).stream(take).await.unwrap();
+    let text: Vec<u8> = parts.iter().flat_map(|part| part.to_vec()).collect();
+    assert_eq!(text, b"line 0\nline 1\nline 2\n");
+    handlers.interrupt();
+    assert_eq!(aside(handlers).await, "ready\n");
+}
+
+/// Waits for a good end without holding up the hub.
+async fn aside(program: Program) -> String {
+    tokio::task::spawn_blocking(|| program.end()).await.unwrap()
+}
+
 /// An example that runs; ended on drop.
 struct Program {
     child: Child,
@@ -62,8 +133,12 @@ struct Program {
 
 impl Program {
     fn start(name: &str, url: &str) -> Self {
-        let mut child =
-            Command::new(example(name)).arg(url).stdout(Stdio::piped()).spawn().expect(BUILD);
+        Self::run(name, &[url])
+    }
+
+    fn run(name: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(example(name));
+        let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().expect(BUILD);
         let output = BufReader::new(child.stdout.take().unwrap());
         Self { child, output }
     }
