@@ -225,19 +225,19 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   #await(command: 'call' | 'snapshot', body: string, { onPart, signal }: CallHooks): Promise<unknown> {
     if (this.#state === 'ended') return Promise.reject(this.rejection(new MoorlineError('STOPPED')));
     const call = ++this.#lastCall;
-    return new Promise((resolve, reject) => {
-      let release;
-      if (signal !== undefined) {
-        const cancel = () => this.submit('cancel', call, 'null');
-        signal.addEventListener('abort', cancel, { once: true });
-        release = () => signal.removeEventListener('abort', cancel);
-      }
-      this.#calls.set(call, { resolve, reject, onPart, signal, release });
-      if (command === 'call') this.begin();
-      else this.#listen();
-      this.submit(command, call, body);
-      this.#hold();
-    });
+    const promise = new Promise(taken);
+    let release;
+    if (signal !== undefined) {
+      const cancel = () => this.submit('cancel', call, 'null');
+      signal.addEventListener('abort', cancel, { once: true });
+      release = () => signal.removeEventListener('abort', cancel);
+    }
+    this.#calls.set(call, { resolve: takenResolve, reject: takenReject, onPart, signal, release });
+    if (command === 'call') this.begin();
+    else this.#listen();
+    this.submit(command, call, body);
+    this.#hold();
+    return promise;
   }
 
   #add(command: string): void {
@@ -362,6 +362,14 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     this.#native.hold(wanted);
   }
 }
+
+/** One function for all promises: a closure for each would be garbage of every call. */
+const taken = (resolve: (value: unknown) => void, reject: (reason: unknown) => void): void => {
+  takenResolve = resolve;
+  takenReject = reject;
+};
+let takenResolve: (value: unknown) => void;
+let takenReject: (reason: unknown) => void;
 
 /** Runs the application's code; what it throws must not stop the engine. */
 function apart(run: () => unknown): void {

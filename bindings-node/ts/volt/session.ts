@@ -27,6 +27,8 @@ export class DaemonSession extends Endpoint<EndpointEvents> implements Link {
   readonly #wanted = (): boolean => this.#owner !== undefined;
   #owner: Owner | undefined;
   #maxMessage: number | null = null;
+  #name = '';
+  #quotedName = '""';
 
   constructor(options: DaemonOptions, reverse: Reverse, owner: Owner) {
     super('volt', 'daemon', renamed(options, OPTION_KEYS.daemon), true);
@@ -68,8 +70,12 @@ export class DaemonSession extends Endpoint<EndpointEvents> implements Link {
   command(name: string, payload: unknown, timeout: number | undefined): Promise<unknown> {
     try {
       const { value, blobs } = packed(payload);
-      const options = timeout === undefined ? undefined : { timeout_ms: milliseconds(timeout) };
-      return this.ask(JSON.stringify({ name, payload: value, options, blobs }), NO_HOOKS);
+      const text: string | undefined = JSON.stringify(value);
+      let body = `{"name":${this.#quoted(name)}`;
+      if (text !== undefined) body += `,"payload":${text}`;
+      if (timeout !== undefined) body += `,"options":{"timeout_ms":${milliseconds(timeout)}}`;
+      if (blobs !== undefined) body += `,"blobs":${JSON.stringify(blobs)}`;
+      return this.ask(`${body}}`, NO_HOOKS);
     } catch (thrown) {
       return Promise.reject(unsendable(thrown));
     }
@@ -103,6 +109,15 @@ export class DaemonSession extends Endpoint<EndpointEvents> implements Link {
   listening(wanted: boolean): void {
     if (wanted) this.submit('handle', 0, '{"key":"*","meta":{"messages":true}}');
     else this.unhandled('*');
+  }
+
+  /** Programs have few names of commands, and call the same one again and again. */
+  #quoted(name: string): string {
+    if (name !== this.#name) {
+      this.#quotedName = JSON.stringify(String(name));
+      this.#name = name;
+    }
+    return this.#quotedName;
   }
 
   protected override rejection(error: MoorlineError): DaemonClientError {
