@@ -82,7 +82,7 @@ export class Reverse {
 
   /** Runs the handler; `wanted` tells whether its failure is to be reported. */
   run(request: Request, answer: Answer, wanted: () => boolean): Run {
-    const run = new Run(request, answer, (error) => wanted() && this.fail(error));
+    const run = new Run(request, answer, this, wanted);
     const handler = this.#handlers.get(request.command);
     if (handler === undefined) {
       answer.refuse(404, `Unknown daemon command: ${request.command}`);

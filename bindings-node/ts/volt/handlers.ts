@@ -53,24 +53,32 @@ export interface Answer {
   over(): void;
 }
 
+/** Who is told that a handler failed. */
+export interface Reporter {
+  fail(error: DaemonClientError): void;
+}
+
 /** One running handler. */
 export class Run implements CommandContext {
   readonly command: string;
   readonly requestId: string;
   readonly #responseType: ResponseType;
   readonly #answer: Answer;
-  readonly #failed: (error: DaemonClientError) => void;
+  readonly #reporter: Reporter;
+  readonly #wanted: () => boolean;
   #source: Source | undefined;
   #controller: AbortController | undefined;
   #reason: MoorlineError | undefined;
   #over = false;
 
-  constructor({ command, requestId, responseType }: Request, answer: Answer, failed: (error: DaemonClientError) => void) {
+  /** `wanted` tells whether a failure is to be reported. */
+  constructor({ command, requestId, responseType }: Request, answer: Answer, reporter: Reporter, wanted: () => boolean) {
     this.command = command;
     this.requestId = requestId;
     this.#responseType = responseType;
     this.#answer = answer;
-    this.#failed = failed;
+    this.#reporter = reporter;
+    this.#wanted = wanted;
   }
 
   // Getters of the class, so that a context in JSON is the command and the id.
@@ -145,7 +153,7 @@ export class Run implements CommandContext {
       else if (error !== undefined) this.#answer.fail(error);
       this.#settled();
     }
-    if (error !== undefined) this.#failed(error);
+    if (error !== undefined && this.#wanted()) this.#reporter.fail(error);
   }
 
   async #pump(source: Source): Promise<void> {

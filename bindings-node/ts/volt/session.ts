@@ -25,6 +25,10 @@ export class DaemonSession extends Endpoint<EndpointEvents> implements Link {
   #reverse: Reverse;
   readonly #running = new Map<number, NativeAnswer>();
   readonly #wanted = (): boolean => this.#owner !== undefined;
+  readonly #port: Port = {
+    submit: (name, work, body) => this.submit(name, work, body),
+    over: (work) => void this.#running.delete(work),
+  };
   #owner: Owner | undefined;
   #maxMessage: number | null = null;
   #name = '';
@@ -156,7 +160,7 @@ export class DaemonSession extends Endpoint<EndpointEvents> implements Link {
 
   #run({ work, key, payload, blobs, meta }: WorkEvent): void {
     const { request_id: requestId, response_type: responseType } = meta as { request_id: string; response_type: ResponseType };
-    const answer = new NativeAnswer((name, body) => this.submit(name, work, body), () => this.#running.delete(work));
+    const answer = new NativeAnswer(work, this.#port);
     this.#running.set(work, answer);
     const request = { command: key, requestId, responseType, payload: restored(payload, blobs) };
     answer.run = this.#reverse.run(request, answer, this.#wanted);
@@ -176,23 +180,32 @@ export class DaemonSession extends Endpoint<EndpointEvents> implements Link {
   }
 }
 
+/** What the answers of a session share. */
+interface Port {
+  submit(name: 'done' | 'failed' | 'progress', work: number, body: string): void;
+  over(work: number): void;
+}
+
 /** Carries an answer to the core, which writes it. */
 class NativeAnswer implements Answer {
-  readonly #submit: (name: 'done' | 'failed' | 'progress', body: string) => void;
-  readonly #ended: () => void;
+  readonly #work: number;
+  readonly #port: Port;
   #given = 0;
   #left = 0;
   #awaited: (() => void) | undefined;
   run: Run | undefined;
 
-  constructor(submit: (name: 'done' | 'failed' | 'progress', body: string) => void, ended: () => void) {
-    this.#submit = submit;
-    this.#ended = ended;
+  constructor(work: number, port: Port) {
+    this.#work = work;
+    this.#port = port;
   }
 
   json({ status, headers }: Head, data: unknown): void {
     const { value, blobs } = packed(data);
-    this.#submit('done', JSON.stringify({ value: { status, headers, data: value }, blobs }));
+    if (status === undefined && headers === undefined && blobs === undefined) {
+      const text: string | undefined = JSON.stringify(value);
+      this.#submit('done', text === undefined ? '{"value":{}}' : `{"value":{"data":${text}}}`);
+    } else this.#submit('done', JSON.stringify({ value: { status, headers, data: value }, blobs }));
   }
 
   body({ status, headers }: Head, body: Buffer): void {
@@ -233,8 +246,12 @@ class NativeAnswer implements Answer {
   }
 
   over(): void {
-    this.#ended();
+    this.#port.over(this.#work);
     this.#wake();
+  }
+
+  #submit(name: 'done' | 'failed' | 'progress', body: string): void {
+    this.#port.submit(name, this.#work, body);
   }
 
   #wake(): void {
