@@ -56,11 +56,11 @@ fn configure(args: &HubArgs) -> Result<Layers, Failure> {
 fn log(options: &HubOptions, told: Told) -> Result<(), Failure> {
     match told.event.as_str() {
         "ready" => output::text(&greeting(options, &told.id.unwrap_or_default())),
-        "peer_joined" => tracing::info!(worker = told.name, "worker joined"),
+        "peer_joined" => tracing::info!(peer = told.name, "joined"),
         "peer_left" => {
             let reason = told.reason.map(Error::from);
             let why = reason.as_ref().map(Error::message);
-            tracing::info!(worker = told.name, why, "worker left");
+            tracing::info!(peer = told.name, why, "left");
         }
         "draining" => {
             tracing::info!(in_flight = told.in_flight, outbox = told.outbox, "draining");

@@ -1,0 +1,175 @@
+//! A hub and VOLT daemons in this process: enrollment, commands, messages, the farewell.
+
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use moorline::core::ErrorCode;
+use moorline::volt::{CommandContext, DaemonBuilder, DaemonClient, DaemonEvent, Rejection, Reply};
+use moorline::{Hub, Raw};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+const SOON: Duration = Duration::from_secs(20);
+
+async fn hub() -> Hub {
+    Hub::builder().listen("127.0.0.1:0").start().await.unwrap()
+}
+
+fn builder(hub: &Hub, id: &str) -> DaemonBuilder {
+    DaemonClient::builder(&hub.url().replacen("http", "ws", 1), id)
+        .include_credentials(true)
+        .register_with_ack(true)
+        .option("reconnect.base_delay_ms", 1)
+        .option("reconnect.max_delay_ms", 10)
+}
+
+/// Enrolls a daemon and connects it.
+async fn daemon(hub: &Hub, id: &str) -> DaemonClient {
+    let token = hub.create_token(id, "rack 7", Duration::ZERO).await.unwrap();
+    builder(hub, id)
+        .enroll(&hub.url(), &token.token, "1.4.2")
+        .handle("echo", |payload: Value, context: CommandContext| async move {
+            Ok::<_, moorline::volt::Failure>(
+                Reply::new()
+                    .data(&json!({"payload": payload, "command": context.command()}))
+                    .header("x-a", "b"),
+            )
+        })
+        .handle("bytes", |_: Value, _| async {
+            Ok::<_, moorline::volt::Failure>(Reply::new().body("body"))
+        })
+        .handle("refuse", |_: Value, _| async {
+            Err::<Reply, _>(Rejection::new(409, "busy").into())
+        })
+        .handle("stream", |_: Value, _| async {
+            let (parts, reply) = Reply::channel();
+            tokio::spawn(async move {
+                for part in ["one", "two"] {
+                    parts.send(part).await?;
+                }
+                Ok::<_, moorline::volt::Failure>(())
+            });
+            Ok::<_, moorline::volt::Failure>(reply)
+        })
+        .handle("never", |_: Value, context: CommandContext| async move {
+            context.cancelled().await;
+            Ok::<_, moorline::volt::Failure>(Reply::new())
+        })
+        .connect()
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn an_enrolled_daemon_carries_out_what_the_hub_asks() {
+    let hub = hub().await;
+    let daemon = daemon(&hub, "lab").await;
+    let reply = hub.call_daemon("lab", "echo", &json!({"n": 1})).await.unwrap();
+    assert_eq!(reply.status(), 200);
+    assert_eq!(reply.headers()["x-a"], "b");
+    let wanted = json!({"payload": {"n": 1}, "command": "echo"});
+    assert_eq!(reply.data::<Value>().unwrap(), Some(wanted));
+
+    let reply = hub.call_daemon("lab", "bytes", &json!({})).buffer().await.unwrap();
+    assert_eq!(reply.body().unwrap(), "body");
+
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let parts = Arc::clone(&taken);
+    let stream = hub
+        .call_daemon("lab", "stream", &json!({}))
+        .stream(move |part| parts.lock().unwrap().extend_from_slice(&part));
+    assert_eq!(stream.await.unwrap().status(), 200);
+    assert_eq!(*taken.lock().unwrap(), b"onetwo");
+
+    let error = hub.call_daemon("lab", "refuse", &json!({})).await.unwrap_err();
+    assert_eq!(
+        (error.code(), error.status(), error.message()),
+        (ErrorCode::RemoteError, Some(409), "busy")
+    );
+    let error = hub.call_daemon("lab", "unknown", &json!({})).await.unwrap_err();
+    assert_eq!((error.code(), error.status()), (ErrorCode::RemoteError, Some(404)));
+    let never = hub.call_daemon("lab", "never", &json!({})).timeout(Duration::from_millis(20));
+    assert_eq!(never.await.unwrap_err().code(), ErrorCode::CallTimeout);
+    let error = hub.call_daemon("nobody", "echo", &json!({})).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::NoWorker);
+
+    let shown: Value = hub.daemons().await.unwrap().read().unwrap();
+    assert_eq!(shown[0]["Name"], "rack 7");
+    assert_eq!(shown[0]["Status"], "connected");
+    assert_eq!(shown[0]["InstalledVersion"], "1.4.2");
+    daemon.disconnect().await;
+}
+
+#[tokio::test]
+async fn a_token_is_good_once_and_a_revoked_one_never() {
+    let hub = hub().await;
+    let token = hub.create_token("lab", "", Duration::from_secs(60)).await.unwrap();
+    assert_eq!((token.name.as_str(), token.team_cluster_id.as_str()), ("lab", "lab"));
+    assert!(!format!("{token:?}").contains(&token.token));
+    hub.revoke_token(&token.id).await.unwrap();
+    assert_eq!(hub.revoke_token(&token.id).await.unwrap_err().code(), ErrorCode::NoWorker);
+    let enrolls = builder(&hub, "lab").enroll(&hub.url(), &token.token, "").connect().await;
+    let error = enrolls.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::EnrollmentFailed);
+    assert!(error.message().contains("401"), "{error}");
+}
+
+#[tokio::test]
+async fn messages_go_both_ways_with_their_bytes() {
+    let (heard, mut messages) = mpsc::unbounded_channel();
+    let hub = Hub::builder()
+        .listen("127.0.0.1:0")
+        .on_daemon_message(move |id, message| heard.send((id.to_owned(), message)).unwrap())
+        .start()
+        .await
+        .unwrap();
+    let daemon = daemon(&hub, "lab").await;
+    let mut inbound = daemon.messages();
+    let text = r#"{"type":"tunnel-data","chunk":{"_placeholder":true,"num":0}}"#;
+    let message = Raw::parse(text).unwrap().with_blobs(vec![vec![0, 255].into()]);
+    daemon.emit_raw(message).unwrap();
+    let (id, message) = tokio::time::timeout(SOON, messages.recv()).await.unwrap().unwrap();
+    assert_eq!((id.as_str(), message.as_str()), ("lab", text));
+    assert_eq!(message.blobs(), [vec![0, 255]]);
+    hub.send_to_daemon("lab", &json!({"type": "tunnel-close"})).unwrap();
+    // The answer to the heartbeat is a message, too.
+    loop {
+        let message = tokio::time::timeout(SOON, inbound.next()).await.unwrap().unwrap();
+        if !message.as_str().contains("response") {
+            assert_eq!(message.as_str(), r#"{"type":"tunnel-close"}"#);
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_survives_the_orderly_end_of_its_hub() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("hub.db");
+    let start = |address: String| {
+        let store = store.to_string_lossy().into_owned();
+        async move {
+            let builder = Hub::builder().listen(&address).option("runtime.store_path", store);
+            builder.start().await.unwrap()
+        }
+    };
+    let hub = start("127.0.0.1:0".to_owned()).await;
+    let address = hub.address();
+    let daemon = daemon(&hub, "lab").await;
+    let mut events = daemon.events();
+    hub.drain(SOON).await.unwrap();
+    loop {
+        let event = tokio::time::timeout(SOON, events.next()).await.unwrap().unwrap();
+        if let DaemonEvent::Disconnected { reason, .. } = event {
+            assert_eq!(reason, "io server disconnect");
+            break;
+        }
+    }
+    // What enrolled is remembered: the password is good at the next hub on the same store.
+    let hub = start(address).await;
+    let call = hub.call_daemon("lab", "echo", &json!({})).timeout(SOON);
+    assert_eq!(call.await.unwrap().status(), 200);
+    assert!(daemon.is_ready());
+}
