@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use moorline_core::{Raw, Withdrawal};
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -38,6 +39,7 @@ pub struct CommandContext {
 struct Facts {
     command: String,
     meta: Meta,
+    blobs: Vec<Bytes>,
 }
 
 #[derive(Deserialize)]
@@ -47,12 +49,17 @@ struct Meta {
 }
 
 impl CommandContext {
-    pub(super) fn new(command: String, meta: &Raw, course: watch::Receiver<Course>) -> Self {
+    pub(super) fn new(
+        command: String,
+        meta: &Raw,
+        blobs: Vec<Bytes>,
+        course: watch::Receiver<Course>,
+    ) -> Self {
         let meta = meta.read().unwrap_or_else(|_| Meta {
             request_id: Raw::null(),
             response_type: ResponseType::Json,
         });
-        Self { facts: Arc::new(Facts { command, meta }), course }
+        Self { facts: Arc::new(Facts { command, meta, blobs }), course }
     }
 
     /// Returns the command's name.
@@ -65,6 +72,13 @@ impl CommandContext {
     #[must_use]
     pub fn request_id(&self) -> String {
         self.facts.meta.request_id.read().unwrap_or_else(|_| String::from("?"))
+    }
+
+    /// Returns the byte strings of the payload. Where one belongs, the payload has an object with the
+    /// members `_placeholder`, which is true, and `num`, its place in this list.
+    #[must_use]
+    pub fn blobs(&self) -> &[Bytes] {
+        &self.facts.blobs
     }
 
     /// Returns what the control plane wants back.

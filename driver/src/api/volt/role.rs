@@ -146,7 +146,7 @@ impl Daemon {
         };
         let (course, seen) = watch::channel(Course::default());
         lock(&self.running).insert(work, course);
-        let context = CommandContext::new(key, meta, seen);
+        let context = CommandContext::new(key, meta, payload.blobs().to_vec(), seen);
         let settling = Settling {
             work,
             desk: Arc::clone(desk),
