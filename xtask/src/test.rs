@@ -31,11 +31,11 @@ pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), St
     plan.start(PYTHON_PACKAGES, |shell| prepare::python_tests(shell).map(drop));
     checks(&mut plan, pages);
     plan.then("build", packages::workspace);
+    plan.join(NODE_PACKAGES);
     plan.then("rust tests", |shell| {
         shell.run(shell.cargo().args(["test", "--workspace", "--locked"]))
     });
     plan.then("fuzzed codecs", |shell| fuzz::run(shell, None, FUZZ_SECONDS));
-    plan.join(NODE_PACKAGES);
     plan.then("volt peer as recorded, hub with official clients", |shell| {
         let mut command = shell.command("node");
         command.env("MOORLINE_BIN", Profile::Test.folder(shell).join("moorline"));
