@@ -176,7 +176,7 @@ typedef struct moorline_event {
    */
   moorline_status status;
   /**
-   * The call, work item, peer or connection; 0 if the event has none.
+   * The call, work item, heartbeat, peer or connection; 0 if the event has none.
    */
   uint64_t id;
   /**
@@ -308,7 +308,8 @@ moorline_status moorline_unhandle_key(const struct moorline_handle *handle, cons
 /**
  * Makes a call. It settles in exactly one `MOORLINE_EVENT_CALL_DONE` with the same `call`, a
  * number of the caller's own, from 1 on and never used twice with this handle. `payload` is `len`
- * bytes of JSON; `options` is a JSON object, or null for the defaults.
+ * bytes of JSON, or null for none; `options` is a JSON object, or null for the defaults. Byte
+ * strings beside the payload go through `moorline_submit`.
  *
  * # Safety
  * `handle` came from `moorline_open`; `payload` has `len` readable bytes; the other texts are
@@ -338,7 +339,8 @@ moorline_status moorline_cancel(const struct moorline_handle *handle, uint64_t c
 moorline_status moorline_snapshot(const struct moorline_handle *handle, uint64_t call);
 
 /**
- * Sends a message without reply. `payload` is `len` bytes of JSON.
+ * Sends a message without reply. `payload` is `len` bytes of JSON, or null for none. Byte strings
+ * beside it go through `moorline_submit`.
  *
  * # Safety
  * `handle` came from `moorline_open`; `name` is NUL-terminated; `payload` has `len` readable

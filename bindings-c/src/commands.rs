@@ -52,7 +52,8 @@ pub extern "C" fn moorline_unhandle_key(handle: Option<&Handle>, key: CText) -> 
 
 /// Makes a call. It settles in exactly one `MOORLINE_EVENT_CALL_DONE` with the same `call`, a
 /// number of the caller's own, from 1 on and never used twice with this handle. `payload` is `len`
-/// bytes of JSON; `options` is a JSON object, or null for the defaults.
+/// bytes of JSON, or null for none; `options` is a JSON object, or null for the defaults. Byte
+/// strings beside the payload go through `moorline_submit`.
 ///
 /// # Safety
 /// `handle` came from `moorline_open`; `payload` has `len` readable bytes; the other texts are
@@ -70,7 +71,7 @@ pub extern "C" fn moorline_call(
         Ok(Command::Call {
             call: CallId(call),
             name: name.read("name")?.to_owned(),
-            payload: json("payload")(payload.read(&len, "payload")?)?,
+            payload: payload.optional(&len, "payload")?.map_or_else(none, json("payload"))?,
             options: options
                 .optional("options")?
                 .map_or_else(|| Ok(Raw::empty_object()), json("options"))?,
@@ -96,7 +97,8 @@ pub extern "C" fn moorline_snapshot(handle: Option<&Handle>, call: u64) -> Statu
     submit(handle, || Ok(Command::Snapshot { call: CallId(call) }))
 }
 
-/// Sends a message without reply. `payload` is `len` bytes of JSON.
+/// Sends a message without reply. `payload` is `len` bytes of JSON, or null for none. Byte strings
+/// beside it go through `moorline_submit`.
 ///
 /// # Safety
 /// `handle` came from `moorline_open`; `name` is NUL-terminated; `payload` has `len` readable
@@ -111,7 +113,7 @@ pub extern "C" fn moorline_emit(
     submit(handle, || {
         Ok(Command::Emit {
             name: name.read("name")?.to_owned(),
-            payload: json("payload")(payload.read(&len, "payload")?)?,
+            payload: payload.optional(&len, "payload")?.map_or_else(none, json("payload"))?,
         })
     })
 }
@@ -203,6 +205,11 @@ fn complete(
     outcome: impl FnOnce() -> Result<Outcome, Error>,
 ) -> Status {
     submit(handle, || Ok(Command::Complete { work: WorkId(work), outcome: outcome()? }))
+}
+
+/// No value at all.
+const fn none() -> Result<Raw, Error> {
+    Ok(Raw::absent())
 }
 
 /// Checks that a text is JSON.

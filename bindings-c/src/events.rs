@@ -23,7 +23,7 @@ pub struct Event<'a> {
     pub kind: i32,
     /// What went wrong, or `MOORLINE_OK`.
     pub status: Status,
-    /// The call, work item, peer or connection; 0 if the event has none.
+    /// The call, work item, heartbeat, peer or connection; 0 if the event has none.
     pub id: u64,
     /// The handler key of a work item, our id of a ready link, the name of a peer; else empty.
     pub name: Text<'a>,
@@ -141,6 +141,7 @@ struct Fields<'a> {
     work: Option<u64>,
     peer: Option<u64>,
     conn: Option<u64>,
+    beat: Option<u64>,
     #[serde(borrow)]
     id: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -188,7 +189,7 @@ impl Fields<'_> {
         Event {
             kind: number(&self.event),
             status,
-            id: self.call.or(self.work).or(self.peer).or(self.conn).unwrap_or(0),
+            id: self.call.or(self.work).or(self.peer).or(self.conn).or(self.beat).unwrap_or(0),
             name: name.unwrap_or("").into(),
             payload: payload.map_or("", RawValue::get).into(),
             message: message.into(),

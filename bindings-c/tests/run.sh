@@ -49,9 +49,13 @@ step "C++"
 g++ -std=c++17 "${warnings[@]}" "${include[@]}" "$here/header.cpp" "${shared[@]}" -o "$work/header"
 "$work/header"
 
-for test in misuse round_trip; do
+# Examples are programs that end by themselves; they are tested like the tests.
+programs=("$here/misuse.c" "$here/round_trip.c" "$root/bindings-c/examples/volt_daemon.c")
+
+for program in "${programs[@]}"; do
+  test=$(basename "$program" .c)
   step "$test, shared"
-  gcc -std=c11 "${warnings[@]}" -D_POSIX_C_SOURCE=200809L "${include[@]}" "$here/$test.c" "${shared[@]}" -o "$work/$test"
+  gcc -std=c11 "${warnings[@]}" -D_POSIX_C_SOURCE=200809L "${include[@]}" "$program" "${shared[@]}" -o "$work/$test"
   timeout 120 "$work/$test"
 done
 
@@ -59,15 +63,17 @@ step "round_trip, static"
 gcc -std=c11 "${warnings[@]}" -D_POSIX_C_SOURCE=200809L "${include[@]}" "$here/round_trip.c" "${static[@]}" -o "$work/round_trip_static"
 timeout 120 "$work/round_trip_static"
 
-for test in misuse round_trip; do
+for program in "${programs[@]}"; do
+  test=$(basename "$program" .c)
   step "$test, address and undefined behaviour sanitizers"
   gcc -std=c11 "${warnings[@]}" -D_POSIX_C_SOURCE=200809L -fsanitize=address,undefined -fno-sanitize-recover=all \
-    -fno-omit-frame-pointer "${include[@]}" "$here/$test.c" "${static[@]}" -o "$work/${test}_asan"
+    -fno-omit-frame-pointer "${include[@]}" "$program" "${static[@]}" -o "$work/${test}_asan"
   timeout 120 "$work/${test}_asan"
 done
 
 if command -v valgrind >/dev/null; then
-  for test in misuse round_trip; do
+  for program in "${programs[@]}"; do
+    test=$(basename "$program" .c)
     step "$test, valgrind"
     timeout 300 valgrind -q --leak-check=full --show-leak-kinds=definite,indirect \
       --errors-for-leak-kinds=definite,indirect --error-exitcode=9 "$work/$test"

@@ -38,13 +38,18 @@ pub struct Length(usize);
 impl Chars {
     /// Borrows the text; `what` names it in errors.
     pub(crate) fn read(&self, len: &Length, what: &str) -> Result<&str, Error> {
+        self.optional(len, what)?.ok_or_else(|| null(what))
+    }
+
+    /// Borrows the text, or returns `None` for a null pointer.
+    pub(crate) fn optional(&self, len: &Length, what: &str) -> Result<Option<&str>, Error> {
         if self.0.is_null() {
-            return Err(null(what));
+            return Ok(None);
         }
         // SAFETY: only C makes a `Chars` and the `Length` after it; its side of the contract is so
         // many readable bytes that do not change during the call.
         let bytes = unsafe { std::slice::from_raw_parts(self.0.cast::<u8>(), len.0) };
-        std::str::from_utf8(bytes).map_err(|e| not_utf8(what, e))
+        std::str::from_utf8(bytes).map(Some).map_err(|e| not_utf8(what, e))
     }
 }
 
