@@ -299,9 +299,16 @@ impl VoltDaemon {
         self.engine.close(farewell, &mut self.outputs);
     }
 
+    /// Ends for good, once a farewell that takes an exchange has left.
     pub(super) fn end(&mut self, error: Option<Error>, now: Now) {
         self.fail_calls(now);
         self.withdraw_all(Withdrawal::Draining);
+        let error = error.or_else(|| self.ending.take());
+        if self.engine.is_posting_farewell() && !matches!(self.phase, Phase::Leaving { .. }) {
+            self.ending = error;
+            self.beats = beats::Beats::stopped();
+            return self.enter(Phase::Leaving { until: now.mono.after(FAREWELL_MS) }, now);
+        }
         self.enter(Phase::Ended, now);
         self.last_error = error.clone().or(self.last_error.take());
         self.event(Event::Ended { error });

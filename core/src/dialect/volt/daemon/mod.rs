@@ -82,6 +82,8 @@ pub(crate) struct VoltDaemon {
     has_dropped: bool,
     /// When the drain gives up; set while draining.
     drain_until: Option<Instant>,
+    /// Why the daemon ends, while its farewell is on its way.
+    ending: Option<Error>,
     outputs: VecDeque<Output>,
     frames: Vec<Frame>,
     last_error: Option<Error>,
@@ -142,6 +144,7 @@ impl VoltDaemon {
             held_bytes: 0,
             has_dropped: false,
             drain_until: None,
+            ending: None,
             outputs: VecDeque::new(),
             frames: Vec::new(),
             last_error: None,

@@ -129,6 +129,10 @@ impl Engine {
 
     /// Begins a session.
     pub(super) fn open(&mut self, out: &mut VecDeque<Output>) {
+        if let State::OnPolling(_) = self.state {
+            // The farewell of the session before has had its time.
+            self.abandon(out);
+        }
         self.handshake = None;
         self.ping_deadline = None;
         self.forget();
@@ -147,6 +151,11 @@ impl Engine {
     /// Tells whether the handshake is through.
     pub(super) const fn is_open(&self) -> bool {
         matches!(self.state, State::OnWebSocket(_) | State::OnPolling(_))
+    }
+
+    /// Tells whether this side has closed a session whose farewell still has to be posted.
+    pub(super) const fn is_posting_farewell(&self) -> bool {
+        matches!(&self.state, State::OnPolling(polling) if polling.is_closing())
     }
 
     pub(super) const fn transport_name(&self) -> &'static str {

@@ -71,6 +71,10 @@ impl Polling {
         }
     }
 
+    pub(super) const fn is_closing(&self) -> bool {
+        self.is_closing
+    }
+
     fn is_pausing(&self) -> bool {
         self.upgrade.as_ref().is_some_and(|upgrade| upgrade.step == Step::Pausing)
     }
