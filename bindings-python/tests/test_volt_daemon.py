@@ -11,7 +11,7 @@ from volt_server import Peer
 
 from moorline import MoorlineError
 from moorline.volt import ClusterDaemonClient, CommandContext, DaemonClientError, Envelope
-from moorline.volt import DaemonClientErrorCode, Rejection
+from moorline.volt import DaemonClientErrorCode, EnrollmentClient, Rejection
 
 CODES = DaemonClientErrorCode
 
@@ -269,6 +269,31 @@ def test_a_failed_enrollment_rejects_connect(run: Any) -> None:
             assert failures == []
             with pytest.raises(DaemonClientError):
                 daemon.emit({"type": "x"})
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ((200, {"data": {"teamCluster": {"id": "c"}, "daemonPassword": ""}}), ""),
+        ((401, {"code": "A::B", "message": "no"}), "HTTP 401: A::B no"),
+        ((200, {}), "no data"),
+        ((200, {"data": {"daemonPassword": "x"}}), "teamCluster"),
+        ((307, None), "could not be reached"),
+    ],
+)
+def test_an_enrollment_by_itself(run: Any, answer: Any, found: str) -> None:
+    async def main() -> None:
+        async with Peer(answer) as peer:
+            client = EnrollmentClient(peer.url + "/enroll")
+            if found:
+                with pytest.raises(DaemonClientError, match=found) as raised:
+                    await client.enroll("t", "1.4")
+                assert raised.value.code is CODES.EnrollmentFailed
+            else:
+                assert await client.enroll("t", "1.4") == ("", {"id": "c"})
+            assert peer.enrolled == [("/enroll", {"enrollmentToken": "t", "installedVersion": "1.4"})]
 
     run(main())
 

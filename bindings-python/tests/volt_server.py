@@ -148,7 +148,8 @@ class Peer:
             status, answer = self._enroll
             text = json.dumps(answer)
             writer.write(
-                f"HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {len(text)}\r\n\r\n"
+                f"HTTP/1.1 {status} x\r\nconnection: close\r\nlocation: http://127.0.0.1:1/\r\n"
+                f"content-length: {len(text)}\r\n\r\n"
                 f"{text}".encode()
             )
             writer.close()

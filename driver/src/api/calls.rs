@@ -17,6 +17,8 @@ pub(crate) struct Calls {
     slots: Vec<Slot>,
     free: Vec<usize>,
     last: u64,
+    /// Calls that are settled and whose callers have not seen it yet.
+    untaken: usize,
     is_over: bool,
 }
 
@@ -59,7 +61,10 @@ impl Calls {
     pub(crate) fn settle(&mut self, call: CallId, result: Result<Raw, Error>) -> Option<Waker> {
         let slot = self.slot(call)?;
         match std::mem::replace(&mut slot.state, State::Done(result)) {
-            State::Waiting(waker) => waker,
+            State::Waiting(waker) => {
+                self.untaken += 1;
+                waker
+            }
             State::Done(first) => {
                 slot.state = State::Done(first);
                 None
@@ -99,6 +104,11 @@ impl Calls {
         self.slot(call).is_some()
     }
 
+    /// Tells whether some calls are settled and their callers have not seen it yet.
+    pub(crate) const fn has_untaken(&self) -> bool {
+        self.untaken > 0
+    }
+
     /// Tells whether nobody has a slot.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
@@ -108,9 +118,11 @@ impl Calls {
     /// The session is over: every call that waits is settled; returns who waits.
     pub(crate) fn end(&mut self) -> Vec<Waker> {
         self.is_over = true;
+        let untaken = &mut self.untaken;
         let waiting = self.slots.iter_mut().filter(|it| matches!(it.state, State::Waiting(_)));
         let settled = waiting.filter_map(|slot| {
             let over = State::Done(Err(ErrorCode::Stopped.into()));
+            *untaken += 1;
             match std::mem::replace(&mut slot.state, over) {
                 State::Waiting(waker) => waker,
                 State::Done(_) | State::Free => None,
@@ -123,6 +135,9 @@ impl Calls {
         let slot = self.slot(call)?;
         let state = std::mem::replace(&mut slot.state, State::Free);
         slot.call = CallId(0);
+        if matches!(state, State::Done(_)) {
+            self.untaken = self.untaken.saturating_sub(1);
+        }
         self.free.push((call.0 & SLOT_MASK) as usize);
         Some(state)
     }
@@ -144,6 +159,7 @@ mod tests {
         assert!(calls.poll(first, &cx).is_pending());
         assert!(calls.settle(first, Ok(Raw::null())).is_some());
         assert!(calls.settle(first, Ok(Raw::empty_list())).is_none());
+        assert!(calls.has_untaken());
         assert!(matches!(calls.poll(first, &cx), Poll::Ready(Ok(raw)) if raw == Raw::null()));
         let second = calls.open().unwrap();
         assert!(second > first);
@@ -165,7 +181,7 @@ mod tests {
         assert!(matches!(calls.poll(settled, &cx), Poll::Ready(Ok(_))));
         let Poll::Ready(Err(error)) = calls.poll(waiting, &cx) else { panic!("it still waits") };
         assert_eq!(error.code(), ErrorCode::Stopped);
-        assert!(calls.is_empty());
+        assert!(calls.is_empty() && !calls.has_untaken());
         assert_eq!(calls.open().unwrap_err().code(), ErrorCode::Stopped);
     }
 }

@@ -20,6 +20,9 @@ use crate::events::Sink;
 use crate::handle::open_role;
 use crate::io_thread::IoThread;
 
+/// How often those who were woken by a batch of events are let run before the turn ends without them.
+const MAX_PASSES: usize = 64;
+
 /// Where a session stands.
 #[derive(Clone, Debug)]
 pub(crate) enum Status {
@@ -178,8 +181,13 @@ impl Desk {
     }
 
     fn end_turn(&self) {
+        self.hand_over(false);
+    }
+
+    /// Hands over what the turn has gathered; it goes on if `is_open`.
+    fn hand_over(&self, is_open: bool) {
         let mut turn = lock(&self.turn);
-        turn.is_open = false;
+        turn.is_open = is_open;
         if turn.commands.is_empty() {
             return;
         }
@@ -374,8 +382,14 @@ async fn pump(desk: Arc<Desk>, mailbox: Arc<Mailbox>, mut role: impl Role) {
                 role.handle(event, &desk);
             }
         }
-        // Those who were woken take their turn first.
-        tokio::task::yield_now().await;
+        // Those who were woken take their turn first; runtimes let some run at a time.
+        for _ in 0..MAX_PASSES {
+            tokio::task::yield_now().await;
+            desk.hand_over(true);
+            if !lock(&desk.calls).has_untaken() {
+                break;
+            }
+        }
         desk.end_turn();
     }
 }

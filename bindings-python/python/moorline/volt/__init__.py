@@ -6,6 +6,7 @@ from .._generated import CommandOptions, DaemonClientErrorCode, DaemonOptions, D
 from .._generated import ProgressStageType, ResponseType, SessionKind, TerminalTarget
 from .._generated import TunnelSessionStatus
 from .client import ClusterDaemonClient
+from .enrollment import Enrollment, EnrollmentClient
 from .envelope import CommandContext, Envelope, Rejection
 from .errors import DaemonClientError
 
@@ -17,6 +18,8 @@ __all__ = [
     "DaemonClientErrorCode",
     "DaemonOptions",
     "DaemonSocketEvent",
+    "Enrollment",
+    "EnrollmentClient",
     "Envelope",
     "ProgressStageType",
     "Rejection",
