@@ -64,6 +64,19 @@ def test_a_command_crosses_and_its_answer_comes_back(run: Any) -> None:
     played(main, run)
 
 
+def test_the_client_may_have_a_timeout_of_its_own(run: Any) -> None:
+    async def main(client: ClusterDaemonClient) -> None:
+        fake = await connected(client)
+        calls = [asyncio.ensure_future(client.send_command("a", timeout_ms=own)) for own in (None, 0)]
+        await until(lambda: fake.turns)
+        options = [command[2]["options"] for command in fake.commands]
+        assert options == [{"timeout_ms": 5_000}, {"timeout_ms": 0}]
+        for call in calls:
+            call.cancel()
+
+    played(main, run, command_timeout_ms=5_000)
+
+
 @pytest.mark.parametrize(
     ("code", "name"),
     [

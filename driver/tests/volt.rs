@@ -98,18 +98,21 @@ async fn what_becomes_of_commands_that_fail() {
         }));
         link.message();
     })]);
-    let daemon = daemon(&peer).option("reconnect_enabled", false).build().unwrap();
+    let daemon = daemon(&peer)
+        .option("reconnect_enabled", false)
+        .command_timeout(Duration::ZERO)
+        .build()
+        .unwrap();
     let early = daemon.send_command::<Value>("early", &()).await.unwrap_err();
     assert_eq!(early.code(), ErrorCode::NotReady);
     daemon.connect().await.unwrap();
-    let slow = daemon.send_command::<Value>("slow", &()).timeout(Duration::ZERO);
-    let slow = slow.await.unwrap_err();
+    let slow = daemon.send_command::<Value>("slow", &()).await.unwrap_err();
     assert_eq!(client_code(slow.code()), "COMMAND_TIMEOUT");
     assert!(slow.message().contains("\"slow\""), "{slow}");
-    let nope = daemon.send_command::<Value>("nope", &()).await.unwrap_err();
+    let nope = daemon.send_command::<Value>("nope", &()).timeout(SOON).await.unwrap_err();
     assert_eq!((nope.code(), nope.status()), (ErrorCode::RemoteError, Some(404)));
     assert_eq!(nope.message(), "Unknown daemon server command: nope");
-    let lost = daemon.send_command::<Value>("lost", &()).await.unwrap_err();
+    let lost = daemon.send_command::<Value>("lost", &()).timeout(SOON).await.unwrap_err();
     assert_eq!(client_code(lost.code()), "SOCKET_NOT_READY");
     assert!(lost.message().contains("unknown"), "{lost}");
     peer.end().await;

@@ -60,16 +60,18 @@ class ClusterDaemonClient:
 
     Options are keyword arguments; wrong ones raise one `MoorlineError` that names them all.
     `heartbeat_payload` makes the payload of each heartbeat: a coroutine function on the loop, a plain
-    one on a thread.
+    one on a thread. `command_timeout_ms` is the time for commands that name none, heartbeats aside.
     """
 
     def __init__(
         self,
         *,
         heartbeat_payload: Optional[PayloadFactory] = None,
+        command_timeout_ms: Optional[int] = None,
         **options: Unpack[DaemonOptions],
     ) -> None:
         self._options = cast(Dict[str, Any], {**options})
+        self._timeout_ms = command_timeout_ms
         self._factory: Optional[Registered] = None
         if heartbeat_payload is not None:
             self._options["heartbeat"] = {**options.get("heartbeat", {}), "asks": True}
@@ -167,7 +169,7 @@ class ClusterDaemonClient:
         """Sends a command and returns the data of the answer; `None` if it has none.
 
         A payload of `None` is left out. Byte strings may stand anywhere in payload and answer.
-        Without `timeout_ms` 30 seconds apply; 0 gives up at once. Raises `DaemonClientError`:
+        Without `timeout_ms` that of the client applies, else 30 seconds; 0 gives up at once. Raises `DaemonClientError`:
         `SOCKET_NOT_READY` when not registered or when the connection ends first, which leaves open
         whether the command was carried out; `COMMAND_TIMEOUT`; `COMMAND_REJECTED`, with `status`.
         Cancelling the task that waits gives the command up.
@@ -176,8 +178,9 @@ class ClusterDaemonClient:
         if not session.is_ready:
             message = "the daemon is not registered at the control plane"
             raise client_error(error_of("NOT_READY", message))
+        limit = self._timeout_ms if timeout_ms is None else timeout_ms
         try:
-            return await session.call(command, payload, timeout_ms)
+            return await session.call(command, payload, limit)
         except MoorlineError as error:
             raise client_error(error) from error
 

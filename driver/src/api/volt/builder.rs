@@ -22,11 +22,17 @@ pub struct DaemonBuilder {
     settings: Settings,
     handlers: HashMap<String, Handler>,
     beat: Option<BeatMaker>,
+    timeout: Option<Duration>,
 }
 
 impl DaemonBuilder {
     pub(super) fn new(control_socket_url: &str, team_cluster_id: &str) -> Self {
-        let builder = Self { settings: Settings::default(), handlers: HashMap::new(), beat: None };
+        let builder = Self {
+            settings: Settings::default(),
+            handlers: HashMap::new(),
+            beat: None,
+            timeout: None,
+        };
         builder
             .option("control_socket_url", control_socket_url)
             .option("team_cluster_id", team_cluster_id)
@@ -74,6 +80,14 @@ impl DaemonBuilder {
         self.option("heartbeat.include_credentials", includes)
     }
 
+    /// Sets the time for the answers to commands that name none; 30 s unless set. Heartbeats have a
+    /// limit of their own.
+    #[must_use]
+    pub const fn command_timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
     /// Makes the payload of each heartbeat. An error skips the beat.
     #[must_use]
     pub fn heartbeat_payload<P, F, Fut>(mut self, make: F) -> Self
@@ -114,10 +128,10 @@ impl DaemonBuilder {
     /// # Errors
     /// `CONFIG_INVALID` with every problem of the options.
     pub fn build(self) -> Result<DaemonClient, Error> {
-        let Self { settings, handlers, beat } = self;
+        let Self { settings, handlers, beat, timeout } = self;
         // Opened and let go again: the options are checked where they are known.
         moorline_core::open("volt", "daemon", &settings.text()?, "", [0; 32])?;
-        Ok(DaemonClient::new(settings, Board::new(handlers, beat)))
+        Ok(DaemonClient::new(settings, Board::new(handlers, beat), timeout))
     }
 
     /// Makes the daemon and connects it. If that fails nothing goes on in the background; to go on

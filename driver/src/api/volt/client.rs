@@ -26,6 +26,7 @@ pub struct DaemonClient {
     settings: Arc<Mutex<Settings>>,
     board: Arc<Board>,
     live: Arc<Mutex<Option<Arc<Live>>>>,
+    timeout: Option<Duration>,
 }
 
 /// A session: from a connect to the disconnect.
@@ -54,11 +55,12 @@ impl DaemonClient {
         DaemonBuilder::new(control_socket_url, team_cluster_id)
     }
 
-    pub(super) fn new(settings: Settings, board: Board) -> Self {
+    pub(super) fn new(settings: Settings, board: Board, timeout: Option<Duration>) -> Self {
         Self {
             settings: Arc::new(Mutex::new(settings)),
             board: Arc::new(board),
             live: Arc::default(),
+            timeout,
         }
     }
 
@@ -146,7 +148,7 @@ impl DaemonClient {
     /// # Errors
     /// Those of [`send_command`](Self::send_command).
     pub fn send_command_raw(&self, command: &str, payload: Raw) -> RawCommand {
-        RawCommand::new(self.ready_desk(), command, payload)
+        RawCommand::new(self.ready_desk(), command, payload, self.timeout)
     }
 
     /// Sends a message without an answer, or queues it, bounded by `max_queued`, until registered.

@@ -29,9 +29,14 @@ enum State {
 }
 
 impl RawCommand {
-    pub(super) fn new(desk: Result<Arc<Desk>, Error>, name: &str, payload: Raw) -> Self {
+    pub(super) fn new(
+        desk: Result<Arc<Desk>, Error>,
+        name: &str,
+        payload: Raw,
+        timeout: Option<Duration>,
+    ) -> Self {
         let state = match desk {
-            Ok(desk) => State::Prepared { desk, name: name.to_owned(), payload, timeout: None },
+            Ok(desk) => State::Prepared { desk, name: name.to_owned(), payload, timeout },
             Err(error) => State::Refused(error),
         };
         Self { state }
@@ -41,7 +46,7 @@ impl RawCommand {
         Self { state: State::Refused(error) }
     }
 
-    /// Sets the time for the answer; 30 s unless set, zero gives up at once.
+    /// Sets the time for the answer; that of the daemon unless set, zero gives up at once.
     pub fn timeout(mut self, limit: Duration) -> Self {
         if let State::Prepared { timeout, .. } = &mut self.state {
             *timeout = Some(limit);
@@ -107,7 +112,7 @@ impl<T> SendCommand<T> {
         Self { command, reads: PhantomData }
     }
 
-    /// Sets the time for the answer; 30 s unless set, zero gives up at once.
+    /// Sets the time for the answer; that of the daemon unless set, zero gives up at once.
     pub fn timeout(self, limit: Duration) -> Self {
         Self::new(self.command.timeout(limit))
     }
