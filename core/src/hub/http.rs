@@ -9,6 +9,7 @@ use super::reports::Reporter;
 use super::routes::{self, NoRoute, Public, Route};
 use super::{Deferred, Hub};
 use crate::dialect::beacon::hub_wire::{self, BatchBody, ControlBody, ReportBody, RunRequest};
+use crate::dialect::volt::server::VoltServer;
 use crate::frame::{Headers, HttpBody, HttpRequest, HttpResponse, Method};
 use crate::machine::{HttpId, PeerId};
 use crate::time::Now;
@@ -41,7 +42,11 @@ impl Hub {
             }
         }
         if self.volt.claims(url) {
-            if self.is_serving() {
+            let must_store = VoltServer::is_enrollment(url);
+            if must_store && self.journal.retry_at().is_some() {
+                let text = hub_wire::error("The store is not available.");
+                self.reply(http, super::wire::retry_later(HttpResponse::json(503, text)));
+            } else if self.is_serving() {
                 self.volt.ask(http, request, remote, now);
             } else {
                 self.reply(http, self.unavailable());

@@ -213,11 +213,10 @@ impl VoltServer {
 
     /// Takes a message. Peer: what comes before a registration is dropped without a trace.
     pub(super) fn take_message(&mut self, session: SessionId, packet: &Packet, now: Now) {
-        let state = self.sessions.get(&session);
-        let Some(cluster) = state.and_then(|state| state.cluster.clone()) else {
+        if self.sessions.get(&session).is_none_or(|state| state.cluster.is_none()) {
             self.acknowledge(session, packet, Err("The daemon is not registered"));
             return;
-        };
+        }
         let argument = &packet.argument;
         // What is no object of ours is the application's, if it is anything.
         let message = serde_json::from_str::<wire::Message<'_>>(argument.as_str()).ok();
@@ -233,8 +232,10 @@ impl VoltServer {
             _ => argument.is_absent() || argument.as_str() == "null",
         };
         if !is_taken && self.listens {
-            let peer = self.daemons.get(&cluster).and_then(|daemon| daemon.link);
-            if let Some(link) = peer {
+            let state = self.sessions.get(&session);
+            let cluster = state.and_then(|state| state.cluster.as_deref());
+            let daemon = cluster.and_then(|cluster| self.daemons.get(cluster));
+            if let Some(link) = daemon.and_then(|daemon| daemon.link) {
                 let payload = argument.clone();
                 self.event(Event::Message { peer: Some(link.peer), payload });
             }

@@ -197,6 +197,11 @@ impl VoltServer {
                 || enroll::cluster_of(path).is_some())
     }
 
+    /// Tells whether a request for `url` is an enrollment: what it changes must be stored.
+    pub(crate) fn is_enrollment(url: &str) -> bool {
+        enroll::cluster_of(url).is_some()
+    }
+
     /// Tells whether a connection is this part's own.
     pub(crate) fn owns(&self, conn: ConnId) -> bool {
         self.by_conn.contains_key(&conn)

@@ -55,8 +55,11 @@ impl VoltServer {
     pub(super) fn heard(&mut self, session: SessionId, now: Now) {
         let next = now.mono.after(self.options.ping_interval_ms);
         let Some(state) = self.sessions.get_mut(&session) else { return };
+        // A pong that nobody waits for costs nothing: a body may hold a million.
+        if !std::mem::replace(&mut state.awaits_pong, false) {
+            return;
+        }
         let before = std::mem::replace(&mut state.life, next);
-        state.awaits_pong = false;
         self.disarm(before, Timer::Life(session));
         self.arm(next, Timer::Life(session));
     }

@@ -122,3 +122,21 @@ fn a_daemon_can_be_removed() {
     assert_eq!(rig.status(http), Some(404));
     assert!(rig.disk.is_empty());
 }
+
+#[test]
+fn while_the_store_fails_no_token_is_spent() {
+    let mut rig = Rig::new("{}");
+    let token = rig.token(r#"{"TeamClusterID":"c1"}"#);
+    rig.synced = false;
+    rig.token_without_answer(r#"{"TeamClusterID":"c2"}"#);
+    let (store, _) = rig.commits.remove(0);
+    let result = Err(crate::error::ErrorCode::StoreFailed.into());
+    rig.input(crate::machine::Input::Stored { store, result });
+    let body = format!(r#"{{"enrollmentToken":{}}}"#, token["Token"]);
+    let http = rig.enroll("c1", &body);
+    assert_eq!(rig.status(http), Some(503));
+    rig.synced = true;
+    rig.pass(1_000);
+    let http = rig.enroll("c1", &body);
+    assert_eq!(rig.status(http), Some(200));
+}

@@ -110,6 +110,10 @@ impl Rig {
         self.post(&format!("/api/team-clusters/{cluster}/healthcheck"), body)
     }
 
+    fn token_without_answer(&mut self, body: &str) {
+        self.post("/Moorline/Volt/Tokens", body);
+    }
+
     fn token(&mut self, body: &str) -> Value {
         let http = self.post("/Moorline/Volt/Tokens", body);
         assert_eq!(self.status(http), Some(200), "{}", self.reply(http));
