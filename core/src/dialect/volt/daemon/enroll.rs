@@ -20,6 +20,13 @@ use crate::time::Now;
 /// Where passwords are kept, by cluster id.
 const SPACE: &str = "volt_password";
 
+/// A stored password; recordings know its field for a secret.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stored {
+    daemon_password: String,
+}
+
 /// The most redirects followed.
 const MAX_REDIRECTS: u32 = 5;
 
@@ -91,10 +98,10 @@ impl VoltDaemon {
             (Phase::Recalling, StoreReply::Loaded(records)) => {
                 let mut records = records.into_iter();
                 let found = records.find(|(cluster, _)| *cluster == self.options.team_cluster_id);
-                let found = found.and_then(|(_, value)| String::from_utf8(value.to_vec()).ok());
+                let found = found.and_then(|(_, value)| serde_json::from_slice(&value).ok());
                 match found {
-                    Some(password) => {
-                        self.password = Secret::new(password);
+                    Some(Stored { daemon_password }) => {
+                        self.password = Secret::new(daemon_password);
                         self.event(Event::Enrolled { password: self.password.clone() });
                         self.open(now);
                     }
@@ -214,10 +221,11 @@ impl VoltDaemon {
         }
         self.enter(Phase::Keeping, now);
         let store = self.next_store();
+        let stored = Stored { daemon_password: self.password.expose().to_owned() };
         let writes = vec![Write::Put {
             space: SPACE,
             key: self.options.team_cluster_id.clone(),
-            value: self.password.expose().to_owned().into(),
+            value: serde_json::to_vec(&stored).unwrap_or_default().into(),
         }];
         self.outputs.push_back(Output::Store { store, request: StoreRequest::Commit { writes } });
     }
