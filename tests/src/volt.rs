@@ -7,9 +7,11 @@ mod disk;
 mod session;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
 
 use bytestring::ByteString;
 use moorline_core::frame::engineio::{self, PROBE, Packet, RequestError};
+use moorline_core::trace::{Header, Recorder};
 use moorline_core::{
     CloseCause, Command, ConnId, DialTarget, Endpoint, Error, ErrorCode, Event, Frame, Headers,
     HttpBody, HttpId, HttpRequest, HttpResponse, Input, Method, Now, Output,
@@ -64,6 +66,7 @@ pub struct Network {
 /// A daemon with its world.
 pub struct Daemon {
     machine: Box<dyn Endpoint + Send>,
+    recording: Arc<Mutex<String>>,
     now: u64,
     inputs: VecDeque<Input>,
     sessions: Vec<Session>,
@@ -88,11 +91,36 @@ impl Daemon {
         Self::of(opened.unwrap_or_else(|e| panic!("{e}: {options}")).endpoint, now)
     }
 
-    /// Takes a machine that was opened elsewhere.
+    /// Opens a daemon with a flight recorder around it.
+    ///
+    /// # Panics
+    /// If the options are wrong.
     #[must_use]
-    pub fn of(machine: Box<dyn Endpoint + Send>, now: u64) -> Self {
+    pub fn recorded(options: &str, seed: u8, now: u64) -> Self {
+        let mut daemon = Self::new(options, seed, now);
+        let opened = moorline_core::open("volt", "daemon", options, "host", [seed; 32]);
+        let machine = opened.unwrap_or_else(|e| panic!("{e}: {options}")).endpoint;
+        let host = "host";
+        let header = Header { dialect: "volt", role: "daemon", options, host, seed: [seed; 32] };
+        let lines = Arc::clone(&daemon.recording);
+        let sink = move |line: &str| lines.lock().expect("one thread").push_str(line);
+        daemon.machine = Box::new(Recorder::new(machine, &header, Box::new(sink)));
+        daemon
+    }
+
+    /// Returns the recording so far; empty if there is no recorder.
+    ///
+    /// # Panics
+    /// Never: one thread has it.
+    #[must_use]
+    pub fn recording(&self) -> String {
+        self.recording.lock().expect("one thread").clone()
+    }
+
+    fn of(machine: Box<dyn Endpoint + Send>, now: u64) -> Self {
         Self {
             machine,
+            recording: Arc::default(),
             now,
             inputs: VecDeque::new(),
             sessions: Vec::new(),

@@ -50,6 +50,23 @@ const TEXTS: &[&str] = &[
     "{\"Success\":true,\"WorkItemHash\":\"wi-1\",\"Outputs\":{\"n\":1},\"Log\":[]}",
     "\u{0}\u{7f}\u{202e}",
     "{\"__proto__\":{\"x\":1},\"Action\":\"BeaconRegister\"}",
+    "0{\"sid\":\"s\",\"upgrades\":[\"websocket\"],\"pingInterval\":25000,\"pingTimeout\":20000,\"maxPayload\":1000}",
+    "0{\"sid\":\"s\",\"upgrades\":[],\"pingInterval\":0,\"pingTimeout\":0}\u{1e}40{\"sid\":\"x\"}\u{1e}2\u{1e}1",
+    "40{\"sid\":\"x\"}",
+    "40{\"sid\":\"x\"}\u{1e}42[\"team-cluster-daemon:registered\",{}]\u{1e}b!\u{1e}6",
+    "42[\"team-cluster-daemon:registered\",{}]",
+    "42[\"team-cluster-daemon:message\",{\"type\":\"command\",\"requestId\":\"r\",\"command\":\"Echo/Say\",\"responseType\":\"stream\"}]",
+    "451-[\"team-cluster-daemon:message\",{\"type\":\"command\",\"requestId\":{},\"command\":\"Echo/Say\",\"payload\":{\"_placeholder\":true,\"num\":0}}]",
+    "42[\"team-cluster-daemon:message\",{\"type\":\"response\",\"requestId\":\"00000001-0000-4000-8000-000000000000\",\"ok\":1e999}]",
+    "42[\"error\",{\"code\":\"x\"}]",
+    "430[{\"ok\":false}]",
+    "44{\"message\":\"no\"}",
+    "41",
+    "2",
+    "3probe",
+    "6",
+    "ok",
+    "{\"data\":{\"daemonPassword\":\"pw\",\"teamCluster\":{}}}",
 ];
 
 const PATHS: &[&str] = &[
@@ -104,6 +121,8 @@ enum Move {
     Wait(u64),
     Complete(u64, u8),
     Call(u64, u8),
+    Emit(u8),
+    Report(u64, u8),
     Stop(u64),
 }
 
@@ -129,7 +148,9 @@ fn moves() -> impl Strategy<Value = Move> {
         1 => any::<u64>().prop_map(Move::Lag),
         3 => (0_u64..120_000).prop_map(Move::Wait),
         2 => (id.clone(), any::<u8>()).prop_map(|(w, k)| Move::Complete(w, k)),
-        2 => (id, any::<u8>()).prop_map(|(c, k)| Move::Call(c, k)),
+        2 => (id.clone(), any::<u8>()).prop_map(|(c, k)| Move::Call(c, k)),
+        1 => any::<u8>().prop_map(Move::Emit),
+        1 => (id, any::<u8>()).prop_map(|(w, k)| Move::Report(w, k)),
         1 => (0_u64..60_000).prop_map(Move::Stop),
     ]
 }
@@ -146,6 +167,8 @@ fn response(status: u16, text: &'static str) -> HttpResponse {
 fn act(machine: &mut dyn Endpoint, doing: Move, server: bool, at: &mut u64) {
     let conn = |id: u64| ConnId(id * 2 + u64::from(server));
     let http = |id: u64| HttpId(id * 2 + u64::from(server));
+    // An enrollment's exchange is odd.
+    let asked = |id: u64| HttpId(if id == 7 { 3 } else { http(id).0 });
     let input = match doing {
         Move::Text(id, index) => {
             Input::Received { conn: conn(id), frame: Frame::Text(text(index).into()) }
@@ -182,7 +205,7 @@ fn act(machine: &mut dyn Endpoint, doing: Move, server: bool, at: &mut u64) {
         },
         Move::Gone(id) => Input::HttpGone { http: http(id) },
         Move::Reply(id, status, index) => {
-            Input::HttpReplied { http: http(id), result: Ok(response(status, text(index))) }
+            Input::HttpReplied { http: asked(id), result: Ok(response(status, text(index))) }
         }
         Move::ReplyFailed(id) => Input::HttpReplied {
             http: http(id),
@@ -225,6 +248,26 @@ fn act(machine: &mut dyn Endpoint, doing: Move, server: bool, at: &mut u64) {
             let _ = machine.handle_command(call, clock(*at));
             return;
         }
+        Move::Emit(kind) => {
+            let (name, payload) = [
+                ("", "{\"type\":\"x\"}"),
+                ("", "7"),
+                ("$password", "{\"password\":\"next\"}"),
+                ("$password", "[]"),
+                ("$nothing", "null"),
+            ][usize::from(kind % 5)];
+            let payload = Raw::parse(payload).expect("JSON");
+            let _ =
+                machine.handle_command(Command::Emit { name: name.into(), payload }, clock(*at));
+            return;
+        }
+        Move::Report(id, kind) => {
+            let report = ["{\"open\":{}}", "{\"chunk\":\"AAAA\"}", "{\"chunk\":\"*\"}", "{}", "7"];
+            let report = Raw::parse(report[usize::from(kind % 5)]).expect("JSON");
+            let command = Command::Progress { work: WorkId(id), report };
+            let _ = machine.handle_command(command, clock(*at));
+            return;
+        }
         Move::Stop(drain_ms) => {
             let _ = machine.handle_command(Command::Stop { drain_ms }, clock(*at));
             return;
@@ -264,13 +307,18 @@ fn drain(machine: &mut dyn Endpoint, at: u64) -> Result<(), TestCaseError> {
 }
 
 fn play(role: &str, options: &str, doings: Vec<Move>) -> Result<(), TestCaseError> {
-    let opened = moorline_core::open("beacon", role, options, "host", [3; 32])
+    let dialect = if role == "daemon" { "volt" } else { "beacon" };
+    let opened = moorline_core::open(dialect, role, options, "host", [3; 32])
         .map_err(|error| TestCaseError::fail(error.to_string()))?;
     let mut machine = opened.endpoint;
     let mut at = 1_000;
-    if role == "worker" {
+    if role == "worker" || role == "daemon" {
         let handle = Command::Handle { key: "Echo/Say".into(), meta: Raw::empty_object() };
         let _ = machine.handle_command(handle, clock(at));
+    }
+    if role == "daemon" {
+        let meta = Raw::parse("{\"messages\":true}").expect("JSON");
+        let _ = machine.handle_command(Command::Handle { key: "*".into(), meta }, clock(at));
     }
     let _ = machine.handle_command(Command::Start, clock(at));
     drain(&mut *machine, at)?;
@@ -292,6 +340,26 @@ proptest! {
     #[test]
     fn a_polling_worker_survives_any_input(doings in prop::collection::vec(moves(), 0..80)) {
         play("worker", r#"{"transport":"polling"}"#, doings)?;
+    }
+
+    #[test]
+    fn a_daemon_survives_any_input(
+        transport in prop_oneof![
+            Just("auto"), Just("upgrade"), Just("websocket"), Just("polling"),
+        ],
+        asks in any::<bool>(),
+        stores in any::<bool>(),
+        doings in prop::collection::vec(moves(), 0..80),
+    ) {
+        let store = if stores { "daemon.db" } else { "" };
+        let token = if stores { "one-time" } else { "" };
+        let options = format!(
+            r#"{{"control_socket_url":"ws://volt.test","server_url":"http://volt.test",
+            "team_cluster_id":"c","daemon_password":"pw","transport":"{transport}",
+            "enrollment_token":"{token}","heartbeat":{{"asks":{asks}}},
+            "runtime":{{"store_path":"{store}"}}}}"#
+        );
+        play("daemon", &options, doings)?;
     }
 
     #[test]

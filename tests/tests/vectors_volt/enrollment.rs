@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use moorline_core::{Command, ErrorCode, Event, Headers, HttpBody, HttpId, HttpResponse};
+use moorline_core::{Command, ErrorCode, Event, Headers, HttpBody, HttpId, HttpResponse, trace};
 use moorline_tests::transcript::vectors;
 use moorline_tests::volt::{Daemon, Disk, Told};
 use serde_json::{Value, json};
@@ -64,7 +64,7 @@ impl Enrolling {
         for (key, value) in options.as_object().expect("options") {
             all[key.as_str()] = value.clone();
         }
-        let mut daemon = Daemon::new(&all.to_string(), 3, 1_000);
+        let mut daemon = Daemon::recorded(&all.to_string(), 3, 1_000);
         daemon.disk = disk;
         daemon.command(Command::Start).expect("a start");
         Self { daemon }
@@ -226,7 +226,8 @@ fn c5_a_password_is_stored_before_it_is_used_and_found_again() {
     let mut it = Enrolling::start(&stored);
     it.answer(200, None, &success("rotated"));
     let disk = it.daemon.disk.clone();
-    assert_eq!(disk.values().map(|value| &value[..]).collect::<Vec<_>>(), [b"rotated"]);
+    let kept: Vec<&[u8]> = disk.values().map(|value| &value[..]).collect();
+    assert_eq!(kept, [br#"{"daemonPassword":"rotated"}"#]);
     assert_eq!(it.registers_with(), "rotated");
 
     // The token is used up; the next start does not show it.
@@ -240,6 +241,12 @@ fn c5_a_password_is_stored_before_it_is_used_and_found_again() {
         })
         .collect();
     assert_eq!(passwords, ["rotated"], "the application learns it all the same");
+
+    for recording in [it.daemon.recording(), again.daemon.recording()] {
+        assert!(!recording.contains("rotated"), "{recording}");
+        let outputs: Vec<&str> = trace::outputs(&recording).collect();
+        assert_eq!(trace::replay(&recording).expect("a recording"), outputs);
+    }
 
     // Another cluster in the same store has its own.
     let mut options = stored;

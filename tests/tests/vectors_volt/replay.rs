@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use moorline_core::{CallId, Command, Event, Frame, HttpId, HttpRequest, Raw, WorkId, command};
+use moorline_core::{
+    CallId, Command, Event, Frame, HttpId, HttpRequest, Raw, WorkId, command, trace,
+};
 use moorline_tests::volt::{Daemon, Told};
 use serde_json::{Value, json};
 
@@ -126,7 +128,7 @@ impl<'a> Replay<'a> {
 
     /// The application's `connect()`.
     fn connect(&mut self) {
-        let mut daemon = Daemon::new(&self.options, 7, self.now);
+        let mut daemon = Daemon::recorded(&self.options, 7, self.now);
         for name in handlers::NAMES {
             let meta = Raw::empty_object();
             daemon.command(Command::Handle { key: name.into(), meta }).expect("a handler");
@@ -377,6 +379,18 @@ impl<'a> Replay<'a> {
         self.pass_to(self.now + 2_000);
         for actor in &mut self.actors {
             self.report.extend(actor.daemon.faults().iter().map(|it| format!("transport: {it}")));
+            let recording = actor.daemon.recording();
+            let outputs: Vec<&str> = trace::outputs(&recording).collect();
+            match trace::replay(&recording) {
+                Ok(replayed) if replayed == outputs && outputs.len() > 1 => {}
+                Ok(_) => self.report.push(String::from("the flight recorder replays otherwise")),
+                Err(error) => self.report.push(format!("the flight recorder: {error}")),
+            }
+            for secret in ["rotated-pw-xyz", "initial-pw", "enroll-tok-1"] {
+                if let Some(line) = recording.lines().find(|line| line.contains(secret)) {
+                    self.report.push(format!("the recording shows {secret}: {line}"));
+                }
+            }
             if !actor.facade.has_ended {
                 self.report.push(String::from("the end: a daemon does not end"));
             }

@@ -9,9 +9,10 @@ mod checks;
 mod moves;
 mod run;
 
+use moorline_core::trace;
 use moves::{About, Mood, Move, any_move, application, bytes, outages};
 use proptest::prelude::*;
-use run::{Setting, play};
+use run::{Setting, play, record};
 
 const CALM: Setting = Setting {
     transport: "auto",
@@ -124,6 +125,18 @@ proptest! {
     ) {
         let stop = [Move::Stop(drain_ms)];
         holds(setting, &[moves.as_slice(), &stop, rest.as_slice()].concat())?;
+    }
+
+    #[test]
+    fn the_flight_recorder_replays_any_run_byte_for_byte(
+        setting in settings(), moves in prop::collection::vec(any_move(), 0..60),
+    ) {
+        let recording = record(setting, &moves);
+        let outputs: Vec<&str> = trace::outputs(&recording).collect();
+        prop_assert!(outputs.len() > 1);
+        let replayed = trace::replay(&recording).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        prop_assert_eq!(replayed, outputs);
+        prop_assert!(!recording.contains("\"pw\""));
     }
 }
 

@@ -75,21 +75,23 @@ const PING_MS: u64 = 25_000 + 20_000;
 
 /// Plays moves, then stops the daemon; returns what did not hold.
 pub(crate) fn play(setting: Setting, moves: &[Move]) -> Vec<String> {
-    let mut run = Run::new(setting);
+    let options = setting.options();
+    Run::new(setting, Daemon::new(&options, setting.seed, 1_000)).play(moves)
+}
+
+/// Plays moves with a flight recorder; returns the recording.
+pub(crate) fn record(setting: Setting, moves: &[Move]) -> String {
+    let options = setting.options();
+    let mut run = Run::new(setting, Daemon::recorded(&options, setting.seed, 1_000));
     for doing in moves {
         run.act(doing);
         run.rest();
-        if !run.checks.broken.is_empty() {
-            run.checks.broken.push(format!("after {doing:?}"));
-            return run.checks.broken;
-        }
     }
-    run.finish()
+    run.daemon.recording()
 }
 
 impl Run {
-    pub(crate) fn new(setting: Setting) -> Self {
-        let mut daemon = Daemon::new(&setting.options(), setting.seed, 1_000);
+    fn new(setting: Setting, mut daemon: Daemon) -> Self {
         let checks = Checks::new(setting, 1_000);
         for (key, meta) in [("h", "{}"), ("stream", "{}"), ("*", "{\"messages\":true}")] {
             let meta = Raw::parse(meta).expect("JSON");
@@ -108,6 +110,18 @@ impl Run {
         };
         run.rest();
         run
+    }
+
+    fn play(mut self, moves: &[Move]) -> Vec<String> {
+        for doing in moves {
+            self.act(doing);
+            self.rest();
+            if !self.checks.broken.is_empty() {
+                self.checks.broken.push(format!("after {doing:?}"));
+                return self.checks.broken;
+            }
+        }
+        self.finish()
     }
 
     const fn mood(&self, about: About) -> Mood {
