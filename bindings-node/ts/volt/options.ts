@@ -49,6 +49,7 @@ export function socketOptions(controlSocketUrl: string, socket: SocketOptions = 
     path: socket.path,
     transport: transport(socket.transports),
     maxQueued: socket.maxQueued,
+    maxQueuedBytes: socket.maxQueuedBytes,
     reconnect: reconnect(socket),
   };
 }

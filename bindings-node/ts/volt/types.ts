@@ -64,6 +64,8 @@ export interface SocketOptions {
   readonly transports?: readonly ('websocket' | 'polling')[] | undefined;
   /** The most messages that wait for a registration; beyond, the oldest is dropped. Default: 1024. */
   readonly maxQueued?: number | undefined;
+  /** The most bytes of messages that wait for a registration; beyond, the oldest are dropped. Default: 8388608. */
+  readonly maxQueuedBytes?: number | undefined;
   /** Milliseconds for a connection: name look-up, TLS, transport, namespace. Default: 20000. */
   readonly connectTimeout?: number | undefined;
 }
