@@ -51,6 +51,7 @@ test('without an add-on for the platform the error names it and the fix', () => 
 for (const [resolution, module, extensions] of [
   ['node16', 'node16', ['mts', 'cts']],
   ['bundler', 'esnext', ['ts']],
+  ['node10', 'commonjs', ['ts']],
 ]) {
   test(`the types hold in strict programs, resolved by ${resolution}`, () => {
     const project = join(folder, `types-${resolution}`);

@@ -280,6 +280,14 @@ test('a stream for a request that wants none is cancelled', async (t) => {
   assert.deepEqual(ended, ['readable']);
 });
 
+test('a function that returns a bare stream is told how it is done', async (t) => {
+  const readable = Readable.from(['x']);
+  const { ask, errors } = await serving(t, { f: () => readable, g: async function* () {} });
+  for (const command of ['f', 'g']) assert.equal((await ask(command, { type: 'stream' }))[0][0], 'failed');
+  assert.ok(readable.destroyed);
+  assert.match(errors[1].cause.message, /envelope/);
+});
+
 test('disconnect aborts what runs, and reports nothing of it', async (t) => {
   let signal;
   const { daemon, native, errors, ask } = await serving(t, {

@@ -122,19 +122,19 @@ export class Run implements CommandContext {
   }
 
   #returned(value: unknown, plain: boolean): void {
-    const result = resultOf(value, plain);
-    const { stream } = result;
-    if (stream !== undefined && stream !== null && (this.#over || this.#responseType !== ResponseType.Stream)) discard(stream);
-    if (this.#over) return;
     try {
+      const result = resultOf(value, plain);
+      const { stream, body } = result;
+      const streams = stream !== undefined && stream !== null;
+      if (streams && (this.#over || this.#responseType !== ResponseType.Stream)) discard(stream);
+      if (this.#over) return;
       const head = checked(result);
-      if (this.#responseType === ResponseType.Stream && stream !== undefined && stream !== null) {
+      if (streams && this.#responseType === ResponseType.Stream) {
         this.#source = open(stream);
         this.#answer.begin(head);
         void this.#pump(this.#source);
         return;
       }
-      const { body } = result;
       if (this.#responseType === ResponseType.Buffer && body !== undefined && body !== null) {
         this.#answer.body(head, toBuffer(body));
       } else this.#answer.json(head, result.data);
@@ -183,7 +183,12 @@ export class Run implements CommandContext {
 
 function resultOf(value: unknown, plain: boolean): CommandResult {
   if (value instanceof Envelope) return value.result;
-  return plain ? { data: value ?? undefined } : ((value ?? {}) as CommandResult);
+  if (!plain) return (value ?? {}) as CommandResult;
+  if (typeof (value as { [Symbol.asyncIterator]?: unknown } | null)?.[Symbol.asyncIterator] === 'function') {
+    discard(value);
+    throw new TypeError('a stream is no data: return envelope({ stream })');
+  }
+  return { data: value ?? undefined };
 }
 
 function checked({ status, headers }: CommandResult): Head {
