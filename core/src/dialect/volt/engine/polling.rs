@@ -110,7 +110,10 @@ impl Engine {
             accept(&response).map(|()| response)
         });
         match (result, &mut self.state) {
-            (Ok(response), State::Asking(_)) => self.answered_first(&response, now, out),
+            (Ok(response), State::Asking(_)) => {
+                self.state = State::Idle;
+                self.answered_first(&response, now, out);
+            }
             (Err(error), State::Asking(_)) => {
                 self.state = State::Idle;
                 self.failed("xhr poll error", &error);
