@@ -470,3 +470,6 @@ fn is_sid(sid: &str) -> bool {
 fn protocol(message: impl AsRef<str>) -> Error {
     Error::new(ErrorCode::PeerProtocol, message)
 }
+
+#[cfg(test)]
+mod tests;
