@@ -84,6 +84,16 @@ pub(super) fn check(options: &HubOptions) -> Result<(), ConfigError> {
             problems.add(&format!("users[{index}]"), "needs a name and a password");
         }
     }
+    for (index, daemon) in options.volt.daemons.iter().enumerate() {
+        if daemon.team_cluster_id.trim().is_empty() || daemon.password.expose().trim().is_empty() {
+            problems
+                .add(&format!("volt.daemons[{index}]"), "needs a team_cluster_id and a password");
+        }
+    }
+    if options.volt.path.trim_matches('/').is_empty() || !options.volt.path.starts_with('/') {
+        problems
+            .add("volt.path", "must begin with a slash and name something, such as /socket.io/");
+    }
     problems.check(())
 }
 

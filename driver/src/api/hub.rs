@@ -38,6 +38,27 @@ impl Hub {
     }
 
     /// Prepares a command to the VOLT daemon `team_cluster_id`. Await it to send it.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use moorline::{Hub, volt::DaemonClient};
+    /// # use serde_json::{Value, json};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), moorline::Error> {
+    /// let hub = Hub::builder().listen("127.0.0.1:0").start().await?;
+    /// let token = hub.create_token("cluster-abc123", "rack 7", Duration::from_secs(3_600)).await?;
+    /// let daemon = DaemonClient::builder(&hub.url(), "cluster-abc123")
+    ///     .enroll(&hub.url(), &token.token, "")
+    ///     .handle("jobs.list", |_: Value, _| async { Ok(json!([7])) })
+    ///     .connect()
+    ///     .await?;
+    ///
+    /// let reply = hub.call_daemon("cluster-abc123", "jobs.list", &json!({})).await?;
+    /// assert_eq!(reply.data::<Value>()?, Some(json!([7])));
+    /// # drop(daemon);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn call_daemon(
         &self,
         team_cluster_id: &str,

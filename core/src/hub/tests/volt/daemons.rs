@@ -180,3 +180,17 @@ fn messages_reach_the_application_that_asks_for_them() {
     let http = rig.post("/Moorline/Volt/Daemons/two/Message", r#"{"Message":{}}"#);
     assert_eq!(rig.status(http), Some(503));
 }
+
+#[test]
+fn credentials_without_a_password_are_refused_at_the_start() {
+    for options in [
+        r#"{"volt":{"daemons":[{"team_cluster_id":"a"}]}}"#,
+        r#"{"volt":{"daemons":[{"team_cluster_id":" ","password":"p"}]}}"#,
+        r#"{"volt":{"path":"/"}}"#,
+        r#"{"volt":{"path":"socket.io"}}"#,
+    ] {
+        let read = crate::options::read(options).unwrap();
+        let error = crate::Hub::open(read, [0; 32]).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::ConfigInvalid, "{options}");
+    }
+}
