@@ -33,7 +33,7 @@ pub(crate) fn measure(setting: &Setting) -> Result<Samples, Failure> {
 }
 
 /// Reads the memory when it has come to rest.
-fn settled(hub: &Process) -> Result<f64, Failure> {
+pub(crate) fn settled(hub: &Process) -> Result<f64, Failure> {
     thread::sleep(Duration::from_secs(1));
     hub.memory()
 }

@@ -2,9 +2,11 @@
 
 mod calls;
 mod clock;
+mod daemon;
 mod goals;
 mod lines;
 mod link;
+pub(crate) mod memory;
 mod moments;
 mod peers;
 mod report;
@@ -28,12 +30,15 @@ pub(crate) enum Contestant {
         #[command(flatten)]
         load: Load,
     },
+    /// Be the Rust daemon.
+    Daemon(daemon::Daemon),
 }
 
 /// Runs as a contestant.
 pub(crate) fn contest(contestant: Contestant) -> Result<(), Failure> {
     match contestant {
         Contestant::Lines { address, load } => lines::run(&address, load),
+        Contestant::Daemon(daemon) => daemon::run(&daemon),
     }
 }
 
@@ -57,7 +62,7 @@ pub(crate) fn section(setting: &Setting) -> Result<String, Failure> {
         settle: moments::settle(setting)?,
         events: moments::events(setting)?,
         blocked: moments::blocked(setting)?,
-        memory: Samples::default(),
+        memory: memory::measure(setting)?,
     };
     Ok(report::write(setting, &measured))
 }

@@ -69,7 +69,7 @@ impl Peer {
                 words
             }
             Self::Rust => {
-                let mut words = vec![own, "volt".into(), mode.into(), url.into()];
+                let mut words = vec![own, "volt".into(), "daemon".into(), url.into(), mode.into()];
                 words.extend(numbers());
                 words
             }
