@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 use moorline::volt::DaemonClient;
+use moorline_core::Raw;
 use serde_json::{Value, json};
 use tokio::task::{LocalSet, spawn_local};
 
@@ -57,12 +58,10 @@ pub(super) fn run(daemon: &Daemon) -> Result<(), Failure> {
     })
 }
 
-async fn call(client: &DaemonClient, payload: &Value) -> Result<Option<Value>, moorline::Error> {
-    client.send_command("jobs.list", payload).await
-}
-
-fn payload() -> Value {
-    json!({ "job": "j-12345", "page": 1, "filter": "running" })
+/// The payload is written once, and the answer's data stay as they came.
+fn payload() -> Raw {
+    Raw::from_value(&json!({ "job": "j-12345", "page": 1, "filter": "running" }))
+        .unwrap_or_else(|_| Raw::absent())
 }
 
 async fn calls(client: &DaemonClient, load: Load) -> Result<(), Failure> {
@@ -71,7 +70,7 @@ async fn calls(client: &DaemonClient, load: Load) -> Result<(), Failure> {
         let (client, done) = (client.clone(), Rc::clone(&done));
         spawn_local(async move {
             let payload = payload();
-            while call(&client, &payload).await.is_ok() {
+            while client.send_command_raw("jobs.list", payload.clone()).await.is_ok() {
                 done.set(done.get() + 1);
             }
         });
@@ -83,7 +82,7 @@ async fn settle(client: &DaemonClient, load: Load) -> Result<(), Failure> {
     let pending: Vec<_> = (0..load.in_flight)
         .map(|_| {
             let client = client.clone();
-            spawn_local(async move { call(&client, &payload()).await })
+            spawn_local(async move { client.send_command_raw("jobs.list", payload()).await })
         })
         .collect();
     for call in pending {
