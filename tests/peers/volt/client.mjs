@@ -23,7 +23,12 @@ export async function startHub(t, { options = '', listen = '127.0.0.1:0' } = {})
   const config = join(folder, 'hub.toml');
   const daemon = `[[volt.daemons]]\nteam_cluster_id = "lab"\npassword = "pw-lab"\n`;
   writeFileSync(config, `listen = "${listen}"\n[volt]\n${options}\n${daemon}`, { mode: 0o600 });
-  const child = spawn(PROGRAM, ['hub', '--config', config], { stdio: ['ignore', 'pipe', 'pipe'] });
+  // Every other variable of this kind would be an option of the hub.
+  const env = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !name.startsWith('MOORLINE_')),
+  );
+  const stdio = ['ignore', 'pipe', 'pipe'];
+  const child = spawn(PROGRAM, ['hub', '--config', config], { env, stdio });
   const ended = new Promise((resolve) => child.once('exit', resolve));
   t.after(async () => {
     child.kill('SIGKILL');
