@@ -27,7 +27,8 @@ pub enum Command {
     },
     /// Offer a handler under `key`; `meta` describes it to the control plane.
     Handle {
-        /// The handler key; for `beacon`: `Capability/Action`.
+        /// The handler key; for `beacon`: `Capability/Action`. `*` at a hub and at a VOLT daemon asks
+        /// for messages.
         key: String,
         /// A JSON object; for `beacon`: `{description?, settings_schema?}`.
         meta: Raw,
@@ -55,7 +56,7 @@ pub enum Command {
     },
     /// Send a message without reply.
     Emit {
-        /// What is sent.
+        /// What is sent; at a hub: the VOLT daemon that it is sent to.
         name: String,
         /// The payload; absent if there is none.
         payload: Raw,

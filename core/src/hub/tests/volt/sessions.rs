@@ -9,7 +9,7 @@ use crate::error::ErrorCode;
 use crate::event::Event;
 use crate::frame::{Frame, Method};
 use crate::json::Raw;
-use crate::machine::{Endpoint as _, Input};
+use crate::machine::{Endpoint as _, Input, Machine as _};
 
 #[test]
 fn polling_carries_everything_and_upgrades() {
@@ -104,6 +104,23 @@ fn a_session_that_does_not_answer_pings_ends() {
     assert!(!rig.closed.contains_key(&conn));
     rig.pass(1);
     assert!(rig.closed.contains_key(&conn));
+}
+
+#[test]
+fn a_hub_that_slept_gives_its_daemons_time_to_answer() {
+    let mut rig = Rig::new(OPTIONS);
+    let conn = rig.daemon();
+    rig.pass(25_000);
+    assert_eq!(rig.said(conn), ["2"]);
+    rig.now += 600_000;
+    let now = rig.now();
+    rig.hub.handle_timeout(now);
+    rig.drain();
+    assert!(!rig.closed.contains_key(&conn), "nobody could have answered");
+    rig.pass(59_999);
+    assert!(!rig.closed.contains_key(&conn));
+    rig.pass(1);
+    assert!(rig.closed.contains_key(&conn), "now it had its time");
 }
 
 #[test]
