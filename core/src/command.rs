@@ -4,10 +4,12 @@
 //! `[name, id, body]`; see [`parse_batch`].
 
 use std::borrow::Cow;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -137,8 +139,25 @@ impl Command {
 /// How long a stop drains when it does not say, in milliseconds.
 pub const DEFAULT_DRAIN_MS: u64 = 30_000;
 
-/// One triple of a batch: name, id, body.
-type Triple<'a> = (Cow<'a, str>, u64, Option<&'a RawValue>);
+/// The name of a command in a batch.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Word {
+    Start,
+    Stop,
+    Handle,
+    Unhandle,
+    Call,
+    Cancel,
+    Snapshot,
+    Emit,
+    Done,
+    Failed,
+    Cancelled,
+    Progress,
+    Admit,
+    Refuse,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -186,13 +205,13 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Raw>, D:
 }
 
 /// Reads the byte strings that stand beside a value.
-fn blobs(texts: &[Cow<'_, str>]) -> Result<Vec<Bytes>, Error> {
+fn blobs<E: de::Error>(texts: &[Cow<'_, str>]) -> Result<Vec<Bytes>, E> {
     let decode = |text: &Cow<'_, str>| STANDARD.decode(text.as_bytes()).map(Bytes::from);
     texts
         .iter()
         .map(decode)
         .collect::<Result<_, _>>()
-        .map_err(|e| invalid(format!("blobs: a list of base64 texts is wanted: {e}")))
+        .map_err(|e| E::custom(format_args!("blobs: a list of base64 texts is wanted: {e}")))
 }
 
 #[derive(Deserialize)]
@@ -229,74 +248,132 @@ struct RefuseBody {
 /// # Errors
 /// `ARGUMENT_INVALID` naming the entry that is wrong; then no command of the batch is carried out.
 pub fn parse_batch(text: &str) -> Result<Vec<Command>, Error> {
-    let triples: Vec<Triple<'_>> = serde_json::from_str(text)
-        .map_err(|e| invalid(format!("a batch is a JSON array of [name, id, body]: {e}")))?;
-    triples
-        .into_iter()
-        .enumerate()
-        .map(|(index, triple)| {
-            parse_triple(triple).map_err(|e| invalid(format!("command {index}: {}", e.message())))
-        })
-        .collect()
-}
-
-fn parse_triple((name, id, body): Triple<'_>) -> Result<Command, Error> {
-    Ok(match &*name {
-        "start" => Command::Start,
-        "stop" => Command::Stop { drain_ms: read::<StopBody>(&name, body)?.drain_ms },
-        "handle" => {
-            let KeyBody { key, meta } = read(&name, body)?;
-            Command::Handle { key, meta: meta.map_or_else(Raw::empty_object, Raw::from) }
-        }
-        "unhandle" => Command::Unhandle { key: read::<KeyBody>(&name, body)?.key },
-        "call" => {
-            let CallBody { name, payload, options, blobs: texts } = read(&name, body)?;
-            Command::Call {
-                call: CallId(id),
-                name,
-                payload: payload.unwrap_or_else(Raw::absent).with_blobs(blobs(&texts)?),
-                options: options.map_or_else(Raw::empty_object, Raw::from),
-            }
-        }
-        "cancel" => Command::Cancel { call: CallId(id) },
-        "snapshot" => Command::Snapshot { call: CallId(id) },
-        "emit" => {
-            let CallBody { name, payload, options: _, blobs: texts } = read(&name, body)?;
-            let payload = payload.unwrap_or_else(Raw::absent).with_blobs(blobs(&texts)?);
-            Command::Emit { name, payload }
-        }
-        "done" => {
-            let DoneBody { value, log, blobs: texts } = read(&name, body)?;
-            let value = value.map_or_else(Raw::null, Raw::from).with_blobs(blobs(&texts)?);
-            let log = log.map_or_else(Raw::empty_list, Raw::from);
-            Command::Complete { work: WorkId(id), outcome: Outcome::Done { value, log } }
-        }
-        "failed" => Command::Complete {
-            work: WorkId(id),
-            outcome: Outcome::Failed { message: read::<FailBody>(&name, body)?.message },
-        },
-        "cancelled" => Command::Complete { work: WorkId(id), outcome: Outcome::Cancelled },
-        "progress" => Command::Progress { work: WorkId(id), report: required(&name, body)? },
-        "admit" => Command::Admit { conn: ConnId(id) },
-        "refuse" => {
-            Command::Refuse { conn: ConnId(id), status: read::<RefuseBody>(&name, body)?.status }
-        }
-        other => return Err(invalid(format!("no command is named {other:?}"))),
+    let read = || {
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let commands = reader.deserialize_seq(Triples { room: text.len() / USUAL_LENGTH })?;
+        reader.end().map(|()| commands)
+    };
+    read().map_err(|e: serde_json::Error| {
+        let message = format!("a batch is a JSON array of [name, id, body]: {e}");
+        Error::new(ErrorCode::ArgumentInvalid, message)
     })
 }
 
-fn required(name: &str, body: Option<&RawValue>) -> Result<Raw, Error> {
-    body.map(|body| Raw::from(body.to_owned()))
-        .ok_or_else(|| invalid(format!("{name} needs a body")))
+/// About how many bytes a command of a large batch has.
+const USUAL_LENGTH: usize = 96;
+
+/// Reads a batch in one pass: a body is read as what the name before it says.
+struct Triples {
+    /// For how many commands there is room at first.
+    room: usize,
 }
 
-fn read<'a, T: Deserialize<'a>>(name: &str, body: Option<&'a RawValue>) -> Result<T, Error> {
-    let text = body.map_or("null", RawValue::get);
-    serde_json::from_str(text).map_err(|e| invalid(format!("{name}: {e}")))
+impl<'de> Visitor<'de> for Triples {
+    type Value = Vec<Command>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of commands")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut triples: A) -> Result<Vec<Command>, A::Error> {
+        let mut commands = Vec::with_capacity(self.room);
+        loop {
+            match triples.next_element::<One>() {
+                Ok(Some(One(command))) => commands.push(command),
+                Ok(None) => return Ok(commands),
+                Err(e) => {
+                    let index = commands.len();
+                    return Err(de::Error::custom(format_args!("command {index}: {e}")));
+                }
+            }
+        }
+    }
 }
 
-fn invalid(message: String) -> Error {
-    Error::new(ErrorCode::ArgumentInvalid, message)
+struct One(Command);
+
+impl<'de> Deserialize<'de> for One {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_tuple(3, Triple).map(One)
+    }
+}
+
+struct Triple;
+
+impl<'de> Visitor<'de> for Triple {
+    type Value = Command;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a triple of name, id and body")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Command, A::Error> {
+        let word = next(&mut parts)?;
+        let id = next(&mut parts)?;
+        Ok(match word {
+            Word::Start => next(&mut parts).map(|IgnoredAny| Command::Start)?,
+            Word::Stop => Command::Stop { drain_ms: next::<StopBody, A>(&mut parts)?.drain_ms },
+            Word::Handle => {
+                let KeyBody { key, meta } = next(&mut parts)?;
+                Command::Handle { key, meta: meta.map_or_else(Raw::empty_object, Raw::from) }
+            }
+            Word::Unhandle => Command::Unhandle { key: next::<KeyBody, A>(&mut parts)?.key },
+            Word::Call => {
+                let CallBody { name, payload, options, blobs: texts } = next(&mut parts)?;
+                Command::Call {
+                    call: CallId(id),
+                    name,
+                    payload: with_blobs(payload.unwrap_or_else(Raw::absent), &texts)?,
+                    options: options.map_or_else(Raw::empty_object, Raw::from),
+                }
+            }
+            Word::Cancel => {
+                next(&mut parts).map(|IgnoredAny| Command::Cancel { call: CallId(id) })?
+            }
+            Word::Snapshot => {
+                next(&mut parts).map(|IgnoredAny| Command::Snapshot { call: CallId(id) })?
+            }
+            Word::Emit => {
+                let CallBody { name, payload, options: _, blobs: texts } = next(&mut parts)?;
+                let payload = with_blobs(payload.unwrap_or_else(Raw::absent), &texts)?;
+                Command::Emit { name, payload }
+            }
+            Word::Done => {
+                let DoneBody { value, log, blobs: texts } = next(&mut parts)?;
+                let value = with_blobs(value.map_or_else(Raw::null, Raw::from), &texts)?;
+                let log = log.map_or_else(Raw::empty_list, Raw::from);
+                Command::Complete { work: WorkId(id), outcome: Outcome::Done { value, log } }
+            }
+            Word::Failed => {
+                let FailBody { message } = next(&mut parts)?;
+                Command::Complete { work: WorkId(id), outcome: Outcome::Failed { message } }
+            }
+            Word::Cancelled => {
+                let IgnoredAny = next(&mut parts)?;
+                Command::Complete { work: WorkId(id), outcome: Outcome::Cancelled }
+            }
+            Word::Progress => {
+                let report: Option<Box<RawValue>> = next(&mut parts)?;
+                let report = report.ok_or_else(|| de::Error::custom("progress needs a body"))?;
+                Command::Progress { work: WorkId(id), report: Raw::from(report) }
+            }
+            Word::Admit => {
+                next(&mut parts).map(|IgnoredAny| Command::Admit { conn: ConnId(id) })?
+            }
+            Word::Refuse => {
+                let RefuseBody { status } = next(&mut parts)?;
+                Command::Refuse { conn: ConnId(id), status }
+            }
+        })
+    }
+}
+
+fn next<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(parts: &mut A) -> Result<T, A::Error> {
+    parts.next_element()?.ok_or_else(|| de::Error::invalid_length(2, &"name, id and body"))
+}
+
+fn with_blobs<E: de::Error>(value: Raw, texts: &[Cow<'_, str>]) -> Result<Raw, E> {
+    if texts.is_empty() { Ok(value) } else { Ok(value.with_blobs(blobs(texts)?)) }
 }
 
 #[cfg(test)]
@@ -354,6 +431,15 @@ mod tests {
         assert!(error.message().contains("command 1"), "{error}");
         assert!(parse_batch(r#"[["stop",0,{"drain":5}]]"#).is_err());
         assert!(parse_batch("{}").is_err());
+        for odd in [
+            "[[]]",
+            r#"[["start",0]]"#,
+            r#"[["start",0,null,1]]"#,
+            r#"[["start",-1,null]]"#,
+            "[] []",
+        ] {
+            assert!(parse_batch(odd).is_err(), "{odd}");
+        }
         assert!(parse_batch(r#"[["progress",1,null]]"#).is_err());
     }
 }
