@@ -217,10 +217,11 @@ impl Desk {
         on_part: Option<OnPart>,
     ) -> Result<Waiting, Error> {
         let call = lock(&self.calls).open()?;
+        let has_parts = on_part.is_some();
         if let Some(on_part) = on_part {
             lock(&self.parts).insert(call, on_part);
         }
-        let waiting = Waiting { desk: Arc::clone(self), call: Some(call) };
+        let waiting = Waiting { desk: Arc::clone(self), call: Some(call), has_parts };
         self.submit_soon(command(call))?;
         Ok(waiting)
     }
@@ -257,13 +258,6 @@ impl Desk {
         match ended.as_deref() {
             Ok(Status::Ended(error)) => error.clone(),
             Ok(Status::Starting | Status::Ready(_)) | Err(_) => Some(ErrorCode::Stopped.into()),
-        }
-    }
-
-    fn forget_parts(&self, call: CallId) {
-        let mut parts = lock(&self.parts);
-        if !parts.is_empty() {
-            parts.remove(&call);
         }
     }
 
@@ -334,6 +328,15 @@ impl Desk {
 pub(crate) struct Waiting {
     desk: Arc<Desk>,
     call: Option<CallId>,
+    has_parts: bool,
+}
+
+impl Waiting {
+    fn forget_parts(&self, call: CallId) {
+        if self.has_parts {
+            lock(&self.desk.parts).remove(&call);
+        }
+    }
 }
 
 impl Future for Waiting {
@@ -344,7 +347,7 @@ impl Future for Waiting {
         let polled = lock(&self.desk.calls).poll(call, cx);
         if polled.is_ready() {
             self.call = None;
-            self.desk.forget_parts(call);
+            self.forget_parts(call);
         }
         polled
     }
@@ -353,7 +356,7 @@ impl Future for Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let Some(call) = self.call else { return };
-        self.desk.forget_parts(call);
+        self.forget_parts(call);
         if lock(&self.desk.calls).abandon(call) {
             // After the end there is nothing left to cancel.
             let _ = self.desk.submit_soon(Command::Cancel { call });

@@ -33,7 +33,7 @@ impl Reply {
         Self::default()
     }
 
-    /// Sets the data: any type of serde, or [`Raw`], whose blobs go along. `null` sends none.
+    /// Sets the data: any type of serde. `null` sends none; byte strings need [`raw`](Self::raw).
     #[must_use]
     pub fn data(mut self, data: &(impl Serialize + ?Sized)) -> Self {
         let written = Raw::from_value(data);
