@@ -85,7 +85,7 @@ test('a stream that is cut cancels its source, and the next one runs on the new 
   await server.seen(({ message }) => message?.type === 'stream' && message.requestId === 'r-1');
   await server.do('cut');
   await cancelled;
-  await server.seen(registered('rotated-pw-xyz'), server.records.findLastIndex(({ record }) => record === 'left'));
+  await server.seen(registered('rotated-pw-xyz'), await server.seen(({ record }) => record === 'left'));
   await ask('r-2', 'large');
   await server.seen(({ message }) => message?.type === 'stream-end' && message.requestId === 'r-2');
   const chunks = server.records.filter(({ message }) => message?.type === 'stream' && message.requestId === 'r-2');

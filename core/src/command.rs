@@ -250,7 +250,7 @@ struct RefuseBody {
 pub fn parse_batch(text: &str) -> Result<Vec<Command>, Error> {
     let read = || {
         let mut reader = serde_json::Deserializer::from_str(text);
-        let commands = reader.deserialize_seq(Triples { room: text.len() / USUAL_LENGTH })?;
+        let commands = reader.deserialize_seq(Triples)?;
         reader.end().map(|()| commands)
     };
     read().map_err(|e: serde_json::Error| {
@@ -259,14 +259,8 @@ pub fn parse_batch(text: &str) -> Result<Vec<Command>, Error> {
     })
 }
 
-/// About how many bytes a command of a large batch has.
-const USUAL_LENGTH: usize = 96;
-
 /// Reads a batch in one pass: a body is read as what the name before it says.
-struct Triples {
-    /// For how many commands there is room at first.
-    room: usize,
-}
+struct Triples;
 
 impl<'de> Visitor<'de> for Triples {
     type Value = Vec<Command>;
@@ -276,7 +270,7 @@ impl<'de> Visitor<'de> for Triples {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut triples: A) -> Result<Vec<Command>, A::Error> {
-        let mut commands = Vec::with_capacity(self.room);
+        let mut commands = Vec::new();
         loop {
             match triples.next_element::<One>() {
                 Ok(Some(One(command))) => commands.push(command),
