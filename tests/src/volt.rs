@@ -5,16 +5,16 @@
 
 mod disk;
 mod session;
+mod transport;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use bytestring::ByteString;
-use moorline_core::frame::engineio::{self, PROBE, Packet, RequestError};
+use moorline_core::frame::engineio;
 use moorline_core::trace::{Header, Recorder};
 use moorline_core::{
-    CloseCause, Command, ConnId, DialTarget, Endpoint, Error, ErrorCode, Event, Frame, Headers,
-    HttpBody, HttpId, HttpRequest, HttpResponse, Input, Method, Now, Output,
+    CloseCause, Command, ConnId, Endpoint, Error, ErrorCode, Event, Frame, Headers, HttpBody,
+    HttpId, HttpRequest, HttpResponse, Input, Now, Output,
 };
 
 pub use disk::Disk;
@@ -61,6 +61,8 @@ pub struct Network {
     pub is_up: bool,
     /// Whether WebSockets pass.
     pub web_sockets: bool,
+    /// Whether what is posted is answered only when [`release`](Daemon::release) is called.
+    pub is_slow: bool,
 }
 
 /// A daemon with its world.
@@ -71,6 +73,8 @@ pub struct Daemon {
     inputs: VecDeque<Input>,
     sessions: Vec<Session>,
     conns: BTreeSet<ConnId>,
+    /// Posts that wait for their answers, with their sessions.
+    posts: Vec<(HttpId, usize)>,
     told: VecDeque<Told>,
     events: VecDeque<Event>,
     faults: Vec<String>,
@@ -125,11 +129,12 @@ impl Daemon {
             inputs: VecDeque::new(),
             sessions: Vec::new(),
             conns: BTreeSet::new(),
+            posts: Vec::new(),
             told: VecDeque::new(),
             events: VecDeque::new(),
             faults: Vec::new(),
             disk: Disk::new(),
-            network: Network { is_up: true, web_sockets: true },
+            network: Network { is_up: true, web_sockets: true, is_slow: false },
         }
     }
 
@@ -164,7 +169,9 @@ impl Daemon {
     /// Returns how many connections and requests of the daemon are under way.
     #[must_use]
     pub fn open_transports(&self) -> usize {
-        self.conns.len() + self.sessions.iter().map(Session::exchanges).sum::<usize>()
+        self.conns.len()
+            + self.posts.len()
+            + self.sessions.iter().map(Session::exchanges).sum::<usize>()
     }
 
     /// Returns when the daemon wants to be woken.
@@ -293,7 +300,10 @@ impl Daemon {
             Some(code) => CloseCause::Remote { code, reason: String::new() },
             None => CloseCause::Failed(Error::from(ErrorCode::ConnectionLost)),
         };
-        for http in polls {
+        let (ended, posts): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.posts).into_iter().partition(|(_, of)| *of == session);
+        self.posts = posts;
+        for http in polls.into_iter().chain(ended.into_iter().map(|(http, _)| http)) {
             self.inputs.push_back(failed(http));
         }
         if let Transport::Socket(conn) | Transport::Dialing(conn) = socket {
@@ -301,6 +311,14 @@ impl Daemon {
         }
         if let Some(conn) = probe {
             self.close(conn, cause);
+        }
+        self.drain();
+    }
+
+    /// Answers what was posted to a slow server.
+    pub fn release(&mut self) {
+        for (http, _) in std::mem::take(&mut self.posts) {
+            self.inputs.push_back(replied(http, ok(String::from("ok"))));
         }
         self.drain();
     }
@@ -349,141 +367,6 @@ impl Daemon {
                 self.inputs.push_back(Input::Stored { store, result });
             }
             other => self.faults.push(format!("{other:?}")),
-        }
-    }
-
-    fn dial(&mut self, conn: ConnId, target: DialTarget) {
-        self.conns.insert(conn);
-        let sid = parameter(&target.url, "sid");
-        let session = self.sessions.iter().position(|it| sid.is_some_and(|sid| it.is_polling(sid)));
-        if !self.network.is_up {
-            self.close(conn, CloseCause::Failed(Error::from(ErrorCode::ConnectFailed)));
-        } else if !self.network.web_sockets {
-            self.close(conn, CloseCause::Refused { status: 403 });
-        } else if let Some(it) = session.and_then(|index| self.sessions.get_mut(index)) {
-            it.probe = Some(conn);
-            self.inputs.push_back(Input::Opened { conn });
-        } else if sid.is_some() {
-            self.close(conn, CloseCause::Refused { status: 400 });
-        } else {
-            self.ask(Transport::Dialing(conn), target.url);
-        }
-    }
-
-    fn ask(&mut self, transport: Transport, url: String) {
-        self.sessions.push(Session::new(transport));
-        self.told.push_back(Told::Asked { session: self.sessions.len() - 1, url });
-    }
-
-    fn sent(&mut self, conn: ConnId, frame: Frame) {
-        let Some(session) = self.sessions.iter().position(|it| it.is_on(conn)) else {
-            if !self.conns.contains(&conn) {
-                self.faults.push(format!("sent on {conn:?}, which is closed"));
-            }
-            return;
-        };
-        let it = &mut self.sessions[session];
-        match engineio::decode(&frame) {
-            Ok(Packet::Ping(content)) if it.probe == Some(conn) && content == PROBE => {
-                let pong = Packet::Pong(ByteString::from_static(PROBE)).to_frame();
-                self.inputs.push_back(Input::Received { conn, frame: pong });
-                it.release(&mut self.inputs);
-            }
-            Ok(Packet::Upgrade) if it.probe == Some(conn) => {
-                if it.exchanges() > 0 {
-                    self.faults.push(String::from("upgraded with requests under way"));
-                }
-                it.probe = None;
-                it.transport = Transport::Socket(conn);
-                it.flush(&mut self.inputs);
-            }
-            _ if it.probe == Some(conn) => {
-                self.faults.push(String::from("a message on a connection that is probed"));
-            }
-            _ => self.told.push_back(Told::Said { session, frame }),
-        }
-    }
-
-    fn closed(&mut self, conn: ConnId) {
-        if let Some(session) = self.sessions.iter().position(|it| it.is_on(conn)) {
-            let it = &mut self.sessions[session];
-            if it.probe == Some(conn) {
-                it.probe = None;
-            } else {
-                it.transport = Transport::Over;
-                self.told.push_back(Told::Left { session });
-            }
-        }
-        self.close(conn, CloseCause::Local);
-    }
-
-    fn called(&mut self, http: HttpId, request: HttpRequest) {
-        if !self.network.is_up {
-            self.inputs.push_back(failed(http));
-            return;
-        }
-        if parameter(&request.url, "transport") != Some("polling") {
-            self.told.push_back(Told::Http { http, request });
-            return;
-        }
-        let Some(sid) = parameter(&request.url, "sid") else {
-            self.ask(Transport::Asking(http), request.url);
-            return;
-        };
-        let Some(session) = self.sessions.iter().position(|it| it.is_polling(sid)) else {
-            let mut response = ok(RequestError::SessionUnknown.to_json());
-            response.status = 400;
-            self.inputs.push_back(replied(http, response));
-            return;
-        };
-        let it = &mut self.sessions[session];
-        if request.method == Method::Get {
-            if it.poll.replace(http).is_some() {
-                self.faults.push(String::from("a second poll"));
-            }
-            if it.probe.is_some() {
-                it.release(&mut self.inputs);
-            }
-            it.flush(&mut self.inputs);
-        } else {
-            self.posted(session, http, &request);
-        }
-    }
-
-    fn posted(&mut self, session: usize, http: HttpId, request: &HttpRequest) {
-        let body = ByteString::try_from(request.body.clone()).unwrap_or_default();
-        if request.headers.first("content-type") != Some("text/plain;charset=UTF-8") {
-            self.faults.push(String::from("a post of another content type"));
-        }
-        self.inputs.push_back(replied(http, ok(String::from("ok"))));
-        for packet in engineio::split(&body) {
-            match packet {
-                Ok(Packet::Close) => {
-                    let it = &mut self.sessions[session];
-                    it.release(&mut self.inputs);
-                    it.transport = Transport::Over;
-                    self.told.push_back(Told::Left { session });
-                }
-                Ok(packet) => {
-                    let frame = packet.to_frame();
-                    self.told.push_back(Told::Said { session, frame });
-                }
-                Err(error) => self.faults.push(format!("posted {error}")),
-            }
-        }
-    }
-
-    fn cancelled(&mut self, http: HttpId) {
-        let found = self.sessions.iter().position(|it| it.has(http));
-        let Some(session) = found else { return };
-        let it = &mut self.sessions[session];
-        it.poll = None;
-        if let Some(conn) = it.probe.take() {
-            self.close(conn, CloseCause::Local);
-        }
-        let it = &mut self.sessions[session];
-        if !matches!(std::mem::replace(&mut it.transport, Transport::Over), Transport::Over) {
-            self.told.push_back(Told::Left { session });
         }
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Expectation {
 impl Default for Expectation {
     fn default() -> Self {
         Self {
-            modes: vec![String::from("upgrade"), String::from("websocket")],
+            modes: ["upgrade", "websocket", "auto"].map(String::from).to_vec(),
             web_sockets: true,
             path: String::new(),
             options: Value::Object(Default::default()),

@@ -117,6 +117,8 @@ pub(crate) enum Move {
         is_up: bool,
         web_sockets: bool,
     },
+    /// Whether what is posted is answered only after a while.
+    Slow(bool),
     Ping,
     Cut,
     CloseWith(u16),
@@ -176,6 +178,7 @@ pub(crate) fn any_move() -> impl Strategy<Value = Move> {
         6 => (about(), mood()).prop_map(|(about, mood)| Move::Mood(about, mood)),
         1 => (any::<bool>(), any::<bool>())
             .prop_map(|(is_up, web_sockets)| Move::Network { is_up, web_sockets }),
+        1 => any::<bool>().prop_map(Move::Slow),
         3 => Just(Move::Ping),
         2 => Just(Move::Confirm),
         2 => Just(Move::Cut),
@@ -234,6 +237,7 @@ pub(crate) fn outages() -> impl Strategy<Value = Move> {
         2 => millis().prop_map(Move::Suspend),
         3 => Just(Move::Cut),
         1 => Just(Move::Dismiss),
+        1 => any::<bool>().prop_map(Move::Slow),
         2 => Just(Move::Confirm),
         2 => Just(Move::Ping),
         1 => Just(Move::CloseWith(1009)),

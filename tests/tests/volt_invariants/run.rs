@@ -143,7 +143,12 @@ impl Run {
             Move::Confirm => self.event("[\"team-cluster-daemon:registered\",{}]"),
             Move::Mood(about, mood) => self.moods[*about as usize] = *mood,
             Move::Network { is_up, web_sockets } => {
-                daemon.network = Network { is_up: *is_up, web_sockets: *web_sockets };
+                let is_slow = daemon.network.is_slow;
+                daemon.network = Network { is_up: *is_up, web_sockets: *web_sockets, is_slow };
+            }
+            Move::Slow(is_slow) => {
+                daemon.network.is_slow = *is_slow;
+                self.checks.is_slow |= *is_slow;
             }
             Move::Ping => self.ping(),
             Move::Cut => self.end(None),
@@ -202,6 +207,8 @@ impl Run {
     /// Lets time pass, deadline by deadline; the server attends to each.
     fn wait(&mut self, millis: u64) {
         let until = self.daemon.now() + millis;
+        self.daemon.release();
+        self.attend();
         let mut steps = 0;
         // A long time with a quick heartbeat is many steps; the rest of it is left out.
         while self.daemon.step(until) && steps < 200 {
