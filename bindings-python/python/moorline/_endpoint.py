@@ -166,16 +166,25 @@ class Endpoint:
     # Commands
 
     async def _request(self, name: str, body: Any = None, on_part: _OnPart = None) -> Any:
+        future, call = self._begin_call(name, body, on_part)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._give_up(call)
+            raise
+
+    def _begin_call(
+        self, name: str, body: Any, on_part: _OnPart = None
+    ) -> Tuple[asyncio.Future[Any], int]:
         future: asyncio.Future[Any] = self._running_loop().create_future()
         call = next(self._call_ids)
         self._push(_Command(self._encode([name, call, body]), call, False))
         self._calls[call] = (future, on_part)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            if self._calls.pop(call, None) is not None:
-                self._send("cancel", call)
-            raise
+        return future, call
+
+    def _give_up(self, call: int) -> None:
+        if self._calls.pop(call, None) is not None:
+            self._send("cancel", call)
 
     def _encode(self, triple: List[Any]) -> bytes:
         return encode(triple)

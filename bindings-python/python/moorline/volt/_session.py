@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import Any, AsyncIterator, Coroutine, Dict, List, Mapping, Optional, cast
+from typing import Any, AsyncIterator, Coroutine, Dict, List, Mapping, Optional, Tuple, cast
 
 from .._bench import Bench, Item, Registered, text_of
 from .._endpoint import exception_of
 from .._generated import MAX_ATTACHMENTS, MAX_CHUNKS_IN_FLIGHT, CallDoneEvent
 from .._generated import DaemonClientErrorCode, LostEvent, NativeEvent, NoticeEvent
 from .._generated import ReadyEvent, WorkDrainedEvent, WorkEvent
+from .._json import encode
 from ..errors import MoorlineError, error_of
 from ._blobs import Bytes, encode_with_blobs, text_of_bytes, unpack
 from ._listeners import Listeners
@@ -82,14 +83,20 @@ class Session(Bench):
         if self.is_open:
             self._send("handle" if on else "unhandle", 0, {"key": command})
 
-    async def call(self, command: str, payload: Any, timeout_ms: Optional[int]) -> Any:
-        """Sends a command and returns the data of its answer."""
+    def begin(
+        self, command: str, payload: Any, timeout_ms: Optional[int]
+    ) -> Tuple[asyncio.Future[Any], int]:
+        """Sends a command; the future has the data of its answer, the number gives it up."""
         body: Dict[str, Any] = {"name": command}
         if payload is not None:
             body["payload"] = payload
         if timeout_ms is not None:
             body["options"] = {"timeout_ms": timeout_ms}
-        return await self._request("call", body)
+        return self._begin_call("call", body)
+
+    def give_up(self, call: int) -> None:
+        """Cancels a command, unless it is settled."""
+        self._give_up(call)
 
     def emit(self, message: Any, name: str = "") -> None:
         """Sends a message, or queues it until registered; refuses what cannot be sent."""
@@ -127,7 +134,10 @@ class Session(Bench):
             self._send("handle", 0, _EVERY_MESSAGE)
 
     def _encode(self, triple: List[Any]) -> bytes:
-        return encode_with_blobs(*triple)[0]
+        try:
+            return encode(triple)
+        except MoorlineError:
+            return encode_with_blobs(*triple)[0]
 
     def _on_event(self, event: NativeEvent) -> None:
         if event["event"] == "call_done":
@@ -156,9 +166,15 @@ class Session(Bench):
             super()._on_event(event)
 
     def _on_call_done(self, event: CallDoneEvent) -> None:
-        if "blobs" in event:
-            event["value"] = unpack(event.get("value"), event["blobs"])
-        super()._on_event(event)
+        if "error" in event or "blobs" in event:
+            if "blobs" in event:
+                event["value"] = unpack(event.get("value"), event["blobs"])
+            super()._on_event(event)
+            return
+        # Most answers are this simple, and all calls come by here.
+        waiting = self._calls.pop(event["call"], None)
+        if waiting is not None and not waiting[0].done():
+            waiting[0].set_result(event.get("value"))
 
     def _on_ready(self, event: ReadyEvent) -> None:
         self.is_ready = True

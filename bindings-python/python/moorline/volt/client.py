@@ -179,8 +179,13 @@ class ClusterDaemonClient:
             message = "the daemon is not registered at the control plane"
             raise client_error(error_of("NOT_READY", message))
         limit = self._timeout_ms if timeout_ms is None else timeout_ms
+        call = 0
         try:
-            return await session.call(command, payload, limit)
+            future, call = session.begin(command, payload, limit)
+            return await future
+        except asyncio.CancelledError:
+            session.give_up(call)
+            raise
         except MoorlineError as error:
             raise client_error(error) from error
 
