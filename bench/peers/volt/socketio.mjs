@@ -15,6 +15,15 @@ socket.on('connect', () => {
   const credentials = { teamClusterId: 'cluster-abc123', daemonPassword: 'rotated-pw-xyz' };
   socket.emit('team-cluster-daemon:register', credentials);
 });
+const tick = { count: 0 };
+// Commands may stand right behind the registration.
+if (measure.mode === 'commands') {
+  socket.on(MESSAGE, (message) => {
+    if (message?.type !== 'command') return;
+    tick.count += 1;
+    void handle(message);
+  });
+}
 await new Promise((resolve) => socket.once('team-cluster-daemon:registered', resolve));
 
 function frame(requestId, command, payload) {
@@ -74,18 +83,12 @@ async function handle({ requestId, payload }) {
   socket.emit(MESSAGE, { type: 'response', requestId, ok: true, status: 200, data });
 }
 
-const tick = { count: 0 };
 switch (measure.mode) {
   case 'calls':
     if (!perCall) serveMap();
     await measure.calls(perCall ? callWithListener : callFromMap);
     break;
   case 'commands':
-    socket.on(MESSAGE, (message) => {
-      if (message?.type !== 'command') return;
-      tick.count += 1;
-      void handle(message);
-    });
     await measure.commands(tick);
     break;
   case 'events':

@@ -58,7 +58,11 @@ fn table(title: &str, rows: &[Row], levels: &[usize], out: &mut String) {
     for (what, show) in [("CPU µs each", true), ("each second", false)] {
         let _ = write!(out, "{what}, {title}, so many in flight:\n\n| |");
         for level in &levels {
-            let _ = write!(out, " {} |", figure(**level as f64).trim_end_matches(".00"));
+            let _ = write!(
+                out,
+                " {} |",
+                figure(**level as f64).trim_end_matches(".00").trim_end_matches(".0")
+            );
         }
         let _ = write!(out, "\n|---|{}\n", "---:|".repeat(levels.len()));
         for peer in &peers {
