@@ -159,7 +159,10 @@ impl Run {
             Move::Bytes(bytes) => self.say(Frame::Binary(bytes.clone().into())),
             Move::Poll(status, body) => {
                 if let Some(session) = self.session {
-                    daemon.answer_poll(session, *status, body.clone());
+                    if body.contains(&b'2') {
+                        self.alive(session);
+                    }
+                    self.daemon.answer_poll(session, *status, body.clone());
                 }
             }
             Move::Ask(name, form) => {
@@ -367,8 +370,8 @@ impl Run {
         if text.starts_with('2') && text.len() == 1 {
             return self.ping();
         }
-        if text == "2probe" {
-            // A ping with a content is one, too.
+        if text.split('\u{1e}').any(|part| part.starts_with('2')) {
+            // A ping with a content is one, too, wherever it stands in a polling body.
             self.alive(session);
         }
         self.say(Frame::Text(text.into()));
