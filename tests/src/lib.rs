@@ -7,6 +7,7 @@
 )]
 
 pub mod codecs;
+pub mod disk;
 pub mod sim;
 pub mod transcript;
 pub mod volt;

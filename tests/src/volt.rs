@@ -3,7 +3,6 @@
 //! The server's transports are played here, without delays; what the server says above them, a test
 //! decides.
 
-mod disk;
 mod session;
 mod transport;
 
@@ -17,7 +16,7 @@ use moorline_core::{
     HttpId, HttpRequest, HttpResponse, Input, Now, Output,
 };
 
-pub use disk::Disk;
+pub use crate::disk::Disk;
 use session::{Session, Transport};
 
 /// Where virtual time begins, as a wall clock tells it.
@@ -133,7 +132,7 @@ impl Daemon {
             told: VecDeque::new(),
             events: VecDeque::new(),
             faults: Vec::new(),
-            disk: Disk::new(),
+            disk: Disk::default(),
             network: Network { is_up: true, web_sockets: true, is_slow: false },
         }
     }
@@ -363,7 +362,7 @@ impl Daemon {
             Output::HttpCall { http, request, .. } => self.called(http, request),
             Output::HttpCancel { http } => self.cancelled(http),
             Output::Store { store, request } => {
-                let result = Ok(disk::perform(&mut self.disk, request));
+                let result = Ok(self.disk.perform(request));
                 self.inputs.push_back(Input::Stored { store, result });
             }
             other => self.faults.push(format!("{other:?}")),

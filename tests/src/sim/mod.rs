@@ -5,7 +5,6 @@
 //! world's seed, so a printed seed is the whole case.
 
 mod brief;
-mod disk;
 mod network;
 mod node;
 mod transport;

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::disk::Disk;
 use moorline_core::entropy::Entropy;
 use moorline_core::{Deadline, Endpoint, WorkId};
-
-use super::disk::Disk;
 
 /// Which process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,18 +2,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::Bytes;
 use moorline_core::options::{self, HubOptions};
-use moorline_core::store::{StoreReply, StoreRequest, Write};
 use moorline_core::{
     CloseCause, Command, ConnId, Endpoint, Frame, HttpId, HttpResponse, Hub, Input, Machine, Now,
     Output,
 };
+use moorline_tests::disk::Disk;
 
 /// When the recordings began, near enough.
 const EPOCH: u64 = 1_795_246_617_000;
-
-type Disk = BTreeMap<(&'static str, String), Bytes>;
 
 /// A hub, its clock, its disk and its words.
 pub(crate) struct World {
@@ -35,7 +32,7 @@ impl World {
             options,
             hub: open(options),
             now: 0,
-            disk: Disk::new(),
+            disk: Disk::default(),
             admitted: Vec::new(),
             frames: BTreeMap::new(),
             closes: BTreeMap::new(),
@@ -101,7 +98,7 @@ impl World {
                     self.parts.entry(http).or_default().extend_from_slice(&bytes);
                 }
                 Output::Store { store, request } => {
-                    let result = Ok(self.store(request));
+                    let result = Ok(self.disk.perform(request));
                     self.hub.handle_input(Input::Stored { store, result }, now);
                 }
                 Output::Listen { listen, .. } => {
@@ -119,31 +116,6 @@ impl World {
                 | Output::Unlisten { .. }
                 | Output::ProbeHost
                 | Output::Event(_) => {}
-            }
-        }
-    }
-
-    fn store(&mut self, request: StoreRequest) -> StoreReply {
-        match request {
-            StoreRequest::Load { space } => StoreReply::Loaded(
-                self.disk
-                    .iter()
-                    .filter(|((of, _), _)| *of == space)
-                    .map(|((_, key), value)| (key.clone(), value.clone()))
-                    .collect(),
-            ),
-            StoreRequest::Commit { writes } => {
-                for write in writes {
-                    match write {
-                        Write::Put { space, key, value } => {
-                            self.disk.insert((space, key), value);
-                        }
-                        Write::Delete { space, key } => {
-                            self.disk.remove(&(space, key));
-                        }
-                    }
-                }
-                StoreReply::Committed
             }
         }
     }

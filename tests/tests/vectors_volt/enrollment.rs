@@ -50,7 +50,7 @@ struct Enrolling {
 
 impl Enrolling {
     fn start(options: &Value) -> Self {
-        Self::start_with(options, Disk::new())
+        Self::start_with(options, Disk::default())
     }
 
     fn start_with(options: &Value, disk: Disk) -> Self {

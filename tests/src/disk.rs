@@ -1,4 +1,4 @@
-//! A disk that keeps what was synced, and on a crash keeps or loses what was being synced.
+//! A disk that keeps what was synced.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,19 @@ use bytes::Bytes;
 use moorline_core::store::{StoreReply, StoreRequest, Write};
 
 /// The records of one process, by space and key.
-#[derive(Debug, Default)]
-pub(super) struct Disk {
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
     records: BTreeMap<(&'static str, String), Bytes>,
 }
 
 impl Disk {
+    /// Returns the values of all records.
+    pub fn values(&self) -> impl Iterator<Item = &Bytes> {
+        self.records.values()
+    }
+
     /// Performs a request.
-    pub(super) fn perform(&mut self, request: StoreRequest) -> StoreReply {
+    pub fn perform(&mut self, request: StoreRequest) -> StoreReply {
         match request {
             StoreRequest::Load { space } => StoreReply::Loaded(
                 self.records
