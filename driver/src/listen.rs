@@ -8,10 +8,12 @@ mod visit;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::service::service_fn;
@@ -39,8 +41,12 @@ pub(crate) struct Listeners {
     counting: Arc<Counting>,
     ids: Arc<Ids>,
     tls: Arc<Tls>,
-    open: HashMap<ListenId, AbortHandle>,
+    open: HashMap<ListenId, (AbortHandle, Socket)>,
 }
+
+/// A listening socket, held where it can be closed at once: a task that is aborted lets go of what it
+/// owns only later.
+type Socket = Arc<Mutex<Option<TcpListener>>>;
 
 /// Numbers what others begin: odd, never reused.
 struct Ids(AtomicU64);
@@ -75,6 +81,8 @@ impl Listeners {
             ids: Arc::clone(&self.ids),
             crowd: Mutex::default(),
         });
+        let socket = Socket::default();
+        let place = Arc::clone(&socket);
         let task = tokio::spawn(async move {
             let bound = match TcpListener::bind(&address).await {
                 Ok(listener) => listener.local_addr().map(|address| (listener, address)),
@@ -83,8 +91,9 @@ impl Listeners {
             match bound {
                 Ok((listener, address)) => {
                     let address = address.to_string();
+                    *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
                     door.inbox.arrive(Arrival::Input(Input::Listening { listen, address }));
-                    door.accept(listener).await;
+                    door.accept(&place).await;
                 }
                 Err(e) => {
                     let message = format!("cannot listen on {address}: {e}");
@@ -93,13 +102,14 @@ impl Listeners {
                 }
             }
         });
-        self.open.insert(listen, task.abort_handle());
+        self.open.insert(listen, (task.abort_handle(), socket));
     }
 
-    /// Stops accepting.
+    /// Stops accepting: the address is free when this returns.
     pub(crate) fn unlisten(&mut self, listen: ListenId) {
-        if let Some(task) = self.open.remove(&listen) {
+        if let Some((task, socket)) = self.open.remove(&listen) {
             task.abort();
+            drop(socket.lock().unwrap_or_else(PoisonError::into_inner).take());
         }
     }
 }
@@ -122,9 +132,14 @@ struct Crowd {
 }
 
 impl Door {
-    async fn accept(self: &Arc<Self>, listener: TcpListener) {
+    async fn accept(self: &Arc<Self>, socket: &Mutex<Option<TcpListener>>) {
         loop {
-            match listener.accept().await {
+            let accepted = poll_fn(|cx| {
+                let socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
+                socket.as_ref().map_or(Poll::Ready(None), |it| it.poll_accept(cx).map(Some))
+            });
+            let Some(accepted) = accepted.await else { return };
+            match accepted {
                 Ok((stream, remote)) => {
                     let Some(place) = Place::take(self, remote.ip()) else {
                         tracing::debug!(%remote, "too many connections: closed");
