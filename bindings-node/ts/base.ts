@@ -9,6 +9,7 @@
 import { EventEmitter } from 'node:events';
 
 import { restored } from './bytes.js';
+import { Calls } from './calls.js';
 import { MoorlineError, received, wrapped } from './errors.js';
 import type { EndedEvent, NativeError, NativeEvent } from './generated.js';
 import { Native } from './native.js';
@@ -75,6 +76,7 @@ interface Settle<T> {
 }
 
 interface PendingCall extends Settle<unknown> {
+  readonly id: number;
   readonly onPart: ((part: unknown) => void) | undefined;
   readonly signal: AbortSignal | undefined;
   readonly release: (() => void) | undefined;
@@ -84,7 +86,7 @@ interface PendingCall extends Settle<unknown> {
 export abstract class Endpoint<Events extends EndpointEvents> {
   readonly #native: Native;
   readonly #listeners = new EventEmitter();
-  readonly #calls = new Map<number, PendingCall>();
+  readonly #calls = new Calls<PendingCall>();
   readonly #ended: Promise<void>;
   readonly #persistent: boolean;
   #settleEnded!: Settle<void>;
@@ -197,7 +199,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   /** Settles whatever waits, with `reason`, and gives up what the role keeps. */
   protected forsake(reason: MoorlineError): void {
     this.#whenReady?.reject(reason);
-    for (const call of [...this.#calls.keys()]) this.#settle(call, reason);
+    for (const call of this.#calls.ids()) this.#settle(call, reason);
     this.release(reason);
   }
 
@@ -232,7 +234,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
       signal.addEventListener('abort', cancel, { once: true });
       release = () => signal.removeEventListener('abort', cancel);
     }
-    this.#calls.set(call, { resolve: takenResolve, reject: takenReject, onPart, signal, release });
+    this.#calls.add({ id: call, resolve: takenResolve, reject: takenReject, onPart, signal, release });
     if (command === 'call') this.begin();
     else this.#listen();
     this.submit(command, call, body);
@@ -326,9 +328,8 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   }
 
   #settle(call: number, error: NativeError | undefined, value?: unknown): void {
-    const pending = this.#calls.get(call);
+    const pending = this.#calls.take(call);
     if (pending === undefined) return;
-    this.#calls.delete(call);
     pending.release?.();
     if (error === undefined) pending.resolve(value);
     else if (pending.signal?.aborted) pending.reject(pending.signal.reason);
