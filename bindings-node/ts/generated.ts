@@ -294,6 +294,8 @@ export interface VoltOptions {
   maxMessageBytes?: number | undefined;
   /** Time for a session to join the namespace; later it is closed. Default: `45000` ms. Range: 100 to 3600000. */
   connectTimeoutMs?: number | undefined;
+  /** Time for a session to register once it has joined the namespace; later it is told so and closed. Default: `30000` ms. Range: 100 to 3600000. */
+  registrationTimeoutMs?: number | undefined;
   /** Time for an upgrade from polling to WebSocket; later the attempt is dropped. Default: `10000` ms. Range: 100 to 600000. */
   upgradeTimeoutMs?: number | undefined;
   /** Time for the answer to a command when the call names none; of a stream, the time between two parts. Default: `30000` ms. Range: 1 to 86400000. */
@@ -624,6 +626,7 @@ export const OPTION_KEYS = {
       pingTimeoutMs: 'ping_timeout_ms',
       maxMessageBytes: 'max_message_bytes',
       connectTimeoutMs: 'connect_timeout_ms',
+      registrationTimeoutMs: 'registration_timeout_ms',
       upgradeTimeoutMs: 'upgrade_timeout_ms',
       commandTimeoutMs: 'command_timeout_ms',
       registrationWaitMs: 'registration_wait_ms',

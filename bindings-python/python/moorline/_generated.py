@@ -618,6 +618,9 @@ class VoltOptions(TypedDict, total=False):
     connect_timeout_ms: int
     """Time for a session to join the namespace; later it is closed. Default: `45000` ms. Range: 100 to 3600000."""
 
+    registration_timeout_ms: int
+    """Time for a session to register once it has joined the namespace; later it is told so and closed. Default: `30000` ms. Range: 100 to 3600000."""
+
     upgrade_timeout_ms: int
     """Time for an upgrade from polling to WebSocket; later the attempt is dropped. Default: `10000` ms. Range: 100 to 600000."""
 

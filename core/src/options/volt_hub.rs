@@ -48,6 +48,8 @@ options! {
         max_message_bytes: u64 = 10_000_000; in 1_024..=268_435_456; unit "bytes",
         /// Time for a session to join the namespace; later it is closed.
         connect_timeout_ms: u64 = 45_000; in 100..=3_600_000; unit "ms",
+        /// Time for a session to register once it has joined the namespace; later it is told so and closed.
+        registration_timeout_ms: u64 = 30_000; in 100..=3_600_000; unit "ms",
         /// Time for an upgrade from polling to WebSocket; later the attempt is dropped.
         upgrade_timeout_ms: u64 = 10_000; in 100..=600_000; unit "ms",
         /// Time for the answer to a command when the call names none; of a stream, the time between two parts.

@@ -106,7 +106,7 @@ impl VoltServer {
         let (cluster, password) = match wire::registration(&packet.argument) {
             Ok(read) => read,
             Err(details) => {
-                self.emit(session, wire::COMPLAINT, wire::complaint(&details));
+                self.emit(session, wire::COMPLAINT, wire::complaint(wire::INVALID_INPUT, &details));
                 // Peer: the complaint is the event; the acknowledgement knows of nothing.
                 self.acknowledge(session, packet, Ok(()));
                 return;

@@ -226,6 +226,7 @@ impl VoltServer {
                 decoder: Decoder::new(limits),
                 is_joined: false,
                 join_by,
+                register_by: None,
                 cluster: None,
                 is_stranger: true,
             },

@@ -81,6 +81,8 @@ enum Timer {
     Life(SessionId),
     /// A session has joined no namespace.
     Join(SessionId),
+    /// A session has joined the namespace and never registered.
+    Register(SessionId),
     /// An upgrade takes too long, or a poll is released for it.
     Probe(SessionId),
     /// A call has waited long enough.
@@ -260,6 +262,7 @@ impl VoltServer {
             match timer {
                 Timer::Life(session) => self.check_life(session, at, now),
                 Timer::Join(session) => self.check_joined(session, at),
+                Timer::Register(session) => self.check_registered(session, at),
                 Timer::Probe(session) => self.check_probe(session, at, now),
                 Timer::Call(call) => self.expire(call, at),
                 Timer::Presence => self.check_presence(now),
@@ -273,6 +276,7 @@ impl VoltServer {
             let why = match timer {
                 Timer::Life(_) => "ping",
                 Timer::Join(_) => "connect",
+                Timer::Register(_) => "registration",
                 Timer::Probe(_) => "upgrade",
                 Timer::Call(_) => "call",
                 Timer::Presence => "presence",

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytestring::ByteString;
 
 use super::engine::RELEASE_MS;
-use super::{Act, SessionId, Timer, VoltServer};
+use super::{Act, SessionId, Timer, VoltServer, wire};
 use crate::frame::engineio::{Packet, PayloadWriter};
 use crate::frame::socketio::{self, Decoder};
 use crate::frame::{Frame, Headers, HttpBody, HttpResponse};
@@ -30,6 +30,8 @@ pub(super) struct Session {
     pub(super) is_joined: bool,
     /// When it must have joined one.
     pub(super) join_by: Instant,
+    /// When it must have registered, once it has joined. Leaving and joining again wins no time.
+    pub(super) register_by: Option<Instant>,
     /// The daemon that registered, and whether one ever did.
     pub(super) cluster: Option<String>,
     pub(super) is_stranger: bool,
@@ -91,6 +93,36 @@ impl VoltServer {
         if state.is_some_and(|state| !state.is_joined && state.join_by == at) {
             self.close(session, "it joined no namespace in time");
         }
+    }
+
+    /// Begins to wait for the registration of a session that has joined.
+    pub(super) fn await_registration(&mut self, session: SessionId, now: Now) {
+        let register_by = now.mono.after(self.options.registration_timeout_ms);
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        let joined = state.join_by;
+        let begins = state.is_stranger && state.register_by.is_none();
+        if begins {
+            state.register_by = Some(register_by);
+            self.arm(register_by, Timer::Register(session));
+        }
+        self.disarm(joined, Timer::Join(session));
+    }
+
+    /// Ends a session that was let in and has not said who it is in time.
+    pub(super) fn check_registered(&mut self, session: SessionId, at: Instant) {
+        let state = self.sessions.get(&session).filter(|state| state.register_by == Some(at));
+        let Some(state) = state else { return };
+        if state.is_joined {
+            let limit = self.options.registration_timeout_ms;
+            let details = format!("The daemon did not register within {limit} ms");
+            self.emit(
+                session,
+                wire::COMPLAINT,
+                wire::complaint(wire::REGISTRATION_TIMEOUT, &details),
+            );
+        }
+        // Peer: after a farewell the original client never comes back, after a closed transport it does.
+        self.close(session, "it did not register in time");
     }
 
     /// Releases the poll of a session that is upgraded, or gives the upgrade up.
@@ -195,10 +227,13 @@ impl VoltServer {
         if !std::mem::replace(&mut state.is_stranger, false) {
             return;
         }
-        let address = state.address.clone();
+        let (address, register_by) = (state.address.clone(), state.register_by.take());
         if let Carrier::WebSocket(conn) = state.carrier {
             let limits = self.limits.0;
             self.acts.push_back(Act::Output(Output::SetLimits { conn, limits }));
+        }
+        if let Some(at) = register_by {
+            self.disarm(at, Timer::Register(session));
         }
         self.leave_strangers(&address);
     }
@@ -276,6 +311,9 @@ impl VoltServer {
         self.dirty.remove(&session);
         self.disarm(state.life, Timer::Life(session));
         self.disarm(state.join_by, Timer::Join(session));
+        if let Some(at) = state.register_by {
+            self.disarm(at, Timer::Register(session));
+        }
         if state.is_stranger {
             self.leave_strangers(&state.address);
         }

@@ -54,6 +54,7 @@ impl VoltServer {
                 self.close(session, "it joined the namespace twice");
             } else {
                 state.is_joined = true;
+                self.await_registration(session, now);
                 let id = self.entropy.uuid().simple();
                 let answer = Raw::trusted(format!("{{\"sid\":\"{id}\"}}"));
                 self.send(session, socketio::connect(ROOT, &answer));

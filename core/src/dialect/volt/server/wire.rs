@@ -21,6 +21,9 @@ pub(super) const COMPLAINT: &str = "error";
 /// The code of every complaint about a payload.
 pub(super) const INVALID_INPUT: &str = "Validation::InvalidInput";
 
+/// The code of the complaint about a registration that did not come.
+pub(super) const REGISTRATION_TIMEOUT: &str = "Registration::Timeout";
+
 /// What is said to wrong credentials.
 pub(super) const INVALID_CREDENTIALS: &str = "Invalid daemon credentials";
 
@@ -180,12 +183,8 @@ fn type_of(json: &str) -> &'static str {
 }
 
 /// The argument of a complaint.
-pub(super) fn complaint(details: &str) -> String {
-    Object::new()
-        .text("code", INVALID_INPUT)
-        .text("message", INVALID_INPUT)
-        .text("details", details)
-        .end()
+pub(super) fn complaint(code: &str, details: &str) -> String {
+    Object::new().text("code", code).text("message", code).text("details", details).end()
 }
 
 /// The argument that confirms a registration.

@@ -92,6 +92,53 @@ fn other_namespaces_are_invalid() {
 }
 
 #[test]
+fn a_session_that_never_registers_is_told_so_and_closed() {
+    const TOLD: &str = r#"42["error",{"code":"Registration::Timeout","message":"Registration::Timeout","details":"The daemon did not register within 30000 ms"}]"#;
+    let mut rig = Rig::new(OPTIONS);
+    let conn = rig.socket();
+    rig.pass(25_000);
+    assert_eq!(rig.said(conn), ["2"]);
+    rig.say(conn, "3");
+    rig.pass(4_999);
+    assert!(!rig.closed.contains_key(&conn));
+    rig.pass(1);
+    assert_eq!(rig.said(conn), [TOLD]);
+    assert!(rig.closed.contains_key(&conn));
+    let sid = polling(&mut rig);
+    rig.post(&poll_url(&sid), "40");
+    let poll = rig.ask(Method::Get, &poll_url(&sid), "");
+    assert!(rig.polled(poll).unwrap().starts_with("40"));
+    rig.pass(25_000);
+    rig.ask(Method::Get, &poll_url(&sid), "");
+    rig.post(&poll_url(&sid), "3");
+    let poll = rig.ask(Method::Get, &poll_url(&sid), "");
+    rig.pass(5_000);
+    assert_eq!(rig.polled(poll), Some(format!("{TOLD}\u{1e}1")));
+}
+
+#[test]
+fn the_time_to_register_begins_once_and_ends_with_the_registration() {
+    let mut rig = Rig::new(&OPTIONS.replacen(
+        r#"{"volt":{"#,
+        r#"{"volt":{"registration_timeout_ms":1000,"#,
+        1,
+    ));
+    let (conn, wrong, daemon) = (rig.socket(), rig.socket(), rig.socket());
+    rig.pass(900);
+    rig.say(conn, "41");
+    rig.say(conn, "40");
+    rig.say(wrong, &REGISTER.replace("pw", "no"));
+    rig.say(daemon, REGISTER);
+    rig.pass(100);
+    assert!(rig.closed.contains_key(&conn), "leaving and joining again wins no time");
+    assert!(rig.closed.contains_key(&wrong), "a refused registration is none");
+    rig.say(daemon, "41");
+    rig.say(daemon, "40");
+    rig.pass(10_000);
+    assert!(!rig.closed.contains_key(&daemon), "it has shown who it is");
+}
+
+#[test]
 fn a_session_that_does_not_answer_pings_ends() {
     let mut rig = Rig::new(OPTIONS);
     let conn = rig.daemon();
