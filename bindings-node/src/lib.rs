@@ -1,9 +1,11 @@
 //! The add-on below the npm package `moorline`: one class that carries text between JavaScript and a
 //! [`Handle`].
 //!
-//! Commands of one JavaScript turn come down as one text, events go up as one text per drain, and
-//! the only thing that crosses on its own accord is a doorbell without arguments. Promises,
-//! handlers and names live in TypeScript, protocol decisions in the core.
+//! Commands of one JavaScript turn come down as one text (see [`turn`]), events go up as one text
+//! per drain, and the only thing that crosses on its own accord is a doorbell without arguments.
+//! Promises, handlers and names live in TypeScript, protocol decisions in the core.
+
+mod turn;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,10 +45,10 @@ impl Native {
         })
     }
 
-    /// Hands over one turn of commands: a JSON array of `[name, id, body]`.
+    /// Hands over one turn of commands, all of it or nothing; see [`turn`].
     #[napi(catch_unwind)]
-    pub fn submit(&self, batch: String) -> Result<()> {
-        self.handle.submit_text(&batch).map_err(thrown)
+    pub fn submit(&self, turn: String) -> Result<()> {
+        turn::read(turn).and_then(|commands| self.handle.submit(commands)).map_err(thrown)
     }
 
     /// Takes at most 64 KiB of events (at least one, if there is any) as one JSON array.

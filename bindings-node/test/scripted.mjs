@@ -28,7 +28,7 @@ function endpoint(refuses, code) {
     drains: 0,
     closes: 0,
     submit(text) {
-      const batch = JSON.parse(text);
+      const batch = commandsOf(text);
       if (refuses(batch)) throw Object.assign(new Error('refused'), { code });
       this.batches.push(batch);
     },
@@ -57,4 +57,20 @@ function endpoint(refuses, code) {
       return this.batches.splice(0).flat();
     },
   };
+}
+
+/** Reads a turn, as `src/turn.rs` does. */
+function commandsOf(text) {
+  const commands = [];
+  let like;
+  for (const line of text.split('\n')) {
+    if (line.startsWith('!')) commands.push(JSON.parse(line.slice(1)));
+    else if (line.startsWith('#')) like = JSON.parse(line.slice(1));
+    else {
+      const [name, id, body] = like;
+      commands.push([name, id, line === '' ? body : { ...body, payload: JSON.parse(line) }]);
+      like = [name, id + 1, body];
+    }
+  }
+  return commands;
 }

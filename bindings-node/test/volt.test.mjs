@@ -29,8 +29,8 @@ function client(t, options = {}, native = scripted(t)) {
   return { daemon, native, log };
 }
 
-async function connected(t, options) {
-  const all = client(t, options);
+async function connected(t, options, native) {
+  const all = client(t, options, native);
   const promise = all.daemon.connect();
   await turn();
   all.native.tell([READY]);
@@ -133,6 +133,49 @@ test('options cross in the words of the core, edge values as the original reads 
   for (const [transports, transport] of [[['websocket'], 'websocket'], [['polling'], 'polling'], [['websocket', 'polling'], 'auto'], [[], undefined]]) {
     assert.equal(opened({ socket: { transports } }).transport, transport);
   }
+});
+
+test('commands that are like each other cross as payloads, in their order among all else', async (t) => {
+  const { daemon, native } = await connected(t);
+  const lines = [];
+  const { submit } = native;
+  native.submit = (text) => (lines.push(...text.split('\n')), submit.call(native, text));
+  const pending = [
+    daemon.sendCommand('a', { n: 1 }),
+    daemon.sendCommand('a'),
+    (daemon.emit({ type: 'x' }), daemon.sendCommand('a', [2])),
+    daemon.sendCommand('b', '!'),
+    daemon.sendCommand('b', Buffer.from('x')),
+    daemon.sendCommand('b', '#\n'),
+    daemon.sendCommand('b', null, 5),
+  ];
+  await turn();
+  const taken = native.taken();
+  assert.deepEqual(taken, [
+    ['call', 1, { name: 'a', payload: { n: 1 } }],
+    ['call', 2, { name: 'a' }],
+    ['emit', 0, { name: '', payload: { type: 'x' } }],
+    ['call', 3, { name: 'a', payload: [2] }],
+    ['call', 4, { name: 'b', payload: '!' }],
+    ['call', 5, { name: 'b', payload: { _placeholder: true, num: 0 }, blobs: ['eA=='] }],
+    ['call', 6, { name: 'b', payload: '#\n' }],
+    ['call', 7, { name: 'b', options: { timeout_ms: 5 }, payload: null }],
+  ]);
+  assert.equal(lines.length, 8 + 4, 'a line for each command, and one where they change');
+  native.tell([1, 2, 3, 4, 5, 6, 7].map((call) => ({ event: 'call_done', call, value: call })));
+  assert.deepEqual(await Promise.all(pending), [1, 2, 3, 4, 5, 6, 7]);
+});
+
+test('one refused command does not cost those that are like it', async (t) => {
+  const native = scripted(t, { refuses: (batch) => batch.some(([, , { payload } = {}]) => payload === 'bad') });
+  const { daemon } = await connected(t, {}, native);
+  const before = daemon.sendCommand('a', 'good');
+  const bad = daemon.sendCommand('a', 'bad');
+  const after = daemon.sendCommand('a', 'good');
+  await assert.rejects(bad, { name: 'DaemonClientError', message: 'refused' });
+  assert.deepEqual(native.taken().map(([, id]) => id), [1, 3]);
+  native.tell([1, 3].map((call) => ({ event: 'call_done', call, value: call })));
+  assert.deepEqual(await Promise.all([before, after]), [1, 3]);
 });
 
 test('options that the core refuses reject connect', async (t) => {

@@ -77,9 +77,8 @@ interface Settle<T> {
 
 interface PendingCall extends Settle<unknown> {
   readonly id: number;
-  readonly onPart: ((part: unknown) => void) | undefined;
-  readonly signal: AbortSignal | undefined;
-  readonly release: (() => void) | undefined;
+  /** Most calls have none. */
+  readonly hooks: (CallHooks & { readonly release: (() => void) | undefined }) | undefined;
 }
 
 /** One endpoint. Its constructor connects nothing. */
@@ -91,7 +90,10 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   readonly #persistent: boolean;
   #settleEnded!: Settle<void>;
   #whenReady: (Settle<Ready> & { promise: Promise<Ready> }) | undefined;
+  /** A line for each command; see `src/turn.rs`. */
   #turn: string[] = [];
+  #like = '';
+  #next = 0;
   #lastCall = 0;
   #listening = false;
   #held = false;
@@ -191,6 +193,26 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     return this.#await('call', body, hooks);
   }
 
+  /**
+   * Makes a call without hooks that is like others: `like` is the body of a call, JSON text without
+   * `payload`, and crosses once for all that follow each other. `payload` is empty for none.
+   */
+  protected askAlike(like: string, payload: string): Promise<unknown> {
+    if (this.#state === 'ended') return this.#stopped();
+    const id = ++this.#lastCall;
+    const promise = new Promise(taken);
+    this.#calls.add({ id, resolve: takenResolve, reject: takenReject, hooks: undefined });
+    this.begin();
+    if (like !== this.#like || id !== this.#next) {
+      this.#add(`#["call",${id},${like}]`);
+      this.#like = like;
+    }
+    this.#next = id + 1;
+    this.#add(payload);
+    this.#hold();
+    return promise;
+  }
+
   /** What a call is rejected with; facades put their own error class here. */
   protected rejection(error: MoorlineError): Error {
     return error;
@@ -205,7 +227,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
 
   /** Adds a command to this turn. `body` is JSON text. */
   protected submit(name: string, id: number, body: string): void {
-    this.#add(`["${name}",${id},${body}]`);
+    this.#add(`!["${name}",${id},${body}]`);
   }
 
   /** Hands over the commands of this turn without waiting for its end. */
@@ -225,55 +247,62 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   protected abstract release(reason: MoorlineError): void;
 
   #await(command: 'call' | 'snapshot', body: string, { onPart, signal }: CallHooks): Promise<unknown> {
-    if (this.#state === 'ended') return Promise.reject(this.rejection(new MoorlineError('STOPPED')));
-    const call = ++this.#lastCall;
+    if (this.#state === 'ended') return this.#stopped();
+    const id = ++this.#lastCall;
     const promise = new Promise(taken);
+    const [resolve, reject] = [takenResolve, takenReject];
     let release;
     if (signal !== undefined) {
-      const cancel = () => this.submit('cancel', call, 'null');
+      const cancel = () => this.submit('cancel', id, 'null');
       signal.addEventListener('abort', cancel, { once: true });
       release = () => signal.removeEventListener('abort', cancel);
     }
-    this.#calls.add({ id: call, resolve: takenResolve, reject: takenReject, onPart, signal, release });
+    this.#calls.add({ id, resolve, reject, hooks: { onPart, signal, release } });
     if (command === 'call') this.begin();
     else this.#listen();
-    this.submit(command, call, body);
+    this.submit(command, id, body);
     this.#hold();
     return promise;
   }
 
-  #add(command: string): void {
+  #stopped(): Promise<never> {
+    return Promise.reject(this.rejection(new MoorlineError('STOPPED')));
+  }
+
+  #add(line: string): void {
     // A tick that a microtask asks for comes after all microtasks: what promises add goes along.
-    if (this.#turn.push(command) === 1) queueMicrotask(() => process.nextTick(this.#flush));
+    if (this.#turn.push(line) === 1) queueMicrotask(() => process.nextTick(this.#flush));
   }
 
   readonly #flush = (): void => {
     const turn = this.#turn;
     if (turn.length === 0) return;
     this.#turn = [];
+    this.#like = '';
+    this.#hand(turn);
+  };
+
+  #hand(turn: readonly string[]): void {
     try {
-      this.#native.submit(`[${turn.join(',')}]`);
+      this.#native.submit(turn.join('\n'));
     } catch (thrown) {
       this.#refused(turn, wrapped(thrown, 'INTERNAL'));
     }
-  };
+  }
 
   /**
    * A turn is carried out as a whole or not at all: one malformed command must not cost the others,
    * and where there is no room for a call there still must be for an outcome.
    */
   #refused(turn: readonly string[], error: MoorlineError): void {
-    if (turn.length > 1 && error.code === 'ARGUMENT_INVALID') {
-      for (const command of turn) {
-        this.#turn = [command];
-        this.#flush();
-      }
+    const commands = apiece(turn);
+    if (commands.length > 1 && error.code === 'ARGUMENT_INVALID') {
+      for (const { lines } of commands) this.#hand(lines);
       return;
     }
-    for (const command of turn) {
-      const [name, id] = JSON.parse(command) as [string, number];
+    for (const { name, id, lines } of commands) {
       if (name === 'call' || name === 'snapshot') this.#settle(id, error);
-      else if (error.code === 'OVERLOADED') setImmediate(() => this.#add(command));
+      else if (error.code === 'OVERLOADED') setImmediate(() => lines.forEach((line) => this.#add(line)));
       else if (name === 'done') this.submit('failed', id, JSON.stringify({ message: error.message }));
       else this.emit('notice', error);
     }
@@ -305,7 +334,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
       case 'call_done':
         return this.#settle(event.call, event.error, restored(event.value, event.blobs));
       case 'call_part':
-        return apart(() => this.#calls.get(event.call)?.onPart?.(event.part));
+        return apart(() => this.#calls.get(event.call)?.hooks?.onPart?.(event.part));
       case 'notice':
         return this.emit('notice', received(event.error));
       case 'draining':
@@ -330,9 +359,10 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   #settle(call: number, error: NativeError | undefined, value?: unknown): void {
     const pending = this.#calls.take(call);
     if (pending === undefined) return;
-    pending.release?.();
+    const { hooks } = pending;
+    hooks?.release?.();
     if (error === undefined) pending.resolve(value);
-    else if (pending.signal?.aborted) pending.reject(pending.signal.reason);
+    else if (hooks?.signal?.aborted) pending.reject(hooks.signal.reason);
     else pending.reject(this.rejection(error instanceof MoorlineError ? error : received(error)));
     this.#hold();
   }
@@ -371,6 +401,34 @@ const taken = (resolve: (value: unknown) => void, reject: (reason: unknown) => v
 };
 let takenResolve: (value: unknown) => void;
 let takenReject: (reason: unknown) => void;
+
+/** A command of a turn, and the lines that make it a turn of its own. */
+interface OneCommand {
+  readonly name: string;
+  readonly id: number;
+  readonly lines: readonly string[];
+}
+
+/** Takes a turn apart. */
+function apiece(turn: readonly string[]): OneCommand[] {
+  const commands: OneCommand[] = [];
+  let like = '';
+  let next = 0;
+  for (const line of turn) {
+    if (line.startsWith('!')) {
+      const [name, id] = JSON.parse(line.slice(1)) as [string, number];
+      commands.push({ name, id, lines: [line] });
+    } else if (line.startsWith('#')) {
+      const [, id, body] = JSON.parse(line.slice(1)) as [string, number, unknown];
+      like = JSON.stringify(body);
+      next = id;
+    } else {
+      commands.push({ name: 'call', id: next, lines: [`#["call",${next},${like}]`, line] });
+      next += 1;
+    }
+  }
+  return commands;
+}
 
 /** Runs the application's code; what it throws must not stop the engine. */
 function apart(run: () => unknown): void {

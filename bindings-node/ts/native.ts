@@ -2,8 +2,8 @@
 
 /** One endpoint on its own I/O thread; see `src/lib.rs`. */
 export interface Native {
-  /** Hands over one turn of commands: a JSON array of `[name, id, body]`. */
-  submit(batch: string): void;
+  /** Hands over one turn of commands, all of it or nothing; see `src/turn.rs`. */
+  submit(turn: string): void;
   /** Takes at most 64 KiB of events as one JSON array. */
   drain(): string;
   /** Whether the last drain left events behind. */

@@ -32,7 +32,8 @@ export class DaemonSession extends Endpoint<EndpointEvents> implements Link {
   #owner: Owner | undefined;
   #maxMessage: number | null = null;
   #name = '';
-  #quotedName = '""';
+  #timeout: number | undefined;
+  #like = '{"name":""}';
 
   constructor(options: DaemonOptions, reverse: Reverse, owner: Owner) {
     super('volt', 'daemon', renamed(options, OPTION_KEYS.daemon), true);
@@ -75,11 +76,9 @@ export class DaemonSession extends Endpoint<EndpointEvents> implements Link {
     try {
       const { value, blobs } = packed(payload);
       const text: string | undefined = JSON.stringify(value);
-      let body = `{"name":${this.#quoted(name)}`;
-      if (text !== undefined) body += `,"payload":${text}`;
-      if (timeout !== undefined) body += `,"options":{"timeout_ms":${milliseconds(timeout)}}`;
-      if (blobs !== undefined) body += `,"blobs":${JSON.stringify(blobs)}`;
-      return this.ask(`${body}}`, NO_HOOKS);
+      const like = this.#alike(name, timeout);
+      if (blobs === undefined) return this.askAlike(like, text ?? '');
+      return this.ask(`${like.slice(0, -1)},"payload":${text},"blobs":${JSON.stringify(blobs)}}`, NO_HOOKS);
     } catch (thrown) {
       return Promise.reject(unsendable(thrown));
     }
@@ -116,12 +115,14 @@ export class DaemonSession extends Endpoint<EndpointEvents> implements Link {
   }
 
   /** Programs have few names of commands, and call the same one again and again. */
-  #quoted(name: string): string {
-    if (name !== this.#name) {
-      this.#quotedName = JSON.stringify(String(name));
+  #alike(name: string, timeout: number | undefined): string {
+    if (name !== this.#name || timeout !== this.#timeout) {
+      const options = timeout === undefined ? '' : `,"options":{"timeout_ms":${milliseconds(timeout)}}`;
+      this.#like = `{"name":${JSON.stringify(String(name))}${options}}`;
       this.#name = name;
+      this.#timeout = timeout;
     }
-    return this.#quotedName;
+    return this.#like;
   }
 
   protected override rejection(error: MoorlineError): DaemonClientError {
