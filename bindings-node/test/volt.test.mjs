@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
+import { types } from 'node:util';
 
 import { scripted } from './scripted.mjs';
 
@@ -176,6 +177,28 @@ test('one refused command does not cost those that are like it', async (t) => {
   assert.deepEqual(native.taken().map(([, id]) => id), [1, 3]);
   native.tell([1, 3].map((call) => ({ event: 'call_done', call, value: call })));
   assert.deepEqual(await Promise.all([before, after]), [1, 3]);
+});
+
+test('what rejects pending commands has a name and a message but no frames, and other errors keep theirs', async (t) => {
+  const { daemon, native } = await connected(t);
+  const limit = Error.stackTraceLimit;
+  const fail = async (call) => {
+    const pending = daemon.sendCommand('a');
+    await turn();
+    native.tell([{ event: 'call_done', call, error: { code: 'REMOTE_ERROR', message: 'no', status: 409 } }]);
+    return pending.then(assert.fail, (error) => error);
+  };
+  const error = await fail(1);
+  assert.ok(error instanceof DaemonClientError && types.isNativeError(error));
+  assert.deepEqual([error.code, error.status, error.cause], ['COMMAND_REJECTED', 409, undefined]);
+  assert.equal(error.stack, 'DaemonClientError: no');
+  assert.equal(Error.stackTraceLimit, limit);
+  t.after(() => Object.defineProperty(Error, 'stackTraceLimit', { value: limit, writable: true }));
+  Object.defineProperty(Error, 'stackTraceLimit', { value: limit, writable: false, configurable: true });
+  assert.match((await fail(2)).stack, /^DaemonClientError: no\n/);
+  const pending = daemon.sendCommand('a');
+  daemon.disconnect();
+  await assert.rejects(pending, ({ stack }) => stack.includes('volt.test.mjs'));
 });
 
 test('options that the core refuses reject connect', async (t) => {

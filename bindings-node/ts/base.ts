@@ -10,7 +10,7 @@ import { EventEmitter } from 'node:events';
 
 import { restored } from './bytes.js';
 import { Calls } from './calls.js';
-import { MoorlineError, received, wrapped } from './errors.js';
+import { frameless, MoorlineError, received, wrapped } from './errors.js';
 import type { EndedEvent, NativeError, NativeEvent } from './generated.js';
 import { Native } from './native.js';
 
@@ -214,8 +214,8 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   }
 
   /** What a call is rejected with; facades put their own error class here. */
-  protected rejection(error: MoorlineError): Error {
-    return error;
+  protected rejection(error: MoorlineError | NativeError): Error {
+    return error instanceof MoorlineError ? error : received(error);
   }
 
   /** Settles whatever waits, with `reason`, and gives up what the role keeps. */
@@ -356,14 +356,14 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     }
   }
 
-  #settle(call: number, error: NativeError | undefined, value?: unknown): void {
+  #settle(call: number, error: MoorlineError | NativeError | undefined, value?: unknown): void {
     const pending = this.#calls.take(call);
     if (pending === undefined) return;
     const { hooks } = pending;
     hooks?.release?.();
     if (error === undefined) pending.resolve(value);
     else if (hooks?.signal?.aborted) pending.reject(hooks.signal.reason);
-    else pending.reject(this.rejection(error instanceof MoorlineError ? error : received(error)));
+    else pending.reject(error instanceof MoorlineError ? this.rejection(error) : frameless(() => this.rejection(error)));
     this.#hold();
   }
 

@@ -1,7 +1,7 @@
 /** The error classes of the VOLT daemon client. */
 
-import { MoorlineError, messageOf } from '../errors.js';
-import { DaemonClientErrorCode, VOLT_CODES } from '../generated.js';
+import { MoorlineError, messageOf, received } from '../errors.js';
+import { DaemonClientErrorCode, type NativeError, VOLT_CODES } from '../generated.js';
 
 /** The member name of each code: the list of codes, read in the other direction. */
 export const DaemonClientErrorName = Object.fromEntries(
@@ -92,13 +92,14 @@ export class DaemonRejection extends Error {
 }
 
 /** Says an error in the words of the daemon client; failures to connect keep the other as cause. */
-export function clientError(error: MoorlineError): DaemonClientError {
+export function clientError(error: MoorlineError | NativeError): DaemonClientError {
   const code = VOLT_CODES[error.code];
   const kept =
     code === DaemonClientErrorCode.EnrollmentFailed ||
     code === DaemonClientErrorCode.SocketConnectionFailed ||
     code === DaemonClientErrorCode.SocketRegistrationFailed;
-  return new DaemonClientError(code, error.message, kept ? error : undefined, error.status);
+  const cause = kept && !(error instanceof MoorlineError) ? received(error) : error;
+  return new DaemonClientError(code, error.message, kept ? cause : undefined, error.status);
 }
 
 /** Makes the error of something that cannot be sent. */

@@ -3,7 +3,7 @@
 import { type CallHooks, Endpoint, type EndpointEvents, type RoleEvent } from '../base.js';
 import { packed, restored } from '../bytes.js';
 import { messageOf, MoorlineError, received } from '../errors.js';
-import { type DaemonOptions, MAX_CHUNKS_IN_FLIGHT, OPTION_KEYS, type ResponseType, type WorkEvent } from '../generated.js';
+import { type DaemonOptions, MAX_CHUNKS_IN_FLIGHT, type NativeError, OPTION_KEYS, type ResponseType, type WorkEvent } from '../generated.js';
 import { renamed } from '../options.js';
 import type { Link, Reverse } from './bridge.js';
 import { clientError, type DaemonClientError, unsendable } from './errors.js';
@@ -125,7 +125,7 @@ export class DaemonSession extends Endpoint<EndpointEvents> implements Link {
     return this.#like;
   }
 
-  protected override rejection(error: MoorlineError): DaemonClientError {
+  protected override rejection(error: MoorlineError | NativeError): DaemonClientError {
     return clientError(error);
   }
 
