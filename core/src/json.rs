@@ -2,6 +2,8 @@
 //!
 //! A payload is never parsed into a tree: trees reorder keys and rewrite numbers, and peers notice.
 
+pub(crate) mod scan;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -44,7 +46,11 @@ impl Raw {
     /// Wraps a span of `frame` that a parser has already accepted; shares the frame's memory.
     #[must_use]
     pub fn span(frame: &ByteString, value: &RawValue) -> Self {
-        let text = value.get();
+        Self::shared(frame, value.get())
+    }
+
+    /// Wraps a part of `frame` that a parser has accepted as one value; shares the frame's memory.
+    pub(crate) fn shared(frame: &ByteString, text: &str) -> Self {
         let outer = frame.as_bytes().as_ptr_range();
         let inner = text.as_bytes().as_ptr_range();
         if outer.start <= inner.start && inner.end <= outer.end {

@@ -327,7 +327,7 @@ impl VoltDaemon {
 
 fn rejection(name: &str, message: &Message<'_>) -> Error {
     let said = message.message.and_then(wire::lenient_text).filter(|text| !text.is_empty());
-    let status = message.status.and_then(|status| status.get().parse().ok());
+    let status = message.status.and_then(|status| status.parse().ok());
     let text = match said {
         Some(text) => text.into_owned(),
         None => format!("the control plane rejected the command \"{name}\""),

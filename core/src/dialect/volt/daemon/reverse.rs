@@ -48,7 +48,7 @@ enum Form {
 
 impl Form {
     /// Peer: what is missing or unknown counts as JSON.
-    fn of(word: Option<&RawValue>) -> Self {
+    fn of(word: Option<&str>) -> Self {
         match word.and_then(wire::lenient_text).as_deref() {
             Some("buffer") => Self::Buffer,
             Some("stream") => Self::Stream,
@@ -134,10 +134,10 @@ impl VoltDaemon {
             let text = "a command without requestId was dropped: nobody could be answered";
             return self.notice(ErrorCode::PeerProtocol, text);
         };
-        let request = Raw::span(whole, request);
+        let request = Raw::shared(whole, request);
         let name = message
             .command
-            .map(|name| wire::lenient_text(name).unwrap_or(std::borrow::Cow::Borrowed(name.get())));
+            .map(|name| wire::lenient_text(name).unwrap_or(std::borrow::Cow::Borrowed(name)));
         let name = name.as_deref().unwrap_or("undefined");
         let refusal = if !self.handlers.contains(name) {
             Some((404, format!("Unknown daemon command: {name}")))

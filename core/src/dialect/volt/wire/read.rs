@@ -8,20 +8,21 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 use serde_json::value::RawValue;
 
 use crate::json::Raw;
+use crate::json::scan::Scanner;
 
 /// A message, as far as it is looked at. Every member is as it stands in the text.
 #[derive(Debug, Default)]
 pub(in super::super) struct Message<'a> {
-    pub(in super::super) kind: Option<&'a RawValue>,
-    pub(in super::super) request_id: Option<&'a RawValue>,
-    pub(in super::super) command: Option<&'a RawValue>,
-    pub(in super::super) response_type: Option<&'a RawValue>,
-    pub(in super::super) payload: Option<&'a RawValue>,
-    pub(in super::super) ok: Option<&'a RawValue>,
-    pub(in super::super) status: Option<&'a RawValue>,
-    pub(in super::super) message: Option<&'a RawValue>,
+    pub(in super::super) kind: Option<&'a str>,
+    pub(in super::super) request_id: Option<&'a str>,
+    pub(in super::super) command: Option<&'a str>,
+    pub(in super::super) response_type: Option<&'a str>,
+    pub(in super::super) payload: Option<&'a str>,
+    pub(in super::super) ok: Option<&'a str>,
+    pub(in super::super) status: Option<&'a str>,
+    pub(in super::super) message: Option<&'a str>,
     /// The member `data` of the member `data`.
-    pub(in super::super) result: Option<&'a RawValue>,
+    pub(in super::super) result: Option<&'a str>,
 }
 
 impl<'a> Message<'a> {
@@ -30,11 +31,55 @@ impl<'a> Message<'a> {
         if !argument.starts_with('{') {
             return None;
         }
+        let mut scanner = Scanner::new(argument);
+        let scanned = Self::scan(&mut scanner);
+        if scanned.is_some() && scanner.is_at_end() {
+            return scanned;
+        }
         match serde_json::from_str::<Self>(argument) {
             Ok(message) => Some(message),
             // A text as `data` with a lone surrogate: it has no member `data`.
             Err(_) => serde_json::from_str::<Opaque<'a>>(argument).ok().map(|opaque| opaque.0),
         }
+    }
+
+    /// Reads an ordinary message; others are left to the parser.
+    fn scan(scanner: &mut Scanner<'a>) -> Option<Self> {
+        let mut message = Self::default();
+        scanner.object(|key, scanner| {
+            if key == "data" {
+                message.result = None;
+                if scanner.is_at_object() {
+                    return scanner.object(|key, scanner| {
+                        let value = scanner.value()?;
+                        if key == "data" {
+                            message.result = Some(value);
+                        }
+                        Some(())
+                    });
+                }
+            }
+            let value = scanner.value()?;
+            if let Some(place) = message.place(key) {
+                *place = Some(value);
+            }
+            Some(())
+        })?;
+        Some(message)
+    }
+
+    fn place(&mut self, key: &str) -> Option<&mut Option<&'a str>> {
+        Some(match key {
+            "type" => &mut self.kind,
+            "requestId" => &mut self.request_id,
+            "command" => &mut self.command,
+            "responseType" => &mut self.response_type,
+            "payload" => &mut self.payload,
+            "ok" => &mut self.ok,
+            "status" => &mut self.status,
+            "message" => &mut self.message,
+            _ => return None,
+        })
     }
 
     pub(in super::super) fn is_kind(&self, kind: &str) -> bool {
@@ -50,39 +95,36 @@ pub(in super::super) fn message_of<'a>(
     prefix: &str,
 ) -> Option<(&'a str, Message<'a>)> {
     let rest = text.strip_prefix(prefix)?;
-    if !rest.starts_with('{') {
-        return None;
-    }
-    let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Message<'a>>();
-    let message = values.next()?.ok()?;
-    let (argument, end) = rest.split_at_checked(values.byte_offset())?;
-    (end == "]").then_some((argument, message))
+    let mut scanner = Scanner::new(rest);
+    let message = Message::scan(&mut scanner)?;
+    let (argument, end) = rest.split_at_checked(scanner.at())?;
+    (end == "]" && argument.starts_with('{')).then_some((argument, message))
 }
 
 /// Compares a JSON string with a text that needs no escapes.
-pub(in super::super) fn is_text(json: &RawValue, text: &str) -> bool {
-    let inner = json.get().strip_prefix('"').and_then(|json| json.strip_suffix('"'));
+pub(in super::super) fn is_text(json: &str, text: &str) -> bool {
+    let inner = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'));
     inner.is_some_and(|inner| {
         inner == text
             || (inner.contains('\\')
-                && serde_json::from_str::<String>(json.get()).is_ok_and(|inner| inner == text))
+                && serde_json::from_str::<String>(json).is_ok_and(|inner| inner == text))
     })
 }
 
 /// Reads a JSON string; one that is no Unicode text gives its escapes as they stand. `None` for
 /// other values.
-pub(in super::super) fn lenient_text(json: &RawValue) -> Option<Cow<'_, str>> {
-    let inner = json.get().strip_prefix('"')?.strip_suffix('"')?;
+pub(in super::super) fn lenient_text(json: &str) -> Option<Cow<'_, str>> {
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
     if !inner.contains('\\') {
         return Some(Cow::Borrowed(inner));
     }
-    let text = serde_json::from_str::<String>(json.get());
+    let text = serde_json::from_str::<String>(json);
     Some(text.map_or(Cow::Borrowed(inner), Cow::Owned))
 }
 
 /// Tells whether JavaScript takes a value for true.
-pub(in super::super) fn is_truthy(json: &RawValue) -> bool {
-    match json.get() {
+pub(in super::super) fn is_truthy(json: &str) -> bool {
+    match json {
         "false" | "null" | "\"\"" => false,
         text => !text.parse::<f64>().is_ok_and(|number| number == 0.0),
     }
@@ -90,8 +132,8 @@ pub(in super::super) fn is_truthy(json: &RawValue) -> bool {
 
 /// Makes a payload of a part of a message.
 impl Message<'_> {
-    pub(in super::super) fn share(whole: &ByteString, part: Option<&RawValue>) -> Raw {
-        part.map_or_else(Raw::absent, |part| Raw::span(whole, part))
+    pub(in super::super) fn share(whole: &ByteString, part: Option<&str>) -> Raw {
+        part.map_or_else(Raw::absent, |part| Raw::shared(whole, part))
     }
 }
 
@@ -122,25 +164,13 @@ impl<'de, const INSIDE: bool> Visitor<'de> for Members<INSIDE> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut message = Message::default();
         while let Some(Key(key)) = map.next_key()? {
-            let place = match &*key {
-                "type" => &mut message.kind,
-                "requestId" => &mut message.request_id,
-                "command" => &mut message.command,
-                "responseType" => &mut message.response_type,
-                "payload" => &mut message.payload,
-                "ok" => &mut message.ok,
-                "status" => &mut message.status,
-                "message" => &mut message.message,
-                "data" if INSIDE => {
-                    message.result = map.next_value::<Inner<'_>>()?.0;
-                    continue;
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-            };
-            *place = Some(map.next_value()?);
+            if INSIDE && key == "data" {
+                message.result = map.next_value::<Inner<'_>>()?.0;
+            } else if let Some(place) = message.place(&key) {
+                *place = Some(map.next_value::<&RawValue>()?.get());
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
         }
         Ok(message)
     }
@@ -175,7 +205,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
 }
 
 /// The member `data` of a value of any kind.
-struct Inner<'a>(Option<&'a RawValue>);
+struct Inner<'a>(Option<&'a str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Inner<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -192,7 +222,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Inner<'a> {
                 let mut data = None;
                 while let Some(Key(key)) = map.next_key()? {
                     if key == "data" {
-                        data = Some(map.next_value()?);
+                        data = Some(map.next_value::<&RawValue>()?.get());
                     } else {
                         map.next_value::<IgnoredAny>()?;
                     }
@@ -239,7 +269,7 @@ mod tests {
     use super::*;
 
     fn result(argument: &str) -> Option<String> {
-        Message::read(argument).unwrap().result.map(|raw| raw.get().to_owned())
+        Message::read(argument).unwrap().result.map(str::to_owned)
     }
 
     #[test]
@@ -285,7 +315,7 @@ mod tests {
 
     #[test]
     fn truth_is_that_of_javascript() {
-        let truthy = |text: &str| is_truthy(serde_json::from_str(text).unwrap());
+        let truthy = |text: &str| is_truthy(text);
         for yes in ["true", "1", "-1", "{}", "[]", "\"0\"", "1e-300"] {
             assert!(truthy(yes), "{yes}");
         }
