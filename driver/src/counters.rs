@@ -57,6 +57,11 @@ pub(crate) struct Counter(AtomicU64);
 impl Counter {
     /// Counts one.
     pub(crate) fn tick(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add(1);
+    }
+
+    /// Counts several.
+    pub(crate) fn add(&self, count: usize) {
+        self.0.fetch_add(count as u64, Ordering::Relaxed);
     }
 }

@@ -70,9 +70,10 @@ pub(crate) struct Driver {
     answers: HashMap<HttpId, oneshot::Sender<Answer>>,
     parts: HashMap<HttpId, PartsWriter>,
     inputs: VecDeque<Input>,
+    events: Vec<Event>,
     outputs: u64,
     idle_until: Option<moorline_core::Instant>,
-    has_told: bool,
+    frames_out: usize,
     is_probing: bool,
     has_ended: bool,
 }
@@ -105,9 +106,10 @@ impl Driver {
             answers: HashMap::new(),
             parts: HashMap::new(),
             inputs: VecDeque::new(),
+            events: Vec::new(),
             outputs: 0,
             idle_until: None,
-            has_told: false,
+            frames_out: 0,
             is_probing: false,
             has_ended: false,
         })
@@ -122,8 +124,8 @@ impl Driver {
             if batch.close {
                 let error = Error::new(ErrorCode::Stopped, "closed without a drain");
                 let now = self.shared.clock.now();
-                self.tell(Event::Ended { error: Some(error) }, now);
-                self.sink.ring(now.mono);
+                self.tell(Event::Ended { error: Some(error) });
+                self.hand_up(now);
                 return;
             }
             self.turn(&mut batch).await;
@@ -151,15 +153,14 @@ impl Driver {
         }
         self.read(&mut batch.ready, now);
         self.time_out(now);
-        self.sink.ring(now.mono);
-        if std::mem::take(&mut self.has_told) {
+        if self.hand_up(now) {
             // Whoever was woken may answer at once: its commands join this turn's flush.
             tokio::task::yield_now().await;
             self.shared.inbox.take_commands(&mut batch.commands);
             for command in batch.commands.drain(..) {
                 self.command(command, now);
             }
-            self.sink.ring(now.mono);
+            self.hand_up(now);
         }
         self.flush(now);
     }
@@ -170,7 +171,7 @@ impl Driver {
             let text = self.endpoint.snapshot(now);
             let result = Raw::parse(text)
                 .map_err(|e| Error::new(ErrorCode::Internal, format!("the snapshot: {e}")));
-            self.tell(Event::CallDone { call, result }, now);
+            self.tell(Event::CallDone { call, result });
             return;
         }
         if let Err(error) = self.endpoint.handle_command(command, now) {
@@ -178,7 +179,7 @@ impl Driver {
                 Some(call) => Event::CallDone { call, result: Err(error) },
                 None => Event::Notice(error),
             };
-            self.tell(event, now);
+            self.tell(event);
         }
         self.settle(now);
     }
@@ -199,7 +200,6 @@ impl Driver {
                 }
                 match self.links.look(conn, hold, now.mono) {
                     Look::Frame(frame) => {
-                        self.shared.counting.frames_in.tick();
                         frames += 1;
                         bytes += frame.len();
                         self.feed(Input::Received { conn, frame }, now);
@@ -212,6 +212,7 @@ impl Driver {
                 }
             }
         }
+        self.shared.counting.frames_in.add(frames);
     }
 
     fn time_out(&mut self, now: Now) {
@@ -259,14 +260,24 @@ impl Driver {
         }
     }
 
-    fn tell(&mut self, event: Event, now: Now) {
+    fn tell(&mut self, event: Event) {
         if matches!(event, Event::Ended { .. }) {
             self.has_ended = true;
             // Before the application learns it: what it hands over from then on is refused.
             self.shared.inbox.seal();
         }
-        self.has_told = true;
-        self.sink.deliver(event, now.mono);
+        self.events.push(event);
+    }
+
+    /// Hands what the machine has told to the application, all at once; tells whether it was anything.
+    fn hand_up(&mut self, now: Now) -> bool {
+        if self.events.is_empty() {
+            return false;
+        }
+        self.shared.counting.events.add(self.events.len());
+        self.sink.deliver(&mut self.events);
+        self.sink.ring(now.mono);
+        true
     }
 
     fn flush(&mut self, now: Now) {
@@ -276,9 +287,8 @@ impl Driver {
                 self.feed(input, now);
             }
         }
-        if self.has_told {
-            self.sink.ring(now.mono);
-        }
+        self.shared.counting.frames_out.add(std::mem::take(&mut self.frames_out));
+        self.hand_up(now);
     }
 
     fn wake_at(&self) -> Option<moorline_core::Instant> {

@@ -18,8 +18,8 @@ const MAX_DRAIN: usize = 64 * 1024;
 
 /// Where the I/O thread puts events.
 pub(crate) trait Sink: Send + Sync + 'static {
-    /// Appends an event. Never waits.
-    fn deliver(&self, event: Event, now: Instant);
+    /// Takes events, in order. Never waits.
+    fn deliver(&self, events: &mut Vec<Event>);
 
     /// Rings the doorbell if the queue has turned non-empty. Called once per turn.
     fn ring(&self, now: Instant);
@@ -168,15 +168,15 @@ impl EventQueue {
 }
 
 impl Sink for EventQueue {
-    fn deliver(&self, event: Event, _: Instant) {
+    fn deliver(&self, events: &mut Vec<Event>) {
         let mut state = self.lock();
-        let before = state.text.len();
-        event::write(&event, &mut state.text);
-        let length = state.text.len() - before;
-        state.lengths.push_back(length);
-        state.ended |= matches!(event, Event::Ended { .. });
-        drop(state);
-        self.counting.events.tick();
+        for event in events.drain(..) {
+            let before = state.text.len();
+            event::write(&event, &mut state.text);
+            let length = state.text.len() - before;
+            state.lengths.push_back(length);
+            state.ended |= matches!(event, Event::Ended { .. });
+        }
     }
 
     fn ring(&self, now: Instant) {

@@ -211,6 +211,11 @@ impl ConnWaker {
         Arc::new(Self { conn, queued: AtomicBool::new(false), inbox })
     }
 
+    /// Returns the connection.
+    pub(crate) const fn conn(&self) -> ConnId {
+        self.conn
+    }
+
     /// The turn looks at the connection: the next wake counts again.
     pub(crate) fn rearm(&self) {
         self.queued.store(false, Ordering::Release);

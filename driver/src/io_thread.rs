@@ -53,7 +53,7 @@ impl IoThread {
             if catch_unwind(AssertUnwindSafe(|| tokio.block_on(driver.run()))).is_err() {
                 let now = clock.now().mono;
                 let error = Error::new(ErrorCode::Internal, "the I/O thread panicked");
-                told.deliver(Event::Ended { error: Some(error) }, now);
+                told.deliver(&mut vec![Event::Ended { error: Some(error) }]);
                 told.ring(now);
             }
             tokio.shutdown_background();

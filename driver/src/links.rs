@@ -1,11 +1,12 @@
 //! The WebSocket connections of one I/O thread, from dial or offer to their end.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
 use moorline_core::{CloseCause, ConnId, Frame, FrameLimits, Input, Instant};
+use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
@@ -25,7 +26,8 @@ const FRAME_BYTES: usize = 64;
 /// Every connection that the machine knows by id.
 pub(crate) struct Links {
     inbox: Arc<Inbox>,
-    links: HashMap<ConnId, Link>,
+    /// Ids are counted by us: no peer can choose them to collide.
+    links: FxHashMap<ConnId, Link>,
     touched: Vec<ConnId>,
     paused: Vec<ConnId>,
     leaving: VecDeque<(Instant, ConnId)>,
@@ -62,6 +64,13 @@ struct Connection {
 }
 
 impl Connection {
+    /// Puts the connection on the list of those that the turn's flush goes through.
+    fn touch(&mut self, touched: &mut Vec<ConnId>) {
+        if !std::mem::replace(&mut self.is_touched, true) {
+            touched.push(self.waker.conn());
+        }
+    }
+
     /// Takes the next step: what was held back first. `None` if the rest must wait.
     fn next(&mut self, hold: bool) -> Option<Step> {
         if !hold {
@@ -116,7 +125,7 @@ impl Links {
     pub(crate) fn new(inbox: Arc<Inbox>) -> Self {
         Self {
             inbox,
-            links: HashMap::new(),
+            links: FxHashMap::default(),
             touched: Vec::new(),
             paused: Vec::new(),
             leaving: VecDeque::new(),
@@ -220,7 +229,7 @@ impl Links {
                     self.links.remove(&conn);
                     return Some(cause);
                 }
-                self.touch(conn);
+                connection.touch(&mut self.touched);
                 None
             }
             Some(Link::Open(_) | Link::Dialing(..) | Link::Offered(_)) | None => None,
@@ -233,7 +242,7 @@ impl Links {
             Some(Link::Admitted(waiting)) => waiting.push(Waiting::AskSent),
             Some(Link::Open(connection)) if connection.phase == Phase::Open => {
                 connection.asks_sent = true;
-                self.touch(conn);
+                connection.touch(&mut self.touched);
             }
             Some(Link::Open(_) | Link::Dialing(..) | Link::Offered(_)) | None => {}
         }
@@ -247,8 +256,8 @@ impl Links {
                     connection.phase = Phase::Closing;
                     connection.ws.close(code, &reason);
                     self.leaving.push_back((now.after(LINGER_MS), conn));
-                    self.touch(conn);
-                    self.look_again(conn);
+                    connection.touch(&mut self.touched);
+                    connection.waker.requeue();
                 }
                 false
             }
@@ -274,7 +283,7 @@ impl Links {
         if let Some(Link::Open(connection)) = self.links.get_mut(&conn) {
             connection.waker.rearm();
             if connection.is_unflushed {
-                self.touch(conn);
+                connection.touch(&mut self.touched);
             }
         }
     }
@@ -294,7 +303,7 @@ impl Links {
             match (step, connection.phase) {
                 (Step::Frame(frame), Phase::Open) => {
                     if matches!(frame, Frame::Ping(_)) {
-                        self.touch(conn);
+                        connection.touch(&mut self.touched);
                     }
                     return Look::Frame(frame);
                 }
@@ -303,8 +312,8 @@ impl Links {
                 (Step::Over(cause), Phase::Open) => {
                     connection.phase = Phase::Leaving;
                     self.leaving.push_back((now.after(LINGER_MS), conn));
-                    self.touch(conn);
-                    self.look_again(conn);
+                    connection.touch(&mut self.touched);
+                    connection.waker.requeue();
                     return Look::Ended(cause);
                 }
                 (Step::Over(_), Phase::Closing) => {
@@ -388,14 +397,5 @@ impl Links {
     /// Tells whether no connection is left.
     pub(crate) fn is_empty(&self) -> bool {
         self.links.is_empty()
-    }
-
-    fn touch(&mut self, conn: ConnId) {
-        if let Some(Link::Open(connection)) = self.links.get_mut(&conn)
-            && !connection.is_touched
-        {
-            connection.is_touched = true;
-            self.touched.push(conn);
-        }
     }
 }

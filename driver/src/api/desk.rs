@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use moorline_core::{CallId, Command, Error, ErrorCode, Event, Raw};
@@ -233,6 +233,23 @@ impl Desk {
         }
     }
 
+    /// Settles the calls whose results come first among the events, and wakes who waits for them.
+    fn settle_first(&self, events: &mut VecDeque<Event>, woken: &mut Vec<Waker>) {
+        if !matches!(events.front(), Some(Event::CallDone { .. })) {
+            return;
+        }
+        let mut calls = lock(&self.calls);
+        while let Some(event) = events.pop_front() {
+            let Event::CallDone { call, result } = event else {
+                events.push_front(event);
+                break;
+            };
+            woken.extend(calls.settle(call, result));
+        }
+        drop(calls);
+        woken.drain(..).for_each(Waker::wake);
+    }
+
     /// Asks for the state.
     pub(crate) async fn snapshot(self: &Arc<Self>) -> Result<Raw, Error> {
         self.call(|call| Command::Snapshot { call }, None).await
@@ -370,10 +387,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 async fn pump(desk: Arc<Desk>, mailbox: Arc<Mailbox>, mut role: impl Role) {
     let mut events = VecDeque::new();
+    let mut woken = Vec::new();
     while !matches!(*desk.status.borrow(), Status::Ended(_)) {
         mailbox.take(&mut events).await;
         desk.begin_turn();
-        for event in events.drain(..) {
+        loop {
+            desk.settle_first(&mut events, &mut woken);
+            let Some(event) = events.pop_front() else { break };
             if let Event::Ready { .. }
             | Event::Lost { .. }
             | Event::Notice(_)

@@ -70,12 +70,11 @@ impl Mailbox {
 }
 
 impl Sink for Mailbox {
-    fn deliver(&self, event: Event, _: Instant) {
+    fn deliver(&self, events: &mut Vec<Event>) {
+        let bytes: usize = events.iter().map(|event| EVENT_BYTES + payload_len(event)).sum();
         let mut state = self.lock();
-        state.bytes += EVENT_BYTES + payload_len(&event);
-        state.events.push_back(event);
-        drop(state);
-        self.counting.events.tick();
+        state.bytes += bytes;
+        state.events.extend(events.drain(..));
     }
 
     fn ring(&self, now: Instant) {

@@ -84,7 +84,7 @@ impl Driver {
             Output::Refuse { conn, response } => self.links.refuse(conn, answer(response).0),
             Output::SetLimits { conn, limits } => self.links.set_limits(conn, limits),
             Output::Send { conn, frame } => {
-                self.shared.counting.frames_out.tick();
+                self.frames_out += 1;
                 if let Some(cause) = self.links.send(conn, frame) {
                     self.inputs.push_back(Input::Closed { conn, cause });
                 }
@@ -128,7 +128,7 @@ impl Driver {
                 self.is_probing = true;
                 self.sink.probe(now.mono);
             }
-            Output::Event(event) => self.tell(event, now),
+            Output::Event(event) => self.tell(event),
         }
     }
 }

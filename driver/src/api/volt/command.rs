@@ -59,8 +59,10 @@ impl Future for RawCommand {
     type Output = Result<Raw, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let State::Sent(waiting) = &mut self.state {
+            return Pin::new(waiting).poll(cx);
+        }
         let mut waiting = match std::mem::replace(&mut self.state, State::Taken) {
-            State::Sent(waiting) => waiting,
             State::Prepared { desk, name, payload, timeout } => {
                 let options = options(timeout);
                 let command = |call| Command::Call { call, name, payload, options };
@@ -70,7 +72,7 @@ impl Future for RawCommand {
                 }
             }
             State::Refused(error) => return Poll::Ready(Err(error)),
-            State::Taken => return Poll::Ready(Err(ErrorCode::Stopped.into())),
+            State::Sent(_) | State::Taken => return Poll::Ready(Err(ErrorCode::Stopped.into())),
         };
         let polled = Pin::new(&mut waiting).poll(cx);
         if polled.is_pending() {

@@ -253,7 +253,7 @@ impl VoltDaemon {
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         let id: &str = id.hyphenated().encode_lower(&mut text);
         let name = self.calls.name(key);
-        let size = payload.as_str().len() + name.len() + 120;
+        let size = wire::command_len(id, name, payload.as_str());
         let written = self
             .write_message(payload.blobs(), size, &mut frames, |json| {
                 wire::command(id, name, payload.as_str(), json);

@@ -14,18 +14,30 @@ pub(in super::super) fn register(cluster: &str, password: &str, json: &mut Strin
     json.push('}');
 }
 
+const COMMAND: &str = "{\"type\":\"command\",\"requestId\":\"";
+const NAME: &str = "\",\"command\":";
+const FORM: &str = ",\"responseType\":\"json\"";
+const PAYLOAD: &str = ",\"payload\":";
+
 /// A command of ours; an empty payload text stands for none.
 pub(in super::super) fn command(id: &str, name: &str, payload: &str, json: &mut String) {
-    json.push_str("{\"type\":\"command\",\"requestId\":\"");
+    json.push_str(COMMAND);
     json.push_str(id);
-    json.push_str("\",\"command\":");
+    json.push_str(NAME);
     push_text(json, name);
-    json.push_str(",\"responseType\":\"json\"");
+    json.push_str(FORM);
     if !payload.is_empty() {
-        json.push_str(",\"payload\":");
+        json.push_str(PAYLOAD);
         json.push_str(payload);
     }
     json.push('}');
+}
+
+/// Returns how many bytes [`command`] appends; more if the name needs escapes. A text without room to
+/// spare becomes a frame without a further allocation.
+pub(in super::super) const fn command_len(id: &str, name: &str, payload: &str) -> usize {
+    let fixed = COMMAND.len() + id.len() + NAME.len() + name.len() + 2 + FORM.len() + 1;
+    if payload.is_empty() { fixed } else { fixed + PAYLOAD.len() + payload.len() }
 }
 
 /// The command of a heartbeat.
@@ -160,6 +172,15 @@ fn push_stream(json: &mut String, kind: &str, request: &str, stream: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_length_of_a_command_is_known_before() {
+        for payload in ["", "{\"a\":1}"] {
+            let mut json = String::new();
+            command("0-1", "jobs.list", payload, &mut json);
+            assert_eq!(json.len(), command_len("0-1", "jobs.list", payload));
+        }
+    }
 
     #[test]
     fn credentials_come_before_the_applications_members() {
