@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! take what arrived → commands, replies, frames → machine until drained → due timers
-//!   → ring the doorbell once → let the application's answers join → flush once → wait
+//!   → hand events up and ring the doorbell once → flush once → wait
 //! ```
 //!
 //! The machine is touched by this thread alone. No code of the application runs here, and nothing here
@@ -128,7 +128,12 @@ impl Driver {
                 self.hand_up(now);
                 return;
             }
-            self.turn(&mut batch).await;
+            self.turn(&mut batch);
+            if self.shared.inbox.has_arrived() {
+                // However much arrives: sockets, dials and timers of this thread get their turn too.
+                tokio::task::yield_now().await;
+                continue;
+            }
             let wake_at = self.wake_at();
             let now = self.shared.clock.now();
             let inbox = &self.shared.inbox;
@@ -142,7 +147,7 @@ impl Driver {
         self.part().await;
     }
 
-    async fn turn(&mut self, batch: &mut Batch) {
+    fn turn(&mut self, batch: &mut Batch) {
         self.shared.counting.turns.tick();
         let now = self.shared.clock.now();
         for command in batch.commands.drain(..) {
@@ -153,15 +158,7 @@ impl Driver {
         }
         self.read(&mut batch.ready, now);
         self.time_out(now);
-        if self.hand_up(now) {
-            // Whoever was woken may answer at once: its commands join this turn's flush.
-            tokio::task::yield_now().await;
-            self.shared.inbox.take_commands(&mut batch.commands);
-            for command in batch.commands.drain(..) {
-                self.command(command, now);
-            }
-            self.hand_up(now);
-        }
+        self.hand_up(now);
         self.flush(now);
     }
 

@@ -75,6 +75,12 @@ struct State {
     closed: bool,
 }
 
+impl State {
+    fn has_arrived(&self) -> bool {
+        self.woken || !self.batch.is_empty()
+    }
+}
+
 /// Why commands were not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rejected {
@@ -134,9 +140,9 @@ impl Inbox {
         std::mem::swap(&mut state.batch, batch);
     }
 
-    /// Takes only the commands: those that were queued while events were delivered.
-    pub(crate) fn take_commands(&self, commands: &mut Vec<Command>) {
-        std::mem::swap(&mut self.lock().batch.commands, commands);
+    /// Tells whether something has arrived.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.lock().has_arrived()
     }
 
     /// Marks a connection ready without waking: the running turn did not finish with it.
@@ -147,7 +153,7 @@ impl Inbox {
     /// Resolves when something has arrived.
     pub(crate) fn poll_arrived(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        if state.woken || !state.batch.is_empty() {
+        if state.has_arrived() {
             return Poll::Ready(());
         }
         if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {

@@ -25,8 +25,10 @@ pub(crate) use tokio_tungstenite::tungstenite::protocol::Role;
 use crate::fragments::FragmentWatch;
 use crate::io::Io;
 
-/// The read buffer of a connection; the largest part of what an idle one costs.
-const READ_BUFFER: usize = 6 * 1024;
+/// The read buffer of a connection that was accepted; the largest part of what an idle one costs.
+const ACCEPTED_BUFFER: usize = 6 * 1024;
+/// The read buffer of a connection that was dialed: a process has few of them, and they are busy.
+const DIALED_BUFFER: usize = 16 * 1024;
 /// Where collected frames are written without waiting for the turn's flush.
 const WRITE_BUFFER: usize = 128 * 1024;
 /// The close code for a policy that was violated, such as too many fragments.
@@ -72,7 +74,11 @@ impl Ws {
             queued: 0,
         };
         transport.is_fragmented = !transport.watch.look(&rest, limits.max_fragments);
-        let config = configure(WebSocketConfig::default().read_buffer_size(READ_BUFFER), limits);
+        let read_buffer = match role {
+            Role::Server => ACCEPTED_BUFFER,
+            Role::Client => DIALED_BUFFER,
+        };
+        let config = configure(WebSocketConfig::default().read_buffer_size(read_buffer), limits);
         let socket = WebSocket::from_partially_read(transport, Vec::from(rest), role, Some(config));
         Self { socket, max_send_queue: limits.max_send_queue }
     }

@@ -61,6 +61,16 @@ fn a_burst_costs_one_write_and_few_reads() {
 }
 
 #[test]
+fn a_thread_that_always_has_commands_still_serves_its_sockets() {
+    let (hub, accepted, worker, _) = connected();
+    worker.stir();
+    hub.perform([text(accepted, "hello")]);
+    let Input::Received { frame, .. } = worker.input() else { panic!() };
+    assert_eq!(frame, Frame::Text("hello".into()));
+    worker.handle.close();
+}
+
+#[test]
 fn with_64_in_flight_ten_messages_share_a_write() {
     const IN_FLIGHT: usize = 64;
     const ROUNDS: usize = 50;

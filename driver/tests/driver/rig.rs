@@ -114,7 +114,7 @@ impl Endpoint for Nothing {
 
 /// A puppet on its handle.
 pub(crate) struct Rig {
-    pub(crate) handle: Handle,
+    pub(crate) handle: Arc<Handle>,
     inputs: Receiver<Input>,
     orders: Arc<Mutex<VecDeque<Order>>>,
 }
@@ -147,7 +147,7 @@ impl Rig {
             outputs: VecDeque::new(),
             deadline: None,
         };
-        let handle = drive(Box::new(puppet), runtime).unwrap();
+        let handle = Arc::new(drive(Box::new(puppet), runtime).unwrap());
         Self { handle, inputs, orders }
     }
 
@@ -190,6 +190,20 @@ impl Rig {
     pub(crate) fn rest(&self) {
         self.perform([Output::Event(Event::Notice(ErrorCode::Internal.into()))]);
         self.events();
+    }
+
+    /// Keeps the I/O thread busy: each event makes the application hand over another command.
+    pub(crate) fn stir(&self) {
+        let (handle, orders) = (Arc::downgrade(&self.handle), Arc::clone(&self.orders));
+        self.handle.events().set_doorbell(move || {
+            let Some(handle) = handle.upgrade() else { return };
+            handle.events().drain(&mut String::new());
+            let again = Output::Event(Event::Notice(ErrorCode::Internal.into()));
+            orders.lock().unwrap().push_back(Order::Perform(again));
+            // It may have been closed.
+            let _ = handle.submit(vec![Command::Start]);
+        });
+        self.perform([Output::Event(Event::Notice(ErrorCode::Internal.into()))]);
     }
 
     /// Waits for at least one event and returns what one drain gives.
