@@ -4,6 +4,8 @@
 //! Python. The I/O thread never attaches to the interpreter: all it does for Python is ring a
 //! doorbell that the event loop watches.
 
+mod answers;
+
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::Arc;
 
@@ -18,6 +20,8 @@ struct Native {
     handle: Handle,
     doorbell: Arc<Doorbell>,
 }
+
+type Drain<'py> = (Vec<u64>, Vec<Bound<'py, PyBytes>>, Bound<'py, PyBytes>, bool, bool);
 
 #[pymethods]
 impl Native {
@@ -42,13 +46,27 @@ impl Native {
         submitted.map_err(|error| raised(py, &error))
     }
 
-    /// Silences the doorbell and takes at most 64 KiB of events: a JSON array, whether more wait
-    /// (drain again, the doorbell stays silent), and whether the last event was among them.
-    fn drain<'py>(&self, py: Python<'py>) -> (Bound<'py, PyBytes>, bool, bool) {
+    /// Silences the doorbell and takes at most 64 KiB of events. Returns the plain answers that come
+    /// first, as calls and as texts of their results; the other events as a JSON array, or nothing if
+    /// there are none; whether more wait (drain again, the doorbell stays silent), and whether the last
+    /// event was among them.
+    fn drain<'py>(&self, py: Python<'py>) -> PyResult<Drain<'py>> {
         self.doorbell.clear();
         let mut events = String::new();
         let drained = self.handle.events().drain(&mut events);
-        (PyBytes::new(py, events.as_bytes()), drained.more, drained.ended)
+        let (mut calls, mut texts) = (Vec::new(), Vec::new());
+        let rest = answers::split(events.as_bytes(), |call, text| {
+            calls.push(call);
+            texts.push(PyBytes::new(py, text));
+        });
+        let rest = PyBytes::new_with(py, rest.len() + usize::from(!rest.is_empty()), |bytes| {
+            if let Some((open, others)) = bytes.split_first_mut() {
+                *open = b'[';
+                others.copy_from_slice(rest);
+            }
+            Ok(())
+        })?;
+        Ok((calls, texts, rest, drained.more, drained.ended))
     }
 
     /// Returns the descriptor that is readable while events wait.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -45,14 +46,18 @@ class FakeNative:
             raise error_of("ARGUMENT_INVALID", "as scripted")
         self.turns.append(turn)
 
-    def drain(self) -> Tuple[bytes, bool, bool]:
+    def drain(self) -> Tuple[List[int], List[bytes], bytes, bool, bool]:
         try:
             self._near.recv(64)
         except BlockingIOError:
             pass
         events, more = self.batches.pop(0) if self.batches else ([], False)
         ended = any(event["event"] == "ended" for event in events)
-        return json.dumps(events, separators=(",", ":")).encode(), more, ended
+        answers = list(itertools.takewhile(is_plain_answer, events))
+        calls = [event["call"] for event in answers]
+        texts = [json.dumps(event.get("value")).encode() for event in answers]
+        others = json.dumps(events[len(answers) :], separators=(",", ":")).encode()
+        return calls, texts, others if others != b"[]" else b"", more, ended
 
     def fileno(self) -> int:
         return self._near.fileno()
@@ -63,6 +68,10 @@ class FakeNative:
     def dispose(self) -> None:
         self._near.close()
         self._far.close()
+
+
+def is_plain_answer(event: Dict[str, Any]) -> bool:
+    return event["event"] == "call_done" and event.keys() <= {"event", "call", "value"}
 
 
 def error(code: str, message: str = "because") -> Dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Any, List, Tuple
 
 import pytest
 
-from moorline import Context, Hub, Worker
-from moorline._events import read
+from moorline import Context, Hub, MoorlineError, Worker
+from moorline._events import read, read_value
 
 LONG = "9" * 5_000
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -46,6 +46,36 @@ def test_a_payload_cannot_pose_as_an_event() -> None:
 def test_a_large_event_is_not_taken_apart() -> None:
     bad = '{"event":"call_done","call":3,"value":%s}' % DEEP
     assert unread(f"[{bad}]") == ([], [("call_done", 3)])
+
+
+def test_an_unreadable_result_fails_its_call() -> None:
+    with pytest.raises(MoorlineError) as failed:
+        read_value(LONG.encode())
+    assert failed.value.code == "PEER_PROTOCOL"
+    assert read_value(b'"\\ud800"') == "\ud800"
+
+
+def test_each_answer_reaches_its_call_as_it_was_given(run: Any) -> None:
+    posed = '},{"event":"call_done","call":1,"value":2}]'
+    nested = {"a": [{"event": "call_done", "call": 1, "value": [[], {}]}], "blobs": ["\\"]}
+    values = ["", posed, f'\\"{posed}', "\\", '\\"', "ä\x00\U0001f600", 0, -1.5e300, True, None, [], {}]
+    values += [nested, [posed, [nested]], {posed: posed}, "x" * 100_000]
+
+    async def main() -> None:
+        async with Hub(listen="127.0.0.1:0") as hub:
+            worker = Worker(server_url=hub.url, name="echo", max_concurrent=1_000)
+
+            @worker.handle("Echo/Say")
+            async def say(settings: Any, ctx: Context) -> Any:
+                return {"said": settings}
+
+            async with worker:
+                asked = values * 20
+                calls = [hub.call("Echo/Say", {"say": value}) for value in asked]
+                answers = await asyncio.gather(*calls)
+                assert [answer["Outputs"]["said"]["say"] for answer in answers] == asked
+
+    run(main())
 
 
 @pytest.mark.parametrize("poison", POISON.values(), ids=list(POISON))

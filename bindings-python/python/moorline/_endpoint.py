@@ -1,8 +1,11 @@
 """One endpoint of the core on an asyncio event loop: what workers, dispatchers and hubs share.
 
-The native handle owns the link and a thread of its own. Here its doorbell wakes the loop, one drain
-is parsed at once, calls are futures kept by id, and the commands of one turn of the loop cross
-together.
+The native handle owns the link and a thread of its own. Here its doorbell wakes the loop, calls are
+futures kept by id, and the commands of one turn of the loop cross together.
+
+Answers come as text that their callers read themselves: read all at once, they would make so many
+dicts live that the garbage collector searches everything the application holds, again and again.
+All other events of a drain are parsed together.
 """
 
 from __future__ import annotations
@@ -12,14 +15,15 @@ import itertools
 import logging
 import threading
 import warnings
+from asyncio import get_running_loop
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, List
 from typing import Mapping, Optional, Tuple, Type, Union, cast
 
 from ._doorbell import Unwatch, watch
-from ._events import read
-from ._generated import DrainingEvent, EndedEvent, LostEvent, NativeError, NativeEvent
-from ._generated import NoticeEvent, PeerJoinedEvent, PeerLeftEvent, ReadyEvent
+from ._events import read, read_value
+from ._generated import CallDoneEvent, DrainingEvent, EndedEvent, LostEvent, NativeError
+from ._generated import NativeEvent, NoticeEvent, PeerJoinedEvent, PeerLeftEvent, ReadyEvent
 from ._json import encode
 from ._native import Native
 from ._process import Process, on_sigterm
@@ -28,24 +32,20 @@ from .errors import MoorlineError, error_of
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Endpoint", "Event", "exception_of"]
+__all__ = ["Answer", "Endpoint", "Event", "exception_of"]
 
 Event = Union[
     ReadyEvent, LostEvent, NoticeEvent, DrainingEvent, PeerJoinedEvent, PeerLeftEvent, EndedEvent
 ]
 """What `on_event` is told; told apart by the field `event`."""
 
+Answer = Union[bytes, CallDoneEvent]
+"""What ends a call: the text of its result, or an event that says more."""
+
 _logger = logging.getLogger("moorline")
-_OnPart = Optional[Callable[[Any], None]]
-
-
-class _Command:
-    __slots__ = ("call", "keep", "text")
-
-    def __init__(self, text: bytes, call: int, keep: bool) -> None:
-        self.text = text
-        self.call = call
-        self.keep = keep
+_OnPart = Callable[[Any], None]
+_KEPT = 0
+"""In place of a call's number: a command that no call waits for and that must not be lost."""
 
 
 class Endpoint:
@@ -62,9 +62,11 @@ class Endpoint:
         self._thread = 0
         self._unwatch: Optional[Unwatch] = None
         self._id: Optional[str] = None
-        self._calls: Dict[int, Tuple[asyncio.Future[Any], _OnPart]] = {}
+        self._calls: Dict[int, asyncio.Future[Answer]] = {}
+        self._on_parts: Dict[int, _OnPart] = {}
         self._call_ids = itertools.count(1)
-        self._turn: List[_Command] = []
+        self._turn: List[bytes] = []
+        self._turn_calls: List[int] = []
         self._flushing = False
         self._over = False
         self._open()
@@ -165,26 +167,45 @@ class Endpoint:
 
     # Commands
 
-    async def _request(self, name: str, body: Any = None, on_part: _OnPart = None) -> Any:
-        future, call = self._begin_call(name, body, on_part)
+    async def _request(self, name: str, body: Any = None, on_part: Optional[_OnPart] = None) -> Any:
+        future, call = self._begin_call(name, body)
+        if on_part is not None:
+            self._on_parts[call] = on_part
         try:
-            return await future
+            answer = await future
         except asyncio.CancelledError:
             self._give_up(call)
             raise
+        finally:
+            if on_part is not None:
+                self._on_parts.pop(call, None)
+        return read_value(answer) if isinstance(answer, bytes) else self._value_of(answer)
 
-    def _begin_call(
-        self, name: str, body: Any, on_part: _OnPart = None
-    ) -> Tuple[asyncio.Future[Any], int]:
-        future: asyncio.Future[Any] = self._running_loop().create_future()
+    def _begin_call(self, name: str, body: Any) -> Tuple[asyncio.Future[Answer], int]:
+        loop = self._loop
+        here = self._process is Process.current and not self._over
+        if loop is None or not here or get_running_loop() is not loop:
+            loop = self._running_loop()
         call = next(self._call_ids)
-        self._push(_Command(self._encode([name, call, body]), call, False))
-        self._calls[call] = (future, on_part)
+        text = self._encode([name, call, body])
+        future: asyncio.Future[Answer] = loop.create_future()
+        self._calls[call] = future
+        self._turn.append(text)
+        self._turn_calls.append(call)
+        if not self._flushing:
+            self._flushing = True
+            loop.call_soon(self._flush)
         return future, call
 
     def _give_up(self, call: int) -> None:
         if self._calls.pop(call, None) is not None:
             self._send("cancel", call)
+
+    def _value_of(self, event: CallDoneEvent) -> Any:
+        error = event.get("error")
+        if error:
+            raise exception_of(error)
+        return event.get("value")
 
     def _encode(self, triple: List[Any]) -> bytes:
         return encode(triple)
@@ -193,48 +214,52 @@ class Endpoint:
         self._send_text(self._encode([name, number, body]))
 
     def _send_text(self, text: bytes) -> None:
-        self._push(_Command(text, 0, True))
-
-    def _push(self, command: _Command) -> None:
         loop = self._loop
         if loop is None:
             raise error_of("NOT_STARTED", "connect first")
         if self._over:
             return
         if threading.get_ident() != self._thread:
-            self._submit([command])
+            self._submit([text], [_KEPT])
             return
-        self._turn.append(command)
+        self._turn.append(text)
+        self._turn_calls.append(_KEPT)
         if not self._flushing:
             self._flushing = True
             loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flushing = False
-        turn, self._turn = self._turn, []
+        turn, calls = self._turn, self._turn_calls
         if turn:
-            self._submit(turn)
+            self._turn, self._turn_calls = [], []
+            self._submit(turn, calls)
 
-    def _submit(self, turn: List[_Command]) -> None:
+    def _submit(self, turn: List[bytes], calls: List[int]) -> None:
         try:
-            self._native.submit(b"[%b]" % b",".join([command.text for command in turn]))
+            self._native.submit(b"[%b]" % b",".join(turn))
         except MoorlineError as error:
             if not self._over and self._loop is not None:
-                self._loop.call_soon_threadsafe(self._on_refused, turn, error)
+                self._loop.call_soon_threadsafe(self._on_refused, turn, calls, error)
 
-    def _on_refused(self, turn: List[_Command], error: MoorlineError) -> None:
+    def _on_refused(self, turn: List[bytes], calls: List[int], error: MoorlineError) -> None:
         if error.code == "ARGUMENT_INVALID" and len(turn) > 1:
             # A batch is refused as a whole; one that is wrong must not cost the others.
-            for command in turn:
-                self._submit([command])
+            for text, call in zip(turn, calls):
+                self._submit([text], [call])
             return
-        for command in turn:
-            waiting = self._calls.pop(command.call, None)
-            if waiting is not None:
-                _settle(waiting[0], None, error)
+        kept: List[bytes] = []
+        for text, call in zip(turn, calls):
+            if call == _KEPT:
+                kept.append(text)
+                continue
+            future = self._calls.pop(call, None)
+            if future is not None:
+                _settle(future, None, error)
         if error.retryable:
             # Outcomes must not be lost; they go with the next turn that the full queue lets through.
-            self._turn[:0] = [command for command in turn if command.keep]
+            self._turn[:0] = kept
+            self._turn_calls[:0] = [_KEPT] * len(kept)
         elif not self._over:
             _logger.error("commands refused: %s", error)
 
@@ -250,8 +275,12 @@ class Endpoint:
         if self._process is not Process.current or self._over:
             # In a forked child, draining would silence the parent's doorbell.
             return
-        batch, more, ended = self._native.drain()
-        for event in read(batch, self._on_unreadable):
+        calls, answers, batch, more, ended = self._native.drain()
+        for call, answer in zip(calls, answers):
+            future = self._calls.pop(call, None)
+            if future is not None and not future.done():
+                future.set_result(answer)
+        for event in read(batch, self._on_unreadable) if batch else ():
             try:
                 self._on_event(event)
             except Exception as error:
@@ -264,14 +293,13 @@ class Endpoint:
 
     def _on_event(self, event: NativeEvent) -> None:
         if event["event"] == "call_done":
-            waiting = self._calls.pop(event["call"], None)
-            if waiting is not None:
-                error = event.get("error")
-                _settle(waiting[0], event.get("value"), exception_of(error) if error else None)
+            future = self._calls.pop(event["call"], None)
+            if future is not None:
+                _settle(future, event)
         elif event["event"] == "call_part":
-            waiting = self._calls.get(event["call"])
-            if waiting is not None and waiting[1] is not None:
-                waiting[1](event["part"])
+            on_part = self._on_parts.get(event["call"])
+            if on_part is not None:
+                on_part(event["part"])
         elif event["event"] == "ready":
             self._id = event["id"]
             _logger.info("ready as %s over %s", event["id"], event["transport"])
@@ -297,9 +325,9 @@ class Endpoint:
 
     def _on_unreadable(self, kind: str, number: int, error: Exception) -> None:
         if kind == "call_done":
-            waiting = self._calls.pop(number, None)
-            if waiting is not None:
-                _settle(waiting[0], None, error_of("PEER_PROTOCOL", f"the result: {error}"))
+            future = self._calls.pop(number, None)
+            if future is not None:
+                _settle(future, None, error_of("PEER_PROTOCOL", f"the result: {error}"))
 
     def _tell(self, event: Event) -> None:
         if self.on_event is None:
@@ -342,7 +370,7 @@ class Endpoint:
         _settle(self._ended, error)
         _settle(self._life, None)
         calls, self._calls = self._calls, {}
-        for future, _ in calls.values():
+        for future in calls.values():
             _settle(future, None, stopped)
         self._farewell()
 

@@ -1,4 +1,4 @@
-"""Reads a drain of events; what one payload holds must not cost the others.
+"""Reads what a drain brings; what one payload holds must not cost the others.
 
 The core passes payloads through as they are, and Python's parsers refuse some that are JSON: nested
 too deeply, with a lone surrogate, with a number too large. Then the events are taken apart and read
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Callable, Iterator, List, cast
+from typing import Any, Callable, Iterator, List, cast
 
 from ._generated import NativeEvent
 from ._json import loads
+from .errors import error_of
 
 _Unreadable = Callable[[str, int, Exception], None]
 
@@ -37,6 +38,19 @@ def read(batch: bytes, unreadable: _Unreadable) -> List[NativeEvent]:
             if head is not None:
                 unreadable(head[1].decode(), int(head[2]), error)
     return events
+
+
+def read_value(text: bytes) -> Any:
+    """Parses the result of one call; what cannot be read is `PEER_PROTOCOL`."""
+    try:
+        return loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        # The standard library's parser is the more lenient one.
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise error_of("PEER_PROTOCOL", f"the result: {error}") from error
 
 
 def _split(batch: bytes) -> Iterator[bytes]:

@@ -13,8 +13,11 @@ _Dumps = Callable[[Any], bytes]
 
 
 def _standard(value: Any) -> bytes:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode()
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise error_of("ARGUMENT_INVALID", f"not JSON: {error}") from error
 
 
 def _pick() -> Tuple[_Loads, _Dumps]:
@@ -34,18 +37,12 @@ def _pick() -> Tuple[_Loads, _Dumps]:
         try:
             return dumps(value, None, strict)
         except TypeError:
-            # Integers beyond 64 bits, keys that are not text, subclasses of str and dict.
-            return _standard(value)
+            pass
+        # Integers beyond 64 bits, keys that are not text, subclasses of str and dict.
+        return _standard(value)
 
     return orjson.loads, fast
 
 
-loads, _dumps = _pick()
-
-
-def encode(value: Any) -> bytes:
-    """Writes `value` as JSON; what JSON cannot hold is `ARGUMENT_INVALID`."""
-    try:
-        return _dumps(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise error_of("ARGUMENT_INVALID", f"not JSON: {error}") from error
+loads, encode = _pick()
+"""`encode` writes a value as JSON; what JSON cannot hold is `ARGUMENT_INVALID`."""

@@ -7,7 +7,8 @@ import inspect
 from typing import Any, AsyncIterator, Coroutine, Dict, List, Mapping, Optional, Tuple, cast
 
 from .._bench import Bench, Item, Registered, text_of
-from .._endpoint import exception_of
+from .._endpoint import Answer, exception_of
+from .._events import read_value
 from .._generated import MAX_ATTACHMENTS, MAX_CHUNKS_IN_FLIGHT, CallDoneEvent
 from .._generated import DaemonClientErrorCode, LostEvent, NativeEvent, NoticeEvent
 from .._generated import ReadyEvent, WorkDrainedEvent, WorkEvent
@@ -85,8 +86,8 @@ class Session(Bench):
 
     def begin(
         self, command: str, payload: Any, timeout_ms: Optional[int]
-    ) -> Tuple[asyncio.Future[Any], int]:
-        """Sends a command; the future has the data of its answer, the number gives it up."""
+    ) -> Tuple[asyncio.Future[Answer], int]:
+        """Sends a command; the future has its answer, the number gives it up."""
         body: Dict[str, Any] = {"name": command}
         if payload is not None:
             body["payload"] = payload
@@ -97,6 +98,10 @@ class Session(Bench):
     def give_up(self, call: int) -> None:
         """Cancels a command, unless it is settled."""
         self._give_up(call)
+
+    def value_of(self, answer: Answer) -> Any:
+        """Returns the data of an answer, or raises what it says went wrong."""
+        return read_value(answer) if isinstance(answer, bytes) else self._value_of(answer)
 
     def emit(self, message: Any, name: str = "") -> None:
         """Sends a message, or queues it until registered; refuses what cannot be sent."""
@@ -140,9 +145,7 @@ class Session(Bench):
             return encode_with_blobs(*triple)[0]
 
     def _on_event(self, event: NativeEvent) -> None:
-        if event["event"] == "call_done":
-            self._on_call_done(event)
-        elif event["event"] == "work":
+        if event["event"] == "work":
             self._on_work(event)
         elif event["event"] == "message":
             payload = _value(event)
@@ -165,16 +168,9 @@ class Session(Bench):
                 self._on_fatal(exception_of(event["error"]))
             super()._on_event(event)
 
-    def _on_call_done(self, event: CallDoneEvent) -> None:
-        if "error" in event or "blobs" in event:
-            if "blobs" in event:
-                event["value"] = unpack(event.get("value"), event["blobs"])
-            super()._on_event(event)
-            return
-        # Most answers are this simple, and all calls come by here.
-        waiting = self._calls.pop(event["call"], None)
-        if waiting is not None and not waiting[0].done():
-            waiting[0].set_result(event.get("value"))
+    def _value_of(self, event: CallDoneEvent) -> Any:
+        value = super()._value_of(event)
+        return unpack(value, event["blobs"]) if "blobs" in event else value
 
     def _on_ready(self, event: ReadyEvent) -> None:
         self.is_ready = True

@@ -182,7 +182,7 @@ class ClusterDaemonClient:
         call = 0
         try:
             future, call = session.begin(command, payload, limit)
-            return await future
+            return session.value_of(await future)
         except asyncio.CancelledError:
             session.give_up(call)
             raise
