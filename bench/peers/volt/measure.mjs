@@ -2,7 +2,7 @@
 //
 // Arguments: URL MODE IN_FLIGHT WARM_MS MEASURE_MS [PACKAGE]. Every mode ends with one line of JSON.
 
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 export const [url, mode, inFlight, warmMs, measureMs, folder] = process.argv
   .slice(2)
@@ -21,19 +21,30 @@ async function window(count) {
   await pause(warmMs);
   const begin = performance.now();
   const cpu = process.cpuUsage();
-  const main = mainThread();
+  const [main, io] = [mainThread(), ioThread()];
   const before = count();
   await pause(measureMs);
   while (count() - before < 200 && performance.now() - begin < 20_000) await pause(50);
   const done = count() - before;
   const { user, system } = process.cpuUsage(cpu);
   const seconds = (performance.now() - begin) / 1e3;
-  finish({ done, seconds, cpu: (user + system) / 1e6, main: mainThread() - main });
+  finish({ done, seconds, cpu: (user + system) / 1e6, main: mainThread() - main, io: ioThread() - io });
 }
 
 /** Processor time of the thread that runs JavaScript, in seconds. */
 function mainThread() {
-  return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')[0]) / 1e9;
+  return threadTime(process.pid);
+}
+
+/** Processor time of the threads on which Moorline speaks with its peers, in seconds. */
+function ioThread() {
+  const named = (id) => readFileSync(`/proc/self/task/${id}/comm`, 'utf8') === 'moorline-io\n';
+  const threads = readdirSync('/proc/self/task').filter(named);
+  return threads.reduce((sum, id) => sum + threadTime(id), 0);
+}
+
+function threadTime(id) {
+  return Number(readFileSync(`/proc/self/task/${id}/schedstat`, 'utf8').split(' ')[0]) / 1e9;
 }
 
 /** `call(payload)` returns a promise; so many are kept in flight. */

@@ -8,9 +8,11 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 URL, MODE = sys.argv[1:3]
 IN_FLIGHT, WARM_MS, MEASURE_MS = map(int, sys.argv[3:6])
+IO = "moorline-io\n"
 PAYLOAD = {"job": "j-12345", "page": 1, "filter": "running"}
 
 
@@ -23,11 +25,19 @@ async def window(count):
     """Counts what `count` counts between the end of the warm-up and that of the measurement."""
     await asyncio.sleep(WARM_MS / 1e3)
     begin, cpu, before = time.perf_counter(), time.process_time(), count()
+    main, io = time.thread_time(), io_thread()
     await asyncio.sleep(MEASURE_MS / 1e3)
     while count() - before < 200 and time.perf_counter() - begin < 20:
         await asyncio.sleep(0.05)
     done = count() - before
-    finish({"done": done, "seconds": time.perf_counter() - begin, "cpu": time.process_time() - cpu})
+    cpu, main, io = time.process_time() - cpu, time.thread_time() - main, io_thread() - io
+    finish({"done": done, "seconds": time.perf_counter() - begin, "cpu": cpu, "main": main, "io": io})
+
+
+def io_thread():
+    """Processor time of the threads on which Moorline speaks with its peers, in seconds."""
+    threads = [task for task in Path("/proc/self/task").iterdir() if task.joinpath("comm").read_text() == IO]
+    return sum(int(task.joinpath("schedstat").read_text().split()[0]) for task in threads) / 1e9
 
 
 async def calls(call):
