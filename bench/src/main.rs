@@ -44,6 +44,9 @@ enum Task {
         /// What is measured; the page keeps the rest.
         #[arg(long, value_enum, default_value_t = Part::All)]
         part: Part,
+        /// Measures this section of the part `volt` alone: prints it and leaves the page as it is.
+        #[arg(long, value_enum)]
+        only: Option<volt::Section>,
         #[command(flatten)]
         setting: Setting,
     },
@@ -94,6 +97,9 @@ struct Setting {
     /// The folder of the official socket.io server, its npm packages installed.
     #[arg(long)]
     official: PathBuf,
+    /// The folder of the add-ons that do without Moorline, built.
+    #[arg(long)]
+    addons: PathBuf,
     /// The page to write.
     #[arg(long)]
     out: PathBuf,
@@ -113,7 +119,8 @@ impl Setting {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
-        Task::Run { part, setting } => run(part, &setting),
+        Task::Run { only: Some(section), setting, .. } => print(&setting, section),
+        Task::Run { part, only: None, setting } => run(part, &setting),
         Task::Worker { url, max_concurrent } => child::worker(&url, max_concurrent),
         Task::Responder { duty } => volt::responder::serve(duty),
         Task::Volt { contestant } => volt::contest(contestant),
@@ -140,10 +147,15 @@ fn run(part: Part, setting: &Setting) -> Result<(), Failure> {
         beacon = self::beacon(setting)?;
     }
     if part != Part::Beacon {
-        volt = volt::section(setting)?;
+        volt = volt::text(setting, None)?;
     }
     std::fs::write(&setting.out, [&beacon, VOLT, &volt].concat())?;
     println!("wrote {}", setting.out.display());
+    Ok(())
+}
+
+fn print(setting: &Setting, section: volt::Section) -> Result<(), Failure> {
+    println!("\n{}", volt::text(setting, Some(section))?);
     Ok(())
 }
 

@@ -59,6 +59,10 @@ enum Task {
         /// What is measured: `all`, `beacon` or `volt`; the page keeps the rest.
         #[arg(default_value = "all")]
         part: String,
+        /// Measures one section of `volt` alone, prints it and leaves the page as it is: `calls`, `official`,
+        /// `commands`, `boundary`, `cut`, `messages`, `blocked` or `memory`.
+        #[arg(long)]
+        only: Option<String>,
         /// How often each contestant runs.
         #[arg(long, default_value_t = 5)]
         rounds: u32,
@@ -86,7 +90,9 @@ fn main() -> ExitCode {
         Task::Test { only } => test::run(&root, false, only.as_deref()),
         Task::Ci => test::run(&root, true, None),
         Task::Demo { items } => demo::run(&root, items),
-        Task::Bench { part, rounds, seconds } => bench::run(&root, part, rounds, seconds),
+        Task::Bench { part, only, rounds, seconds } => {
+            bench::run(&root, part, only, rounds, seconds)
+        }
         Task::Thin => thin::run(&shell),
         Task::Licences => licences::run(&shell),
         Task::Fuzz { target, seconds } => fuzz::run(&shell, target.as_deref(), seconds),

@@ -119,7 +119,10 @@ fn python(shell: &Shell) -> PathBuf {
 fn checks(plan: &mut Plan, pages: bool) {
     plan.then("format", |shell| {
         shell.run(shell.cargo().args(["fmt", "--all", "--check"]))?;
-        shell.run(shell.cargo().args(["fmt", "--manifest-path=fuzz/Cargo.toml", "--check"]))
+        ["fuzz", "bench/addons"].iter().try_for_each(|folder| {
+            let manifest = format!("--manifest-path={folder}/Cargo.toml");
+            shell.run(shell.cargo().args(["fmt", "--all", &manifest, "--check"]))
+        })
     });
     plan.then("generated files", |shell| surface::run(shell.root(), true));
     plan.then("thin bindings, pure core", thin::run);

@@ -1,4 +1,4 @@
-//! Commands in both directions: the closed loops.
+//! Commands in both directions: the closed loops. Beside them what bindings without Moorline come to.
 
 use super::clock::Load;
 use super::peers::{Peer, Row, Server};
@@ -23,6 +23,10 @@ const FAST: [Peer; 8] = [
 const OFFICIAL: [Peer; 6] =
     [Peer::Rust, Peer::Listeners, Peer::Map, Peer::Node, Peer::Websockets, Peer::Python];
 const INBOUND: [Peer; 5] = [Peer::Rust, Peer::Map, Peer::Node, Peer::Websockets, Peer::Python];
+/// Who asks an async function of JavaScript.
+const ASKING: [Peer; 2] = [Peer::Promised, Peer::Node];
+/// Who is awaited by a coroutine of Python.
+const AWAITED: [Peer; 3] = [Peer::IntoPy, Peer::ByHand, Peer::Python];
 
 /// Flatness alone is asked of this level, so only our own programs run it.
 const FLAT: usize = 10_000;
@@ -78,6 +82,25 @@ pub(super) fn inbound(setting: &Setting) -> Result<Vec<Row>, Failure> {
         }
     }
     Ok(rows)
+}
+
+/// What passes between Rust and a host: handlers of Node, then calls of Python. Only ours has a server.
+pub(super) fn boundary(setting: &Setting) -> Result<(Vec<Row>, Vec<Row>), Failure> {
+    let (mut asking, mut awaited) = (grid(&ASKING, &AT_DAEMON), grid(&AWAITED, &AT_DAEMON));
+    for round in 1..=setting.rounds {
+        println!("Rust and its hosts, round {round} of {}", setting.rounds);
+        for row in &mut asking {
+            let server = Server::fast(&["command", &row.in_flight.to_string()])?;
+            let load = load(setting, row.in_flight);
+            row.push(&row.peer.run(setting, &server.url, "commands", load)?)?;
+        }
+        let server = Server::fast(&["answer"])?;
+        for row in &mut awaited {
+            let load = load(setting, row.in_flight);
+            row.push(&row.peer.run(setting, &server.url, "calls", load)?)?;
+        }
+    }
+    Ok((asking, awaited))
 }
 
 fn load(setting: &Setting, in_flight: usize) -> Load {

@@ -23,6 +23,9 @@ pub(super) enum Peer {
     Aiohttp,
     Parse,
     Threadsafe,
+    Promised,
+    IntoPy,
+    ByHand,
 }
 
 impl Peer {
@@ -38,6 +41,9 @@ impl Peer {
             Self::Aiohttp => "by hand on `aiohttp` and a dict",
             Self::Parse => "`JSON.parse` alone",
             Self::Threadsafe => "`call_soon_threadsafe` alone",
+            Self::Promised => "a thread-safe function and a promise, napi-rs",
+            Self::IntoPy => "`future_into_py`, pyo3-async-runtimes",
+            Self::ByHand => "a future and `call_soon_threadsafe` by hand",
         }
     }
 
@@ -49,6 +55,7 @@ impl Peer {
         load: Load,
     ) -> Result<Vec<OsString>, Failure> {
         let file = |name: &str| setting.peers.join("volt").join(name).into_os_string();
+        let addon = |name: &str| setting.addons.join(name).into_os_string();
         let own = std::env::current_exe()?.into_os_string();
         let numbers = [load.in_flight as u64, load.warm_ms, load.measure_ms];
         let numbers = || numbers.map(|number| number.to_string().into());
@@ -81,6 +88,9 @@ impl Peer {
             Self::Aiohttp => python("by_hand.py", &["aiohttp".into()]),
             Self::Parse => node("parse.mjs", &[]),
             Self::Threadsafe => python("threadsafe.py", &[]),
+            Self::Promised => node("promised.mjs", &[addon("promised.node")]),
+            Self::IntoPy => python("awaited.py", &[addon("awaited.abi3.so"), "pyo3".into()]),
+            Self::ByHand => python("awaited.py", &[addon("awaited.abi3.so"), "hand".into()]),
         })
     }
 
@@ -143,20 +153,33 @@ pub(super) struct Row {
     pub(super) peer: Peer,
     pub(super) in_flight: usize,
     pub(super) per_second: Samples,
-    /// In microseconds.
+    /// Of all threads, in microseconds.
     pub(super) cpu: Samples,
+    /// Of the host's own thread, in microseconds; empty if the contestant does not say.
+    pub(super) main: Samples,
+    /// Of all threads but our I/O thread, in microseconds; empty if the contestant does not say.
+    pub(super) without_io: Samples,
 }
 
 impl Row {
     pub(super) fn new(peer: Peer, in_flight: usize) -> Self {
-        Self { peer, in_flight, per_second: Samples::default(), cpu: Samples::default() }
+        let none = Samples::default;
+        Self { peer, in_flight, per_second: none(), cpu: none(), main: none(), without_io: none() }
     }
 
     /// Takes over one run.
     pub(super) fn push(&mut self, result: &Value) -> Result<(), Failure> {
         let done = number(result, "done")?;
         self.per_second.push(done / number(result, "seconds")?);
-        self.cpu.push(number(result, "cpu")? / done * 1e6);
+        let each = |seconds: f64| seconds / done * 1e6;
+        let cpu = number(result, "cpu")?;
+        self.cpu.push(each(cpu));
+        if let Ok(main) = number(result, "main") {
+            self.main.push(each(main));
+        }
+        if let Ok(io) = number(result, "io") {
+            self.without_io.push(each(cpu - io));
+        }
         Ok(())
     }
 }
