@@ -12,6 +12,8 @@ use bytestring::ByteString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use scan::Scanner;
+
 /// One JSON value as text, or none, shared with the frame or call it came from. Cloning does not copy.
 ///
 /// Byte strings that JSON has no form for travel beside the text; in it each stands as
@@ -31,8 +33,12 @@ impl Raw {
     /// The parser's message when it is not.
     pub fn parse(text: impl Into<ByteString>) -> Result<Self, serde_json::Error> {
         let text = text.into();
-        let value: &RawValue = serde_json::from_str(&text)?;
-        Ok(Self::accepted(text.slice_ref(value.get())))
+        let mut scanner = Scanner::new(&text);
+        let value = match scanner.value().filter(|_| scanner.is_at_end()) {
+            Some(value) => value,
+            None => serde_json::from_str::<&RawValue>(&text)?.get(),
+        };
+        Ok(Self::accepted(text.slice_ref(value)))
     }
 
     /// Serializes a value.

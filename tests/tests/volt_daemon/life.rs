@@ -31,6 +31,20 @@ fn c9_a_silent_server_is_asked_three_times_on_one_socket_and_then_left() {
 }
 
 #[test]
+fn a_registration_that_cannot_be_sent_is_not_put_behind_itself() {
+    let mut it = Scene::new(&json!({"transport": "polling"}));
+    it.daemon.network.is_slow = true;
+    it.joins();
+    assert_eq!(it.next_deadline(), 10_000, "the time for the confirmation");
+    assert!(it.said().is_empty(), "the packet before it is still under way");
+    let lost = "lost: the registration could not be sent 500";
+    assert_eq!(brief(&it.events())[..2], ["REGISTRATION_FAILED", lost]);
+    it.daemon.network.is_slow = false;
+    it.pass(500);
+    it.registers();
+}
+
+#[test]
 fn c9_a_confirmation_that_comes_late_is_one() {
     let mut it = Scene::new(&json!({}));
     it.joins();

@@ -93,7 +93,7 @@ impl Checks {
         }
         if is_register {
             let was_ready = self.sessions.get(&session).is_some_and(|seen| seen.registered);
-            if std::mem::replace(&mut self.registering, true) && !was_ready && !self.is_slow {
+            if std::mem::replace(&mut self.registering, true) && !was_ready {
                 self.broke(3, now, "a second registration under way");
             }
             self.registering = !was_ready;

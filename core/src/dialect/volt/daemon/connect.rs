@@ -156,6 +156,13 @@ impl VoltDaemon {
             }
             Phase::Registering { .. } => {
                 let limit = self.options.registration_timeout_ms;
+                if self.engine.is_backed_up() {
+                    // A second registration would only queue up behind the first.
+                    let message = format!("the registration could not be sent within {limit} ms");
+                    self.notice(ErrorCode::RegistrationFailed, message);
+                    self.engine.abandon(&mut self.outputs);
+                    return self.lost("the registration could not be sent", false, now);
+                }
                 self.registration_failed(
                     format!("the control plane did not confirm the registration within {limit} ms"),
                     now,

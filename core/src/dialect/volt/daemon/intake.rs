@@ -84,6 +84,7 @@ impl VoltDaemon {
         match packet.kind {
             Kind::Connect => self.connected(&packet.data, now),
             Kind::Disconnect => {
+                self.engine.drop_unsent();
                 self.engine.close(None, &mut self.outputs);
                 if self.phase.is_joined() {
                     self.lost("io server disconnect", true, now);

@@ -158,6 +158,12 @@ impl Engine {
         matches!(&self.state, State::OnPolling(polling) if polling.is_closing())
     }
 
+    /// Tells whether something still waits for the server to take it.
+    pub(super) fn is_backed_up(&self) -> bool {
+        matches!(&self.state, State::OnPolling(polling) if polling.is_posting())
+            || !self.queue.is_empty()
+    }
+
     pub(super) const fn transport_name(&self) -> &'static str {
         match self.state {
             State::Dialing(_) | State::OnWebSocket(_) | State::Leaving(_) => "websocket",
@@ -216,6 +222,12 @@ impl Engine {
         }
     }
 
+    /// Drops what has not left: the server does not want it any more.
+    pub(super) fn drop_unsent(&mut self) {
+        self.queue.clear();
+        self.queue_bytes = 0;
+    }
+
     /// Asks for [`Happened::Flushed`].
     pub(super) fn ask_flushed(&mut self, out: &mut VecDeque<Output>) {
         self.wants_flushed = true;
@@ -270,8 +282,7 @@ impl Engine {
     }
 
     fn forget(&mut self) {
-        self.queue.clear();
-        self.queue_bytes = 0;
+        self.drop_unsent();
         self.ping_deadline = None;
         self.wants_flushed = false;
     }

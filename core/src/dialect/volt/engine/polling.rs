@@ -71,6 +71,10 @@ impl Polling {
         }
     }
 
+    pub(super) const fn is_posting(&self) -> bool {
+        self.post.is_some()
+    }
+
     pub(super) const fn is_closing(&self) -> bool {
         self.is_closing
     }
