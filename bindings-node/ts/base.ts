@@ -9,10 +9,10 @@
 import { EventEmitter } from 'node:events';
 
 import { restored } from './bytes.js';
-import { Calls } from './calls.js';
 import { frameless, MoorlineError, received, wrapped } from './errors.js';
 import type { EndedEvent, NativeError, NativeEvent } from './generated.js';
 import { Native } from './native.js';
+import { Ring } from './ring.js';
 
 /** The link is up and registered, or the listener is bound. */
 export interface Ready {
@@ -85,7 +85,7 @@ interface PendingCall extends Settle<unknown> {
 export abstract class Endpoint<Events extends EndpointEvents> {
   readonly #native: Native;
   readonly #listeners = new EventEmitter();
-  readonly #calls = new Calls<PendingCall>();
+  readonly #calls = new Ring<PendingCall>();
   readonly #ended: Promise<void>;
   readonly #persistent: boolean;
   #settleEnded!: Settle<void>;

@@ -5,6 +5,7 @@ import { packed, restored } from '../bytes.js';
 import { messageOf, MoorlineError, received } from '../errors.js';
 import { type DaemonOptions, MAX_CHUNKS_IN_FLIGHT, type NativeError, OPTION_KEYS, type ResponseType, type WorkEvent } from '../generated.js';
 import { renamed } from '../options.js';
+import { Ring } from '../ring.js';
 import type { Link, Reverse } from './bridge.js';
 import { clientError, type DaemonClientError, unsendable } from './errors.js';
 import type { Answer, Head, Run } from './handlers.js';
@@ -23,11 +24,11 @@ export interface Owner {
 /** A session; it belongs to its owner until it is left. */
 export class DaemonSession extends Endpoint<EndpointEvents> implements Link {
   #reverse: Reverse;
-  readonly #running = new Map<number, NativeAnswer>();
+  readonly #running = new Ring<NativeAnswer>();
   readonly #wanted = (): boolean => this.#owner !== undefined;
   readonly #port: Port = {
     submit: (name, work, body) => this.submit(name, work, body),
-    over: (work) => void this.#running.delete(work),
+    over: (work) => void this.#running.take(work),
   };
   #owner: Owner | undefined;
   #maxMessage: number | null = null;
@@ -155,14 +156,13 @@ export class DaemonSession extends Endpoint<EndpointEvents> implements Link {
   }
 
   protected override release(reason: MoorlineError): void {
-    for (const { run } of [...this.#running.values()]) run?.withdraw(reason);
-    this.#running.clear();
+    for (const work of this.#running.ids()) this.#running.take(work)?.run?.withdraw(reason);
   }
 
   #run({ work, key, payload, blobs, meta }: WorkEvent): void {
     const { request_id: requestId, response_type: responseType } = meta as { request_id: string; response_type: ResponseType };
     const answer = new NativeAnswer(work, this.#port);
-    this.#running.set(work, answer);
+    this.#running.add(answer);
     const request = { command: key, requestId, responseType, payload: restored(payload, blobs) };
     answer.run = this.#reverse.run(request, answer, this.#wanted);
   }
@@ -189,7 +189,7 @@ interface Port {
 
 /** Carries an answer to the core, which writes it. */
 class NativeAnswer implements Answer {
-  readonly #work: number;
+  readonly id: number;
   readonly #port: Port;
   #given = 0;
   #left = 0;
@@ -197,7 +197,7 @@ class NativeAnswer implements Answer {
   run: Run | undefined;
 
   constructor(work: number, port: Port) {
-    this.#work = work;
+    this.id = work;
     this.#port = port;
   }
 
@@ -247,12 +247,12 @@ class NativeAnswer implements Answer {
   }
 
   over(): void {
-    this.#port.over(this.#work);
+    this.#port.over(this.id);
     this.#wake();
   }
 
   #submit(name: 'done' | 'failed' | 'progress', body: string): void {
-    this.#port.submit(name, this.#work, body);
+    this.#port.submit(name, this.id, body);
   }
 
   #wake(): void {

@@ -1,14 +1,14 @@
-// The ring in which calls wait for their outcome.
+// The ring in which calls and commands wait until they are over.
 
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
 
-const { Calls } = createRequire(import.meta.url)('../dist/calls.js');
+const { Ring } = createRequire(import.meta.url)('../dist/ring.js');
 
-/** Adds calls beside a Map, and sees that both agree. */
+/** Adds items beside a Map, and sees that both agree. */
 class Twin {
-  calls = new Calls();
+  ring = new Ring();
   map = new Map();
   last;
 
@@ -17,29 +17,29 @@ class Twin {
   }
 
   add() {
-    const call = { id: ++this.last };
-    this.calls.add(call);
-    this.map.set(call.id, call);
-    return call.id;
+    const item = { id: ++this.last };
+    this.ring.add(item);
+    this.map.set(item.id, item);
+    return item.id;
   }
 
   take(id) {
     const known = this.map.get(id);
-    assert.equal(this.calls.get(id), known);
-    assert.equal(this.calls.take(id), known);
+    assert.equal(this.ring.get(id), known);
+    assert.equal(this.ring.take(id), known);
     this.map.delete(id);
-    assert.equal(this.calls.take(id), undefined);
-    assert.equal(this.calls.get(id), undefined);
+    assert.equal(this.ring.take(id), undefined);
+    assert.equal(this.ring.get(id), undefined);
     this.agree();
   }
 
   agree() {
-    assert.equal(this.calls.size, this.map.size);
-    assert.deepEqual(this.calls.ids(), [...this.map.keys()]);
+    assert.equal(this.ring.size, this.map.size);
+    assert.deepEqual(this.ring.ids(), [...this.map.keys()]);
   }
 }
 
-test('calls are found by number, whatever the order in which they end', () => {
+test('items are found by number, whatever the order in which they end', () => {
   const twin = new Twin();
   let seed = 1;
   const random = (below) => {
@@ -54,18 +54,18 @@ test('calls are found by number, whatever the order in which they end', () => {
   for (const id of [...twin.map.keys()]) twin.take(id);
 });
 
-test('a call that outlives thousands of others is still found', () => {
+test('one that outlives thousands of others is still found', () => {
   const twin = new Twin();
   const long = [twin.add(), twin.add(), twin.add()];
   for (let round = 0; round < 5_000; round += 1) twin.take(twin.add());
   for (const id of long) twin.take(id);
 });
 
-test('twenty thousand calls at once are found', () => {
+test('twenty thousand at once are found', () => {
   const twin = new Twin();
   for (let count = 0; count < 20_000; count += 1) twin.add();
   twin.agree();
-  for (const id of twin.map.keys()) assert.equal(twin.calls.take(id)?.id, id);
+  for (const id of twin.map.keys()) assert.equal(twin.ring.take(id)?.id, id);
   twin.map.clear();
   twin.take(twin.add());
 });
@@ -77,11 +77,11 @@ test('numbers may be larger than 32 bits', () => {
 });
 
 test('a number that was never given is not found', () => {
-  const calls = new Calls();
-  assert.equal(calls.get(0), undefined);
-  assert.equal(calls.take(7), undefined);
-  calls.add({ id: 1 });
-  assert.equal(calls.take(65), undefined);
-  assert.equal(calls.take(NaN), undefined);
-  assert.equal(calls.size, 1);
+  const ring = new Ring();
+  assert.equal(ring.get(0), undefined);
+  assert.equal(ring.take(7), undefined);
+  ring.add({ id: 1 });
+  assert.equal(ring.take(65), undefined);
+  assert.equal(ring.take(NaN), undefined);
+  assert.equal(ring.size, 1);
 });
