@@ -13,10 +13,12 @@ fn main() -> io::Result<()> {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "jsonl") {
             let seeds = Seeds::read(&fs::read_to_string(path)?);
+            all.json.extend(seeds.json);
             all.engineio.extend(seeds.engineio);
             all.socketio.extend(seeds.socketio);
         }
     }
+    write(&folder.join("json"), all.json)?;
     write(&folder.join("engineio"), all.engineio)?;
     write(&folder.join("socketio"), all.socketio)
 }

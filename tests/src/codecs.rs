@@ -5,10 +5,27 @@
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use moorline_core::command::parse_batch;
 use moorline_core::frame::engineio::{self, Handshake, Packet, PayloadWriter, RequestError};
 use moorline_core::frame::socketio::{self, Decoder, DecoderLimits, Kind, Malformed};
-use moorline_core::{Frame, Raw};
+use moorline_core::{Command, Frame, Raw};
 use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// Reads `data` as a payload, and as a turn of commands.
+pub fn json(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let parsed = serde_json::from_str::<&RawValue>(text).ok();
+    let read = Raw::parse(text).ok();
+    assert_eq!(read.as_ref().map(Raw::as_str), parsed.map(RawValue::get));
+    for command in parse_batch(text).unwrap_or_default() {
+        assert!(parsed.is_some(), "a turn that is no JSON");
+        let Command::Call { payload, options, .. } = command else { continue };
+        for part in [payload, options].iter().filter(|part| !part.is_absent()) {
+            assert!(serde_json::from_str::<&RawValue>(part.as_str()).is_ok());
+        }
+    }
+}
 
 /// Reads `data` as a polling body and as a WebSocket frame.
 pub fn engineio(data: &[u8]) {
@@ -222,6 +239,8 @@ fn in_range(value: &Value, count: u64) -> bool {
 /// The inputs that the recorded transcripts make.
 #[derive(Debug, Default)]
 pub struct Seeds {
+    /// For [`json`].
+    pub json: Vec<Vec<u8>>,
     /// For [`engineio`].
     pub engineio: Vec<Vec<u8>>,
     /// For [`socketio`].
@@ -267,6 +286,13 @@ impl Seeds {
                         | Packet::Upgrade
                         | Packet::Noop => continue,
                     };
+                    if let Some(start) = message.iter().position(|byte| b"{[".contains(byte)) {
+                        let json = message[start..].to_vec();
+                        let call =
+                            [b"[[\"call\",1,{\"name\":\"a\",\"payload\":", &json[..], b"}]]"];
+                        seeds.json.push(call.concat());
+                        seeds.json.push(json);
+                    }
                     seeds.socketio.push(message.clone());
                     let session = sessions.entry(key).or_default();
                     if !session.is_empty() {

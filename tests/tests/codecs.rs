@@ -12,9 +12,10 @@ fn the_invariants_of_the_codecs_hold_on_the_transcripts() {
         let path = entry.expect("a vector").path();
         if path.extension().is_some_and(|extension| extension == "jsonl") {
             let seeds = Seeds::read(&fs::read_to_string(path).expect("text"));
+            seeds.json.iter().for_each(|seed| codecs::json(seed));
             seeds.engineio.iter().for_each(|seed| codecs::engineio(seed));
             seeds.socketio.iter().for_each(|seed| codecs::socketio(seed));
-            count += seeds.engineio.len() + seeds.socketio.len();
+            count += seeds.json.len() + seeds.engineio.len() + seeds.socketio.len();
         }
     }
     assert!(count > 1_000, "{count} seeds");

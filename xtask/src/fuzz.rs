@@ -11,7 +11,7 @@ use std::thread;
 use crate::shell::Shell;
 
 /// The targets of the crate `fuzz`: one per codec.
-const TARGETS: [&str; 2] = ["engineio", "socketio"];
+const TARGETS: [&str; 3] = ["engineio", "socketio", "json"];
 
 /// What makes the compiler count: edges, and the operands of comparisons.
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module \
@@ -30,7 +30,7 @@ pub(crate) fn run(shell: &Shell, target: Option<&str>, seconds: u32) -> Result<(
         Some(name) => TARGETS.iter().copied().filter(|known| *known == name).collect(),
     };
     if targets.is_empty() {
-        return Err(format!("no target has this name; there are {}", TARGETS.join(" and ")));
+        return Err(format!("no target has this name; there are {}", TARGETS.join(", ")));
     }
     let folder = shell.target().join("fuzz");
     let mut seeds = shell.cargo();
