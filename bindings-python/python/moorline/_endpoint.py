@@ -16,9 +16,10 @@ import logging
 import threading
 import warnings
 from asyncio import get_running_loop
+from collections import deque
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, List
-from typing import Mapping, Optional, Tuple, Type, Union, cast
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Deque, Dict, List
+from typing import Iterable, Mapping, Optional, Tuple, Type, Union, cast
 
 from ._doorbell import Unwatch, watch
 from ._events import read, read_value
@@ -67,6 +68,7 @@ class Endpoint:
         self._call_ids = itertools.count(1)
         self._turn: List[bytes] = []
         self._turn_calls: List[int] = []
+        self._woken: Deque[Any] = deque()
         self._flushing = False
         self._over = False
         self._open()
@@ -187,7 +189,7 @@ class Endpoint:
         if loop is None or not here or get_running_loop() is not loop:
             loop = self._running_loop()
         call = next(self._call_ids)
-        text = self._encode([name, call, body])
+        text = self._encode(name, call, body)
         future: asyncio.Future[Answer] = loop.create_future()
         self._calls[call] = future
         self._turn.append(text)
@@ -207,11 +209,11 @@ class Endpoint:
             raise exception_of(error)
         return event.get("value")
 
-    def _encode(self, triple: List[Any]) -> bytes:
-        return encode(triple)
+    def _encode(self, name: str, number: int, body: Any) -> bytes:
+        return encode([name, number, body])
 
     def _send(self, name: str, number: int = 0, body: Any = None) -> None:
-        self._send_text(self._encode([name, number, body]))
+        self._send_text(self._encode(name, number, body))
 
     def _send_text(self, text: bytes) -> None:
         loop = self._loop
@@ -276,26 +278,56 @@ class Endpoint:
             # In a forked child, draining would silence the parent's doorbell.
             return
         calls, answers, batch, more, ended = self._native.drain()
-        for call, answer in zip(calls, answers):
-            future = self._calls.pop(call, None)
-            if future is not None and not future.done():
-                future.set_result(answer)
-        for event in read(batch, self._on_unreadable) if batch else ():
+        self._flushing = True
+        try:
             try:
-                self._on_event(event)
-            except Exception as error:
-                self._complain(f"handling the event {event['event']} failed", error)
-        self._flush()
+                self._answer(zip(calls, answers))
+                for event in read(batch, self._on_unreadable) if batch else ():
+                    try:
+                        self._on_event(event)
+                    except Exception as error:
+                        self._complain(f"handling the event {event['event']} failed", error)
+            finally:
+                self._wake()
+        finally:
+            # What callers send when they wake crosses with the rest.
+            self._flush()
+            if more and self._loop is not None:
+                self._loop.call_soon(self._on_doorbell)
         if ended:
             self._finish(None)
-        elif more and self._loop is not None:
-            self._loop.call_soon(self._on_doorbell)
+
+    def _answer(self, answers: Iterable[Tuple[int, Answer]]) -> None:
+        # A future wakes who awaits it by a handle of the loop's own, which costs more than all else
+        # that is done for an answer. We are called by the loop, so `_wake` can do what a handle does.
+        pop, woken = self._calls.pop, self._woken
+        for call, answer in answers:
+            future = pop(call, None)
+            waiting = getattr(future, "_callbacks", None)
+            if future is None or future.done():
+                continue
+            if waiting is not None and len(waiting) == 1:
+                ((wake, context),) = waiting
+                future.remove_done_callback(wake)
+                woken += (future, wake, context)
+            future.set_result(answer)
+
+    def _wake(self) -> None:
+        # Each is let go of before the next one runs: whoever wakes makes a call of the same size.
+        woken = self._woken
+        take = woken.popleft
+        try:
+            while woken:
+                future, wake = take(), take()
+                take().run(wake, future)
+        finally:
+            # One of them ended the loop, as KeyboardInterrupt does; the others must not wait for ever.
+            if woken and self._loop is not None:
+                self._loop.call_soon(self._wake)
 
     def _on_event(self, event: NativeEvent) -> None:
         if event["event"] == "call_done":
-            future = self._calls.pop(event["call"], None)
-            if future is not None:
-                _settle(future, event)
+            self._answer([(event["call"], event)])
         elif event["event"] == "call_part":
             on_part = self._on_parts.get(event["call"])
             if on_part is not None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import Any, AsyncIterator, Coroutine, Dict, List, Mapping, Optional, Tuple, cast
+from typing import Any, AsyncIterator, Coroutine, Dict, Mapping, Optional, Tuple, cast
 
 from .._bench import Bench, Item, Registered, text_of
 from .._endpoint import Answer, exception_of
-from .._events import read_value
 from .._generated import MAX_ATTACHMENTS, MAX_CHUNKS_IN_FLIGHT, CallDoneEvent
 from .._generated import DaemonClientErrorCode, LostEvent, NativeEvent, NoticeEvent
 from .._generated import ReadyEvent, WorkDrainedEvent, WorkEvent
@@ -99,9 +98,9 @@ class Session(Bench):
         """Cancels a command, unless it is settled."""
         self._give_up(call)
 
-    def value_of(self, answer: Answer) -> Any:
-        """Returns the data of an answer, or raises what it says went wrong."""
-        return read_value(answer) if isinstance(answer, bytes) else self._value_of(answer)
+    def value_of(self, event: CallDoneEvent) -> Any:
+        """Returns the data that an event has, or raises what it says went wrong."""
+        return self._value_of(event)
 
     def emit(self, message: Any, name: str = "") -> None:
         """Sends a message, or queues it until registered; refuses what cannot be sent."""
@@ -138,11 +137,11 @@ class Session(Bench):
         if self._listeners.message:
             self._send("handle", 0, _EVERY_MESSAGE)
 
-    def _encode(self, triple: List[Any]) -> bytes:
+    def _encode(self, name: str, number: int, body: Any) -> bytes:
         try:
-            return encode(triple)
+            return encode([name, number, body])
         except MoorlineError:
-            return encode_with_blobs(*triple)[0]
+            return encode_with_blobs(name, number, body)[0]
 
     def _on_event(self, event: NativeEvent) -> None:
         if event["event"] == "work":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Mapping,
 from typing import Protocol, Type, TypeVar, Union, cast, overload
 
 from .._bench import Registered, is_coroutine
+from .._events import read_value
 from .._generated import DaemonClientErrorCode, DaemonOptions
 from .._process import on_sigterm
 from ..errors import MoorlineError, error_of
@@ -182,7 +183,8 @@ class ClusterDaemonClient:
         call = 0
         try:
             future, call = session.begin(command, payload, limit)
-            return session.value_of(await future)
+            answer = await future
+            return read_value(answer) if isinstance(answer, bytes) else session.value_of(answer)
         except asyncio.CancelledError:
             session.give_up(call)
             raise
