@@ -76,6 +76,26 @@ def test_outcomes_of_one_turn_cross_once(run: Any) -> None:
     run(main())
 
 
+def test_a_caller_that_closes_takes_no_answer_from_the_others(run: Any) -> None:
+    async def main() -> None:
+        dispatcher = Dispatcher()
+        fake = await connected(dispatcher)
+
+        async def closer() -> None:
+            await dispatcher.call("Echo/Say")
+            await dispatcher.close()
+
+        calls = [asyncio.ensure_future(dispatcher.call("Echo/Say")) for _ in range(3)]
+        closing = asyncio.ensure_future(closer())
+        await until(lambda: len(fake.commands) == 5)
+        answers = [{"event": "call_done", "call": call, "value": call} for call in (4, 1, 2)]
+        fake.deliver(*answers, {"event": "call_done", "call": 3, "error": error("REMOTE_ERROR")})
+        outcomes = await asyncio.gather(closing, *calls, return_exceptions=True)
+        assert [str(outcome) for outcome in outcomes] == ["None", "1", "2", "STOPPED: the endpoint has ended"]
+
+    run(main())
+
+
 def test_the_loop_breathes_between_drains(run: Any) -> None:
     async def main() -> None:
         dispatcher = Dispatcher()

@@ -16,10 +16,9 @@ import logging
 import threading
 import warnings
 from asyncio import get_running_loop
-from collections import deque
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Deque, Dict, List
-from typing import Iterable, Mapping, Optional, Tuple, Type, Union, cast
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, Iterator, List
+from typing import Mapping, Optional, Tuple, Type, Union, cast
 
 from ._doorbell import Unwatch, watch
 from ._events import read, read_value
@@ -68,7 +67,8 @@ class Endpoint:
         self._call_ids = itertools.count(1)
         self._turn: List[bytes] = []
         self._turn_calls: List[int] = []
-        self._woken: Deque[Any] = deque()
+        self._arrived: Iterator[Tuple[int, Answer]] = iter(())
+        self._outcomes: List[Tuple[int, Answer]] = []
         self._flushing = False
         self._over = False
         self._open()
@@ -280,54 +280,54 @@ class Endpoint:
         calls, answers, batch, more, ended = self._native.drain()
         self._flushing = True
         try:
-            try:
-                self._answer(zip(calls, answers))
-                for event in read(batch, self._on_unreadable) if batch else ():
-                    try:
-                        self._on_event(event)
-                    except Exception as error:
-                        self._complain(f"handling the event {event['event']} failed", error)
-            finally:
-                self._wake()
+            self._answer(zip(calls, answers))
+            for event in read(batch, self._on_unreadable) if batch else ():
+                try:
+                    self._on_event(event)
+                except Exception as error:
+                    self._complain(f"handling the event {event['event']} failed", error)
+            outcomes, self._outcomes = self._outcomes, []
+            self._answer(iter(outcomes))
         finally:
-            # What callers send when they wake crosses with the rest.
+            self._answer_later()
+            # What callers sent when they woke crosses with the rest.
             self._flush()
             if more and self._loop is not None:
                 self._loop.call_soon(self._on_doorbell)
         if ended:
             self._finish(None)
 
-    def _answer(self, answers: Iterable[Tuple[int, Answer]]) -> None:
-        # A future wakes who awaits it by a handle of the loop's own, which costs more than all else
-        # that is done for an answer. We are called by the loop, so `_wake` can do what a handle does.
-        pop, woken = self._calls.pop, self._woken
-        for call, answer in answers:
-            future = pop(call, None)
+    def _answer(self, arrived: Iterator[Tuple[int, Answer]]) -> None:
+        """Answers calls; each caller runs on before the next one is answered.
+
+        A future wakes who awaits it by a handle of the loop's own, which costs more than all else that
+        is done for an answer; and by the time the handle runs, a thousand others have driven the
+        caller out of the processor's cache. We are called by the loop, as handles are.
+        """
+        self._arrived = arrived
+        for call, answer in arrived:
+            future = self._calls.pop(call, None)
             waiting = getattr(future, "_callbacks", None)
-            if future is None or future.done():
-                continue
-            if waiting is not None and len(waiting) == 1:
+            if future is not None and waiting is not None and len(waiting) == 1:
                 ((wake, context),) = waiting
                 future.remove_done_callback(wake)
-                woken += (future, wake, context)
-            future.set_result(answer)
+                future.set_result(answer)
+                context.run(wake, future)
+            elif future is not None:
+                _settle(future, answer)
 
-    def _wake(self) -> None:
-        # Each is let go of before the next one runs: whoever wakes makes a call of the same size.
-        woken = self._woken
-        take = woken.popleft
-        try:
-            while woken:
-                future, wake = take(), take()
-                take().run(wake, future)
-        finally:
-            # One of them ended the loop, as KeyboardInterrupt does; the others must not wait for ever.
-            if woken and self._loop is not None:
-                self._loop.call_soon(self._wake)
+    def _answer_later(self) -> None:
+        """Answers what is left when a caller closed the endpoint or ended the loop."""
+        outcomes, self._outcomes = self._outcomes, []
+        for call, answer in itertools.chain(self._arrived, outcomes):
+            future = self._calls.pop(call, None)
+            if future is not None:
+                _settle(future, answer)
 
     def _on_event(self, event: NativeEvent) -> None:
         if event["event"] == "call_done":
-            self._answer([(event["call"], event)])
+            # Callers find everything else done that came with the end of their calls.
+            self._outcomes.append((event["call"], event))
         elif event["event"] == "call_part":
             on_part = self._on_parts.get(event["call"])
             if on_part is not None:
@@ -390,6 +390,7 @@ class Endpoint:
             return
         self._over = True
         here = self._process is Process.current
+        self._answer_later()
         if self._unwatch is not None and here:
             self._unwatch()
         self._unwatch = None

@@ -30,7 +30,7 @@ class Listeners:
         for listener in list(listeners):
             try:
                 result = listener(*news)
-                if inspect.isawaitable(result):
+                if result is not None and inspect.isawaitable(result):
                     self._run(listeners, result)
             except Exception as error:
                 self._on_failed(listeners, error)

@@ -99,7 +99,7 @@ class Session(Bench):
         self._give_up(call)
 
     def value_of(self, event: CallDoneEvent) -> Any:
-        """Returns the data that an event has, or raises what it says went wrong."""
+        """Returns the data of an answer with its byte strings, or raises what went wrong."""
         return self._value_of(event)
 
     def emit(self, message: Any, name: str = "") -> None:

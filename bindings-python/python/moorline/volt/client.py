@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Mapping, Optional
 from typing import Protocol, Type, TypeVar, Union, cast, overload
 
 from .._bench import Registered, is_coroutine
+from .._endpoint import exception_of
 from .._events import read_value
 from .._generated import DaemonClientErrorCode, DaemonOptions
 from .._process import on_sigterm
@@ -184,7 +186,12 @@ class ClusterDaemonClient:
         try:
             future, call = session.begin(command, payload, limit)
             answer = await future
-            return read_value(answer) if isinstance(answer, bytes) else session.value_of(answer)
+            if isinstance(answer, bytes):
+                return read_value(answer)
+            if "error" in answer:
+                # Raised once: thousands may fail together, with the connection.
+                raise client_error(exception_of(answer["error"]))
+            return session.value_of(answer)
         except asyncio.CancelledError:
             session.give_up(call)
             raise
@@ -298,9 +305,7 @@ class ClusterDaemonClient:
     @staticmethod
     def _add(listeners: List[Listener], listener: Listener) -> Unsubscribe:
         # The same listener may be registered twice; each registration has an entry of its own.
-        def entry(*news: Any) -> Any:
-            return listener(*news)
-
+        entry = functools.partial(listener)
         listeners.append(entry)
 
         def unsubscribe() -> None:
