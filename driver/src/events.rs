@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use moorline_core::{Event, Instant, event};
+use moorline_core::{CallId, Event, Instant, event};
 
 use crate::clock::Clock;
 use crate::counters::Counting;
@@ -47,13 +47,44 @@ pub struct EventQueue {
 #[derive(Default)]
 struct State {
     text: String,
-    lengths: VecDeque<usize>,
+    entries: VecDeque<Entry>,
     taken: usize,
     armed: bool,
     unanswered_since: Option<Instant>,
     was_full: bool,
     ended: bool,
     doorbell: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+/// One event in the text.
+struct Entry {
+    length: usize,
+    /// If it is the success of a call: the call, and how long its result is, which comes last.
+    answer: Option<(CallId, usize)>,
+}
+
+/// The successes of calls that a drain took apart: their results as text.
+#[derive(Debug, Default)]
+pub struct Answers {
+    text: String,
+    ends: Vec<(u64, usize)>,
+}
+
+impl Answers {
+    /// Returns each call with its result, JSON; `null` for none.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (u64, &str)> {
+        let mut start = 0;
+        self.ends.iter().map(move |(call, end)| {
+            let text = self.text.get(start..*end).unwrap_or_default();
+            start = *end;
+            (*call, text)
+        })
+    }
+
+    fn push(&mut self, call: CallId, result: &str) {
+        self.text.push_str(if result.is_empty() { "null" } else { result });
+        self.ends.push((call.0, self.text.len()));
+    }
 }
 
 /// What a drain left behind.
@@ -79,33 +110,58 @@ impl EventQueue {
     /// Moves at most 64 KiB of events (at least one) into `out` as one JSON array. In a child process
     /// there is none, and none will come.
     pub fn drain(&self, out: &mut String) -> Drained {
-        if self.is_inherited() {
+        let before = out.len();
+        let drained = self.take(None, out);
+        if out.len() == before {
             out.push_str("[]");
+        }
+        drained
+    }
+
+    /// The same for hosts that are better off reading results one by one: those that come first and
+    /// have no blobs are put into `answers`, and `out` stays as it is if nothing else is left.
+    pub fn drain_apart(&self, answers: &mut Answers, out: &mut String) -> Drained {
+        self.take(Some(answers), out)
+    }
+
+    fn take(&self, mut answers: Option<&mut Answers>, out: &mut String) -> Drained {
+        if self.is_inherited() {
             return Drained { more: false, ended: true };
         }
         let mut guard = self.lock();
         let state = &mut *guard;
         let mut bytes = 0;
         let mut count = 0;
-        for length in &state.lengths {
+        for Entry { length, .. } in &state.entries {
             if count > 0 && bytes + length > MAX_DRAIN {
                 break;
             }
             bytes += length;
             count += 1;
         }
-        out.reserve(bytes + count + 2);
-        out.push('[');
-        for (index, length) in state.lengths.drain(..count).enumerate() {
-            if index > 0 {
-                out.push(',');
-            }
+        let mut is_open = false;
+        for Entry { length, answer } in state.entries.drain(..count) {
             let end = state.taken + length;
-            out.push_str(state.text.get(state.taken..end).unwrap_or_default());
+            let text = state.text.get(state.taken..end).unwrap_or_default();
             state.taken = end;
+            if let (Some(answers), Some((call, length))) = (answers.as_mut(), answer) {
+                let result = text.len() - 1 - length..text.len() - 1;
+                answers.push(call, text.get(result).unwrap_or_default());
+                continue;
+            }
+            // What came behind another event stays behind it.
+            answers = None;
+            if !is_open {
+                out.reserve(bytes + count + 2);
+            }
+            out.push(if is_open { ',' } else { '[' });
+            is_open = true;
+            out.push_str(text);
         }
-        out.push(']');
-        let more = !state.lengths.is_empty();
+        if is_open {
+            out.push(']');
+        }
+        let more = !state.entries.is_empty();
         if !more {
             state.text.clear();
             state.text.shrink_to(MAX_DRAIN);
@@ -137,7 +193,7 @@ impl EventQueue {
         let ring: Arc<dyn Fn() + Send + Sync> = Arc::new(ring);
         let mut state = self.lock();
         state.doorbell = Some(Arc::clone(&ring));
-        let waiting = !state.lengths.is_empty();
+        let waiting = !state.entries.is_empty();
         if waiting {
             state.armed = false;
         }
@@ -174,14 +230,20 @@ impl Sink for EventQueue {
             let before = state.text.len();
             event::write(&event, &mut state.text);
             let length = state.text.len() - before;
-            state.lengths.push_back(length);
+            let mut answer = None;
+            if let Event::CallDone { call, result: Ok(result) } = &event
+                && result.blobs().is_empty()
+            {
+                answer = Some((*call, result.len()));
+            }
+            state.entries.push_back(Entry { length, answer });
             state.ended |= matches!(event, Event::Ended { .. });
         }
     }
 
     fn ring(&self, now: Instant) {
         let state = self.lock();
-        if state.armed && !state.lengths.is_empty() {
+        if state.armed && !state.entries.is_empty() {
             self.ring_now(state, now);
         }
     }

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use moorline::core::{Command, ErrorCode, Event, Input, Output};
+use moorline::Answers;
+use moorline::core::{CallId, Command, ErrorCode, Event, Input, Output, Raw};
 
 use crate::rig::{Rig, connected};
 
@@ -19,6 +20,28 @@ fn a_burst_of_events_rings_once() {
     assert_eq!(events.len(), 500);
     assert_eq!(events[499]["id"], "499");
     assert_eq!(rig.handle.counters().doorbells, 1);
+}
+
+#[test]
+fn answers_that_come_first_are_told_apart() {
+    let rig = Rig::new();
+    let done = |call, result| Output::Event(Event::CallDone { call: CallId(call), result });
+    let blobs = Raw::null().with_blobs(vec![vec![1].into()]);
+    rig.perform([
+        done(1, Ok(Raw::parse(r#"{"a":"}"}"#).unwrap())),
+        done(2, Ok(Raw::absent())),
+        done(3, Err(ErrorCode::CallTimeout.into())),
+        done(4, Ok(Raw::null())),
+        done(5, Ok(blobs)),
+    ]);
+    rig.await_events();
+    let (mut answers, mut events) = (Answers::default(), String::new());
+    assert!(!rig.handle.events().drain_apart(&mut answers, &mut events).more);
+    let answers: Vec<_> = answers.iter().collect();
+    assert_eq!(answers, [(1, r#"{"a":"}"}"#), (2, "null")]);
+    let events: Vec<serde_json::Value> = serde_json::from_str(&events).unwrap();
+    let calls: Vec<_> = events.iter().map(|event| event["call"].as_u64()).collect();
+    assert_eq!(calls, [Some(3), Some(4), Some(5)], "what comes behind an error stays behind it");
 }
 
 #[test]

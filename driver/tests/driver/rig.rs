@@ -206,13 +206,18 @@ impl Rig {
         self.perform([Output::Event(Event::Notice(ErrorCode::Internal.into()))]);
     }
 
-    /// Waits for at least one event and returns what one drain gives.
-    pub(crate) fn events(&self) -> String {
+    /// Waits for at least one event.
+    pub(crate) fn await_events(&self) {
         let (ring, rung) = channel();
         self.handle.events().set_doorbell(move || {
             let _ = ring.send(());
         });
         rung.recv_timeout(PATIENCE).unwrap();
+    }
+
+    /// Waits for at least one event and returns what one drain gives.
+    pub(crate) fn events(&self) -> String {
+        self.await_events();
         let mut text = String::new();
         self.handle.events().drain(&mut text);
         text
