@@ -1,14 +1,15 @@
-//! Tells plain answers from other events without reading them.
+//! Tells plain answers and messages from other events without reading them.
 
 const ANSWER: &[u8] = br#"{"event":"call_done","call":"#;
 const VALUE: &[u8] = br#","value":"#;
+const MESSAGE: &[u8] = br#"{"event":"message","peer":null,"payload":"#;
 
-/// Hands each call and its result's text to `each`, up to the first event of a batch that is anything
-/// but a call's success with JSON alone. Returns what follows, without the bracket that opens the batch,
-/// or nothing if nothing follows.
+/// Hands each call and its result's text to `each`, and each message as that of call 0, up to the first
+/// event of a batch that is anything but a call's success or a client's message, with JSON alone.
+/// Returns what follows, without the bracket that opens the batch, or nothing if nothing follows.
 pub(crate) fn split<'a>(batch: &'a [u8], mut each: impl FnMut(u64, &'a [u8])) -> &'a [u8] {
     let mut rest = batch.get(1..).unwrap_or_default();
-    while let Some((call, text, after)) = answer(rest) {
+    while let Some((call, text, after)) = message(rest).or_else(|| answer(rest)) {
         each(call, text);
         match after {
             [b',', others @ ..] => rest = others,
@@ -29,10 +30,17 @@ fn answer(events: &[u8]) -> Option<(u64, &[u8], &[u8])> {
     if let [b'}', after @ ..] = rest {
         return Some((call, b"null", after));
     }
-    let value = rest.strip_prefix(VALUE)?;
-    let end = end(value)?;
-    match value.split_at_checked(end)? {
-        (text, [b'}', after @ ..]) => Some((call, text, after)),
+    value(rest.strip_prefix(VALUE)?).map(|(text, after)| (call, text, after))
+}
+
+fn message(events: &[u8]) -> Option<(u64, &[u8], &[u8])> {
+    value(events.strip_prefix(MESSAGE)?).map(|(text, after)| (0, text, after))
+}
+
+/// Reads the value at the begin of `text` if it is the last of its event: the value, what follows.
+fn value(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    match text.split_at_checked(end(text)?)? {
+        (value, [b'}', after @ ..]) => Some((value, after)),
         _ => None,
     }
 }

@@ -46,10 +46,10 @@ impl Native {
         submitted.map_err(|error| raised(py, &error))
     }
 
-    /// Silences the doorbell and takes at most 64 KiB of events. Returns the plain answers that come
-    /// first, as calls and as texts of their results; the other events as a JSON array, or nothing if
-    /// there are none; whether more wait (drain again, the doorbell stays silent), and whether the last
-    /// event was among them.
+    /// Silences the doorbell and takes at most 64 KiB of events. Returns the plain answers and messages
+    /// that come first, as calls (0 for a message) and as texts; the other events as a JSON array, or
+    /// nothing if there are none; whether more wait (drain again, the doorbell stays silent), and
+    /// whether the last event was among them.
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<Drain<'py>> {
         self.doorbell.clear();
         let mut events = String::new();

@@ -53,10 +53,10 @@ class FakeNative:
             pass
         events, more = self.batches.pop(0) if self.batches else ([], False)
         ended = any(event["event"] == "ended" for event in events)
-        answers = list(itertools.takewhile(is_plain_answer, events))
-        calls = [event["call"] for event in answers]
-        texts = [json.dumps(event.get("value")).encode() for event in answers]
-        others = json.dumps(events[len(answers) :], separators=(",", ":")).encode()
+        plain = list(itertools.takewhile(is_plain, events))
+        calls = [event.get("call", 0) for event in plain]
+        texts = [json.dumps(event.get("value", event.get("payload"))).encode() for event in plain]
+        others = json.dumps(events[len(plain) :], separators=(",", ":")).encode()
         return calls, texts, others if others != b"[]" else b"", more, ended
 
     def fileno(self) -> int:
@@ -70,7 +70,10 @@ class FakeNative:
         self._far.close()
 
 
-def is_plain_answer(event: Dict[str, Any]) -> bool:
+def is_plain(event: Dict[str, Any]) -> bool:
+    """Whether it comes as a number and a text: a result or a client's message, JSON alone."""
+    if event["event"] == "message":
+        return "payload" in event and "blobs" not in event
     return event["event"] == "call_done" and event.keys() <= {"event", "call", "value"}
 
 

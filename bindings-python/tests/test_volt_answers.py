@@ -69,6 +69,58 @@ def test_callers_wake_in_order_and_what_they_send_crosses_together(
     played(main, run)
 
 
+def test_messages_and_answers_are_told_in_order_of_their_arrival(run: Any) -> None:
+    told: List[Any] = []
+
+    def message(payload: Any, **more: Any) -> Dict[str, Any]:
+        return {"event": "message", "peer": None, "payload": payload, **more}
+
+    async def main(client: ClusterDaemonClient) -> None:
+        client.on_message(told.append)
+        fake = await connected(client)
+
+        async def caller() -> None:
+            told.append(await client.send_command("a"))
+
+        callers = [asyncio.ensure_future(caller()) for _ in range(2)]
+        await until(lambda: len(fake.commands) == 2)
+        fake.deliver(
+            message({"n": 1}),
+            answer(1, "a"),
+            message(None),
+            message({"n": 2}),
+            answer(2, "b"),
+            message({"_placeholder": True, "num": 0}, blobs=["AQI="]),
+            message([3]),
+        )
+        await asyncio.gather(*callers)
+        assert told == [{"n": 1}, "a", {"n": 2}, "b", b"\x01\x02", [3]]
+
+    played(main, run)
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000 + b"]" * 100_000, b"9" * 5_000])
+def test_a_message_that_cannot_be_read_is_none(
+    run: Any, monkeypatch: pytest.MonkeyPatch, text: bytes
+) -> None:
+    told: List[Any] = []
+
+    async def main(client: ClusterDaemonClient) -> None:
+        client.on_message(told.append)
+        fake = await connected(client)
+        call = asyncio.ensure_future(client.send_command("a"))
+        await until(lambda: fake.commands)
+        with monkeypatch.context() as patch:
+            patch.setattr(fake, "drain", lambda: ([0, 1, 0], [text, b"1", b"2"], b"", False, False))
+            fake.deliver()
+            assert await call == 1
+            await until(lambda: told)
+        fake.drain()
+        assert told == [2]
+
+    played(main, run)
+
+
 def test_a_caller_wakes_as_its_own_task_and_in_its_own_context(run: Any) -> None:
     mark: contextvars.ContextVar[int] = contextvars.ContextVar("mark", default=-1)
 

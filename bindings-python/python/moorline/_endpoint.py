@@ -3,8 +3,9 @@
 The native handle owns the link and a thread of its own. Here its doorbell wakes the loop, calls are
 futures kept by id, and the commands of one turn of the loop cross together.
 
-Answers come as text that their callers read themselves: read all at once, they would make so many
-dicts live that the garbage collector searches everything the application holds, again and again.
+Answers and messages come as texts that are read one by one, answers by their callers: read all at
+once, they would make so many dicts live that the garbage collector searches everything the
+application holds, again and again.
 All other events of a drain are parsed together.
 """
 
@@ -46,6 +47,8 @@ _logger = logging.getLogger("moorline")
 _OnPart = Callable[[Any], None]
 _KEPT = 0
 """In place of a call's number: a command that no call waits for and that must not be lost."""
+_MESSAGE = 0
+"""In place of a call's number: what arrived is a message."""
 
 
 class Endpoint:
@@ -298,22 +301,27 @@ class Endpoint:
             self._finish(None)
 
     def _answer(self, arrived: Iterator[Tuple[int, Answer]]) -> None:
-        """Answers calls; each caller runs on before the next one is answered.
+        """Answers calls and hands on messages; each caller runs on before the next one is answered.
 
         A future wakes who awaits it by a handle of the loop's own, which costs more than all else that
         is done for an answer; and by the time the handle runs, a thousand others have driven the
         caller out of the processor's cache. We are called by the loop, as handles are.
         """
         self._arrived = arrived
+        pop = self._calls.pop
         for call, answer in arrived:
-            future = self._calls.pop(call, None)
+            future = pop(call, None)
+            if future is None:
+                if call == _MESSAGE and isinstance(answer, bytes):
+                    self._on_message(answer)
+                continue
             waiting = getattr(future, "_callbacks", None)
-            if future is not None and waiting is not None and len(waiting) == 1:
+            if waiting is not None and len(waiting) == 1:
                 ((wake, context),) = waiting
                 future.remove_done_callback(wake)
                 future.set_result(answer)
                 context.run(wake, future)
-            elif future is not None:
+            else:
                 _settle(future, answer)
 
     def _answer_later(self) -> None:
@@ -323,6 +331,11 @@ class Endpoint:
             future = self._calls.pop(call, None)
             if future is not None:
                 _settle(future, answer)
+            elif call == _MESSAGE and isinstance(answer, bytes) and self._loop is not None:
+                self._loop.call_soon(self._on_message, answer)
+
+    def _on_message(self, text: bytes) -> None:
+        """Handles a message without byte strings, as text."""
 
     def _on_event(self, event: NativeEvent) -> None:
         if event["event"] == "call_done":

@@ -8,6 +8,7 @@ from typing import Any, AsyncIterator, Coroutine, Dict, Mapping, Optional, Tuple
 
 from .._bench import Bench, Item, Registered, text_of
 from .._endpoint import Answer, exception_of
+from .._events import read_value
 from .._generated import MAX_ATTACHMENTS, MAX_CHUNKS_IN_FLIGHT, CallDoneEvent
 from .._generated import DaemonClientErrorCode, LostEvent, NativeEvent, NoticeEvent
 from .._generated import ReadyEvent, WorkDrainedEvent, WorkEvent
@@ -170,6 +171,15 @@ class Session(Bench):
     def _value_of(self, event: CallDoneEvent) -> Any:
         value = super()._value_of(event)
         return unpack(value, event["blobs"]) if "blobs" in event else value
+
+    def _on_message(self, text: bytes) -> None:
+        try:
+            payload = read_value(text)
+        except MoorlineError:
+            # What Python cannot read is no message.
+            return
+        if payload is not None:
+            self._listeners.tell(self._listeners.message, payload)
 
     def _on_ready(self, event: ReadyEvent) -> None:
         self.is_ready = True
