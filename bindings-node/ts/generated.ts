@@ -308,6 +308,10 @@ export interface VoltOptions {
   presenceIntervalMs?: number | undefined;
   /** The most commands waiting for an answer; more are refused with OVERLOADED. Default: `65536`. Range: 1 to 1048576. */
   maxCalls?: number | undefined;
+  /** The most commands of daemons that handlers of the application work on; more are answered 503. Default: `1024`. Range: 1 to 1048576. */
+  maxCommands?: number | undefined;
+  /** Time for a handler of the application to answer a daemon's command; later it is answered 504 and withdrawn. Default: `30000` ms. Range: 1 to 86400000. */
+  handlerTimeoutMs?: number | undefined;
   /** The most bytes of one streamed answer; beyond, the call fails with TOO_LARGE. Default: `1073741824` bytes. Range: 1024 to 1099511627776. */
   maxStreamBytes?: number | undefined;
   /** How long an enrollment token is good for when it names no time. Default: `86400000` ms. Range: 1000 to 31536000000. */
@@ -633,6 +637,8 @@ export const OPTION_KEYS = {
       heartbeatTimeoutMs: 'heartbeat_timeout_ms',
       presenceIntervalMs: 'presence_interval_ms',
       maxCalls: 'max_calls',
+      maxCommands: 'max_commands',
+      handlerTimeoutMs: 'handler_timeout_ms',
       maxStreamBytes: 'max_stream_bytes',
       tokenTtlMs: 'token_ttl_ms',
       maxTokens: 'max_tokens',

@@ -639,6 +639,12 @@ class VoltOptions(TypedDict, total=False):
     max_calls: int
     """The most commands waiting for an answer; more are refused with OVERLOADED. Default: `65536`. Range: 1 to 1048576."""
 
+    max_commands: int
+    """The most commands of daemons that handlers of the application work on; more are answered 503. Default: `1024`. Range: 1 to 1048576."""
+
+    handler_timeout_ms: int
+    """Time for a handler of the application to answer a daemon's command; later it is answered 504 and withdrawn. Default: `30000` ms. Range: 1 to 86400000."""
+
     max_stream_bytes: int
     """The most bytes of one streamed answer; beyond, the call fails with TOO_LARGE. Default: `1073741824` bytes. Range: 1024 to 1099511627776."""
 

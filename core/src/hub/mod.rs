@@ -467,13 +467,16 @@ impl Endpoint for Hub {
                 self.volt.listen(false);
                 Ok(())
             }
+            Command::Handle { key, .. } => self.volt.handle(key),
+            Command::Unhandle { key } => {
+                self.volt.unhandle(&key);
+                Ok(())
+            }
+            Command::Complete { work, outcome } => self.volt.complete(work, &outcome),
             Command::Emit { name, payload } if self.is_serving() => {
                 self.volt.message(&name, &payload)
             }
-            Command::Handle { .. }
-            | Command::Unhandle { .. }
-            | Command::Emit { .. }
-            | Command::Complete { .. }
+            Command::Emit { .. }
             | Command::Progress { .. }
             | Command::Admit { .. }
             | Command::Refuse { .. } => {

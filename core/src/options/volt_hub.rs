@@ -62,6 +62,10 @@ options! {
         presence_interval_ms: u64 = 15_000; in 100..=3_600_000; unit "ms",
         /// The most commands waiting for an answer; more are refused with OVERLOADED.
         max_calls: u64 = 65_536; in 1..=1_048_576,
+        /// The most commands of daemons that handlers of the application work on; more are answered 503.
+        max_commands: u64 = 1_024; in 1..=1_048_576,
+        /// Time for a handler of the application to answer a daemon's command; later it is answered 504 and withdrawn.
+        handler_timeout_ms: u64 = 30_000; in 1..=86_400_000; unit "ms",
         /// The most bytes of one streamed answer; beyond, the call fails with TOO_LARGE.
         max_stream_bytes: u64 = 1_073_741_824; in 1_024..=1_099_511_627_776; unit "bytes",
         /// How long an enrollment token is good for when it names no time.

@@ -5,6 +5,8 @@
 //! ```text
 //! daemon     registration, heartbeats, commands in both directions, offline queue
 //! engine     one Engine.IO session: polling, WebSocket, upgrade, liveness
+//! server     the control plane that they register with
+//! envelope   what handlers give back, on either side
 //! wire       messages as text
 //! ```
 
@@ -12,6 +14,7 @@ mod address;
 mod backoff;
 mod daemon;
 mod engine;
+mod envelope;
 pub(crate) mod server;
 mod wire;
 

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::VoltDaemon;
 use super::streams::Stream;
 use crate::command::Outcome;
-use crate::dialect::volt::wire::{self, Message, Reply};
+use crate::dialect::volt::envelope::{Envelope, Form, Reject, unhandled};
+use crate::dialect::volt::wire::{self, Message};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Event, Withdrawal};
 use crate::frame::Frame;
@@ -38,64 +38,10 @@ impl Running {
     }
 }
 
-/// What the control plane wants back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    Json,
-    Buffer,
-    Stream,
-}
-
-impl Form {
-    /// Peer: what is missing or unknown counts as JSON.
-    fn of(word: Option<&str>) -> Self {
-        match word.and_then(wire::lenient_text).as_deref() {
-            Some("buffer") => Self::Buffer,
-            Some("stream") => Self::Stream,
-            Some(_) | None => Self::Json,
-        }
-    }
-
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::Buffer => "buffer",
-            Self::Stream => "stream",
-        }
-    }
-}
-
 #[derive(Deserialize)]
 struct HandlerMeta {
     #[serde(default)]
     messages: bool,
-}
-
-/// What a handler's result carries beside its data.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Envelope<'a> {
-    status: Option<u16>,
-    #[serde(borrow)]
-    headers: Option<&'a RawValue>,
-    #[serde(borrow, deserialize_with = "present")]
-    data: Option<&'a RawValue>,
-    body: Option<std::borrow::Cow<'a, str>>,
-    reject: Option<Reject>,
-}
-
-/// A key with `null` is there; one left out is not.
-fn present<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Reject {
-    status: u16,
-    message: String,
 }
 
 impl VoltDaemon {
@@ -208,31 +154,17 @@ impl VoltDaemon {
             let message = format!("the result of the command \"{}\": {why}", running.name);
             Error::new(ErrorCode::ArgumentInvalid, message)
         };
-        let envelope: Envelope<'_> = match value.as_str() {
-            "null" | "" => Envelope::default(),
-            text => serde_json::from_str(text).map_err(|e| invalid(e.to_string()))?,
-        };
+        let envelope = Envelope::read(value).map_err(invalid)?;
         let request = running.request.as_str();
         if let Some(Reject { status, message }) = &envelope.reject {
             self.refuse(&running.request, *status, message, now);
             return Ok(());
         }
-        let status = envelope.status.unwrap_or(200);
-        let headers = envelope.headers.map_or("", RawValue::get);
-        let headers = if headers == "null" { "" } else { headers };
-        let reply = match &envelope.body {
-            Some(body) if running.form == Form::Buffer => {
-                if !is_base64(body) {
-                    return Err(invalid(String::from("its body is not base64")));
-                }
-                Reply::Body(body)
-            }
-            Some(_) | None => Reply::Data(envelope.data.map_or("", RawValue::get)),
-        };
+        let reply = envelope.reply(running.form).map_err(invalid)?;
         let mut frames = Vec::with_capacity(1);
         let size = value.as_str().len() + request.len() + 128;
         self.write_message(value.blobs(), size, &mut frames, |json| {
-            wire::ok_reply(request, status, headers, reply, json);
+            wire::ok_reply(request, envelope.status(), envelope.headers(), reply, json);
         })
         .and_then(|()| self.check_size(&frames))?;
         self.frames.append(&mut frames);
@@ -240,10 +172,8 @@ impl VoltDaemon {
         Ok(())
     }
 
-    /// Peer: what the handler threw is not disclosed.
     fn handler_failed(&mut self, running: &Running, now: Now) {
-        let text = format!("Handler for command \"{}\" threw an unhandled error", running.name);
-        self.refuse(&running.request, 500, &text, now);
+        self.refuse(&running.request, 500, &unhandled(&running.name), now);
     }
 
     fn refuse(&mut self, request: &Raw, status: u16, text: &str, now: Now) {
@@ -282,11 +212,4 @@ impl VoltDaemon {
             self.event(Event::WorkWithdrawn { work, why });
         }
     }
-}
-
-/// Tells whether text is safe to stand in a message as base64.
-pub(super) fn is_base64(text: &str) -> bool {
-    let body = text.trim_end_matches('=');
-    text.len() - body.len() <= 2
-        && body.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
 }

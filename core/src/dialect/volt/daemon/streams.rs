@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::VoltDaemon;
-use super::reverse::is_base64;
+use crate::dialect::volt::envelope::is_base64;
 use crate::dialect::volt::wire::{self, Reply};
 use crate::error::{Error, ErrorCode};
 use crate::event::Event;

@@ -6,10 +6,10 @@ use super::enroll::{Hash, digest};
 use super::{Act, SessionId, Timer, VoltServer, wire};
 use crate::dialect::beacon::hub_wire::{Object, list};
 use crate::error::{Error, ErrorCode, printable};
-use crate::event::Event;
+use crate::event::{Event, Withdrawal};
 use crate::frame::socketio::Packet;
 use crate::json::Raw;
-use crate::machine::PeerId;
+use crate::machine::{PeerId, WorkId};
 use crate::time::{Instant, Now, UnixMillis};
 use crate::words::{MESSAGE, REGISTERED};
 
@@ -34,6 +34,8 @@ pub(super) struct Daemon {
     pub(super) waiting: BTreeSet<u64>,
     /// Calls that were sent over its session.
     pub(super) sent: BTreeSet<u64>,
+    /// Its commands that the application works on; they came over its session.
+    pub(super) work: BTreeSet<WorkId>,
 }
 
 /// The session over which a daemon speaks.
@@ -58,12 +60,18 @@ impl Daemon {
             link: None,
             waiting: BTreeSet::new(),
             sent: BTreeSet::new(),
+            work: BTreeSet::new(),
         }
     }
 
     /// Returns the session over which it speaks.
     pub(super) fn session(&self) -> Option<SessionId> {
         self.link.map(|link| link.session)
+    }
+
+    /// Returns by which number the application knows it while it is registered.
+    pub(super) fn peer(&self) -> Option<PeerId> {
+        self.link.map(|link| link.peer)
     }
 
     fn has_password(&self, password: &str) -> bool {
@@ -184,10 +192,14 @@ impl VoltServer {
         let Some(link) = daemon.link.take_if(|link| link.session == session) else { return };
         daemon.alive = None;
         daemon.disconnected = Some(clock.unix);
+        let work = std::mem::take(&mut daemon.work);
         for call in std::mem::take(&mut daemon.sent) {
             let text =
                 "The daemon's connection was lost; whether the command was carried out is unknown.";
             self.fail(call, Error::new(ErrorCode::NotReady, text));
+        }
+        for work in work {
+            self.withdraw(work, Withdrawal::LinkLost);
         }
         let reason = reason.to_owned();
         self.event(Event::PeerLeft { peer: link.peer, name: cluster, reason });
@@ -223,7 +235,7 @@ impl VoltServer {
         let kind = message.as_ref().map(wire::Message::kind).unwrap_or_default();
         let is_taken = match (&*kind, &message) {
             ("command", Some(message)) => {
-                self.answer_command(session, message, now);
+                self.take_command(session, message, argument, now);
                 true
             }
             ("response", Some(message)) => self.take_response(session, message, argument, now),
@@ -243,21 +255,27 @@ impl VoltServer {
         self.acknowledge(session, packet, Ok(()));
     }
 
-    /// Answers a command of a daemon; the hub knows one.
-    fn answer_command(&mut self, session: SessionId, message: &wire::Message<'_>, now: Now) {
-        let Some(request_id) = message.request_id() else { return };
-        let command = message.command().unwrap_or_default();
-        let answer = if command == wire::HEARTBEAT {
-            self.beat(&request_id, message, now)
-        } else {
-            let text = format!("Unknown daemon server command: {command}");
-            wire::refused(&request_id, 404, &text)
-        };
-        self.emit(session, MESSAGE, answer);
+    /// Answers a command of a daemon, or hands it to the application; the hub itself knows one.
+    fn take_command(
+        &mut self,
+        session: SessionId,
+        message: &wire::Message<'_>,
+        argument: &Raw,
+        now: Now,
+    ) {
+        let Some(request) = message.request() else { return };
+        if message.command().as_deref() == Some(wire::HEARTBEAT) {
+            let answer = self.beat(request, message, now);
+            self.emit(session, MESSAGE, answer);
+        } else if let Err((status, text)) =
+            self.begin_work(session, request, message, argument, now)
+        {
+            self.emit(session, MESSAGE, wire::refused(request, status, &text));
+        }
     }
 
     /// Takes a heartbeat, which is believed by what it carries.
-    fn beat(&mut self, request_id: &str, message: &wire::Message<'_>, now: Now) -> String {
+    fn beat(&mut self, request: &str, message: &wire::Message<'_>, now: Now) -> String {
         let payload = message.payload.map_or("{}", |raw| raw.get());
         let beat: wire::Beat = serde_json::from_str(payload).unwrap_or_default();
         let id = beat.team_cluster_id.trim();
@@ -267,9 +285,9 @@ impl VoltServer {
                 if let Some(version) = beat.installed_version.filter(|text| text.len() <= 64) {
                     daemon.version = Some(version);
                 }
-                wire::heartbeat_taken(request_id, id)
+                wire::heartbeat_taken(request, id)
             }
-            Some(_) | None => wire::refused(request_id, 401, wire::INVALID_CREDENTIALS),
+            Some(_) | None => wire::refused(request, 401, wire::INVALID_CREDENTIALS),
         }
     }
 

@@ -7,6 +7,7 @@
 //! daemons    registration, displacement, presence, heartbeats
 //! enroll     one-time tokens, passwords, what is stored
 //! calls      commands to daemons, their answers and streams
+//! work       commands of daemons that the application answers
 //! wire       messages as text
 //! ```
 //!
@@ -22,6 +23,7 @@ mod session;
 mod socket;
 mod window;
 mod wire;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -33,12 +35,13 @@ use daemons::Daemon;
 use enroll::Token;
 use session::Session;
 use window::Window;
+use work::Work;
 
 use crate::entropy::{Entropy, Seed};
 use crate::error::{Error, ErrorCode};
 use crate::event::Event;
 use crate::frame::HttpResponse;
-use crate::machine::{ConnId, FrameLimits, HttpId, Output, PeerId};
+use crate::machine::{ConnId, FrameLimits, HttpId, Output, PeerId, WorkId};
 use crate::options::{LimitOptions, VoltHubOptions};
 use crate::time::{Deadline, Instant, Now};
 
@@ -87,6 +90,8 @@ enum Timer {
     Probe(SessionId),
     /// A call has waited long enough.
     Call(u64),
+    /// A handler of the application has had long enough.
+    Work(WorkId),
     /// Heartbeats are checked.
     Presence,
 }
@@ -115,6 +120,7 @@ pub(crate) struct VoltServer {
     /// Calls that were sent, by request id. Never iterated.
     requests: HashMap<uuid::Uuid, u64>,
     askers: BTreeMap<Asker, u64>,
+    work: Work,
     timers: BTreeSet<(Instant, Timer)>,
     enrollments: Window,
     failures: Window,
@@ -124,7 +130,7 @@ pub(crate) struct VoltServer {
     next: u64,
     /// Whether the application wants the messages of daemons.
     listens: bool,
-    /// Whether new calls are taken.
+    /// Whether new commands are taken.
     is_open: bool,
 }
 
@@ -165,6 +171,7 @@ impl VoltServer {
             calls: BTreeMap::new(),
             requests: HashMap::new(),
             askers: BTreeMap::new(),
+            work: Work::default(),
             timers: BTreeSet::new(),
             enrollments,
             failures: Window::new(MAX_FAILURES, FAILURE_WINDOW_MS),
@@ -209,9 +216,10 @@ impl VoltServer {
         self.by_conn.contains_key(&conn)
     }
 
-    /// Returns how many commands wait for an answer: what a drain waits for.
+    /// Returns how many commands wait for an answer, ours and those of daemons: what a drain waits
+    /// for.
     pub(crate) fn in_flight(&self) -> usize {
-        self.calls.len()
+        self.calls.len() + self.work.len()
     }
 
     /// Returns how many sessions there are.
@@ -224,7 +232,7 @@ impl VoltServer {
         self.listens = listens;
     }
 
-    /// Takes no new calls: the hub drains.
+    /// Takes no new commands, of either side: the hub drains.
     pub(crate) fn drain(&mut self) {
         self.is_open = false;
         let waiting: Vec<u64> = self
@@ -245,6 +253,7 @@ impl VoltServer {
         for call in calls {
             self.fail(call, Error::new(ErrorCode::Stopped, "The hub is going away."));
         }
+        self.withdraw_all();
         let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
         for session in sessions {
             self.dismiss(session, "the hub is going away");
@@ -265,6 +274,7 @@ impl VoltServer {
                 Timer::Register(session) => self.check_registered(session, at),
                 Timer::Probe(session) => self.check_probe(session, at, now),
                 Timer::Call(call) => self.expire(call, at),
+                Timer::Work(work) => self.expire_work(work),
                 Timer::Presence => self.check_presence(now),
             }
         }
@@ -279,6 +289,7 @@ impl VoltServer {
                 Timer::Register(_) => "registration",
                 Timer::Probe(_) => "upgrade",
                 Timer::Call(_) => "call",
+                Timer::Work(_) => "handler",
                 Timer::Presence => "presence",
             };
             Deadline { at: *at, why }

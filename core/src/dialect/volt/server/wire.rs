@@ -8,7 +8,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::dialect::beacon::hub_wire::Object;
+use crate::dialect::volt::envelope::Form;
+use crate::dialect::volt::wire::{Reply, ok_reply, refusal};
 use crate::json::Raw;
+use crate::machine::PeerId;
 use crate::options::Fields;
 use crate::time::UnixMillis;
 
@@ -57,6 +60,8 @@ pub(super) struct Message<'a> {
     pub(super) chunk: Option<&'a RawValue>,
     #[serde(borrow, default)]
     command: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "responseType")]
+    response_type: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(super) payload: Option<&'a RawValue>,
 }
@@ -78,6 +83,15 @@ impl Message<'_> {
 
     pub(super) fn request_id(&self) -> Option<Cow<'_, str>> {
         text(self.request_id)
+    }
+
+    /// Returns the request id as it came, if it is a text.
+    pub(super) fn request(&self) -> Option<&str> {
+        self.request_id().and(self.request_id.map(RawValue::get))
+    }
+
+    pub(super) fn form(&self) -> Form {
+        Form::of(self.response_type.map(RawValue::get))
     }
 
     pub(super) fn stream_id(&self) -> Option<Cow<'_, str>> {
@@ -200,29 +214,30 @@ pub(super) fn acknowledgement(result: Result<(), &str>) -> String {
     }
 }
 
-/// A refused command of a daemon.
-pub(super) fn refused(request_id: &str, status: u16, message: &str) -> String {
-    Object::new()
-        .text("type", "response")
-        .text("requestId", request_id)
-        .flag("ok", false)
-        .number("status", status)
-        .text("message", message)
-        .end()
+/// A refused command of a daemon; `request` is the id as it came.
+pub(super) fn refused(request: &str, status: u16, message: &str) -> String {
+    let mut json = String::with_capacity(request.len() + message.len() + 96);
+    refusal(request, status, message, &mut json);
+    json
 }
 
-/// The answer to a heartbeat.
-pub(super) fn heartbeat_taken(request_id: &str, cluster: &str) -> String {
+/// The answer to a heartbeat; `request` is the id as it came.
+pub(super) fn heartbeat_taken(request: &str, cluster: &str) -> String {
     let team_cluster = Object::new().text("_id", cluster).text("status", "connected").end();
     let data = Object::new().raw("teamCluster", &team_cluster).end();
-    let data = Object::new().text("status", "success").raw("data", &data).end();
-    Object::new()
-        .text("type", "response")
-        .text("requestId", request_id)
-        .flag("ok", true)
-        .number("status", 200u16)
-        .raw("data", &data)
-        .end()
+    let mut json = String::with_capacity(request.len() + data.len() + 96);
+    ok_reply(request, 200, "", Reply::Data(&data), &mut json);
+    json
+}
+
+/// What an application learns of a daemon's command beside its payload.
+pub(super) fn work_meta(peer: PeerId, cluster: &str, request: &str, form: Form) -> Raw {
+    let object = Object::with_capacity(request.len() + cluster.len() + 96)
+        .number("peer", peer.0)
+        .text("team_cluster_id", cluster)
+        .raw("request_id", request)
+        .text("response_type", form.word());
+    Raw::trusted(object.end())
 }
 
 /// What a heartbeat must carry.

@@ -6,6 +6,7 @@ mod calls;
 mod daemons;
 mod enroll;
 mod sessions;
+mod work;
 
 use serde_json::Value;
 

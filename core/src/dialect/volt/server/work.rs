@@ -1,0 +1,235 @@
+//! Commands of daemons that the application answers.
+//!
+//! ```text
+//!              ┌── answered ──▶ response
+//!   Event::Work├── too late ──▶ 504, withdrawn
+//!              ├── hub ends ──▶ 503, withdrawn
+//!              └── link lost ─▶ withdrawn
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{SessionId, Timer, VoltServer, wire};
+use crate::command::Outcome;
+use crate::dialect::volt::envelope::{Envelope, Form, Reject, unhandled};
+use crate::dialect::volt::wire::ok_reply;
+use crate::error::{Error, ErrorCode, printable};
+use crate::event::{Event, Withdrawal};
+use crate::frame::Frame;
+use crate::frame::socketio::{self, ROOT};
+use crate::json::Raw;
+use crate::machine::WorkId;
+use crate::time::{Instant, Now};
+use crate::words::MESSAGE;
+
+/// The most handlers of a hub.
+const MAX_HANDLERS: usize = 4_096;
+
+/// The longest name of a command that has a handler.
+const MAX_NAME: usize = 256;
+
+/// The longest id of a command that is handed to the application, as JSON: it is kept until the answer.
+const MAX_REQUEST: usize = 1_024;
+
+/// What the application answers, and what it is at.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    handlers: BTreeSet<String>,
+    running: BTreeMap<WorkId, Running>,
+    last: u64,
+}
+
+impl Work {
+    pub(super) fn len(&self) -> usize {
+        self.running.len()
+    }
+}
+
+/// A command that a handler works on.
+#[derive(Debug)]
+struct Running {
+    session: SessionId,
+    cluster: String,
+    name: String,
+    /// The id as it came: JSON. A copy, so that it does not hold on to the payload.
+    request: String,
+    form: Form,
+    due: Instant,
+}
+
+impl VoltServer {
+    /// Hands a command of daemons to the application from now on.
+    ///
+    /// # Errors
+    /// `ARGUMENT_INVALID` for a name that cannot be one, `OVERLOADED` for too many.
+    pub(crate) fn handle(&mut self, name: String) -> Result<(), Error> {
+        let invalid = |text: String| Err(Error::new(ErrorCode::ArgumentInvalid, text));
+        if name == wire::HEARTBEAT {
+            return invalid(format!("{name} is answered by the hub itself"));
+        }
+        if !(1..=MAX_NAME).contains(&name.len()) {
+            return invalid(format!("a command's name has 1 to {MAX_NAME} bytes"));
+        }
+        let handlers = &mut self.work.handlers;
+        if handlers.len() >= MAX_HANDLERS && !handlers.contains(&name) {
+            let text = format!("a hub takes at most {MAX_HANDLERS} handlers");
+            return Err(Error::new(ErrorCode::Overloaded, text));
+        }
+        handlers.insert(name);
+        Ok(())
+    }
+
+    /// Takes a command from the application. What runs is answered all the same.
+    pub(crate) fn unhandle(&mut self, name: &str) {
+        self.work.handlers.remove(name);
+    }
+
+    /// Hands a command to its handler.
+    ///
+    /// # Errors
+    /// The status and the words with which it is refused.
+    pub(super) fn begin_work(
+        &mut self,
+        session: SessionId,
+        request: &str,
+        message: &wire::Message<'_>,
+        argument: &Raw,
+        now: Now,
+    ) -> Result<(), (u16, String)> {
+        let name = message.command().unwrap_or_default();
+        if !self.work.handlers.contains(&*name) {
+            return Err((404, format!("Unknown daemon server command: {name}")));
+        }
+        if !self.is_open {
+            return Err((503, "The hub is going away.".to_owned()));
+        }
+        let max = self.options.max_commands;
+        if self.work.len() as u64 >= max {
+            let text = format!("The hub works on {max} commands already: volt.max_commands");
+            return Err((503, text));
+        }
+        if request.len() > MAX_REQUEST {
+            return Err((400, format!("A requestId has at most {MAX_REQUEST} bytes")));
+        }
+        let form = message.form();
+        if form == Form::Stream {
+            let text = "The hub answers commands with json or a buffer, not with a stream";
+            return Err((406, text.to_owned()));
+        }
+        let unregistered = || (503, "The daemon is not registered".to_owned());
+        let state = self.sessions.get(&session);
+        let cluster = state.and_then(|state| state.cluster.clone()).ok_or_else(unregistered)?;
+        let daemon = self.daemons.get_mut(&cluster).ok_or_else(unregistered)?;
+        let peer = daemon.peer().ok_or_else(unregistered)?;
+        self.work.last += 1;
+        let work = WorkId(self.work.last);
+        daemon.work.insert(work);
+        let timeout_ms = self.options.handler_timeout_ms;
+        let due = now.mono.after(timeout_ms);
+        self.arm(due, Timer::Work(work));
+        let meta = wire::work_meta(peer, &cluster, request, form);
+        let payload = message.payload.map_or_else(Raw::absent, |raw| argument.part(raw.get()));
+        let payload = payload.with_blobs(argument.blobs().to_vec());
+        let (key, request) = (name.into_owned(), request.to_owned());
+        let running = Running { session, cluster, name: key.clone(), request, form, due };
+        self.work.running.insert(work, running);
+        self.event(Event::Work { work, key, payload, timeout_ms: Some(timeout_ms), meta });
+        Ok(())
+    }
+
+    /// Answers a command with what its handler came to. A late outcome is ignored.
+    ///
+    /// # Errors
+    /// `WORK_UNKNOWN` if there never was such work; if the outcome cannot be sent, `ARGUMENT_INVALID`
+    /// or `TOO_LARGE`, and the daemon is answered 500.
+    pub(crate) fn complete(&mut self, work: WorkId, outcome: &Outcome) -> Result<(), Error> {
+        let Some(running) = self.forget_work(work) else {
+            let is_late = (1..=self.work.last).contains(&work.0);
+            return if is_late { Ok(()) } else { Err(ErrorCode::WorkUnknown.into()) };
+        };
+        match outcome {
+            Outcome::Done { value, .. } => {
+                let result = self.reply_work(&running, value);
+                if result.is_err() {
+                    // Whatever was wrong with the result, the daemon gets an answer.
+                    self.refuse_work(&running, 500, &unhandled(&running.name));
+                }
+                result
+            }
+            Outcome::Failed { message } => {
+                self.refuse_work(&running, 500, &printable(message));
+                Ok(())
+            }
+            Outcome::Cancelled => {
+                self.refuse_work(&running, 500, &unhandled(&running.name));
+                Ok(())
+            }
+        }
+    }
+
+    fn reply_work(&mut self, running: &Running, value: &Raw) -> Result<(), Error> {
+        let invalid = |why: String| {
+            let text = format!("the result of the command {:?}: {why}", running.name);
+            Error::new(ErrorCode::ArgumentInvalid, text)
+        };
+        let envelope = Envelope::read(value).map_err(invalid)?;
+        if let Some(Reject { status, message }) = &envelope.reject {
+            self.refuse_work(running, *status, message);
+            return Ok(());
+        }
+        let reply = envelope.reply(running.form).map_err(invalid)?;
+        let (request, blobs) = (&running.request, value.blobs());
+        let mut frames: Vec<Frame> = Vec::with_capacity(1 + blobs.len());
+        let size = value.as_str().len() + request.len() + 128;
+        socketio::event_with(ROOT, None, MESSAGE, size, blobs, &mut frames, |json| {
+            ok_reply(request, envelope.status(), envelope.headers(), reply, json);
+        })
+        .map_err(|malformed| Error::new(ErrorCode::TooLarge, malformed.to_string()))?;
+        frames.into_iter().for_each(|frame| self.send(running.session, frame));
+        Ok(())
+    }
+
+    fn refuse_work(&mut self, running: &Running, status: u16, text: &str) {
+        let answer = wire::refused(&running.request, status, text);
+        self.emit(running.session, MESSAGE, answer);
+    }
+
+    /// Gives up a handler whose time is up.
+    pub(super) fn expire_work(&mut self, work: WorkId) {
+        let Some(running) = self.work.running.get(&work) else { return };
+        let limit = self.options.handler_timeout_ms;
+        let text = format!("The command \"{}\" was not answered within {limit} ms.", running.name);
+        self.give_up(work, 504, &text, Withdrawal::Expired);
+    }
+
+    /// Gives up every handler: the hub ends.
+    pub(super) fn withdraw_all(&mut self) {
+        let running: Vec<WorkId> = self.work.running.keys().copied().collect();
+        for work in running {
+            let text = "The hub ended; whether the command was carried out is unknown.";
+            self.give_up(work, 503, text, Withdrawal::Draining);
+        }
+    }
+
+    fn give_up(&mut self, work: WorkId, status: u16, text: &str, why: Withdrawal) {
+        let Some(running) = self.forget_work(work) else { return };
+        self.refuse_work(&running, status, text);
+        self.event(Event::WorkWithdrawn { work, why });
+    }
+
+    /// Takes a command from its handler without an answer: nobody is there to hear it.
+    pub(super) fn withdraw(&mut self, work: WorkId, why: Withdrawal) {
+        if self.forget_work(work).is_some() {
+            self.event(Event::WorkWithdrawn { work, why });
+        }
+    }
+
+    fn forget_work(&mut self, work: WorkId) -> Option<Running> {
+        let running = self.work.running.remove(&work)?;
+        self.disarm(running.due, Timer::Work(work));
+        if let Some(daemon) = self.daemons.get_mut(&running.cluster) {
+            daemon.work.remove(&work);
+        }
+        Some(running)
+    }
+}
