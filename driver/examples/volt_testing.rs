@@ -2,15 +2,21 @@
 
 #![allow(clippy::print_stdout)]
 
-use moorline::Hub;
 use moorline::volt::DaemonClient;
+use moorline::{DaemonContext, Hub};
 use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), moorline::core::Error> {
     let credential = json!([{ "team_cluster_id": "under-test", "password": "secret" }]);
-    let hub =
-        Hub::builder().listen("127.0.0.1:0").option("volt.daemons", credential).start().await?;
+    let hub = Hub::builder()
+        .listen("127.0.0.1:0")
+        .option("volt.daemons", credential)
+        .handle_daemon("jobs.list", |page: u64, daemon: DaemonContext| async move {
+            Ok(format!("page {page} for {}", daemon.team_cluster_id()))
+        })
+        .start()
+        .await?;
     let daemon = DaemonClient::builder(&hub.url(), "under-test")
         .daemon_password("secret")
         .handle("text.shout", |text: String, _| async move { Ok(text.to_uppercase()) })
@@ -19,6 +25,8 @@ async fn main() -> Result<(), moorline::core::Error> {
 
     let reply = hub.call_daemon("under-test", "text.shout", "quiet").await?;
     assert_eq!(reply.data::<Value>()?, Some(json!("QUIET")));
+    let jobs: Option<String> = daemon.send_command("jobs.list", &1).await?;
+    assert_eq!(jobs.as_deref(), Some("page 1 for under-test"));
     daemon.disconnect().await;
     println!("passed");
     Ok(())

@@ -53,8 +53,8 @@ mod ws;
 
 pub use api::volt;
 pub use api::{
-    Call, DaemonCall, DaemonReply, Dispatcher, DispatcherBuilder, EnrollmentToken, Failure, Hub,
-    HubBuilder, Reply, Report, WorkContext, Worker, WorkerBuilder,
+    Call, DaemonCall, DaemonContext, DaemonReply, Dispatcher, DispatcherBuilder, EnrollmentToken,
+    Failure, Hub, HubBuilder, Reply, Report, WorkContext, Worker, WorkerBuilder,
 };
 pub use clock::{Clock, SystemClock};
 pub use counters::Counters;

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use moorline::core::ErrorCode;
-use moorline::volt::{CommandContext, DaemonBuilder, DaemonClient, DaemonEvent, Rejection, Reply};
-use moorline::{Hub, Raw};
+use moorline::volt::{
+    CommandContext, DaemonBuilder, DaemonClient, DaemonEvent, Failure, Rejection, Reply,
+};
+use moorline::{DaemonContext, Hub, Raw};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -31,15 +33,13 @@ async fn daemon(hub: &Hub, id: &str) -> DaemonClient {
     builder(hub, id)
         .enroll(&hub.url(), &token.token, "1.4.2")
         .handle("echo", |payload: Value, context: CommandContext| async move {
-            Ok::<_, moorline::volt::Failure>(
+            Ok::<_, Failure>(
                 Reply::new()
                     .data(&json!({"payload": payload, "command": context.command()}))
                     .header("x-a", "b"),
             )
         })
-        .handle("bytes", |_: Value, _| async {
-            Ok::<_, moorline::volt::Failure>(Reply::new().body("body"))
-        })
+        .handle("bytes", |_: Value, _| async { Ok::<_, Failure>(Reply::new().body("body")) })
         .handle("refuse", |_: Value, _| async {
             Err::<Reply, _>(Rejection::new(409, "busy").into())
         })
@@ -49,13 +49,13 @@ async fn daemon(hub: &Hub, id: &str) -> DaemonClient {
                 for part in ["one", "two"] {
                     parts.send(part).await?;
                 }
-                Ok::<_, moorline::volt::Failure>(())
+                Ok::<_, Failure>(())
             });
-            Ok::<_, moorline::volt::Failure>(reply)
+            Ok::<_, Failure>(reply)
         })
         .handle("never", |_: Value, context: CommandContext| async move {
             context.cancelled().await;
-            Ok::<_, moorline::volt::Failure>(Reply::new())
+            Ok::<_, Failure>(Reply::new())
         })
         .connect()
         .await
@@ -172,4 +172,114 @@ async fn a_daemon_survives_the_orderly_end_of_its_hub() {
     let call = hub.call_daemon("lab", "echo", &json!({})).timeout(SOON);
     assert_eq!(call.await.unwrap().status(), 200);
     assert!(daemon.is_ready());
+}
+
+#[tokio::test]
+async fn a_hub_answers_what_daemons_ask() {
+    let (began, mut begun) = mpsc::unbounded_channel();
+    let (ends, mut ended) = mpsc::unbounded_channel::<()>();
+    let credential = json!([{"team_cluster_id": "lab", "password": "secret"}]);
+    let hub = Hub::builder()
+        .listen("127.0.0.1:0")
+        .option("volt.daemons", credential)
+        .handle_daemon("jobs.list", |page: Option<u64>, daemon: DaemonContext| async move {
+            assert_eq!((daemon.command(), daemon.request_id().is_empty()), ("jobs.list", false));
+            Ok(json!({"of": daemon.team_cluster_id(), "page": page}))
+        })
+        .handle_daemon("bytes", |payload: Raw, daemon: DaemonContext| async move {
+            Ok(Reply::new().raw(payload.with_blobs(daemon.blobs().to_vec())))
+        })
+        .handle_daemon("refuse", |_: Value, _| async {
+            Err::<Reply, _>(Rejection::new(409, "busy").into())
+        })
+        .handle_daemon("fail", |_: Value, _| async {
+            let number: u8 = "secret detail".parse()?;
+            Ok(number)
+        })
+        .handle_daemon("panic", |_: Value, _| async { panic!("on purpose") as Result<(), Failure> })
+        .handle_daemon("never", move |_: Value, _| {
+            let ends = ends.clone();
+            began.send(()).unwrap();
+            async move {
+                let _ends = ends;
+                std::future::pending::<Result<(), Failure>>().await
+            }
+        })
+        .start()
+        .await
+        .unwrap();
+    let daemon = builder(&hub, "lab").daemon_password("secret").connect().await.unwrap();
+
+    let jobs: Option<Value> = daemon.send_command("jobs.list", &7).await.unwrap();
+    assert_eq!(jobs, Some(json!({"of": "lab", "page": 7})));
+    let text = r#"{"it":{"_placeholder":true,"num":0}}"#;
+    let payload = Raw::parse(text).unwrap().with_blobs(vec![vec![0, 255].into()]);
+    let echoed = daemon.send_command_raw("bytes", payload).await.unwrap();
+    assert_eq!((echoed.as_str(), echoed.blobs()), (text, &[vec![0, 255].into()][..]));
+
+    let unhandled = |name: &str| format!("Handler for command \"{name}\" threw an unhandled error");
+    for (command, status, message) in [
+        ("refuse", 409, "busy".to_owned()),
+        ("fail", 500, unhandled("fail")),
+        ("panic", 500, unhandled("panic")),
+        ("jobs.run", 404, "Unknown daemon server command: jobs.run".to_owned()),
+    ] {
+        let error = daemon.send_command::<Value>(command, &()).await.unwrap_err();
+        assert_eq!(
+            (error.code(), error.status(), error.message()),
+            (ErrorCode::RemoteError, Some(status), &*message)
+        );
+    }
+
+    let asking = tokio::spawn({
+        let daemon = daemon.clone();
+        async move { daemon.send_command::<Value>("never", &()).await }
+    });
+    begun.recv().await.unwrap();
+    drop(hub);
+    assert_eq!(asking.await.unwrap().unwrap_err().code(), ErrorCode::NotReady);
+    // Its handlers are dropped with it, and what they hold.
+    assert_eq!(tokio::time::timeout(SOON, ended.recv()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_handler_whose_daemon_is_gone_is_dropped() {
+    struct Told(mpsc::UnboundedSender<()>);
+    impl Drop for Told {
+        fn drop(&mut self) {
+            self.0.send(()).unwrap();
+        }
+    }
+    let (began, mut begun) = mpsc::unbounded_channel();
+    let (tells, mut told) = mpsc::unbounded_channel();
+    let hub = Hub::builder()
+        .listen("127.0.0.1:0")
+        .handle_daemon("never", move |_: Value, _| {
+            let told = Told(tells.clone());
+            began.send(()).unwrap();
+            async move {
+                let _told = told;
+                std::future::pending::<Result<(), Failure>>().await
+            }
+        })
+        .start()
+        .await
+        .unwrap();
+    let daemon = daemon(&hub, "lab").await;
+    let never = daemon.send_command::<Value>("never", &());
+    tokio::select! {
+        result = never => panic!("{result:?}"),
+        _ = begun.recv() => {}
+    }
+    daemon.disconnect().await;
+    tokio::time::timeout(SOON, told.recv()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_command_of_the_hub_itself_cannot_be_handled() {
+    for name in ["runtime.heartbeat", "*", "", &"x".repeat(257)] {
+        let builder = Hub::builder().listen("127.0.0.1:0");
+        let builder = builder.handle_daemon(name, |_: Value, _| async { Ok(()) });
+        assert_eq!(builder.start().await.unwrap_err().code(), ErrorCode::ArgumentInvalid);
+    }
 }

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::api::daemon_work::Answers;
 use crate::api::desk::{Desk, OnPart, Role};
 
 /// Takes a message of a daemon: its team cluster id, and the message.
@@ -184,15 +185,15 @@ pub(crate) struct NewToken<'a> {
     pub(crate) expires_ms: u64,
 }
 
-/// Hands messages of daemons to whoever asked for them.
-#[derive(Default)]
-pub(crate) struct Messages {
+/// What the application takes of daemons: messages and commands.
+pub(crate) struct Inbound {
     pub(crate) take: Option<OnMessage>,
     pub(crate) names: HashMap<PeerId, String>,
+    pub(crate) answers: Answers,
 }
 
-impl Role for Messages {
-    fn handle(&mut self, event: Event, _: &Arc<Desk>) {
+impl Role for Inbound {
+    fn handle(&mut self, event: Event, desk: &Arc<Desk>) {
         match event {
             Event::PeerJoined { peer, name } => {
                 self.names.insert(peer, name);
@@ -205,12 +206,14 @@ impl Role for Messages {
                     take(name, payload);
                 }
             }
+            Event::Work { work, key, payload, meta, .. } => {
+                self.answers.begin(work, key, payload, &meta, desk);
+            }
+            Event::WorkWithdrawn { work, .. } => self.answers.withdraw(work),
             Event::Ready { .. }
             | Event::Lost { .. }
             | Event::CallDone { .. }
             | Event::CallPart { .. }
-            | Event::Work { .. }
-            | Event::WorkWithdrawn { .. }
             | Event::Message { .. }
             | Event::AdmissionAsked { .. }
             | Event::Notice(_)

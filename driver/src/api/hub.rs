@@ -1,14 +1,18 @@
 //! The control plane inside the process, for tests and small installations.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use moorline_core::{Command, Error, ErrorCode, Raw};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::api::daemons::{DaemonCall, EnrollmentToken, Messages, NewToken, OnMessage};
+use crate::api::daemon_work::{Answers, DaemonContext};
+use crate::api::daemons::{DaemonCall, EnrollmentToken, Inbound, NewToken, OnMessage};
 use crate::api::desk::Session;
 use crate::api::settings::Settings;
+use crate::api::volt::{self, Failure, IntoReply};
 use crate::counters::Counters;
 
 /// A control plane that runs in this process.
@@ -22,7 +26,12 @@ impl Hub {
     /// Begins to describe a hub.
     #[must_use]
     pub fn builder() -> HubBuilder {
-        HubBuilder { settings: Settings::default(), scheme: "http", on_message: None }
+        HubBuilder {
+            settings: Settings::default(),
+            scheme: "http",
+            on_message: None,
+            handlers: HashMap::new(),
+        }
     }
 
     /// Returns the address it listens on, with the port that was chosen.
@@ -164,11 +173,17 @@ fn written(value: &(impl Serialize + ?Sized)) -> Result<Raw, Error> {
         .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("the payload: {e}")))
 }
 
+/// Tells whether a command may have a handler. The core would only give notice, which nobody awaits.
+fn takes_handler(command: &str) -> bool {
+    (1..=256).contains(&command.len()) && !matches!(command, "*" | "runtime.heartbeat")
+}
+
 /// Describes a hub.
 pub struct HubBuilder {
     settings: Settings,
     scheme: &'static str,
     on_message: Option<OnMessage>,
+    handlers: HashMap<String, volt::Handler<DaemonContext>>,
 }
 
 impl std::fmt::Debug for HubBuilder {
@@ -199,6 +214,44 @@ impl HubBuilder {
         self
     }
 
+    /// Answers the command `command` of VOLT daemons. What a handler returns is what those of
+    /// [`DaemonClient`](crate::volt::DaemonClient) return: any type of serde or a
+    /// [`Reply`](crate::volt::Reply) without a stream. A [`Rejection`](crate::volt::Rejection) is
+    /// the daemon's to see; any other failure goes to the log, and the daemon learns only that there
+    /// was one. Handlers run as tasks on the runtime that starts the hub; one whose daemon is lost, or
+    /// whose time is up, is dropped. `runtime.heartbeat` is the hub's own.
+    ///
+    /// ```
+    /// # use moorline::{Hub, DaemonContext, volt::DaemonClient};
+    /// # use serde_json::{Value, json};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), moorline::Error> {
+    /// let hub = Hub::builder()
+    ///     .listen("127.0.0.1:0")
+    ///     .option("volt.daemons", json!([{ "team_cluster_id": "lab", "password": "secret" }]))
+    ///     .handle_daemon("jobs.list", |page: Value, daemon: DaemonContext| async move {
+    ///         Ok(json!({ "of": daemon.team_cluster_id(), "page": page["page"] }))
+    ///     })
+    ///     .start()
+    ///     .await?;
+    /// # let daemon = DaemonClient::builder(&hub.url(), "lab").daemon_password("secret").connect().await?;
+    /// # let jobs: Option<Value> = daemon.send_command("jobs.list", &json!({ "page": 1 })).await?;
+    /// # assert_eq!(jobs, Some(json!({ "of": "lab", "page": 1 })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn handle_daemon<P, R, F, Fut>(mut self, command: &str, handler: F) -> Self
+    where
+        P: DeserializeOwned + Send + 'static,
+        R: IntoReply + 'static,
+        F: Fn(P, DaemonContext) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, Failure>> + Send + 'static,
+    {
+        self.handlers.insert(command.to_owned(), volt::erased(handler));
+        self
+    }
+
     /// Sets any option by its path, such as `lease_ms`.
     #[must_use]
     pub fn option(mut self, path: &str, value: impl Serialize) -> Self {
@@ -209,15 +262,22 @@ impl HubBuilder {
     /// Starts the hub and waits until it listens.
     ///
     /// # Errors
-    /// `CONFIG_INVALID` with every problem of the options, `LISTEN_FAILED`, `STORE_FAILED`.
+    /// `CONFIG_INVALID` with every problem of the options, `LISTEN_FAILED`, `STORE_FAILED`,
+    /// `ARGUMENT_INVALID` for a command that cannot have a handler.
     pub async fn start(self) -> Result<Hub, Error> {
-        let mut commands = vec![Command::Start];
-        if self.on_message.is_some() {
-            let (key, meta) = ("*".to_owned(), Raw::empty_object());
-            commands.insert(0, Command::Handle { key, meta });
+        let cannot = |name: &&String| !takes_handler(name);
+        if let Some(name) = self.handlers.keys().find(cannot) {
+            let text = format!("the command {name:?} of daemons cannot have a handler");
+            return Err(Error::new(ErrorCode::ArgumentInvalid, text));
         }
-        let messages = Messages { take: self.on_message, names: Default::default() };
-        let session = Session::open("hub", &self.settings, commands, messages).await?;
+        let listened = self.on_message.as_ref().map(|_| "*".to_owned());
+        let keys = listened.into_iter().chain(self.handlers.keys().cloned());
+        let mut commands: Vec<_> =
+            keys.map(|key| Command::Handle { key, meta: Raw::empty_object() }).collect();
+        commands.push(Command::Start);
+        let answers = Answers::new(self.handlers);
+        let inbound = Inbound { take: self.on_message, names: HashMap::new(), answers };
+        let session = Session::open("hub", &self.settings, commands, inbound).await?;
         Ok(Hub { session, scheme: self.scheme })
     }
 }

@@ -4,6 +4,7 @@
 //! JSON in between. Handlers run there as tasks.
 
 mod calls;
+mod daemon_work;
 mod daemons;
 mod desk;
 mod dispatcher;
@@ -14,6 +15,7 @@ pub mod volt;
 mod work;
 mod worker;
 
+pub use daemon_work::DaemonContext;
 pub use daemons::{DaemonCall, DaemonReply, EnrollmentToken};
 pub use dispatcher::{Call, Dispatcher, DispatcherBuilder, Reply};
 pub use hub::{Hub, HubBuilder};

@@ -152,15 +152,17 @@ impl fmt::Debug for DaemonBuilder {
     }
 }
 
-pub(super) fn erased<P, R, F, Fut>(handler: F) -> Handler
+/// Makes a handler of an application's function, whatever its context is.
+pub(in crate::api) fn erased<P, C, R, F, Fut>(handler: F) -> Handler<C>
 where
     P: DeserializeOwned + Send + 'static,
+    C: Send + 'static,
     R: IntoReply + 'static,
-    F: Fn(P, CommandContext) -> Fut + Send + Sync + 'static,
+    F: Fn(P, C) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<R, Failure>> + Send + 'static,
 {
     let handler = Arc::new(handler);
-    Arc::new(move |payload: Raw, context| {
+    Arc::new(move |payload: Raw, context: C| {
         let handler = Arc::clone(&handler);
         Box::pin(async move {
             let read = if payload.is_absent() { Raw::null().read() } else { payload.read() };

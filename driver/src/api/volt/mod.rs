@@ -33,10 +33,12 @@ mod role;
 mod stream;
 
 pub use builder::DaemonBuilder;
+pub(super) use builder::erased;
 pub use client::DaemonClient;
 pub use command::{RawCommand, SendCommand};
 pub use context::{CommandContext, ResponseType};
 pub use events::{DaemonEvent, Events, Messages};
 pub use moorline_core::words::volt_code as client_code;
 pub use reply::{Failure, IntoReply, Rejection, Reply};
+pub(super) use role::{Answering, Handler, complete, rejected};
 pub use stream::ByteSender;

@@ -23,8 +23,9 @@ pub(super) const MESSAGES: &str = "*";
 const MAX_EVENTS: usize = 256;
 const MAX_MESSAGES: usize = 1_024;
 
-pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>;
-pub(super) type Handler = Arc<dyn Fn(Raw, CommandContext) -> Answering + Send + Sync>;
+pub(in crate::api) type Answering = Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>;
+pub(in crate::api) type Handler<C = CommandContext> =
+    Arc<dyn Fn(Raw, C) -> Answering + Send + Sync>;
 type Making = Pin<Box<dyn Future<Output = Result<Raw, Failure>> + Send>>;
 pub(super) type BeatMaker = Arc<dyn Fn() -> Making + Send + Sync>;
 
@@ -332,11 +333,11 @@ impl Drop for Settling {
     }
 }
 
-const fn complete(work: WorkId, outcome: Outcome) -> Command {
+pub(in crate::api) const fn complete(work: WorkId, outcome: Outcome) -> Command {
     Command::Complete { work, outcome }
 }
 
-fn rejected(Rejection { status, message }: Rejection) -> Outcome {
+pub(in crate::api) fn rejected(Rejection { status, message }: Rejection) -> Outcome {
     #[derive(Serialize)]
     struct Envelope {
         reject: Reject,
