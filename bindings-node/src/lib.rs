@@ -37,8 +37,10 @@ impl Native {
     /// Opens a role with options as JSON text. Connects nothing.
     #[napi(factory, catch_unwind)]
     pub fn open(dialect: String, role: String, options: String) -> Result<Self> {
+        let handle = Handle::open(&dialect, &role, &options).map_err(thrown)?;
+        handle.events().write_short();
         Ok(Self {
-            handle: Handle::open(&dialect, &role, &options).map_err(thrown)?,
+            handle,
             doorbell: Arc::default(),
             text: Mutex::default(),
             more: AtomicBool::new(false),
@@ -51,7 +53,8 @@ impl Native {
         turn::read(turn).and_then(|commands| self.handle.submit(commands)).map_err(thrown)
     }
 
-    /// Takes at most 64 KiB of events (at least one, if there is any) as one JSON array.
+    /// Takes at most 64 KiB of events (at least one, if there is any) as one JSON array. An event is
+    /// an object, or a number and a value behind it: a call and its result, or 0 and a message.
     #[napi(catch_unwind)]
     pub fn drain<'env>(&self, env: &'env Env) -> napi::Result<JsString<'env>> {
         let mut text = locked(&self.text);

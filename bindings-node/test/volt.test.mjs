@@ -167,6 +167,21 @@ test('commands that are like each other cross as payloads, in their order among 
   assert.deepEqual(await Promise.all(pending), [1, 2, 3, 4, 5, 6, 7]);
 });
 
+test('frequent events may come as a number and a value, among objects', async (t) => {
+  const { daemon, native } = await connected(t);
+  const messages = [];
+  daemon.onMessage((message) => {
+    messages.push(message);
+    if (message === 'last') daemon.disconnect();
+  });
+  const pending = [1, 2, 3, 4].map(() => daemon.sendCommand('a'));
+  await turn();
+  native.tell([3, 7, 0, 5, { event: 'call_done', call: 1, value: 8 }, 0, { type: 'x' }, 2, null, 9, 'nobody', 0, 'last', 0, 'late', 4, 1]);
+  assert.deepEqual(await Promise.all(pending.slice(0, 3)), [8, null, 7]);
+  assert.deepEqual(messages, [5, { type: 'x' }, 'last']);
+  await assert.rejects(pending[3], { code: 'SOCKET_NOT_READY' });
+});
+
 test('one refused command does not cost those that are like it', async (t) => {
   const native = scripted(t, { refuses: (batch) => batch.some(([, , { payload } = {}]) => payload === 'bad') });
   const { daemon } = await connected(t, {}, native);

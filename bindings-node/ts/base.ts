@@ -243,6 +243,11 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   /** Receives an event that only some roles have. */
   protected abstract receive(event: RoleEvent): void;
 
+  /** Receives a message without byte strings. */
+  protected message(payload: unknown): void {
+    this.receive({ event: 'message', peer: null, payload });
+  }
+
   /** Gives up what the role keeps for this session. */
   protected abstract release(reason: MoorlineError): void;
 
@@ -315,8 +320,15 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   };
 
   #receiveAll(): void {
-    for (const event of JSON.parse(this.#native.drain()) as NativeEvent[]) {
-      if (this.#state !== 'ended') this.#receive(event);
+    const events = JSON.parse(this.#native.drain()) as unknown[];
+    for (let index = 0; index < events.length && this.#state !== 'ended'; index += 1) {
+      const event = events[index];
+      if (typeof event !== 'number') this.#receive(event as NativeEvent);
+      else {
+        const value = events[++index];
+        if (event === 0) this.message(value);
+        else this.#settle(event, undefined, value);
+      }
     }
   }
 

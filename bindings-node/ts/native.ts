@@ -4,7 +4,10 @@
 export interface Native {
   /** Hands over one turn of commands, all of it or nothing; see `src/turn.rs`. */
   submit(turn: string): void;
-  /** Takes at most 64 KiB of events as one JSON array. */
+  /**
+   * Takes at most 64 KiB of events as one JSON array. An event is an object, or a number and a value
+   * behind it: a call and its result, or 0 and a message.
+   */
   drain(): string;
   /** Whether the last drain left events behind. */
   readonly more: boolean;

@@ -5,6 +5,8 @@
 
 mod shape;
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -262,6 +264,28 @@ pub fn write(event: &Event, out: &mut String) {
     object.end();
 }
 
+/// Appends `event` as two elements of a JSON array, if it is one of those that are frequent: the
+/// number of a call and its value, or 0 and a message. Returns whether it was; what is absent, has
+/// blobs, is an error or comes from a peer of a server is not.
+///
+/// A host reads it at half the cost of an object: no keys, no word, one thing less to make.
+pub fn write_short(event: &Event, out: &mut String) -> bool {
+    let (number, value) = if let Event::CallDone { call, result: Ok(value) } = event {
+        (call.0, value)
+    } else if let Event::Message { peer: None, payload } = event {
+        (0, payload)
+    } else {
+        return false;
+    };
+    let is_message = matches!(event, Event::Message { .. });
+    if (number == 0) != is_message || value.is_absent() || !value.blobs().is_empty() {
+        return false;
+    }
+    // Writing to a text cannot fail.
+    let _ = write!(out, "{number},{}", value.as_str());
+    true
+}
+
 /// Returns the kind's name, the value of the field `event`.
 #[must_use]
 pub const fn kind(event: &Event) -> &'static str {
@@ -358,6 +382,30 @@ mod tests {
             out,
             r#"{"event":"work","work":3,"key":"Echo/Say","payload":{"z":1.0,"a":1e2},"timeout_ms":null,"meta":{}}"#
         );
+    }
+
+    #[test]
+    fn frequent_events_can_be_written_as_two_elements() {
+        let value = || Raw::parse(r#"{"z":1.0}"#).unwrap();
+        let short = |event: &Event| {
+            let mut out = String::new();
+            let written = write_short(event, &mut out);
+            assert_eq!(written, !out.is_empty());
+            out
+        };
+        let done = |call, result| Event::CallDone { call: CallId(call), result };
+        assert_eq!(short(&done(7, Ok(value()))), r#"7,{"z":1.0}"#);
+        assert_eq!(short(&Event::Message { peer: None, payload: value() }), r#"0,{"z":1.0}"#);
+        for event in [
+            done(0, Ok(value())),
+            done(7, Ok(Raw::absent())),
+            done(7, Ok(value().with_blobs(vec![vec![1].into()]))),
+            done(7, Err(Error::from(ErrorCode::CallTimeout))),
+            Event::Message { peer: Some(PeerId(1)), payload: value() },
+            Event::BeatAsked { beat: WorkId(1) },
+        ] {
+            assert_eq!(short(&event), "", "{event:?}");
+        }
     }
 
     #[test]

@@ -53,6 +53,7 @@ struct State {
     unanswered_since: Option<Instant>,
     was_full: bool,
     ended: bool,
+    short: bool,
     doorbell: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
@@ -184,6 +185,14 @@ impl EventQueue {
         drained
     }
 
+    /// Lets frequent events be two elements of a drained array each, from now on; see
+    /// [`event::write_short`]. They are no longer told apart by [`drain_apart`](Self::drain_apart).
+    pub fn write_short(&self) {
+        if !self.is_inherited() {
+            self.lock().short = true;
+        }
+    }
+
     /// Sets what is called on the I/O thread when the queue turns from empty to non-empty. Called
     /// at once if it is not empty now. It must return quickly and never wait for the host.
     pub fn set_doorbell(&self, ring: impl Fn() + Send + Sync + 'static) {
@@ -228,11 +237,15 @@ impl Sink for EventQueue {
         let mut state = self.lock();
         for event in events.drain(..) {
             let before = state.text.len();
-            event::write(&event, &mut state.text);
+            let short = state.short && event::write_short(&event, &mut state.text);
+            if !short {
+                event::write(&event, &mut state.text);
+            }
             let length = state.text.len() - before;
             let mut answer = None;
             if let Event::CallDone { call, result: Ok(result) } = &event
                 && result.blobs().is_empty()
+                && !short
             {
                 answer = Some((*call, result.len()));
             }

@@ -155,6 +155,10 @@ export class DaemonSession extends Endpoint<EndpointEvents> implements Link {
     }
   }
 
+  protected override message(payload: unknown): void {
+    if (this.#owner !== undefined) this.#reverse.message(payload, this.#wanted);
+  }
+
   protected override release(reason: MoorlineError): void {
     for (const work of this.#running.ids()) this.#running.take(work)?.run?.withdraw(reason);
   }

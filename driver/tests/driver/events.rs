@@ -45,6 +45,24 @@ fn answers_that_come_first_are_told_apart() {
 }
 
 #[test]
+fn frequent_events_can_be_short() {
+    let rig = Rig::new();
+    rig.handle.events().write_short();
+    let done = |call, result| Output::Event(Event::CallDone { call: CallId(call), result });
+    rig.perform([
+        done(7, Ok(Raw::parse(r#"{"a":1.0}"#).unwrap())),
+        Output::Event(Event::Message { peer: None, payload: Raw::null() }),
+        done(8, Ok(Raw::absent())),
+        done(9, Ok(Raw::empty_list())),
+    ]);
+    rig.await_events();
+    let (mut answers, mut events) = (Answers::default(), String::new());
+    rig.handle.events().drain_apart(&mut answers, &mut events);
+    assert_eq!(answers.iter().len(), 0);
+    assert_eq!(events, r#"[7,{"a":1.0},0,null,{"event":"call_done","call":8},9,[]]"#);
+}
+
+#[test]
 fn after_the_end_commands_are_refused() {
     let rig = Rig::new();
     rig.perform([Output::Event(Event::Ended { error: None })]);
