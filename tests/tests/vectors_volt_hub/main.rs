@@ -1,12 +1,12 @@
 //! Our hub against recorded VOLT daemons: what they sent goes in, over the transports that they took, and what
 //! the recorded server said is compared with what ours says. What that server did of its own accord the
-//! application does here: it commands the daemon, sends it messages, cuts its connection, ends.
+//! application does here: it commands the daemon, answers it, sends it messages, cuts its connection, ends.
 //!
 //! On purpose ours differs in three things:
 //! - The recorded server took heartbeats without credentials where the test needed no others; ours always
 //!   wants them, as in transcript 15.
-//! - It was scripted to know commands of daemons; ours knows the heartbeat and refuses the others, as the
-//!   original refuses what it does not know.
+//! - It was scripted to answer some commands of daemons twice, over the next connection or in a form of no
+//!   server; ours answers once, over the connection that asked, and its applications cannot choose the form.
 //! - It was scripted to leave registrations and heartbeats unanswered, or to refuse a good heartbeat; ours
 //!   answers at once, by what they carry.
 
@@ -53,6 +53,8 @@ struct Expected {
     outcomes: BTreeMap<String, Vec<Value>>,
     /// Calls that wait for their answer or its end.
     open: BTreeMap<String, Open>,
+    /// Commands that the application is to answer, and their sessions, by the id.
+    asked: BTreeMap<String, u64>,
     /// The session over which the daemon speaks.
     current: Option<u64>,
 }
@@ -84,6 +86,9 @@ impl Expected {
         let message: Value = serde_json::from_str(message).unwrap_or_default();
         let id = message["requestId"].as_str().unwrap_or_default();
         match message["type"].as_str().unwrap_or_default() {
+            "command" if transcript.handles(&message) => {
+                self.asked.insert(id.to_owned(), conn);
+            }
             "command" => {
                 let answer = transcript.answer(id, &message);
                 self.say(conn, answer);
@@ -139,6 +144,7 @@ impl Expected {
     /// The connection is lost, and with it what was to be answered over it.
     fn lose(&mut self) {
         self.current = None;
+        self.asked.clear();
         for id in std::mem::take(&mut self.open).into_keys() {
             let text =
                 "The daemon's connection was lost; whether the command was carried out is unknown.";
@@ -178,7 +184,27 @@ impl Transcript {
         self.packets().any(|(of, text)| of == Some(conn) && text.starts_with(begin))
     }
 
-    /// What our hub answers to a command of the daemon.
+    /// The commands of daemons that the recorded server knew, beside the heartbeat.
+    fn handled(&self) -> BTreeSet<String> {
+        let commands = self.0.iter().filter(|line| line["dir"] == "c2s" && line["kind"] == "eio");
+        let commands = commands.filter_map(|line| {
+            let (_, written) = argument(line["data"].as_str()?)?;
+            let message: Value = serde_json::from_str(written).ok()?;
+            self.handles(&message).then(|| message["command"].as_str().unwrap().to_owned())
+        });
+        commands.collect()
+    }
+
+    /// Whether the application answers a message of the daemon.
+    fn handles(&self, message: &Value) -> bool {
+        let command = message["command"].as_str().unwrap_or_default();
+        let unknown = format!("Unknown daemon server command: {command}");
+        message["type"] == "command"
+            && command != "runtime.heartbeat"
+            && !self.packets().any(|(_, text)| text.contains(&unknown))
+    }
+
+    /// What our hub itself answers to a command of the daemon.
     fn answer(&self, id: &str, message: &Value) -> String {
         let refused = |status: u16, text: &str| {
             format!(
@@ -233,6 +259,18 @@ fn is_command(message: &Value) -> bool {
         && ["requestId", "command", "responseType"].iter().all(|name| message[name].is_string())
 }
 
+/// What an application gives to have this answered; `None` for an answer in a form of no server.
+fn envelope(written: &str, message: &Value) -> Option<String> {
+    let status = message["status"].as_u64()?;
+    if message["ok"] == false {
+        let text = message["message"].as_str()?;
+        return Some(json!({"reject": {"status": status, "message": text}}).to_string());
+    }
+    let (_, data) = written.split_once(r#","ok":true,"status":"#)?.1.split_once(',')?;
+    let data = data.strip_prefix(r#""data":{"status":"success""#)?.strip_suffix("}}")?;
+    Some(format!(r#"{{"status":{status}{data}}}"#))
+}
+
 /// Plays what the recorded server said, unless ours says it by itself.
 fn speak(number: usize, transcript: &Transcript, replay: &mut Replay, expected: &mut Expected) {
     let line = &transcript.0[number];
@@ -252,16 +290,24 @@ fn speak(number: usize, transcript: &Transcript, replay: &mut Replay, expected: 
             && line["kind"] == "eio"
             && request_id(line["data"].as_str().unwrap_or_default()) == request_id(text)
     };
-    if message["type"] == "response" && transcript.0[..number].iter().any(asked) {
+    let answers = message["type"] == "response" && transcript.0[..number].iter().any(asked);
+    let id = message["requestId"].as_str().unwrap_or_default();
+    if answers && expected.asked.remove(id) != Some(conn) {
         return;
     }
     let attachments = transcript.attachments(number, count);
     let blobs: Vec<Bytes> =
         attachments.iter().map(|text| STANDARD.decode(&text[1..]).unwrap().into()).collect();
+    if answers {
+        let Some(envelope) = envelope(written, &message) else { return };
+        replay.answer(id, envelope, blobs);
+        expected.say(conn, text);
+        return attachments.into_iter().for_each(|text| expected.say(conn, text));
+    }
     expected.say(conn, text);
     attachments.into_iter().for_each(|text| expected.say(conn, text));
     if is_command(&message) {
-        let id = message["requestId"].as_str().unwrap().to_owned();
+        let id = id.to_owned();
         let asks_for_stream = message["responseType"] == "stream";
         expected.open.insert(id, Open { asks_for_stream, status: Value::Null });
         let payload = written.split_once("\"payload\":").map(|(_, rest)| &rest[..rest.len() - 1]);
@@ -273,7 +319,7 @@ fn speak(number: usize, transcript: &Transcript, replay: &mut Replay, expected: 
 
 fn replay(file: &str) {
     let transcript = Transcript::read(file);
-    let (mut replay, mut expected) = (Replay::new(), Expected::default());
+    let (mut replay, mut expected) = (Replay::new(&transcript.handled()), Expected::default());
     for (number, line) in transcript.0.iter().enumerate() {
         replay.pass_to(line["t"].as_u64().unwrap());
         let data = line["data"].as_str().unwrap_or_default();
@@ -361,7 +407,7 @@ replays! {
     a_wrong_password_is_silent: "04-register-wrong-password-silent";
     an_invalid_registration_is_complained_of: "05-register-validation-error-event";
     another_namespace_is_refused: "06-namespace-control-path";
-    commands_of_a_daemon_are_refused: "08-send-command";
+    the_application_answers_commands_of_a_daemon: "08-send-command";
     commands_get_every_form_of_answer: "09-inbound-commands";
     an_application_may_send_anything: "10-inbound-malformed";
     messages_reach_the_daemon: "11-noncommand-inbound";

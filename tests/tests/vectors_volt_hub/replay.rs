@@ -1,6 +1,6 @@
 //! Our hub, driven by what a recorded daemon sent and by what the recorded server did of its own accord.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +9,7 @@ use moorline_core::frame::engineio::{self, Packet};
 use moorline_core::store::{StoreReply, StoreRequest};
 use moorline_core::{
     CallId, CloseCause, Command, ConnId, Endpoint, Error, ErrorCode, Event, Frame, Headers, HttpId,
-    HttpRequest, Input, Method, Now, Output, Raw,
+    HttpRequest, Input, Method, Now, Outcome, Output, Raw, WorkId,
 };
 use serde_json::{Value, json};
 
@@ -43,10 +43,13 @@ pub(crate) struct Replay {
     /// What calls came to, in order, by the recorded id.
     pub(crate) outcomes: BTreeMap<String, Vec<Value>>,
     calls: Vec<String>,
+    /// What the daemon asked the application, by its id.
+    works: BTreeMap<String, WorkId>,
 }
 
 impl Replay {
-    pub(crate) fn new() -> Self {
+    /// Starts a hub whose application handles these commands.
+    pub(crate) fn new(handled: &BTreeSet<String>) -> Self {
         let opened = moorline_core::open("beacon", "hub", OPTIONS, "host", [9; 32]).unwrap();
         let mut replay = Self {
             hub: opened.endpoint,
@@ -56,7 +59,12 @@ impl Replay {
             ids: Vec::new(),
             outcomes: BTreeMap::new(),
             calls: Vec::new(),
+            works: BTreeMap::new(),
         };
+        for key in handled {
+            let (key, meta) = (key.clone(), Raw::empty_object());
+            replay.hub.handle_command(Command::Handle { key, meta }, replay.now()).unwrap();
+        }
         replay.hub.handle_command(Command::Start, replay.now()).unwrap();
         replay.drain();
         replay
@@ -116,6 +124,11 @@ impl Replay {
                         self.poll(conn, &target);
                     }
                 }
+                Output::Event(Event::Work { work, meta, .. }) => {
+                    let meta: Value = serde_json::from_str(meta.as_str()).unwrap();
+                    assert_eq!(meta["team_cluster_id"], CLUSTER);
+                    self.works.insert(meta["request_id"].as_str().unwrap().to_owned(), work);
+                }
                 Output::Event(Event::CallPart { call, part }) => {
                     let part = serde_json::from_str(part.as_str()).unwrap();
                     self.note(call, part);
@@ -164,6 +177,15 @@ impl Replay {
             options: Raw::parse(options.to_string()).unwrap(),
         };
         self.hub.handle_command(command, self.now()).unwrap();
+        self.drain();
+    }
+
+    /// Lets the application answer a command of the daemon.
+    pub(crate) fn answer(&mut self, id: &str, envelope: String, blobs: Vec<Bytes>) {
+        let work = self.works[id];
+        let value = Raw::parse(envelope).unwrap().with_blobs(blobs);
+        let outcome = Outcome::Done { value, log: Raw::empty_list() };
+        self.hub.handle_command(Command::Complete { work, outcome }, self.now()).unwrap();
         self.drain();
     }
 
