@@ -1,20 +1,20 @@
 //! Arbitrary input from VOLT daemons, in any order: no panic, no spin, no growth beyond the limits,
-//! and every call settles once.
+//! every call settles once, and every command of a daemon is answered or withdrawn once.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "a few outputs of many are answered")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use moorline_core::store::{StoreReply, StoreRequest};
 use moorline_core::{
     CallId, CloseCause, Command, ConnId, Endpoint, ErrorCode, Event, Frame, Headers, HttpBody,
-    HttpId, HttpRequest, Input, Method, Now, Output, Raw,
+    HttpId, HttpRequest, Input, Method, Now, Outcome, Output, Raw, WorkId,
 };
 use proptest::prelude::*;
 
 const OPTIONS: &str = r#"{"max_connections":6,"max_unadmitted_per_address":4,
-    "volt":{"daemons":[{"team_cluster_id":"lab","password":"pw"}],"max_calls":3,"max_tokens":2,
+    "volt":{"daemons":[{"team_cluster_id":"lab","password":"pw"}],"max_calls":3,"max_tokens":2,"max_commands":2,
     "max_message_bytes":100000}}"#;
 
 /// Packets that look like a daemon's, and packets that do not.
@@ -41,6 +41,9 @@ const PACKETS: &[&str] = &[
     "42[\"team-cluster-daemon:message\",{\"type\":7}]",
     "42[\"team-cluster-daemon:message\",{\"type\":\"command\",\"requestId\":\"r\",\"command\":\"runtime.heartbeat\",\"payload\":{\"teamClusterId\":\"lab\",\"daemonPassword\":\"pw\"}}]",
     "42[\"team-cluster-daemon:message\",{\"type\":\"command\",\"requestId\":{},\"command\":[]}]",
+    "42[\"team-cluster-daemon:message\",{\"type\":\"command\",\"requestId\":\"\\u0000\",\"command\":\"jobs.list\",\"responseType\":\"buffer\"}]",
+    "451-[\"team-cluster-daemon:message\",{\"type\":\"command\",\"requestId\":\"r\",\"command\":\"jobs.list\",\"payload\":{\"_placeholder\":true,\"num\":0}}]",
+    "42[\"team-cluster-daemon:message\",{\"type\":\"command\",\"requestId\":\"r\",\"command\":\"jobs.list\",\"responseType\":\"stream\"}]",
     "42[\"team-cluster-daemon:message\",{\"type\":\"response\",\"requestId\":\"REQUEST\",\"ok\":true,\"data\":{\"data\":1}}]",
     "42[\"team-cluster-daemon:message\",{\"type\":\"response\",\"requestId\":\"REQUEST\",\"ok\":true,\"streamId\":\"s\"}]",
     "42[\"team-cluster-daemon:message\",{\"type\":\"response\",\"requestId\":\"REQUEST\",\"ok\":false}]",
@@ -56,6 +59,9 @@ const PACKETS: &[&str] = &[
 /// The packet that registers.
 const REGISTER: usize = 13;
 
+/// A command that the application handles, of a daemon that is registered.
+const ASK: usize = 22;
+
 #[derive(Clone, Debug)]
 enum Move {
     Offer(bool, u64),
@@ -70,6 +76,8 @@ enum Move {
     Call(u8),
     CallOverHttp(bool),
     Cancel(u64),
+    Ask(u64),
+    Complete(u64, u8),
     Emit,
     Wait(u64),
     Stop(u64),
@@ -90,7 +98,9 @@ fn moves() -> impl Strategy<Value = Move> {
         1 => any::<u8>().prop_map(Move::Enroll),
         4 => any::<u8>().prop_map(Move::Call),
         2 => any::<bool>().prop_map(Move::CallOverHttp),
-        1 => id.prop_map(Move::Cancel),
+        1 => id.clone().prop_map(Move::Cancel),
+        2 => id.clone().prop_map(Move::Ask),
+        4 => (id, any::<u8>()).prop_map(|(work, kind)| Move::Complete(work, kind)),
         1 => Just(Move::Emit),
         3 => (0_u64..100_000).prop_map(Move::Wait),
         1 => (0_u64..60_000).prop_map(Move::Stop),
@@ -106,6 +116,8 @@ struct World {
     sids: Vec<String>,
     asked: BTreeMap<HttpId, u8>,
     calls: BTreeMap<CallId, u32>,
+    /// Commands of daemons that the application works on.
+    works: BTreeSet<WorkId>,
     /// The id of the latest command.
     request: String,
     ends: u32,
@@ -122,9 +134,12 @@ impl World {
             sids: Vec::new(),
             asked: BTreeMap::new(),
             calls: BTreeMap::new(),
+            works: BTreeSet::new(),
             request: "00000000-0000-4000-8000-000000000000".to_owned(),
             ends: 0,
         };
+        let handle = Command::Handle { key: "jobs.list".into(), meta: Raw::empty_object() };
+        world.hub.handle_command(handle, world.now()).expect("a handler");
         world.hub.handle_command(Command::Start, world.now()).expect("a start");
         world
     }
@@ -241,6 +256,31 @@ impl World {
                     let _ = self.hub.handle_command(Command::Cancel { call: *call }, now);
                 }
             }
+            Move::Ask(count) => {
+                // A daemon that displaces the one before.
+                self.act(Move::Offer(true, 0));
+                let latest = self.conns.len() as u64 - 1;
+                let asks = (0..count).map(|_| ASK);
+                for packet in [0, REGISTER].into_iter().chain(asks) {
+                    self.act(Move::Frame(latest, packet));
+                }
+            }
+            Move::Complete(index, kind) => {
+                // One that is open, or else one that is over or never was.
+                let open = self.works.iter().nth(index as usize).copied();
+                let work = open.unwrap_or(WorkId(index));
+                self.works.remove(&work);
+                let value = |text: &str| Raw::parse(text.to_owned()).expect("JSON");
+                let done = |value| Outcome::Done { value, log: Raw::empty_list() };
+                let outcome = match kind % 5 {
+                    0 => Outcome::Cancelled,
+                    1 => Outcome::Failed { message: "\"".into() },
+                    2 => done(value(r#"{"data":1,"body":"?"}"#)),
+                    3 => done(value("7")),
+                    _ => done(value("{}").with_blobs(vec![Bytes::from_static(b"x")])),
+                };
+                let _ = self.hub.handle_command(Command::Complete { work, outcome }, now);
+            }
             Move::Emit => {
                 let command = Command::Emit { name: "lab".into(), payload: Raw::null() };
                 let _ = self.hub.handle_command(command, now);
@@ -292,6 +332,13 @@ impl World {
                     *count += 1;
                     prop_assert_eq!(*count, 1, "settled twice");
                 }
+                Output::Event(Event::Work { work, .. }) => {
+                    prop_assert!(self.works.insert(work), "handed over twice");
+                    prop_assert!(self.works.len() <= 2, "more than max_commands");
+                }
+                Output::Event(Event::WorkWithdrawn { work, .. }) => {
+                    prop_assert!(self.works.remove(&work), "withdrawn, but not open");
+                }
                 Output::Event(Event::Notice(error)) => {
                     prop_assert!(error.code() != ErrorCode::Internal, "{error}");
                 }
@@ -338,6 +385,7 @@ proptest! {
         world.act(Move::Stop(0));
         world.drain()?;
         prop_assert_eq!(world.ends, 1);
+        prop_assert!(world.works.is_empty(), "neither answered nor withdrawn");
         for (call, settled) in &world.calls {
             prop_assert_eq!(*settled, 1, "{:?}", call);
         }
