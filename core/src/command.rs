@@ -30,8 +30,8 @@ pub enum Command {
     },
     /// Offer a handler under `key`; `meta` describes it to the control plane.
     Handle {
-        /// The handler key; for `beacon`: `Capability/Action`. `*` at a hub and at a VOLT daemon asks
-        /// for messages.
+        /// The handler key; for `beacon`: `Capability/Action`; for `volt` and at a hub: a command of the
+        /// other side. `*` at a hub and at a VOLT daemon asks for messages.
         key: String,
         /// A JSON object; for `beacon`: `{description?, settings_schema?}`.
         meta: Raw,
