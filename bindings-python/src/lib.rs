@@ -4,12 +4,10 @@
 //! Python. The I/O thread never attaches to the interpreter: all it does for Python is ring a
 //! doorbell that the event loop watches.
 
-mod answers;
-
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::Arc;
 
-use moorline::{Doorbell, Handle};
+use moorline::{Doorbell, Frequent, Handle};
 use moorline_core::{Error, ErrorCode};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -50,23 +48,13 @@ impl Native {
     /// that come first, as calls (0 for a message) and as texts; the other events as a JSON array, or
     /// nothing if there are none; whether more wait (drain again, the doorbell stays silent), and
     /// whether the last event was among them.
-    fn drain<'py>(&self, py: Python<'py>) -> PyResult<Drain<'py>> {
+    fn drain<'py>(&self, py: Python<'py>) -> Drain<'py> {
         self.doorbell.clear();
-        let mut events = String::new();
-        let drained = self.handle.events().drain(&mut events);
-        let (mut calls, mut texts) = (Vec::new(), Vec::new());
-        let rest = answers::split(events.as_bytes(), |call, text| {
-            calls.push(call);
-            texts.push(PyBytes::new(py, text));
-        });
-        let rest = PyBytes::new_with(py, rest.len() + usize::from(!rest.is_empty()), |bytes| {
-            if let Some((open, others)) = bytes.split_first_mut() {
-                *open = b'[';
-                others.copy_from_slice(rest);
-            }
-            Ok(())
-        })?;
-        Ok((calls, texts, rest, drained.more, drained.ended))
+        let (mut frequent, mut events) = (Frequent::default(), String::new());
+        let drained = self.handle.events().drain_apart(&mut frequent, &mut events);
+        let (calls, texts) =
+            frequent.iter().map(|(call, text)| (call, PyBytes::new(py, text.as_bytes()))).unzip();
+        (calls, texts, PyBytes::new(py, events.as_bytes()), drained.more, drained.ended)
     }
 
     /// Returns the descriptor that is readable while events wait.

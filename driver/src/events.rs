@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use moorline_core::{CallId, Event, Instant, event};
+use moorline_core::{Event, Instant, event};
 
 use crate::clock::Clock;
 use crate::counters::Counting;
@@ -60,31 +60,31 @@ struct State {
 /// One event in the text.
 struct Entry {
     length: usize,
-    /// If it is the success of a call: the call, and how long its result is, which comes last.
-    answer: Option<(CallId, usize)>,
+    /// If it is frequent: its number, and how long its value is, which comes last.
+    frequent: Option<(u64, usize)>,
 }
 
-/// The successes of calls that a drain took apart: their results as text.
+/// The frequent events that a drain took apart, see [`event::frequent`]: numbers and texts.
 #[derive(Debug, Default)]
-pub struct Answers {
+pub struct Frequent {
     text: String,
     ends: Vec<(u64, usize)>,
 }
 
-impl Answers {
-    /// Returns each call with its result, JSON; `null` for none.
+impl Frequent {
+    /// Returns each call with its result, or 0 with a message. They are JSON; `null` for no result.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (u64, &str)> {
         let mut start = 0;
-        self.ends.iter().map(move |(call, end)| {
+        self.ends.iter().map(move |(number, end)| {
             let text = self.text.get(start..*end).unwrap_or_default();
             start = *end;
-            (*call, text)
+            (*number, text)
         })
     }
 
-    fn push(&mut self, call: CallId, result: &str) {
-        self.text.push_str(if result.is_empty() { "null" } else { result });
-        self.ends.push((call.0, self.text.len()));
+    fn push(&mut self, number: u64, value: &str) {
+        self.text.push_str(if value.is_empty() { "null" } else { value });
+        self.ends.push((number, self.text.len()));
     }
 }
 
@@ -119,13 +119,13 @@ impl EventQueue {
         drained
     }
 
-    /// The same for hosts that are better off reading results one by one: those that come first and
-    /// have no blobs are put into `answers`, and `out` stays as it is if nothing else is left.
-    pub fn drain_apart(&self, answers: &mut Answers, out: &mut String) -> Drained {
-        self.take(Some(answers), out)
+    /// The same for hosts that are better off reading frequent events one by one: those that come first
+    /// are put into `frequent`, and `out` stays as it is if nothing else is left.
+    pub fn drain_apart(&self, frequent: &mut Frequent, out: &mut String) -> Drained {
+        self.take(Some(frequent), out)
     }
 
-    fn take(&self, mut answers: Option<&mut Answers>, out: &mut String) -> Drained {
+    fn take(&self, mut apart: Option<&mut Frequent>, out: &mut String) -> Drained {
         if self.is_inherited() {
             return Drained { more: false, ended: true };
         }
@@ -141,17 +141,17 @@ impl EventQueue {
             count += 1;
         }
         let mut is_open = false;
-        for Entry { length, answer } in state.entries.drain(..count) {
+        for Entry { length, frequent } in state.entries.drain(..count) {
             let end = state.taken + length;
             let text = state.text.get(state.taken..end).unwrap_or_default();
             state.taken = end;
-            if let (Some(answers), Some((call, length))) = (answers.as_mut(), answer) {
-                let result = text.len() - 1 - length..text.len() - 1;
-                answers.push(call, text.get(result).unwrap_or_default());
+            if let (Some(apart), Some((number, length))) = (apart.as_mut(), frequent) {
+                let value = text.len() - 1 - length..text.len() - 1;
+                apart.push(number, text.get(value).unwrap_or_default());
                 continue;
             }
             // What came behind another event stays behind it.
-            answers = None;
+            apart = None;
             if !is_open {
                 out.reserve(bytes + count + 2);
             }
@@ -242,14 +242,9 @@ impl Sink for EventQueue {
                 event::write(&event, &mut state.text);
             }
             let length = state.text.len() - before;
-            let mut answer = None;
-            if let Event::CallDone { call, result: Ok(result) } = &event
-                && result.blobs().is_empty()
-                && !short
-            {
-                answer = Some((*call, result.len()));
-            }
-            state.entries.push_back(Entry { length, answer });
+            let frequent = event::frequent(&event).filter(|_| !short);
+            let frequent = frequent.map(|(number, value)| (number, value.len()));
+            state.entries.push_back(Entry { length, frequent });
             state.ended |= matches!(event, Event::Ended { .. });
         }
     }

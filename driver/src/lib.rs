@@ -60,7 +60,7 @@ pub use clock::{Clock, SystemClock};
 pub use counters::Counters;
 #[cfg(unix)]
 pub use doorbell::Doorbell;
-pub use events::{Answers, Drained, EventQueue};
+pub use events::{Drained, EventQueue, Frequent};
 pub use handle::Handle;
 pub use moorline_core as core;
 pub use moorline_core::{Error, ErrorCode, Raw, Withdrawal};

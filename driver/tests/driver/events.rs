@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use moorline::Answers;
+use moorline::Frequent;
 use moorline::core::{CallId, Command, ErrorCode, Event, Input, Output, Raw};
 
 use crate::rig::{Rig, connected};
@@ -23,22 +23,23 @@ fn a_burst_of_events_rings_once() {
 }
 
 #[test]
-fn answers_that_come_first_are_told_apart() {
+fn frequent_events_that_come_first_are_told_apart() {
     let rig = Rig::new();
     let done = |call, result| Output::Event(Event::CallDone { call: CallId(call), result });
     let blobs = Raw::null().with_blobs(vec![vec![1].into()]);
     rig.perform([
         done(1, Ok(Raw::parse(r#"{"a":"}"}"#).unwrap())),
         done(2, Ok(Raw::absent())),
+        Output::Event(Event::Message { peer: None, payload: Raw::parse("{}").unwrap() }),
         done(3, Err(ErrorCode::CallTimeout.into())),
         done(4, Ok(Raw::null())),
         done(5, Ok(blobs)),
     ]);
     rig.await_events();
-    let (mut answers, mut events) = (Answers::default(), String::new());
-    assert!(!rig.handle.events().drain_apart(&mut answers, &mut events).more);
-    let answers: Vec<_> = answers.iter().collect();
-    assert_eq!(answers, [(1, r#"{"a":"}"}"#), (2, "null")]);
+    let (mut frequent, mut events) = (Frequent::default(), String::new());
+    assert!(!rig.handle.events().drain_apart(&mut frequent, &mut events).more);
+    let frequent: Vec<_> = frequent.iter().collect();
+    assert_eq!(frequent, [(1, r#"{"a":"}"}"#), (2, "null"), (0, "{}")]);
     let events: Vec<serde_json::Value> = serde_json::from_str(&events).unwrap();
     let calls: Vec<_> = events.iter().map(|event| event["call"].as_u64()).collect();
     assert_eq!(calls, [Some(3), Some(4), Some(5)], "what comes behind an error stays behind it");
@@ -56,7 +57,7 @@ fn frequent_events_can_be_short() {
         done(9, Ok(Raw::empty_list())),
     ]);
     rig.await_events();
-    let (mut answers, mut events) = (Answers::default(), String::new());
+    let (mut answers, mut events) = (Frequent::default(), String::new());
     rig.handle.events().drain_apart(&mut answers, &mut events);
     assert_eq!(answers.iter().len(), 0);
     assert_eq!(events, r#"[7,{"a":1.0},0,null,{"event":"call_done","call":8},9,[]]"#);
