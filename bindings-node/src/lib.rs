@@ -1,17 +1,16 @@
 //! The add-on below the npm package `moorline`: one class that carries text between JavaScript and a
 //! [`Handle`].
 //!
-//! Commands of one JavaScript turn come down as one text (see [`turn`]), events go up as one text
+//! Commands of one JavaScript turn come down as one text (see [`parse_turn`]), events go up as one text
 //! per drain, and the only thing that crosses on its own accord is a doorbell without arguments.
 //! Promises, handlers and names live in TypeScript, protocol decisions in the core.
-
-mod turn;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use moorline::Handle;
 use moorline_core::Error;
+use moorline_core::command::parse_turn;
 use napi::bindgen_prelude::Unknown;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Env, JsString, Status};
@@ -47,10 +46,10 @@ impl Native {
         })
     }
 
-    /// Hands over one turn of commands, all of it or nothing; see [`turn`].
+    /// Hands over one turn of commands, all of it or nothing; see [`parse_turn`].
     #[napi(catch_unwind)]
     pub fn submit(&self, turn: String) -> Result<()> {
-        turn::read(turn).and_then(|commands| self.handle.submit(commands)).map_err(thrown)
+        parse_turn(turn).and_then(|commands| self.handle.submit(commands)).map_err(thrown)
     }
 
     /// Takes at most 64 KiB of events (at least one, if there is any) as one JSON array. An event is

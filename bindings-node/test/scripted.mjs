@@ -59,7 +59,7 @@ function endpoint(refuses, code) {
   };
 }
 
-/** Reads a turn, as `src/turn.rs` does. */
+/** Reads a turn, as `parse_turn` of the core does. */
 function commandsOf(text) {
   const commands = [];
   let like;

@@ -90,7 +90,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   readonly #persistent: boolean;
   #settleEnded!: Settle<void>;
   #whenReady: (Settle<Ready> & { promise: Promise<Ready> }) | undefined;
-  /** A line for each command; see `src/turn.rs`. */
+  /** A line for each command; see `parse_turn` in the core. */
   #turn: string[] = [];
   #like = '';
   #next = 0;

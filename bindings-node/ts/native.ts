@@ -2,7 +2,7 @@
 
 /** One endpoint on its own I/O thread; see `src/lib.rs`. */
 export interface Native {
-  /** Hands over one turn of commands, all of it or nothing; see `src/turn.rs`. */
+  /** Hands over one turn of commands, all of it or nothing; see `parse_turn` in the core. */
   submit(turn: string): void;
   /**
    * Takes at most 64 KiB of events as one JSON array. An event is an object, or a number and a value

@@ -1,7 +1,9 @@
 //! What an application tells its machine, as data: one vocabulary for Rust, Node, Python, C and WASM.
 //!
 //! Bindings hand over a whole turn of commands as one JSON array of triples
-//! `[name, id, body]`; see [`parse_batch`].
+//! `[name, id, body]`; see [`parse_batch`]. Those of JavaScript hand over lines; see [`parse_turn`].
+
+mod turn;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,6 +19,8 @@ use crate::error::{Error, ErrorCode};
 use crate::json::Raw;
 use crate::json::scan::Scanner;
 use crate::machine::{CallId, ConnId, WorkId};
+
+pub use turn::parse_turn;
 
 /// A command of the application.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 //! Ids are numbers on the JavaScript side: counters of one machine stay far below 2⁵³. Every method
 //! that can depend on time takes both clocks in milliseconds.
 
-use moorline_core::command::parse_batch;
+use moorline_core::command::parse_turn;
 use moorline_core::{
     CloseCause, Command, ConnId, Endpoint, Error, ErrorCode, Event, Frame, Headers, HttpBody,
     HttpId, HttpResponse, Input, Now, Output,
@@ -50,13 +50,13 @@ impl Machine {
         })
     }
 
-    /// Carries out one turn of commands: a JSON array of `[name, id, body]`.
+    /// Carries out one turn of commands, see [`parse_turn`].
     ///
     /// # Errors
     /// `ARGUMENT_INVALID` as JSON text; then nothing was carried out.
-    pub fn submit(&mut self, batch: &str, mono: f64, unix: f64) -> Result<(), String> {
+    pub fn submit(&mut self, turn: String, mono: f64, unix: f64) -> Result<(), String> {
         let now = now(mono, unix);
-        for command in parse_batch(batch).map_err(thrown)? {
+        for command in parse_turn(turn).map_err(thrown)? {
             self.command(command, now);
         }
         Ok(())

@@ -69,11 +69,11 @@ export class Driver implements Native {
     this.#machine = machine;
   }
 
-  submit(batch: string): void {
+  submit(turn: string): void {
     const machine = this.#machine;
     if (machine === undefined) throw new MoorlineError('STOPPED');
     try {
-      machine.submit(batch, mono(), Date.now());
+      machine.submit(turn, mono(), Date.now());
     } catch (error) {
       throw thrown(error);
     }

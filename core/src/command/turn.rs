@@ -1,16 +1,11 @@
-//! One turn of commands, as the TypeScript above writes it: a line for each.
-//!
-//! | line | |
-//! |---|---|
-//! | `!` and a triple | the command, see [`command::parse_batch`] |
-//! | `#` and a triple | a call without payload that is not made: the next ones are like it, with ids counted up from its |
-//! | anything else | the payload of such a call; an empty line for none |
-//!
-//! Programs make the same call again and again: its name and options are read once for a turn, and
-//! payloads are not copied out of it. JSON as `JSON.stringify` writes it has no line breaks.
+//! One turn of commands as hosts of JavaScript write it.
 
 use bytestring::ByteString;
-use moorline_core::{CallId, Command, Error, ErrorCode, Raw, command};
+
+use super::{Command, parse_batch};
+use crate::error::{Error, ErrorCode};
+use crate::json::Raw;
+use crate::machine::CallId;
 
 /// What the next calls have in common.
 struct Like {
@@ -19,12 +14,21 @@ struct Like {
     options: Raw,
 }
 
-/// Reads a turn.
+/// Reads one turn of commands with a line for each.
+///
+/// | line | |
+/// |---|---|
+/// | `!` and a triple | the command, see [`parse_batch`] |
+/// | `#` and a triple | a call without payload that is not made: the next ones are like it, with ids counted up from its |
+/// | anything else | the payload of such a call; an empty line for none |
+///
+/// Programs make the same call again and again: its name and options are read once for a turn, and
+/// payloads are not copied out of it. JSON as `JSON.stringify` writes it has no line breaks.
 ///
 /// # Errors
 /// `ARGUMENT_INVALID` if anything in it is no command; then none is carried out.
-pub(crate) fn read(text: String) -> Result<Vec<Command>, Error> {
-    let text = ByteString::from(text);
+pub fn parse_turn(text: impl Into<ByteString>) -> Result<Vec<Command>, Error> {
+    let text = text.into();
     let mut commands = Vec::new();
     let mut triples = String::new();
     let mut like: Option<Like> = None;
@@ -64,14 +68,14 @@ pub(crate) fn read(text: String) -> Result<Vec<Command>, Error> {
 fn read_triples(triples: &mut String, commands: &mut Vec<Command>) -> Result<(), Error> {
     if !triples.is_empty() {
         triples.push(']');
-        commands.append(&mut command::parse_batch(triples)?);
+        commands.append(&mut parse_batch(triples)?);
         triples.clear();
     }
     Ok(())
 }
 
 fn read_like(triple: &str) -> Result<Like, Error> {
-    let commands = command::parse_batch(&format!("[{triple}]"))?;
+    let commands = parse_batch(&format!("[{triple}]"))?;
     match <[Command; 1]>::try_from(commands) {
         Ok([Command::Call { call, name, payload: _, options }]) => {
             Ok(Like { next: call.0, name, options })
@@ -89,7 +93,7 @@ mod tests {
     use super::*;
 
     fn read_all(text: &str) -> Vec<String> {
-        read(text.to_owned()).unwrap().iter().map(said).collect()
+        parse_turn(text).unwrap().iter().map(said).collect()
     }
 
     fn said(command: &Command) -> String {
@@ -137,7 +141,7 @@ mod tests {
             "#[\"call\",1,{\"name\":\"a\"}]\n1 2",
             "![\"start\",0,null]\n1",
         ] {
-            assert!(read(turn.to_owned()).is_err(), "{turn}");
+            assert!(parse_turn(turn).is_err(), "{turn}");
         }
     }
 }
