@@ -3,6 +3,7 @@
 //! Bindings hand over a whole turn of commands as one JSON array of triples
 //! `[name, id, body]`; see [`parse_batch`]. Those of JavaScript hand over lines; see [`parse_turn`].
 
+mod scan;
 mod turn;
 
 use std::borrow::Cow;
@@ -17,7 +18,6 @@ use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorCode};
 use crate::json::Raw;
-use crate::json::scan::Scanner;
 use crate::machine::{CallId, ConnId, WorkId};
 
 pub use turn::parse_turn;
@@ -253,7 +253,7 @@ struct RefuseBody {
 /// # Errors
 /// `ARGUMENT_INVALID` naming the entry that is wrong; then no command of the batch is carried out.
 pub fn parse_batch(text: &str) -> Result<Vec<Command>, Error> {
-    if let Some(commands) = scan_batch(text) {
+    if let Some(commands) = scan::batch(text) {
         return Ok(commands);
     }
     // The parser knows what is wrong, and where.
@@ -266,77 +266,6 @@ pub fn parse_batch(text: &str) -> Result<Vec<Command>, Error> {
         let message = format!("a batch is a JSON array of [name, id, body]: {e}");
         Error::new(ErrorCode::ArgumentInvalid, message)
     })
-}
-
-/// Reads a batch that is right.
-fn scan_batch(text: &str) -> Option<Vec<Command>> {
-    let mut scanner = Scanner::new(text);
-    let mut commands = Vec::new();
-    scanner.array(|scanner| {
-        let start = scanner.at();
-        let scanned = scan_frequent(scanner);
-        let command = scanned.or_else(|| {
-            scanner.go_back(start);
-            serde_json::from_str::<One>(scanner.value()?).ok().map(|one| one.0)
-        });
-        commands.push(command?);
-        Some(())
-    })?;
-    scanner.is_at_end().then_some(commands)
-}
-
-/// Reads a command of the kinds of which there are many, as the parser would.
-fn scan_frequent(scanner: &mut Scanner<'_>) -> Option<Command> {
-    scanner.begin_array()?;
-    let word = scanner.plain_text()?;
-    scanner.comma()?;
-    let id = scanner.value()?.parse().ok()?;
-    scanner.comma()?;
-    let command = match word {
-        "call" => {
-            let [mut name, mut payload, mut options] = [None; 3];
-            scanner.object(|key, scanner| match key {
-                "name" => once(&mut name, scanner.plain_text()?),
-                "payload" => once(&mut payload, scanner.value()?),
-                "options" => once(&mut options, scanner.value()?),
-                _ => None,
-            })?;
-            Command::Call {
-                call: CallId(id),
-                name: name?.to_owned(),
-                payload: payload.map_or_else(Raw::absent, copy),
-                options: unless_null(options).map_or_else(Raw::empty_object, copy),
-            }
-        }
-        "done" => {
-            let [mut value, mut log] = [None; 2];
-            scanner.object(|key, scanner| match key {
-                "value" => once(&mut value, scanner.value()?),
-                "log" => once(&mut log, scanner.value()?),
-                _ => None,
-            })?;
-            let value = value.map_or_else(Raw::null, copy);
-            let log = unless_null(log).map_or_else(Raw::empty_list, copy);
-            Command::Complete { work: WorkId(id), outcome: Outcome::Done { value, log } }
-        }
-        _ => return None,
-    };
-    scanner.end_array()?;
-    Some(command)
-}
-
-/// Fills a place; a member that is there twice is an error.
-fn once<'a>(place: &mut Option<&'a str>, value: &'a str) -> Option<()> {
-    place.replace(value).is_none().then_some(())
-}
-
-fn unless_null(value: Option<&str>) -> Option<&str> {
-    value.filter(|value| *value != "null")
-}
-
-/// A payload of its own: what waits must not keep its whole batch.
-fn copy(text: &str) -> Raw {
-    Raw::accepted(text.into())
 }
 
 /// Reads a batch in one pass: a body is read as what the name before it says.
@@ -469,38 +398,6 @@ mod tests {
         assert_eq!(value.as_str(), r#"{"n":1.0}"#);
         assert!(matches!(&batch[2], Command::Call { call: CallId(9), .. }));
         assert!(matches!(batch[3], Command::Stop { drain_ms: 5 }));
-    }
-
-    #[test]
-    fn the_quick_way_reads_what_the_parser_reads() {
-        let parsed = |text: &str| serde_json::from_str::<One>(text).ok().map(|one| one.0);
-        let scanned = |text: &str| scan_frequent(&mut Scanner::new(text));
-        for command in [
-            r#"["call",9,{"name":"a","payload":{"x":[1.0]},"options":{"timeout_ms":1}}]"#,
-            r#"[ "call" , 9 , { "options" : null , "name" : "a" } ]"#,
-            r#"["call",0,{"name":"","payload":null}]"#,
-            r#"["done",1,{"value":"x","log":["y"]}]"#,
-            r#"["done",18446744073709551615,{"log":null,"value":null}]"#,
-            r#"["done",1,{}]"#,
-        ] {
-            let parsed = parsed(command);
-            assert!(parsed.is_some(), "{command}");
-            assert_eq!(format!("{:?}", scanned(command)), format!("{parsed:?}"), "{command}");
-        }
-        for left in [
-            r#"["call",9,{"name":"\u0061"}]"#,
-            r#"["call",9,{"payload":1}]"#,
-            r#"["call",9,{"name":"a","name":"b"}]"#,
-            r#"["call",-1,{"name":"a"}]"#,
-            r#"["call",1,{"name":"a","blobs":[]}]"#,
-            r#"["done",1,{"valu":1}]"#,
-            r#"["done",1,null]"#,
-            r#"["done",1,{},2]"#,
-            r#"["done",1]"#,
-            r#"["cancel",1,null]"#,
-        ] {
-            assert!(scanned(left).is_none(), "{left}");
-        }
     }
 
     #[test]
