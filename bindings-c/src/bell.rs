@@ -14,7 +14,7 @@ use crate::ffi::callback::Ready;
 pub(crate) struct Bell {
     callback: Mutex<Option<Ready>>,
     #[cfg(unix)]
-    doorbell: OnceLock<moorline::Doorbell>,
+    doorbell: OnceLock<moorline_driver::Doorbell>,
 }
 
 impl Bell {
@@ -44,7 +44,7 @@ impl Bell {
         if let Some(doorbell) = self.doorbell.get() {
             return Ok(doorbell.as_raw_fd());
         }
-        let doorbell = moorline::Doorbell::new()?;
+        let doorbell = moorline_driver::Doorbell::new()?;
         Ok(self.doorbell.get_or_init(|| doorbell).as_raw_fd())
     }
 

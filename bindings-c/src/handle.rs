@@ -15,7 +15,7 @@ use crate::status::Status;
 /// One worker, dispatcher or hub with its own thread. Every function that takes one may be called
 /// from any thread, and none waits for the network.
 pub struct Handle {
-    driver: moorline::Handle,
+    driver: moorline_driver::Handle,
     bell: Arc<Bell>,
     pub(crate) inbox: Inbox,
 }
@@ -27,7 +27,7 @@ impl Handle {
     }
 
     /// Returns the queue of events, and the bell that belongs to it.
-    pub(crate) fn events(&self) -> (&moorline::EventQueue, &Bell) {
+    pub(crate) fn events(&self) -> (&moorline_driver::EventQueue, &Bell) {
         (self.driver.events(), &self.bell)
     }
 
@@ -77,7 +77,8 @@ pub extern "C" fn moorline_open(
     guard(|| {
         let handle = place(handle, "handle")?;
         let options = options.optional("options")?.unwrap_or("{}");
-        let driver = moorline::Handle::open(dialect.read("dialect")?, role.read("role")?, options)?;
+        let driver =
+            moorline_driver::Handle::open(dialect.read("dialect")?, role.read("role")?, options)?;
         let opened = Handle { driver, bell: Arc::default(), inbox: Inbox::default() };
         handle.write(Box::new(opened));
         Ok(())

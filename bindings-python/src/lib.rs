@@ -7,8 +7,8 @@
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::Arc;
 
-use moorline::{Doorbell, Frequent, Handle};
 use moorline_core::{Error, ErrorCode};
+use moorline_driver::{Doorbell, Frequent, Handle};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 

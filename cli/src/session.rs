@@ -6,9 +6,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use moorline::Handle;
 use moorline_core::json::Raw;
 use moorline_core::{CallId, Command, Error, ErrorCode};
+use moorline_driver::Handle;
 use serde::Deserialize;
 use tokio::sync::Notify;
 

@@ -12,13 +12,14 @@ use crate::counters::Counters;
 use crate::drive::Shared;
 use crate::events::{EventQueue, Sink};
 use crate::io_thread::IoThread;
+use crate::mailbox::Mailbox;
 use crate::recording::record;
 
 /// One endpoint driven on its own I/O thread. Cheap to share; every method may be called from any
-/// thread and none waits for the network.
-pub struct Handle {
+/// thread and none waits for the network. `Q` is where the application finds its events.
+pub struct Handle<Q = EventQueue> {
     thread: IoThread,
-    events: Arc<EventQueue>,
+    events: Arc<Q>,
 }
 
 impl Handle {
@@ -59,12 +60,53 @@ impl Handle {
         runtime: &RuntimeOptions,
         shared: Shared,
     ) -> Result<Self, Error> {
-        let events = Arc::new(EventQueue::new(
+        let events = EventQueue::new(
             Arc::clone(&shared.clock),
             Arc::clone(&shared.counting),
             Arc::clone(&shared.inbox),
-            usize::try_from(runtime.max_event_bytes).unwrap_or(usize::MAX),
-        ));
+            max_event_bytes(runtime),
+        );
+        Self::start_with(events, endpoint, runtime, shared)
+    }
+
+    /// Hands over one turn of commands as JSON text; see [`moorline_core::command::parse_batch`].
+    ///
+    /// # Errors
+    /// `ARGUMENT_INVALID`, and those of [`submit`](Self::submit).
+    pub fn submit_text(&self, batch: &str) -> Result<(), Error> {
+        self.thread.check_process()?;
+        self.submit(command::parse_batch(batch)?)
+    }
+}
+
+impl Handle<Mailbox> {
+    /// Opens `role` of `dialect` with options as JSON text, for an application in Rust: events come
+    /// as values. Connects nothing.
+    ///
+    /// # Errors
+    /// `ROLE_UNKNOWN` or `CONFIG_INVALID`.
+    pub fn open_mailbox(dialect: &str, role: &str, options: &str) -> Result<Self, Error> {
+        let (Opened { endpoint, runtime, .. }, shared) = open_role(dialect, role, options)?;
+        let events = Mailbox::new(
+            Arc::clone(&shared.counting),
+            Arc::clone(&shared.inbox),
+            max_event_bytes(&runtime),
+        );
+        Self::start_with(events, endpoint, &runtime, shared)
+    }
+}
+
+impl<Q> Handle<Q> {
+    fn start_with(
+        events: Q,
+        endpoint: Box<dyn Endpoint + Send>,
+        runtime: &RuntimeOptions,
+        shared: Shared,
+    ) -> Result<Self, Error>
+    where
+        Q: Sink,
+    {
+        let events = Arc::new(events);
         let sink = Arc::clone(&events) as Arc<dyn Sink>;
         let thread = IoThread::start(endpoint, runtime, sink, shared)?;
         Ok(Self { thread, events })
@@ -78,18 +120,17 @@ impl Handle {
         self.thread.submit(commands)
     }
 
-    /// Hands over one turn of commands as JSON text; see [`moorline_core::command::parse_batch`].
+    /// Hands over commands and leaves the list empty; leaves it as it is if they are refused.
     ///
     /// # Errors
-    /// `ARGUMENT_INVALID`, and those of [`submit`](Self::submit).
-    pub fn submit_text(&self, batch: &str) -> Result<(), Error> {
-        self.thread.check_process()?;
-        self.submit(command::parse_batch(batch)?)
+    /// Those of [`submit`](Self::submit).
+    pub fn submit_all(&self, commands: &mut Vec<Command>) -> Result<(), Error> {
+        self.thread.submit_all(commands)
     }
 
     /// Returns the queue of events for the application.
     #[must_use]
-    pub fn events(&self) -> &EventQueue {
+    pub fn events(&self) -> &Q {
         &self.events
     }
 
@@ -103,20 +144,22 @@ impl Handle {
     pub fn close(&self) {
         self.thread.close();
     }
+
+    /// Ends at once, without drain and without waiting for the I/O thread. Says so in the log if the
+    /// endpoint had not stopped. Dropping the handle does the same.
+    pub fn abandon(&self) {
+        self.thread.abandon();
+    }
 }
 
-impl fmt::Debug for Handle {
+impl<Q> fmt::Debug for Handle<Q> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").finish_non_exhaustive()
     }
 }
 
 /// Opens a role and makes what its I/O thread shares.
-pub(crate) fn open_role(
-    dialect: &str,
-    role: &str,
-    options: &str,
-) -> Result<(Opened, Shared), Error> {
+fn open_role(dialect: &str, role: &str, options: &str) -> Result<(Opened, Shared), Error> {
     let host = gethostname::gethostname();
     let (host, seed) = (host.to_string_lossy(), seed()?);
     let mut opened = moorline_core::open(dialect, role, options, &host, seed)?;
@@ -125,6 +168,10 @@ pub(crate) fn open_role(
         opened.endpoint = record(opened.endpoint, &header, &opened.runtime.trace_file)?;
     }
     Ok((opened, Shared::new(Arc::new(SystemClock::new()))))
+}
+
+fn max_event_bytes(runtime: &RuntimeOptions) -> usize {
+    usize::try_from(runtime.max_event_bytes).unwrap_or(usize::MAX)
 }
 
 fn seed() -> Result<moorline_core::entropy::Seed, Error> {

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use moorline::Frequent;
-use moorline::core::{CallId, Command, ErrorCode, Event, Input, Output, Raw};
+use moorline_driver::Frequent;
+use moorline_driver::core::{CallId, Command, ErrorCode, Event, Input, Output, Raw};
 
 use crate::rig::{Rig, connected};
 

@@ -1,7 +1,9 @@
 //! Frames over WebSocket, both directions.
 
 use bytes::Bytes;
-use moorline::core::{CloseCause, ConnId, ErrorCode, Event, Frame, HttpResponse, Input, Output};
+use moorline_driver::core::{
+    CloseCause, ConnId, ErrorCode, Event, Frame, HttpResponse, Input, Output,
+};
 
 use crate::rig::{FRAME_LIMITS, HTTP_LIMITS, Rig, admitting, connected, target};
 

@@ -1,7 +1,7 @@
 //! HTTP calls and answers.
 
 use bytes::Bytes;
-use moorline::core::{
+use moorline_driver::core::{
     ErrorCode, Headers, HttpBody, HttpId, HttpRequest, HttpResponse, Input, Method, Output,
 };
 
@@ -36,7 +36,7 @@ fn echoing() -> Rig {
     })
 }
 
-fn replied(rig: &Rig) -> Result<HttpResponse, moorline::core::Error> {
+fn replied(rig: &Rig) -> Result<HttpResponse, moorline_driver::core::Error> {
     match rig.input() {
         Input::HttpReplied { result, .. } => result,
         other => panic!("{other:?}"),

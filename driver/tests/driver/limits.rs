@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use bytes::Bytes;
-use moorline::Handle;
-use moorline::core::options::RuntimeOptions;
-use moorline::core::{
+use moorline_driver::Handle;
+use moorline_driver::core::options::RuntimeOptions;
+use moorline_driver::core::{
     CloseCause, ConnId, DialTarget, ErrorCode, Event, Frame, FrameLimits, HttpLimits, HttpResponse,
     Input, Output, Raw,
 };

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests may panic")]
 
-mod api;
 mod events;
 mod frames;
 mod http;

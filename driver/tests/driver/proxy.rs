@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use moorline::core::options::RuntimeOptions;
-use moorline::core::{CloseCause, ConnId, Error, ErrorCode, Frame, Input, Output, Secret};
+use moorline_driver::core::options::RuntimeOptions;
+use moorline_driver::core::{CloseCause, ConnId, Error, ErrorCode, Frame, Input, Output, Secret};
 
 use crate::rig::{HTTP_LIMITS, Rig, admitting, target};
 

@@ -5,9 +5,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use moorline::Handle;
-use moorline::core::options::RuntimeOptions;
-use moorline::core::{
+use moorline_driver::Handle;
+use moorline_driver::core::options::RuntimeOptions;
+use moorline_driver::core::{
     Command, ConnId, Deadline, DialTarget, Endpoint, Error, ErrorCode, Event, FrameLimits, Headers,
     HttpLimits, Input, Instant, ListenId, Machine, Now, Output,
 };

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use moorline::core::options::RuntimeOptions;
-use moorline::core::store::{StoreReply, StoreRequest, Write};
-use moorline::core::{Error, ErrorCode, Input, Output, StoreId};
+use moorline_driver::core::options::RuntimeOptions;
+use moorline_driver::core::store::{StoreReply, StoreRequest, Write};
+use moorline_driver::core::{Error, ErrorCode, Input, Output, StoreId};
 
 use crate::rig::Rig;
 

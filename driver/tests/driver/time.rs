@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use moorline::core::options::RuntimeOptions;
-use moorline::core::{Input, Instant, Now, Output};
-use moorline::{Clock, Handle, SystemClock};
+use moorline_driver::core::options::RuntimeOptions;
+use moorline_driver::core::{Input, Instant, Now, Output};
+use moorline_driver::{Clock, Handle, SystemClock};
 
 use crate::rig::Rig;
 

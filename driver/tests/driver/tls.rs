@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use moorline::Handle;
-use moorline::core::options::RuntimeOptions;
-use moorline::core::{
+use moorline_driver::Handle;
+use moorline_driver::core::options::RuntimeOptions;
+use moorline_driver::core::{
     CloseCause, ConnId, ErrorCode, Frame, Headers, HttpId, HttpRequest, Input, Method, Output,
 };
 
@@ -49,7 +49,7 @@ impl Papers {
             }
             Input::HttpAsked { http, .. } => vec![Output::HttpReply {
                 http: *http,
-                response: moorline::core::HttpResponse::json(200, "{}"),
+                response: moorline_driver::core::HttpResponse::json(200, "{}"),
             }],
             _ => Vec::new(),
         };

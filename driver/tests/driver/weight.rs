@@ -1,12 +1,12 @@
 //! What connections and requests cost. Measured on demand: the figures depend on the machine.
 //!
-//! `cargo test --release -p moorline --test driver weight -- --ignored --nocapture`
+//! `cargo test --release -p moorline-driver --test driver weight -- --ignored --nocapture`
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use moorline::core::{Frame, HttpLimits, HttpResponse, Input, Output};
+use moorline_driver::core::{Frame, HttpLimits, HttpResponse, Input, Output};
 
 use crate::limits::upgrade;
 use crate::rig::{FRAME_LIMITS, HTTP_LIMITS, Rig};

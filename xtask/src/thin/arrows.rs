@@ -6,16 +6,17 @@ use crate::shell::Shell;
 /// Each package and those of the workspace that it may depend on; tests and tools may use them all.
 const ARROWS: &[(&str, &[&str])] = &[
     ("moorline-core", &[]),
-    ("moorline", &["moorline-core"]),
-    ("moorline-cli", &["moorline-core", "moorline"]),
-    ("moorline-node", &["moorline-core", "moorline"]),
-    ("moorline-python", &["moorline-core", "moorline"]),
-    ("moorline-c", &["moorline-core", "moorline"]),
+    ("moorline-driver", &["moorline-core"]),
+    ("moorline", &["moorline-core", "moorline-driver"]),
+    ("moorline-cli", &["moorline-core", "moorline-driver"]),
+    ("moorline-node", &["moorline-core", "moorline-driver"]),
+    ("moorline-python", &["moorline-core", "moorline-driver"]),
+    ("moorline-c", &["moorline-core", "moorline-driver"]),
     ("moorline-wasm", &["moorline-core"]),
     ("moorline-wasm-generator", &[]),
     ("moorline-demo", &["moorline-core", "moorline"]),
     ("moorline-bench", &["moorline-core", "moorline"]),
-    ("moorline-tests", &["moorline-core", "moorline"]),
+    ("moorline-tests", &["moorline-core", "moorline-driver", "moorline"]),
     ("xtask", &["moorline-core"]),
 ];
 

@@ -161,6 +161,7 @@ fn unsafe_code(root: &Path, problems: &mut Vec<String>) -> Result<(), String> {
     const FOLDERS: &[&str] = &[
         "core",
         "driver",
+        "moorline",
         "cli",
         "demo",
         "bench",

@@ -12,10 +12,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
-use crate::api::desk::{Desk, Role, Session};
-use crate::api::settings::Settings;
-use crate::api::work::{Failure, WorkContext};
-use crate::counters::Counters;
+use crate::desk::{Desk, Role, Session};
+use crate::settings::Settings;
+use crate::work::{Failure, WorkContext};
+use moorline_driver::Counters;
 
 type Running = Pin<Box<dyn Future<Output = Result<Raw, Failure>> + Send>>;
 type Handler = Arc<dyn Fn(Raw, WorkContext) -> Running + Send + Sync>;

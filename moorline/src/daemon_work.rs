@@ -10,8 +10,8 @@ use moorline_core::{Outcome, Raw, WorkId};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-use crate::api::desk::Desk;
-use crate::api::volt::{Answering, Failure, Handler, Reply, complete, rejected};
+use crate::desk::Desk;
+use crate::volt::{Answering, Failure, Handler, Reply, complete, rejected};
 
 /// One command of a VOLT daemon as its handler at a hub sees it. Cheap to clone.
 #[derive(Clone)]

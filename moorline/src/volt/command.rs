@@ -11,7 +11,7 @@ use std::time::Duration;
 use moorline_core::{Command, Error, ErrorCode, Raw};
 use serde::de::DeserializeOwned;
 
-use crate::api::desk::{Desk, Waiting};
+use crate::desk::{Desk, Waiting};
 
 /// A command that is made when it is awaited first; dropping it cancels the command.
 ///

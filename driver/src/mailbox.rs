@@ -1,6 +1,7 @@
-//! Events on their way to a Rust application: values, taken in batches.
+//! Events on their way to an application in Rust: values, taken in batches.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use moorline_core::{Event, Instant};
@@ -13,8 +14,8 @@ use crate::inbox::Inbox;
 /// What an event costs besides its payload, roughly.
 const EVENT_BYTES: usize = 256;
 
-/// A bounded queue of events.
-pub(crate) struct Mailbox {
+/// A bounded queue of events as values.
+pub struct Mailbox {
     state: Mutex<State>,
     arrived: Notify,
     counting: Arc<Counting>,
@@ -37,7 +38,7 @@ impl Mailbox {
     }
 
     /// Waits for events and takes all of them; `events` must be empty, its room is used again.
-    pub(crate) async fn take(&self, events: &mut VecDeque<Event>) {
+    pub async fn take(&self, events: &mut VecDeque<Event>) {
         loop {
             self.arrived.notified().await;
             let mut state = self.lock();
@@ -99,6 +100,12 @@ impl Sink for Mailbox {
         let mut state = self.lock();
         state.was_full = state.bytes > self.max_bytes;
         state.was_full
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox").finish_non_exhaustive()
     }
 }
 

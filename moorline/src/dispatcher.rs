@@ -9,9 +9,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::api::desk::{Desk, OnPart, Role, Session};
-use crate::api::settings::Settings;
-use crate::counters::Counters;
+use crate::desk::{Desk, OnPart, Role, Session};
+use crate::settings::Settings;
+use moorline_driver::Counters;
 
 /// Asks a control plane to run work and waits for the results. While the control plane is away a call
 /// is tried again under one idempotency key, until its deadline; it settles exactly once.

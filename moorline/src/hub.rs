@@ -8,12 +8,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::api::daemon_work::{Answers, DaemonContext};
-use crate::api::daemons::{DaemonCall, EnrollmentToken, Inbound, NewToken, OnMessage};
-use crate::api::desk::Session;
-use crate::api::settings::Settings;
-use crate::api::volt::{self, Failure, IntoReply};
-use crate::counters::Counters;
+use crate::daemon_work::{Answers, DaemonContext};
+use crate::daemons::{DaemonCall, EnrollmentToken, Inbound, NewToken, OnMessage};
+use crate::desk::Session;
+use crate::settings::Settings;
+use crate::volt::{self, Failure, IntoReply};
+use moorline_driver::Counters;
 
 /// A control plane that runs in this process.
 #[derive(Debug)]

@@ -97,7 +97,7 @@ impl Reply {
     }
 
     /// Writes the whole answer.
-    pub(in crate::api) fn envelope(mut self) -> Result<Raw, Failure> {
+    pub(crate) fn envelope(mut self) -> Result<Raw, Failure> {
         #[derive(Serialize)]
         struct Envelope<'a> {
             #[serde(flatten)]
@@ -193,7 +193,7 @@ impl Failure {
     }
 
     /// Splits it.
-    pub(in crate::api) fn into_parts(self) -> Result<Rejection, String> {
+    pub(crate) fn into_parts(self) -> Result<Rejection, String> {
         match self.0 {
             Why::Rejected(rejection) => Ok(rejection),
             Why::Failed(message) => Err(message),

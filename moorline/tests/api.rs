@@ -1,5 +1,7 @@
 //! The Rust API against a hub in this process.
 
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests may panic")]
+
 use std::future::IntoFuture;
 use std::io::{Read, Write};
 use std::net::TcpStream;

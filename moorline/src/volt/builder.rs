@@ -15,7 +15,7 @@ use super::client::DaemonClient;
 use super::context::CommandContext;
 use super::reply::{Failure, IntoReply};
 use super::role::{BeatMaker, Board, Handler};
-use crate::api::settings::Settings;
+use crate::settings::Settings;
 
 /// Describes a daemon. Every option has a default; see the table of daemon options.
 pub struct DaemonBuilder {
@@ -153,7 +153,7 @@ impl fmt::Debug for DaemonBuilder {
 }
 
 /// Makes a handler of an application's function, whatever its context is.
-pub(in crate::api) fn erased<P, C, R, F, Fut>(handler: F) -> Handler<C>
+pub(crate) fn erased<P, C, R, F, Fut>(handler: F) -> Handler<C>
 where
     P: DeserializeOwned + Send + 'static,
     C: Send + 'static,

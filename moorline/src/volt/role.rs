@@ -15,7 +15,7 @@ use super::context::{CommandContext, Course, ResponseType};
 use super::events::DaemonEvent;
 use super::reply::{Failure, Rejection, Reply};
 use super::stream::deliver;
-use crate::api::desk::{Desk, Role};
+use crate::desk::{Desk, Role};
 
 /// The key under which an application asks for messages.
 pub(super) const MESSAGES: &str = "*";
@@ -23,9 +23,8 @@ pub(super) const MESSAGES: &str = "*";
 const MAX_EVENTS: usize = 256;
 const MAX_MESSAGES: usize = 1_024;
 
-pub(in crate::api) type Answering = Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>;
-pub(in crate::api) type Handler<C = CommandContext> =
-    Arc<dyn Fn(Raw, C) -> Answering + Send + Sync>;
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>;
+pub(crate) type Handler<C = CommandContext> = Arc<dyn Fn(Raw, C) -> Answering + Send + Sync>;
 type Making = Pin<Box<dyn Future<Output = Result<Raw, Failure>> + Send>>;
 pub(super) type BeatMaker = Arc<dyn Fn() -> Making + Send + Sync>;
 
@@ -333,11 +332,11 @@ impl Drop for Settling {
     }
 }
 
-pub(in crate::api) const fn complete(work: WorkId, outcome: Outcome) -> Command {
+pub(crate) const fn complete(work: WorkId, outcome: Outcome) -> Command {
     Command::Complete { work, outcome }
 }
 
-pub(in crate::api) fn rejected(Rejection { status, message }: Rejection) -> Outcome {
+pub(crate) fn rejected(Rejection { status, message }: Rejection) -> Outcome {
     #[derive(Serialize)]
     struct Envelope {
         reject: Reject,

@@ -16,9 +16,9 @@ use super::context::CommandContext;
 use super::events::{Events, Messages};
 use super::reply::{Failure, IntoReply};
 use super::role::{Board, Daemon, Gauge, listen, lock, offer};
-use crate::api::desk::{Desk, Session};
-use crate::api::settings::Settings;
-use crate::counters::Counters;
+use crate::desk::{Desk, Session};
+use crate::settings::Settings;
+use moorline_driver::Counters;
 
 /// A VOLT cluster daemon. Cheap to clone; the last clone that is dropped closes the connection at once.
 #[derive(Clone)]

@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::api::daemon_work::Answers;
-use crate::api::desk::{Desk, OnPart, Role};
+use crate::daemon_work::Answers;
+use crate::desk::{Desk, OnPart, Role};
 
 /// Takes a message of a daemon: its team cluster id, and the message.
 pub(crate) type OnMessage = Box<dyn FnMut(&str, Raw) + Send>;

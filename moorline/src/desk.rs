@@ -8,17 +8,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use moorline_core::{CallId, Command, Error, ErrorCode, Event, Raw};
-use tokio::runtime::Handle;
+use moorline_driver::{Counters, Handle, Mailbox};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::api::calls::Calls;
-use crate::api::mailbox::Mailbox;
-use crate::api::settings::Settings;
-use crate::counters::Counters;
-use crate::events::Sink;
-use crate::handle::open_role;
-use crate::io_thread::IoThread;
+use crate::calls::Calls;
+use crate::settings::Settings;
 
 /// How often those who were woken by a batch of events are let run before the turn ends without them.
 const MAX_PASSES: usize = 64;
@@ -45,7 +40,7 @@ pub(crate) trait Role: Send + 'static {
 
 /// The application's end of one I/O thread.
 pub(crate) struct Desk {
-    io: IoThread,
+    io: Handle<Mailbox>,
     calls: Mutex<Calls>,
     parts: Mutex<HashMap<CallId, OnPart>>,
     turn: Mutex<Turn>,
@@ -90,21 +85,14 @@ impl Session {
         commands: Vec<Command>,
         roles: impl Role,
     ) -> Result<Self, Error> {
-        let (opened, shared) = open_role(dialect, role, options)?;
-        let max_bytes = usize::try_from(opened.runtime.max_event_bytes).unwrap_or(usize::MAX);
-        let mailbox =
-            Mailbox::new(Arc::clone(&shared.counting), Arc::clone(&shared.inbox), max_bytes);
-        let mailbox = Arc::new(mailbox);
-        let sink = Arc::clone(&mailbox) as Arc<dyn Sink>;
-        let io = IoThread::start(opened.endpoint, &opened.runtime, sink, shared)?;
         let desk = Arc::new(Desk {
-            io,
+            io: Handle::open_mailbox(dialect, role, options)?,
             calls: Mutex::default(),
             parts: Mutex::default(),
             turn: Mutex::default(),
             status: watch::channel(Status::Starting).0,
         });
-        let pump = tokio::spawn(pump(Arc::clone(&desk), mailbox, roles)).abort_handle();
+        let pump = tokio::spawn(pump(Arc::clone(&desk), roles)).abort_handle();
         let session = Self { desk, pump };
         session.desk.submit(commands)?;
         Ok(session)
@@ -155,7 +143,7 @@ impl Desk {
             return;
         }
         drop(turn);
-        let Ok(runtime) = Handle::try_current() else { return self.end_turn() };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return self.end_turn() };
         let desk = Arc::clone(self);
         runtime.spawn(async move {
             // Queued behind the tasks that are ready already.
@@ -385,11 +373,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn pump(desk: Arc<Desk>, mailbox: Arc<Mailbox>, mut role: impl Role) {
+async fn pump(desk: Arc<Desk>, mut role: impl Role) {
     let mut events = VecDeque::new();
     let mut woken = Vec::new();
     while !matches!(*desk.status.borrow(), Status::Ended(_)) {
-        mailbox.take(&mut events).await;
+        desk.io.events().take(&mut events).await;
         desk.begin_turn();
         loop {
             desk.settle_first(&mut events, &mut woken);

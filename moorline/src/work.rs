@@ -8,7 +8,7 @@ use moorline_core::{Command, Outcome, Raw, Withdrawal, WorkId};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::api::desk::Desk;
+use crate::desk::Desk;
 
 /// The most log lines that one work item keeps; later ones are dropped.
 const MAX_LINES: usize = 10_000;

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::context::Course;
 use super::reply::{Failure, Parts};
-use crate::api::desk::Desk;
+use crate::desk::Desk;
 
 /// Takes the parts of a streamed answer.
 #[derive(Debug)]

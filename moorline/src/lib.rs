@@ -1,0 +1,51 @@
+//! Moorline for Rust: workers, dispatchers and hubs that survive every kind of disconnect.
+//!
+//! ```
+//! use moorline::{Dispatcher, Hub, Worker};
+//! use serde_json::{Value, json};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), moorline::Error> {
+//! let hub = Hub::builder().listen("127.0.0.1:0").start().await?;
+//! let worker = Worker::builder(&hub.url())
+//!     .name("greeter")
+//!     .handle("Greet/Hello", |settings: Value, _work| async move {
+//!         Ok(json!({ "Text": format!("Hello, {}!", settings["Name"].as_str().unwrap_or("you")) }))
+//!     })
+//!     .connect()
+//!     .await?;
+//!
+//! let dispatcher = Dispatcher::connect(&hub.url()).await?;
+//! let reply = dispatcher.call("Greet/Hello", &json!({ "Name": "Ada" })).await?;
+//! assert_eq!(reply.outputs::<Value>()?["Text"], "Hello, Ada!");
+//! # drop((worker, dispatcher));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Daemons of VOLT team clusters are in [`volt`]. The guides are `docs/rust.md` and
+//! `docs/volt-rust.md`. Everything protocol lives in [`core`].
+//!
+//! Each role owns one I/O thread; events cross to the application's own tokio runtime as values,
+//! without JSON in between. Handlers run there as tasks.
+
+mod calls;
+mod daemon_work;
+mod daemons;
+mod desk;
+mod dispatcher;
+mod hub;
+mod settings;
+pub mod volt;
+mod work;
+mod worker;
+
+pub use daemon_work::DaemonContext;
+pub use daemons::{DaemonCall, DaemonReply, EnrollmentToken};
+pub use dispatcher::{Call, Dispatcher, DispatcherBuilder, Reply};
+pub use hub::{Hub, HubBuilder};
+pub use moorline_core as core;
+pub use moorline_core::{Error, ErrorCode, Raw, Withdrawal};
+pub use moorline_driver::Counters;
+pub use work::{Failure, Report, WorkContext};
+pub use worker::{Worker, WorkerBuilder};
