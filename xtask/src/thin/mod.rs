@@ -1,11 +1,15 @@
-//! Keeps bindings thin and the core pure.
+//! Keeps bindings thin and the core pure and in layers.
 //!
-//! A binding converts and forwards: it has no timer, no name of the wire, no default. The core names
-//! no runtime. Hand-written `unsafe` stands in `bindings-c` only. Packages depend on each other in one direction.
+//! A binding converts and forwards: it has no timer, no name of the wire, no default. The core performs
+//! nothing and its layers import downwards. Hand-written `unsafe`
+//! stands in `bindings-c` only. Packages depend on each other in one direction.
 
 mod bindings;
 mod known;
+mod layers;
 mod packages;
+mod paths;
+mod purity;
 mod rust;
 mod sizes;
 mod source;
@@ -53,6 +57,8 @@ pub(crate) fn run(shell: &Shell) -> Result<(), String> {
     let core = files(root, "core/src")?;
     let bindings = all(root, BINDINGS.iter().flat_map(|binding| binding.folders))?;
     let mut found = Vec::new();
+    layers::check(&core, &mut found);
+    purity::check(&core, &mut found);
     wire::check(&wire::names(&core)?, &bindings, &mut found);
     bindings::check(&bindings, &mut found);
     unsafe_code(&all(root, SAFE)?, &mut found);
@@ -60,7 +66,7 @@ pub(crate) fn run(shell: &Shell) -> Result<(), String> {
     sizes::check(root, &core, &mut problems)?;
     packages::check(shell, &mut problems)?;
     if problems.is_empty() {
-        println!("thin: bindings only forward; the core is pure");
+        println!("thin: bindings only forward; the core is pure and in layers");
         return Ok(());
     }
     Err(problems.join("\n"))
