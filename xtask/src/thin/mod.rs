@@ -1,18 +1,20 @@
 //! Keeps bindings thin and the core pure and in layers.
 //!
 //! A binding converts and forwards: it has no timer, no name of the wire, no default. The core performs
-//! nothing and its layers import downwards. Hand-written `unsafe`
+//! nothing, its layers import downwards, each of its parts is defined once. Hand-written `unsafe`
 //! stands in `bindings-c` only. Packages depend on each other in one direction.
 
 mod bindings;
 mod known;
 mod layers;
 mod packages;
+mod parts;
 mod paths;
 mod purity;
 mod rust;
 mod sizes;
 mod source;
+mod walls;
 mod wire;
 
 use std::path::Path;
@@ -34,6 +36,19 @@ const BINDINGS: &[Binding] = &[
     Binding { name: "c", folders: &["bindings-c/src"] },
     Binding { name: "wasm, native", folders: &["wasm/src"] },
     Binding { name: "wasm, JavaScript", folders: &["wasm/ts", "wasm/js"] },
+];
+
+/// What is compiled into what users get, and the tools beside it.
+const SOURCES: &[&str] = &[
+    "bench/src",
+    "bindings-c/src",
+    "bindings-node/src",
+    "bindings-python/src",
+    "cli/src",
+    "core/src",
+    "demo/src",
+    "driver/src",
+    "wasm/src",
 ];
 
 /// Where nobody writes `unsafe`, tests included.
@@ -59,6 +74,10 @@ pub(crate) fn run(shell: &Shell) -> Result<(), String> {
     let mut found = Vec::new();
     layers::check(&core, &mut found);
     purity::check(&core, &mut found);
+    parts::check(&core, &mut found);
+    walls::traits(&core, &all(root, SOURCES)?, &mut found);
+    walls::visibility(&core, &mut found);
+    walls::order(&core, &mut found);
     wire::check(&wire::names(&core)?, &bindings, &mut found);
     bindings::check(&bindings, &mut found);
     unsafe_code(&all(root, SAFE)?, &mut found);
@@ -66,7 +85,9 @@ pub(crate) fn run(shell: &Shell) -> Result<(), String> {
     sizes::check(root, &core, &mut problems)?;
     packages::check(shell, &mut problems)?;
     if problems.is_empty() {
-        println!("thin: bindings only forward; the core is pure and in layers");
+        println!(
+            "thin: bindings only forward; the core is pure, in layers, and has each part once"
+        );
         return Ok(());
     }
     Err(problems.join("\n"))

@@ -57,6 +57,12 @@ impl File {
         Some(Self { path, language, text: text.into() })
     }
 
+    /// Returns the whole text.
+    #[cfg(test)]
+    pub(super) fn source(&self) -> &str {
+        &self.text
+    }
+
     /// Returns the lines of code with their numbers: no comments, no blank lines, no tests.
     pub(super) fn code(&self) -> Vec<(usize, String)> {
         match self.language {
