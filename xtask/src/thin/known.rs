@@ -6,6 +6,8 @@ use super::source::Problem;
 /// A known problem: where (a file, or a folder with its slash), and how its text begins.
 const KNOWN: &[(&str, &str)] = &[
     ("bindings-node/ts/dispatcher.ts", "names the wire"),
+    ("moorline/src/daemons.rs", "names the wire"),
+    ("moorline/src/hub.rs", "names the wire"),
     ("core/src/command.rs", "api imports machine"),
     ("core/src/command/", "api imports machine"),
     ("core/src/event.rs", "api imports machine"),

@@ -38,6 +38,9 @@ const BINDINGS: &[Binding] = &[
     Binding { name: "wasm, JavaScript", folders: &["wasm/ts", "wasm/js"] },
 ];
 
+/// What spells no name of a wire either: the driver knows no dialect, and the Rust API is a face too.
+const OTHERS: &[&str] = &["driver/src", "moorline/src"];
+
 /// What is compiled into what users get, and the tools beside it.
 const SOURCES: &[&str] = &[
     "bench/src",
@@ -48,6 +51,7 @@ const SOURCES: &[&str] = &[
     "core/src",
     "demo/src",
     "driver/src",
+    "moorline/src",
     "wasm/src",
 ];
 
@@ -78,7 +82,8 @@ pub(crate) fn run(shell: &Shell) -> Result<(), String> {
     walls::traits(&core, &all(root, SOURCES)?, &mut found);
     walls::visibility(&core, &mut found);
     walls::order(&core, &mut found);
-    wire::check(&wire::names(&core)?, &bindings, &mut found);
+    let others = all(root, OTHERS)?;
+    wire::check(&wire::names(&core)?, bindings.iter().chain(&others), &mut found);
     bindings::check(&bindings, &mut found);
     unsafe_code(&all(root, SAFE)?, &mut found);
     let mut problems = known::without(found);

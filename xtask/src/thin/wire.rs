@@ -224,14 +224,18 @@ fn is_separated(word: &str) -> bool {
 }
 
 /// Adds where bindings spell a name, and exceptions that nothing needs.
-pub(super) fn check(names: &BTreeSet<String>, bindings: &[File], problems: &mut Vec<Problem>) {
+pub(super) fn check<'a>(
+    names: &BTreeSet<String>,
+    bindings: impl IntoIterator<Item = &'a File>,
+    problems: &mut Vec<Problem>,
+) {
     against(EXCEPTIONS, names, bindings, problems);
 }
 
-fn against(
+fn against<'a>(
     exceptions: &[Exception],
     names: &BTreeSet<String>,
-    bindings: &[File],
+    bindings: impl IntoIterator<Item = &'a File>,
     problems: &mut Vec<Problem>,
 ) {
     let allowed: Vec<(&Exception, &str)> =
