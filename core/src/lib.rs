@@ -3,37 +3,64 @@
 //! This crate decides everything that goes on a wire and performs nothing: no sockets, files, clocks,
 //! randomness, threads or logging. A driver feeds [`Input`]s and the application's [`Command`]s to an
 //! [`Endpoint`], drains [`Output`]s and calls back at [`Deadline`]s.
+//!
+//! ```text
+//! base ◀─ net, api ◀─ machine ◀─ parts ◀─ dialect/* ◀─ hub ◀─ open, trace
+//! ```
 
-pub mod command;
+mod api;
+mod base;
 mod dialect;
-pub mod entropy;
-pub mod error;
-pub mod event;
-pub mod frame;
 mod hub;
-pub mod json;
 mod machine;
+mod net;
 mod open;
-pub mod options;
-mod secret;
-mod server;
+mod parts;
 mod session;
-pub mod store;
-pub mod time;
 pub mod trace;
-pub mod words;
-mod work;
 
-pub use command::{Command, Outcome};
-pub use error::{Error, ErrorCode, Fault};
-pub use event::{Event, Withdrawal};
-pub use frame::{Frame, HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method};
+pub use api::command::{self, Command, Outcome};
+pub use api::event::{self, Event, Withdrawal};
+pub use base::entropy;
+pub use base::error::{self, Error, ErrorCode, Fault};
+pub use base::ids::{CallId, ConnId, HttpId, ListenId, PeerId, StoreId, WorkId};
+pub use base::json::{self, Raw};
+pub use base::secret::Secret;
+pub use base::store;
+pub use base::time::{self, Deadline, Instant, Now, UnixMillis};
 pub use hub::Hub;
-pub use json::Raw;
-pub use machine::{
-    CallId, CloseCause, ConnId, DialTarget, Endpoint, FrameLimits, HttpId, HttpLimits, Input,
-    ListenId, Machine, Output, PeerId, StoreId, WorkId,
-};
+pub use machine::{CloseCause, Endpoint, Input, Machine, Output};
+pub use net::target::{DialTarget, FrameLimits, HttpLimits};
+pub use net::{Frame, HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method};
 pub use open::{Opened, open, open_client};
-pub use secret::Secret;
-pub use time::{Deadline, Instant, Now, UnixMillis};
+
+/// What transports carry: frames of a connection, requests and answers of HTTP.
+pub mod frame {
+    pub use crate::net::{
+        Frame, HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method,
+    };
+    #[doc(hidden)]
+    pub use crate::net::{engineio, socketio};
+}
+
+/// Options of every role and command, and how tables of options are declared.
+pub mod options {
+    pub use crate::api::options::*;
+    pub use crate::dialect::beacon::options::{
+        CallOptions, DispatcherOptions, WorkerOptions, WorkerTransport,
+    };
+    pub use crate::dialect::volt::options::{
+        BeatMode, CommandOptions, DaemonOptions, DaemonTransport, EnrollmentOptions,
+        OnAlreadyEnrolled, VoltHeartbeatOptions,
+    };
+    pub use crate::dialect::volt::server::options::{VoltCredential, VoltHubOptions};
+    pub use crate::hub::options::{HubAccess, HubOptions, User};
+    pub use crate::open::{COMMANDS, CommandTable, ROLES, RoleTable};
+}
+
+/// Words of the wires that application code spells too.
+pub mod words {
+    pub use crate::api::words::{WireLimit, WordTable};
+    pub use crate::dialect::volt::words::*;
+    pub use crate::net::socketio::MAX_ATTACHMENTS;
+}

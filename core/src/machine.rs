@@ -11,43 +11,14 @@
 
 use bytes::Bytes;
 
-use crate::command::Command;
-use crate::error::{Error, ErrorCode};
-use crate::event::Event;
-use crate::frame::{Frame, Headers, HttpRequest, HttpResponse};
-use crate::store::{StoreReply, StoreRequest};
-use crate::time::{Deadline, Now};
-
-macro_rules! ids {
-    ($($(#[$doc:meta])+ $name:ident;)+) => {$(
-        $(#[$doc])+
-        #[derive(
-            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash,
-            serde::Serialize, serde::Deserialize,
-        )]
-        #[serde(transparent)]
-        pub struct $name(pub u64);
-    )+};
-}
-
-ids! {
-    /// One opened transport. Ids of connections that we dial are even, of accepted ones odd: the
-    /// machine numbers the former, the driver the latter. Never reused.
-    ConnId;
-    /// One HTTP exchange: even when we ask (numbered by the machine), odd when we are asked (by the
-    /// driver). Never reused.
-    HttpId;
-    /// One request to the store; numbered by the machine.
-    StoreId;
-    /// One listener; numbered by the machine.
-    ListenId;
-    /// One call of the application; numbered by the application's side of the handle.
-    CallId;
-    /// One inbound work item; numbered by the machine.
-    WorkId;
-    /// One peer of a server; numbered by the machine.
-    PeerId;
-}
+use crate::api::command::Command;
+use crate::api::event::Event;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{ConnId, HttpId, ListenId, StoreId};
+use crate::base::store::{StoreReply, StoreRequest};
+use crate::base::time::{Deadline, Now};
+use crate::net::target::{DialTarget, FrameLimits, HttpLimits};
+use crate::net::{Frame, HttpRequest, HttpResponse};
 
 /// Everything that a driver drives.
 pub trait Machine {
@@ -279,7 +250,7 @@ pub enum Output {
         /// answer in [`Input::HttpPart`]s and closes with a [`HttpBody::Streaming`] reply. A whole
         /// answer is right, too.
         ///
-        /// [`HttpBody::Streaming`]: crate::HttpBody::Streaming
+        /// [`HttpBody::Streaming`]: crate::net::HttpBody::Streaming
         streams: bool,
     },
     /// Give up an HTTP call. No [`Input::HttpReplied`] follows.
@@ -332,48 +303,4 @@ pub enum Output {
     ProbeHost,
     /// Tell the application.
     Event(Event),
-}
-
-/// Where to dial and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DialTarget {
-    /// A `ws:` or `wss:` URL.
-    pub url: String,
-    /// Extra header fields of the upgrade request.
-    pub headers: Headers,
-    /// Time for name look-up, connection, TLS and upgrade together, in milliseconds.
-    pub timeout_ms: u64,
-    /// Limits for its frames.
-    pub limits: FrameLimits,
-    /// A text frame by which the peer asks for a sign of life; empty if it has none. It reaches the
-    /// machine even while frames are held back because the application lags.
-    pub pulse: &'static str,
-}
-
-/// Limits that a transport enforces on one connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FrameLimits {
-    /// The largest message accepted, in bytes. Beyond: close 1009.
-    pub max_message: usize,
-    /// The most fragments of one message. Beyond: close 1008.
-    pub max_fragments: usize,
-    /// The most bytes waiting to be sent. Beyond: the connection fails with `OVERLOADED`.
-    pub max_send_queue: usize,
-}
-
-/// Limits that a listener enforces on HTTP clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HttpLimits {
-    /// The largest request head, in bytes. Beyond: 431.
-    pub max_head: usize,
-    /// The most header fields. Beyond: 431.
-    pub max_headers: usize,
-    /// The largest request body, in bytes. Beyond: 413.
-    pub max_body: usize,
-    /// Time to receive a whole request, in milliseconds. Beyond: 408 and close.
-    pub request_timeout_ms: u64,
-    /// The most connections accepted at once. Beyond: closed at once.
-    pub max_connections: usize,
-    /// The most connections of one address that are not admitted yet. Beyond: closed at once.
-    pub max_unadmitted_per_address: usize,
 }

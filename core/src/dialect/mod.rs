@@ -9,15 +9,16 @@ pub(crate) mod volt;
 
 use bytestring::ByteString;
 
-use crate::command::Outcome;
-use crate::error::Error;
-use crate::event::Withdrawal;
-use crate::frame::{Frame, HttpRequest, HttpResponse};
-use crate::json::Raw;
-use crate::machine::DialTarget;
-use crate::options::{LimitOptions, OutboxOptions, ReconnectOptions};
-use crate::session::Credentials;
-use crate::work::{Handlers, Inbound};
+use crate::api::command::Outcome;
+use crate::api::event::Withdrawal;
+use crate::api::options::{LimitOptions, OutboxOptions, ReconnectOptions};
+use crate::base::error::Error;
+use crate::base::json::Raw;
+use crate::net::target::DialTarget;
+use crate::net::{Frame, HttpRequest, HttpResponse};
+use crate::parts::credentials::Credentials;
+use crate::parts::handlers::Handlers;
+use crate::parts::work::Inbound;
 
 /// A wire protocol, seen from the side that dials.
 pub(crate) trait Dialect {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::time::{Instant, Now, UnixMillis};
+use crate::base::time::{Instant, Now, UnixMillis};
 
 /// The most bindings kept; beyond, the one that ends first is dropped.
 const MAX_BINDINGS: usize = 100_000;

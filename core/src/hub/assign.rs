@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use super::item::{Holder, ItemId, Lane, State};
 use super::{Deferred, Hub, Timer};
+use crate::base::ids::PeerId;
+use crate::base::time::Now;
 use crate::dialect::beacon::hub_wire;
-use crate::machine::PeerId;
-use crate::time::Now;
 
 impl Hub {
     /// Gives an item to a worker, or lets it wait in its lane.

@@ -7,11 +7,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::rate::RateLimit;
+use crate::base::entropy::Entropy;
+use crate::base::secret::Secret;
+use crate::base::time::Instant;
 use crate::dialect::beacon::hub_wire::{UserContext, UserRecord};
-use crate::entropy::Entropy;
-use crate::options::User;
-use crate::secret::Secret;
-use crate::time::Instant;
+use crate::hub::options::User;
 
 /// The most sessions; beyond, the one that ends first is dropped.
 const MAX_SESSIONS: usize = 100_000;

@@ -6,13 +6,14 @@ use super::auth::Caller;
 use super::item::{Ending, Waiter};
 use super::routes::View;
 use super::{Deferred, Hub};
+use crate::api::event::Event;
+use crate::api::options::{self};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::CallId;
+use crate::base::json::Raw;
+use crate::base::time::Now;
 use crate::dialect::beacon::hub_wire::{ControlBody, Object};
-use crate::error::{Error, ErrorCode};
-use crate::event::Event;
-use crate::json::Raw;
-use crate::machine::CallId;
-use crate::options::{self, CallOptions};
-use crate::time::Now;
+use crate::dialect::beacon::options::CallOptions;
 
 /// An administrative call that ended at once: status and text, as over HTTP.
 type Answer = (u16, String);

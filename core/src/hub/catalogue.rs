@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::worker::Worker;
+use crate::base::json::Raw;
 use crate::dialect::beacon::hub_wire::{ActionSchema, ActionView};
-use crate::json::Raw;
 
 /// The most actions, and the most bytes of their descriptions; beyond, new ones are not listed.
 const MAX_ACTIONS: usize = 10_000;

@@ -9,12 +9,12 @@ use super::item::{Item, ItemId, Order, State, Waiter};
 use super::registration::{AUTHENTICATION, MAX_NAME};
 use super::results::Finished;
 use super::{Deferred, Hub, Patience, Timer, stream};
+use crate::base::error::ErrorCode;
+use crate::base::ids::HttpId;
+use crate::base::json::Raw;
+use crate::base::time::Now;
 use crate::dialect::beacon::hub_wire::{self, HubSettings, WorkRequest};
-use crate::error::ErrorCode;
-use crate::frame::HttpResponse;
-use crate::json::Raw;
-use crate::machine::HttpId;
-use crate::time::Now;
+use crate::net::HttpResponse;
 
 /// The longest time limit of an item: a day.
 const MAX_TIMEOUT_MS: u64 = 86_400_000;

@@ -8,11 +8,11 @@ use super::item::Ending;
 use super::reports::Reporter;
 use super::routes::{self, NoRoute, Public, Route};
 use super::{Deferred, Hub};
+use crate::base::ids::{HttpId, PeerId};
+use crate::base::time::Now;
 use crate::dialect::beacon::hub_wire::{self, BatchBody, ControlBody, ReportBody, RunRequest};
 use crate::dialect::volt::server::VoltServer;
-use crate::frame::{Headers, HttpBody, HttpRequest, HttpResponse, Method};
-use crate::machine::{HttpId, PeerId};
-use crate::time::Now;
+use crate::net::{Headers, HttpBody, HttpRequest, HttpResponse, Method};
 
 /// The most entries of a batch. Source: `ultravisor` 1.3.24.
 const MAX_BATCH: usize = 256;
@@ -352,7 +352,7 @@ impl Hub {
         let control: ControlBody = serde_json::from_str(body).unwrap_or_default();
         let reason = control.reason.unwrap_or_default();
         if let Some(id) = self.queue.find(hash)
-            && let Some(text) = self.cancel(id, &crate::error::printable(&reason), now)
+            && let Some(text) = self.cancel(id, &crate::base::error::printable(&reason), now)
         {
             return (200, text);
         }

@@ -4,11 +4,11 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::api::event::Withdrawal;
+use crate::base::ids::{CallId, ConnId, HttpId, PeerId};
+use crate::base::json::Raw;
+use crate::base::time::{Instant, UnixMillis};
 use crate::dialect::beacon::hub_wire::{Delivery, ItemView, Progress};
-use crate::event::Withdrawal;
-use crate::json::Raw;
-use crate::machine::{CallId, ConnId, HttpId, PeerId};
-use crate::time::{Instant, UnixMillis};
 
 /// An item's number in this process; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

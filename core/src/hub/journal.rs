@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::machine::StoreId;
-use crate::store::{StoreRequest, Write};
-use crate::time::Instant;
+use crate::base::ids::StoreId;
+use crate::base::store::{StoreRequest, Write};
+use crate::base::time::Instant;
 
 /// How long to wait before a commit that failed is tried again.
 const RETRY_MS: u64 = 1_000;

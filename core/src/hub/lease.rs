@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::item::ItemId;
 use super::{Hub, Timer};
-use crate::error::ErrorCode;
-use crate::event::Event;
-use crate::machine::{ConnId, PeerId};
-use crate::time::{Instant, Now};
+use crate::api::event::Event;
+use crate::base::error::ErrorCode;
+use crate::base::ids::{ConnId, PeerId};
+use crate::base::time::{Instant, Now};
 
 /// A turn that comes later than asked for by this much says that this process was held up.
 const LATE_MS: u64 = 1_000;

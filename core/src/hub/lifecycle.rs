@@ -9,15 +9,18 @@ use super::item::{ItemId, Waiter};
 use super::stream::{self, Part};
 use super::wire::retry_later;
 use super::{Deferred, Hub, SWEEP_MS, Timer, records};
+use crate::api::event::Event;
+use crate::api::options::ConfigError;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{ConnId, ListenId, StoreId};
+use crate::base::store::{StoreReply, StoreRequest};
+use crate::base::time::{Instant, Now};
 use crate::dialect::beacon::hub_wire;
 use crate::dialect::volt::server as volt_server;
-use crate::error::{Error, ErrorCode};
-use crate::event::Event;
-use crate::frame::HttpResponse;
-use crate::machine::{ConnId, HttpLimits, ListenId, Output, StoreId};
-use crate::options::{ConfigError, HubAccess, HubOptions};
-use crate::store::{StoreReply, StoreRequest};
-use crate::time::{Instant, Now};
+use crate::hub::options::{HubAccess, HubOptions};
+use crate::machine::Output;
+use crate::net::HttpResponse;
+use crate::net::target::HttpLimits;
 
 /// The only listener of a hub.
 const LISTENER: ListenId = ListenId(0);

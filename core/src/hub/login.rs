@@ -7,10 +7,10 @@ use super::registration::AUTHENTICATION;
 use super::results::Finished;
 use super::wire::retry_later;
 use super::{Hub, auth};
+use crate::base::ids::{ConnId, HttpId};
+use crate::base::time::Now;
 use crate::dialect::beacon::hub_wire::{self, JoinOutputs, LoginOutputs, LoginRequest, UserRecord};
-use crate::frame::HttpResponse;
-use crate::machine::{ConnId, HttpId};
-use crate::time::Now;
+use crate::net::HttpResponse;
 
 /// The longest user name and password, in bytes.
 const MAX_CREDENTIAL: usize = 1_024;
@@ -24,7 +24,7 @@ impl Hub {
             return;
         };
         let password = request.password.unwrap_or_default();
-        let address = crate::server::address(remote).to_owned();
+        let address = crate::parts::accepted::address(remote).to_owned();
         if self.auth.check_failures(&address, now.mono).is_err() {
             let text = hub_wire::login_refused("Too many failed logins.");
             self.reply(http, retry_later(HttpResponse::json(429, text)));

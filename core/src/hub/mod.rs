@@ -20,6 +20,7 @@ mod journal;
 mod lease;
 mod lifecycle;
 mod login;
+pub(crate) mod options;
 mod queue;
 mod rate;
 mod records;
@@ -54,19 +55,19 @@ use registry::Registry;
 use results::Results;
 use runs::Runs;
 
-use crate::command::Command;
+use crate::api::command::Command;
+use crate::api::event::Event;
+use crate::base::entropy::{Entropy, Seed};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{CallId, ConnId, HttpId, PeerId};
+use crate::base::time::{Deadline, Instant, Now};
 use crate::dialect::beacon::hub_wire::{self, Verdict};
 use crate::dialect::volt::server::VoltServer;
-use crate::entropy::{Entropy, Seed};
-use crate::error::{Error, ErrorCode};
-use crate::event::Event;
-use crate::frame::{Frame, HttpResponse};
-use crate::machine::{
-    CallId, ConnId, Endpoint, FrameLimits, HttpId, Input, Machine, Output, PeerId,
-};
-use crate::options::{HubAccess, HubOptions};
-use crate::server::{Due, Server, ServerPolicy};
-use crate::time::{Deadline, Instant, Now};
+use crate::hub::options::{HubAccess, HubOptions};
+use crate::machine::{Endpoint, Input, Machine, Output};
+use crate::net::target::FrameLimits;
+use crate::net::{Frame, HttpResponse};
+use crate::parts::accepted::{Due, Server, ServerPolicy};
 
 /// The largest frame of a connection that has not registered.
 const UNREGISTERED_FRAME: usize = 65_536;
@@ -454,7 +455,7 @@ impl Endpoint for Hub {
                 Ok(())
             }
             Command::Snapshot { call } => {
-                let result = crate::json::Raw::parse(self.snapshot(now))
+                let result = crate::base::json::Raw::parse(self.snapshot(now))
                     .map_err(|e| Error::new(ErrorCode::Internal, e.to_string()));
                 self.event(Event::CallDone { call, result });
                 Ok(())

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::item::{Item, ItemId, Lane, Lanes, State};
-use crate::machine::HttpId;
+use crate::base::ids::HttpId;
 
 /// The items of a hub.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::time::Instant;
+use crate::base::time::Instant;
 
 /// The most clients told apart; beyond, newcomers share one bucket.
 const MAX_CLIENTS: usize = 10_000;

@@ -19,11 +19,11 @@ use super::item::{Ending, Holder, Item, ItemId, Order, State};
 use super::results::Finished;
 use super::runs::Run;
 use super::{Hub, Timer};
+use crate::base::error::ErrorCode;
+use crate::base::json::Raw;
+use crate::base::time::{Now, UnixMillis};
 use crate::dialect::beacon::hub_wire::Object;
 use crate::dialect::volt::server as volt_server;
-use crate::error::ErrorCode;
-use crate::json::Raw;
-use crate::time::{Now, UnixMillis};
 
 pub(super) const WORK: &str = "hub.work";
 pub(super) const ATTEMPTS: &str = "hub.attempt";

@@ -10,14 +10,15 @@ use super::auth::Caller;
 use super::item::{ItemId, State, Waiter};
 use super::registry::Profile;
 use super::{Deferred, Hub, UNREGISTERED_FRAME};
+use crate::api::event::{Event, Withdrawal};
+use crate::base::error::ErrorCode;
+use crate::base::ids::{ConnId, HttpId, PeerId};
+use crate::base::json::Raw;
+use crate::base::secret::Secret;
+use crate::base::time::Now;
 use crate::dialect::beacon::hub_wire::{self, Registration, RunningItem, Verdict};
-use crate::error::ErrorCode;
-use crate::event::{Event, Withdrawal};
-use crate::frame::HttpResponse;
-use crate::json::Raw;
-use crate::machine::{ConnId, HttpId, Output, PeerId};
-use crate::secret::Secret;
-use crate::time::Now;
+use crate::machine::Output;
+use crate::net::HttpResponse;
 
 /// The longest name of a worker, capability or action, in bytes.
 pub(super) const MAX_NAME: usize = 256;

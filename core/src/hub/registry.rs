@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::item::ItemId;
 use super::worker::Worker;
-use crate::json::Raw;
-use crate::machine::{ConnId, PeerId};
-use crate::time::{Instant, UnixMillis};
+use crate::base::ids::{ConnId, PeerId};
+use crate::base::json::Raw;
+use crate::base::time::{Instant, UnixMillis};
 
 /// The most names that are kept as draining while their workers are away.
 const MAX_DRAINED: usize = 10_000;
@@ -81,7 +81,7 @@ impl Registry {
         worker: PeerId,
         host_lag_ms: u64,
         in_flight: Option<u64>,
-        now: crate::time::Now,
+        now: crate::base::time::Now,
     ) {
         if let Some(worker) = self.workers.get_mut(&worker) {
             worker.heartbeat = now.unix;
@@ -123,7 +123,7 @@ impl Registry {
         &mut self,
         profile: Profile,
         session: Option<Arc<str>>,
-        now: crate::time::Now,
+        now: crate::base::time::Now,
     ) -> (PeerId, bool) {
         let draining = self.drained.contains(&profile.name);
         if let Some(known) = self.by_name.get(&profile.name).copied() {
@@ -301,7 +301,7 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Now;
+    use crate::base::time::Now;
 
     fn profile(name: &str, max: u64) -> Profile {
         Profile {

@@ -10,11 +10,11 @@ use super::item::{Ending, Item, ItemId, State, Waiter};
 use super::results::Finished;
 use super::stream::{self, Part};
 use super::{Deferred, Hub, Timer};
+use crate::api::event::Event;
+use crate::base::ids::{ConnId, PeerId};
+use crate::base::json::Raw;
+use crate::base::time::Now;
 use crate::dialect::beacon::hub_wire::{self, ProgressReport, Verdict};
-use crate::event::Event;
-use crate::json::Raw;
-use crate::machine::{ConnId, PeerId};
-use crate::time::Now;
 
 /// The most bytes of lines kept with an item's progress; further lines are dropped.
 const MAX_LOG_BYTES: usize = 1_048_576;
@@ -184,7 +184,7 @@ impl Hub {
         let worker = item.worker();
         item.last_error = Some(message);
         item.last_event = now.unix;
-        item.retry_after = Some(crate::time::UnixMillis(now.unix.0.saturating_add(delay)));
+        item.retry_after = Some(crate::base::time::UnixMillis(now.unix.0.saturating_add(delay)));
         let limit = if item.order.direct { None } else { item.deadline.take() };
         if let Some(limit) = limit {
             self.timers.remove(&(limit, Timer::Limit(id)));

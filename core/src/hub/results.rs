@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::item::{Ending, Holder};
-use crate::json::Raw;
-use crate::time::UnixMillis;
+use crate::base::json::Raw;
+use crate::base::time::UnixMillis;
 
 /// One outcome.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::frame::Method;
+use crate::net::Method;
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]

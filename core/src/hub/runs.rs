@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::time::UnixMillis;
+use crate::base::time::UnixMillis;
 
 /// The most runs kept; beyond, the oldest is forgotten.
 const MAX_RUNS: usize = 10_000;

@@ -5,13 +5,13 @@ use super::item::{Ending, Item, ItemId, State, Waiter};
 use super::results::Finished;
 use super::stream::{self, Part};
 use super::{Deferred, Hub, Timer, records};
+use crate::api::event::{Event, Withdrawal};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{CallId, HttpId};
+use crate::base::json::Raw;
+use crate::base::time::Now;
 use crate::dialect::beacon::hub_wire;
-use crate::error::{Error, ErrorCode};
-use crate::event::{Event, Withdrawal};
-use crate::frame::HttpResponse;
-use crate::json::Raw;
-use crate::machine::{CallId, HttpId};
-use crate::time::Now;
+use crate::net::HttpResponse;
 
 impl Hub {
     /// Ends an item with an error.
@@ -87,7 +87,7 @@ impl Hub {
     /// Asks a worker of ours to stop working on an item.
     pub(super) fn tell_cancel(
         &mut self,
-        worker: crate::machine::PeerId,
+        worker: crate::base::ids::PeerId,
         hash: &str,
         text: &str,
         why: Withdrawal,

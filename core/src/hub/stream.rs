@@ -5,10 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use crate::api::options::Fields;
+use crate::base::json::Raw;
 use crate::dialect::beacon::hub_wire::{OUTPUT_DATA, Object};
-use crate::frame::{Headers, HttpBody, HttpResponse};
-use crate::json::Raw;
-use crate::options::Fields;
+use crate::net::{Headers, HttpBody, HttpResponse};
 
 /// What a frame carries.
 #[derive(Clone, Copy, Debug)]

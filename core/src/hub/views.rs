@@ -5,10 +5,10 @@ use super::http::unknown_worker;
 use super::item::{Item, State};
 use super::results::Finished;
 use super::routes::View;
+use crate::base::time::Now;
 use crate::dialect::beacon::hub_wire::{
     self, HubView, QueueView, ResultView, StatusWorkerView, list,
 };
-use crate::time::Now;
 
 impl Hub {
     /// Answers what only looks; `viewer` is the session of whoever does.

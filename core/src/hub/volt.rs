@@ -13,16 +13,18 @@ use super::routes::VoltRoute;
 use super::stream::{self, Part};
 use super::wire::retry_later;
 use super::{Deferred, Hub};
+use crate::api::event::Event;
+use crate::api::options::ResponseForm;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{CallId, HttpId};
+use crate::base::json::Raw;
+use crate::base::time::Now;
 use crate::dialect::beacon::hub_wire::{self, Object};
+use crate::dialect::beacon::options::CallOptions;
 use crate::dialect::beacon::wire::{base64_list, bytes_part};
 use crate::dialect::volt::server::{Act, Answer, Asker, NewToken, Order, Settled};
-use crate::error::{Error, ErrorCode};
-use crate::event::Event;
-use crate::frame::HttpResponse;
-use crate::json::Raw;
-use crate::machine::{CallId, HttpId, Output};
-use crate::options::{CallOptions, ResponseForm};
-use crate::time::Now;
+use crate::machine::Output;
+use crate::net::HttpResponse;
 
 /// The longest time of a call: a day.
 const MAX_TIMEOUT_MS: u64 = 86_400_000;

@@ -5,12 +5,13 @@ use bytestring::ByteString;
 use super::auth::Caller;
 use super::reports::Reporter;
 use super::{Hub, Link};
+use crate::base::error::ErrorCode;
+use crate::base::ids::ConnId;
+use crate::base::time::Now;
 use crate::dialect::beacon::hub_wire::{self, WorkerFrame, action};
-use crate::error::ErrorCode;
-use crate::frame::{Frame, Headers, HttpRequest, HttpResponse};
-use crate::machine::{ConnId, Output};
-use crate::server::Refusal;
-use crate::time::Now;
+use crate::machine::Output;
+use crate::net::{Frame, Headers, HttpRequest, HttpResponse};
+use crate::parts::accepted::Refusal;
 
 impl Hub {
     /// Answers an upgrade request.
@@ -80,7 +81,7 @@ impl Hub {
         Some(Caller {
             session: super::auth::ANONYMOUS.into(),
             user: "".into(),
-            client: crate::server::address(remote).to_owned(),
+            client: crate::parts::accepted::address(remote).to_owned(),
         })
     }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::item::ItemId;
+use crate::base::ids::ConnId;
+use crate::base::json::Raw;
+use crate::base::time::{Instant, UnixMillis};
 use crate::dialect::beacon::hub_wire::WorkerView;
-use crate::json::Raw;
-use crate::machine::ConnId;
-use crate::time::{Instant, UnixMillis};
 
 /// A worker's record.
 #[derive(Debug)]

@@ -6,14 +6,15 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::command::{Command, Outcome};
-use crate::error::{Error, ErrorCode};
-use crate::event::Event;
-use crate::frame::{Frame, HttpBody, HttpRequest, HttpResponse};
-use crate::json::Raw;
-use crate::machine::{CloseCause, ConnId, Endpoint, HttpId, Input, Output, WorkId};
-use crate::store::{StoreReply, StoreRequest};
-use crate::time::Now;
+use crate::api::command::{Command, Outcome};
+use crate::api::event::Event;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{ConnId, HttpId, WorkId};
+use crate::base::json::Raw;
+use crate::base::store::{StoreReply, StoreRequest};
+use crate::base::time::Now;
+use crate::machine::{CloseCause, Endpoint, Input, Output};
+use crate::net::{Frame, HttpBody, HttpRequest, HttpResponse};
 
 /// Unix time at virtual zero.
 const EPOCH: u64 = 1_795_246_617_000;
@@ -38,7 +39,7 @@ impl Bench {
     }
 
     pub(crate) fn open(role: &str, options: &str) -> Self {
-        let opened = crate::open("beacon", role, options, "host-a", [7; 32]);
+        let opened = crate::open::open("beacon", role, options, "host-a", [7; 32]);
         let machine = opened.unwrap_or_else(|e| panic!("{e}")).endpoint;
         Self { machine, millis: 0, outputs: Vec::new() }
     }

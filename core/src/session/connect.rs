@@ -1,12 +1,13 @@
 //! The way up: login, dial, greeting, ready.
 
+use crate::api::event::Event;
+use crate::base::error::Error;
+use crate::base::ids::ConnId;
+use crate::base::time::{Instant, Now};
 use crate::dialect::{Asked, Dialect, Outgoing, Parcel, Preflight, Transport};
-use crate::error::Error;
-use crate::event::Event;
-use crate::frame::HttpResponse;
-use crate::machine::{ConnId, Output};
+use crate::machine::Output;
+use crate::net::HttpResponse;
 use crate::session::{Carrier, Link, Pace, Session};
-use crate::time::{Instant, Now};
 
 /// What the driver may take beyond a time limit that it was told, before it is not believed.
 const DRIVER_SLACK_MS: u64 = 1_000;

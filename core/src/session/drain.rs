@@ -5,11 +5,11 @@
 //! Finishing ── idle, or deadline ──▶ Flushing ── outbox empty, or grace over ──▶ farewell
 //! ```
 
+use crate::api::event::{Event, Withdrawal};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::time::{Instant, Now};
 use crate::dialect::Dialect;
-use crate::error::{Error, ErrorCode};
-use crate::event::{Event, Withdrawal};
 use crate::session::{Link, Session};
-use crate::time::{Instant, Now};
 
 /// How long finished outcomes may still be flushed after the drain deadline.
 const FLUSH_GRACE_MS: u64 = 2_000;

@@ -1,13 +1,14 @@
 //! What comes in: frames and HTTP answers, understood by the dialect, acted upon here.
 
-use crate::command::Outcome;
+use crate::api::command::Outcome;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{ConnId, HttpId};
+use crate::base::time::Now;
 use crate::dialect::{Asked, Dialect, Meaning};
-use crate::error::{Error, ErrorCode};
-use crate::frame::{Frame, HttpRequest, HttpResponse};
-use crate::machine::{ConnId, HttpId, Output};
+use crate::machine::Output;
+use crate::net::{Frame, HttpRequest, HttpResponse};
+use crate::parts::work::{Inbound, Offer, Settled};
 use crate::session::{Carrier, Exchange, Link, Pace, Session};
-use crate::time::Now;
-use crate::work::{Inbound, Offer, Settled};
 
 /// What the driver may take beyond the time limit of an exchange, before it is not believed.
 const DRIVER_SLACK_MS: u64 = 1_000;

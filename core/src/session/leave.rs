@@ -1,11 +1,12 @@
 //! The way out: the farewell, and the end that cancels everything.
 
+use crate::api::event::Event;
+use crate::base::error::Error;
+use crate::base::ids::ConnId;
+use crate::base::time::Now;
 use crate::dialect::{Asked, Dialect, Outgoing};
-use crate::error::Error;
-use crate::event::Event;
-use crate::machine::{ConnId, Output};
+use crate::machine::Output;
 use crate::session::{Carrier, Link, Session};
-use crate::time::Now;
 
 /// How long the farewell may take.
 const FAREWELL_MS: u64 = 2_000;

@@ -13,9 +13,9 @@
 //! While the link is ready on the fallback, the first transport is dialed in the background; only its
 //! greeting moves the link, so that exactly one transport is active at any time.
 
+use crate::base::ids::ConnId;
+use crate::base::time::Instant;
 use crate::dialect::Transport;
-use crate::machine::ConnId;
-use crate::time::Instant;
 
 /// What carries the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

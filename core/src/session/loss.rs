@@ -1,11 +1,12 @@
 //! What ends a link before its time: refusals, forgetful peers, closes, time limits. And what follows.
 
+use crate::api::event::{Event, Withdrawal};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::ConnId;
+use crate::base::time::Now;
 use crate::dialect::Dialect;
-use crate::error::{Error, ErrorCode};
-use crate::event::{Event, Withdrawal};
-use crate::machine::{CloseCause, ConnId};
+use crate::machine::CloseCause;
 use crate::session::{Carrier, Link, Pace, Session};
-use crate::time::Now;
 
 /// The close code of a hub that refuses a worker.
 const CLOSE_REJECTED: u16 = 4403;

@@ -3,18 +3,13 @@
 //! A [`Session`] owns the link's state, the timers, the table of work and the outbox; the dialect only
 //! translates. Work goes on while the link is away; what it yields waits in the outbox.
 
-mod backoff;
 #[cfg(test)]
 pub(crate) mod bench;
 mod connect;
-mod correlation;
-mod credentials;
 mod drain;
-mod heartbeat;
 mod intake;
 mod leave;
 mod link;
-mod liveness;
 mod loss;
 mod polling;
 mod report;
@@ -24,23 +19,24 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::command::Command;
+use crate::api::command::Command;
+use crate::base::entropy::{Entropy, Seed};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{ConnId, HttpId, WorkId};
+use crate::base::json::Raw;
+use crate::base::time::{Deadline, Instant, Now};
 use crate::dialect::{Asked, Dialect, Meaning, Outgoing};
-use crate::entropy::{Entropy, Seed};
-use crate::error::{Error, ErrorCode};
-use crate::json::Raw;
-use crate::machine::{ConnId, Endpoint, HttpId, Input, Machine, Output, WorkId};
-pub(crate) use crate::session::backoff::Backoff;
-pub(crate) use crate::session::correlation::Correlation;
-pub(crate) use crate::session::credentials::Credentials;
+use crate::machine::{Endpoint, Input, Machine, Output};
+use crate::parts::backoff::Backoff;
+use crate::parts::credentials::Credentials;
+use crate::parts::heartbeat::Heartbeat;
+use crate::parts::liveness::Liveness;
+use crate::parts::outbox::Outbox;
+use crate::parts::work::Dispatcher;
 use crate::session::drain::Drain;
-use crate::session::heartbeat::Heartbeat;
 use crate::session::link::{Carrier, Link, Pace};
-use crate::session::liveness::Liveness;
 use crate::session::polling::{Polling, Upgrade};
 use crate::session::snapshot::Counters;
-use crate::time::{Deadline, Instant, Now};
-use crate::work::{Dispatcher, Outbox};
 
 /// How long the store may take to return the outcomes of an earlier run.
 const RECALL_MS: u64 = 5_000;
@@ -304,7 +300,7 @@ impl<D: Dialect> Endpoint for Session<D> {
             Command::Progress { work, report } => self.progress(work, &report, now),
             Command::Snapshot { call } => {
                 let result = Ok(Raw::trusted(self.snapshot(now)));
-                self.event(crate::Event::CallDone { call, result });
+                self.event(crate::api::event::Event::CallDone { call, result });
                 Ok(())
             }
             Command::Call { .. }

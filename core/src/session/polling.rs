@@ -1,8 +1,8 @@
 //! Two small clocks of a link that stands on HTTP requests: when to ask for work, and when to try the
 //! better transport again.
 
-use crate::machine::ConnId;
-use crate::time::Instant;
+use crate::base::ids::ConnId;
+use crate::base::time::Instant;
 
 /// When to ask for work. At most one question is on its way.
 #[derive(Debug, Default)]

@@ -3,19 +3,21 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::command::Outcome;
+use crate::api::command::Outcome;
+use crate::api::event::Event;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{StoreId, WorkId};
+use crate::base::json::Raw;
+use crate::base::store::{StoreReply, StoreRequest, Write};
+use crate::base::time::Now;
 use crate::dialect::{Asked, Dialect, Outgoing};
-use crate::error::{Error, ErrorCode};
-use crate::event::Event;
-use crate::frame::Frame;
-use crate::json::Raw;
-use crate::machine::{Output, StoreId, WorkId};
-use crate::session::heartbeat::Beat;
-use crate::session::liveness::Pulse;
+use crate::machine::Output;
+use crate::net::Frame;
+use crate::parts::heartbeat::Beat;
+use crate::parts::liveness::Pulse;
+use crate::parts::outbox::{Entry, Removed, from_record};
+use crate::parts::work::Settled;
 use crate::session::{Carrier, Session};
-use crate::store::{StoreReply, StoreRequest, Write};
-use crate::time::Now;
-use crate::work::{Entry, Removed, Settled, from_record};
 
 /// Where outcomes lie in the store.
 const SPACE: &str = "outbox";
@@ -168,7 +170,7 @@ impl<D: Dialect> Session<D> {
                 self.notice(Some(Error::new(ErrorCode::WorkLost, message)));
             }
             (None, Some(_)) => {
-                let why = crate::Withdrawal::Superseded;
+                let why = crate::api::event::Withdrawal::Superseded;
                 let events = self.dispatcher.withdraw(wire, why, now.mono);
                 events.into_iter().for_each(|event| self.event(event));
             }

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
+use crate::base::error::Error;
+use crate::base::time::Now;
 use crate::dialect::Dialect;
-use crate::error::Error;
 use crate::session::{Link, Session};
-use crate::time::Now;
 
 /// What has happened since the session was opened.
 #[derive(Clone, Copy, Debug, Default, Serialize)]

@@ -6,15 +6,15 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::command::{Command, Outcome};
-use crate::error::{Error, ErrorCode};
+use crate::api::command::{Command, Outcome};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{ConnId, HttpId, ListenId, StoreId};
+use crate::base::json::Raw;
+use crate::base::store::{StoreReply, StoreRequest, Write};
 use crate::event;
-use crate::frame::{Frame, Headers, HttpBody, HttpRequest, HttpResponse, Method};
-use crate::json::Raw;
-use crate::machine::{
-    CloseCause, ConnId, FrameLimits, HttpId, HttpLimits, Input, ListenId, Output, StoreId,
-};
-use crate::store::{StoreReply, StoreRequest, Write};
+use crate::machine::{CloseCause, Input, Output};
+use crate::net::target::{FrameLimits, HttpLimits};
+use crate::net::{Frame, Headers, HttpBody, HttpRequest, HttpResponse, Method};
 use crate::trace::redact::Redactor;
 
 /// One input or output; which fields are there depends on the kind.
@@ -452,8 +452,8 @@ fn redacted(headers: &Headers, redactor: &mut Redactor) -> Vec<(String, String)>
         .iter()
         .map(|(name, value)| {
             let shown = match value {
-                crate::HeaderValue::Plain(text) => text.clone(),
-                crate::HeaderValue::Secret(secret) => redactor.header(name, secret.expose()),
+                crate::net::HeaderValue::Plain(text) => text.clone(),
+                crate::net::HeaderValue::Secret(secret) => redactor.header(name, secret.expose()),
             };
             (name.to_owned(), shown)
         })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use crate::options::{Field, Kind};
+use crate::api::options::{Field, Kind};
 
 /// JSON fields of the wires whose text is secret, wherever they stand.
 const WIRE_FIELDS: [&str; 8] = [

@@ -4,6 +4,7 @@
 
 mod dispatcher;
 pub(crate) mod hub_wire;
+pub(crate) mod options;
 mod policy;
 pub(crate) mod rest;
 pub(crate) mod wire;

@@ -1,7 +1,7 @@
 //! The beacon row of the policy table.
 
+use crate::dialect::beacon::options::{WorkerOptions, WorkerTransport};
 use crate::dialect::{Policy, Transport};
-use crate::options::{WorkerOptions, WorkerTransport};
 
 /// Outcomes share one ping as evidence for so long.
 const EVIDENCE_DELAY_MS: u64 = 50;

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Deserialize;
 
-use crate::frame::{Headers, HttpRequest, HttpResponse, Method};
-use crate::secret::Secret;
+use crate::base::secret::Secret;
+use crate::net::{Headers, HttpRequest, HttpResponse, Method};
 
 /// Everything that may not stand in one segment of a path.
 const SEGMENT: &AsciiSet = &CONTROLS

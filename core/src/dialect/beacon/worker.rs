@@ -2,6 +2,11 @@
 
 use bytestring::ByteString;
 
+use crate::api::event::Withdrawal;
+use crate::api::options::ConfigError;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::json::Raw;
+use crate::dialect::beacon::options::WorkerOptions;
 use crate::dialect::beacon::policy;
 use crate::dialect::beacon::rest::{Origin, error_text, path, session_of};
 use crate::dialect::beacon::wire::{
@@ -9,14 +14,10 @@ use crate::dialect::beacon::wire::{
     WireItem, event, farewell, heartbeat, item_meta, login, outcome, poll, progress,
 };
 use crate::dialect::{Asked, Dialect, Meaning, Outgoing, Parcel, Policy, Preflight, Transport};
-use crate::error::{Error, ErrorCode};
-use crate::event::Withdrawal;
-use crate::frame::{Frame, Headers, HttpRequest, HttpResponse, Method};
-use crate::json::Raw;
-use crate::machine::{DialTarget, FrameLimits};
-use crate::options::{ConfigError, WorkerOptions};
-use crate::session::Credentials;
-use crate::work::Inbound;
+use crate::net::target::{DialTarget, FrameLimits};
+use crate::net::{Frame, Headers, HttpRequest, HttpResponse, Method};
+use crate::parts::credentials::Credentials;
+use crate::parts::work::Inbound;
 
 /// Peer: items are thrown away after 120 s without an event, and waiting in the queue counts. One
 /// that waited for half of it gets its first sign of life at once.
@@ -296,8 +297,9 @@ impl Dialect for BeaconWorker {
                     return frame(text);
                 }
                 let verb = match what {
-                    crate::Outcome::Done { .. } => "Complete",
-                    crate::Outcome::Failed { .. } | crate::Outcome::Cancelled => "Error",
+                    crate::api::command::Outcome::Done { .. } => "Complete",
+                    crate::api::command::Outcome::Failed { .. }
+                    | crate::api::command::Outcome::Cancelled => "Error",
                 };
                 Some(self.post(&["Beacon", "Work", wire, verb], credentials, text))
             }

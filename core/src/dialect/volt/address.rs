@@ -4,7 +4,7 @@
 //! of every request.
 
 use crate::dialect::beacon::rest::Origin;
-use crate::options::DaemonOptions;
+use crate::dialect::volt::options::DaemonOptions;
 
 /// The control channel's address.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@
 //! capped delay is spread too, downwards: the original lets all daemons return in the same moment.
 //! Delays are 64 bits wide.
 
-use crate::options::ReconnectOptions;
+use crate::api::options::ReconnectOptions;
 
 /// What a draw is made of: one in this many.
 pub(super) const DRAWS: u64 = 1 << 32;

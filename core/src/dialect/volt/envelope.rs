@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::wire::{self, Reply};
-use crate::json::Raw;
+use crate::base::json::Raw;
 
 /// What the caller wants back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

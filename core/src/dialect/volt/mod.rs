@@ -15,7 +15,9 @@ mod backoff;
 mod daemon;
 mod engine;
 mod envelope;
+pub(crate) mod options;
 pub(crate) mod server;
 mod wire;
+pub(crate) mod words;
 
 pub(crate) use daemon::VoltDaemon;

@@ -183,7 +183,8 @@ fn a_failing_store_delays_promises_and_refuses_new_work() {
     let body = r#"{"Capability":"Echo","Action":"Say"}"#;
     let first = rig.post("/Beacon/Work/Enqueue", body);
     let (store, _) = rig.commits.remove(0);
-    let error = crate::error::Error::new(crate::error::ErrorCode::StoreFailed, "disk full");
+    let error =
+        crate::base::error::Error::new(crate::base::error::ErrorCode::StoreFailed, "disk full");
     rig.input(Input::Stored { store, result: Err(error) });
     let second = rig.post("/Beacon/Work/Enqueue", body);
     assert_eq!((rig.status(first), rig.status(second)), (None, Some(503)));

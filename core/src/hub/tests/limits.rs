@@ -105,6 +105,6 @@ fn a_stop_ends_at_its_deadline_whatever_runs() {
     else {
         panic!("{:?}", rig.events)
     };
-    assert_eq!(call.code(), crate::error::ErrorCode::Stopped);
-    assert_eq!(end.code(), crate::error::ErrorCode::DrainTimeout);
+    assert_eq!(call.code(), crate::base::error::ErrorCode::Stopped);
+    assert_eq!(end.code(), crate::base::error::ErrorCode::DrainTimeout);
 }

@@ -14,16 +14,16 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::Hub;
-use crate::command::Command;
-use crate::event::Event;
-use crate::frame::{Frame, Headers, HttpRequest, HttpResponse, Method};
-use crate::json::Raw;
-use crate::machine::{
-    CallId, CloseCause, ConnId, Endpoint, HttpId, Input, Machine, Output, StoreId,
-};
-use crate::options::{self, HubOptions};
-use crate::store::{StoreReply, StoreRequest, Write};
-use crate::time::Now;
+use crate::api::command::Command;
+use crate::api::event::Event;
+use crate::api::options::{self};
+use crate::base::ids::{CallId, ConnId, HttpId, StoreId};
+use crate::base::json::Raw;
+use crate::base::store::{StoreReply, StoreRequest, Write};
+use crate::base::time::Now;
+use crate::hub::options::HubOptions;
+use crate::machine::{CloseCause, Endpoint, Input, Machine, Output};
+use crate::net::{Frame, Headers, HttpRequest, HttpResponse, Method};
 
 /// Where wall-clock time begins.
 const EPOCH: u64 = 1_795_246_617_000;

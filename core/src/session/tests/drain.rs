@@ -1,11 +1,12 @@
 //! The orderly end, at every moment of a session's life.
 
 use super::ready_with_acks;
-use crate::command::{Command, Outcome};
-use crate::error::ErrorCode;
-use crate::event::{Event, Withdrawal};
-use crate::frame::Frame;
-use crate::machine::{CloseCause, ConnId, Input, Output};
+use crate::api::command::{Command, Outcome};
+use crate::api::event::{Event, Withdrawal};
+use crate::base::error::ErrorCode;
+use crate::base::ids::ConnId;
+use crate::machine::{CloseCause, Input, Output};
+use crate::net::Frame;
 use crate::session::bench::Bench;
 
 const TAKEN: &str = r#"{"EventType":"WorkTaken","Items":[{"WorkItemHash":"wi-1","Taken":true}]}"#;
@@ -206,7 +207,7 @@ fn farewell(bench: &mut Bench, conn: ConnId) {
     bench.input(Input::Closed { conn, cause: CloseCause::Local });
 }
 
-fn ended(bench: &mut Bench) -> Option<crate::Error> {
+fn ended(bench: &mut Bench) -> Option<crate::base::error::Error> {
     loop {
         if let Event::Ended { error } = bench.event() {
             assert!(bench.machine.poll_timeout().is_none());

@@ -5,11 +5,11 @@ mod polling;
 mod storm;
 
 use super::bench::{Bench, work};
-use crate::command::{Command, Outcome};
-use crate::error::ErrorCode;
-use crate::event::{Event, Withdrawal};
+use crate::api::command::{Command, Outcome};
+use crate::api::event::{Event, Withdrawal};
+use crate::base::error::ErrorCode;
+use crate::base::store::{StoreReply, StoreRequest, Write};
 use crate::machine::{CloseCause, Input, Output};
-use crate::store::{StoreReply, StoreRequest, Write};
 
 const ACKS: &str = r#","Moorline":{"Acks":true}"#;
 
@@ -394,8 +394,8 @@ fn an_outcome_that_no_link_could_carry_fails_the_item_instead() {
     let (mut bench, conn) = Bench::ready(r#"{"limits":{"max_message_bytes":1024}}"#);
     bench.push(conn, "wi-1", 1);
     let (work, _) = bench.work();
-    let value = crate::Raw::parse(format!("\"{}\"", "x".repeat(1_100))).unwrap();
-    let outcome = Outcome::Done { value, log: crate::Raw::empty_list() };
+    let value = crate::base::json::Raw::parse(format!("\"{}\"", "x".repeat(1_100))).unwrap();
+    let outcome = Outcome::Done { value, log: crate::base::json::Raw::empty_list() };
     let error = bench.command(Command::Complete { work, outcome }).unwrap_err();
     assert_eq!(error.code(), ErrorCode::TooLarge);
     assert!(bench.text(conn).contains("WorkError"));
@@ -451,7 +451,10 @@ fn a_store_that_is_silent_does_not_hold_up_the_start() {
     bench.pass(5_000);
     assert!(matches!(bench.event(), Event::Notice(_)));
     bench.greeted("");
-    bench.input(Input::Stored { store: crate::StoreId(1), result: Ok(StoreReply::Loaded(vec![])) });
+    bench.input(Input::Stored {
+        store: crate::base::ids::StoreId(1),
+        result: Ok(StoreReply::Loaded(vec![])),
+    });
     assert_eq!(bench.state()["state"], "ready");
 }
 
@@ -479,7 +482,7 @@ fn a_control_plane_that_is_away_is_tried_by_the_ladder() {
     }
 }
 
-fn ready_with_acks(options: &str) -> (Bench, crate::ConnId) {
+fn ready_with_acks(options: &str) -> (Bench, crate::base::ids::ConnId) {
     let mut bench = Bench::worker(options);
     bench.handle("Echo/Say");
     bench.command(Command::Start).unwrap();

@@ -1,9 +1,10 @@
 //! A link that stands on HTTP requests, and the way to it and back.
 
-use crate::command::{Command, Outcome};
-use crate::error::ErrorCode;
-use crate::event::Event;
-use crate::machine::{CloseCause, HttpId, Input, Output};
+use crate::api::command::{Command, Outcome};
+use crate::api::event::Event;
+use crate::base::error::ErrorCode;
+use crate::base::ids::HttpId;
+use crate::machine::{CloseCause, Input, Output};
 use crate::session::bench::{Bench, work};
 
 const NO_WORK: &str = r#"{"WorkItem":null}"#;
@@ -176,7 +177,7 @@ fn progress_over_http_is_bare_and_its_refusal_harmless() {
     let (poll, _) = polled(&mut bench);
     bench.answer(poll, 200, &item("wi-1"));
     let (work, _) = bench.work();
-    let report = crate::Raw::parse(r#"{"Percent":50}"#).unwrap();
+    let report = crate::base::json::Raw::parse(r#"{"Percent":50}"#).unwrap();
     bench.command(Command::Progress { work, report }).unwrap();
     let (http, request) = bench.asked();
     assert_eq!(request.body, r#"{"Percent":50,"AttemptNumber":1,"BeaconID":"bcn-1"}"#);
@@ -235,7 +236,7 @@ fn register(bench: &mut Bench, extension: &str) {
     }
 }
 
-fn polled(bench: &mut Bench) -> (HttpId, crate::HttpRequest) {
+fn polled(bench: &mut Bench) -> (HttpId, crate::net::HttpRequest) {
     let (http, request) = bench.asked();
     assert!(request.url.ends_with("/Beacon/Work/Poll"), "{}", request.url);
     assert_eq!(request.body, r#"{"BeaconID":"bcn-1"}"#);
@@ -243,7 +244,7 @@ fn polled(bench: &mut Bench) -> (HttpId, crate::HttpRequest) {
 }
 
 /// Takes the next report, leaving polls aside.
-fn report(bench: &mut Bench) -> (HttpId, crate::HttpRequest) {
+fn report(bench: &mut Bench) -> (HttpId, crate::net::HttpRequest) {
     loop {
         let (http, request) = bench.asked();
         if !request.url.ends_with("/Poll") {

@@ -5,12 +5,13 @@
 
 use proptest::prelude::*;
 
-use crate::command::{Command, Outcome};
-use crate::error::{Error, ErrorCode};
-use crate::event::Event;
-use crate::frame::{Frame, HttpResponse};
-use crate::json::Raw;
-use crate::machine::{CloseCause, ConnId, HttpId, Input, Output, WorkId};
+use crate::api::command::{Command, Outcome};
+use crate::api::event::Event;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{ConnId, HttpId, WorkId};
+use crate::base::json::Raw;
+use crate::machine::{CloseCause, Input, Output};
+use crate::net::{Frame, HttpResponse};
 use crate::session::bench::{Bench, work};
 
 const SLOTS: u64 = 3;

@@ -1,18 +1,20 @@
 //! One call: sent, repeated while the control plane is away, settled once.
 
+use crate::api::event::Event;
+use crate::api::options::read;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{CallId, HttpId};
+use crate::base::json::Raw;
+use crate::base::time::{Instant, Now};
 use crate::dialect::beacon::dispatcher::plan::{self, Plan};
 use crate::dialect::beacon::dispatcher::reply::{Verdict, judge};
 use crate::dialect::beacon::dispatcher::stream::Stream;
 use crate::dialect::beacon::dispatcher::{BeaconDispatcher, Phase, Purpose};
+use crate::dialect::beacon::options::CallOptions;
 use crate::dialect::beacon::wire::OrderAnswer;
-use crate::error::{Error, ErrorCode};
-use crate::event::Event;
-use crate::frame::HttpResponse;
-use crate::json::Raw;
-use crate::machine::{CallId, HttpId, Output};
-use crate::options::{CallOptions, read};
-use crate::session::Backoff;
-use crate::time::{Instant, Now};
+use crate::machine::Output;
+use crate::net::HttpResponse;
+use crate::parts::backoff::Backoff;
 
 /// How long a call waits for a first worker: after a restart of the control plane they come back one
 /// by one.

@@ -1,12 +1,12 @@
 //! The login before the first call, and again when the session has expired.
 
+use crate::api::event::Event;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::time::{Instant, Now};
 use crate::dialect::beacon::dispatcher::{BeaconDispatcher, DRIVER_SLACK_MS, Purpose};
 use crate::dialect::beacon::rest::{error_text, session_of};
 use crate::dialect::beacon::wire::{LoginAnswer, login};
-use crate::error::{Error, ErrorCode};
-use crate::event::Event;
-use crate::frame::{HttpResponse, Method};
-use crate::time::{Instant, Now};
+use crate::net::{HttpResponse, Method};
 
 /// Where the login stands.
 #[derive(Debug)]
@@ -54,7 +54,8 @@ impl BeaconDispatcher {
                 self.credentials.keep(session_of(&response));
                 self.login = Login::Done;
                 self.logins += 1;
-                self.login_backoff = crate::session::Backoff::new(self.options.reconnect.clone());
+                self.login_backoff =
+                    crate::parts::backoff::Backoff::new(self.options.reconnect.clone());
                 self.ready();
                 self.send_all(now);
                 return;

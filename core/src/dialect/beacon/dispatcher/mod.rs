@@ -24,19 +24,23 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::Serialize;
 
-use crate::command::Command;
+use crate::api::command::Command;
+use crate::api::event::Event;
+use crate::api::options::ConfigError;
+use crate::base::entropy::{Entropy, Seed};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{CallId, HttpId};
+use crate::base::json::Raw;
+use crate::base::time::{Deadline, Instant, Now};
 use crate::dialect::beacon::dispatcher::call::Call;
 use crate::dialect::beacon::dispatcher::login::Login;
+use crate::dialect::beacon::options::DispatcherOptions;
 use crate::dialect::beacon::rest::Origin;
-use crate::entropy::{Entropy, Seed};
-use crate::error::{Error, ErrorCode};
-use crate::event::Event;
-use crate::frame::HttpRequest;
-use crate::json::Raw;
-use crate::machine::{CallId, Endpoint, HttpId, Input, Machine, Output};
-use crate::options::{ConfigError, DispatcherOptions};
-use crate::session::{Backoff, Correlation, Credentials};
-use crate::time::{Deadline, Instant, Now};
+use crate::machine::{Endpoint, Input, Machine, Output};
+use crate::net::HttpRequest;
+use crate::parts::backoff::Backoff;
+use crate::parts::correlation::Correlation;
+use crate::parts::credentials::Credentials;
 
 /// What the driver may take beyond a time limit that it was told.
 const DRIVER_SLACK_MS: u64 = 1_000;

@@ -1,12 +1,13 @@
 //! From the name of a call to the request that carries it.
 
+use crate::api::options::ResponseForm;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::json::Raw;
+use crate::base::secret::Secret;
+use crate::dialect::beacon::options::CallOptions;
 use crate::dialect::beacon::rest::{Origin, path};
 use crate::dialect::beacon::wire::{Subject, cancellation, command, keyed_run, order};
-use crate::error::{Error, ErrorCode};
-use crate::frame::{HttpRequest, Method};
-use crate::json::Raw;
-use crate::options::{CallOptions, ResponseForm};
-use crate::secret::Secret;
+use crate::net::{HttpRequest, Method};
 
 /// The header that makes a repeated request find its first one.
 const IDEMPOTENCY_KEY: &str = "x-idempotency-key";

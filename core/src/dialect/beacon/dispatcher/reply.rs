@@ -5,13 +5,13 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use crate::base::error::{Error, ErrorCode};
+use crate::base::json::Raw;
 use crate::dialect::beacon::dispatcher::plan::Plan;
 use crate::dialect::beacon::dispatcher::stream::{End, Stream};
 use crate::dialect::beacon::rest::error_text;
 use crate::dialect::beacon::wire::{dispatch_answer, stream_error};
-use crate::error::{Error, ErrorCode};
-use crate::frame::HttpResponse;
-use crate::json::Raw;
+use crate::net::HttpResponse;
 
 /// What to do with a call.
 #[derive(Debug)]

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use crate::command::Command;
-use crate::event::Event;
-use crate::frame::HttpResponse;
-use crate::json::Raw;
-use crate::machine::{CallId, HttpId, Input, Output};
+use crate::api::command::Command;
+use crate::api::event::Event;
+use crate::base::ids::{CallId, HttpId};
+use crate::base::json::Raw;
+use crate::machine::{Input, Output};
+use crate::net::HttpResponse;
 use crate::session::bench::Bench;
 
 #[derive(Clone, Debug)]

@@ -2,8 +2,8 @@
 //!
 //! Source: `ultravisor` 1.3.24, protocol `binary-frames-v1`.
 
+use crate::base::json::Raw;
 use crate::dialect::beacon::wire::bytes_part;
-use crate::json::Raw;
 
 /// A streamed answer as far as it has come. The driver bounds its size.
 #[derive(Debug, Default)]

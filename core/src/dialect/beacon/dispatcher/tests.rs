@@ -5,12 +5,13 @@
 
 use bytes::Bytes;
 
-use crate::command::Command;
-use crate::error::{Error, ErrorCode};
-use crate::event::Event;
-use crate::frame::{Headers, HttpBody, HttpResponse, Method};
-use crate::json::Raw;
-use crate::machine::{CallId, Input, Output};
+use crate::api::command::Command;
+use crate::api::event::Event;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::CallId;
+use crate::base::json::Raw;
+use crate::machine::{Input, Output};
+use crate::net::{Headers, HttpBody, HttpResponse, Method};
 use crate::session::bench::Bench;
 
 const DONE: &str =
@@ -145,7 +146,7 @@ fn a_stream_is_passed_on_as_it_comes() {
 }
 
 /// Begins a streaming call; returns its exchange and an answer.
-fn streaming(bench: &mut Bench) -> (crate::HttpId, Vec<u8>) {
+fn streaming(bench: &mut Bench) -> (crate::base::ids::HttpId, Vec<u8>) {
     call(bench, 1, "S/Go", "{}", r#"{"stream":true}"#);
     let (http, request) = bench.asked();
     assert!(request.url.ends_with("/DispatchStream"));

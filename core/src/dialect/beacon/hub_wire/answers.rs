@@ -2,7 +2,7 @@
 
 use super::frames::{Delivery, moorline, queue_metadata, with_metadata};
 use super::object::{Object, list, text_list};
-use crate::time::UnixMillis;
+use crate::base::time::UnixMillis;
 
 /// A worker's record.
 #[derive(Debug)]

@@ -4,8 +4,8 @@ use serde_json::value::RawValue;
 
 use super::ProgressReport;
 use super::object::{Object, list};
-use crate::event::Withdrawal;
-use crate::time::UnixMillis;
+use crate::api::event::Withdrawal;
+use crate::base::time::UnixMillis;
 
 /// A work item on its way to a worker.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ pub(crate) use frames::*;
 pub(crate) use object::{Object, list};
 pub(crate) use status::*;
 
-use crate::secret::Secret;
+use crate::base::secret::Secret;
 
 /// The words in a frame's `Action`.
 pub(crate) mod action {

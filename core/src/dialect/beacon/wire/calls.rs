@@ -9,9 +9,10 @@ use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::api::options::Fields;
+use crate::base::json::Raw;
+use crate::dialect::beacon::options::CallOptions;
 use crate::dialect::beacon::wire::write::text;
-use crate::json::Raw;
-use crate::options::{CallOptions, Fields};
 
 /// The answer to a dispatch. `outputs` is there only if the item succeeded.
 #[derive(Deserialize)]

@@ -12,7 +12,7 @@ use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::json::Raw;
+use crate::base::json::Raw;
 
 /// A frame from the control plane. Frames with another discriminator have an empty `event`.
 #[derive(Deserialize)]

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use bytestring::ByteString;
 
-use crate::command::Outcome;
+use crate::api::command::Outcome;
+use crate::base::json::Raw;
+use crate::dialect::beacon::options::WorkerOptions;
 use crate::dialect::beacon::wire::{HandlerMeta, WireItem};
-use crate::json::Raw;
-use crate::options::WorkerOptions;
-use crate::work::Handlers;
+use crate::parts::handlers::Handlers;
 
 /// Whether words travel as a frame, with an `Action`, or as an HTTP body, with our id.
 #[derive(Clone, Copy, Debug)]

@@ -5,14 +5,14 @@
 
 use super::VoltDaemon;
 use super::calls::Asker;
-use crate::command::Outcome;
+use crate::api::command::Outcome;
+use crate::api::event::Event;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::WorkId;
+use crate::base::json::Raw;
+use crate::base::time::{Instant, Now};
+use crate::dialect::volt::options::{BeatMode, VoltHeartbeatOptions};
 use crate::dialect::volt::wire;
-use crate::error::{Error, ErrorCode};
-use crate::event::Event;
-use crate::json::Raw;
-use crate::machine::WorkId;
-use crate::options::{BeatMode, VoltHeartbeatOptions};
-use crate::time::{Instant, Now};
 
 /// The longest wait for an answer. Servers take a daemon for dead after 60 s: one lost answer must not
 /// use up half of that.

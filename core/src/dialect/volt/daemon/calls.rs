@@ -11,14 +11,15 @@ use std::collections::{BTreeSet, VecDeque};
 use uuid::Uuid;
 
 use super::VoltDaemon;
+use crate::api::options::{self};
+use crate::base::entropy::Entropy;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::CallId;
+use crate::base::json::Raw;
+use crate::base::time::{Instant, Now};
+use crate::dialect::volt::options::CommandOptions;
 use crate::dialect::volt::wire::{self, Message};
-use crate::entropy::Entropy;
-use crate::error::{Error, ErrorCode};
-use crate::json::Raw;
-use crate::machine::CallId;
-use crate::options::{self, CommandOptions};
-use crate::session::Correlation;
-use crate::time::{Instant, Now};
+use crate::parts::correlation::Correlation;
 
 /// Timeouts that have a queue of their own; calls of further ones are kept in a sorted set.
 const MAX_CLASSES: usize = 16;

@@ -2,12 +2,12 @@
 
 use super::VoltDaemon;
 use super::beats;
+use crate::api::event::{Event, Withdrawal};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::HttpId;
+use crate::base::time::{Instant, Now};
 use crate::dialect::volt::backoff::{self, DRAWS};
-use crate::error::{Error, ErrorCode};
-use crate::event::{Event, Withdrawal};
-use crate::frame::socketio;
-use crate::machine::HttpId;
-use crate::time::{Instant, Now};
+use crate::net::socketio;
 
 /// What every complaint about a failed connection begins with.
 ///
@@ -138,7 +138,7 @@ impl VoltDaemon {
     pub(super) fn join(&mut self, now: Now) {
         let Phase::Opening { until } = self.phase else { return };
         self.enter(Phase::Joining { until }, now);
-        let frame = socketio::connect(&self.address.namespace, &crate::json::Raw::absent());
+        let frame = socketio::connect(&self.address.namespace, &crate::base::json::Raw::absent());
         self.engine.send(frame, now, &mut self.outputs);
     }
 

@@ -7,15 +7,17 @@ use serde_json::value::RawValue;
 
 use super::VoltDaemon;
 use super::connect::Phase;
+use crate::api::event::Event;
+use crate::api::options::ConfigError;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::HttpId;
+use crate::base::secret::Secret;
+use crate::base::store::{StoreReply, StoreRequest, Write};
+use crate::base::time::Now;
 use crate::dialect::beacon::rest::{self, Origin};
-use crate::error::{Error, ErrorCode};
-use crate::event::Event;
-use crate::frame::{Headers, HttpRequest, HttpResponse, Method};
-use crate::machine::{HttpId, Output};
-use crate::options::{ConfigError, DaemonOptions, OnAlreadyEnrolled};
-use crate::secret::Secret;
-use crate::store::{StoreReply, StoreRequest, Write};
-use crate::time::Now;
+use crate::dialect::volt::options::{DaemonOptions, OnAlreadyEnrolled};
+use crate::machine::Output;
+use crate::net::{Headers, HttpRequest, HttpResponse, Method};
 
 /// Where passwords are kept, by cluster id.
 const SPACE: &str = "volt_password";

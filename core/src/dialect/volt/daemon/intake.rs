@@ -5,14 +5,14 @@ use bytestring::ByteString;
 
 use super::VoltDaemon;
 use super::connect::Phase;
+use crate::api::event::Event;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::json::Raw;
+use crate::base::time::Now;
 use crate::dialect::volt::engine::{Happened, Reason};
 use crate::dialect::volt::wire::{self, Message};
-use crate::error::{Error, ErrorCode};
-use crate::event::Event;
-use crate::frame::socketio::{self, Joined, Kind, Malformed, Packet};
-use crate::json::Raw;
-use crate::time::Now;
-use crate::words::{MESSAGE, REGISTERED};
+use crate::dialect::volt::words::{MESSAGE, REGISTERED};
+use crate::net::socketio::{self, Joined, Kind, Malformed, Packet};
 
 impl VoltDaemon {
     pub(super) fn take_happened(&mut self, now: Now) {

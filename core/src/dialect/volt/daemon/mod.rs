@@ -34,18 +34,20 @@ use reverse::Running;
 
 use super::address::Address;
 use super::engine::Engine;
-use crate::command::Command;
-use crate::entropy::{Entropy, Seed};
-use crate::error::{Error, ErrorCode};
-use crate::event::Event;
-use crate::frame::Frame;
-use crate::frame::socketio::{Decoder, DecoderLimits};
-use crate::json::Raw;
-use crate::machine::{CallId, Endpoint, Input, Machine, Output, StoreId, WorkId};
-use crate::options::{ConfigError, DaemonOptions};
-use crate::secret::Secret;
-use crate::time::{Deadline, Instant, Now};
-use crate::words::MESSAGE;
+use crate::api::command::Command;
+use crate::api::event::Event;
+use crate::api::options::ConfigError;
+use crate::base::entropy::{Entropy, Seed};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{CallId, StoreId, WorkId};
+use crate::base::json::Raw;
+use crate::base::secret::Secret;
+use crate::base::time::{Deadline, Instant, Now};
+use crate::dialect::volt::options::DaemonOptions;
+use crate::dialect::volt::words::MESSAGE;
+use crate::machine::{Endpoint, Input, Machine, Output};
+use crate::net::Frame;
+use crate::net::socketio::{Decoder, DecoderLimits};
 
 /// The daemon's machine.
 #[derive(Debug)]
@@ -266,7 +268,7 @@ impl VoltDaemon {
         argument: &Raw,
         frames: &mut Vec<Frame>,
     ) -> Result<(), Error> {
-        crate::frame::socketio::event(&self.address.namespace, id, name, argument, frames)
+        crate::net::socketio::event(&self.address.namespace, id, name, argument, frames)
             .map_err(too_many)
     }
 
@@ -288,7 +290,7 @@ impl VoltDaemon {
             return Ok(());
         }
         let namespace = &self.address.namespace;
-        crate::frame::socketio::event_with(namespace, None, MESSAGE, size, blobs, frames, write)
+        crate::net::socketio::event_with(namespace, None, MESSAGE, size, blobs, frames, write)
             .map_err(too_many)
     }
 
@@ -298,10 +300,10 @@ impl VoltDaemon {
     }
 }
 
-fn too_many(_: crate::frame::socketio::Malformed) -> Error {
+fn too_many(_: crate::net::socketio::Malformed) -> Error {
     let message = format!(
         "a message with more than {} byte strings: join them or send several",
-        crate::words::MAX_ATTACHMENTS
+        crate::net::socketio::MAX_ATTACHMENTS
     );
     Error::new(ErrorCode::TooLarge, message)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::frame::Frame;
+use crate::net::Frame;
 
 /// Whole messages with their attachments, oldest first.
 #[derive(Debug)]

@@ -5,14 +5,14 @@
 
 use super::VoltDaemon;
 use super::connect::Phase;
+use crate::api::event::Event;
+use crate::base::error::ErrorCode;
+use crate::base::json::Raw;
+use crate::base::time::Now;
 use crate::dialect::volt::backoff::{self, DRAWS};
 use crate::dialect::volt::wire;
-use crate::error::ErrorCode;
-use crate::event::Event;
-use crate::frame::socketio::{self, Packet};
-use crate::json::Raw;
-use crate::time::Now;
-use crate::words::REGISTER;
+use crate::dialect::volt::words::REGISTER;
+use crate::net::socketio::{self, Packet};
 
 /// How often a registration is tried on one socket.
 const MAX_TRIES: u32 = 3;

@@ -6,15 +6,15 @@ use serde::Deserialize;
 
 use super::VoltDaemon;
 use super::streams::Stream;
-use crate::command::Outcome;
+use crate::api::command::Outcome;
+use crate::api::event::{Event, Withdrawal};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::WorkId;
+use crate::base::json::Raw;
+use crate::base::time::Now;
 use crate::dialect::volt::envelope::{Envelope, Form, Reject, unhandled};
 use crate::dialect::volt::wire::{self, Message};
-use crate::error::{Error, ErrorCode};
-use crate::event::{Event, Withdrawal};
-use crate::frame::Frame;
-use crate::json::Raw;
-use crate::machine::WorkId;
-use crate::time::Now;
+use crate::net::Frame;
 
 /// The key under which an application listens to messages.
 const MESSAGES: &str = "*";

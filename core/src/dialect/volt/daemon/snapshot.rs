@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::{Counters, VoltDaemon};
-use crate::error::Error;
-use crate::time::Now;
+use crate::base::error::Error;
+use crate::base::time::Now;
 
 #[derive(Serialize)]
 struct Snapshot<'a> {

@@ -10,13 +10,13 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::VoltDaemon;
+use crate::api::event::Event;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::WorkId;
+use crate::base::json::Raw;
+use crate::base::time::Now;
 use crate::dialect::volt::envelope::is_base64;
 use crate::dialect::volt::wire::{self, Reply};
-use crate::error::{Error, ErrorCode};
-use crate::event::Event;
-use crate::json::Raw;
-use crate::machine::WorkId;
-use crate::time::Now;
 
 /// The most base64 characters of one part: 256 KiB of bytes.
 const MAX_PART: usize = 262_144 / 3 * 4;

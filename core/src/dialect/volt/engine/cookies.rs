@@ -2,8 +2,8 @@
 //!
 //! Peer: the original sends none, and fails behind such balancers with "session id unknown".
 
-use crate::frame::{Headers, HttpResponse};
-use crate::secret::Secret;
+use crate::base::secret::Secret;
+use crate::net::{Headers, HttpResponse};
 
 /// The most cookies kept; further ones are not taken.
 const MAX_COOKIES: usize = 16;

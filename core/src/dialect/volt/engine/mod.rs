@@ -21,12 +21,14 @@ use cookies::Cookies;
 use polling::Polling;
 
 use super::address::Address;
-use crate::error::{Error, ErrorCode};
-use crate::frame::engineio::{self, Handshake, Packet};
-use crate::frame::{Frame, Headers, HttpBody, HttpRequest, HttpResponse, Method};
-use crate::machine::{CloseCause, ConnId, DialTarget, FrameLimits, HttpId, Output};
-use crate::options::{DaemonOptions, DaemonTransport};
-use crate::time::{Instant, Now};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{ConnId, HttpId};
+use crate::base::time::{Instant, Now};
+use crate::dialect::volt::options::{DaemonOptions, DaemonTransport};
+use crate::machine::{CloseCause, Output};
+use crate::net::engineio::{self, Handshake, Packet};
+use crate::net::target::{DialTarget, FrameLimits};
+use crate::net::{Frame, Headers, HttpBody, HttpRequest, HttpResponse, Method};
 
 /// The close code of a WebSocket that says none.
 const NO_CODE: u16 = 1005;

@@ -8,10 +8,10 @@ use super::{
     DaemonTransport, Engine, Frame, Happened, Headers, HttpBody, HttpId, HttpRequest, HttpResponse,
     Method, Output, Packet, Reason, State, engineio, hang_up,
 };
-use crate::error::{Error, ErrorCode};
-use crate::frame::engineio::{PROBE, PayloadWriter};
-use crate::machine::ConnId;
-use crate::time::{Instant, Now};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::ConnId;
+use crate::base::time::{Instant, Now};
+use crate::net::engineio::{PROBE, PayloadWriter};
 
 /// How long a probe may take. Servers give it up after the same time.
 const PROBE_MS: u64 = 10_000;

@@ -6,15 +6,15 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{Act, SessionId, Timer, VoltServer, daemons, wire};
+use crate::api::options::ResponseForm;
+use crate::base::error::{Error, ErrorCode, printable};
+use crate::base::ids::{CallId, HttpId};
+use crate::base::json::Raw;
+use crate::base::time::{Instant, Now};
 use crate::dialect::beacon::hub_wire::Object;
-use crate::error::{Error, ErrorCode, printable};
-use crate::frame::Frame;
-use crate::frame::socketio::{self, MAX_ATTACHMENTS, ROOT};
-use crate::json::Raw;
-use crate::machine::{CallId, HttpId};
-use crate::options::ResponseForm;
-use crate::time::{Instant, Now};
-use crate::words::MESSAGE;
+use crate::dialect::volt::words::MESSAGE;
+use crate::net::Frame;
+use crate::net::socketio::{self, MAX_ATTACHMENTS, ROOT};
 
 /// Who called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

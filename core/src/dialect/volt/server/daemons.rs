@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use super::enroll::{Hash, digest};
 use super::{Act, SessionId, Timer, VoltServer, wire};
+use crate::api::event::{Event, Withdrawal};
+use crate::base::error::{Error, ErrorCode, printable};
+use crate::base::ids::{PeerId, WorkId};
+use crate::base::json::Raw;
+use crate::base::time::{Instant, Now, UnixMillis};
 use crate::dialect::beacon::hub_wire::{Object, list};
-use crate::error::{Error, ErrorCode, printable};
-use crate::event::{Event, Withdrawal};
-use crate::frame::socketio::Packet;
-use crate::json::Raw;
-use crate::machine::{PeerId, WorkId};
-use crate::time::{Instant, Now, UnixMillis};
-use crate::words::{MESSAGE, REGISTERED};
+use crate::dialect::volt::words::{MESSAGE, REGISTERED};
+use crate::net::socketio::Packet;
 
 /// What is known of a daemon.
 #[derive(Debug)]

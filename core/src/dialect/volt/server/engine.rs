@@ -13,11 +13,12 @@ use bytestring::ByteString;
 
 use super::session::{Carrier, Probe, Session, plain};
 use super::{Act, SessionId, Timer, VoltServer};
-use crate::frame::engineio::{self, Handshake, PROBE, Packet, RequestError};
-use crate::frame::socketio::{Decoder, DecoderLimits};
-use crate::frame::{Frame, HttpRequest, HttpResponse, Method};
-use crate::machine::{ConnId, HttpId, Output};
-use crate::time::Now;
+use crate::base::ids::{ConnId, HttpId};
+use crate::base::time::Now;
+use crate::machine::Output;
+use crate::net::engineio::{self, Handshake, PROBE, Packet, RequestError};
+use crate::net::socketio::{Decoder, DecoderLimits};
+use crate::net::{Frame, HttpRequest, HttpResponse, Method};
 
 /// The largest message of a session that has not registered.
 pub(super) const STRANGER_MESSAGE: usize = 65_536;
@@ -190,7 +191,7 @@ impl VoltServer {
 
     /// Begins a session; `None` when there are too many.
     fn begin(&mut self, remote: &str, conn: Option<ConnId>, now: Now) -> Option<SessionId> {
-        let address = crate::server::address(remote).to_owned();
+        let address = crate::parts::accepted::address(remote).to_owned();
         let strangers = self.strangers.get(&address).copied().unwrap_or_default();
         if self.sessions.len() >= self.max_sessions || strangers >= self.max_strangers {
             return None;

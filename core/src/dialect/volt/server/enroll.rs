@@ -17,12 +17,12 @@ use subtle::ConstantTimeEq;
 
 use super::daemons::Daemon;
 use super::{Act, VoltServer, wire};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::HttpId;
+use crate::base::secret::Secret;
+use crate::base::time::{Now, UnixMillis};
 use crate::dialect::beacon::hub_wire::{Object, list};
-use crate::error::{Error, ErrorCode};
-use crate::frame::{HttpRequest, HttpResponse, Method};
-use crate::machine::HttpId;
-use crate::secret::Secret;
-use crate::time::{Now, UnixMillis};
+use crate::net::{HttpRequest, HttpResponse, Method};
 
 /// Where daemons are stored.
 pub(super) const DAEMONS: &str = "volt.daemon";
@@ -145,7 +145,7 @@ impl VoltServer {
             self.acts.push_back(Act::Reply { http, response });
             return;
         }
-        let address = crate::server::address(remote);
+        let address = crate::parts::accepted::address(remote);
         if let Err(wait) = self.enrollments.count(address, now.mono) {
             let text = "Too many team cluster lifecycle requests, please try again later";
             let mut response = HttpResponse::json(429, wire::enrollment_refused(429, None, text));

@@ -19,9 +19,9 @@ mod calls;
 mod daemons;
 mod engine;
 mod enroll;
+pub(crate) mod options;
 mod session;
 mod socket;
-mod window;
 mod wire;
 mod work;
 
@@ -30,20 +30,23 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 pub(crate) use calls::{Answer, Asker, Order, Settled};
 pub(crate) use enroll::{NewToken, SPACES};
 
+use crate::parts::window::Window;
 use calls::Pending;
 use daemons::Daemon;
 use enroll::Token;
 use session::Session;
-use window::Window;
 use work::Work;
 
-use crate::entropy::{Entropy, Seed};
-use crate::error::{Error, ErrorCode};
-use crate::event::Event;
-use crate::frame::HttpResponse;
-use crate::machine::{ConnId, FrameLimits, HttpId, Output, PeerId, WorkId};
-use crate::options::{LimitOptions, VoltHubOptions};
-use crate::time::{Deadline, Instant, Now};
+use crate::api::event::Event;
+use crate::api::options::LimitOptions;
+use crate::base::entropy::{Entropy, Seed};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{ConnId, HttpId, PeerId, WorkId};
+use crate::base::time::{Deadline, Instant, Now};
+use crate::dialect::volt::server::options::VoltHubOptions;
+use crate::machine::Output;
+use crate::net::HttpResponse;
+use crate::net::target::FrameLimits;
 
 /// Where the numbers of daemons begin among the hub's peers.
 const FIRST_PEER: u64 = 1 << 40;

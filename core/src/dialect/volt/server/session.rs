@@ -6,11 +6,12 @@ use bytestring::ByteString;
 
 use super::engine::RELEASE_MS;
 use super::{Act, SessionId, Timer, VoltServer, wire};
-use crate::frame::engineio::{Packet, PayloadWriter};
-use crate::frame::socketio::{self, Decoder};
-use crate::frame::{Frame, Headers, HttpBody, HttpResponse};
-use crate::machine::{ConnId, HttpId, Output};
-use crate::time::{Instant, Now};
+use crate::base::ids::{ConnId, HttpId};
+use crate::base::time::{Instant, Now};
+use crate::machine::Output;
+use crate::net::engineio::{Packet, PayloadWriter};
+use crate::net::socketio::{self, Decoder};
+use crate::net::{Frame, Headers, HttpBody, HttpResponse};
 
 /// By how much a deadline may be missed before this process is taken to have slept.
 const LATE_MS: u64 = 5_000;

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::{SessionId, Timer, VoltServer, wire};
-use crate::error::ErrorCode;
-use crate::frame::socketio::{self, Kind, Malformed, Packet, ROOT};
-use crate::json::Raw;
-use crate::time::Now;
-use crate::words::{MESSAGE, REGISTER};
+use crate::base::error::ErrorCode;
+use crate::base::json::Raw;
+use crate::base::time::Now;
+use crate::dialect::volt::words::{MESSAGE, REGISTER};
+use crate::net::socketio::{self, Kind, Malformed, Packet, ROOT};
 
 /// The refusal of every namespace but the root.
 const INVALID_NAMESPACE: &str = r#"{"message":"Invalid namespace"}"#;
@@ -125,7 +125,7 @@ impl VoltServer {
     /// Returns what to call a session in reports.
     pub(super) fn name(&self, session: SessionId) -> String {
         match self.sessions.get(&session).and_then(|state| state.cluster.as_deref()) {
-            Some(cluster) => format!("the daemon {}", crate::error::printable(cluster)),
+            Some(cluster) => format!("the daemon {}", crate::base::error::printable(cluster)),
             None => format!("a client at {}", self.carrier(session).1),
         }
     }

@@ -7,13 +7,13 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::api::options::Fields;
+use crate::base::ids::PeerId;
+use crate::base::json::Raw;
+use crate::base::time::UnixMillis;
 use crate::dialect::beacon::hub_wire::Object;
 use crate::dialect::volt::envelope::Form;
 use crate::dialect::volt::wire::{Reply, ok_reply, refusal};
-use crate::json::Raw;
-use crate::machine::PeerId;
-use crate::options::Fields;
-use crate::time::UnixMillis;
 
 /// The command by which a daemon shows that it lives.
 pub(super) const HEARTBEAT: &str = "runtime.heartbeat";
@@ -173,7 +173,7 @@ pub(super) fn registration(argument: &Raw) -> Result<(String, String), String> {
         .0
         .iter()
         .filter(|(key, _)| key != "teamClusterId" && key != "daemonPassword")
-        .map(|(key, _)| format!("\"{}\"", crate::error::printable(key)))
+        .map(|(key, _)| format!("\"{}\"", crate::base::error::printable(key)))
         .take(8)
         .collect();
     if !foreign.is_empty() {
@@ -285,7 +285,7 @@ pub(super) fn enrollment(body: &str) -> Result<Enrollment, String> {
             _ => {
                 return Err(format!(
                     "body: Unrecognized key: \"{}\"",
-                    crate::error::printable(&key)
+                    crate::base::error::printable(&key)
                 ));
             }
         }

@@ -10,17 +10,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{SessionId, Timer, VoltServer, wire};
-use crate::command::Outcome;
+use crate::api::command::Outcome;
+use crate::api::event::{Event, Withdrawal};
+use crate::base::error::{Error, ErrorCode, printable};
+use crate::base::ids::WorkId;
+use crate::base::json::Raw;
+use crate::base::time::{Instant, Now};
 use crate::dialect::volt::envelope::{Envelope, Form, Reject, unhandled};
 use crate::dialect::volt::wire::ok_reply;
-use crate::error::{Error, ErrorCode, printable};
-use crate::event::{Event, Withdrawal};
-use crate::frame::Frame;
-use crate::frame::socketio::{self, ROOT};
-use crate::json::Raw;
-use crate::machine::WorkId;
-use crate::time::{Instant, Now};
-use crate::words::MESSAGE;
+use crate::dialect::volt::words::MESSAGE;
+use crate::net::Frame;
+use crate::net::socketio::{self, ROOT};
 
 /// The most handlers of a hub.
 const MAX_HANDLERS: usize = 4_096;

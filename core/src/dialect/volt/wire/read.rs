@@ -7,27 +7,27 @@ use bytestring::ByteString;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::json::Raw;
-use crate::json::scan::Scanner;
+use crate::base::json::Raw;
+use crate::base::json::scan::Scanner;
 
 /// A message, as far as it is looked at. Every member is as it stands in the text.
 #[derive(Debug, Default)]
-pub(in super::super) struct Message<'a> {
-    pub(in super::super) kind: Option<&'a str>,
-    pub(in super::super) request_id: Option<&'a str>,
-    pub(in super::super) command: Option<&'a str>,
-    pub(in super::super) response_type: Option<&'a str>,
-    pub(in super::super) payload: Option<&'a str>,
-    pub(in super::super) ok: Option<&'a str>,
-    pub(in super::super) status: Option<&'a str>,
-    pub(in super::super) message: Option<&'a str>,
+pub(crate) struct Message<'a> {
+    pub(crate) kind: Option<&'a str>,
+    pub(crate) request_id: Option<&'a str>,
+    pub(crate) command: Option<&'a str>,
+    pub(crate) response_type: Option<&'a str>,
+    pub(crate) payload: Option<&'a str>,
+    pub(crate) ok: Option<&'a str>,
+    pub(crate) status: Option<&'a str>,
+    pub(crate) message: Option<&'a str>,
     /// The member `data` of the member `data`.
-    pub(in super::super) result: Option<&'a str>,
+    pub(crate) result: Option<&'a str>,
 }
 
 impl<'a> Message<'a> {
     /// Reads an argument; `None` if it is no object.
-    pub(in super::super) fn read(argument: &'a str) -> Option<Self> {
+    pub(crate) fn read(argument: &'a str) -> Option<Self> {
         if !argument.starts_with('{') {
             return None;
         }
@@ -82,7 +82,7 @@ impl<'a> Message<'a> {
         })
     }
 
-    pub(in super::super) fn is_kind(&self, kind: &str) -> bool {
+    pub(crate) fn is_kind(&self, kind: &str) -> bool {
         self.kind.is_some_and(|text| is_text(text, kind))
     }
 }
@@ -90,10 +90,7 @@ impl<'a> Message<'a> {
 /// Reads the message in an Engine.IO message that begins with `prefix`, such as
 /// `2["team-cluster-daemon:message",`, in one pass: the argument and its members. `None` sends the
 /// caller the general way.
-pub(in super::super) fn message_of<'a>(
-    text: &'a ByteString,
-    prefix: &str,
-) -> Option<(&'a str, Message<'a>)> {
+pub(crate) fn message_of<'a>(text: &'a ByteString, prefix: &str) -> Option<(&'a str, Message<'a>)> {
     let rest = text.strip_prefix(prefix)?;
     let mut scanner = Scanner::new(rest);
     let message = Message::scan(&mut scanner)?;
@@ -102,7 +99,7 @@ pub(in super::super) fn message_of<'a>(
 }
 
 /// Compares a JSON string with a text that needs no escapes.
-pub(in super::super) fn is_text(json: &str, text: &str) -> bool {
+pub(crate) fn is_text(json: &str, text: &str) -> bool {
     let inner = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'));
     inner.is_some_and(|inner| {
         inner == text
@@ -113,7 +110,7 @@ pub(in super::super) fn is_text(json: &str, text: &str) -> bool {
 
 /// Reads a JSON string; one that is no Unicode text gives its escapes as they stand. `None` for
 /// other values.
-pub(in super::super) fn lenient_text(json: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn lenient_text(json: &str) -> Option<Cow<'_, str>> {
     let inner = json.strip_prefix('"')?.strip_suffix('"')?;
     if !inner.contains('\\') {
         return Some(Cow::Borrowed(inner));
@@ -123,7 +120,7 @@ pub(in super::super) fn lenient_text(json: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Tells whether JavaScript takes a value for true.
-pub(in super::super) fn is_truthy(json: &str) -> bool {
+pub(crate) fn is_truthy(json: &str) -> bool {
     match json {
         "false" | "null" | "\"\"" => false,
         text => !text.parse::<f64>().is_ok_and(|number| number == 0.0),
@@ -132,7 +129,7 @@ pub(in super::super) fn is_truthy(json: &str) -> bool {
 
 /// Makes a payload of a part of a message.
 impl Message<'_> {
-    pub(in super::super) fn share(whole: &ByteString, part: Option<&str>) -> Raw {
+    pub(crate) fn share(whole: &ByteString, part: Option<&str>) -> Raw {
         part.map_or_else(Raw::absent, |part| Raw::shared(whole, part))
     }
 }

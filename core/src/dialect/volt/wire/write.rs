@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::json::push_text;
-use crate::options::DaemonOptions;
+use crate::base::json::push_text;
+use crate::dialect::volt::options::DaemonOptions;
 
 /// The registration: exactly these two keys, since strict servers refuse others.
-pub(in super::super) fn register(cluster: &str, password: &str, json: &mut String) {
+pub(crate) fn register(cluster: &str, password: &str, json: &mut String) {
     json.push_str("{\"teamClusterId\":");
     push_text(json, cluster);
     json.push_str(",\"daemonPassword\":");
@@ -20,7 +20,7 @@ const FORM: &str = ",\"responseType\":\"json\"";
 const PAYLOAD: &str = ",\"payload\":";
 
 /// A command of ours; an empty payload text stands for none.
-pub(in super::super) fn command(id: &str, name: &str, payload: &str, json: &mut String) {
+pub(crate) fn command(id: &str, name: &str, payload: &str, json: &mut String) {
     json.push_str(COMMAND);
     json.push_str(id);
     json.push_str(NAME);
@@ -35,22 +35,18 @@ pub(in super::super) fn command(id: &str, name: &str, payload: &str, json: &mut 
 
 /// Returns how many bytes [`command`] appends; more if the name needs escapes. A text without room to
 /// spare becomes a frame without a further allocation.
-pub(in super::super) const fn command_len(id: &str, name: &str, payload: &str) -> usize {
+pub(crate) const fn command_len(id: &str, name: &str, payload: &str) -> usize {
     let fixed = COMMAND.len() + id.len() + NAME.len() + name.len() + 2 + FORM.len() + 1;
     if payload.is_empty() { fixed } else { fixed + PAYLOAD.len() + payload.len() }
 }
 
 /// The command of a heartbeat.
-pub(in super::super) const fn beat_command() -> &'static str {
+pub(crate) const fn beat_command() -> &'static str {
     "runtime.heartbeat"
 }
 
 /// The payload of a heartbeat: with credentials, if wanted, before the application's members.
-pub(in super::super) fn beat_payload(
-    options: &DaemonOptions,
-    password: &str,
-    payload: &str,
-) -> String {
+pub(crate) fn beat_payload(options: &DaemonOptions, password: &str, payload: &str) -> String {
     if !options.heartbeat.include_credentials {
         return payload.to_owned();
     }
@@ -68,7 +64,7 @@ pub(in super::super) fn beat_payload(
 }
 
 /// A heartbeat that nobody answers.
-pub(in super::super) fn beat_message(payload: &str) -> String {
+pub(crate) fn beat_message(payload: &str) -> String {
     let mut json = String::from("{\"type\":\"runtime-heartbeat\"");
     push_members(&mut json, payload);
     json
@@ -87,7 +83,7 @@ fn push_members(json: &mut String, object: &str) {
 
 /// What an answer carries beside its status.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) enum Reply<'a> {
+pub(crate) enum Reply<'a> {
     /// JSON; empty for none.
     Data(&'a str),
     /// Bytes in base64.
@@ -97,7 +93,7 @@ pub(in super::super) enum Reply<'a> {
 }
 
 /// A command's success. `request` is the id as it came, JSON; `headers` is JSON, empty for none.
-pub(in super::super) fn ok_reply(
+pub(crate) fn ok_reply(
     request: &str,
     status: u16,
     headers: &str,
@@ -133,7 +129,7 @@ pub(in super::super) fn ok_reply(
 }
 
 /// A command's refusal.
-pub(in super::super) fn refusal(request: &str, status: u16, message: &str, json: &mut String) {
+pub(crate) fn refusal(request: &str, status: u16, message: &str, json: &mut String) {
     let _ = write!(
         json,
         "{{\"type\":\"response\",\"requestId\":{request},\"ok\":false,\"status\":{status},\"message\":"
@@ -143,7 +139,7 @@ pub(in super::super) fn refusal(request: &str, status: u16, message: &str, json:
 }
 
 /// A part of a stream, in base64.
-pub(in super::super) fn stream_part(request: &str, stream: &str, base64: &str, json: &mut String) {
+pub(crate) fn stream_part(request: &str, stream: &str, base64: &str, json: &mut String) {
     push_stream(json, "stream", request, stream);
     json.push_str(",\"chunkBase64\":\"");
     json.push_str(base64);
@@ -151,12 +147,7 @@ pub(in super::super) fn stream_part(request: &str, stream: &str, base64: &str, j
 }
 
 /// The end of a stream; a failure says why. Peer: the server does not look at it.
-pub(in super::super) fn stream_end(
-    request: &str,
-    stream: &str,
-    failure: Option<&str>,
-    json: &mut String,
-) {
+pub(crate) fn stream_end(request: &str, stream: &str, failure: Option<&str>, json: &mut String) {
     push_stream(json, "stream-end", request, stream);
     if let Some(failure) = failure {
         json.push_str(",\"message\":");

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::super::Rig;
 use super::{OPTIONS, REGISTER, REGISTERED};
-use crate::command::Command;
-use crate::error::ErrorCode;
-use crate::event::Event;
-use crate::frame::HttpBody;
+use crate::api::command::Command;
+use crate::api::event::Event;
+use crate::base::error::ErrorCode;
 use crate::machine::Endpoint as _;
+use crate::net::HttpBody;
 
 #[test]
 fn a_command_is_answered_once() {
@@ -63,7 +63,9 @@ fn a_call_of_the_application_can_be_cancelled() {
     let mut rig = Rig::new(OPTIONS);
     rig.daemon();
     rig.call_lab(1, "a", "");
-    rig.hub.handle_command(Command::Cancel { call: crate::machine::CallId(1) }, rig.now()).unwrap();
+    rig.hub
+        .handle_command(Command::Cancel { call: crate::base::ids::CallId(1) }, rig.now())
+        .unwrap();
     rig.drain();
     assert_eq!(rig.code(1), Some(ErrorCode::CallCancelled));
 }

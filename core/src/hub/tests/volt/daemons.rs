@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::super::Rig;
 use super::{OPTIONS, REGISTER, REGISTERED};
-use crate::command::Command;
-use crate::error::ErrorCode;
-use crate::event::Event;
-use crate::frame::Method;
-use crate::json::Raw;
+use crate::api::command::Command;
+use crate::api::event::Event;
+use crate::base::error::ErrorCode;
+use crate::base::json::Raw;
 use crate::machine::Endpoint as _;
+use crate::net::Method;
 
 #[test]
 fn a_daemon_registers_and_is_shown() {
@@ -189,8 +189,8 @@ fn credentials_without_a_password_are_refused_at_the_start() {
         r#"{"volt":{"path":"/"}}"#,
         r#"{"volt":{"path":"socket.io"}}"#,
     ] {
-        let read = crate::options::read(options).unwrap();
-        let error = crate::Hub::open(read, [0; 32]).unwrap_err();
+        let read = crate::api::options::read(options).unwrap();
+        let error = crate::hub::Hub::open(read, [0; 32]).unwrap_err();
         assert_eq!(error.code(), ErrorCode::ConfigInvalid, "{options}");
     }
 }

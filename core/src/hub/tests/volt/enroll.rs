@@ -1,7 +1,7 @@
 //! Tokens, enrollments, passwords.
 
 use super::super::Rig;
-use crate::frame::Method;
+use crate::net::Method;
 
 #[test]
 fn a_token_enrolls_once_and_the_password_registers() {
@@ -130,7 +130,7 @@ fn while_the_store_fails_no_token_is_spent() {
     rig.synced = false;
     rig.token_without_answer(r#"{"TeamClusterID":"c2"}"#);
     let (store, _) = rig.commits.remove(0);
-    let result = Err(crate::error::ErrorCode::StoreFailed.into());
+    let result = Err(crate::base::error::ErrorCode::StoreFailed.into());
     rig.input(crate::machine::Input::Stored { store, result });
     let body = format!(r#"{{"enrollmentToken":{}}}"#, token["Token"]);
     let http = rig.enroll("c1", &body);

@@ -11,10 +11,11 @@ mod work;
 use serde_json::Value;
 
 use super::Rig;
-use crate::error::ErrorCode;
-use crate::event::Event;
-use crate::frame::{Headers, HttpRequest, Method};
-use crate::machine::{ConnId, HttpId, Input};
+use crate::api::event::Event;
+use crate::base::error::ErrorCode;
+use crate::base::ids::{ConnId, HttpId};
+use crate::machine::Input;
+use crate::net::{Headers, HttpRequest, Method};
 
 const OPTIONS: &str = r#"{"volt":{"daemons":[{"team_cluster_id":"lab","password":"pw"},{"team_cluster_id":"two","password":"pw2"}]}}"#;
 

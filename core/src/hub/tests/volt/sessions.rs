@@ -4,12 +4,12 @@ use serde_json::json;
 
 use super::super::Rig;
 use super::{OPTIONS, REGISTER, REGISTERED, poll_url, polling};
-use crate::command::Command;
-use crate::error::ErrorCode;
-use crate::event::Event;
-use crate::frame::{Frame, Method};
-use crate::json::Raw;
+use crate::api::command::Command;
+use crate::api::event::Event;
+use crate::base::error::ErrorCode;
+use crate::base::json::Raw;
 use crate::machine::{Endpoint as _, Input, Machine as _};
+use crate::net::{Frame, Method};
 
 #[test]
 fn polling_carries_everything_and_upgrades() {

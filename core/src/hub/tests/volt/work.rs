@@ -5,12 +5,13 @@ use serde_json::{Value, json};
 
 use super::super::Rig;
 use super::{OPTIONS, REGISTER};
-use crate::command::{Command, Outcome};
-use crate::error::{Error, ErrorCode};
-use crate::event::{Event, Withdrawal};
-use crate::frame::Frame;
-use crate::json::Raw;
-use crate::machine::{ConnId, Endpoint as _, Input, WorkId};
+use crate::api::command::{Command, Outcome};
+use crate::api::event::{Event, Withdrawal};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{ConnId, WorkId};
+use crate::base::json::Raw;
+use crate::machine::{Endpoint as _, Input};
+use crate::net::Frame;
 
 fn rig() -> Rig {
     limited("")
@@ -166,7 +167,8 @@ fn a_handler_can_refuse_and_fail() {
     let error = rig.done(4, r#"{"dta":1}"#).unwrap_err();
     assert_eq!(error.code(), ErrorCode::ArgumentInvalid);
     assert_eq!(rig.refusal(conn), unhandled);
-    let value = Raw::null().with_blobs(vec![Bytes::new(); crate::words::MAX_ATTACHMENTS + 1]);
+    let value =
+        Raw::null().with_blobs(vec![Bytes::new(); crate::net::socketio::MAX_ATTACHMENTS + 1]);
     let error = rig.settle(5, Outcome::Done { value, log: Raw::empty_list() }).unwrap_err();
     assert_eq!(error.code(), ErrorCode::TooLarge);
     assert_eq!(rig.refusal(conn), unhandled);

@@ -1,0 +1,448 @@
+//! What an application tells its machine, as data: one vocabulary for Rust, Node, Python, C and WASM.
+//!
+//! Bindings hand over a whole turn of commands as one JSON array of triples
+//! `[name, id, body]`; see [`parse_batch`]. Those of JavaScript hand over lines; see [`parse_turn`].
+
+mod scan;
+mod turn;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{CallId, ConnId, WorkId};
+use crate::base::json::Raw;
+
+pub use turn::parse_turn;
+
+/// A command of the application.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Connect, or listen.
+    Start,
+    /// Refuse new work, let running work finish for `drain_ms`, flush, say farewell, end.
+    Stop {
+        /// Time to drain, in milliseconds; 0 ends at once.
+        drain_ms: u64,
+    },
+    /// Offer a handler under `key`; `meta` describes it to the control plane.
+    Handle {
+        /// The handler key; for `beacon`: `Capability/Action`; for `volt` and at a hub: a command of the
+        /// other side. `*` at a hub and at a VOLT daemon asks for messages.
+        key: String,
+        /// A JSON object; for `beacon`: `{description?, settings_schema?}`.
+        meta: Raw,
+    },
+    /// Withdraw a handler.
+    Unhandle {
+        /// The handler key.
+        key: String,
+    },
+    /// Make a call; settles in exactly one `CallDone`.
+    Call {
+        /// The call's id, chosen by the application, never reused.
+        call: CallId,
+        /// What is called; for `beacon`: `Capability/Action`, or an administrative name.
+        name: String,
+        /// The payload; absent if there is none.
+        payload: Raw,
+        /// A JSON object of call options; `{}` for the defaults.
+        options: Raw,
+    },
+    /// Cancel a call.
+    Cancel {
+        /// The call.
+        call: CallId,
+    },
+    /// Send a message without reply.
+    Emit {
+        /// What is sent; at a hub: the VOLT daemon that it is sent to.
+        name: String,
+        /// The payload; absent if there is none.
+        payload: Raw,
+    },
+    /// Settle a work item.
+    Complete {
+        /// The item.
+        work: WorkId,
+        /// Its outcome.
+        outcome: Outcome,
+    },
+    /// Report progress of a work item.
+    Progress {
+        /// The item.
+        work: WorkId,
+        /// A JSON object; for `beacon`: `{Percent?, Message?, Step?, TotalSteps?, Log?}`.
+        report: Raw,
+    },
+    /// Let a peer in that `AdmissionAsked` named.
+    Admit {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// Turn it away.
+    Refuse {
+        /// The connection.
+        conn: ConnId,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// Ask for the state; answered by a `CallDone` with the snapshot.
+    Snapshot {
+        /// The call's id.
+        call: CallId,
+    },
+}
+
+/// How a work item ended, as the handler tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It succeeded.
+    Done {
+        /// What the handler returned, any JSON. For `beacon` an object becomes `Outputs` as it is,
+        /// `null` becomes `{}`, anything else `{"Result": value}`.
+        value: Raw,
+        /// A JSON list of text lines; `[]` for none.
+        log: Raw,
+    },
+    /// It failed with this message.
+    Failed {
+        /// The message, at most 512 bytes; cut if longer.
+        message: String,
+    },
+    /// The handler gave it up after it was withdrawn.
+    Cancelled,
+}
+
+impl Command {
+    /// Returns the call id, if the command has one.
+    #[must_use]
+    pub const fn call(&self) -> Option<CallId> {
+        match self {
+            Self::Call { call, .. } | Self::Snapshot { call } => Some(*call),
+            Self::Start
+            | Self::Stop { .. }
+            | Self::Handle { .. }
+            | Self::Unhandle { .. }
+            | Self::Cancel { .. }
+            | Self::Emit { .. }
+            | Self::Complete { .. }
+            | Self::Progress { .. }
+            | Self::Admit { .. }
+            | Self::Refuse { .. } => None,
+        }
+    }
+}
+
+/// How long a stop drains when it does not say, in milliseconds.
+pub const DEFAULT_DRAIN_MS: u64 = 30_000;
+
+/// The name of a command in a batch.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Word {
+    Start,
+    Stop,
+    Handle,
+    Unhandle,
+    Call,
+    Cancel,
+    Snapshot,
+    Emit,
+    Done,
+    Failed,
+    Cancelled,
+    Progress,
+    Admit,
+    Refuse,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StopBody {
+    #[serde(default = "StopBody::default_drain_ms")]
+    drain_ms: u64,
+}
+
+impl StopBody {
+    const fn default_drain_ms() -> u64 {
+        DEFAULT_DRAIN_MS
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyBody {
+    key: String,
+    meta: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CallBody<'a> {
+    name: String,
+    /// A payload of `null` is one; a key left out is none.
+    #[serde(default, deserialize_with = "present")]
+    payload: Option<Raw>,
+    options: Option<Box<RawValue>>,
+    #[serde(default)]
+    blobs: Vec<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DoneBody<'a> {
+    value: Option<Box<RawValue>>,
+    log: Option<Box<RawValue>>,
+    #[serde(default)]
+    blobs: Vec<Cow<'a, str>>,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Raw>, D::Error> {
+    Raw::deserialize(deserializer).map(Some)
+}
+
+/// Reads the byte strings that stand beside a value.
+fn blobs<E: de::Error>(texts: &[Cow<'_, str>]) -> Result<Vec<Bytes>, E> {
+    let decode = |text: &Cow<'_, str>| STANDARD.decode(text.as_bytes()).map(Bytes::from);
+    texts
+        .iter()
+        .map(decode)
+        .collect::<Result<_, _>>()
+        .map_err(|e| E::custom(format_args!("blobs: a list of base64 texts is wanted: {e}")))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FailBody {
+    message: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefuseBody {
+    status: u16,
+}
+
+/// Reads one turn of commands: a JSON array of triples.
+///
+/// | name | id | body |
+/// |---|---|---|
+/// | `start` | 0 | `null` |
+/// | `stop` | 0 | `{drain_ms?}` |
+/// | `handle` | 0 | `{key, meta?}` |
+/// | `unhandle` | 0 | `{key}` |
+/// | `call` | call | `{name, payload?, options?, blobs?}` |
+/// | `cancel` | call | `null` |
+/// | `snapshot` | call | `null` |
+/// | `emit` | 0 | `{name, payload?, blobs?}` |
+/// | `done` | work | `{value?, log?}` |
+/// | `failed` | work | `{message}` |
+/// | `cancelled` | work | `null` |
+/// | `progress` | work | the report |
+/// | `admit` | connection | `null` |
+/// | `refuse` | connection | `{status}` |
+///
+/// # Errors
+/// `ARGUMENT_INVALID` naming the entry that is wrong; then no command of the batch is carried out.
+pub fn parse_batch(text: &str) -> Result<Vec<Command>, Error> {
+    if let Some(commands) = scan::batch(text) {
+        return Ok(commands);
+    }
+    // The parser knows what is wrong, and where.
+    let read = || {
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let commands = reader.deserialize_seq(Triples)?;
+        reader.end().map(|()| commands)
+    };
+    read().map_err(|e: serde_json::Error| {
+        let message = format!("a batch is a JSON array of [name, id, body]: {e}");
+        Error::new(ErrorCode::ArgumentInvalid, message)
+    })
+}
+
+/// Reads a batch in one pass: a body is read as what the name before it says.
+struct Triples;
+
+impl<'de> Visitor<'de> for Triples {
+    type Value = Vec<Command>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of commands")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut triples: A) -> Result<Vec<Command>, A::Error> {
+        let mut commands = Vec::new();
+        loop {
+            match triples.next_element::<One>() {
+                Ok(Some(One(command))) => commands.push(command),
+                Ok(None) => return Ok(commands),
+                Err(e) => {
+                    let index = commands.len();
+                    return Err(de::Error::custom(format_args!("command {index}: {e}")));
+                }
+            }
+        }
+    }
+}
+
+struct One(Command);
+
+impl<'de> Deserialize<'de> for One {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_tuple(3, Triple).map(One)
+    }
+}
+
+struct Triple;
+
+impl<'de> Visitor<'de> for Triple {
+    type Value = Command;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a triple of name, id and body")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Command, A::Error> {
+        let word = next(&mut parts)?;
+        let id = next(&mut parts)?;
+        Ok(match word {
+            Word::Start => next(&mut parts).map(|IgnoredAny| Command::Start)?,
+            Word::Stop => Command::Stop { drain_ms: next::<StopBody, A>(&mut parts)?.drain_ms },
+            Word::Handle => {
+                let KeyBody { key, meta } = next(&mut parts)?;
+                Command::Handle { key, meta: meta.map_or_else(Raw::empty_object, Raw::from) }
+            }
+            Word::Unhandle => Command::Unhandle { key: next::<KeyBody, A>(&mut parts)?.key },
+            Word::Call => {
+                let CallBody { name, payload, options, blobs: texts } = next(&mut parts)?;
+                Command::Call {
+                    call: CallId(id),
+                    name,
+                    payload: with_blobs(payload.unwrap_or_else(Raw::absent), &texts)?,
+                    options: options.map_or_else(Raw::empty_object, Raw::from),
+                }
+            }
+            Word::Cancel => {
+                next(&mut parts).map(|IgnoredAny| Command::Cancel { call: CallId(id) })?
+            }
+            Word::Snapshot => {
+                next(&mut parts).map(|IgnoredAny| Command::Snapshot { call: CallId(id) })?
+            }
+            Word::Emit => {
+                let CallBody { name, payload, options: _, blobs: texts } = next(&mut parts)?;
+                let payload = with_blobs(payload.unwrap_or_else(Raw::absent), &texts)?;
+                Command::Emit { name, payload }
+            }
+            Word::Done => {
+                let DoneBody { value, log, blobs: texts } = next(&mut parts)?;
+                let value = with_blobs(value.map_or_else(Raw::null, Raw::from), &texts)?;
+                let log = log.map_or_else(Raw::empty_list, Raw::from);
+                Command::Complete { work: WorkId(id), outcome: Outcome::Done { value, log } }
+            }
+            Word::Failed => {
+                let FailBody { message } = next(&mut parts)?;
+                Command::Complete { work: WorkId(id), outcome: Outcome::Failed { message } }
+            }
+            Word::Cancelled => {
+                let IgnoredAny = next(&mut parts)?;
+                Command::Complete { work: WorkId(id), outcome: Outcome::Cancelled }
+            }
+            Word::Progress => {
+                let report: Option<Box<RawValue>> = next(&mut parts)?;
+                let report = report.ok_or_else(|| de::Error::custom("progress needs a body"))?;
+                Command::Progress { work: WorkId(id), report: Raw::from(report) }
+            }
+            Word::Admit => {
+                next(&mut parts).map(|IgnoredAny| Command::Admit { conn: ConnId(id) })?
+            }
+            Word::Refuse => {
+                let RefuseBody { status } = next(&mut parts)?;
+                Command::Refuse { conn: ConnId(id), status }
+            }
+        })
+    }
+}
+
+fn next<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(parts: &mut A) -> Result<T, A::Error> {
+    parts.next_element()?.ok_or_else(|| de::Error::invalid_length(2, &"name, id and body"))
+}
+
+fn with_blobs<E: de::Error>(value: Raw, texts: &[Cow<'_, str>]) -> Result<Raw, E> {
+    if texts.is_empty() { Ok(value) } else { Ok(value.with_blobs(blobs(texts)?)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_of_commands_is_one_text() {
+        let batch = parse_batch(
+            r#"[["start",0,null],["done",7,{"value":{"n":1.0}}],
+                ["call",9,{"name":"Echo/Say","payload":{"Text":"hi"}}],["stop",0,{"drain_ms":5}]]"#,
+        )
+        .unwrap();
+        assert!(matches!(batch[0], Command::Start));
+        let Command::Complete { work: WorkId(7), outcome: Outcome::Done { value, .. } } = &batch[1]
+        else {
+            panic!("{batch:?}")
+        };
+        assert_eq!(value.as_str(), r#"{"n":1.0}"#);
+        assert!(matches!(&batch[2], Command::Call { call: CallId(9), .. }));
+        assert!(matches!(batch[3], Command::Stop { drain_ms: 5 }));
+    }
+
+    #[test]
+    fn null_is_a_payload_and_none_is_none() {
+        let batch = parse_batch(
+            r#"[["call",1,{"name":"a","payload":null}],["call",2,{"name":"a"}],
+                ["emit",0,{"name":"","payload":{},"blobs":["AQI=",""]}]]"#,
+        )
+        .unwrap();
+        let [
+            Command::Call { payload: null, .. },
+            Command::Call { payload: none, .. },
+            Command::Emit { payload: bytes, .. },
+        ] = &*batch
+        else {
+            panic!("{batch:?}")
+        };
+        assert_eq!(*null, Raw::null());
+        assert!(none.is_absent());
+        assert_eq!(bytes.blobs(), [vec![1, 2], vec![]]);
+        assert!(parse_batch(r#"[["emit",0,{"name":"","blobs":["?"]}]]"#).is_err());
+    }
+
+    #[test]
+    fn a_stop_that_names_no_time_drains_for_the_default() {
+        let batch = parse_batch(r#"[["stop",0,{}]]"#).unwrap();
+        assert!(matches!(batch[0], Command::Stop { drain_ms: DEFAULT_DRAIN_MS }));
+    }
+
+    #[test]
+    fn a_bad_entry_is_named_and_nothing_is_carried_out() {
+        let error = parse_batch(r#"[["start",0,null],["dance",0,null]]"#).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::ArgumentInvalid);
+        assert!(error.message().contains("command 1"), "{error}");
+        assert!(parse_batch(r#"[["stop",0,{"drain":5}]]"#).is_err());
+        assert!(parse_batch("{}").is_err());
+        for odd in [
+            "[[]]",
+            r#"[["start",0]]"#,
+            r#"[["start",0,null,1]]"#,
+            r#"[["start",-1,null]]"#,
+            "[] []",
+        ] {
+            assert!(parse_batch(odd).is_err(), "{odd}");
+        }
+        assert!(parse_batch(r#"[["progress",1,null]]"#).is_err());
+    }
+}

@@ -1,0 +1,6 @@
+//! What an application says and hears: commands, events, options.
+
+pub mod command;
+pub mod event;
+pub(crate) mod options;
+pub(crate) mod words;

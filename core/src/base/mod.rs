@@ -1,0 +1,10 @@
+//! What everything stands on: time, entropy, secrets, errors, ids, stored records, JSON. Imports
+//! nobody.
+
+pub mod entropy;
+pub mod error;
+pub(crate) mod ids;
+pub mod json;
+pub(crate) mod secret;
+pub mod store;
+pub mod time;

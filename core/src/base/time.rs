@@ -1,0 +1,97 @@
+//! Time as data: the core never asks a clock, every entry point takes [`Now`].
+
+use std::fmt;
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// Monotonic milliseconds since an origin that the driver chose.
+///
+/// The driver's origin must not move while the process lives, and suspended time must count.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// Makes an instant from milliseconds since the driver's origin.
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// Returns the milliseconds since the driver's origin.
+    #[must_use]
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the instant `millis` milliseconds later; saturates at the end of time.
+    #[must_use]
+    pub const fn after(self, millis: u64) -> Self {
+        Self(self.0.saturating_add(millis))
+    }
+
+    /// Returns how many milliseconds have passed since `earlier`, or 0 if it is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// Milliseconds since 1970-01-01T00:00:00Z. Used for wire fields only, never for deadlines.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct UnixMillis(pub u64);
+
+/// The last millisecond that ISO-8601 can write with four year digits.
+const LAST_ISO_MILLIS: u64 = 253_402_300_799_999;
+
+impl fmt::Display for UnixMillis {
+    /// Writes ISO-8601 with milliseconds and `Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = UNIX_EPOCH + Duration::from_millis(self.0.min(LAST_ISO_MILLIS));
+        humantime::format_rfc3339_millis(at).fmt(f)
+    }
+}
+
+/// Both clocks, read once per turn by the driver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Now {
+    /// Monotonic time: what deadlines are made of.
+    pub mono: Instant,
+    /// Wall-clock time: what peers and people read.
+    pub unix: UnixMillis,
+}
+
+impl Now {
+    /// Makes a `Now` from monotonic and unix milliseconds.
+    #[must_use]
+    pub const fn new(mono_millis: u64, unix_millis: u64) -> Self {
+        Self { mono: Instant(mono_millis), unix: UnixMillis(unix_millis) }
+    }
+}
+
+/// When a machine wants [`handle_timeout`](crate::machine::Machine::handle_timeout), and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline {
+    /// The instant.
+    pub at: Instant,
+    /// The reason, for logs and traces, such as `"heartbeat"` or `"backoff"`.
+    pub why: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unix_millis_are_written_as_iso_with_milliseconds() {
+        assert_eq!(UnixMillis(1_795_246_617_932).to_string(), "2026-11-21T07:36:57.932Z");
+        assert_eq!(UnixMillis(0).to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(UnixMillis(u64::MAX).to_string(), "9999-12-31T23:59:59.999Z");
+    }
+}

@@ -1,0 +1,144 @@
+//! Words of the VOLT wire that application code spells too.
+
+use crate::api::words::{WireLimit, WordTable};
+use crate::base::error::ErrorCode;
+use crate::net::socketio::MAX_ATTACHMENTS;
+
+/// Every set of constants of the dialect.
+pub const WORDS: &[WordTable] = &[
+    WordTable {
+        dialect: "volt",
+        name: "DaemonClientErrorCode",
+        doc: "What can go wrong, in the words of the VOLT daemon client.",
+        members: &[
+            ("EnrollmentFailed", "ENROLLMENT_FAILED"),
+            ("SocketConnectionFailed", "SOCKET_CONNECTION_FAILED"),
+            ("SocketRegistrationFailed", "SOCKET_REGISTRATION_FAILED"),
+            ("CommandTimeout", "COMMAND_TIMEOUT"),
+            ("CommandRejected", "COMMAND_REJECTED"),
+            ("SocketNotReady", "SOCKET_NOT_READY"),
+            ("HandlerError", "HANDLER_ERROR"),
+            ("EmitFailed", "EMIT_FAILED"),
+            ("HeartbeatFailed", "HEARTBEAT_FAILED"),
+        ],
+    },
+    WordTable {
+        dialect: "volt",
+        name: "DaemonSocketEvent",
+        doc: "Event names of a daemon: the first two are local, the others stand on the wire.",
+        members: &[
+            ("RuntimeLifecycle", "lifecycle"),
+            ("RuntimeProgress", "progress"),
+            ("TeamClusterDaemonRegister", REGISTER),
+            ("TeamClusterDaemonRegistered", REGISTERED),
+            ("TeamClusterDaemonMessage", MESSAGE),
+        ],
+    },
+    WordTable {
+        dialect: "volt",
+        name: "ProgressStageType",
+        doc: "Stages of a runtime-progress message.",
+        members: &[
+            ("Accepted", "accepted"),
+            ("Queued", "queued"),
+            ("Running", "running"),
+            ("Completed", "completed"),
+            ("Failed", "failed"),
+        ],
+    },
+    WordTable {
+        dialect: "volt",
+        name: "ResponseType",
+        doc: "Forms of the answer to a command.",
+        members: &[("Json", "json"), ("Buffer", "buffer"), ("Stream", "stream")],
+    },
+    WordTable {
+        dialect: "volt",
+        name: "SessionKind",
+        doc: "Kinds of a session over the reverse channel.",
+        members: &[("Terminal", "terminal"), ("Tunnel", "tunnel"), ("WebSocket", "websocket")],
+    },
+    WordTable {
+        dialect: "volt",
+        name: "TerminalTarget",
+        doc: "What a terminal session attaches to.",
+        members: &[("Container", "container"), ("Host", "host")],
+    },
+    WordTable {
+        dialect: "volt",
+        name: "TunnelSessionStatus",
+        doc: "States of a tunnel.",
+        members: &[("Opening", "opening"), ("Open", "open"), ("Closed", "closed")],
+    },
+];
+
+/// The Socket.IO event by which a daemon registers.
+pub const REGISTER: &str = "team-cluster-daemon:register";
+/// The Socket.IO event that confirms a registration.
+pub const REGISTERED: &str = "team-cluster-daemon:registered";
+/// The Socket.IO event that carries every other message.
+pub const MESSAGE: &str = "team-cluster-daemon:message";
+
+/// The most parts of a stream that a handler has under way: few enough that a slow link slows it down.
+pub const MAX_CHUNKS_IN_FLIGHT: u64 = 4;
+
+/// Every limit of the dialect that the application's side checks.
+pub const WIRE_LIMITS: &[WireLimit] = &[
+    WireLimit {
+        dialect: "volt",
+        name: "MAX_ATTACHMENTS",
+        doc: "The most byte strings in one message.",
+        value: MAX_ATTACHMENTS as u64,
+    },
+    WireLimit {
+        dialect: "volt",
+        name: "MAX_CHUNKS_IN_FLIGHT",
+        doc: "The most parts of a stream handed over before work_drained tells that one has left.",
+        value: MAX_CHUNKS_IN_FLIGHT,
+    },
+];
+
+/// Returns what the VOLT daemon client calls an error code.
+#[must_use]
+pub const fn volt_code(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::EnrollmentFailed => "ENROLLMENT_FAILED",
+        ErrorCode::RegistrationFailed => "SOCKET_REGISTRATION_FAILED",
+        ErrorCode::CallTimeout => "COMMAND_TIMEOUT",
+        ErrorCode::RemoteError => "COMMAND_REJECTED",
+        ErrorCode::NotReady
+        | ErrorCode::Stopped
+        | ErrorCode::NotStarted
+        | ErrorCode::CallCancelled
+        | ErrorCode::ConnectionLost => "SOCKET_NOT_READY",
+        ErrorCode::HandlerFailed | ErrorCode::HostStalled => "HANDLER_ERROR",
+        ErrorCode::HeartbeatFailed => "HEARTBEAT_FAILED",
+        ErrorCode::Overloaded
+        | ErrorCode::TooLarge
+        | ErrorCode::ArgumentInvalid
+        | ErrorCode::Unsupported => "EMIT_FAILED",
+        ErrorCode::ConfigInvalid
+        | ErrorCode::RoleUnknown
+        | ErrorCode::AlreadyStarted
+        | ErrorCode::Forked
+        | ErrorCode::WorkUnknown
+        | ErrorCode::HandlerUnknown
+        | ErrorCode::InputGone
+        | ErrorCode::WorkExpired
+        | ErrorCode::ConnectTimeout
+        | ErrorCode::DrainTimeout
+        | ErrorCode::ConnectFailed
+        | ErrorCode::PeerSilent
+        | ErrorCode::TlsFailed
+        | ErrorCode::ProxyFailed
+        | ErrorCode::ListenFailed
+        | ErrorCode::StoreFailed
+        | ErrorCode::PeerRefused
+        | ErrorCode::AuthenticationFailed
+        | ErrorCode::PeerProtocol
+        | ErrorCode::NoWorker
+        | ErrorCode::RateLimited
+        | ErrorCode::WorkLost
+        | ErrorCode::Internal => "SOCKET_CONNECTION_FAILED",
+    }
+}

@@ -1,0 +1,178 @@
+//! Requests and answers of HTTP, ours and those of clients.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::base::secret::Secret;
+
+/// A header's value: plain, or one that must not show (cookies, credentials).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderValue {
+    /// A value that may appear in logs.
+    Plain(String),
+    /// A value that may not.
+    Secret(Secret),
+}
+
+impl HeaderValue {
+    /// Returns the value for the wire.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        match self {
+            Self::Plain(text) => text,
+            Self::Secret(secret) => secret.expose(),
+        }
+    }
+}
+
+/// Header fields in order. Names are lower case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(String, HeaderValue)>);
+
+/// Headers whose values never show, whoever sent them.
+const SECRET_HEADERS: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "set-cookie"];
+
+impl Headers {
+    /// Makes an empty list.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Appends a field; the name is lowered; values of credential headers become secret.
+    pub fn push(&mut self, name: &str, value: impl Into<String>) {
+        let name = name.to_ascii_lowercase();
+        let value = value.into();
+        let value = if SECRET_HEADERS.contains(&name.as_str()) {
+            HeaderValue::Secret(Secret::new(value))
+        } else {
+            HeaderValue::Plain(value)
+        };
+        self.0.push((name, value));
+    }
+
+    /// Appends a field and returns the list.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.push(name, value);
+        self
+    }
+
+    /// Returns the first value of a field; `name` must be lower case.
+    #[must_use]
+    pub fn first(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.expose())
+    }
+
+    /// Returns all fields in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// Returns how many fields there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Tells whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// HTTP methods that the dialects use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// GET.
+    Get,
+    /// POST.
+    Post,
+    /// PUT.
+    Put,
+    /// DELETE.
+    Delete,
+    /// Any other: answered 405 by servers, never sent.
+    Other,
+}
+
+impl Method {
+    /// Returns the name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+            Self::Other => "OTHER",
+        }
+    }
+}
+
+/// A request: ours to a server, or a client's to us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// The method.
+    pub method: Method,
+    /// Ours: an absolute `http:` or `https:` URL. A client's: path and query as sent.
+    pub url: String,
+    /// Header fields.
+    pub headers: Headers,
+    /// The whole body; empty when there is none.
+    pub body: Bytes,
+}
+
+/// An answer: a server's to us, or ours to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpResponse {
+    /// The status code.
+    pub status: u16,
+    /// Header fields.
+    pub headers: Headers,
+    /// The body.
+    pub body: HttpBody,
+}
+
+/// A response body.
+#[derive(Clone, PartialEq, Eq)]
+pub enum HttpBody {
+    /// All of it.
+    Full(Bytes),
+    /// Parts follow as [`Output::HttpPart`](crate::machine::Output::HttpPart) until
+    /// [`Output::HttpEnd`](crate::machine::Output::HttpEnd); of an answer to us they came before, as
+    /// [`Input::HttpPart`](crate::machine::Input::HttpPart).
+    Streaming,
+}
+
+impl HttpResponse {
+    /// Makes an `application/json` answer from JSON text.
+    #[must_use]
+    pub fn json(status: u16, text: impl Into<Bytes>) -> Self {
+        Self {
+            status,
+            headers: Headers::new().with("content-type", "application/json"),
+            body: HttpBody::Full(text.into()),
+        }
+    }
+
+    /// Returns the whole body; empty for a streaming answer.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match &self.body {
+            HttpBody::Full(bytes) => bytes,
+            HttpBody::Streaming => &[],
+        }
+    }
+}
+
+impl fmt::Debug for HttpBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(bytes) => write!(f, "Full({} bytes)", bytes.len()),
+            Self::Streaming => f.write_str("Streaming"),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Who we are at the control plane: name and password, and the session that they were traded for.
+//!
+//! The session is dropped before every dial and whenever the peer calls it invalid; a peer that has
+//! never honoured it is not asked again at once.
+
+use crate::base::secret::Secret;
+
+/// The credentials of one session.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    user: String,
+    password: Secret,
+    session: Option<Secret>,
+    honoured: bool,
+}
+
+impl Credentials {
+    pub(crate) const fn new(user: String, password: Secret) -> Self {
+        Self { user, password, session: None, honoured: false }
+    }
+
+    pub(crate) fn user(&self) -> &str {
+        &self.user
+    }
+
+    pub(crate) const fn password(&self) -> &Secret {
+        &self.password
+    }
+
+    /// Returns the session to show, if there is one.
+    pub(crate) const fn session(&self) -> Option<&Secret> {
+        self.session.as_ref()
+    }
+
+    /// Keeps a session that the peer gave us.
+    pub(crate) fn keep(&mut self, session: Option<Secret>) {
+        self.session = session;
+        self.honoured = false;
+    }
+
+    /// Notes that the peer answered a request that needs a valid session.
+    pub(crate) fn honour(&mut self) {
+        self.honoured = true;
+    }
+
+    /// Drops the session; tells whether it had been of use, so that a new one is worth asking for.
+    pub(crate) fn drop_session(&mut self) -> bool {
+        self.session = None;
+        std::mem::take(&mut self.honoured)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_was_of_use_is_worth_renewing_once() {
+        let mut credentials = Credentials::new("w".into(), Secret::new("p"));
+        credentials.keep(Some(Secret::new("SessionID=1")));
+        assert!(!credentials.drop_session());
+        credentials.keep(Some(Secret::new("SessionID=2")));
+        credentials.honour();
+        assert!(credentials.drop_session());
+        assert!(!credentials.drop_session());
+        assert!(credentials.session().is_none());
+    }
+}

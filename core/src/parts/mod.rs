@@ -1,0 +1,13 @@
+//! What roles are built of: each idea once, without IO and without a wire.
+
+pub(crate) mod accepted;
+pub(crate) mod backoff;
+pub(crate) mod correlation;
+pub(crate) mod credentials;
+pub(crate) mod handlers;
+pub(crate) mod heartbeat;
+pub(crate) mod liveness;
+pub(crate) mod outbox;
+pub(crate) mod slots;
+pub(crate) mod window;
+pub(crate) mod work;

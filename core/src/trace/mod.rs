@@ -1,0 +1,366 @@
+//! The flight recorder: what a machine was told and what it said, as JSON lines that can be replayed.
+//!
+//! ```text
+//! {"trace":1,"dialect":"beacon","role":"worker","host":"h","seed":"…","options":{…}}
+//! {"at":[5,1795246617005],"command":["start",0,null]}
+//! {"out":{"kind":"dial",…}}
+//! {"at":[9,1795246617009],"in":{"kind":"opened","conn":2}}
+//! {"at":[30009,1795246647009],"timeout":true}
+//! ```
+//!
+//! Secrets are numbered as they appear and written as `[redacted 0]`, `[redacted 1]` and so on: the
+//! recording shows which are equal, and nothing else. A replay makes its lines in the same way, so that
+//! a machine that behaves the same says the same, byte for byte.
+
+mod record;
+mod redact;
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::command::{Command, parse_batch};
+use crate::base::entropy::Seed;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::time::{Deadline, Now};
+use crate::machine::{Endpoint, Input, Machine, Output};
+use crate::open::ROLES;
+use crate::open::{Opened, open};
+use crate::trace::redact::Redactor;
+
+/// How a machine was opened: the first line of a recording.
+#[derive(Clone, Debug)]
+pub struct Header<'a> {
+    /// The dialect.
+    pub dialect: &'a str,
+    /// The role.
+    pub role: &'a str,
+    /// The options as JSON text, secrets and all; they are redacted before they are written.
+    pub options: &'a str,
+    /// The operating system's host name.
+    pub host: &'a str,
+    /// The seed.
+    pub seed: Seed,
+}
+
+/// Takes the recorder's lines, each with its line feed.
+pub type Sink = Box<dyn FnMut(&str) + Send>;
+
+/// A machine that is recorded. It behaves as the machine inside.
+pub struct Recorder {
+    inner: Box<dyn Endpoint + Send>,
+    redactor: Redactor,
+    sink: Sink,
+}
+
+impl Recorder {
+    /// Wraps a machine that was just opened and writes the header.
+    #[must_use]
+    pub fn new(inner: Box<dyn Endpoint + Send>, header: &Header<'_>, sink: Sink) -> Self {
+        let mut recorder = Self { inner, redactor: Redactor::default(), sink };
+        let role =
+            ROLES.iter().find(|row| row.dialect == header.dialect && row.role == header.role);
+        let names = role.map_or_else(Vec::new, |row| redact::secret_names(&(row.fields)()));
+        let options = recorder.redactor.fields(header.options, &names);
+        let first = FirstLine {
+            trace: 1,
+            dialect: header.dialect.to_owned(),
+            role: header.role.to_owned(),
+            host: header.host.to_owned(),
+            seed: hex(&header.seed),
+            options,
+        };
+        recorder.write(&serde_json::to_string(&first).unwrap_or_default());
+        recorder
+    }
+
+    fn write(&mut self, line: &str) {
+        let mut text = String::with_capacity(line.len() + 1);
+        text.push_str(line);
+        text.push('\n');
+        (self.sink)(&text);
+    }
+
+    fn stamped(&mut self, now: Now, what: &str, body: &str) {
+        let line =
+            format!("{{\"at\":[{},{}],\"{what}\":{body}}}", now.mono.as_millis(), now.unix.0);
+        self.write(&line);
+    }
+}
+
+impl Machine for Recorder {
+    fn handle_input(&mut self, input: Input, now: Now) {
+        let body = record::input(&input, &mut self.redactor);
+        self.stamped(now, "in", &body);
+        self.inner.handle_input(input, now);
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        self.stamped(now, "timeout", "true");
+        self.inner.handle_timeout(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        let output = self.inner.poll_output()?;
+        let line = output_line(&output, &mut self.redactor);
+        self.write(&line);
+        Some(output)
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        self.inner.poll_timeout()
+    }
+}
+
+impl Endpoint for Recorder {
+    fn handle_command(&mut self, command: Command, now: Now) -> Result<(), Error> {
+        let body = record::command(&command, &mut self.redactor);
+        self.stamped(now, "command", &body);
+        self.inner.handle_command(command, now)
+    }
+
+    fn snapshot(&self, now: Now) -> String {
+        self.inner.snapshot(now)
+    }
+}
+
+/// Writes an input as JSON, for traces that people read.
+#[must_use]
+pub fn show_input(input: &Input) -> String {
+    record::input(input, &mut Redactor::default())
+}
+
+/// Writes an output as JSON, for traces that people read.
+#[must_use]
+pub fn show_output(output: &Output) -> String {
+    record::output(output, &mut Redactor::default())
+}
+
+/// Returns the outputs of a recording, line by line.
+pub fn outputs(recording: &str) -> impl Iterator<Item = &str> {
+    recording.lines().filter(|line| line.starts_with(OUT))
+}
+
+/// Opens a fresh machine as the recording says, tells it all that was told, and returns the lines of
+/// its outputs. They equal [`outputs`] of the recording as long as the machine behaves the same.
+///
+/// # Errors
+/// `ARGUMENT_INVALID` naming the line that is not of a recording; the errors of
+/// [`open`](crate::open()).
+pub fn replay(recording: &str) -> Result<Vec<String>, Error> {
+    let mut lines = recording.lines();
+    let first = lines.next().unwrap_or_default();
+    let first: FirstLine = serde_json::from_str(first).map_err(|e| invalid(1, e))?;
+    let seed = unhex(&first.seed).ok_or_else(|| invalid(1, "the seed is not of 32 bytes"))?;
+    let Opened { endpoint: mut machine, .. } =
+        open(&first.dialect, &first.role, &first.options, &first.host, seed)?;
+    let mut redactor = Redactor::default();
+    redactor.meet(&first.options);
+    let mut said = Vec::new();
+    for (index, line) in lines.enumerate() {
+        if line.starts_with(OUT) {
+            continue;
+        }
+        // What the machine had said in secret comes back to it as it was said.
+        let line = redactor.restore(line);
+        redactor.meet(&line);
+        let told: Told<'_> = serde_json::from_str(&line).map_err(|e| invalid(index + 2, e))?;
+        let now = Now::new(told.at.0, told.at.1);
+        if let Some(input) = told.input {
+            let input = record::read_input(input).map_err(|e| invalid(index + 2, e))?;
+            machine.handle_input(input, now);
+        } else if let Some(command) = told.command {
+            let batch = format!("[{}]", command.get());
+            for command in parse_batch(&batch)? {
+                // Misuse was misuse then, too; its report is the driver's.
+                let _ = machine.handle_command(command, now);
+            }
+        } else {
+            machine.handle_timeout(now);
+        }
+        while let Some(output) = machine.poll_output() {
+            said.push(output_line(&output, &mut redactor));
+        }
+    }
+    Ok(said)
+}
+
+const OUT: &str = "{\"out\":";
+
+fn output_line(output: &Output, redactor: &mut Redactor) -> String {
+    format!("{OUT}{}}}", record::output(output, redactor))
+}
+
+#[derive(Serialize, Deserialize)]
+struct FirstLine {
+    trace: u32,
+    dialect: String,
+    role: String,
+    host: String,
+    seed: String,
+    options: String,
+}
+
+#[derive(Deserialize)]
+struct Told<'a> {
+    at: (u64, u64),
+    #[serde(rename = "in", borrow)]
+    input: Option<&'a serde_json::value::RawValue>,
+    #[serde(borrow)]
+    command: Option<&'a serde_json::value::RawValue>,
+}
+
+fn invalid(line: usize, problem: impl std::fmt::Display) -> Error {
+    Error::new(ErrorCode::ArgumentInvalid, format!("line {line} of the recording: {problem}"))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let _ = write!(out, "{byte:02x}");
+    }
+    out
+}
+
+fn unhex(text: &str) -> Option<Seed> {
+    let mut seed = Seed::default();
+    if text.len() != seed.len() * 2 {
+        return None;
+    }
+    for (index, byte) in seed.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(index * 2..index * 2 + 2)?, 16).ok()?;
+    }
+    Some(seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::api::event::Event;
+    use crate::base::ids::{HttpId, ListenId};
+    use crate::base::store::{StoreReply, StoreRequest};
+    use crate::net::{Headers, HttpRequest, HttpResponse, Method};
+    use crate::session::bench::Bench;
+
+    #[test]
+    fn a_worker_is_replayed_byte_for_byte_without_its_secrets() {
+        let (mut bench, recording) = recorded(
+            "worker",
+            r#"{"name":"w","password":"hunter2","join_secret":"open sesame","heartbeat_interval_ms":1000}"#,
+        );
+        bench.handle("Echo/Say");
+        bench.command(Command::Start).unwrap();
+        let (http, _) = bench.asked();
+        let mut response = HttpResponse::json(200, r#"{"LoggedIn":true,"SessionID":"c00kie"}"#);
+        response.headers.push("set-cookie", "SessionID=c00kie; Path=/; HttpOnly");
+        bench.input(Input::HttpReplied { http, result: Ok(response) });
+        let conn = bench.dialed();
+        bench.input(Input::Opened { conn });
+        bench.say(conn, r#"{"EventType":"BeaconRegistered","BeaconID":"bcn-1"}"#);
+        bench.rest();
+        bench.push(conn, "wi-1", 1);
+        let (work, _) = bench.work();
+        bench.done(work, r#"{"z":1.0,"a":"é\"\n"}"#);
+        bench.pass(2_000);
+        bench.cut(conn);
+        bench.pass(60_000);
+
+        let recording = recording.lock().unwrap().clone();
+        for secret in ["hunter2", "open sesame", "c00kie"] {
+            assert!(!recording.contains(secret), "{secret} shows");
+        }
+        let wanted: Vec<_> = outputs(&recording).collect();
+        assert!(wanted.len() > 10);
+        assert_eq!(replay(&recording).unwrap(), wanted);
+    }
+
+    #[test]
+    fn a_hub_is_replayed_with_the_sessions_that_it_gave_out() {
+        let (mut bench, recording) = recorded(
+            "hub",
+            r#"{"listen":"127.0.0.1:0","access":"secured","join_secret":"j","users":[{"name":"ada","password":"pw-ada"}]}"#,
+        );
+        bench.command(Command::Start).unwrap();
+        while let Some(output) = bench.next() {
+            if let Output::Store { store, request: StoreRequest::Load { .. } } = output {
+                let reply = StoreReply::Loaded(Vec::new());
+                bench.input(Input::Stored { store, result: Ok(reply) });
+            } else if let Output::Listen { listen, .. } = output {
+                listening(&mut bench, listen);
+            }
+        }
+        let login = r#"{"UserName":"ada","Password":"pw-ada"}"#;
+        let cookie = ask(&mut bench, 1, Method::Post, "/1.0/Authenticate", login, None);
+        let session = cookie.split(';').next().unwrap().to_owned();
+        assert!(session.starts_with("SessionID="), "{session}");
+        ask(&mut bench, 3, Method::Get, "/Beacon", "", Some(&session));
+        bench.rest();
+
+        let recording = recording.lock().unwrap().clone();
+        assert!(!recording.contains("pw-ada"));
+        assert!(!recording.contains(session.trim_start_matches("SessionID=")));
+        let wanted: Vec<_> = outputs(&recording).collect();
+        assert_eq!(replay(&recording).unwrap(), wanted);
+        assert!(wanted.iter().any(|line| line.contains(r#""http":3,"status":200"#)), "{wanted:#?}");
+    }
+
+    #[test]
+    fn what_is_no_recording_is_refused_by_line() {
+        assert!(replay("").is_err());
+        let first = r#"{"trace":1,"dialect":"beacon","role":"worker","host":"h","seed":"00","options":"{}"}"#;
+        assert!(replay(first).is_err());
+        let first = first.replace("\"00\"", &format!("\"{}\"", "00".repeat(32)));
+        assert_eq!(replay(&first).unwrap(), Vec::<String>::new());
+        let error = replay(&format!("{first}\nnonsense")).unwrap_err();
+        assert!(error.message().contains("line 2"), "{error}");
+    }
+
+    fn recorded(role: &str, options: &str) -> (Bench, Arc<Mutex<String>>) {
+        let mut bench = Bench::open(role, options);
+        let recording = Arc::new(Mutex::new(String::new()));
+        let lines = Arc::clone(&recording);
+        let header = Header { dialect: "beacon", role, options, host: "host-a", seed: [7; 32] };
+        let inner = std::mem::replace(&mut bench.machine, idle());
+        let sink = Box::new(move |line: &str| lines.lock().unwrap().push_str(line));
+        bench.machine = Box::new(Recorder::new(inner, &header, sink));
+        (bench, recording)
+    }
+
+    fn idle() -> Box<dyn Endpoint + Send> {
+        Bench::open("worker", "{}").machine
+    }
+
+    fn listening(bench: &mut Bench, listen: ListenId) {
+        let address = String::from("127.0.0.1:1");
+        bench.input(Input::Listening { listen, address });
+    }
+
+    /// Asks the hub and returns the cookie of its answer.
+    fn ask(
+        bench: &mut Bench,
+        http: u64,
+        method: Method,
+        url: &str,
+        body: &str,
+        cookie: Option<&str>,
+    ) -> String {
+        let mut headers = Headers::new().with("content-type", "application/json");
+        if let Some(cookie) = cookie {
+            headers.push("cookie", cookie);
+        }
+        let body = bytes::Bytes::from(body.to_owned());
+        let request = HttpRequest { method, url: url.into(), headers, body };
+        let remote = String::from("127.0.0.1:9");
+        bench.input(Input::HttpAsked { http: HttpId(http), request, remote });
+        bench.pass(1_000);
+        for output in bench.rest() {
+            if let Output::HttpReply { response, .. } = output {
+                return response.headers.first("set-cookie").unwrap_or_default().to_owned();
+            }
+            assert!(!matches!(output, Output::Event(Event::Ended { .. })));
+        }
+        panic!("no answer to {url}")
+    }
+}
