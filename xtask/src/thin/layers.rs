@@ -21,21 +21,13 @@ struct Layer {
 }
 
 const LAYERS: &[Layer] = &[
-    Layer {
-        name: "base",
-        modules: &["base", "entropy", "error", "json", "secret", "store", "time"],
-        imports: &[],
-    },
-    Layer { name: "net", modules: &["net", "frame"], imports: &["base"] },
-    Layer {
-        name: "api",
-        modules: &["api", "command", "event", "options", "words"],
-        imports: &["base"],
-    },
+    Layer { name: "base", modules: &["base"], imports: &[] },
+    Layer { name: "net", modules: &["net"], imports: &["base"] },
+    Layer { name: "api", modules: &["api"], imports: &["base"] },
     Layer { name: "machine", modules: &["machine"], imports: &["base", "net", "api"] },
     Layer {
         name: "parts",
-        modules: &["parts", "server", "session", "work"],
+        modules: &["parts", "session"],
         imports: &["base", "net", "api", "machine"],
     },
     Layer { name: DIALECT, modules: &[], imports: &["base", "net", "api", "machine", "parts"] },

@@ -9,15 +9,16 @@ use super::wire;
 
 /// A part: the word for it, which its type's name is or ends with, and the file that defines it.
 const PARTS: &[(&str, &str)] = &[
-    ("Admission", "core/src/server/admission.rs"),
-    ("Backoff", "core/src/session/backoff.rs"),
-    ("Correlation", "core/src/session/correlation.rs"),
-    ("Credentials", "core/src/session/credentials.rs"),
+    ("Backoff", "core/src/parts/backoff.rs"),
+    ("Correlation", "core/src/parts/correlation.rs"),
+    ("Credentials", "core/src/parts/credentials.rs"),
     ("Drain", "core/src/session/drain.rs"),
-    ("Handlers", "core/src/work/handlers.rs"),
-    ("Liveness", "core/src/session/liveness.rs"),
-    ("Outbox", "core/src/work/outbox.rs"),
-    ("Slots", "core/src/work/slots.rs"),
+    ("Handlers", "core/src/parts/handlers.rs"),
+    ("Heartbeat", "core/src/parts/heartbeat.rs"),
+    ("Liveness", "core/src/parts/liveness.rs"),
+    ("Outbox", "core/src/parts/outbox.rs"),
+    ("Slots", "core/src/parts/slots.rs"),
+    ("Window", "core/src/parts/window.rs"),
 ];
 
 /// Adds parts that nothing defines, and those that something defines again.

@@ -94,8 +94,11 @@ pub(super) fn names(core: &[File]) -> Result<BTreeSet<String>, String> {
     let silent: Vec<&str> =
         dialects.iter().filter(|(_, names)| names.is_empty()).map(|(name, _)| *name).collect();
     if silent.is_empty() {
-        // Names of generated sets of constants, such as `ResponseType`, are everybody's.
-        let is_generated = |name: &String| WORDS.iter().any(|table| table.name == name);
+        // What generated constants are called, such as `ResponseType.Json`, is everybody's.
+        let is_generated = |name: &String| {
+            let mut names = WORDS.iter().flat_map(|table| table.members).map(|(member, _)| member);
+            names.any(|member| member == name) || WORDS.iter().any(|table| table.name == name)
+        };
         Ok(dialects.into_values().flatten().filter(|name| !is_generated(name)).collect())
     } else {
         Err(format!("no name of the wire is found in the dialects {}", silent.join(", ")))
@@ -307,6 +310,16 @@ mod tests {
     fn names_are_read_from_files_and_folders_of_every_wire() {
         let expected = ["QueueWaitMs", "RunID", "WorkItemHash", "runtime.heartbeat", "streamId"];
         assert_eq!(names_of(&core()), expected);
+    }
+
+    #[test]
+    fn what_constants_are_called_is_no_name_of_a_wire_but_what_they_say_is() {
+        let member = WORDS[0].members[0].0;
+        let words = format!(
+            r#"const A: &str = "{}"; const B: &[&str] = &["{member}", "a-b"];"#,
+            WORDS[0].name
+        );
+        assert_eq!(names_of(&[file("core/src/dialect/volt/words.rs", &words)]), ["a-b"]);
     }
 
     #[test]
