@@ -15,8 +15,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .handle("Polite/Wait", |settings: Value, _| async move { Ok(settings) })
         .connect()
         .await?;
-    println!("ready");
-    tokio::signal::ctrl_c().await?;
+    // Listens for the signal before it says so.
+    let (signal, ()) = tokio::join!(biased; tokio::signal::ctrl_c(), async { println!("ready") });
+    signal?;
     worker.drain(Duration::from_secs(30)).await?;
     println!("drained");
     Ok(())

@@ -49,8 +49,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .handle("logs.follow", follow)
         .connect()
         .await?;
-    println!("ready");
-    tokio::signal::ctrl_c().await?;
+    // Listens for the signal before it says so.
+    let (signal, ()) = tokio::join!(biased; tokio::signal::ctrl_c(), async { println!("ready") });
+    signal?;
     daemon.disconnect().await;
     Ok(())
 }
