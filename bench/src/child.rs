@@ -23,7 +23,7 @@ pub(crate) fn hub(store: &str) -> Result<(), Failure> {
             .start()
             .await?;
         println!("{}", hub.address());
-        ended(hub.ended().await)
+        Ok(hub.ended().await?)
     })
 }
 
@@ -39,14 +39,10 @@ pub(crate) fn worker(url: &str, max_concurrent: u64) -> Result<(), Failure> {
             .connect()
             .await?;
         println!("{}", worker.id());
-        ended(worker.ended().await)
+        Ok(worker.ended().await?)
     })
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
-}
-
-fn ended(error: Option<moorline_core::Error>) -> Result<(), Failure> {
-    error.map_or(Ok(()), |error| Err(error.into()))
 }

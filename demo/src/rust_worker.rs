@@ -48,6 +48,6 @@ pub(crate) async fn run(url: String, name: String) -> Result<(), String> {
     progress::result("ready");
     tokio::select! {
         _ = terminate.recv() => worker.drain(Duration::from_secs(5)).await.map_err(|e| e.to_string()),
-        error = worker.ended() => error.map_or(Ok(()), |error| Err(error.to_string())),
+        ended = worker.ended() => ended.map_err(|e| e.to_string()),
     }
 }

@@ -11,5 +11,5 @@ async fn main() -> Result<(), moorline::core::Error> {
         .handle("Echo/Say", |say: Value, _| async move { Ok(json!({"Text": say["Text"]})) })
         .connect()
         .await?;
-    worker.ended().await.map_or(Ok(()), Err)
+    worker.ended().await
 }

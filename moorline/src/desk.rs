@@ -102,7 +102,7 @@ impl Session {
     pub(crate) async fn drain(&self, limit: Duration) -> Result<(), Error> {
         let drain_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         self.desk.submit(vec![Command::Stop { drain_ms }])?;
-        self.desk.ended().await.map_or(Ok(()), Err)
+        self.desk.ended().await
     }
 }
 
@@ -257,12 +257,12 @@ impl Desk {
     }
 
     /// Waits for the end.
-    pub(crate) async fn ended(&self) -> Option<Error> {
+    pub(crate) async fn ended(&self) -> Result<(), Error> {
         let mut status = self.status.subscribe();
         let ended = status.wait_for(|status| matches!(status, Status::Ended(_))).await;
         match ended.as_deref() {
-            Ok(Status::Ended(error)) => error.clone(),
-            Ok(Status::Starting | Status::Ready(_)) | Err(_) => Some(ErrorCode::Stopped.into()),
+            Ok(Status::Ended(error)) => error.clone().map_or(Ok(()), Err),
+            Ok(Status::Starting | Status::Ready(_)) | Err(_) => Err(ErrorCode::Stopped.into()),
         }
     }
 

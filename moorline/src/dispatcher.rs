@@ -58,6 +58,14 @@ impl Dispatcher {
         self.session.drain(limit).await
     }
 
+    /// Waits until the dispatcher is over.
+    ///
+    /// # Errors
+    /// Why it ended, unless by a drain that lost nothing.
+    pub async fn ended(&self) -> Result<(), Error> {
+        self.session.desk.ended().await
+    }
+
     /// Returns the state as JSON.
     ///
     /// # Errors

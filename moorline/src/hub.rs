@@ -149,7 +149,10 @@ impl Hub {
     }
 
     /// Waits until the hub is over.
-    pub async fn ended(&self) -> Option<Error> {
+    ///
+    /// # Errors
+    /// Why it ended, unless by a drain that lost nothing.
+    pub async fn ended(&self) -> Result<(), Error> {
         self.session.desk.ended().await
     }
 

@@ -52,8 +52,11 @@ impl Worker {
         self.session.drain(limit).await
     }
 
-    /// Waits until the session is over: `None` after a drain that lost nothing.
-    pub async fn ended(&self) -> Option<Error> {
+    /// Waits until the session is over.
+    ///
+    /// # Errors
+    /// Why it ended, unless by a drain that lost nothing.
+    pub async fn ended(&self) -> Result<(), Error> {
         self.session.desk.ended().await
     }
 
