@@ -8,20 +8,14 @@ use crate::volt::memory;
 
 /// Runs a hub until the process is ended; prints its address once it listens.
 pub(crate) fn hub(store: &str) -> Result<(), Failure> {
-    let daemons: Vec<_> = (0..memory::KNOWN)
-        .map(
-            |number| json!({ "team_cluster_id": memory::id(number), "password": memory::PASSWORD }),
-        )
-        .collect();
+    let hub = Hub::builder().listen("127.0.0.1:0").store_path(store).options(|options| {
+        options.max_unadmitted_per_address = 4_096;
+        options.enqueue_rate = 0;
+    });
+    let hub = (0..memory::KNOWN)
+        .fold(hub, |hub, number| hub.daemon(&memory::id(number), memory::PASSWORD));
     runtime()?.block_on(async {
-        let hub = Hub::builder()
-            .option("listen", "127.0.0.1:0")
-            .option("max_unadmitted_per_address", 4_096)
-            .option("enqueue_rate", 0)
-            .option("runtime.store_path", store)
-            .option("volt.daemons", daemons)
-            .start()
-            .await?;
+        let hub = hub.start().await?;
         println!("{}", hub.address());
         Ok(hub.ended().await?)
     })

@@ -218,6 +218,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_described_reads_back_secrets_and_all() {
+        let text =
+            r#"{"lease_ms":7000,"volt":{"daemons":[{"team_cluster_id":"lab","password":"pw"}]}}"#;
+        let options = read::<HubOptions>(text).unwrap();
+        assert!(!options.show().contains("\"pw\""));
+        let again = read::<HubOptions>(&options.describe()).unwrap();
+        assert_eq!((again.lease_ms, again.volt.daemons[0].password.expose()), (7_000, "pw"));
+        assert_eq!(again.describe(), options.describe());
+    }
+
+    #[test]
     fn secrets_do_not_show() {
         let options = read::<WorkerOptions>(r#"{"password":"hunter2"}"#).unwrap();
         assert!(!options.show().contains("hunter2"));

@@ -46,7 +46,7 @@ impl Load {
     /// Connects a dispatcher for `items` items.
     pub(crate) async fn new(url: &str, languages: &[Language], items: u32) -> Result<Self, String> {
         let dispatcher = Dispatcher::builder(url)
-            .option("reconnect.max_delay_ms", 1_000)
+            .options(|options| options.reconnect.max_delay_ms = 1_000)
             .connect()
             .await
             .map_err(|e| format!("the dispatcher did not connect: {e}"))?;

@@ -33,8 +33,10 @@ pub(crate) async fn run(url: String, name: String) -> Result<(), String> {
     let worker = Worker::builder(&url)
         .name(&name)
         .max_concurrent(16)
-        .option("reconnect.base_delay_ms", 200)
-        .option("reconnect.max_delay_ms", 1_000)
+        .options(|options| {
+            options.reconnect.base_delay_ms = 200;
+            options.reconnect.max_delay_ms = 1_000;
+        })
         .handle(Language::Rust.key(), async |settings: Settings, work| {
             tokio::time::sleep(Duration::from_millis(10)).await;
             let envelope: Envelope = work.meta().read()?;

@@ -12,7 +12,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let file = arguments.next().unwrap_or("daemon.db".into());
     let daemon = DaemonClient::builder(&url, "cluster-new")
         .enroll(&url, &token, "1.4.2")
-        .store_path(file)
+        .store_path(&file)
         .connect()
         .await?;
     println!("enrolled: {}", !daemon.daemon_password().is_empty());

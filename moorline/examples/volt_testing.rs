@@ -8,10 +8,9 @@ use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), moorline::core::Error> {
-    let credential = json!([{ "team_cluster_id": "under-test", "password": "secret" }]);
     let hub = Hub::builder()
         .listen("127.0.0.1:0")
-        .option("volt.daemons", credential)
+        .daemon("under-test", "secret")
         .handle_daemon("jobs.list", |page: u64, daemon: DaemonContext| async move {
             Ok(format!("page {page} for {}", daemon.team_cluster_id()))
         })

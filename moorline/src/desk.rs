@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use moorline_core::options::OptionValue;
 use moorline_core::{CallId, Command, Error, ErrorCode, Event, Raw};
 use moorline_driver::{Counters, Handle, Mailbox};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::calls::Calls;
-use crate::settings::Settings;
 
 /// How often those who were woken by a batch of events are let run before the turn ends without them.
 const MAX_PASSES: usize = 64;
@@ -68,11 +68,11 @@ impl Session {
     /// Opens a role, hands over the first commands and waits until it is ready.
     pub(crate) async fn open(
         role: &str,
-        settings: &Settings,
+        options: &impl OptionValue,
         commands: Vec<Command>,
         roles: impl Role,
     ) -> Result<Self, Error> {
-        let session = Self::start("beacon", role, &settings.text()?, commands, roles)?;
+        let session = Self::start("beacon", role, &options.describe(), commands, roles)?;
         session.desk.ready().await?;
         Ok(session)
     }

@@ -4,13 +4,13 @@ use std::future::IntoFuture;
 use std::pin::Pin;
 use std::time::Duration;
 
-use moorline_core::{Command, Error, ErrorCode, Event, Raw};
+use moorline_core::options::DispatcherOptions;
+use moorline_core::{Command, Error, ErrorCode, Event, Raw, Secret};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::desk::{Desk, OnPart, Role, Session};
-use crate::settings::Settings;
 use moorline_driver::Counters;
 
 /// Asks a control plane to run work and waits for the results. While the control plane is away a call
@@ -32,9 +32,9 @@ impl Dispatcher {
     /// Begins to describe a dispatcher for the control plane at `server_url`.
     #[must_use]
     pub fn builder(server_url: &str) -> DispatcherBuilder {
-        let mut settings = Settings::default();
-        settings.set("server_url", server_url);
-        DispatcherBuilder { settings }
+        let mut options = DispatcherOptions::default();
+        server_url.clone_into(&mut options.server_url);
+        DispatcherBuilder { options }
     }
 
     /// Prepares a call of `name`, such as `Echo/Say` or an administrative name such as `$status`.
@@ -84,20 +84,24 @@ impl Dispatcher {
 /// Describes a dispatcher.
 #[derive(Debug)]
 pub struct DispatcherBuilder {
-    settings: Settings,
+    options: DispatcherOptions,
 }
 
 impl DispatcherBuilder {
     /// Sets who logs in.
     #[must_use]
     pub fn login(self, user_name: &str, password: &str) -> Self {
-        self.option("user_name", user_name).option("password", password)
+        self.options(|options| {
+            user_name.clone_into(&mut options.user_name);
+            options.password = Secret::new(password);
+        })
     }
 
-    /// Sets any option by its path, such as `call_timeout_ms`.
+    /// Sets any option; a name that is none does not compile. Values are checked when the dispatcher connects,
+    /// all at once, with their paths.
     #[must_use]
-    pub fn option(mut self, path: &str, value: impl Serialize) -> Self {
-        self.settings.set(path, value);
+    pub fn options(mut self, set: impl FnOnce(&mut DispatcherOptions)) -> Self {
+        set(&mut self.options);
         self
     }
 
@@ -107,7 +111,7 @@ impl DispatcherBuilder {
     /// `CONFIG_INVALID` with every problem of the options, or why the login failed.
     pub async fn connect(self) -> Result<Dispatcher, Error> {
         let session =
-            Session::open("dispatcher", &self.settings, vec![Command::Start], Ignoring).await?;
+            Session::open("dispatcher", &self.options, vec![Command::Start], Ignoring).await?;
         Ok(Dispatcher { session })
     }
 }

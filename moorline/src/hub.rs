@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use moorline_core::{Command, Error, ErrorCode, Raw};
+use moorline_core::options::{HubOptions, VoltCredential};
+use moorline_core::{Command, Error, ErrorCode, Raw, Secret};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -11,7 +12,6 @@ use serde_json::{Map, Value};
 use crate::daemon_work::{Answers, DaemonContext};
 use crate::daemons::{DaemonCall, EnrollmentToken, Inbound, NewToken, OnMessage};
 use crate::desk::Session;
-use crate::settings::Settings;
 use crate::volt::{self, Failure, IntoReply};
 use moorline_driver::Counters;
 
@@ -27,7 +27,7 @@ impl Hub {
     #[must_use]
     pub fn builder() -> HubBuilder {
         HubBuilder {
-            settings: Settings::default(),
+            options: HubOptions::default(),
             scheme: "http",
             on_message: None,
             handlers: HashMap::new(),
@@ -183,7 +183,7 @@ fn takes_handler(command: &str) -> bool {
 
 /// Describes a hub.
 pub struct HubBuilder {
-    settings: Settings,
+    options: HubOptions,
     scheme: &'static str,
     on_message: Option<OnMessage>,
     handlers: HashMap<String, volt::Handler<DaemonContext>>,
@@ -191,7 +191,7 @@ pub struct HubBuilder {
 
 impl std::fmt::Debug for HubBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HubBuilder").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("HubBuilder").field("listen", &self.options.listen).finish_non_exhaustive()
     }
 }
 
@@ -199,14 +199,33 @@ impl HubBuilder {
     /// Sets the address to listen on; port 0 takes a free one.
     #[must_use]
     pub fn listen(self, address: &str) -> Self {
-        self.option("listen", address)
+        self.options(|options| address.clone_into(&mut options.listen))
     }
 
     /// Presents this certificate: the hub speaks TLS.
     #[must_use]
     pub fn tls(mut self, cert_file: &str, key_file: &str) -> Self {
         self.scheme = "https";
-        self.option("runtime.cert_file", cert_file).option("runtime.key_file", key_file)
+        self.options(|options| {
+            cert_file.clone_into(&mut options.runtime.cert_file);
+            key_file.clone_into(&mut options.runtime.key_file);
+        })
+    }
+
+    /// Keeps queue, results and daemons in a SQLite file, across the end of the process.
+    #[must_use]
+    pub fn store_path(self, path: &str) -> Self {
+        self.options(|options| path.clone_into(&mut options.runtime.store_path))
+    }
+
+    /// Lets the VOLT daemon `team_cluster_id` register with a password that is agreed beforehand; all
+    /// others enroll.
+    #[must_use]
+    pub fn daemon(self, team_cluster_id: &str, password: &str) -> Self {
+        let mut daemon = VoltCredential::default();
+        team_cluster_id.clone_into(&mut daemon.team_cluster_id);
+        daemon.password = Secret::new(password);
+        self.options(|options| options.volt.daemons.push(daemon))
     }
 
     /// Takes the messages of VOLT daemons: all that are neither commands nor answers to ours. It is
@@ -231,7 +250,7 @@ impl HubBuilder {
     /// # async fn main() -> Result<(), moorline::Error> {
     /// let hub = Hub::builder()
     ///     .listen("127.0.0.1:0")
-    ///     .option("volt.daemons", json!([{ "team_cluster_id": "lab", "password": "secret" }]))
+    ///     .daemon("lab", "secret")
     ///     .handle_daemon("jobs.list", |page: Value, daemon: DaemonContext| async move {
     ///         Ok(json!({ "of": daemon.team_cluster_id(), "page": page["page"] }))
     ///     })
@@ -255,10 +274,11 @@ impl HubBuilder {
         self
     }
 
-    /// Sets any option by its path, such as `lease_ms`.
+    /// Sets any option; a name that is none does not compile. Values are checked when the hub starts,
+    /// all at once, with their paths.
     #[must_use]
-    pub fn option(mut self, path: &str, value: impl Serialize) -> Self {
-        self.settings.set(path, value);
+    pub fn options(mut self, set: impl FnOnce(&mut HubOptions)) -> Self {
+        set(&mut self.options);
         self
     }
 
@@ -280,7 +300,7 @@ impl HubBuilder {
         commands.push(Command::Start);
         let answers = Answers::new(self.handlers);
         let inbound = Inbound { take: self.on_message, names: HashMap::new(), answers };
-        let session = Session::open("hub", &self.settings, commands, inbound).await?;
+        let session = Session::open("hub", &self.options, commands, inbound).await?;
         Ok(Hub { session, scheme: self.scheme })
     }
 }

@@ -6,14 +6,14 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use moorline_core::{Command, Error, ErrorCode, Event, Raw, Withdrawal, WorkId};
+use moorline_core::options::WorkerOptions;
+use moorline_core::{Command, Error, ErrorCode, Event, Raw, Secret, Withdrawal, WorkId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::desk::{Desk, Role, Session};
-use crate::settings::Settings;
 use crate::work::{Failure, WorkContext};
 use moorline_driver::Counters;
 
@@ -33,9 +33,9 @@ impl Worker {
     /// Begins to describe a worker for the control plane at `server_url`.
     #[must_use]
     pub fn builder(server_url: &str) -> WorkerBuilder {
-        let mut settings = Settings::default();
-        settings.set("server_url", server_url);
-        WorkerBuilder { settings, handlers: HashMap::new(), metas: HashMap::new() }
+        let mut options = WorkerOptions::default();
+        server_url.clone_into(&mut options.server_url);
+        WorkerBuilder { options, handlers: HashMap::new(), metas: HashMap::new() }
     }
 
     /// Returns the id that the control plane gave to this worker.
@@ -77,7 +77,7 @@ impl Worker {
 
 /// Describes a worker. Every option has a default; see the table of worker options.
 pub struct WorkerBuilder {
-    settings: Settings,
+    options: WorkerOptions,
     handlers: HashMap<String, Handler>,
     metas: HashMap<String, Map<String, Value>>,
 }
@@ -86,31 +86,41 @@ impl WorkerBuilder {
     /// Sets the worker's name, unique in the fleet.
     #[must_use]
     pub fn name(self, name: &str) -> Self {
-        self.option("name", name)
+        self.options(|options| name.clone_into(&mut options.name))
     }
 
     /// Sets who logs in.
     #[must_use]
     pub fn login(self, user_name: &str, password: &str) -> Self {
-        self.option("user_name", user_name).option("password", password)
+        self.options(|options| {
+            user_name.clone_into(&mut options.user_name);
+            options.password = Secret::new(password);
+        })
     }
 
     /// Sets the secret that lets the worker join a secured control plane.
     #[must_use]
     pub fn join_secret(self, secret: &str) -> Self {
-        self.option("join_secret", secret)
+        self.options(|options| options.join_secret = Secret::new(secret))
     }
 
     /// Sets how many work items run at once; 1 unless set.
     #[must_use]
     pub fn max_concurrent(self, count: u64) -> Self {
-        self.option("max_concurrent", count)
+        self.options(|options| options.max_concurrent = count)
     }
 
-    /// Sets any option by its path, such as `reconnect.base_delay_ms`.
+    /// Keeps outcomes that nobody has taken yet in a SQLite file, across the end of the process.
     #[must_use]
-    pub fn option(mut self, path: &str, value: impl Serialize) -> Self {
-        self.settings.set(path, value);
+    pub fn store_path(self, path: &str) -> Self {
+        self.options(|options| path.clone_into(&mut options.runtime.store_path))
+    }
+
+    /// Sets any option; a name that is none does not compile. Values are checked when the worker connects,
+    /// all at once, with their paths.
+    #[must_use]
+    pub fn options(mut self, set: impl FnOnce(&mut WorkerOptions)) -> Self {
+        set(&mut self.options);
         self
     }
 
@@ -159,7 +169,7 @@ impl WorkerBuilder {
     /// # Errors
     /// `CONFIG_INVALID` with every problem of the options, or why the control plane refused.
     pub async fn connect(self) -> Result<Worker, Error> {
-        let Self { settings, handlers, metas } = self;
+        let Self { options, handlers, metas } = self;
         let mut commands = Vec::with_capacity(handlers.len() + 1);
         for key in handlers.keys() {
             let meta = match metas.get(key) {
@@ -171,7 +181,7 @@ impl WorkerBuilder {
         }
         commands.push(Command::Start);
         let bench = Bench { handlers, running: Arc::default() };
-        let session = Session::open("worker", &settings, commands, bench).await?;
+        let session = Session::open("worker", &options, commands, bench).await?;
         Ok(Worker { session })
     }
 
@@ -183,7 +193,7 @@ impl WorkerBuilder {
 
 impl std::fmt::Debug for WorkerBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WorkerBuilder").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("WorkerBuilder").field("name", &self.options.name).finish_non_exhaustive()
     }
 }
 

@@ -171,7 +171,7 @@ async fn a_call_that_is_dropped_withdraws_its_work() {
 async fn every_wrong_option_is_named() {
     let error = Worker::builder("http://127.0.0.1:1")
         .max_concurrent(0)
-        .option("reconnect.base_delay_ms", "soon")
+        .options(|options| options.reconnect.base_delay_ms = 0)
         .connect()
         .await
         .unwrap_err();
@@ -188,7 +188,7 @@ async fn a_recording_replays_the_run() {
     let worker = Worker::builder(&hub.url())
         .name("recorded")
         .login("recorded", "hunter2")
-        .option("runtime.trace_file", file.to_str().unwrap())
+        .options(|options| file.to_str().unwrap().clone_into(&mut options.runtime.trace_file))
         .handle("Echo/Say", |said: serde_json::Value, _| async move { Ok(said) })
         .connect()
         .await

@@ -72,10 +72,9 @@ async fn the_examples_do_what_the_page_says() {
 #[tokio::test]
 async fn daemons_do_what_the_page_says() {
     let cluster = "cluster-abc123";
-    let credential = json!([{ "team_cluster_id": cluster, "password": "rotated-pw-xyz" }]);
     let hub = Hub::builder()
         .listen("127.0.0.1:0")
-        .option("volt.daemons", credential)
+        .daemon(cluster, "rotated-pw-xyz")
         .start()
         .await
         .unwrap();

@@ -22,11 +22,11 @@ use tokio::sync::Notify;
 const SOON: Duration = Duration::from_secs(10);
 
 fn daemon(peer: &Peer) -> DaemonBuilder {
-    DaemonClient::builder(&peer.url, "c-1")
-        .daemon_password("secret")
-        .option("heartbeat.enabled", false)
-        .option("reconnect.base_delay_ms", 1)
-        .option("reconnect.max_delay_ms", 1)
+    DaemonClient::builder(&peer.url, "c-1").daemon_password("secret").options(|options| {
+        options.heartbeat.enabled = false;
+        options.reconnect.base_delay_ms = 1;
+        options.reconnect.max_delay_ms = 1;
+    })
 }
 
 fn bytes(text: &str) -> Raw {
@@ -99,7 +99,7 @@ async fn what_becomes_of_commands_that_fail() {
         link.message();
     })]);
     let daemon = daemon(&peer)
-        .option("reconnect_enabled", false)
+        .options(|options| options.reconnect_enabled = false)
         .command_timeout(Duration::ZERO)
         .build()
         .unwrap();
@@ -441,8 +441,10 @@ async fn heartbeats_carry_what_the_application_makes() {
     let has_failed = Arc::new(AtomicBool::new(false));
     let failed = Arc::clone(&has_failed);
     let daemon = daemon(&peer)
-        .option("heartbeat.enabled", true)
-        .option("reconnect_enabled", false)
+        .options(|options| {
+            options.heartbeat.enabled = true;
+            options.reconnect_enabled = false;
+        })
         .include_credentials(true)
         .heartbeat_interval(Duration::from_millis(1))
         .heartbeat_payload(move || {

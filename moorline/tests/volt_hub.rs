@@ -23,8 +23,10 @@ fn builder(hub: &Hub, id: &str) -> DaemonBuilder {
     DaemonClient::builder(&hub.url().replacen("http", "ws", 1), id)
         .include_credentials(true)
         .register_with_ack(true)
-        .option("reconnect.base_delay_ms", 1)
-        .option("reconnect.max_delay_ms", 10)
+        .options(|options| {
+            options.reconnect.base_delay_ms = 1;
+            options.reconnect.max_delay_ms = 10;
+        })
 }
 
 /// Enrolls a daemon and connects it.
@@ -151,7 +153,7 @@ async fn a_daemon_survives_the_orderly_end_of_its_hub() {
     let start = |address: String| {
         let store = store.to_string_lossy().into_owned();
         async move {
-            let builder = Hub::builder().listen(&address).option("runtime.store_path", store);
+            let builder = Hub::builder().listen(&address).store_path(&store);
             builder.start().await.unwrap()
         }
     };
@@ -178,10 +180,9 @@ async fn a_daemon_survives_the_orderly_end_of_its_hub() {
 async fn a_hub_answers_what_daemons_ask() {
     let (began, mut begun) = mpsc::unbounded_channel();
     let (ends, mut ended) = mpsc::unbounded_channel::<()>();
-    let credential = json!([{"team_cluster_id": "lab", "password": "secret"}]);
     let hub = Hub::builder()
         .listen("127.0.0.1:0")
-        .option("volt.daemons", credential)
+        .daemon("lab", "secret")
         .handle_daemon("jobs.list", |page: Option<u64>, daemon: DaemonContext| async move {
             assert_eq!((daemon.command(), daemon.request_id().is_empty()), ("jobs.list", false));
             Ok(json!({"of": daemon.team_cluster_id(), "page": page}))

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moorline_core::{Error, Raw};
+use moorline_core::options::{DaemonOptions, OptionValue as _};
+use moorline_core::{Error, Raw, Secret};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -15,11 +15,10 @@ use super::client::DaemonClient;
 use super::context::CommandContext;
 use super::reply::{Failure, IntoReply};
 use super::role::{BeatMaker, Board, Handler};
-use crate::settings::Settings;
 
 /// Describes a daemon. Every option has a default; see the table of daemon options.
 pub struct DaemonBuilder {
-    settings: Settings,
+    options: DaemonOptions,
     handlers: HashMap<String, Handler>,
     beat: Option<BeatMaker>,
     timeout: Option<Duration>,
@@ -27,57 +26,54 @@ pub struct DaemonBuilder {
 
 impl DaemonBuilder {
     pub(super) fn new(control_socket_url: &str, team_cluster_id: &str) -> Self {
-        let builder = Self {
-            settings: Settings::default(),
-            handlers: HashMap::new(),
-            beat: None,
-            timeout: None,
-        };
-        builder
-            .option("control_socket_url", control_socket_url)
-            .option("team_cluster_id", team_cluster_id)
+        let mut options = DaemonOptions::default();
+        control_socket_url.clone_into(&mut options.control_socket_url);
+        team_cluster_id.clone_into(&mut options.team_cluster_id);
+        Self { options, handlers: HashMap::new(), beat: None, timeout: None }
     }
 
     /// Sets the password; may be left out by a daemon that enrolls.
     #[must_use]
     pub fn daemon_password(self, password: &str) -> Self {
-        self.option("daemon_password", password)
+        self.options(|options| options.daemon_password = Secret::new(password))
     }
 
     /// Enrolls with a one-time token at the control plane at `server_url`, once, before the first
     /// connection; tells it `installed_version` if that is not empty.
     #[must_use]
     pub fn enroll(self, server_url: &str, token: &str, installed_version: &str) -> Self {
-        self.option("server_url", server_url)
-            .option("enrollment_token", token)
-            .option("installed_version", installed_version)
+        self.options(|options| {
+            server_url.clone_into(&mut options.server_url);
+            options.enrollment_token = Secret::new(token);
+            installed_version.clone_into(&mut options.installed_version);
+        })
     }
 
     /// Keeps the password that an enrollment returns in a SQLite file, committed before it is used, so
     /// that the daemon registers again after a restart.
     #[must_use]
-    pub fn store_path(self, path: impl AsRef<Path>) -> Self {
-        self.option("runtime.store_path", path.as_ref())
+    pub fn store_path(self, path: &str) -> Self {
+        self.options(|options| path.clone_into(&mut options.runtime.store_path))
     }
 
     /// Asks the control plane to acknowledge the registration, so that a refusal is known at once.
     /// Recommended; off unless set, because the original does not ask.
     #[must_use]
     pub fn register_with_ack(self, asks: bool) -> Self {
-        self.option("register_with_ack", asks)
+        self.options(|options| options.register_with_ack = asks)
     }
 
     /// Sets the time from the end of one heartbeat to the next; 30 s unless set.
     #[must_use]
     pub fn heartbeat_interval(self, interval: Duration) -> Self {
-        self.option("heartbeat.interval_ms", millis(interval))
+        self.options(|options| options.heartbeat.interval_ms = millis(interval))
     }
 
     /// Puts id, password and version into each heartbeat. Control planes refuse beats without them; off
     /// unless set, because the original leaves them out.
     #[must_use]
     pub fn include_credentials(self, includes: bool) -> Self {
-        self.option("heartbeat.include_credentials", includes)
+        self.options(|options| options.heartbeat.include_credentials = includes)
     }
 
     /// Sets the time for the answers to commands that name none; 30 s unless set. Heartbeats have a
@@ -100,13 +96,14 @@ impl DaemonBuilder {
             let making = make();
             Box::pin(async move { Ok(Raw::from_value(&making.await?)?) })
         }));
-        self.option("heartbeat.asks", true)
+        self.options(|options| options.heartbeat.asks = true)
     }
 
-    /// Sets any option by its path, such as `reconnect.base_delay_ms`.
+    /// Sets any option; a name that is none does not compile. Values are checked when the daemon is built,
+    /// all at once, with their paths.
     #[must_use]
-    pub fn option(mut self, path: &str, value: impl Serialize) -> Self {
-        self.settings.set(path, value);
+    pub fn options(mut self, set: impl FnOnce(&mut DaemonOptions)) -> Self {
+        set(&mut self.options);
         self
     }
 
@@ -128,10 +125,10 @@ impl DaemonBuilder {
     /// # Errors
     /// `CONFIG_INVALID` with every problem of the options.
     pub fn build(self) -> Result<DaemonClient, Error> {
-        let Self { settings, handlers, beat, timeout } = self;
+        let Self { options, handlers, beat, timeout } = self;
         // Opened and let go again: the options are checked where they are known.
-        moorline_core::open("volt", "daemon", &settings.text()?, "", [0; 32])?;
-        Ok(DaemonClient::new(settings, Board::new(handlers, beat), timeout))
+        moorline_core::open("volt", "daemon", &options.describe(), "", [0; 32])?;
+        Ok(DaemonClient::new(options, Board::new(handlers, beat), timeout))
     }
 
     /// Makes the daemon and connects it. If that fails nothing goes on in the background; to go on
@@ -148,7 +145,9 @@ impl DaemonBuilder {
 
 impl fmt::Debug for DaemonBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DaemonBuilder").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("DaemonBuilder")
+            .field("team_cluster_id", &self.options.team_cluster_id)
+            .finish_non_exhaustive()
     }
 }
 

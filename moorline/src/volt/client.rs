@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use moorline_core::options::{DaemonOptions, OptionValue as _};
 use moorline_core::{Command, Error, ErrorCode, Raw, Secret};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,13 +18,12 @@ use super::events::{Events, Messages};
 use super::reply::{Failure, IntoReply};
 use super::role::{Board, Daemon, Gauge, listen, lock, offer};
 use crate::desk::{Desk, Session};
-use crate::settings::Settings;
 use moorline_driver::Counters;
 
 /// A VOLT cluster daemon. Cheap to clone; the last clone that is dropped closes the connection at once.
 #[derive(Clone)]
 pub struct DaemonClient {
-    settings: Arc<Mutex<Settings>>,
+    options: Arc<Mutex<DaemonOptions>>,
     board: Arc<Board>,
     live: Arc<Mutex<Option<Arc<Live>>>>,
     timeout: Option<Duration>,
@@ -55,9 +55,9 @@ impl DaemonClient {
         DaemonBuilder::new(control_socket_url, team_cluster_id)
     }
 
-    pub(super) fn new(settings: Settings, board: Board, timeout: Option<Duration>) -> Self {
+    pub(super) fn new(options: DaemonOptions, board: Board, timeout: Option<Duration>) -> Self {
         Self {
-            settings: Arc::new(Mutex::new(settings)),
+            options: Arc::new(Mutex::new(options)),
             board: Arc::new(board),
             live: Arc::default(),
             timeout,
@@ -89,7 +89,7 @@ impl DaemonClient {
         };
         let mut commands = self.board.greeting();
         commands.push(Command::Start);
-        let options = lock(&self.settings).text()?;
+        let options = lock(&self.options).describe();
         let session = Session::start("volt", "daemon", &options, commands, role)?;
         let live = Arc::new(Live { session, gauge });
         let replaced = lock(&self.live).replace(Arc::clone(&live));
@@ -228,7 +228,7 @@ impl DaemonClient {
             password: &'a str,
         }
         self.learn();
-        lock(&self.settings).set("daemon_password", password);
+        lock(&self.options).daemon_password = Secret::new(password);
         let Ok(live) = self.live() else { return Ok(()) };
         let payload = Raw::from_value(&Password { password })
             .map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))?;
@@ -239,13 +239,13 @@ impl DaemonClient {
     #[must_use]
     pub fn daemon_password(&self) -> Secret {
         self.learn();
-        Secret::new(lock(&self.settings).text_of("daemon_password").unwrap_or_default())
+        lock(&self.options).daemon_password.clone()
     }
 
     /// Returns the id under which the daemon registers.
     #[must_use]
     pub fn team_cluster_id(&self) -> String {
-        lock(&self.settings).text_of("team_cluster_id").unwrap_or_default().to_owned()
+        lock(&self.options).team_cluster_id.clone()
     }
 
     /// Returns the state as JSON: link, counters, what waits.
@@ -289,9 +289,9 @@ impl DaemonClient {
     fn learn(&self) {
         let enrolled = lock(&self.board.enrolled).take();
         if let Some(password) = enrolled {
-            let mut settings = lock(&self.settings);
-            settings.set("daemon_password", password.expose());
-            settings.set("enrollment.enabled", false);
+            let mut options = lock(&self.options);
+            options.daemon_password = password;
+            options.enrollment.enabled = false;
         }
     }
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use moorline::volt::{
     CommandContext, DaemonClient, DaemonEvent, Failure, Rejection, Reply, client_code,
 };
+use moorline_core::options::{DaemonOptions, read};
 use moorline_core::{Error, ErrorCode, Raw};
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
@@ -31,10 +32,8 @@ impl Daemon {
     /// Makes one that writes what happens to it into `log`.
     pub(crate) fn open(options: &Value, log: Log) -> Self {
         let release = Arc::new(Notify::new());
-        let mut builder = DaemonClient::builder("", "");
-        for (path, value) in options.as_object().unwrap() {
-            builder = builder.option(path, value);
-        }
+        let options = read::<DaemonOptions>(&nested(options).to_string()).unwrap();
+        let builder = DaemonClient::builder("", "").options(|all| *all = options);
         let client = builder.build().unwrap();
         register(&client, &release, &log);
         let (mut events, mut messages) = (client.events(), client.messages());
@@ -109,6 +108,16 @@ impl Daemon {
             Err(error) => Err(told_of(&error, client_code(error.code()))),
         }
     }
+}
+
+/// Writes options by their dotted paths as the tables that they stand in.
+fn nested(options: &Value) -> Value {
+    let mut tables = json!({});
+    for (path, value) in options.as_object().unwrap() {
+        let place = path.split('.').fold(&mut tables, |table, name| &mut table[name]);
+        *place = value.clone();
+    }
+    tables
 }
 
 fn told_of(error: &Error, code: &str) -> Value {

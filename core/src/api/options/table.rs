@@ -134,7 +134,8 @@ pub trait OptionValue: Sized {
     /// Writes the value as JSON text; secrets are redacted.
     fn show(&self) -> String;
 
-    /// Writes a default as JSON text. Defaults are no secrets, so none is redacted.
+    /// Writes the value as JSON text that reads back to it, secrets and all: for a machine, never for
+    /// people.
     fn describe(&self) -> String {
         self.show()
     }
@@ -458,6 +459,11 @@ impl<T: OptionValue + TableRow> OptionValue for Vec<T> {
 
     fn show(&self) -> String {
         let rows: Vec<String> = self.iter().map(T::show).collect();
+        format!("[{}]", rows.join(","))
+    }
+
+    fn describe(&self) -> String {
+        let rows: Vec<String> = self.iter().map(T::describe).collect();
         format!("[{}]", rows.join(","))
     }
 }
