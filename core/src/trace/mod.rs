@@ -57,7 +57,23 @@ impl Recorder {
     /// Wraps a machine that was just opened and writes the header.
     #[must_use]
     pub fn new(inner: Box<dyn Endpoint + Send>, header: &Header<'_>, sink: Sink) -> Self {
-        let mut recorder = Self { inner, redactor: Redactor::default(), sink };
+        Self::with(Redactor::default(), inner, header, sink)
+    }
+
+    /// Wraps a machine as [`new`](Self::new) does and writes secrets as they are: for scripts of tests,
+    /// whose secrets are none.
+    #[must_use]
+    pub fn revealing(inner: Box<dyn Endpoint + Send>, header: &Header<'_>, sink: Sink) -> Self {
+        Self::with(Redactor::revealing(), inner, header, sink)
+    }
+
+    fn with(
+        redactor: Redactor,
+        inner: Box<dyn Endpoint + Send>,
+        header: &Header<'_>,
+        sink: Sink,
+    ) -> Self {
+        let mut recorder = Self { inner, redactor, sink };
         let role =
             ROLES.iter().find(|row| row.dialect == header.dialect && row.role == header.role);
         let names = role.map_or_else(Vec::new, |row| redact::secret_names(&(row.fields)()));
@@ -136,6 +152,59 @@ pub fn show_output(output: &Output) -> String {
     record::output(output, &mut Redactor::default())
 }
 
+/// Writes an output as a line of a recording, secrets as they are.
+#[must_use]
+pub fn write_output(output: &Output) -> String {
+    output_line(output, &mut Redactor::revealing())
+}
+
+/// How a machine was opened, read from the first line of a recording.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// The dialect.
+    pub dialect: String,
+    /// The role.
+    pub role: String,
+    /// The options as JSON text.
+    pub options: String,
+    /// The operating system's host name.
+    pub host: String,
+    /// The seed.
+    pub seed: Seed,
+}
+
+/// Reads the first line of a recording.
+///
+/// # Errors
+/// `ARGUMENT_INVALID` for any other text.
+pub fn read_opening(line: &str) -> Result<Opening, Error> {
+    let FirstLine { trace: _, dialect, role, host, seed, options } =
+        serde_json::from_str(line).map_err(|e| invalid(1, e))?;
+    let seed = unhex(&seed).ok_or_else(|| invalid(1, "the seed is not of 32 bytes"))?;
+    Ok(Opening { dialect, role, options, host, seed })
+}
+
+/// What a line of a recording tells a machine.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// An input of its driver.
+    Input(Input),
+    /// A command of its application.
+    Command(Command),
+    /// A deadline has passed.
+    Timeout,
+}
+
+/// Reads a line that tells a machine something, and when.
+///
+/// # Errors
+/// `ARGUMENT_INVALID` for any other text.
+pub fn read_told(line: &str) -> Result<(Now, Told), Error> {
+    told(line).map_err(|problem| {
+        Error::new(ErrorCode::ArgumentInvalid, format!("not a line of a recording: {problem}"))
+    })
+}
+
 /// Returns the outputs of a recording, line by line.
 pub fn outputs(recording: &str) -> impl Iterator<Item = &str> {
     recording.lines().filter(|line| line.starts_with(OUT))
@@ -149,11 +218,9 @@ pub fn outputs(recording: &str) -> impl Iterator<Item = &str> {
 /// [`open`](crate::open()).
 pub fn replay(recording: &str) -> Result<Vec<String>, Error> {
     let mut lines = recording.lines();
-    let first = lines.next().unwrap_or_default();
-    let first: FirstLine = serde_json::from_str(first).map_err(|e| invalid(1, e))?;
-    let seed = unhex(&first.seed).ok_or_else(|| invalid(1, "the seed is not of 32 bytes"))?;
+    let first = read_opening(lines.next().unwrap_or_default())?;
     let Opened { endpoint: mut machine, .. } =
-        open(&first.dialect, &first.role, &first.options, &first.host, seed)?;
+        open(&first.dialect, &first.role, &first.options, &first.host, first.seed)?;
     let mut redactor = Redactor::default();
     redactor.meet(&first.options);
     let mut said = Vec::new();
@@ -164,19 +231,14 @@ pub fn replay(recording: &str) -> Result<Vec<String>, Error> {
         // What the machine had said in secret comes back to it as it was said.
         let line = redactor.restore(line);
         redactor.meet(&line);
-        let told: Told<'_> = serde_json::from_str(&line).map_err(|e| invalid(index + 2, e))?;
-        let now = Now::new(told.at.0, told.at.1);
-        if let Some(input) = told.input {
-            let input = record::read_input(input).map_err(|e| invalid(index + 2, e))?;
-            machine.handle_input(input, now);
-        } else if let Some(command) = told.command {
-            let batch = format!("[{}]", command.get());
-            for command in parse_batch(&batch)? {
+        let (now, what) = told(&line).map_err(|problem| invalid(index + 2, problem))?;
+        match what {
+            Told::Input(input) => machine.handle_input(input, now),
+            Told::Command(command) => {
                 // Misuse was misuse then, too; its report is the driver's.
                 let _ = machine.handle_command(command, now);
             }
-        } else {
-            machine.handle_timeout(now);
+            Told::Timeout => machine.handle_timeout(now),
         }
         while let Some(output) = machine.poll_output() {
             said.push(output_line(&output, &mut redactor));
@@ -201,13 +263,30 @@ struct FirstLine {
     options: String,
 }
 
+fn told(line: &str) -> Result<(Now, Told), String> {
+    let line: Line<'_> = serde_json::from_str(line).map_err(|e| e.to_string())?;
+    let what = if let Some(input) = line.input {
+        Told::Input(record::read_input(input)?)
+    } else if let Some(command) = line.command {
+        let batch = parse_batch(&format!("[{}]", command.get())).map_err(|e| e.to_string())?;
+        Told::Command(batch.into_iter().next().ok_or("there is no command")?)
+    } else if line.timeout {
+        Told::Timeout
+    } else {
+        return Err("it tells nothing".into());
+    };
+    Ok((Now::new(line.at.0, line.at.1), what))
+}
+
 #[derive(Deserialize)]
-struct Told<'a> {
+struct Line<'a> {
     at: (u64, u64),
     #[serde(rename = "in", borrow)]
     input: Option<&'a serde_json::value::RawValue>,
     #[serde(borrow)]
     command: Option<&'a serde_json::value::RawValue>,
+    #[serde(default)]
+    timeout: bool,
 }
 
 fn invalid(line: usize, problem: impl std::fmt::Display) -> Error {
@@ -315,6 +394,44 @@ mod tests {
         assert_eq!(replay(&first).unwrap(), Vec::<String>::new());
         let error = replay(&format!("{first}\nnonsense")).unwrap_err();
         assert!(error.message().contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn a_script_tells_another_machine_the_same_with_its_secrets() {
+        let options = r#"{"name":"w","password":"hunter2"}"#;
+        let opened = open("beacon", "worker", options, "host-a", [7; 32]).unwrap();
+        let header =
+            Header { dialect: "beacon", role: "worker", options, host: "host-a", seed: [7; 32] };
+        let recording = Arc::new(Mutex::new(String::new()));
+        let lines = Arc::clone(&recording);
+        let sink = Box::new(move |line: &str| lines.lock().unwrap().push_str(line));
+        let mut recorder = Recorder::revealing(opened.endpoint, &header, sink);
+        recorder.handle_command(Command::Start, Now::new(5, 6)).unwrap();
+        while recorder.poll_output().is_some() {}
+        recorder.handle_timeout(Now::new(60_000, 60_001));
+        while recorder.poll_output().is_some() {}
+
+        let recording = recording.lock().unwrap().clone();
+        assert!(recording.contains("hunter2"));
+        let mut script = recording.lines().filter(|line| !line.starts_with(OUT));
+        let Opening { dialect, role, options, host, seed } =
+            read_opening(script.next().unwrap()).unwrap();
+        let mut again = open(&dialect, &role, &options, &host, seed).unwrap().endpoint;
+        let mut said = Vec::new();
+        for line in script {
+            match read_told(line).unwrap() {
+                (now, Told::Input(input)) => again.handle_input(input, now),
+                (now, Told::Command(command)) => again.handle_command(command, now).unwrap(),
+                (now, Told::Timeout) => again.handle_timeout(now),
+            }
+            while let Some(output) = again.poll_output() {
+                said.push(write_output(&output));
+            }
+        }
+        assert!(said.len() > 1);
+        assert_eq!(said, outputs(&recording).collect::<Vec<_>>());
+        assert!(read_told(r#"{"at":[1,2]}"#).is_err());
+        assert!(read_opening(r#"{"at":[1,2]}"#).is_err());
     }
 
     fn recorded(role: &str, options: &str) -> (Bench, Arc<Mutex<String>>) {
