@@ -8,6 +8,7 @@
 
 pub mod codecs;
 pub mod disk;
+pub mod scripts;
 pub mod sim;
 pub mod transcript;
 pub mod volt;

@@ -17,6 +17,7 @@ use moorline_core::{
 };
 
 pub use crate::disk::Disk;
+use crate::scripts;
 use session::{Session, Transport};
 
 /// Where virtual time begins, as a wall clock tells it.
@@ -90,7 +91,7 @@ impl Daemon {
     /// If the options are wrong.
     #[must_use]
     pub fn new(options: &str, seed: u8, now: u64) -> Self {
-        let opened = moorline_core::open("volt", "daemon", options, "host", [seed; 32]);
+        let opened = scripts::open("volt-daemon", "volt", "daemon", options, "host", [seed; 32]);
         Self::of(opened.unwrap_or_else(|e| panic!("{e}: {options}")).endpoint, now)
     }
 
@@ -100,15 +101,15 @@ impl Daemon {
     /// If the options are wrong.
     #[must_use]
     pub fn recorded(options: &str, seed: u8, now: u64) -> Self {
-        let mut daemon = Self::new(options, seed, now);
-        let opened = moorline_core::open("volt", "daemon", options, "host", [seed; 32]);
+        let opened = scripts::open("volt-daemon", "volt", "daemon", options, "host", [seed; 32]);
         let machine = opened.unwrap_or_else(|e| panic!("{e}: {options}")).endpoint;
         let host = "host";
         let header = Header { dialect: "volt", role: "daemon", options, host, seed: [seed; 32] };
-        let lines = Arc::clone(&daemon.recording);
+        let recording = Arc::<Mutex<String>>::default();
+        let lines = Arc::clone(&recording);
         let sink = move |line: &str| lines.lock().expect("one thread").push_str(line);
-        daemon.machine = Box::new(Recorder::new(machine, &header, Box::new(sink)));
-        daemon
+        let machine = Box::new(Recorder::new(machine, &header, Box::new(sink)));
+        Self { recording, ..Self::of(machine, now) }
     }
 
     /// Returns the recording so far; empty if there is no recorder.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::disk::Disk;
+use crate::scripts;
 use moorline_core::entropy::Entropy;
 use moorline_core::{Deadline, Endpoint, WorkId};
 
@@ -56,7 +57,7 @@ impl Node {
     /// Begins a life.
     pub(super) fn boot(&mut self, entropy: &mut Entropy) {
         let Process { role, host, options, durable, .. } = &self.process;
-        let opened = moorline_core::open("beacon", role, options, host, entropy.seed())
+        let opened = scripts::open("simulation", "beacon", role, options, host, entropy.seed())
             .expect("the simulation's options are valid");
         if !durable {
             self.disk = Disk::default();

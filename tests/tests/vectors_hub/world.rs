@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use moorline_core::options::{self, HubOptions};
 use moorline_core::{
-    CloseCause, Command, ConnId, Endpoint, Frame, HttpId, HttpResponse, Hub, Input, Machine, Now,
-    Output,
+    CloseCause, Command, ConnId, Endpoint, Frame, HttpId, HttpResponse, Input, Now, Output,
 };
 use moorline_tests::disk::Disk;
+use moorline_tests::scripts;
 
 /// When the recordings began, near enough.
 const EPOCH: u64 = 1_795_246_617_000;
@@ -15,7 +14,7 @@ const EPOCH: u64 = 1_795_246_617_000;
 /// A hub, its clock, its disk and its words.
 pub(crate) struct World {
     options: &'static str,
-    hub: Hub,
+    hub: Box<dyn Endpoint + Send>,
     now: u64,
     disk: Disk,
     pub(crate) admitted: Vec<ConnId>,
@@ -121,7 +120,7 @@ impl World {
     }
 }
 
-fn open(options: &str) -> Hub {
-    let options: HubOptions = options::read(options).expect("valid options");
-    Hub::open(options, [3; 32]).expect("a hub")
+fn open(options: &str) -> Box<dyn Endpoint + Send> {
+    let opened = scripts::open("beacon-hub", "beacon", "hub", options, "host", [3; 32]);
+    opened.expect("a hub").endpoint
 }

@@ -266,7 +266,14 @@ fn c5_nothing_leaves_before_the_password_is_committed() {
         "team_cluster_id": "c", "enrollment_token": "t", "transport": "websocket",
         "runtime": {"store_path": "daemon.db"},
     });
-    let opened = moorline_core::open("volt", "daemon", &options.to_string(), "h", [1; 32]);
+    let opened = moorline_tests::scripts::open(
+        "volt-daemon",
+        "volt",
+        "daemon",
+        &options.to_string(),
+        "h",
+        [1; 32],
+    );
     let mut machine = opened.expect("options").endpoint;
     let now = Now::new(5, 1_795_000_000_005);
     machine.handle_command(Command::Start, now).expect("a start");

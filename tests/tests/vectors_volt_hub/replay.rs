@@ -11,6 +11,7 @@ use moorline_core::{
     CallId, CloseCause, Command, ConnId, Endpoint, Error, ErrorCode, Event, Frame, Headers, HttpId,
     HttpRequest, Input, Method, Now, Outcome, Output, Raw, WorkId,
 };
+use moorline_tests::scripts;
 use serde_json::{Value, json};
 
 /// The daemon of nearly every transcript.
@@ -50,7 +51,7 @@ pub(crate) struct Replay {
 impl Replay {
     /// Starts a hub whose application handles these commands.
     pub(crate) fn new(handled: &BTreeSet<String>) -> Self {
-        let opened = moorline_core::open("beacon", "hub", OPTIONS, "host", [9; 32]).unwrap();
+        let opened = scripts::open("volt-hub", "beacon", "hub", OPTIONS, "host", [9; 32]).unwrap();
         let mut replay = Self {
             hub: opened.endpoint,
             at: 0,

@@ -11,6 +11,7 @@ use moorline_core::{
     CloseCause, Command, ConnId, Endpoint, Error, ErrorCode, Event, Frame, HttpBody, HttpId,
     HttpResponse, Input, Now, Outcome, Output, Raw, WorkId,
 };
+use moorline_tests::scripts;
 use moorline_tests::transcript::{Body, Line, Way, What, read, value};
 use serde_json::{Value, json};
 
@@ -100,7 +101,8 @@ impl<'a> Replay<'a> {
         for (name, value) in run.options.as_object().expect("options are an object") {
             options[name] = value.clone();
         }
-        let opened = moorline_core::open("beacon", "worker", &options.to_string(), "?", [9; 32]);
+        let opened =
+            scripts::open("beacon-worker", "beacon", "worker", &options.to_string(), "?", [9; 32]);
         let machine = opened.unwrap_or_else(|e| panic!("{e}")).endpoint;
         let mut replay = Self {
             run,
