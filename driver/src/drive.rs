@@ -9,6 +9,8 @@
 //! waits for the application.
 
 mod perform;
+#[cfg(feature = "scripted")]
+mod scripted;
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
@@ -48,12 +50,20 @@ pub(crate) struct Shared {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counting: Arc<Counting>,
+    #[cfg(feature = "scripted")]
+    pub(crate) script: Option<Arc<crate::scripted::Script>>,
 }
 
 impl Shared {
     /// Makes what one I/O thread shares.
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { inbox: Arc::default(), clock, counting: Arc::default() }
+        Self {
+            inbox: Arc::default(),
+            clock,
+            counting: Arc::default(),
+            #[cfg(feature = "scripted")]
+            script: None,
+        }
     }
 }
 
@@ -160,6 +170,8 @@ impl Driver {
         self.time_out(now);
         self.hand_up(now);
         self.flush(now);
+        #[cfg(feature = "scripted")]
+        self.turn_over();
     }
 
     fn command(&mut self, command: Command, now: Now) {
@@ -213,6 +225,10 @@ impl Driver {
     }
 
     fn time_out(&mut self, now: Now) {
+        #[cfg(feature = "scripted")]
+        if self.is_asleep() {
+            return;
+        }
         let mut closed = Vec::new();
         self.links.expire(now.mono, &mut closed);
         for (conn, cause) in closed {
@@ -258,6 +274,10 @@ impl Driver {
     }
 
     fn tell(&mut self, event: Event) {
+        #[cfg(feature = "scripted")]
+        if let Some(script) = &self.shared.script {
+            script.tell(&event);
+        }
         if matches!(event, Event::Ended { .. }) {
             self.has_ended = true;
             // Before the application learns it: what it hands over from then on is refused.

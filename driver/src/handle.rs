@@ -55,7 +55,7 @@ impl Handle {
         Self::start(endpoint, &runtime, Shared::new(clock))
     }
 
-    fn start(
+    pub(crate) fn start(
         endpoint: Box<dyn Endpoint + Send>,
         runtime: &RuntimeOptions,
         shared: Shared,

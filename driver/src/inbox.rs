@@ -35,6 +35,9 @@ pub(crate) enum Arrival {
     Upgraded { conn: ConnId, io: Io, rest: Bytes, limits: FrameLimits },
     /// A client asks something over HTTP.
     Asked { http: HttpId, request: HttpRequest, remote: String, answer: oneshot::Sender<Answer> },
+    /// A script says it.
+    #[cfg(feature = "scripted")]
+    Scripted(crate::scripted::Step),
 }
 
 /// The machine's word on an offered connection.

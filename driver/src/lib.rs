@@ -24,6 +24,8 @@ mod listen;
 mod mailbox;
 mod proxy;
 mod recording;
+#[cfg(feature = "scripted")]
+mod scripted;
 mod store;
 mod tls;
 mod ws;
@@ -36,3 +38,5 @@ pub use events::{Drained, EventQueue, Frequent};
 pub use handle::Handle;
 pub use mailbox::Mailbox;
 pub use moorline_core as core;
+#[cfg(feature = "scripted")]
+pub use scripted::ScriptedIo;

@@ -33,6 +33,8 @@ impl Driver {
                 self.answers.insert(http, answer);
                 self.feed(Input::HttpAsked { http, request, remote }, now);
             }
+            #[cfg(feature = "scripted")]
+            Arrival::Scripted(step) => self.scripted(step, now),
         }
     }
 
@@ -72,6 +74,12 @@ impl Driver {
 
     /// Performs one output. What can be answered at once becomes an input of the same turn.
     pub(super) fn perform(&mut self, output: Output, now: Now) {
+        #[cfg(feature = "scripted")]
+        if let Some(script) = &self.shared.script
+            && !matches!(output, Output::Event(_))
+        {
+            return script.perform(&output);
+        }
         match output {
             Output::Dial { conn, target } => {
                 let connector = Arc::clone(&self.connector);
