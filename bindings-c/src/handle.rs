@@ -21,6 +21,11 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// Wraps what was opened.
+    pub(crate) fn of(driver: moorline_driver::Handle) -> Self {
+        Self { driver, bell: Arc::default(), inbox: Inbox::default() }
+    }
+
     /// Hands over one command.
     pub(crate) fn submit(&self, command: Command) -> Result<(), Error> {
         self.driver.submit(vec![command])
@@ -79,8 +84,7 @@ pub extern "C" fn moorline_open(
         let options = options.optional("options")?.unwrap_or("{}");
         let driver =
             moorline_driver::Handle::open(dialect.read("dialect")?, role.read("role")?, options)?;
-        let opened = Handle { driver, bell: Arc::default(), inbox: Inbox::default() };
-        handle.write(Box::new(opened));
+        handle.write(Box::new(Handle::of(driver)));
         Ok(())
     })
 }

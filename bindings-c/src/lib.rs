@@ -18,3 +18,6 @@ mod commands;
 mod events;
 
 mod status;
+
+#[cfg(feature = "scripted")]
+mod scripted;

@@ -5,6 +5,9 @@
 //! per drain, and the only thing that crosses on its own accord is a doorbell without arguments.
 //! Promises, handlers and names live in TypeScript, protocol decisions in the core.
 
+#[cfg(feature = "scripted")]
+mod scripted;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +18,9 @@ use napi::bindgen_prelude::Unknown;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Env, JsString, Status};
 use napi_derive::napi;
+
+#[cfg(feature = "scripted")]
+pub use scripted::Scripted;
 
 /// A thread-safe function without arguments; it starts weak, so that it keeps no process alive.
 type Doorbell = ThreadsafeFunction<(), Unknown<'static>, (), Status, false, true>;
@@ -36,14 +42,7 @@ impl Native {
     /// Opens a role with options as JSON text. Connects nothing.
     #[napi(factory, catch_unwind)]
     pub fn open(dialect: String, role: String, options: String) -> Result<Self> {
-        let handle = Handle::open(&dialect, &role, &options).map_err(thrown)?;
-        handle.events().write_short();
-        Ok(Self {
-            handle,
-            doorbell: Arc::default(),
-            text: Mutex::default(),
-            more: AtomicBool::new(false),
-        })
+        Handle::open(&dialect, &role, &options).map(Self::of).map_err(thrown)
     }
 
     /// Hands over one turn of commands, all of it or nothing; see [`parse_turn`].
@@ -98,6 +97,18 @@ impl Native {
     pub fn close(&self) {
         self.handle.close();
         *locked(&self.doorbell) = None;
+    }
+}
+
+impl Native {
+    fn of(handle: Handle) -> Self {
+        handle.events().write_short();
+        Self {
+            handle,
+            doorbell: Arc::default(),
+            text: Mutex::default(),
+            more: AtomicBool::new(false),
+        }
     }
 }
 

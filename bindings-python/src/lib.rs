@@ -4,6 +4,9 @@
 //! Python. The I/O thread never attaches to the interpreter: all it does for Python is ring a
 //! doorbell that the event loop watches.
 
+#[cfg(feature = "scripted")]
+mod scripted;
+
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::Arc;
 
@@ -26,13 +29,10 @@ impl Native {
     /// Opens `role` of `dialect` with options as JSON text. Connects nothing.
     #[new]
     fn open(py: Python<'_>, dialect: &str, role: &str, options_json: &str) -> PyResult<Self> {
-        let doorbell = Arc::new(Doorbell::new()?);
         let handle = py
             .detach(|| Handle::open(dialect, role, options_json))
             .map_err(|error| raised(py, &error))?;
-        let bell = Arc::clone(&doorbell);
-        handle.events().set_doorbell(move || bell.ring());
-        Ok(Self { handle, doorbell })
+        Self::of(handle)
     }
 
     /// Hands over one turn of commands: a JSON array of `[name, id, body]`.
@@ -68,6 +68,15 @@ impl Native {
     }
 }
 
+impl Native {
+    fn of(handle: Handle) -> PyResult<Self> {
+        let doorbell = Arc::new(Doorbell::new()?);
+        let bell = Arc::clone(&doorbell);
+        handle.events().set_doorbell(move || bell.ring());
+        Ok(Self { handle, doorbell })
+    }
+}
+
 /// Makes the exception that the Python side raises for `error`.
 fn raised(py: Python<'_>, error: &Error) -> PyErr {
     let exception = py.import("moorline.errors").and_then(|errors| {
@@ -81,4 +90,7 @@ fn raised(py: Python<'_>, error: &Error) -> PyErr {
 mod _native {
     #[pymodule_export]
     use super::Native;
+    #[cfg(feature = "scripted")]
+    #[pymodule_export]
+    use super::scripted::Scripted;
 }
