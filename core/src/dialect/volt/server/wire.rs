@@ -13,7 +13,7 @@ use crate::base::json::Raw;
 use crate::base::time::UnixMillis;
 use crate::dialect::beacon::hub_wire::Object;
 use crate::dialect::volt::envelope::Form;
-use crate::dialect::volt::wire::{Reply, ok_reply, refusal};
+use crate::dialect::volt::wire::{Reply, is_truthy, ok_reply, refusal};
 
 /// The command by which a daemon shows that it lives.
 pub(super) const HEARTBEAT: &str = "runtime.heartbeat";
@@ -122,7 +122,7 @@ impl Message<'_> {
 
     /// Tells whether `ok` is what JavaScript calls truthy.
     pub(super) fn is_ok(&self) -> bool {
-        self.ok.is_some_and(|raw| !matches!(raw.get(), "false" | "null" | "0" | "\"\"" | "-0"))
+        self.ok.is_some_and(|ok| is_truthy(ok.get()))
     }
 
     pub(super) fn headers(&self) -> Option<&str> {
@@ -390,6 +390,17 @@ mod tests {
         ] {
             assert!(enrollment(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_answer_is_ok_if_javascript_takes_its_ok_for_true() {
+        let is_ok = |ok: &str| {
+            let json = format!(r#"{{"type":"response","ok":{ok}}}"#);
+            serde_json::from_str::<Message<'_>>(&json).unwrap().is_ok()
+        };
+        assert!(["true", "1", "{}", "\"0\""].into_iter().all(is_ok));
+        assert!(!["false", "null", "0.0", "-0", "0e5", "\"\""].into_iter().any(is_ok));
+        assert!(!serde_json::from_str::<Message<'_>>(r#"{"type":"response"}"#).unwrap().is_ok());
     }
 
     #[test]
