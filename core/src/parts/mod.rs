@@ -2,7 +2,7 @@
 
 pub(crate) mod accepted;
 pub(crate) mod backoff;
-pub(crate) mod correlation;
+pub(crate) mod calls;
 pub(crate) mod credentials;
 pub(crate) mod handlers;
 pub(crate) mod heartbeat;

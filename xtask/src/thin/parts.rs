@@ -10,7 +10,7 @@ use super::wire;
 /// A part: the word for it, which its type's name is or ends with, and the file that defines it.
 const PARTS: &[(&str, &str)] = &[
     ("Backoff", "core/src/parts/backoff.rs"),
-    ("Correlation", "core/src/parts/correlation.rs"),
+    ("Calls", "core/src/parts/calls.rs"),
     ("Credentials", "core/src/parts/credentials.rs"),
     ("Drain", "core/src/session/drain.rs"),
     ("Handlers", "core/src/parts/handlers.rs"),
@@ -21,6 +21,9 @@ const PARTS: &[(&str, &str)] = &[
     ("Window", "core/src/parts/window.rs"),
 ];
 
+/// Files that a role may have too: what it does with the part.
+const SHARED: &[&str] = &["calls"];
+
 /// Adds parts that nothing defines, and those that something defines again.
 pub(super) fn check(core: &[File], problems: &mut Vec<Problem>) {
     against(PARTS, core, problems);
@@ -30,7 +33,8 @@ fn against(parts: &[(&str, &str)], core: &[File], problems: &mut Vec<Problem>) {
     let mut is_defined = vec![false; parts.len()];
     for file in core.iter().filter(|file| !wire::is_wire(file)) {
         for (part, (word, home)) in parts.iter().enumerate() {
-            if *home != file.path && stem(home) == stem(&file.path) {
+            let name = stem(&file.path);
+            if *home != file.path && stem(home) == name && !SHARED.contains(&name) {
                 let what = format!("is named like the part {word}, which is in {home}");
                 problems.push(Problem::new(file, 1, what));
             }
@@ -100,6 +104,18 @@ mod tests {
         assert_eq!(found(&[PART, named]), [named.0]);
         let filed = ("core/src/dialect/volt/backoff/mod.rs", "fn delay() {}");
         assert_eq!(found(&[PART, filed]), [filed.0]);
+    }
+
+    #[test]
+    fn a_role_may_have_a_file_for_what_it_does_with_a_part() {
+        let file = |path: &str, text: &str| File::new(path, text).unwrap();
+        let core = [
+            file("core/src/parts/calls.rs", "struct Calls;"),
+            file("core/src/dialect/volt/daemon/calls.rs", "fn call(calls: &Calls) {}"),
+        ];
+        let mut problems = Vec::new();
+        against(&[("Calls", "core/src/parts/calls.rs")], &core, &mut problems);
+        assert!(problems.is_empty());
     }
 
     #[test]

@@ -245,7 +245,7 @@ impl BeaconDispatcher {
             self.retries.remove(&(at, id));
         }
         if let Some(http) = call.asking.take() {
-            self.exchanges.settle(http.0 >> 1);
+            self.exchanges.take(http.0 >> 1);
             self.outputs.push_back(Output::HttpCancel { http });
         }
         match &result {

@@ -39,7 +39,7 @@ use crate::dialect::beacon::rest::Origin;
 use crate::machine::{Endpoint, Input, Machine, Output};
 use crate::net::HttpRequest;
 use crate::parts::backoff::Backoff;
-use crate::parts::correlation::Correlation;
+use crate::parts::calls::Slab;
 use crate::parts::credentials::Credentials;
 
 /// What the driver may take beyond a time limit that it was told.
@@ -80,7 +80,7 @@ pub(crate) struct BeaconDispatcher {
     calls: BTreeMap<CallId, Call>,
     deadlines: BTreeSet<(Instant, CallId)>,
     retries: BTreeSet<(Instant, CallId)>,
-    exchanges: Correlation<Purpose>,
+    exchanges: Slab<Purpose>,
     outputs: VecDeque<Output>,
     last_error: Option<Error>,
     counters: Counters,
@@ -131,7 +131,7 @@ impl BeaconDispatcher {
             calls: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             retries: BTreeSet::new(),
-            exchanges: Correlation::new(),
+            exchanges: Slab::new(),
             outputs: VecDeque::new(),
             last_error: None,
             counters: Counters::default(),
@@ -244,7 +244,7 @@ impl Machine for BeaconDispatcher {
             self.call_streamed(*call, bytes);
         }
         if let Input::HttpReplied { http, result } = input {
-            match self.exchanges.settle(http.0 >> 1) {
+            match self.exchanges.take(http.0 >> 1) {
                 Some(Purpose::Login) => self.logged_in(result, now),
                 Some(Purpose::Call(call)) => self.call_answered(call, result, now),
                 Some(Purpose::AskExtensions(call)) => self.extensions_answered(*call, result),

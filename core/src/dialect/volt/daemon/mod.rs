@@ -26,7 +26,7 @@ mod streams;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use beats::Beats;
-use calls::Calls;
+use calls::Asker;
 use connect::Phase;
 use enroll::Enrollment;
 use queue::Queue;
@@ -48,6 +48,7 @@ use crate::dialect::volt::words::MESSAGE;
 use crate::machine::{Endpoint, Input, Machine, Output};
 use crate::net::Frame;
 use crate::net::socketio::{Decoder, DecoderLimits};
+use crate::parts::calls::Calls;
 
 /// The daemon's machine.
 #[derive(Debug)]
@@ -69,7 +70,8 @@ pub(crate) struct VoltDaemon {
     early_ends: u32,
     was_joined: bool,
     was_ready: bool,
-    calls: Calls,
+    /// Commands that we have sent, with their names.
+    calls: Calls<Asker, String>,
     handlers: BTreeSet<String>,
     wants_messages: bool,
     running: BTreeMap<WorkId, Running>,
@@ -368,7 +370,7 @@ impl Machine for VoltDaemon {
         [
             self.phase.deadline(),
             self.engine.deadline(),
-            self.calls.next_deadline().map(|at| (at, "call")),
+            self.calls.deadline().map(|at| (at, "call")),
             self.beats.deadline().map(|at| (at, "heartbeat")),
             drain.map(|at| (at, "drain")),
         ]
