@@ -27,7 +27,7 @@ pub use base::ids::{CallId, ConnId, HttpId, ListenId, PeerId, StoreId, WorkId};
 pub use base::json::{self, Raw};
 pub use base::secret::Secret;
 pub use base::store;
-pub use base::time::{self, Deadline, Instant, Now, UnixMillis};
+pub use base::time::{self, Deadline, Instant, Now, UnixMillis, Why};
 pub use hub::Hub;
 pub use machine::{CloseCause, Endpoint, Input, Machine, Output};
 pub use net::target::{DialTarget, FrameLimits, HttpLimits};

@@ -250,7 +250,7 @@ impl Driver {
             && let Some(Deadline { at, why }) = self.endpoint.poll_timeout()
             && at <= now.mono
         {
-            tracing::error!(why, "the machine did nothing at its deadline");
+            tracing::error!(why = why.as_str(), "the machine did nothing at its deadline");
             self.idle_until = Some(now.mono.after(SPIN_PAUSE_MS));
             debug_assert!(false, "the machine did nothing at its deadline {why:?}");
         }

@@ -60,7 +60,7 @@ use crate::api::event::Event;
 use crate::base::entropy::{Entropy, Seed};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, ConnId, HttpId, PeerId};
-use crate::base::time::{Deadline, Instant, Now};
+use crate::base::time::{Deadline, Instant, Now, Why};
 use crate::dialect::beacon::hub_wire::{self, Verdict};
 use crate::dialect::volt::server::VoltServer;
 use crate::hub::options::{HubAccess, HubOptions};
@@ -151,15 +151,15 @@ enum Timer {
 }
 
 impl Timer {
-    const fn why(self) -> &'static str {
+    const fn why(self) -> Why {
         match self {
-            Self::Silence(_) => "lease",
-            Self::Limit(_) => "work-timeout",
-            Self::Retry(_) => "retry",
-            Self::Patience(..) => "patience",
-            Self::Held => "held",
-            Self::Sweep => "sweep",
-            Self::Drain => "drain",
+            Self::Silence(_) => Why::Lease,
+            Self::Limit(_) => Why::Work,
+            Self::Retry(_) => Why::Retry,
+            Self::Patience(..) => Why::Patience,
+            Self::Held => Why::Held,
+            Self::Sweep => Why::Sweep,
+            Self::Drain => Why::Drain,
         }
     }
 }
@@ -432,8 +432,8 @@ impl Machine for Hub {
 
     fn poll_timeout(&self) -> Option<Deadline> {
         let timer = self.timers.first().map(|(at, timer)| Deadline { at: *at, why: timer.why() });
-        let server = self.server.next_due().map(|at| Deadline { at, why: "liveness" });
-        let retry = self.journal.retry_at().map(|at| Deadline { at, why: "store-retry" });
+        let server = self.server.next_due().map(|at| Deadline { at, why: Why::Ping });
+        let retry = self.journal.retry_at().map(|at| Deadline { at, why: Why::Store });
         [timer, server, retry, self.volt.next_due()].into_iter().flatten().min()
     }
 }

@@ -9,5 +9,6 @@ pub(crate) mod heartbeat;
 pub(crate) mod liveness;
 pub(crate) mod outbox;
 pub(crate) mod slots;
+pub(crate) mod timers;
 pub(crate) mod window;
 pub(crate) mod work;

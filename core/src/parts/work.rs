@@ -9,7 +9,7 @@
 //! A withdrawn item keeps its slot until its handler gives up, so that never more than
 //! `max_concurrent` handlers run; one that ignores its withdrawal loses the slot after a grace.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bytestring::ByteString;
 
@@ -17,9 +17,10 @@ use crate::api::event::{Event, Withdrawal};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::WorkId;
 use crate::base::json::Raw;
-use crate::base::time::Instant;
+use crate::base::time::{Deadline, Instant, Why};
 use crate::parts::handlers::Handlers;
 use crate::parts::slots::Slots;
+use crate::parts::timers::Timers;
 
 /// How long the handler of a withdrawn item may keep its slot.
 const WITHDRAWN_GRACE_MS: u64 = 10_000;
@@ -73,7 +74,7 @@ pub(crate) struct Settled {
 enum Phase {
     Waiting { key: String, payload: Raw, meta: Raw },
     Running,
-    Withdrawn { until: Instant },
+    Withdrawn,
 }
 
 #[derive(Debug)]
@@ -84,6 +85,7 @@ struct Item {
     deadline: Option<Instant>,
     limit_ms: u64,
     sign_at: Option<Instant>,
+    grace: Option<Instant>,
 }
 
 /// The table of inbound work.
@@ -93,9 +95,9 @@ pub(crate) struct Dispatcher {
     slots: Slots,
     items: BTreeMap<WorkId, Item>,
     by_wire: BTreeMap<ByteString, WorkId>,
-    deadlines: BTreeSet<(Instant, WorkId)>,
-    signs: BTreeSet<(Instant, WorkId)>,
-    graces: BTreeSet<(Instant, WorkId)>,
+    deadlines: Timers<WorkId>,
+    signs: Timers<WorkId>,
+    graces: Timers<WorkId>,
     sign_interval_ms: u64,
     next: u64,
 }
@@ -107,9 +109,9 @@ impl Dispatcher {
             slots: Slots::new(max_concurrent, max_waiting),
             items: BTreeMap::new(),
             by_wire: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
-            signs: BTreeSet::new(),
-            graces: BTreeSet::new(),
+            deadlines: Timers::new(),
+            signs: Timers::new(),
+            graces: Timers::new(),
             sign_interval_ms,
             next: 0,
         }
@@ -148,17 +150,22 @@ impl Dispatcher {
         }
         self.next += 1;
         let work = WorkId(self.next);
-        let deadline = inbound.timeout_ms.map(|millis| now.after(millis));
-        let sign_at =
-            if inbound.is_stale { Some(now) } else { Some(now.after(self.sign_interval_ms)) };
-        self.deadlines.extend(deadline.map(|at| (at, work)));
-        self.signs.extend(sign_at.map(|at| (at, work)));
-        let wire = inbound.wire;
-        let phase = Phase::Waiting { key, payload: inbound.payload, meta: inbound.meta };
-        let limit_ms = inbound.timeout_ms.unwrap_or(0);
-        let attempt = inbound.attempt;
-        self.by_wire.insert(wire.clone(), work);
-        self.items.insert(work, Item { wire, attempt, phase, deadline, limit_ms, sign_at });
+        self.by_wire.insert(inbound.wire.clone(), work);
+        let mut item = Item {
+            wire: inbound.wire,
+            attempt: inbound.attempt,
+            phase: Phase::Waiting { key, payload: inbound.payload, meta: inbound.meta },
+            limit_ms: inbound.timeout_ms.unwrap_or(0),
+            deadline: None,
+            sign_at: None,
+            grace: None,
+        };
+        if let Some(millis) = inbound.timeout_ms {
+            self.deadlines.set(&mut item.deadline, work, now.after(millis));
+        }
+        let sign_ms = if inbound.is_stale { 0 } else { self.sign_interval_ms };
+        self.signs.set(&mut item.sign_at, work, now.after(sign_ms));
+        self.items.insert(work, item);
         self.slots.wait(work);
         Offer::Taken
     }
@@ -177,7 +184,7 @@ impl Dispatcher {
                 Phase::Waiting { key, payload, meta } => {
                     return Some(Event::Work { work, key, payload, timeout_ms, meta });
                 }
-                Phase::Running | Phase::Withdrawn { .. } => self.slots.finish(),
+                Phase::Running | Phase::Withdrawn => self.slots.finish(),
             }
         }
     }
@@ -193,7 +200,7 @@ impl Dispatcher {
         };
         let wanted = match item.phase {
             Phase::Running => true,
-            Phase::Withdrawn { .. } => false,
+            Phase::Withdrawn => false,
             Phase::Waiting { .. } => {
                 let message = format!("work item {} was not handed out yet", work.0);
                 return Err(Error::new(ErrorCode::WorkUnknown, message));
@@ -213,7 +220,7 @@ impl Dispatcher {
     pub(crate) fn held(&self) -> impl Iterator<Item = (&ByteString, u32)> {
         self.items
             .values()
-            .filter(|item| !matches!(item.phase, Phase::Withdrawn { .. }))
+            .filter(|item| !matches!(item.phase, Phase::Withdrawn))
             .map(|item| (&item.wire, item.attempt))
     }
 
@@ -241,11 +248,7 @@ impl Dispatcher {
 
     /// Takes one item whose time limit has passed.
     pub(crate) fn expire(&mut self, now: Instant) -> Option<(Option<Event>, Settled)> {
-        while let Some((at, work)) = self.deadlines.first().copied() {
-            if at > now {
-                return None;
-            }
-            self.deadlines.remove(&(at, work));
+        while let Some((_, work)) = self.deadlines.take_due(now) {
             let withdrawn = self.withdraw_work(work, Withdrawal::Expired, now);
             if withdrawn.is_some() {
                 return withdrawn;
@@ -256,20 +259,16 @@ impl Dispatcher {
 
     /// Takes the next item that owes a sign of life.
     pub(crate) fn life_sign(&mut self, now: Instant) -> Option<(ByteString, u32)> {
-        let (at, work) = self.signs.first().copied().filter(|(at, _)| *at <= now)?;
-        self.signs.remove(&(at, work));
+        let (_, work) = self.signs.take_due(now)?;
         let item = self.items.get_mut(&work)?;
-        let next = now.after(self.sign_interval_ms);
-        item.sign_at = Some(next);
-        self.signs.insert((next, work));
+        self.signs.set(&mut item.sign_at, work, now.after(self.sign_interval_ms));
         Some((item.wire.clone(), item.attempt))
     }
 
     /// Gives back the slots of handlers that ignored their withdrawal; returns the items.
     pub(crate) fn forget_ignored(&mut self, now: Instant) -> Vec<WorkId> {
         let mut forgotten = Vec::new();
-        while let Some((at, work)) = self.graces.first().copied().filter(|(at, _)| *at <= now) {
-            self.graces.remove(&(at, work));
+        while let Some((_, work)) = self.graces.take_due(now) {
             self.slots.finish();
             self.remove(work);
             forgotten.push(work);
@@ -282,14 +281,13 @@ impl Dispatcher {
         self.held().next().is_none()
     }
 
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        let first = self.deadlines.first().map(|(at, _)| *at);
-        let grace = self.graces.first().map(|(at, _)| *at);
-        first.into_iter().chain(grace).min()
-    }
-
-    pub(crate) fn sign_deadline(&self) -> Option<Instant> {
-        self.signs.first().map(|(at, _)| *at)
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        let timers = [
+            self.deadlines.deadline(|_| Why::Work),
+            self.graces.deadline(|_| Why::Work),
+            self.signs.deadline(|_| Why::LifeSign),
+        ];
+        timers.into_iter().flatten().min()
     }
 
     fn resolve(&self, inbound: &Inbound) -> Option<String> {
@@ -307,45 +305,35 @@ impl Dispatcher {
     ) -> Option<(Option<Event>, Settled)> {
         let item = self.items.get_mut(&work)?;
         match item.phase {
-            Phase::Withdrawn { .. } => None,
+            Phase::Withdrawn => None,
             Phase::Waiting { .. } => {
                 self.slots.forget(work);
                 self.remove(work).map(|settled| (None, settled))
             }
             Phase::Running => {
-                let until = now.after(WITHDRAWN_GRACE_MS);
-                item.phase = Phase::Withdrawn { until };
+                item.phase = Phase::Withdrawn;
                 let settled = Settled {
                     wire: item.wire.clone(),
                     attempt: item.attempt,
                     limit_ms: item.limit_ms,
                 };
-                self.graces.insert((until, work));
+                self.graces.set(&mut item.grace, work, now.after(WITHDRAWN_GRACE_MS));
                 self.by_wire.remove(&settled.wire);
-                if let Some(at) = item.sign_at.take() {
-                    self.signs.remove(&(at, work));
-                }
-                if let Some(at) = item.deadline.take() {
-                    self.deadlines.remove(&(at, work));
-                }
+                self.signs.clear(&mut item.sign_at, work);
+                self.deadlines.clear(&mut item.deadline, work);
                 Some((Some(Event::WorkWithdrawn { work, why }), settled))
             }
         }
     }
 
     fn remove(&mut self, work: WorkId) -> Option<Settled> {
-        let item = self.items.remove(&work)?;
-        if let Phase::Withdrawn { until } = item.phase {
-            self.graces.remove(&(until, work));
-        } else {
+        let mut item = self.items.remove(&work)?;
+        if !matches!(item.phase, Phase::Withdrawn) {
             self.by_wire.remove(&item.wire);
         }
-        if let Some(at) = item.deadline {
-            self.deadlines.remove(&(at, work));
-        }
-        if let Some(at) = item.sign_at {
-            self.signs.remove(&(at, work));
-        }
+        self.deadlines.clear(&mut item.deadline, work);
+        self.signs.clear(&mut item.sign_at, work);
+        self.graces.clear(&mut item.grace, work);
         Some(Settled { wire: item.wire, attempt: item.attempt, limit_ms: item.limit_ms })
     }
 }

@@ -14,7 +14,7 @@
 //! greeting moves the link, so that exactly one transport is active at any time.
 
 use crate::base::ids::ConnId;
-use crate::base::time::Instant;
+use crate::base::time::{Deadline, Instant, Why};
 use crate::dialect::Transport;
 
 /// What carries the link.
@@ -114,13 +114,13 @@ impl Link {
         }
     }
 
-    pub(crate) const fn deadline(&self) -> Option<(Instant, &'static str)> {
+    pub(crate) const fn deadline(&self) -> Option<Deadline> {
         match self {
-            Self::Recalling { until } => Some((*until, "store")),
-            Self::Dialing { until, .. } => Some((*until, "dial")),
-            Self::Greeting { until, .. } => Some((*until, "registration")),
-            Self::Waiting { until } => Some((*until, "backoff")),
-            Self::Leaving { until, .. } => Some((*until, "farewell")),
+            Self::Recalling { until } => Some(Deadline { at: *until, why: Why::Store }),
+            Self::Dialing { until, .. } => Some(Deadline { at: *until, why: Why::Connect }),
+            Self::Greeting { until, .. } => Some(Deadline { at: *until, why: Why::Registration }),
+            Self::Waiting { until } => Some(Deadline { at: *until, why: Why::Backoff }),
+            Self::Leaving { until, .. } => Some(Deadline { at: *until, why: Why::Farewell }),
             Self::Idle | Self::Preflight | Self::Ready { .. } | Self::Ended => None,
         }
     }

@@ -149,7 +149,7 @@ impl<D: Dialect> Session<D> {
 
     /// Acts on the link's own deadline.
     pub(super) fn link_timeout(&mut self, now: Now) {
-        if self.link.deadline().is_none_or(|(at, _)| at > now.mono) {
+        if self.link.deadline().is_none_or(|due| due.at > now.mono) {
             return;
         }
         match self.link {

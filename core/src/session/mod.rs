@@ -24,7 +24,7 @@ use crate::base::entropy::{Entropy, Seed};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId, WorkId};
 use crate::base::json::Raw;
-use crate::base::time::{Deadline, Instant, Now};
+use crate::base::time::{Deadline, Instant, Now, Why};
 use crate::dialect::{Asked, Dialect, Meaning, Outgoing};
 use crate::machine::{Endpoint, Input, Machine, Output};
 use crate::parts::backoff::Backoff;
@@ -247,28 +247,27 @@ impl<D: Dialect> Machine for Session<D> {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        let (link, why) = self.link.deadline().unzip();
         let polls = self.link.ready() == Some(Carrier::Requests)
             && self.drain.is_none()
             && self.dispatcher.slots().wants_more()
             && !self.outbox.is_full();
         let draining = matches!(self.link, Link::Leaving { .. } | Link::Ended);
         let timers = [
-            (link, why.unwrap_or("link")),
-            (self.exchanges.values().next().map(|exchange| exchange.until), "http"),
-            (self.heartbeat.deadline(), "heartbeat"),
-            (self.liveness.deadline(), "ping"),
-            (self.polling.deadline().filter(|_| polls), "poll"),
-            (self.upgrade.deadline(), "upgrade"),
-            (self.retry_at.filter(|_| self.outbox.has_unsent()), "report"),
-            (self.evidence_at, "evidence"),
-            (self.announce_at, "registration"),
-            (self.dispatcher.deadline(), "work"),
-            (self.dispatcher.sign_deadline(), "life sign"),
-            (self.drain.as_ref().map(Drain::deadline).filter(|_| !draining), "drain"),
+            (self.exchanges.values().next().map(|exchange| exchange.until), Why::Http),
+            (self.heartbeat.deadline(), Why::Heartbeat),
+            (self.liveness.deadline(), Why::Ping),
+            (self.polling.deadline().filter(|_| polls), Why::Poll),
+            (self.upgrade.deadline(), Why::Upgrade),
+            (self.retry_at.filter(|_| self.outbox.has_unsent()), Why::Report),
+            (self.evidence_at, Why::Evidence),
+            (self.announce_at, Why::Registration),
+            (self.drain.as_ref().map(Drain::deadline).filter(|_| !draining), Why::Drain),
         ];
         let due = timers.into_iter().filter_map(|(at, why)| Some(Deadline { at: at?, why }));
-        due.min().filter(|_| !matches!(self.link, Link::Ended))
+        due.chain(self.link.deadline())
+            .chain(self.dispatcher.deadline())
+            .min()
+            .filter(|_| !matches!(self.link, Link::Ended))
     }
 }
 

@@ -9,7 +9,7 @@ use moorline_driver::Handle;
 use moorline_driver::core::options::RuntimeOptions;
 use moorline_driver::core::{
     Command, ConnId, Deadline, DialTarget, Endpoint, Error, ErrorCode, Event, FrameLimits, Headers,
-    HttpLimits, Input, Instant, ListenId, Machine, Now, Output,
+    HttpLimits, Input, Instant, ListenId, Machine, Now, Output, Why,
 };
 
 /// How long a test waits for what must come.
@@ -66,7 +66,7 @@ impl Machine for Puppet {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        self.deadline.map(|at| Deadline { at, why: "test" })
+        self.deadline.map(|at| Deadline { at, why: Why::Call })
     }
 }
 

@@ -175,7 +175,7 @@ impl World {
         match (agenda, timer) {
             (agenda, Some((due, id))) if agenda.is_none_or(|agenda| due <= agenda) => {
                 let node = NodeId(id);
-                let why = self.nodes[id].deadline.map_or("", |due| due.why);
+                let why = self.nodes[id].deadline.map_or("", |due| due.why.as_str());
                 self.note(|| format!("{node:?} timeout {why}"));
                 let clock = self.clock();
                 if let Some(endpoint) = &mut self.nodes[id].endpoint {

@@ -95,7 +95,7 @@ impl BeaconDispatcher {
         };
         let deadline = now.mono.after(if asked_ms > 0 { asked_ms } else { default_ms });
         self.counters.calls += 1;
-        self.deadlines.insert((deadline, call));
+        self.deadlines.add(call, deadline);
         self.calls.insert(
             call,
             Call {
@@ -203,10 +203,9 @@ impl BeaconDispatcher {
         };
         self.counters.retries += 1;
         let at = now.mono.after(delay.max(after_ms.unwrap_or(0)));
-        call.retry_at = Some(at);
+        self.retries.set(&mut call.retry_at, id, at);
         call.last_error = Some(error.clone());
         self.last_error = Some(error);
-        self.retries.insert((at, id));
     }
 
     /// A session that has been of use has expired: log in again. One that never was is no good.
@@ -240,10 +239,8 @@ impl BeaconDispatcher {
 
     pub(super) fn settle(&mut self, id: CallId, result: Result<Raw, Error>) -> Option<Call> {
         let mut call = self.calls.remove(&id)?;
-        self.deadlines.remove(&(call.deadline, id));
-        if let Some(at) = call.retry_at {
-            self.retries.remove(&(at, id));
-        }
+        self.deadlines.remove(id, call.deadline);
+        self.retries.clear(&mut call.retry_at, id);
         if let Some(http) = call.asking.take() {
             self.exchanges.take(http.0 >> 1);
             self.outputs.push_back(Output::HttpCancel { http });

@@ -20,7 +20,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
 
@@ -31,7 +31,7 @@ use crate::base::entropy::{Entropy, Seed};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, HttpId};
 use crate::base::json::Raw;
-use crate::base::time::{Deadline, Instant, Now};
+use crate::base::time::{Deadline, Instant, Now, Why};
 use crate::dialect::beacon::dispatcher::call::Call;
 use crate::dialect::beacon::dispatcher::login::Login;
 use crate::dialect::beacon::options::DispatcherOptions;
@@ -41,6 +41,7 @@ use crate::net::HttpRequest;
 use crate::parts::backoff::Backoff;
 use crate::parts::calls::Slab;
 use crate::parts::credentials::Credentials;
+use crate::parts::timers::Timers;
 
 /// What the driver may take beyond a time limit that it was told.
 const DRIVER_SLACK_MS: u64 = 1_000;
@@ -78,8 +79,8 @@ pub(crate) struct BeaconDispatcher {
     /// Logins so far, counted from 1: the first may not be wanted at all.
     logins: u64,
     calls: BTreeMap<CallId, Call>,
-    deadlines: BTreeSet<(Instant, CallId)>,
-    retries: BTreeSet<(Instant, CallId)>,
+    deadlines: Timers<CallId>,
+    retries: Timers<CallId>,
     exchanges: Slab<Purpose>,
     outputs: VecDeque<Output>,
     last_error: Option<Error>,
@@ -129,8 +130,8 @@ impl BeaconDispatcher {
             login_backoff: Backoff::new(options.reconnect.clone()),
             logins: 1,
             calls: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
-            retries: BTreeSet::new(),
+            deadlines: Timers::new(),
+            retries: Timers::new(),
             exchanges: Slab::new(),
             outputs: VecDeque::new(),
             last_error: None,
@@ -259,17 +260,13 @@ impl Machine for BeaconDispatcher {
         if self.phase == Phase::Ended {
             return;
         }
-        while let Some((_, call)) =
-            self.deadlines.first().copied().filter(|(at, _)| *at <= now.mono)
-        {
+        while let Some((_, call)) = self.deadlines.take_due(now.mono) {
             self.call_expired(call);
         }
         if self.login.retry_at().is_some_and(|at| at <= now.mono) {
             self.log_in();
         }
-        while let Some((at, call)) = self.retries.first().copied().filter(|(at, _)| *at <= now.mono)
-        {
-            self.retries.remove(&(at, call));
+        while let Some((_, call)) = self.retries.take_due(now.mono) {
             self.send(call, now);
         }
         self.advance_drain(now);
@@ -286,12 +283,12 @@ impl Machine for BeaconDispatcher {
             Phase::Idle | Phase::Running => None,
         };
         let timers = [
-            (self.deadlines.first().map(|(at, _)| *at), "call"),
-            (self.retries.first().map(|(at, _)| *at), "retry"),
-            (self.login.retry_at(), "login"),
-            (drain, "drain"),
+            self.deadlines.deadline(|_| Why::Call),
+            self.retries.deadline(|_| Why::Retry),
+            self.login.retry_at().map(|at| Deadline { at, why: Why::Login }),
+            drain.map(|at| Deadline { at, why: Why::Drain }),
         ];
-        timers.into_iter().filter_map(|(at, why)| Some(Deadline { at: at?, why })).min()
+        timers.into_iter().flatten().min()
     }
 }
 

@@ -5,7 +5,7 @@ use super::beats;
 use crate::api::event::{Event, Withdrawal};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::HttpId;
-use crate::base::time::{Instant, Now};
+use crate::base::time::{Deadline, Instant, Now, Why};
 use crate::dialect::volt::backoff::{self, DRAWS};
 use crate::net::socketio;
 
@@ -74,12 +74,16 @@ impl Phase {
         }
     }
 
-    pub(super) const fn deadline(self) -> Option<(Instant, &'static str)> {
+    pub(super) const fn deadline(self) -> Option<Deadline> {
         match self {
-            Self::Opening { until } | Self::Joining { until } => Some((until, "connect")),
-            Self::Registering { until, .. } => Some((until, "registration")),
-            Self::Repeating { until, .. } | Self::Waiting { until } => Some((until, "backoff")),
-            Self::Leaving { until } => Some((until, "farewell")),
+            Self::Opening { until } | Self::Joining { until } => {
+                Some(Deadline { at: until, why: Why::Connect })
+            }
+            Self::Registering { until, .. } => Some(Deadline { at: until, why: Why::Registration }),
+            Self::Repeating { until, .. } | Self::Waiting { until } => {
+                Some(Deadline { at: until, why: Why::Backoff })
+            }
+            Self::Leaving { until } => Some(Deadline { at: until, why: Why::Farewell }),
             Self::Idle
             | Self::Recalling
             | Self::Enrolling(_)
@@ -143,7 +147,7 @@ impl VoltDaemon {
     }
 
     pub(super) fn phase_timed_out(&mut self, now: Now) {
-        let Some((at, _)) = self.phase.deadline() else { return };
+        let Some(Deadline { at, .. }) = self.phase.deadline() else { return };
         if at > now.mono {
             return;
         }

@@ -42,7 +42,7 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, StoreId, WorkId};
 use crate::base::json::Raw;
 use crate::base::secret::Secret;
-use crate::base::time::{Deadline, Instant, Now};
+use crate::base::time::{Deadline, Instant, Now, Why};
 use crate::dialect::volt::options::DaemonOptions;
 use crate::dialect::volt::words::MESSAGE;
 use crate::machine::{Endpoint, Input, Machine, Output};
@@ -370,13 +370,12 @@ impl Machine for VoltDaemon {
         [
             self.phase.deadline(),
             self.engine.deadline(),
-            self.calls.deadline().map(|at| (at, "call")),
-            self.beats.deadline().map(|at| (at, "heartbeat")),
-            drain.map(|at| (at, "drain")),
+            self.calls.deadline().map(|at| Deadline { at, why: Why::Call }),
+            self.beats.deadline().map(|at| Deadline { at, why: Why::Heartbeat }),
+            drain.map(|at| Deadline { at, why: Why::Drain }),
         ]
         .into_iter()
         .flatten()
-        .map(|(at, why)| Deadline { at, why })
         .min()
     }
 }

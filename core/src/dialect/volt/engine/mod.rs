@@ -23,7 +23,7 @@ use polling::Polling;
 use super::address::Address;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId};
-use crate::base::time::{Instant, Now};
+use crate::base::time::{Deadline, Instant, Now, Why};
 use crate::dialect::volt::options::{DaemonOptions, DaemonTransport};
 use crate::machine::{CloseCause, Output};
 use crate::net::engineio::{self, Handshake, Packet};
@@ -179,7 +179,7 @@ impl Engine {
     }
 
     /// Returns when to call [`timed_out`](Self::timed_out), and what for.
-    pub(super) fn deadline(&self) -> Option<(Instant, &'static str)> {
+    pub(super) fn deadline(&self) -> Option<Deadline> {
         let probe = match &self.state {
             State::OnPolling(polling) => polling.probe_deadline(),
             State::Idle
@@ -189,9 +189,9 @@ impl Engine {
             | State::Leaving(_) => None,
         };
         let ping = self.ping_deadline.filter(|_| self.is_open());
-        [(ping, "ping-timeout"), (probe, "probe")]
+        [(ping, Why::Ping), (probe, Why::Upgrade)]
             .into_iter()
-            .filter_map(|(at, why)| Some((at?, why)))
+            .filter_map(|(at, why)| Some(Deadline { at: at?, why }))
             .min()
     }
 

@@ -141,8 +141,8 @@ impl Bench {
     }
 
     /// Lets time pass to the next deadline.
-    fn expire(&mut self) -> &'static str {
-        let (at, why) = self.engine.deadline().unwrap();
+    fn expire(&mut self) -> Why {
+        let Deadline { at, why } = self.engine.deadline().unwrap();
         self.millis = at.as_millis();
         self.engine.timed_out(self.now(), &mut self.out);
         why

@@ -42,7 +42,7 @@ use crate::api::options::LimitOptions;
 use crate::base::entropy::{Entropy, Seed};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId, PeerId, WorkId};
-use crate::base::time::{Deadline, Instant, Now};
+use crate::base::time::{Deadline, Instant, Now, Why};
 use crate::dialect::volt::server::options::VoltHubOptions;
 use crate::machine::Output;
 use crate::net::HttpResponse;
@@ -287,13 +287,13 @@ impl VoltServer {
     pub(crate) fn next_due(&self) -> Option<Deadline> {
         self.timers.first().map(|(at, timer)| {
             let why = match timer {
-                Timer::Life(_) => "ping",
-                Timer::Join(_) => "connect",
-                Timer::Register(_) => "registration",
-                Timer::Probe(_) => "upgrade",
-                Timer::Call(_) => "call",
-                Timer::Work(_) => "handler",
-                Timer::Presence => "presence",
+                Timer::Life(_) => Why::Ping,
+                Timer::Join(_) => Why::Connect,
+                Timer::Register(_) => Why::Registration,
+                Timer::Probe(_) => Why::Upgrade,
+                Timer::Call(_) => Why::Call,
+                Timer::Work(_) => Why::Work,
+                Timer::Presence => Why::Presence,
             };
             Deadline { at: *at, why }
         })

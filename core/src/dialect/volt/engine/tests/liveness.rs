@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn deadline(bench: &Bench) -> (u64, &'static str) {
-    let (at, why) = bench.engine.deadline().unwrap();
+fn deadline(bench: &Bench) -> (u64, Why) {
+    let Deadline { at, why } = bench.engine.deadline().unwrap();
     (at.as_millis(), why)
 }
 
@@ -23,18 +23,18 @@ fn c12_a_ping_is_answered_at_once_with_its_content() {
 #[test]
 fn c12_silence_ends_at_interval_and_timeout_after_the_last_ping() {
     let mut bench = Bench::on_web_socket();
-    assert_eq!(deadline(&bench), (1_500, "ping-timeout"));
+    assert_eq!(deadline(&bench), (1_500, Why::Ping));
     bench.millis = 1_300;
     bench.hear(2, "4message");
-    assert_eq!(deadline(&bench), (1_500, "ping-timeout"), "only pings count");
+    assert_eq!(deadline(&bench), (1_500, Why::Ping), "only pings count");
     bench.hear(2, "2");
-    assert_eq!(deadline(&bench), (1_800, "ping-timeout"));
+    assert_eq!(deadline(&bench), (1_800, Why::Ping));
     bench.out.clear();
     bench.happened();
     bench.millis = 1_799;
     bench.engine.timed_out(bench.now(), &mut bench.out);
     bench.wants(&[]);
-    assert_eq!(bench.expire(), "ping-timeout");
+    assert_eq!(bench.expire(), Why::Ping);
     bench.wants(&["close 2"]);
     assert_eq!(bench.happened(), ["closed: ping timeout"]);
     assert!(bench.engine.deadline().is_none());
@@ -46,7 +46,7 @@ fn c12_silence_ends_polling_too() {
     bench.wants(&[&format!("get 4 {POLL}")]);
     bench.send("42[1]");
     bench.wants(&["post 6 42[1]"]);
-    assert_eq!(bench.expire(), "ping-timeout");
+    assert_eq!(bench.expire(), Why::Ping);
     bench.wants(&["cancel 4", "cancel 6"]);
     assert_eq!(bench.happened(), ["closed: ping timeout"]);
 }
@@ -76,7 +76,7 @@ fn a_ping_that_waited_through_a_suspension_is_a_sign_of_life() {
     bench.hear(2, "2");
     bench.send("42[1]");
     bench.wants(&["send 2 3", "send 2 42[1]"]);
-    assert_eq!(deadline(&bench), (100_500, "ping-timeout"));
+    assert_eq!(deadline(&bench), (100_500, Why::Ping));
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn must_poll(bench: &mut Bench, poll: u64, next: u64) {
     bench.reply(poll, 200, "4heard");
     assert_eq!(bench.happened(), ["heard"]);
     bench.wants(&[&format!("get {} {POLL}", next + 2)]);
-    assert!(bench.engine.deadline().is_none_or(|(_, why)| why != "probe"));
+    assert!(bench.engine.deadline().is_none_or(|due| due.why != Why::Upgrade));
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn the_change_waits_for_both_requests_and_keeps_the_order() {
     bench.wants(&["send 4 42[4]"]);
     assert_eq!(bench.happened(), ["by websocket"]);
     let deadline = bench.engine.deadline();
-    assert_eq!(deadline.map(|(at, why)| (at.as_millis(), why)), Some((1_500, "ping-timeout")));
+    assert_eq!(deadline.map(|due| (due.at.as_millis(), due.why)), Some((1_500, Why::Ping)));
     bench.closed(4, &lost());
     assert_eq!(bench.happened(), ["closed: transport close"]);
 }
@@ -137,7 +137,7 @@ fn a_probe_without_an_answer_has_ten_seconds() {
             bench.opened(4);
             bench.wants(&["send 4 2probe"]);
         }
-        assert_eq!(bench.expire(), "probe");
+        assert_eq!(bench.expire(), Why::Upgrade);
         assert_eq!(bench.millis, 11_000);
         bench.wants(&["close 4"]);
         must_poll(&mut bench, 6, 8);
