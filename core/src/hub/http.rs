@@ -12,6 +12,7 @@ use crate::base::ids::{HttpId, PeerId};
 use crate::base::time::Now;
 use crate::dialect::beacon::hub_wire::{self, BatchBody, ControlBody, ReportBody, RunRequest};
 use crate::dialect::volt::server::VoltServer;
+use crate::net::origin::is_foreign_page;
 use crate::net::{Headers, HttpBody, HttpRequest, HttpResponse, Method};
 
 /// The most entries of a batch. Source: `ultravisor` 1.3.24.
@@ -30,7 +31,7 @@ impl Hub {
         now: Now,
     ) {
         let (method, url) = (request.method, request.url.as_str());
-        if self.is_foreign_page(&request.headers) {
+        if is_foreign_page(&request.headers, &self.options.allowed_origins) {
             self.reply(http, HttpResponse::json(403, hub_wire::error("Origin not allowed.")));
             return;
         }

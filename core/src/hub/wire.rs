@@ -10,6 +10,7 @@ use crate::base::ids::ConnId;
 use crate::base::time::Now;
 use crate::dialect::beacon::hub_wire::{self, WorkerFrame, action};
 use crate::machine::Output;
+use crate::net::origin::is_foreign_page;
 use crate::net::{Frame, Headers, HttpRequest, HttpResponse};
 use crate::parts::accepted::Refusal;
 
@@ -26,7 +27,7 @@ impl Hub {
             self.refuse(conn, self.unavailable());
             return;
         }
-        if self.is_foreign_page(&request.headers) {
+        if is_foreign_page(&request.headers, &self.options.allowed_origins) {
             self.refuse(conn, HttpResponse::json(403, hub_wire::error("Origin not allowed.")));
             return;
         }
@@ -63,14 +64,6 @@ impl Hub {
 
     fn refuse(&mut self, conn: ConnId, response: HttpResponse) {
         self.out.push_back(Output::Refuse { conn, response });
-    }
-
-    /// A page of another site must not use a visitor's browser to reach a hub on loopback.
-    pub(super) fn is_foreign_page(&self, headers: &Headers) -> bool {
-        let Some(origin) = headers.first("origin") else { return false };
-        let host = headers.first("host").unwrap_or_default();
-        let origin_host = origin.split_once("://").map_or(origin, |(_, host)| host);
-        origin_host != host && !self.options.allowed_origins.iter().any(|allowed| allowed == origin)
     }
 
     /// Finds out who makes a request; `None` when a secured hub knows no session for it.

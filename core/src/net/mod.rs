@@ -1,10 +1,12 @@
-//! What transports carry and where they lead: frames, HTTP, targets, the codecs of Engine.IO and
+//! What transports carry and where they lead: frames, HTTP, cookies, origins, targets, the codecs of Engine.IO and
 //! Socket.IO.
 
+pub(crate) mod cookies;
 #[doc(hidden)]
 pub mod engineio;
 pub(crate) mod frame;
 pub(crate) mod http;
+pub(crate) mod origin;
 #[doc(hidden)]
 pub mod socketio;
 pub(crate) mod target;

@@ -6,7 +6,6 @@ mod dispatcher;
 pub(crate) mod hub_wire;
 pub(crate) mod options;
 mod policy;
-pub(crate) mod rest;
 pub(crate) mod wire;
 mod worker;
 

@@ -8,14 +8,14 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::json::Raw;
 use crate::dialect::beacon::options::WorkerOptions;
 use crate::dialect::beacon::policy;
-use crate::dialect::beacon::rest::{Origin, error_text, path, session_of};
 use crate::dialect::beacon::wire::{
     Announcement, Authorship, HandlerMeta, HubFrame, LoginAnswer, PollAnswer, RecordAnswer,
-    WireItem, event, farewell, heartbeat, item_meta, login, outcome, poll, progress,
+    WireItem, error_text, event, farewell, heartbeat, item_meta, login, outcome, poll, progress,
 };
 use crate::dialect::{Asked, Dialect, Meaning, Outgoing, Parcel, Policy, Preflight, Transport};
+use crate::net::origin::{Origin, path};
 use crate::net::target::{DialTarget, FrameLimits};
-use crate::net::{Frame, Headers, HttpRequest, HttpResponse, Method};
+use crate::net::{Frame, Headers, HttpRequest, HttpResponse, Method, cookies};
 use crate::parts::credentials::Credentials;
 use crate::parts::work::Inbound;
 
@@ -210,14 +210,14 @@ impl Dialect for BeaconWorker {
             return Preflight::Fail(Error::new(ErrorCode::AuthenticationFailed, message));
         }
         if response.bytes().is_empty() {
-            credentials.keep(session_of(&response));
+            credentials.keep(cookies::first(&response));
             return Preflight::Go(None);
         }
         let Ok(answer) = serde_json::from_slice::<LoginAnswer>(response.bytes()) else {
             let message = "the control plane's answer to the login was not JSON";
             return Preflight::Fail(Error::new(ErrorCode::PeerProtocol, message));
         };
-        credentials.keep(session_of(&response));
+        credentials.keep(cookies::first(&response));
         // Peer: an open hub refuses every login, so a refusal matters only to those who have a
         // password to be refused.
         let is_refusal = !answer.logged_in && !credentials.password().is_empty();

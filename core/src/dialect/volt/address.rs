@@ -3,8 +3,8 @@
 //! Peer: the path of the URL is the Socket.IO namespace, not an HTTP path; its query goes before that
 //! of every request.
 
-use crate::dialect::beacon::rest::Origin;
 use crate::dialect::volt::options::DaemonOptions;
+use crate::net::origin::Origin;
 
 /// The control channel's address.
 #[derive(Clone, Debug)]

@@ -4,9 +4,8 @@ use crate::api::event::Event;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::time::{Instant, Now};
 use crate::dialect::beacon::dispatcher::{BeaconDispatcher, DRIVER_SLACK_MS, Purpose};
-use crate::dialect::beacon::rest::{error_text, session_of};
-use crate::dialect::beacon::wire::{LoginAnswer, login};
-use crate::net::{HttpResponse, Method};
+use crate::dialect::beacon::wire::{LoginAnswer, error_text, login};
+use crate::net::{HttpResponse, Method, cookies};
 
 /// Where the login stands.
 #[derive(Debug)]
@@ -51,7 +50,7 @@ impl BeaconDispatcher {
                     let error = Error::new(ErrorCode::AuthenticationFailed, said);
                     self.event(Event::Notice(error));
                 }
-                self.credentials.keep(session_of(&response));
+                self.credentials.keep(cookies::first(&response));
                 self.login = Login::Done;
                 self.logins += 1;
                 self.login_backoff =

@@ -5,8 +5,8 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::json::Raw;
 use crate::base::secret::Secret;
 use crate::dialect::beacon::options::CallOptions;
-use crate::dialect::beacon::rest::{Origin, path};
 use crate::dialect::beacon::wire::{Subject, cancellation, command, keyed_run, order};
+use crate::net::origin::{Origin, path};
 use crate::net::{HttpRequest, Method};
 
 /// The header that makes a repeated request find its first one.

@@ -9,8 +9,7 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::json::Raw;
 use crate::dialect::beacon::dispatcher::plan::Plan;
 use crate::dialect::beacon::dispatcher::stream::{End, Stream};
-use crate::dialect::beacon::rest::error_text;
-use crate::dialect::beacon::wire::{dispatch_answer, stream_error};
+use crate::dialect::beacon::wire::{dispatch_answer, error_text, stream_error};
 use crate::net::HttpResponse;
 
 /// What to do with a call.

@@ -11,7 +11,9 @@ pub(crate) use calls::{
     OrderAnswer, Subject, base64_list, bytes_part, cancellation, command, dispatch_answer,
     keyed_run, order, stream_error,
 };
-pub(crate) use read::{HandlerMeta, HubFrame, LoginAnswer, PollAnswer, RecordAnswer, WireItem};
+pub(crate) use read::{
+    HandlerMeta, HubFrame, LoginAnswer, PollAnswer, RecordAnswer, WireItem, error_text,
+};
 pub(crate) use write::{
     Announcement, Authorship, farewell, heartbeat, item_meta, login, outcome, poll, progress,
 };

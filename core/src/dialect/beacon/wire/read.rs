@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::base::json::Raw;
+use crate::net::HttpResponse;
 
 /// A frame from the control plane. Frames with another discriminator have an empty `event`.
 #[derive(Deserialize)]
@@ -109,6 +110,22 @@ pub(crate) struct LoginAnswer {
     pub(crate) logged_in: bool,
     #[serde(rename = "Error")]
     pub(crate) error: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WireError {
+    #[serde(rename = "Error")]
+    error: Option<String>,
+    message: Option<String>,
+    #[serde(rename = "Reason")]
+    reason: Option<String>,
+}
+
+/// Returns what an error answer says.
+pub(crate) fn error_text(response: &HttpResponse) -> String {
+    let said = serde_json::from_slice::<WireError>(response.bytes()).ok();
+    let said = said.and_then(|body| body.error.or(body.message).or(body.reason));
+    said.unwrap_or_else(|| format!("the control plane answered with status {}", response.status))
 }
 
 /// What `handle` says about a handler of this dialect.
@@ -212,5 +229,18 @@ impl<'de> Deserialize<'de> for Whole {
             }
         }
         deserializer.deserialize_any(Read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_said_in_the_words_of_the_other_side() {
+        assert_eq!(error_text(&HttpResponse::json(400, r#"{"Error":"no"}"#)), "no");
+        let invalid = r#"{"code":"InvalidContent","message":"bad"}"#;
+        assert_eq!(error_text(&HttpResponse::json(400, invalid)), "bad");
+        assert!(error_text(&HttpResponse::json(502, "<html>")).contains("502"));
     }
 }

@@ -14,9 +14,9 @@ use crate::base::ids::HttpId;
 use crate::base::secret::Secret;
 use crate::base::store::{StoreReply, StoreRequest, Write};
 use crate::base::time::Now;
-use crate::dialect::beacon::rest::{self, Origin};
 use crate::dialect::volt::options::{DaemonOptions, OnAlreadyEnrolled};
 use crate::machine::Output;
+use crate::net::origin::{self, Origin};
 use crate::net::{Headers, HttpRequest, HttpResponse, Method};
 
 /// Where passwords are kept, by cluster id.
@@ -56,7 +56,7 @@ impl Enrollment {
         let (field, url) = if is_derived {
             let server = options.server_url.trim_end_matches('/');
             let path =
-                rest::path(&["api", "team-clusters", &options.team_cluster_id, "healthcheck"]);
+                origin::path(&["api", "team-clusters", &options.team_cluster_id, "healthcheck"]);
             ("server_url", format!("{server}{path}"))
         } else {
             ("enrollment.url", enrollment.url.clone())

@@ -9,7 +9,6 @@
 //! The owner feeds inputs, hands over frames and takes [`Happened`]s; time limits of opening are the
 //! owner's. A session that ends is forgotten at once: what comes for it later meets nobody.
 
-mod cookies;
 mod polling;
 
 use std::collections::VecDeque;
@@ -17,7 +16,6 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use cookies::Cookies;
 use polling::Polling;
 
 use super::address::Address;
@@ -26,6 +24,7 @@ use crate::base::ids::{ConnId, HttpId};
 use crate::base::time::{Deadline, Instant, Now, Why};
 use crate::dialect::volt::options::{DaemonOptions, DaemonTransport};
 use crate::machine::{CloseCause, Output};
+use crate::net::cookies::Cookies;
 use crate::net::engineio::{self, Handshake, Packet};
 use crate::net::target::{DialTarget, FrameLimits};
 use crate::net::{Frame, Headers, HttpBody, HttpRequest, HttpResponse, Method};
@@ -99,6 +98,7 @@ pub(super) struct Engine {
     queue: VecDeque<Frame>,
     queue_bytes: usize,
     wants_flushed: bool,
+    /// Peer: the original sends none, and fails behind load balancers with "session id unknown".
     cookies: Cookies,
     last_id: u64,
     happened: VecDeque<Happened>,

@@ -1,13 +1,12 @@
-//! HTTP of the beacon dialect: origin, paths, requests, what a status means.
+//! Where a peer is: scheme, host and port of a URL, paths below them, and which pages may ask a server.
 
 use std::fmt::Write as _;
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use serde::Deserialize;
 
 use crate::base::secret::Secret;
-use crate::net::{Headers, HttpRequest, HttpResponse, Method};
+use crate::net::{Headers, HttpRequest, Method};
 
 /// Everything that may not stand in one segment of a path.
 const SEGMENT: &AsciiSet = &CONTROLS
@@ -28,9 +27,7 @@ const SEGMENT: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// Scheme, host and port of a control plane.
-///
-/// Peer: the original uses these three only; path, query and user information are ignored.
+/// Scheme, host and port of a peer. Path, query and user information of its URL are no part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     is_secure: bool,
@@ -66,7 +63,7 @@ impl Origin {
         Ok(Self { is_secure, authority: authority.to_owned() })
     }
 
-    /// Returns the URL to dial.
+    /// Returns the URL to dial: the root path.
     pub(crate) fn web_socket(&self) -> String {
         format!("{}://{}/", if self.is_secure { "wss" } else { "ws" }, self.authority)
     }
@@ -76,12 +73,12 @@ impl Origin {
         format!("{}://{}", if self.is_secure { "https" } else { "http" }, self.authority)
     }
 
-    /// Makes a request; `path` begins with a slash and is encoded already.
+    /// Makes a request with a body of JSON, or none; `path` begins with a slash and is encoded already.
     pub(crate) fn request(
         &self,
         method: Method,
         path: &str,
-        session: Option<&Secret>,
+        cookie: Option<&Secret>,
         body: impl Into<Bytes>,
     ) -> HttpRequest {
         let body = body.into();
@@ -89,8 +86,8 @@ impl Origin {
         if !body.is_empty() {
             headers.push("content-type", "application/json");
         }
-        if let Some(session) = session {
-            headers.push("cookie", session.expose());
+        if let Some(cookie) = cookie {
+            headers.push("cookie", cookie.expose());
         }
         HttpRequest { method, url: format!("{}{path}", self.http()), headers, body }
     }
@@ -114,27 +111,13 @@ pub(crate) fn path(segments: &[&str]) -> String {
     path
 }
 
-/// Returns the session cookie of an answer: the first `Set-Cookie`, cut at the first `;`.
-pub(crate) fn session_of(response: &HttpResponse) -> Option<Secret> {
-    let cookie = response.headers.first("set-cookie")?;
-    let cookie = cookie.split(';').next().unwrap_or_default().trim();
-    (!cookie.is_empty()).then(|| Secret::new(cookie))
-}
-
-#[derive(Deserialize)]
-struct WireError {
-    #[serde(rename = "Error")]
-    error: Option<String>,
-    message: Option<String>,
-    #[serde(rename = "Reason")]
-    reason: Option<String>,
-}
-
-/// Returns what an error answer says.
-pub(crate) fn error_text(response: &HttpResponse) -> String {
-    let said = serde_json::from_slice::<WireError>(response.bytes()).ok();
-    let said = said.and_then(|body| body.error.or(body.message).or(body.reason));
-    said.unwrap_or_else(|| format!("the control plane answered with status {}", response.status))
+/// Tells whether a browser asks for a page of another site, which must not use a visitor's browser to
+/// reach a server on loopback. `allowed` are origins such as `https://app.example`.
+pub(crate) fn is_foreign_page(headers: &Headers, allowed: &[String]) -> bool {
+    let Some(origin) = headers.first("origin") else { return false };
+    let host = headers.first("host").unwrap_or_default();
+    let origin_host = origin.split_once("://").map_or(origin, |(_, host)| host);
+    origin_host != host && !allowed.iter().any(|allowed| allowed == origin)
 }
 
 #[cfg(test)]
@@ -163,19 +146,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_cookie_counts_up_to_its_semicolon() {
-        let mut response = HttpResponse::json(200, "{}");
-        response.headers.push("set-cookie", "SessionID=1; Path=/; HttpOnly");
-        response.headers.push("set-cookie", "Other=2");
-        assert_eq!(session_of(&response).unwrap().expose(), "SessionID=1");
-        assert!(session_of(&HttpResponse::json(200, "{}")).is_none());
-    }
-
-    #[test]
-    fn errors_are_said_in_the_words_of_the_other_side() {
-        assert_eq!(error_text(&HttpResponse::json(400, r#"{"Error":"no"}"#)), "no");
-        let invalid = r#"{"code":"InvalidContent","message":"bad"}"#;
-        assert_eq!(error_text(&HttpResponse::json(400, invalid)), "bad");
-        assert!(error_text(&HttpResponse::json(502, "<html>")).contains("502"));
+    fn pages_of_other_sites_are_foreign_unless_allowed() {
+        let allowed = [String::from("https://app.example")];
+        let from = |origin: &str| Headers::new().with("host", "hub:1").with("origin", origin);
+        assert!(!is_foreign_page(&Headers::new().with("host", "hub:1"), &allowed));
+        assert!(!is_foreign_page(&from("http://hub:1"), &allowed));
+        assert!(!is_foreign_page(&from("https://app.example"), &allowed));
+        assert!(is_foreign_page(&from("https://evil.example"), &allowed));
     }
 }

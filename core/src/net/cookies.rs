@@ -1,6 +1,5 @@
-//! Cookies of a load balancer that keeps a polling session on one server.
-//!
-//! Peer: the original sends none, and fails behind such balancers with "session id unknown".
+//! Cookies that servers set: all of them, as a load balancer needs them that keeps a session on one
+//! server, or the first alone, where it is the session.
 
 use crate::base::secret::Secret;
 use crate::net::{Headers, HttpResponse};
@@ -13,17 +12,16 @@ const MAX_LENGTH: usize = 4_096;
 /// Name and value of each cookie. Paths, domains and times are not looked at: all requests go to one
 /// path of one host, and the session that they belong to is short.
 #[derive(Debug, Default)]
-pub(super) struct Cookies(Vec<(String, Secret)>);
+pub(crate) struct Cookies(Vec<(String, Secret)>);
 
 impl Cookies {
     /// Takes the cookies of an answer.
-    pub(super) fn take(&mut self, response: &HttpResponse) {
+    pub(crate) fn take(&mut self, response: &HttpResponse) {
         for (name, value) in response.headers.iter() {
             if name != "set-cookie" || value.expose().len() > MAX_LENGTH {
                 continue;
             }
-            let pair = value.expose().split(';').next().unwrap_or_default();
-            let Some((name, value)) = pair.trim().split_once('=') else { continue };
+            let Some((name, value)) = pair(value.expose()).split_once('=') else { continue };
             let known = self.0.iter_mut().find(|(known, _)| known == name);
             if let Some((_, kept)) = known {
                 *kept = Secret::new(value);
@@ -34,7 +32,7 @@ impl Cookies {
     }
 
     /// Returns the header fields of a request.
-    pub(super) fn headers(&self) -> Headers {
+    pub(crate) fn headers(&self) -> Headers {
         if self.0.is_empty() {
             return Headers::new();
         }
@@ -42,6 +40,17 @@ impl Cookies {
             self.0.iter().map(|(name, value)| format!("{name}={}", value.expose())).collect();
         Headers::new().with("cookie", pairs.join("; "))
     }
+}
+
+/// Returns the first cookie of an answer, with its name.
+pub(crate) fn first(response: &HttpResponse) -> Option<Secret> {
+    let cookie = pair(response.headers.first("set-cookie")?);
+    (!cookie.is_empty()).then(|| Secret::new(cookie))
+}
+
+/// Cuts a `Set-Cookie` before its attributes.
+fn pair(set_cookie: &str) -> &str {
+    set_cookie.split(';').next().unwrap_or_default().trim()
 }
 
 #[cfg(test)]
@@ -61,5 +70,14 @@ mod tests {
         response.headers.push("set-cookie", "broken");
         cookies.take(&response);
         assert_eq!(cookies.headers().first("cookie"), Some("AWSALB=two; io=2"));
+    }
+
+    #[test]
+    fn the_first_cookie_counts_up_to_its_semicolon() {
+        let mut response = HttpResponse::json(200, "{}");
+        response.headers.push("set-cookie", "SessionID=1; Path=/; HttpOnly");
+        response.headers.push("set-cookie", "Other=2");
+        assert_eq!(first(&response).unwrap().expose(), "SessionID=1");
+        assert!(first(&HttpResponse::json(200, "{}")).is_none());
     }
 }
