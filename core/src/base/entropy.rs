@@ -28,12 +28,6 @@ impl Entropy {
         ((u128::from(self.bits()) * u128::from(bound)) >> 64) as u64
     }
 
-    /// Returns `value` spread by ± `percent` per cent.
-    pub fn jitter(&mut self, value: u64, percent: u8) -> u64 {
-        let spread = (u128::from(value) * u128::from(percent) / 100) as u64;
-        value.saturating_sub(spread).saturating_add(self.below(spread.saturating_mul(2) + 1))
-    }
-
     /// Returns a random (version 4) UUID.
     pub fn uuid(&mut self) -> uuid::Uuid {
         let mut bytes = [0; 16];
@@ -59,16 +53,6 @@ mod tests {
         let mut two = Entropy::new([7; 32]);
         assert_eq!(one.uuid(), two.uuid());
         assert_eq!(one.uuid().get_version_num(), 4);
-    }
-
-    #[test]
-    fn jitter_stays_inside_its_spread() {
-        let mut entropy = Entropy::new([1; 32]);
-        for _ in 0..1_000 {
-            assert!((8_000..=12_000).contains(&entropy.jitter(10_000, 20)));
-        }
-        assert_eq!(entropy.jitter(0, 20), 0);
-        assert_eq!(entropy.jitter(u64::MAX, 0), u64::MAX);
     }
 
     #[test]

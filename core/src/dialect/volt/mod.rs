@@ -11,7 +11,6 @@
 //! ```
 
 mod address;
-mod backoff;
 mod daemon;
 mod engine;
 mod envelope;

@@ -6,7 +6,6 @@ use crate::api::event::{Event, Withdrawal};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::HttpId;
 use crate::base::time::{Deadline, Instant, Now, Why};
-use crate::dialect::volt::backoff::{self, DRAWS};
 use crate::net::socketio;
 
 /// What every complaint about a failed connection begins with.
@@ -195,7 +194,7 @@ impl VoltDaemon {
             return self.end(Some(error), now);
         }
         let Some(delay) = self.next_delay() else {
-            let attempts = self.attempt;
+            let attempts = self.backoff.attempt();
             let text = format!("{PREFIX}gave up after {attempts} attempts: {why}");
             return self.end(Some(Error::new(ErrorCode::ConnectFailed, text)), now);
         };
@@ -220,11 +219,7 @@ impl VoltDaemon {
         let was = self.phase;
         self.counters.losses += 1;
         self.drop_held();
-        let stable_after = self.options.reconnect.stable_after_ms;
-        let is_stable =
-            was.ready_since().is_some_and(|since| now.mono.since(since) >= stable_after);
-        if is_stable {
-            self.attempt = 0;
+        if was.ready_since().is_some_and(|since| self.backoff.link_ended(since, now.mono)) {
             self.early_ends = 0;
         } else if by_server {
             self.early_ends += 1;
@@ -239,7 +234,7 @@ impl VoltDaemon {
         let goes_on = self.options.reconnect_enabled
             && (!by_server || self.options.reconnect_on_server_disconnect);
         let delay = if goes_on { self.next_delay() } else { None };
-        let (retry_ms, attempt) = (delay.unwrap_or(0), self.attempt);
+        let (retry_ms, attempt) = (delay.unwrap_or(0), self.backoff.attempt());
         self.event(Event::Lost { reason: error, retry_ms, attempt });
         if !self.was_ready {
             let message = format!("the connection ended before the registration: {reason}");
@@ -249,7 +244,7 @@ impl VoltDaemon {
             Some(delay) => self.wait(delay, now),
             None => {
                 let message = if goes_on {
-                    format!("{PREFIX}gave up after {} attempts: {reason}", self.attempt)
+                    format!("{PREFIX}gave up after {attempt} attempts: {reason}")
                 } else {
                     format!("{PREFIX}{reason}, and reconnecting is switched off")
                 };
@@ -260,18 +255,11 @@ impl VoltDaemon {
 
     /// Returns the next delay, or `None` when all attempts are used up.
     fn next_delay(&mut self) -> Option<u64> {
-        let options = &self.options.reconnect;
-        if options.max_attempts > 0 && u64::from(self.attempt) >= options.max_attempts {
-            return None;
-        }
-        let draw = self.entropy.below(DRAWS);
-        let delay = if self.early_ends >= MAX_EARLY_ENDS {
-            backoff::longest(options, draw)
+        if self.early_ends >= MAX_EARLY_ENDS {
+            self.backoff.longest(&mut self.entropy)
         } else {
-            backoff::delay(options, self.attempt, draw)
-        };
-        self.attempt = self.attempt.saturating_add(1);
-        Some(delay)
+            self.backoff.next(&mut self.entropy)
+        }
     }
 
     fn wait(&mut self, delay: u64, now: Now) {

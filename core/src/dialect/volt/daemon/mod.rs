@@ -48,6 +48,7 @@ use crate::dialect::volt::words::MESSAGE;
 use crate::machine::{Endpoint, Input, Machine, Output};
 use crate::net::Frame;
 use crate::net::socketio::{Decoder, DecoderLimits};
+use crate::parts::backoff::Backoff;
 use crate::parts::calls::Calls;
 
 /// The daemon's machine.
@@ -64,8 +65,8 @@ pub(crate) struct VoltDaemon {
     prefix: String,
     password: Secret,
     enrollment: Enrollment,
-    /// Attempts to connect that failed since a registration held.
-    attempt: u32,
+    /// Counts the attempts to connect that failed since a registration held.
+    backoff: Backoff,
     /// Orderly ends by the server, in a row, of registrations that did not hold.
     early_ends: u32,
     was_joined: bool,
@@ -132,7 +133,7 @@ impl VoltDaemon {
             prefix: format!("2{namespace}[\"{MESSAGE}\","),
             password: options.daemon_password.clone(),
             enrollment,
-            attempt: 0,
+            backoff: Backoff::like_socket_io(options.reconnect.clone()),
             early_ends: 0,
             was_joined: false,
             was_ready: false,

@@ -9,7 +9,6 @@ use crate::api::event::Event;
 use crate::base::error::ErrorCode;
 use crate::base::json::Raw;
 use crate::base::time::Now;
-use crate::dialect::volt::backoff::{self, DRAWS};
 use crate::dialect::volt::wire;
 use crate::dialect::volt::words::REGISTER;
 use crate::net::socketio::{self, Packet};
@@ -131,8 +130,7 @@ impl VoltDaemon {
         let Phase::Registering { tries, .. } = self.phase else { return };
         self.notice(ErrorCode::RegistrationFailed, message);
         if tries < MAX_TRIES {
-            let draw = self.entropy.below(DRAWS);
-            let delay = backoff::delay(&self.options.reconnect, tries - 1, draw);
+            let delay = self.backoff.delay(tries - 1, &mut self.entropy);
             self.enter(Phase::Repeating { until: now.mono.after(delay), tries }, now);
             return;
         }

@@ -35,7 +35,7 @@ impl VoltDaemon {
             transport: self.engine.transport_name(),
             since: self.since.unix.to_string(),
             since_ms: now.mono.since(self.since.mono),
-            attempt: self.attempt,
+            attempt: self.backoff.attempt(),
             next_attempt_ms: self.phase.next_attempt().map(|at| at.since(now.mono)),
             last_error: self.last_error.as_ref(),
             pending_calls: self.calls.len(),
