@@ -31,13 +31,13 @@ pub use base::time::{self, Deadline, Instant, Now, UnixMillis, Why};
 pub use hub::Hub;
 pub use machine::{CloseCause, Endpoint, Input, Machine, Output};
 pub use net::target::{DialTarget, FrameLimits, HttpLimits};
-pub use net::{Frame, HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method};
+pub use net::{Frame, Framing, HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method};
 pub use open::{Opened, open, open_client};
 
 /// What transports carry: frames of a connection, requests and answers of HTTP.
 pub mod frame {
     pub use crate::net::{
-        Frame, HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method,
+        Frame, Framing, HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method, Splitter,
     };
     #[doc(hidden)]
     pub use crate::net::{engineio, socketio};

@@ -16,11 +16,13 @@ fn main() -> io::Result<()> {
             all.json.extend(seeds.json);
             all.engineio.extend(seeds.engineio);
             all.socketio.extend(seeds.socketio);
+            all.split.extend(seeds.split);
         }
     }
     write(&folder.join("json"), all.json)?;
     write(&folder.join("engineio"), all.engineio)?;
-    write(&folder.join("socketio"), all.socketio)
+    write(&folder.join("socketio"), all.socketio)?;
+    write(&folder.join("split"), all.split)
 }
 
 fn write(folder: &Path, seeds: Vec<Vec<u8>>) -> io::Result<()> {

@@ -3,12 +3,13 @@
 //!
 //! Each function panics when something does not hold.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use moorline_core::command::parse_batch;
 use moorline_core::frame::engineio::{self, Handshake, Packet, PayloadWriter, RequestError};
 use moorline_core::frame::socketio::{self, Decoder, DecoderLimits, Kind, Malformed};
-use moorline_core::{Command, Frame, Raw};
+use moorline_core::frame::{Framing, Splitter};
+use moorline_core::{Command, ErrorCode, Frame, Raw};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -236,6 +237,106 @@ fn in_range(value: &Value, count: u64) -> bool {
     }
 }
 
+/// The framings that divide a stream into frames.
+const FRAMINGS: [Framing; 3] = [Framing::Lines, Framing::Prefixed, Framing::Json];
+
+/// Splits `data` but for its first three bytes: they say how it is framed, how large a frame may be and
+/// where reads cut it.
+pub fn split(data: &[u8]) {
+    let [framing, max, cut, stream @ ..] = data else { return };
+    let framing = FRAMINGS[usize::from(*framing) % FRAMINGS.len()];
+    let max = usize::from(*max).pow(2) / 16;
+    let (frames, end) = read(framing, max, &[stream]);
+    let (left, right) = stream.split_at(stream.len() * usize::from(*cut) / 256);
+    assert_eq!(read(framing, max, &[left, right]), (frames.clone(), end));
+    assert_eq!(read(framing, max, &stream.chunks(1).collect::<Vec<_>>()), (frames.clone(), end));
+    let naive = match framing {
+        Framing::Lines => lines(max, stream),
+        Framing::Prefixed => prefixed(max, stream),
+        Framing::Json | Framing::Bytes => json_values(max, stream),
+    };
+    if let Some(naive) = naive {
+        assert_eq!((&frames, end), (&naive, None));
+    }
+    let mut again = BytesMut::new();
+    for frame in &frames {
+        framing.write_head(frame.len(), &mut again);
+        again.extend_from_slice(payload(frame));
+        again.extend_from_slice(framing.tail());
+    }
+    // A line that ends in a return loses it to the feed that follows.
+    if frames.iter().all(|frame| framing != Framing::Lines || !payload(frame).ends_with(b"\r")) {
+        assert_eq!(read(framing, max, &[&again]), (frames, None));
+    }
+}
+
+/// The frames of a stream that comes in these reads, and the error that it ends in.
+fn read(framing: Framing, max: usize, reads: &[&[u8]]) -> (Vec<Frame>, Option<ErrorCode>) {
+    let mut splitter = Splitter::new(framing, max);
+    let (mut frames, mut buffer) = (Vec::new(), BytesMut::new());
+    for read in reads {
+        buffer.extend_from_slice(read);
+        loop {
+            match splitter.take(&mut buffer) {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => break,
+                Err(error) => return (frames, Some(error.code())),
+            }
+        }
+        assert!(buffer.len() <= max + 10, "an unfinished frame and its length are all that waits");
+    }
+    loop {
+        match splitter.finish(&mut buffer) {
+            Ok(Some(frame)) => frames.push(frame),
+            Ok(None) => return (frames, None),
+            Err(error) => return (frames, Some(error.code())),
+        }
+    }
+}
+
+/// Lines by another reader; `None` unless all are whole texts within the limit.
+fn lines(max: usize, stream: &[u8]) -> Option<Vec<Frame>> {
+    let text = std::str::from_utf8(stream).ok()?;
+    let whole = text.is_empty() || text.ends_with('\n');
+    let lines = || text.lines().filter(|line| !line.is_empty());
+    let fits = whole && lines().all(|line| line.len() <= max);
+    fits.then(|| lines().map(|line| Frame::Text(line.into())).collect())
+}
+
+/// Frames with a length by another reader; `None` unless all are whole and within the limit.
+fn prefixed(max: usize, mut stream: &[u8]) -> Option<Vec<Frame>> {
+    let mut frames = Vec::new();
+    while !stream.is_empty() {
+        let end = stream.iter().position(|byte| *byte < 0x80)?;
+        let (head, rest) = stream.split_at(end + 1);
+        let length = head.iter().rev().try_fold(0_usize, |sum, byte| {
+            Some(sum.checked_mul(0x80)? + usize::from(*byte & 0x7f))
+        })?;
+        if head.len() > 10 || length > max {
+            return None;
+        }
+        let (payload, rest) = rest.split_at_checked(length)?;
+        frames.push(Frame::Binary(Bytes::copy_from_slice(payload)));
+        stream = rest;
+    }
+    Some(frames)
+}
+
+/// JSON values by another reader; `None` unless all are JSON and within the limit.
+fn json_values(max: usize, stream: &[u8]) -> Option<Vec<Frame>> {
+    let values = serde_json::Deserializer::from_slice(stream).into_iter::<&RawValue>();
+    let values: Vec<&RawValue> = values.collect::<Result<_, _>>().ok()?;
+    let fits = values.iter().all(|value| value.get().len() <= max);
+    fits.then(|| values.iter().map(|value| Frame::Text(value.get().into())).collect())
+}
+
+fn payload(frame: &Frame) -> &[u8] {
+    match frame {
+        Frame::Text(text) => text.as_bytes(),
+        Frame::Binary(bytes) | Frame::Ping(bytes) | Frame::Pong(bytes) => bytes,
+    }
+}
+
 /// The inputs that the recorded transcripts make.
 #[derive(Debug, Default)]
 pub struct Seeds {
@@ -245,6 +346,8 @@ pub struct Seeds {
     pub engineio: Vec<Vec<u8>>,
     /// For [`socketio`].
     pub socketio: Vec<Vec<u8>>,
+    /// For [`split`]: the messages of each session and direction as one stream, in every framing.
+    pub split: Vec<Vec<u8>>,
 }
 
 impl Seeds {
@@ -303,7 +406,20 @@ impl Seeds {
                 _ => {}
             }
         }
-        seeds.socketio.extend(sessions.into_values());
+        for session in sessions.into_values() {
+            for (index, framing) in FRAMINGS.into_iter().enumerate() {
+                let mut stream = BytesMut::from(&[index as u8, u8::MAX, 0x80][..]);
+                for message in session.split(|byte| *byte == 0x1e) {
+                    let start = message.iter().position(|byte| b"{[".contains(byte));
+                    let payload = start.map_or(message, |start| &message[start..]);
+                    framing.write_head(payload.len(), &mut stream);
+                    stream.extend_from_slice(payload);
+                    stream.extend_from_slice(framing.tail());
+                }
+                seeds.split.push(stream.to_vec());
+            }
+            seeds.socketio.push(session);
+        }
         seeds
     }
 }

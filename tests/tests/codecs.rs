@@ -15,7 +15,9 @@ fn the_invariants_of_the_codecs_hold_on_the_transcripts() {
             seeds.json.iter().for_each(|seed| codecs::json(seed));
             seeds.engineio.iter().for_each(|seed| codecs::engineio(seed));
             seeds.socketio.iter().for_each(|seed| codecs::socketio(seed));
-            count += seeds.json.len() + seeds.engineio.len() + seeds.socketio.len();
+            seeds.split.iter().for_each(|seed| codecs::split(seed));
+            count +=
+                seeds.json.len() + seeds.engineio.len() + seeds.socketio.len() + seeds.split.len();
         }
     }
     assert!(count > 1_000, "{count} seeds");

@@ -11,7 +11,7 @@ use std::thread;
 use crate::shell::Shell;
 
 /// The targets of the crate `fuzz`: one per codec.
-const TARGETS: [&str; 3] = ["engineio", "socketio", "json"];
+const TARGETS: [&str; 4] = ["engineio", "socketio", "json", "split"];
 
 /// What makes the compiler count: edges, and the operands of comparisons.
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module \

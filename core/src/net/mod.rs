@@ -1,5 +1,5 @@
-//! What transports carry and where they lead: frames, HTTP, cookies, origins, targets, the codecs of Engine.IO and
-//! Socket.IO.
+//! What transports carry and where they lead: frames, HTTP, cookies, origins, targets, frames in
+//! streams of bytes, the codecs of Engine.IO and Socket.IO.
 
 pub(crate) mod cookies;
 #[doc(hidden)]
@@ -9,7 +9,9 @@ pub(crate) mod http;
 pub(crate) mod origin;
 #[doc(hidden)]
 pub mod socketio;
+pub(crate) mod split;
 pub(crate) mod target;
 
 pub use frame::Frame;
 pub use http::{HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method};
+pub use split::{Framing, Splitter};
