@@ -13,7 +13,6 @@ const KNOWN: &[(&str, &str)] = &[
     ("core/src/dialect/beacon/policy.rs", "dialect/beacon imports top"),
     ("core/src/dialect/beacon/worker.rs", "dialect/beacon imports top"),
     ("core/src/dialect/volt/", "dialect/volt imports dialect/beacon"),
-    ("core/src/dialect/volt/", "is visible by a path"),
     ("core/src/parts/accepted/liveness.rs", "Liveness defines the part Liveness again"),
     ("core/src/parts/accepted/liveness.rs", "is named like the part Liveness"),
     ("core/src/dialect/mod.rs", "the trait Dialect has 1 implementors"),

@@ -9,27 +9,27 @@ use crate::api::event::Event;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::json::Raw;
 use crate::base::time::Now;
-use crate::dialect::volt::engine::{Happened, Reason};
+use crate::dialect::volt::engine::{EngineEvent, Reason};
 use crate::dialect::volt::wire::{self, Message};
 use crate::dialect::volt::words::{MESSAGE, REGISTERED};
 use crate::net::socketio::{self, Joined, Kind, Malformed, Packet};
 
 impl VoltDaemon {
-    pub(super) fn take_happened(&mut self, now: Now) {
-        while let Some(happened) = self.engine.take() {
-            match happened {
-                Happened::Opened => self.join(now),
+    pub(super) fn handle_engine_events(&mut self, now: Now) {
+        while let Some(event) = self.engine.poll_event() {
+            match event {
+                EngineEvent::Opened => self.join(now),
                 // What came behind the end of a session is not its any more.
-                Happened::Text(_) | Happened::Binary(_) if !self.phase.is_connected() => {}
-                Happened::Text(text) => self.text(&text, now),
-                Happened::Binary(bytes) => {
+                EngineEvent::Text(_) | EngineEvent::Binary(_) if !self.phase.is_connected() => {}
+                EngineEvent::Text(text) => self.text(&text, now),
+                EngineEvent::Binary(bytes) => {
                     let packet = self.decoder.binary(bytes);
                     self.decoded(packet, now);
                 }
-                Happened::Flushed => self.flushed(),
-                Happened::Failed(error) => self.transport_failed(&error, now),
-                Happened::Closed(reason) => self.transport_closed(reason, now),
-                Happened::Gone => {
+                EngineEvent::Flushed => self.flushed(),
+                EngineEvent::Failed(error) => self.transport_failed(&error, now),
+                EngineEvent::Closed(reason) => self.transport_closed(reason, now),
+                EngineEvent::Gone => {
                     if let Phase::Leaving { .. } = self.phase {
                         self.end(None, now);
                     }

@@ -226,10 +226,10 @@ impl VoltDaemon {
 
     /// Does what is left to do after an input or a command.
     fn pump(&mut self, now: Now) {
-        self.take_happened(now);
+        self.handle_engine_events(now);
         self.advance_drain(now);
         self.engine.pump(&mut self.outputs);
-        self.take_happened(now);
+        self.handle_engine_events(now);
     }
 
     fn emit(&mut self, name: &str, payload: &Raw, now: Now) -> Result<(), Error> {
@@ -353,7 +353,7 @@ impl Machine for VoltDaemon {
         }
         self.expire_calls(now);
         self.engine.timed_out(now, &mut self.outputs);
-        self.take_happened(now);
+        self.handle_engine_events(now);
         self.phase_timed_out(now);
         self.beat(now);
         self.pump(now);

@@ -6,7 +6,7 @@
 //!        └───▶ Asking ──▶ Open on polling ─ probe ─▶ Open on WebSocket
 //! ```
 //!
-//! The owner feeds inputs, hands over frames and takes [`Happened`]s; time limits of opening are the
+//! The owner feeds inputs, hands over frames and takes [`EngineEvent`]s; time limits of opening are the
 //! owner's. A session that ends is forgotten at once: what comes for it later meets nobody.
 
 mod polling;
@@ -54,7 +54,7 @@ impl Reason {
 
 /// What the owner is told, in order.
 #[derive(Debug)]
-pub(super) enum Happened {
+pub(super) enum EngineEvent {
     /// The handshake is through.
     Opened,
     Text(ByteString),
@@ -101,7 +101,7 @@ pub(super) struct Engine {
     /// Peer: the original sends none, and fails behind load balancers with "session id unknown".
     cookies: Cookies,
     last_id: u64,
-    happened: VecDeque<Happened>,
+    events: VecDeque<EngineEvent>,
 }
 
 impl Engine {
@@ -125,7 +125,7 @@ impl Engine {
             wants_flushed: false,
             cookies: Cookies::default(),
             last_id: 0,
-            happened: VecDeque::new(),
+            events: VecDeque::new(),
         }
     }
 
@@ -138,7 +138,7 @@ impl Engine {
         self.handshake = None;
         self.ping_deadline = None;
         self.forget();
-        self.happened.clear();
+        self.events.clear();
         match self.transport {
             DaemonTransport::Auto => self.dial(self.connect_timeout_ms / 2, out),
             DaemonTransport::WebSocket => self.dial(self.connect_timeout_ms, out),
@@ -146,8 +146,8 @@ impl Engine {
         }
     }
 
-    pub(super) fn take(&mut self) -> Option<Happened> {
-        self.happened.pop_front()
+    pub(super) fn poll_event(&mut self) -> Option<EngineEvent> {
+        self.events.pop_front()
     }
 
     /// Tells whether the handshake is through.
@@ -230,7 +230,7 @@ impl Engine {
         self.queue_bytes = 0;
     }
 
-    /// Asks for [`Happened::Flushed`].
+    /// Asks for [`EngineEvent::Flushed`].
     pub(super) fn ask_flushed(&mut self, out: &mut VecDeque<Output>) {
         self.wants_flushed = true;
         if let State::OnWebSocket(conn) = self.state {
@@ -245,7 +245,7 @@ impl Engine {
         }
     }
 
-    /// Ends the session with `last`, which is sent before. [`Happened::Gone`] tells that it is over.
+    /// Ends the session with `last`, which is sent before. [`EngineEvent::Gone`] tells that it is over.
     pub(super) fn close(&mut self, last: Option<Frame>, out: &mut VecDeque<Output>) {
         self.ping_deadline = None;
         self.wants_flushed = false;
@@ -265,7 +265,7 @@ impl Engine {
             State::Leaving(_) => {}
             State::Idle | State::Dialing(_) | State::Asking(_) => {
                 self.abandon(out);
-                self.happened.push_back(Happened::Gone);
+                self.events.push_back(EngineEvent::Gone);
             }
         }
     }
@@ -357,7 +357,7 @@ impl Engine {
             State::OnPolling(polling) if polling.is_probe(conn) => self.probe_failed(out),
             State::Leaving(left) if *left == conn => {
                 self.state = State::Idle;
-                self.happened.push_back(Happened::Gone);
+                self.events.push_back(EngineEvent::Gone);
             }
             State::Idle
             | State::Dialing(_)
@@ -398,7 +398,7 @@ impl Engine {
     fn begin(&mut self, handshake: Handshake, now: Now) {
         self.handshake = Some(handshake);
         self.alive(now);
-        self.happened.push_back(Happened::Opened);
+        self.events.push_back(EngineEvent::Opened);
     }
 
     /// The server has pinged, or begun: it may be silent for so long.
@@ -410,8 +410,8 @@ impl Engine {
 
     fn packet(&mut self, packet: Packet, now: Now, out: &mut VecDeque<Output>) {
         match packet {
-            Packet::Message(text) => self.happened.push_back(Happened::Text(text)),
-            Packet::Binary(bytes) => self.happened.push_back(Happened::Binary(bytes)),
+            Packet::Message(text) => self.events.push_back(EngineEvent::Text(text)),
+            Packet::Binary(bytes) => self.events.push_back(EngineEvent::Binary(bytes)),
             Packet::Ping(content) => {
                 self.alive(now);
                 self.send(Packet::Pong(content).to_frame(), now, out);
@@ -424,30 +424,30 @@ impl Engine {
     /// Gives an open session up.
     fn fail(&mut self, reason: Reason, out: &mut VecDeque<Output>) {
         self.abandon(out);
-        self.happened.push_back(Happened::Closed(reason));
+        self.events.push_back(EngineEvent::Closed(reason));
     }
 
     fn end(&mut self, reason: Reason) {
         self.forget();
-        self.happened.push_back(Happened::Closed(reason));
+        self.events.push_back(EngineEvent::Closed(reason));
     }
 
     /// Gives up a session that never was open.
     fn cannot_open(&mut self, error: Error, out: &mut VecDeque<Output>) {
         self.abandon(out);
-        self.happened.push_back(Happened::Failed(error));
+        self.events.push_back(EngineEvent::Failed(error));
     }
 
     /// Peer: applications know the transport's failures by these words.
     fn failed(&mut self, words: &str, error: &Error) {
         self.forget();
         let error = Error::new(error.code(), format!("{words}: {}", error.message()));
-        self.happened.push_back(Happened::Failed(error));
+        self.events.push_back(EngineEvent::Failed(error));
     }
 
     fn flushed(&mut self) {
         if std::mem::take(&mut self.wants_flushed) {
-            self.happened.push_back(Happened::Flushed);
+            self.events.push_back(EngineEvent::Flushed);
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytestring::ByteString;
 
 use super::{
-    DaemonTransport, Engine, Frame, Happened, Headers, HttpBody, HttpId, HttpRequest, HttpResponse,
+    DaemonTransport, Engine, Frame, EngineEvent, Headers, HttpBody, HttpId, HttpRequest, HttpResponse,
     Method, Output, Packet, Reason, State, engineio, hang_up,
 };
 use crate::base::error::{Error, ErrorCode};
@@ -92,7 +92,7 @@ impl Engine {
     }
 
     /// An exchange ended.
-    pub(in crate::dialect::volt) fn replied(
+    pub(crate) fn replied(
         &mut self,
         http: HttpId,
         result: Result<HttpResponse, Error>,
@@ -130,7 +130,7 @@ impl Engine {
                 }
                 if result.is_err() || (polling.post.is_none() && self.queue.is_empty()) {
                     self.abandon(out);
-                    self.happened.push_back(Happened::Gone);
+                    self.events.push_back(EngineEvent::Gone);
                 } else {
                     self.post(out);
                 }

@@ -83,16 +83,16 @@ impl Bench {
     }
 
     fn happened(&mut self) -> Vec<String> {
-        let next = || self.engine.take();
+        let next = || self.engine.poll_event();
         std::iter::from_fn(next)
-            .map(|happened| match happened {
-                Happened::Opened => String::from("opened"),
-                Happened::Text(text) => text.to_string(),
-                Happened::Binary(bytes) => format!("{bytes:?}"),
-                Happened::Flushed => String::from("flushed"),
-                Happened::Failed(error) => format!("failed: {}", error.message()),
-                Happened::Closed(reason) => format!("closed: {}", reason.as_str()),
-                Happened::Gone => String::from("gone"),
+            .map(|event| match event {
+                EngineEvent::Opened => String::from("opened"),
+                EngineEvent::Text(text) => text.to_string(),
+                EngineEvent::Binary(bytes) => format!("{bytes:?}"),
+                EngineEvent::Flushed => String::from("flushed"),
+                EngineEvent::Failed(error) => format!("failed: {}", error.message()),
+                EngineEvent::Closed(reason) => format!("closed: {}", reason.as_str()),
+                EngineEvent::Gone => String::from("gone"),
             })
             .collect()
     }
