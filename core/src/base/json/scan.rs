@@ -1,11 +1,13 @@
 //! A quick look at JSON text: the spans of members and elements, in one pass, without a tree.
 //!
-//! What is accepted is JSON, checked as strictly as the parser does it. What is out of the ordinary
-//! (deep nesting, escaped keys, errors) is left to the parser: `None` says so, and nothing more.
+//! What is accepted is JSON, checked as strictly as the parser does it; what is nested deeply is passed
+//! over by the parser itself. `None` stands for everything else.
+
+use serde_json::value::RawValue;
 
 const ONES: u64 = u64::MAX / 255;
 const HIGHS: u64 = ONES << 7;
-/// Deeper values are left to the parser.
+/// Deeper values are left to the parser, which marks a level by a byte instead of a bit.
 const MAX_DEPTH: u32 = 64;
 
 /// A place in a JSON text.
@@ -58,7 +60,7 @@ impl<'a> Scanner<'a> {
         self.text.get(start..self.at - 1).filter(|_| is_plain)
     }
 
-    /// Passes over an object; `member` is told each key and must pass over its value.
+    /// Passes over an object; `member` is told each key, with its escapes, and must pass over its value.
     pub(crate) fn object(
         &mut self,
         mut member: impl FnMut(&'a str, &mut Self) -> Option<()>,
@@ -71,7 +73,10 @@ impl<'a> Scanner<'a> {
             return Some(());
         }
         loop {
-            let key = self.plain_text()?;
+            self.space();
+            let start = self.at + 1;
+            self.string()?;
+            let key = self.text.get(start..self.at - 1)?;
             self.space();
             self.expect(b':')?;
             member(key, self)?;
@@ -145,10 +150,8 @@ impl<'a> Scanner<'a> {
         let mut objects = 0_u64;
         loop {
             match self.peek()? {
+                b'{' | b'[' if depth == MAX_DEPTH => self.parse()?,
                 open @ (b'{' | b'[') => {
-                    if depth == MAX_DEPTH {
-                        return None;
-                    }
                     depth += 1;
                     let is_object = open == b'{';
                     objects = objects << 1 | u64::from(is_object);
@@ -197,6 +200,15 @@ impl<'a> Scanner<'a> {
                 objects >>= 1;
             }
         }
+    }
+
+    /// Lets the parser pass over a value.
+    fn parse(&mut self) -> Option<()> {
+        let rest = serde_json::Deserializer::from_str(self.text.get(self.at..)?);
+        let mut values = rest.into_iter::<&RawValue>();
+        values.next()?.ok()?;
+        self.at += values.byte_offset();
+        Some(())
     }
 
     fn key(&mut self) -> Option<()> {
@@ -302,7 +314,6 @@ const fn zeros(word: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::value::RawValue;
 
     use super::*;
 
@@ -422,11 +433,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_the_ordinary_is_left_to_the_parser() {
+    fn values_may_be_nested_deeply() {
         let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
-        assert!(scanned(&deep(64)).is_some() && scanned(&deep(65)).is_none());
-        let any = |_: &str, scanner: &mut Scanner<'_>| scanner.value().map(drop);
-        assert!(Scanner::new("{\"\\u0061\":1}").object(any).is_none());
+        for depth in [64, 65, 66, 10_000] {
+            let text = format!("{} ", deep(depth));
+            assert_eq!(scanned(&text), Some(&*deep(depth)), "{depth}");
+            assert_eq!(scanned(&text[1..]), None, "{depth}");
+            assert_eq!(scanned(&text[..depth]), None, "{depth}");
+        }
+        let mixed = "{\"a\":[0,".repeat(70) + &"],\"b\":1}".repeat(70);
+        assert_eq!(scanned(&mixed), parsed(&mixed));
+    }
+
+    #[test]
+    fn keys_keep_their_escapes_and_plain_texts_have_none() {
+        let mut keys = Vec::new();
+        let read = Scanner::new(r#"{"\u0061":1,"\ud800" : 2}"#).object(|key, scanner| {
+            keys.push(key);
+            scanner.value().map(drop)
+        });
+        assert!(read.is_some());
+        assert_eq!(keys, [r"\u0061", r"\ud800"]);
         assert!(Scanner::new("\"\\n\"").plain_text().is_none());
     }
 }

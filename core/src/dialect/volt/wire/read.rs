@@ -1,11 +1,8 @@
 //! What is read of a message.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use bytestring::ByteString;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 
 use crate::base::json::Raw;
 use crate::base::json::scan::Scanner;
@@ -32,40 +29,49 @@ impl<'a> Message<'a> {
             return None;
         }
         let mut scanner = Scanner::new(argument);
-        let scanned = Self::scan(&mut scanner);
-        if scanned.is_some() && scanner.is_at_end() {
-            return scanned;
-        }
-        match serde_json::from_str::<Self>(argument) {
-            Ok(message) => Some(message),
-            // A text as `data` with a lone surrogate: it has no member `data`.
-            Err(_) => serde_json::from_str::<Opaque<'a>>(argument).ok().map(|opaque| opaque.0),
-        }
+        Self::scan(&mut scanner).filter(|_| scanner.is_at_end())
     }
 
-    /// Reads an ordinary message; others are left to the parser.
     fn scan(scanner: &mut Scanner<'a>) -> Option<Self> {
         let mut message = Self::default();
         scanner.object(|key, scanner| {
             if key == "data" {
                 message.result = None;
                 if scanner.is_at_object() {
-                    return scanner.object(|key, scanner| {
-                        let value = scanner.value()?;
-                        if key == "data" {
-                            message.result = Some(value);
-                        }
-                        Some(())
-                    });
+                    return message.scan_result(scanner);
                 }
             }
             let value = scanner.value()?;
-            if let Some(place) = message.place(key) {
-                *place = Some(value);
+            match message.place(key) {
+                Some(place) => *place = Some(value),
+                None if key.contains('\\') => message.take_escaped(key, value),
+                None => {}
             }
             Some(())
         })?;
         Some(message)
+    }
+
+    fn scan_result(&mut self, scanner: &mut Scanner<'a>) -> Option<()> {
+        scanner.object(|key, scanner| {
+            let value = scanner.value()?;
+            if reads(key, "data") {
+                self.result = Some(value);
+            }
+            Some(())
+        })
+    }
+
+    /// Takes a member whose name has escapes.
+    fn take_escaped(&mut self, key: &str, value: &'a str) {
+        let key = unescaped(key);
+        if key == "data" {
+            self.result = None;
+            // What is no object has no members.
+            let _ = self.scan_result(&mut Scanner::new(value));
+        } else if let Some(place) = self.place(&key) {
+            *place = Some(value);
+        }
     }
 
     fn place(&mut self, key: &str) -> Option<&mut Option<&'a str>> {
@@ -101,22 +107,25 @@ pub(crate) fn message_of<'a>(text: &'a ByteString, prefix: &str) -> Option<(&'a 
 /// Compares a JSON string with a text that needs no escapes.
 pub(crate) fn is_text(json: &str, text: &str) -> bool {
     let inner = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'));
-    inner.is_some_and(|inner| {
-        inner == text
-            || (inner.contains('\\')
-                && serde_json::from_str::<String>(json).is_ok_and(|inner| inner == text))
-    })
+    inner.is_some_and(|inner| reads(inner, text))
+}
+
+/// Compares the inside of a JSON string with a text that needs no escapes.
+fn reads(inner: &str, text: &str) -> bool {
+    inner == text || (inner.contains('\\') && unescaped(inner) == text)
 }
 
 /// Reads a JSON string; one that is no Unicode text gives its escapes as they stand. `None` for
 /// other values.
 pub(crate) fn lenient_text(json: &str) -> Option<Cow<'_, str>> {
     let inner = json.strip_prefix('"')?.strip_suffix('"')?;
-    if !inner.contains('\\') {
-        return Some(Cow::Borrowed(inner));
-    }
-    let text = serde_json::from_str::<String>(json);
-    Some(text.map_or(Cow::Borrowed(inner), Cow::Owned))
+    Some(if inner.contains('\\') { unescaped(inner) } else { Cow::Borrowed(inner) })
+}
+
+/// Reads the inside of a JSON string; one that is no Unicode text gives its escapes as they stand.
+fn unescaped(inner: &str) -> Cow<'_, str> {
+    let text = serde_json::from_str::<String>(&format!("\"{inner}\""));
+    text.map_or(Cow::Borrowed(inner), Cow::Owned)
 }
 
 /// Tells whether JavaScript takes a value for true.
@@ -131,133 +140,6 @@ pub(crate) fn is_truthy(json: &str) -> bool {
 impl Message<'_> {
     pub(crate) fn share(whole: &ByteString, part: Option<&str>) -> Raw {
         part.map_or_else(Raw::absent, |part| Raw::shared(whole, part))
-    }
-}
-
-/// A message whose `data` is not looked into.
-struct Opaque<'a>(Message<'a>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Message<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Members::<true>)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Opaque<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Members::<false>).map(Opaque)
-    }
-}
-
-struct Members<const INSIDE: bool>;
-
-impl<'de, const INSIDE: bool> Visitor<'de> for Members<INSIDE> {
-    type Value = Message<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a message object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut message = Message::default();
-        while let Some(Key(key)) = map.next_key()? {
-            if INSIDE && key == "data" {
-                message.result = map.next_value::<Inner<'_>>()?.0;
-            } else if let Some(place) = message.place(&key) {
-                *place = Some(map.next_value::<&RawValue>()?.get());
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(message)
-    }
-}
-
-/// A member's name, borrowed unless it is escaped. One that is no Unicode text is nobody's.
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Name;
-
-        impl<'de> Visitor<'de> for Name {
-            type Value = Key<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a member's name")
-            }
-
-            fn visit_borrowed_bytes<E>(self, name: &'de [u8]) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Borrowed(std::str::from_utf8(name).unwrap_or_default())))
-            }
-
-            fn visit_bytes<E>(self, name: &[u8]) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Owned(std::str::from_utf8(name).unwrap_or_default().to_owned())))
-            }
-        }
-
-        // Asked for bytes, the parser lets lone surrogates pass.
-        deserializer.deserialize_bytes(Name)
-    }
-}
-
-/// The member `data` of a value of any kind.
-struct Inner<'a>(Option<&'a str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Inner<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-
-        impl<'de> Visitor<'de> for Any {
-            type Value = Inner<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("any value")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut data = None;
-                while let Some(Key(key)) = map.next_key()? {
-                    if key == "data" {
-                        data = Some(map.next_value::<&RawValue>()?.get());
-                    } else {
-                        map.next_value::<IgnoredAny>()?;
-                    }
-                }
-                Ok(Inner(data))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Inner(None))
-            }
-
-            fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-                Ok(Inner(None))
-            }
-
-            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-                Ok(Inner(None))
-            }
-
-            fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-                Ok(Inner(None))
-            }
-
-            fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-                Ok(Inner(None))
-            }
-
-            fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-                Ok(Inner(None))
-            }
-
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(Inner(None))
-            }
-        }
-
-        deserializer.deserialize_any(Any)
     }
 }
 
@@ -291,8 +173,17 @@ mod tests {
     }
 
     #[test]
+    fn members_are_found_under_escaped_names_and_behind_deep_values() {
+        assert_eq!(result(r#"{"d\u0061ta":{"\u0064ata":1}}"#).unwrap(), "1");
+        assert_eq!(result(r#"{"data":{"data":1},"d\u0061ta":2}"#), None, "the last counts");
+        let deep =
+            format!("{{\"x\":{}{},\"data\":{{\"data\":3}}}}", "[".repeat(200), "]".repeat(200));
+        assert_eq!(result(&deep).unwrap(), "3");
+    }
+
+    #[test]
     fn what_is_no_object_is_no_message() {
-        for argument in ["null", "[]", "\"x\"", "1"] {
+        for argument in ["null", "[]", "\"x\"", "1", "", "{", "{}}", "{} 1"] {
             assert!(Message::read(argument).is_none());
         }
     }
