@@ -8,6 +8,7 @@ pub(crate) mod handlers;
 pub(crate) mod heartbeat;
 pub(crate) mod liveness;
 pub(crate) mod outbox;
+pub(crate) mod queue;
 pub(crate) mod slots;
 pub(crate) mod timers;
 pub(crate) mod window;

@@ -1,69 +1,115 @@
-//! Messages that wait for a registration: bounded, the oldest gives way.
+//! A waiting line, bounded by count and by bytes.
 
 use std::collections::VecDeque;
 
-use crate::net::Frame;
+/// What gives way in a line that is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Overflow {
+    /// The oldest: what comes is worth more than what has waited.
+    DropOldest,
+    /// The one that comes: what waits is a beginning without gaps.
+    DropNewest,
+}
 
-/// Whole messages with their attachments, oldest first.
+/// Items, oldest first. Each counts with the bytes that it was pushed with.
 #[derive(Debug)]
-pub(super) struct Queue {
-    messages: VecDeque<Vec<Frame>>,
+pub(crate) struct Queue<T> {
+    items: VecDeque<(T, u64)>,
     bytes: u64,
     max: u64,
     max_bytes: u64,
+    overflow: Overflow,
 }
 
-impl Queue {
-    pub(super) const fn new(max: u64, max_bytes: u64) -> Self {
-        Self { messages: VecDeque::new(), bytes: 0, max, max_bytes }
+impl<T> Queue<T> {
+    pub(crate) const fn new(max: u64, max_bytes: u64, overflow: Overflow) -> Self {
+        Self { items: VecDeque::new(), bytes: 0, max, max_bytes, overflow }
     }
 
-    /// Adds a message. Returns how many had to go for it, itself perhaps.
-    pub(super) fn push(&mut self, message: Vec<Frame>) -> u64 {
-        self.bytes += size(&message);
-        self.messages.push_back(message);
+    /// Adds an item. Returns how many were dropped for it, itself perhaps.
+    pub(crate) fn push(&mut self, item: T, bytes: u64) -> u64 {
+        if self.overflow == Overflow::DropNewest && self.exceeds(1, bytes) {
+            return 1;
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.items.push_back((item, bytes));
         let mut dropped = 0;
-        while self.messages.len() as u64 > self.max || self.bytes > self.max_bytes {
-            if self.pop().is_none() {
-                break;
-            }
+        while self.exceeds(0, 0) && self.pop().is_some() {
             dropped += 1;
         }
         dropped
     }
 
-    pub(super) fn pop(&mut self) -> Option<Vec<Frame>> {
-        let message = self.messages.pop_front()?;
-        self.bytes -= size(&message);
-        Some(message)
+    /// Takes the oldest item.
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        let (item, bytes) = self.items.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        Some(item)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.messages.len()
+    pub(crate) fn clear(&mut self) {
+        self.items.clear();
+        self.bytes = 0;
     }
-}
 
-fn size(message: &[Frame]) -> u64 {
-    message.iter().map(|frame| frame.len() as u64).sum()
+    /// Returns the oldest item.
+    pub(crate) fn front(&self) -> Option<&T> {
+        self.items.front().map(|(item, _)| item)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Returns the bytes of all items together.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Tells whether there is too much in it with so much more.
+    fn exceeds(&self, items: u64, bytes: u64) -> bool {
+        self.items.len() as u64 + items > self.max
+            || self.bytes.saturating_add(bytes) > self.max_bytes
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn message(length: usize) -> Vec<Frame> {
-        vec![Frame::Text("x".repeat(length).into())]
+    #[test]
+    fn the_oldest_gives_way_by_count_and_by_bytes() {
+        let mut queue = Queue::new(2, 10, Overflow::DropOldest);
+        assert_eq!(queue.push('a', 1), 0);
+        assert_eq!(queue.push('b', 2), 0);
+        assert_eq!(queue.push('c', 3), 1);
+        assert_eq!((queue.front(), queue.len(), queue.bytes()), (Some(&'b'), 2, 5));
+        assert_eq!(queue.push('d', 8), 2);
+        assert_eq!(queue.push('e', 11), 2, "the new one does not fit either");
+        assert_eq!((queue.pop(), queue.bytes()), (None, 0));
     }
 
     #[test]
-    fn the_oldest_gives_way_by_count_and_by_bytes() {
-        let mut queue = Queue::new(2, 10);
-        assert_eq!(queue.push(message(1)), 0);
-        assert_eq!(queue.push(message(2)), 0);
-        assert_eq!(queue.push(message(3)), 1);
-        assert_eq!(queue.push(message(8)), 2);
-        assert_eq!(queue.push(message(11)), 2, "the new one does not fit either");
-        assert_eq!(queue.len(), 0);
-        assert!(queue.pop().is_none());
+    fn the_newest_gives_way_to_what_has_waited() {
+        let mut queue = Queue::new(2, 10, Overflow::DropNewest);
+        assert_eq!(queue.push('a', 8), 0);
+        assert_eq!(queue.push('b', 3), 1);
+        assert_eq!(queue.push('c', 2), 0);
+        assert_eq!(queue.push('d', 0), 1);
+        assert_eq!(queue.bytes(), 10);
+        assert_eq!([queue.pop(), queue.pop(), queue.pop()], [Some('a'), Some('c'), None]);
+    }
+
+    #[test]
+    fn an_emptied_line_has_all_its_room() {
+        let mut queue = Queue::new(1, 4, Overflow::DropNewest);
+        queue.push('a', 4);
+        queue.clear();
+        assert!(queue.is_empty());
+        assert_eq!(queue.push('b', 4), 0);
     }
 }

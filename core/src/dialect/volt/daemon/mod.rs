@@ -17,7 +17,6 @@ mod calls;
 mod connect;
 mod enroll;
 mod intake;
-mod queue;
 mod register;
 mod reverse;
 mod snapshot;
@@ -29,7 +28,6 @@ use beats::Beats;
 use calls::Asker;
 use connect::Phase;
 use enroll::Enrollment;
-use queue::Queue;
 use reverse::Running;
 
 use super::address::Address;
@@ -50,6 +48,7 @@ use crate::net::Frame;
 use crate::net::socketio::{Decoder, DecoderLimits};
 use crate::parts::backoff::Backoff;
 use crate::parts::calls::Calls;
+use crate::parts::queue::{Overflow, Queue};
 
 /// The daemon's machine.
 #[derive(Debug)]
@@ -79,11 +78,11 @@ pub(crate) struct VoltDaemon {
     last_work: u64,
     last_store: u64,
     beats: Beats,
-    queue: Queue,
+    /// Messages of the application that wait for a registration, each with its attachments.
+    queue: Queue<Vec<Frame>>,
     /// Answers of this session that wait for its registration.
-    held: Vec<Frame>,
-    held_bytes: u64,
-    /// Answers were dropped for want of room.
+    held: Queue<Vec<Frame>>,
+    /// Answers were dropped for want of room: further ones are, too.
     has_dropped: bool,
     /// When the drain gives up; set while draining.
     drain_until: Option<Instant>,
@@ -144,9 +143,8 @@ impl VoltDaemon {
             last_work: 0,
             last_store: 0,
             beats: Beats::new(&options.heartbeat),
-            queue: Queue::new(options.max_queued, options.max_queued_bytes),
-            held: Vec::new(),
-            held_bytes: 0,
+            queue: Queue::new(options.max_queued, options.max_queued_bytes, Overflow::DropOldest),
+            held: Queue::new(u64::MAX, options.max_queued_bytes, Overflow::DropNewest),
             has_dropped: false,
             drain_until: None,
             ending: None,
@@ -187,14 +185,11 @@ impl VoltDaemon {
             }
             return;
         }
-        self.held_bytes += self.frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
-        if self.held_bytes <= self.options.max_queued_bytes {
-            self.held.append(&mut self.frames);
-            return;
-        }
+        let frames = std::mem::take(&mut self.frames);
+        let bytes = size(&frames);
         // A server that asks without end before it lets the daemon in gets no more answers.
-        self.frames.clear();
-        if !std::mem::replace(&mut self.has_dropped, true) {
+        if !self.has_dropped && self.held.push(frames, bytes) > 0 {
+            self.has_dropped = true;
             let max = self.options.max_queued_bytes;
             let message = format!(
                 "answers before the registration exceed the {max} bytes of max_queued_bytes: \
@@ -208,7 +203,6 @@ impl VoltDaemon {
     fn drop_held(&mut self) {
         self.held.clear();
         self.frames.clear();
-        self.held_bytes = 0;
         self.has_dropped = false;
     }
 
@@ -251,7 +245,8 @@ impl VoltDaemon {
             }
             return Ok(());
         }
-        let dropped = self.queue.push(frames);
+        let bytes = size(&frames);
+        let dropped = self.queue.push(frames, bytes);
         if dropped > 0 {
             self.counters.messages_dropped += dropped;
             let message = format!(
@@ -301,6 +296,10 @@ impl VoltDaemon {
         self.last_store += 1;
         StoreId(self.last_store)
     }
+}
+
+fn size(frames: &[Frame]) -> u64 {
+    frames.iter().map(|frame| frame.len() as u64).sum()
 }
 
 fn too_many(_: crate::net::socketio::Malformed) -> Error {

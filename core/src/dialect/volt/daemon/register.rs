@@ -59,8 +59,10 @@ impl VoltDaemon {
             transport: self.engine.transport_name(),
             max_message: self.engine.max_payload(),
         });
-        for frame in std::mem::take(&mut self.held) {
-            self.engine.send(frame, now, &mut self.outputs);
+        while let Some(frames) = self.held.pop() {
+            for frame in frames {
+                self.engine.send(frame, now, &mut self.outputs);
+            }
         }
         self.drop_held();
         while let Some(frames) = self.queue.pop() {

@@ -28,6 +28,7 @@ use crate::net::cookies::Cookies;
 use crate::net::engineio::{self, Handshake, Packet};
 use crate::net::target::{DialTarget, FrameLimits};
 use crate::net::{Frame, Headers, HttpBody, HttpRequest, HttpResponse, Method};
+use crate::parts::queue::{Overflow, Queue};
 
 /// The close code of a WebSocket that says none.
 const NO_CODE: u16 = 1005;
@@ -94,9 +95,8 @@ pub(super) struct Engine {
     handshake: Option<Handshake>,
     /// When the server counts as silent.
     ping_deadline: Option<Instant>,
-    /// Frames that wait for their turn on polling.
-    queue: VecDeque<Frame>,
-    queue_bytes: usize,
+    /// Frames that wait for their turn on polling; bounded where they are sent.
+    queue: Queue<Frame>,
     wants_flushed: bool,
     /// Peer: the original sends none, and fails behind load balancers with "session id unknown".
     cookies: Cookies,
@@ -120,8 +120,7 @@ impl Engine {
             state: State::Idle,
             handshake: None,
             ping_deadline: None,
-            queue: VecDeque::new(),
-            queue_bytes: 0,
+            queue: Queue::new(u64::MAX, u64::MAX, Overflow::DropNewest),
             wants_flushed: false,
             cookies: Cookies::default(),
             last_id: 0,
@@ -156,14 +155,21 @@ impl Engine {
     }
 
     /// Tells whether this side has closed a session whose farewell still has to be posted.
-    pub(super) const fn is_posting_farewell(&self) -> bool {
-        matches!(&self.state, State::OnPolling(polling) if polling.is_closing())
+    pub(super) fn is_posting_farewell(&self) -> bool {
+        self.polling().is_some_and(Polling::is_closing)
     }
 
     /// Tells whether something still waits for the server to take it.
     pub(super) fn is_backed_up(&self) -> bool {
-        matches!(&self.state, State::OnPolling(polling) if polling.is_posting())
-            || !self.queue.is_empty()
+        !self.queue.is_empty() || self.polling().is_some_and(Polling::is_posting)
+    }
+
+    const fn polling(&self) -> Option<&Polling> {
+        if let State::OnPolling(polling) = &self.state { Some(polling) } else { None }
+    }
+
+    const fn polling_mut(&mut self) -> Option<&mut Polling> {
+        if let State::OnPolling(polling) = &mut self.state { Some(polling) } else { None }
     }
 
     pub(super) const fn transport_name(&self) -> &'static str {
@@ -180,14 +186,7 @@ impl Engine {
 
     /// Returns when to call [`timed_out`](Self::timed_out), and what for.
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        let probe = match &self.state {
-            State::OnPolling(polling) => polling.probe_deadline(),
-            State::Idle
-            | State::Dialing(_)
-            | State::Asking(_)
-            | State::OnWebSocket(_)
-            | State::Leaving(_) => None,
-        };
+        let probe = self.polling().and_then(Polling::probe_deadline);
         let ping = self.ping_deadline.filter(|_| self.is_open());
         [(ping, Why::Ping), (probe, Why::Upgrade)]
             .into_iter()
@@ -213,21 +212,22 @@ impl Engine {
         match &self.state {
             State::OnWebSocket(conn) => out.push_back(Output::Send { conn: *conn, frame }),
             // As on a WebSocket: a server that does not take what waits loses the session.
-            State::OnPolling(_) if self.queue_bytes > self.limits.max_send_queue => {
+            State::OnPolling(_) if self.queue.bytes() > self.limits.max_send_queue as u64 => {
                 self.fail(Reason::TransportError, out);
             }
-            State::OnPolling(_) => {
-                self.queue_bytes += frame.len();
-                self.queue.push_back(frame);
-            }
+            State::OnPolling(_) => self.enqueue(frame),
             State::Idle | State::Dialing(_) | State::Asking(_) | State::Leaving(_) => {}
         }
+    }
+
+    fn enqueue(&mut self, frame: Frame) {
+        let bytes = frame.len() as u64;
+        self.queue.push(frame, bytes);
     }
 
     /// Drops what has not left: the server does not want it any more.
     pub(super) fn drop_unsent(&mut self) {
         self.queue.clear();
-        self.queue_bytes = 0;
     }
 
     /// Asks for [`EngineEvent::Flushed`].
@@ -259,7 +259,7 @@ impl Engine {
                 self.state = State::Leaving(conn);
             }
             State::OnPolling(_) => {
-                self.queue.extend(last);
+                last.into_iter().for_each(|frame| self.enqueue(frame));
                 self.close_polling(out);
             }
             State::Leaving(_) => {}
@@ -291,7 +291,7 @@ impl Engine {
 
     /// A WebSocket is up.
     pub(super) fn opened(&mut self, conn: ConnId, out: &mut VecDeque<Output>) {
-        if let State::OnPolling(polling) = &mut self.state {
+        if let Some(polling) = self.polling_mut() {
             polling.probe_opened(conn, out);
         }
     }
@@ -401,11 +401,15 @@ impl Engine {
         self.events.push_back(EngineEvent::Opened);
     }
 
-    /// The server has pinged, or begun: it may be silent for so long.
+    /// The server has pinged, or begun.
     fn alive(&mut self, now: Now) {
-        self.ping_deadline = self.handshake.as_ref().map(|handshake| {
-            now.mono.after(handshake.ping_interval.saturating_add(handshake.ping_timeout))
-        });
+        self.ping_deadline = self.silence_ms().map(|millis| now.mono.after(millis));
+    }
+
+    /// Returns for how long the server may be silent.
+    fn silence_ms(&self) -> Option<u64> {
+        let Handshake { ping_interval, ping_timeout, .. } = self.handshake.as_ref()?;
+        Some(ping_interval.saturating_add(*ping_timeout))
     }
 
     fn packet(&mut self, packet: Packet, now: Now, out: &mut VecDeque<Output>) {

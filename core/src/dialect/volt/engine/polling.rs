@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use bytestring::ByteString;
 
 use super::{
-    DaemonTransport, Engine, Frame, EngineEvent, Headers, HttpBody, HttpId, HttpRequest, HttpResponse,
-    Method, Output, Packet, Reason, State, engineio, hang_up,
+    DaemonTransport, Engine, EngineEvent, Frame, Headers, HttpBody, HttpId, HttpRequest,
+    HttpResponse, Method, Output, Packet, Reason, State, engineio, hang_up,
 };
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::ConnId;
@@ -79,6 +79,14 @@ impl Polling {
         self.is_closing
     }
 
+    /// Notes that an exchange is over; tells which.
+    fn end(&mut self, http: HttpId) -> Option<Method> {
+        if self.get.take_if(|get| *get == http).is_some() {
+            return Some(Method::Get);
+        }
+        self.post.take_if(|post| *post == http).map(|_| Method::Post)
+    }
+
     fn is_pausing(&self) -> bool {
         self.upgrade.as_ref().is_some_and(|upgrade| upgrade.step == Step::Pausing)
     }
@@ -99,65 +107,41 @@ impl Engine {
         now: Now,
         out: &mut VecDeque<Output>,
     ) {
-        let (is_get, is_post) = match &self.state {
-            State::Asking(asked) => (*asked == http, false),
-            State::OnPolling(polling) => (polling.get == Some(http), polling.post == Some(http)),
-            State::Idle | State::Dialing(_) | State::OnWebSocket(_) | State::Leaving(_) => {
-                (false, false)
-            }
-        };
-        if !is_get && !is_post {
+        let is_first = matches!(self.state, State::Asking(asked) if asked == http);
+        let ended = self.polling_mut().and_then(|polling| polling.end(http));
+        if !is_first && ended.is_none() {
             return;
         }
         let result = result.and_then(|response| {
             self.cookies.take(&response);
             accept(&response).map(|()| response)
         });
-        match (result, &mut self.state) {
-            (Ok(response), State::Asking(_)) => {
-                self.state = State::Idle;
-                self.answered_first(&response, now, out);
+        let Some(method) = ended else {
+            self.state = State::Idle;
+            return match result {
+                Ok(response) => self.answered_first(&response, now, out),
+                Err(error) => self.failed("xhr poll error", &error),
+            };
+        };
+        if self.is_posting_farewell() {
+            if result.is_err() || !self.is_backed_up() {
+                self.abandon(out);
+                self.events.push_back(EngineEvent::Gone);
+            } else {
+                self.post(out);
             }
-            (Err(error), State::Asking(_)) => {
-                self.state = State::Idle;
-                self.failed("xhr poll error", &error);
-            }
-            (result, State::OnPolling(polling)) if polling.is_closing => {
-                if is_get {
-                    polling.get = None;
-                } else {
-                    polling.post = None;
-                }
-                if result.is_err() || (polling.post.is_none() && self.queue.is_empty()) {
-                    self.abandon(out);
-                    self.events.push_back(EngineEvent::Gone);
-                } else {
-                    self.post(out);
-                }
-            }
-            (Ok(response), State::OnPolling(polling)) if is_get => {
-                polling.get = None;
+            return;
+        }
+        match result {
+            Ok(response) if method == Method::Get => {
                 self.polled(&response, now, out);
                 self.poll(out);
-                self.finish_upgrade(now, out);
             }
-            (Ok(_), State::OnPolling(polling)) => {
-                polling.post = None;
-                if self.queue.is_empty() {
-                    self.flushed();
-                }
-                self.finish_upgrade(now, out);
-            }
-            (Err(_), State::OnPolling(polling)) => {
-                if is_get {
-                    polling.get = None;
-                } else {
-                    polling.post = None;
-                }
-                self.fail(Reason::TransportError, out);
-            }
-            (_, State::Idle | State::Dialing(_) | State::OnWebSocket(_) | State::Leaving(_)) => {}
+            Ok(_) if self.queue.is_empty() => self.flushed(),
+            Ok(_) => {}
+            Err(_) => return self.fail(Reason::TransportError, out),
         }
+        self.finish_upgrade(now, out);
     }
 
     fn answered_first(&mut self, response: &HttpResponse, now: Now, out: &mut VecDeque<Output>) {
@@ -201,31 +185,30 @@ impl Engine {
 
     /// Keeps one GET under way, unless the session is about to leave polling.
     fn poll(&mut self, out: &mut VecDeque<Output>) {
-        let State::OnPolling(polling) = &self.state else { return };
-        if polling.get.is_some() || polling.is_pausing() || polling.is_closing {
+        let is_wanted = |polling: &Polling| {
+            polling.get.is_none() && !polling.is_pausing() && !polling.is_closing
+        };
+        if !self.polling().is_some_and(is_wanted) {
             return;
         }
         // The server holds it until it has something to say, which is a ping at the latest.
-        let hold = self
-            .handshake
-            .as_ref()
-            .map_or(0, |handshake| handshake.ping_interval.saturating_add(handshake.ping_timeout));
+        let hold = self.silence_ms().unwrap_or(0);
         let timeout_ms = hold.saturating_add(self.http_timeout_ms);
         let http = self.request(Method::Get, String::new(), timeout_ms, out);
-        if let State::OnPolling(polling) = &mut self.state {
+        if let Some(polling) = self.polling_mut() {
             polling.get = Some(http);
         }
     }
 
     /// Sends what waits, as much as one body may hold and one packet at least.
     pub(super) fn post(&mut self, out: &mut VecDeque<Output>) {
-        let State::OnPolling(polling) = &self.state else { return };
-        if polling.post.is_some() || polling.is_pausing() || self.queue.is_empty() {
+        let is_free = |polling: &Polling| polling.post.is_none() && !polling.is_pausing();
+        if self.queue.is_empty() || !self.polling().is_some_and(is_free) {
             return;
         }
         let body = self.batch();
         let http = self.request(Method::Post, body, self.http_timeout_ms, out);
-        if let State::OnPolling(polling) = &mut self.state {
+        if let Some(polling) = self.polling_mut() {
             polling.post = Some(http);
         }
     }
@@ -243,8 +226,7 @@ impl Engine {
                 break;
             }
             body.push(frame);
-            self.queue_bytes = self.queue_bytes.saturating_sub(frame.len());
-            self.queue.pop_front();
+            self.queue.pop();
         }
         body.finish()
     }
@@ -256,7 +238,7 @@ impl Engine {
         if let Some(upgrade) = polling.upgrade.take() {
             out.push_back(hang_up(upgrade.conn));
         }
-        self.queue.push_back(Packet::Close.to_frame());
+        self.enqueue(Packet::Close.to_frame());
         self.post(out);
     }
 
@@ -334,8 +316,7 @@ impl Engine {
         let Some(Upgrade { conn, .. }) = polling.upgrade else { return };
         self.state = State::OnWebSocket(conn);
         out.push_back(Output::Send { conn, frame: Packet::Upgrade.to_frame() });
-        self.queue_bytes = 0;
-        for frame in std::mem::take(&mut self.queue) {
+        while let Some(frame) = self.queue.pop() {
             self.send(frame, now, out);
         }
         if self.wants_flushed {
