@@ -1,13 +1,13 @@
 /** A dispatcher: asks a control plane to run work items and waits for their results. */
 
 import { type CallHooks, Endpoint, type EndpointEvents } from './base.js';
-import { type CallOptions, type DispatcherOptions, OPTION_KEYS } from './generated.js';
+import { type CallOptions, type DispatcherOptions, OPTION_KEYS, SubjectField } from './generated.js';
 import { renamed } from './options.js';
 
 /** What a finished work item gives back. */
 export interface Reply<Outputs = unknown> {
   /** The work item. */
-  readonly WorkItemHash: string;
+  readonly [SubjectField.WorkItem]: string;
   /** What the handler returned. */
   readonly Outputs: Outputs;
   /** What the handler logged. */
@@ -45,18 +45,18 @@ export class Dispatcher extends Endpoint<EndpointEvents> {
   }
 
   /** Puts an item in the queue without waiting for it; see `result`. */
-  enqueue(item: WorkRequest, options?: EnqueueArguments): Promise<{ readonly WorkItemHash: string }> {
-    return this.#ask('$enqueue', item, options) as Promise<{ readonly WorkItemHash: string }>;
+  enqueue(item: WorkRequest, options?: EnqueueArguments): Promise<{ readonly [SubjectField.WorkItem]: string }> {
+    return this.#ask('$enqueue', item, options) as Promise<{ readonly [SubjectField.WorkItem]: string }>;
   }
 
   /** Looks up the state and, once it is there, the result of an item. */
   result(workItemHash: string): Promise<unknown> {
-    return this.#ask('$result', { WorkItemHash: workItemHash });
+    return this.#ask('$result', { [SubjectField.WorkItem]: workItemHash });
   }
 
   /** Cancels an item. */
   cancel(workItemHash: string, reason?: string): Promise<unknown> {
-    return this.#ask('$cancel', { WorkItemHash: workItemHash, Reason: reason });
+    return this.#ask('$cancel', { [SubjectField.WorkItem]: workItemHash, Reason: reason });
   }
 
   /** Returns the control plane's own state: workers, queue, counters. */
@@ -86,12 +86,12 @@ export class Dispatcher extends Endpoint<EndpointEvents> {
 
   /** Ends a run. */
   runEnd(runId: string, state?: string): Promise<unknown> {
-    return this.#ask('$run_end', { RunID: runId, State: state });
+    return this.#ask('$run_end', { [SubjectField.Run]: runId, State: state });
   }
 
   /** Lets a worker finish what it runs and gives it no more. */
   drainWorker(beaconId: string): Promise<unknown> {
-    return this.#ask('$drain', { BeaconID: beaconId });
+    return this.#ask('$drain', { [SubjectField.Beacon]: beaconId });
   }
 
   protected override receive(): void {}

@@ -920,6 +920,18 @@ export type NativeEvent =
   | WorkDrainedEvent
   | BeatAskedEvent;
 
+/** Members that name what an administrative call is about. Dialect: beacon. */
+export const SubjectField = {
+  WorkItem: 'WorkItemHash',
+  Run: 'RunID',
+  Beacon: 'BeaconID',
+  Token: 'TokenID',
+  TeamCluster: 'TeamClusterID',
+} as const;
+
+/** Members that name what an administrative call is about. Dialect: beacon. */
+export type SubjectField = (typeof SubjectField)[keyof typeof SubjectField];
+
 /** What can go wrong, in the words of the VOLT daemon client. Dialect: volt. */
 export const DaemonClientErrorCode = {
   EnrollmentFailed: 'ENROLLMENT_FAILED',

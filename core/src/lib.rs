@@ -61,6 +61,8 @@ pub mod options {
 /// Words of the wires that application code spells too.
 pub mod words {
     pub use crate::api::words::{WireLimit, WordTable};
+    pub use crate::dialect::beacon::words::subject;
     pub use crate::dialect::volt::words::*;
     pub use crate::net::socketio::MAX_ATTACHMENTS;
+    pub use crate::open::WORDS;
 }

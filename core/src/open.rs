@@ -1,12 +1,14 @@
 //! Opens a role by its name: what every binding calls first.
 
 use crate::api::options::{Field, RuntimeOptions, read};
+use crate::api::words::WordTable;
 use crate::base::entropy::Seed;
 use crate::base::error::{Error, ErrorCode};
 use crate::dialect::beacon::options::{CallOptions, DispatcherOptions, WorkerOptions};
 use crate::dialect::beacon::{BeaconDispatcher, BeaconWorker};
 use crate::dialect::volt::VoltDaemon;
 use crate::dialect::volt::options::{CommandOptions, DaemonOptions};
+use crate::dialect::{beacon, volt};
 use crate::hub::Hub;
 use crate::hub::options::HubOptions;
 use crate::machine::Endpoint;
@@ -19,6 +21,9 @@ pub struct Opened {
     /// The driver's options.
     pub runtime: RuntimeOptions,
 }
+
+/// Every set of constants of this build, by dialect.
+pub const WORDS: &[&[WordTable]] = &[beacon::words::WORDS, volt::words::WORDS];
 
 /// Opens `role` of `dialect` with options as JSON text; `host` is the operating system's host name.
 ///

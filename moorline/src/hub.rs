@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use moorline_core::options::{HubOptions, VoltCredential};
-use moorline_core::{Command, Error, ErrorCode, Raw, Secret};
+use moorline_core::{Command, Error, ErrorCode, Raw, Secret, words};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -122,7 +122,9 @@ impl Hub {
     /// # Errors
     /// `NO_WORKER` if there is none of this id.
     pub async fn revoke_token(&self, id: &str) -> Result<(), Error> {
-        self.administer("$revoke", &serde_json::json!({ "TokenID": id })).await.map(drop)
+        self.administer("$revoke", &serde_json::json!({ (words::subject::TOKEN): id }))
+            .await
+            .map(drop)
     }
 
     /// Returns every VOLT daemon as JSON: a list of objects as in `docs/wire-extensions.md`.
@@ -178,7 +180,7 @@ fn written(value: &(impl Serialize + ?Sized)) -> Result<Raw, Error> {
 
 /// Tells whether a command may have a handler. The core would only give notice, which nobody awaits.
 fn takes_handler(command: &str) -> bool {
-    (1..=256).contains(&command.len()) && !matches!(command, "*" | "runtime.heartbeat")
+    (1..=256).contains(&command.len()) && !matches!(command, "*" | words::HEARTBEAT)
 }
 
 /// Describes a hub.

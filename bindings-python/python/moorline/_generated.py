@@ -1128,6 +1128,16 @@ NativeEvent = Union[
 """An event as it crosses from the native side; told apart by `event`."""
 
 
+class SubjectField(str, Enum):
+    """Members that name what an administrative call is about. Dialect: beacon."""
+
+    WorkItem = "WorkItemHash"
+    Run = "RunID"
+    Beacon = "BeaconID"
+    Token = "TokenID"
+    TeamCluster = "TeamClusterID"
+
+
 class DaemonClientErrorCode(str, Enum):
     """What can go wrong, in the words of the VOLT daemon client. Dialect: volt."""
 

@@ -212,6 +212,8 @@ fn codes() -> Vec<Code> {
 fn words() -> Vec<Words> {
     WORDS
         .iter()
+        .copied()
+        .flatten()
         .map(|table| Words {
             dialect: table.dialect,
             name: table.name,

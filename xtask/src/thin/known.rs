@@ -5,9 +5,6 @@ use super::source::Problem;
 
 /// A known problem: where (a file, or a folder with its slash), and how its text begins.
 const KNOWN: &[(&str, &str)] = &[
-    ("bindings-node/ts/dispatcher.ts", "names the wire"),
-    ("moorline/src/daemons.rs", "names the wire"),
-    ("moorline/src/hub.rs", "names the wire"),
     ("core/src/api/event.rs", "api imports net: crate::net::Headers"),
     ("core/src/session/", "parts imports top: crate::dialect::"),
     ("core/src/dialect/beacon/policy.rs", "dialect/beacon imports top"),

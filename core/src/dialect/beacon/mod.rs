@@ -7,6 +7,7 @@ pub(crate) mod hub_wire;
 pub(crate) mod options;
 mod policy;
 pub(crate) mod wire;
+pub(crate) mod words;
 mod worker;
 
 pub(crate) use dispatcher::BeaconDispatcher;

@@ -5,7 +5,7 @@ use crate::base::error::ErrorCode;
 use crate::net::socketio::MAX_ATTACHMENTS;
 
 /// Every set of constants of the dialect.
-pub const WORDS: &[WordTable] = &[
+pub(crate) const WORDS: &[WordTable] = &[
     WordTable {
         dialect: "volt",
         name: "DaemonClientErrorCode",
@@ -78,6 +78,9 @@ pub const REGISTER: &str = "team-cluster-daemon:register";
 pub const REGISTERED: &str = "team-cluster-daemon:registered";
 /// The Socket.IO event that carries every other message.
 pub const MESSAGE: &str = "team-cluster-daemon:message";
+
+/// The command by which a daemon shows that it lives; no handler answers it.
+pub const HEARTBEAT: &str = "runtime.heartbeat";
 
 /// The most parts of a stream that a handler has under way: few enough that a slow link slows it down.
 pub const MAX_CHUNKS_IN_FLIGHT: u64 = 4;

@@ -13,6 +13,7 @@ use crate::base::json::Raw;
 use crate::base::time::{Instant, Now};
 use crate::dialect::volt::options::{BeatMode, VoltHeartbeatOptions};
 use crate::dialect::volt::wire;
+use crate::dialect::volt::words::HEARTBEAT;
 
 /// The longest wait for an answer. Servers take a daemon for dead after 60 s: one lost answer must not
 /// use up half of that.
@@ -136,7 +137,7 @@ impl VoltDaemon {
             BeatMode::Command => {
                 let payload = Raw::trusted(text).with_blobs(payload.blobs().to_vec());
                 let timeout = self.beats.interval_ms.clamp(MIN_TIMEOUT_MS, MAX_TIMEOUT_MS);
-                let name = String::from(wire::beat_command());
+                let name = String::from(HEARTBEAT);
                 self.ask(Asker::Beat, name, &payload, timeout, now)
             }
             BeatMode::Message => {

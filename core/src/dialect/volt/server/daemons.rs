@@ -10,7 +10,7 @@ use crate::base::ids::{PeerId, WorkId};
 use crate::base::json::Raw;
 use crate::base::time::{Instant, Now, UnixMillis};
 use crate::dialect::beacon::hub_wire::{Object, list};
-use crate::dialect::volt::words::{MESSAGE, REGISTERED};
+use crate::dialect::volt::words::{HEARTBEAT, MESSAGE, REGISTERED};
 use crate::net::socketio::Packet;
 
 /// What is known of a daemon.
@@ -264,7 +264,7 @@ impl VoltServer {
         now: Now,
     ) {
         let Some(request) = message.request() else { return };
-        if message.command().as_deref() == Some(wire::HEARTBEAT) {
+        if message.command().as_deref() == Some(HEARTBEAT) {
             let answer = self.beat(request, message, now);
             self.emit(session, MESSAGE, answer);
         } else if let Err((status, text)) =

@@ -15,9 +15,6 @@ use crate::dialect::beacon::hub_wire::Object;
 use crate::dialect::volt::envelope::Form;
 use crate::dialect::volt::wire::{Reply, is_truthy, ok_reply, refusal};
 
-/// The command by which a daemon shows that it lives.
-pub(super) const HEARTBEAT: &str = "runtime.heartbeat";
-
 /// The event that complains about an invalid payload.
 pub(super) const COMPLAINT: &str = "error";
 

@@ -18,7 +18,7 @@ use crate::base::json::Raw;
 use crate::base::time::{Instant, Now};
 use crate::dialect::volt::envelope::{Envelope, Form, Reject, unhandled};
 use crate::dialect::volt::wire::ok_reply;
-use crate::dialect::volt::words::MESSAGE;
+use crate::dialect::volt::words::{HEARTBEAT, MESSAGE};
 use crate::net::Frame;
 use crate::net::socketio::{self, ROOT};
 
@@ -64,7 +64,7 @@ impl VoltServer {
     /// `ARGUMENT_INVALID` for a name that cannot be one, `OVERLOADED` for too many.
     pub(crate) fn handle(&mut self, name: String) -> Result<(), Error> {
         let invalid = |text: String| Err(Error::new(ErrorCode::ArgumentInvalid, text));
-        if name == wire::HEARTBEAT {
+        if name == HEARTBEAT {
             return invalid(format!("{name} is answered by the hub itself"));
         }
         if !(1..=MAX_NAME).contains(&name.len()) {

@@ -40,11 +40,6 @@ pub(crate) const fn command_len(id: &str, name: &str, payload: &str) -> usize {
     if payload.is_empty() { fixed } else { fixed + PAYLOAD.len() + payload.len() }
 }
 
-/// The command of a heartbeat.
-pub(crate) const fn beat_command() -> &'static str {
-    "runtime.heartbeat"
-}
-
 /// The payload of a heartbeat: with credentials, if wanted, before the application's members.
 pub(crate) fn beat_payload(options: &DaemonOptions, password: &str, payload: &str) -> String {
     if !options.heartbeat.include_credentials {
