@@ -115,8 +115,6 @@ enum {
   MOORLINE_EVENT_PEER_JOINED = 8,
   /* A peer is gone. */
   MOORLINE_EVENT_PEER_LEFT = 9,
-  /* Someone asks to be let in; answer with admit or refuse. */
-  MOORLINE_EVENT_ADMISSION_ASKED = 10,
   /* Something worth knowing that needs no answer. */
   MOORLINE_EVENT_NOTICE = 11,
   /* A drain began, or made progress. */
@@ -176,7 +174,7 @@ typedef struct moorline_event {
    */
   moorline_status status;
   /**
-   * The call, work item, heartbeat, peer or connection; 0 if the event has none.
+   * The call, work item, heartbeat or peer; 0 if the event has none.
    */
   uint64_t id;
   /**
@@ -392,24 +390,6 @@ moorline_status moorline_progress(const struct moorline_handle *handle,
                                   uint64_t work,
                                   const char *report,
                                   size_t len);
-
-/**
- * Lets the peer in that `MOORLINE_EVENT_ADMISSION_ASKED` named.
- *
- * # Safety
- * `handle` came from `moorline_open`.
- */
-moorline_status moorline_admit(const struct moorline_handle *handle, uint64_t conn);
-
-/**
- * Turns it away with an HTTP status.
- *
- * # Safety
- * `handle` came from `moorline_open`.
- */
-moorline_status moorline_refuse(const struct moorline_handle *handle,
-                                uint64_t conn,
-                                uint16_t status);
 
 /**
  * Hands the events that wait to `on_event`, in order: at most 64 KiB of them, so that an event

@@ -1,7 +1,8 @@
 //! One function for each command: the same calls as in every language.
 
 use moorline_core::json::Raw;
-use moorline_core::{CallId, Command, ConnId, Error, ErrorCode, Outcome, WorkId};
+use moorline_core::{CallCommand, WorkCommand};
+use moorline_core::{CallId, Command, Error, ErrorCode, Outcome, WorkId};
 
 use crate::ffi::panic::guard;
 use crate::ffi::text::{CText, Chars, Length};
@@ -37,7 +38,7 @@ pub extern "C" fn moorline_stop(handle: Option<&Handle>, drain_ms: u64) -> Statu
 pub extern "C" fn moorline_handle_key(handle: Option<&Handle>, key: CText, meta: CText) -> Status {
     submit(handle, || {
         let meta = meta.optional("meta")?.map_or_else(|| Ok(Raw::empty_object()), json("meta"))?;
-        Ok(Command::Handle { key: key.read("key")?.to_owned(), meta })
+        Ok(Command::Work(WorkCommand::Handle { key: key.read("key")?.to_owned(), meta }))
     })
 }
 
@@ -47,7 +48,7 @@ pub extern "C" fn moorline_handle_key(handle: Option<&Handle>, key: CText, meta:
 /// `handle` came from `moorline_open`; `key` is NUL-terminated.
 #[unsafe(no_mangle)]
 pub extern "C" fn moorline_unhandle_key(handle: Option<&Handle>, key: CText) -> Status {
-    submit(handle, || Ok(Command::Unhandle { key: key.read("key")?.to_owned() }))
+    submit(handle, || Ok(Command::Work(WorkCommand::Unhandle { key: key.read("key")?.to_owned() })))
 }
 
 /// Makes a call. It settles in exactly one `MOORLINE_EVENT_CALL_DONE` with the same `call`, a
@@ -68,14 +69,14 @@ pub extern "C" fn moorline_call(
     options: CText,
 ) -> Status {
     submit(handle, || {
-        Ok(Command::Call {
+        Ok(Command::Call(CallCommand::Make {
             call: CallId(call),
             name: name.read("name")?.to_owned(),
             payload: payload.optional(&len, "payload")?.map_or_else(none, json("payload"))?,
             options: options
                 .optional("options")?
                 .map_or_else(|| Ok(Raw::empty_object()), json("options"))?,
-        })
+        }))
     })
 }
 
@@ -85,7 +86,7 @@ pub extern "C" fn moorline_call(
 /// `handle` came from `moorline_open`.
 #[unsafe(no_mangle)]
 pub extern "C" fn moorline_cancel(handle: Option<&Handle>, call: u64) -> Status {
-    submit(handle, || Ok(Command::Cancel { call: CallId(call) }))
+    submit(handle, || Ok(Command::Call(CallCommand::Cancel { call: CallId(call) })))
 }
 
 /// Asks for the state of the handle; answered by `MOORLINE_EVENT_CALL_DONE` with the same `call`.
@@ -173,26 +174,8 @@ pub extern "C" fn moorline_progress(
 ) -> Status {
     submit(handle, || {
         let report = json("report")(report.read(&len, "report")?)?;
-        Ok(Command::Progress { work: WorkId(work), report })
+        Ok(Command::Work(WorkCommand::Progress { work: WorkId(work), report }))
     })
-}
-
-/// Lets the peer in that `MOORLINE_EVENT_ADMISSION_ASKED` named.
-///
-/// # Safety
-/// `handle` came from `moorline_open`.
-#[unsafe(no_mangle)]
-pub extern "C" fn moorline_admit(handle: Option<&Handle>, conn: u64) -> Status {
-    submit(handle, || Ok(Command::Admit { conn: ConnId(conn) }))
-}
-
-/// Turns it away with an HTTP status.
-///
-/// # Safety
-/// `handle` came from `moorline_open`.
-#[unsafe(no_mangle)]
-pub extern "C" fn moorline_refuse(handle: Option<&Handle>, conn: u64, status: u16) -> Status {
-    submit(handle, || Ok(Command::Refuse { conn: ConnId(conn), status }))
 }
 
 fn submit(handle: Option<&Handle>, command: impl FnOnce() -> Result<Command, Error>) -> Status {
@@ -204,7 +187,9 @@ fn complete(
     work: u64,
     outcome: impl FnOnce() -> Result<Outcome, Error>,
 ) -> Status {
-    submit(handle, || Ok(Command::Complete { work: WorkId(work), outcome: outcome()? }))
+    submit(handle, || {
+        Ok(Command::Work(WorkCommand::Complete { work: WorkId(work), outcome: outcome()? }))
+    })
 }
 
 /// No value at all.

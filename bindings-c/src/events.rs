@@ -23,7 +23,7 @@ pub struct Event<'a> {
     pub kind: i32,
     /// What went wrong, or `MOORLINE_OK`.
     pub status: Status,
-    /// The call, work item, heartbeat, peer or connection; 0 if the event has none.
+    /// The call, work item, heartbeat or peer; 0 if the event has none.
     pub id: u64,
     /// The handler key of a work item, our id of a ready link, the name of a peer; else empty.
     pub name: Text<'a>,
@@ -140,7 +140,6 @@ struct Fields<'a> {
     call: Option<u64>,
     work: Option<u64>,
     peer: Option<u64>,
-    conn: Option<u64>,
     beat: Option<u64>,
     #[serde(borrow)]
     id: Option<Cow<'a, str>>,
@@ -189,7 +188,7 @@ impl Fields<'_> {
         Event {
             kind: number(&self.event),
             status,
-            id: self.call.or(self.work).or(self.peer).or(self.conn).or(self.beat).unwrap_or(0),
+            id: self.call.or(self.work).or(self.peer).or(self.beat).unwrap_or(0),
             name: name.unwrap_or("").into(),
             payload: payload.map_or("", RawValue::get).into(),
             message: message.into(),
@@ -198,10 +197,9 @@ impl Fields<'_> {
     }
 }
 
-/// Returns the number of an event kind: its place in the core's table, from 1.
+/// Returns the number of an event kind in the core's table; 0 for none.
 fn number(kind: &str) -> i32 {
-    let place = event::SHAPES.iter().position(|shape| shape.name == kind);
-    place.and_then(|place| i32::try_from(place + 1).ok()).unwrap_or(0)
+    i32::from(event::number(kind).unwrap_or(0))
 }
 
 fn defect(error: serde_json::Error) -> Error {
@@ -249,7 +247,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_number() {
-        assert!(event::SHAPES.iter().all(|shape| number(shape.name) > 0));
+        assert!(event::shapes().iter().all(|shape| number(shape.name) > 0));
         assert_eq!(number("unheard_of"), 0);
     }
 }

@@ -52,10 +52,9 @@ fn constants() -> String {
         .map(|code| (code.meaning(), code.name().to_owned(), i32::from(code.number())));
     let success = ("Success.", "OK".to_owned(), 0);
     enumerate(&mut out, "What a function returns.", std::iter::once(success).chain(codes));
-    let kinds = event::SHAPES
-        .iter()
-        .zip(1..)
-        .map(|(shape, number)| (shape.doc, format!("EVENT_{}", shape.name.to_uppercase()), number));
+    let kinds = event::shapes().into_iter().map(|shape| {
+        (shape.doc, format!("EVENT_{}", shape.name.to_uppercase()), i32::from(shape.number))
+    });
     enumerate(&mut out, "The kinds of events.", kinds);
     out
 }

@@ -358,7 +358,6 @@ export abstract class Endpoint<Events extends EndpointEvents> {
       case 'message':
       case 'peer_joined':
       case 'peer_left':
-      case 'admission_asked':
       case 'enrolled':
       case 'work_drained':
       case 'beat_asked':

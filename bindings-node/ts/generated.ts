@@ -842,19 +842,6 @@ export interface PeerLeftEvent {
   readonly reason: string;
 }
 
-/** Someone asks to be let in; answer with admit or refuse. */
-export interface AdmissionAskedEvent {
-  readonly event: 'admission_asked';
-  /** The connection. */
-  readonly conn: number;
-  /** The upgrade request's target. */
-  readonly url: string;
-  /** Its header fields. */
-  readonly headers: readonly (readonly [string, string])[];
-  /** The client's address. */
-  readonly remote: string;
-}
-
 /** Something worth knowing that needs no answer. */
 export interface NoticeEvent {
   readonly event: 'notice';
@@ -912,7 +899,6 @@ export type NativeEvent =
   | MessageEvent
   | PeerJoinedEvent
   | PeerLeftEvent
-  | AdmissionAskedEvent
   | NoticeEvent
   | DrainingEvent
   | EndedEvent

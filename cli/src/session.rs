@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use moorline_core::CallCommand;
 use moorline_core::json::Raw;
 use moorline_core::{CallId, Command, Error, ErrorCode};
 use moorline_driver::Handle;
@@ -56,7 +57,12 @@ impl Session {
     pub(crate) fn call(&mut self, name: &str, payload: Raw, options: Raw) -> Result<CallId, Error> {
         self.last_call += 1;
         let call = CallId(self.last_call);
-        self.submit(Command::Call { call, name: name.to_owned(), payload, options })?;
+        self.submit(Command::Call(CallCommand::Make {
+            call,
+            name: name.to_owned(),
+            payload,
+            options,
+        }))?;
         Ok(call)
     }
 

@@ -19,8 +19,8 @@ mod parts;
 mod session;
 pub mod trace;
 
-pub use api::command::{self, Command, Outcome};
-pub use api::event::{self, Event, Withdrawal};
+pub use api::command::{self, CallCommand, Command, Outcome, WorkCommand};
+pub use api::event::{self, CallEvent, Event, PeerEvent, SessionEvent, Withdrawal, WorkEvent};
 pub use base::entropy;
 pub use base::error::{self, Error, ErrorCode, Fault};
 pub use base::ids::{CallId, ConnId, HttpId, ListenId, PeerId, StoreId, WorkId};
@@ -29,7 +29,9 @@ pub use base::secret::Secret;
 pub use base::store;
 pub use base::time::{self, Deadline, Instant, Now, UnixMillis, Why};
 pub use hub::Hub;
-pub use machine::{CloseCause, Endpoint, Input, Machine, Output};
+pub use machine::{
+    CloseCause, ConnInput, Endpoint, HttpInput, Input, Machine, Output, ServerInput,
+};
 pub use net::target::{DialTarget, FrameLimits, HttpLimits};
 pub use net::{Frame, Framing, HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method};
 pub use open::{Opened, open, open_client};

@@ -41,8 +41,8 @@ pub trait Endpoint: Machine {
     ///
     /// # Errors
     /// Misuse that can be known at once. The driver reports it as a
-    /// [`CallDone`](Event::CallDone) when the command has a call id, as a
-    /// [`Notice`](Event::Notice) otherwise.
+    /// [`CallDone`](crate::CallEvent::Done) when the command has a call id, as a
+    /// [`Notice`](crate::SessionEvent::Notice) otherwise.
     fn handle_command(&mut self, command: Command, now: Now) -> Result<(), Error>;
 
     /// Returns the state as JSON text: link, ids, counters, queues, peers.
@@ -52,19 +52,34 @@ pub trait Endpoint: Machine {
 /// What a driver tells a machine.
 #[derive(Clone, Debug)]
 pub enum Input {
+    /// News of a connection, whoever opened it.
+    Conn(ConnInput),
+    /// News of an HTTP call that we made.
+    Http(HttpInput),
+    /// News of a listener and of those who come to it.
+    Server(ServerInput),
+    /// The store answered.
+    Stored {
+        /// The request.
+        store: StoreId,
+        /// The answer, or why there is none.
+        result: Result<StoreReply, Error>,
+    },
+    /// How long the application has left its events unread, in milliseconds; 0 when it keeps up.
+    /// Answers [`Output::ProbeHost`]; the driver repeats it before a deadline is handled.
+    HostLag {
+        /// Milliseconds since the doorbell was rung and not answered.
+        millis: u64,
+    },
+}
+
+/// News of a connection.
+#[derive(Clone, Debug)]
+pub enum ConnInput {
     /// A dial succeeded: the connection delivers frames from here on.
     Opened {
         /// The connection.
         conn: ConnId,
-    },
-    /// A client asks to upgrade to WebSocket. Answer with [`Output::Admit`] or [`Output::Refuse`].
-    Offered {
-        /// The connection to be.
-        conn: ConnId,
-        /// The upgrade request; `url` is path and query.
-        request: HttpRequest,
-        /// The client's address, such as `127.0.0.1:49152`.
-        remote: String,
     },
     /// A frame came in.
     Received {
@@ -85,42 +100,31 @@ pub enum Input {
         /// Why.
         cause: CloseCause,
     },
+}
+
+/// News of an HTTP call of ours.
+#[derive(Clone, Debug)]
+pub enum HttpInput {
     /// Our HTTP call was answered or failed. The last input of that exchange.
-    HttpReplied {
+    Replied {
         /// The exchange.
         http: HttpId,
         /// The answer, or why there is none.
         result: Result<HttpResponse, Error>,
     },
     /// A part of a successful (2xx) answer to a call with `streams`, as soon as it is there.
-    /// [`Input::HttpReplied`] follows after the last one.
-    HttpPart {
+    /// [`HttpInput::Replied`] follows after the last one.
+    Part {
         /// The exchange.
         http: HttpId,
         /// The bytes; where they are cut means nothing.
         bytes: Bytes,
     },
-    /// A client asks something over HTTP. Answer with [`Output::HttpReply`].
-    HttpAsked {
-        /// The exchange.
-        http: HttpId,
-        /// The request; `url` is path and query.
-        request: HttpRequest,
-        /// The client's address.
-        remote: String,
-    },
-    /// The client that asked went away before it was answered in full.
-    HttpGone {
-        /// The exchange.
-        http: HttpId,
-    },
-    /// The store answered.
-    Stored {
-        /// The request.
-        store: StoreId,
-        /// The answer, or why there is none.
-        result: Result<StoreReply, Error>,
-    },
+}
+
+/// News of a listener.
+#[derive(Clone, Debug)]
+pub enum ServerInput {
     /// A listener is bound.
     Listening {
         /// The listener.
@@ -135,11 +139,28 @@ pub enum Input {
         /// Why.
         error: Error,
     },
-    /// How long the application has left its events unread, in milliseconds; 0 when it keeps up.
-    /// Answers [`Output::ProbeHost`]; the driver repeats it before a deadline is handled.
-    HostLag {
-        /// Milliseconds since the doorbell was rung and not answered.
-        millis: u64,
+    /// A client asks to upgrade to WebSocket. Answer with [`Output::Admit`] or [`Output::Refuse`].
+    Offered {
+        /// The connection to be.
+        conn: ConnId,
+        /// The upgrade request; `url` is path and query.
+        request: HttpRequest,
+        /// The client's address, such as `127.0.0.1:49152`.
+        remote: String,
+    },
+    /// A client asks something over HTTP. Answer with [`Output::HttpReply`].
+    Asked {
+        /// The exchange.
+        http: HttpId,
+        /// The request; `url` is path and query.
+        request: HttpRequest,
+        /// The client's address.
+        remote: String,
+    },
+    /// The client that asked went away before it was answered in full.
+    Gone {
+        /// The exchange.
+        http: HttpId,
     },
 }
 
@@ -186,14 +207,14 @@ impl CloseCause {
 /// What a machine asks of its driver, in order.
 #[derive(Clone, Debug)]
 pub enum Output {
-    /// Open a connection. Ends in [`Input::Opened`] or [`Input::Closed`].
+    /// Open a connection. Ends in [`ConnInput::Opened`] or [`ConnInput::Closed`].
     Dial {
         /// The connection.
         conn: ConnId,
         /// Where to and how.
         target: DialTarget,
     },
-    /// Accept an offered connection. Frames flow at once; no [`Input::Opened`] follows.
+    /// Accept an offered connection. Frames flow at once; no [`ConnInput::Opened`] follows.
     Admit {
         /// The connection.
         conn: ConnId,
@@ -221,13 +242,13 @@ pub enum Output {
         /// The frame.
         frame: Frame,
     },
-    /// Say when everything sent so far has been handed to the network, by [`Input::Sent`]. Asked
+    /// Say when everything sent so far has been handed to the network, by [`ConnInput::Sent`]. Asked
     /// again before the answer, one answer serves both.
     AskSent {
         /// The connection.
         conn: ConnId,
     },
-    /// Flush what was sent, then close. Ends in [`Input::Closed`].
+    /// Flush what was sent, then close. Ends in [`ConnInput::Closed`].
     Close {
         /// The connection.
         conn: ConnId,
@@ -236,7 +257,7 @@ pub enum Output {
         /// The reason, at most 123 bytes.
         reason: String,
     },
-    /// Make an HTTP call. Ends in [`Input::HttpReplied`].
+    /// Make an HTTP call. Ends in [`HttpInput::Replied`].
     HttpCall {
         /// The exchange.
         http: HttpId,
@@ -247,13 +268,13 @@ pub enum Output {
         /// The largest answer body accepted, in bytes.
         max_body: usize,
         /// Whether the answer's body is wanted as it comes: a driver that can reports a successful
-        /// answer in [`Input::HttpPart`]s and closes with a [`HttpBody::Streaming`] reply. A whole
+        /// answer in [`HttpInput::Part`]s and closes with a [`HttpBody::Streaming`] reply. A whole
         /// answer is right, too.
         ///
         /// [`HttpBody::Streaming`]: crate::net::HttpBody::Streaming
         streams: bool,
     },
-    /// Give up an HTTP call. No [`Input::HttpReplied`] follows.
+    /// Give up an HTTP call. No [`HttpInput::Replied`] follows.
     HttpCancel {
         /// The exchange.
         http: HttpId,
@@ -284,7 +305,7 @@ pub enum Output {
         /// The request.
         request: StoreRequest,
     },
-    /// Bind a listener. Ends in [`Input::Listening`] or [`Input::ListenFailed`].
+    /// Bind a listener. Ends in [`ServerInput::Listening`] or [`ServerInput::ListenFailed`].
     Listen {
         /// The listener.
         listen: ListenId,

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use moorline_core::ServerInput;
 use moorline_core::{HttpBody, HttpId, HttpResponse, Input};
 
 use crate::inbox::{Arrival, Inbox};
@@ -82,7 +83,7 @@ impl Gone {
 impl Drop for Gone {
     fn drop(&mut self) {
         if !self.answered {
-            self.inbox.arrive(Arrival::Input(Input::HttpGone { http: self.http }));
+            self.inbox.arrive(Arrival::Input(Input::Server(ServerInput::Gone { http: self.http })));
         }
     }
 }

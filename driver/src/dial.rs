@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header;
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
+use moorline_core::ConnInput;
 use moorline_core::{CloseCause, ConnId, DialTarget, Error, ErrorCode, Input};
 use url::Url;
 
@@ -29,8 +30,8 @@ pub(crate) async fn dial(
     let outcome = tokio::time::timeout(limit, upgrade(&target, &connector, &progress)).await;
     inbox.arrive(match outcome {
         Ok(Ok((io, rest))) => Arrival::Dialed { conn, io, rest, limits: target.limits },
-        Ok(Err(cause)) => Arrival::Input(Input::Closed { conn, cause }),
-        Err(_) => Arrival::Input(Input::Closed {
+        Ok(Err(cause)) => Arrival::Input(Input::Conn(ConnInput::Closed { conn, cause })),
+        Err(_) => Arrival::Input(Input::Conn(ConnInput::Closed {
             conn,
             cause: CloseCause::Failed(Error::new(
                 ErrorCode::ConnectTimeout,
@@ -40,7 +41,7 @@ pub(crate) async fn dial(
                     target.timeout_ms
                 ),
             )),
-        }),
+        })),
     });
 }
 

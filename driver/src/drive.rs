@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moorline_core::options::RuntimeOptions;
+use moorline_core::{CallEvent, ConnInput, SessionEvent};
 use moorline_core::{
     Command, ConnId, Deadline, Endpoint, Error, ErrorCode, Event, HttpId, Input, Now, Raw,
 };
@@ -134,7 +135,7 @@ impl Driver {
             if batch.close {
                 let error = Error::new(ErrorCode::Stopped, "closed without a drain");
                 let now = self.shared.clock.now();
-                self.tell(Event::Ended { error: Some(error) });
+                self.tell(Event::Session(SessionEvent::Ended { error: Some(error) }));
                 self.hand_up(now);
                 return;
             }
@@ -180,13 +181,13 @@ impl Driver {
             let text = self.endpoint.snapshot(now);
             let result = Raw::parse(text)
                 .map_err(|e| Error::new(ErrorCode::Internal, format!("the snapshot: {e}")));
-            self.tell(Event::CallDone { call, result });
+            self.tell(Event::Call(CallEvent::Done { call, result }));
             return;
         }
         if let Err(error) = self.endpoint.handle_command(command, now) {
             let event = match call {
-                Some(call) => Event::CallDone { call, result: Err(error) },
-                None => Event::Notice(error),
+                Some(call) => Event::Call(CallEvent::Done { call, result: Err(error) }),
+                None => Event::Session(SessionEvent::Notice { error }),
             };
             self.tell(event);
         }
@@ -211,10 +212,10 @@ impl Driver {
                     Look::Frame(frame) => {
                         frames += 1;
                         bytes += frame.len();
-                        self.feed(Input::Received { conn, frame }, now);
+                        self.feed(Input::Conn(ConnInput::Received { conn, frame }), now);
                     }
                     Look::Ended(cause) => {
-                        self.feed(Input::Closed { conn, cause }, now);
+                        self.feed(Input::Conn(ConnInput::Closed { conn, cause }), now);
                         break;
                     }
                     Look::Nothing => break,
@@ -232,7 +233,7 @@ impl Driver {
         let mut closed = Vec::new();
         self.links.expire(now.mono, &mut closed);
         for (conn, cause) in closed {
-            self.feed(Input::Closed { conn, cause }, now);
+            self.feed(Input::Conn(ConnInput::Closed { conn, cause }), now);
         }
         if self.endpoint.poll_timeout().is_none_or(|deadline| deadline.at > now.mono) {
             return;
@@ -278,7 +279,7 @@ impl Driver {
         if let Some(script) = &self.shared.script {
             script.tell(&event);
         }
-        if matches!(event, Event::Ended { .. }) {
+        if matches!(event, Event::Session(SessionEvent::Ended { .. })) {
             self.has_ended = true;
             // Before the application learns it: what it hands over from then on is refused.
             self.shared.inbox.seal();

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use moorline_core::SessionEvent;
 use moorline_core::{Event, Instant, event};
 
 use crate::clock::Clock;
@@ -245,7 +246,7 @@ impl Sink for EventQueue {
             let frequent = event::frequent(&event).filter(|_| !short);
             let frequent = frequent.map(|(number, value)| (number, value.len()));
             state.entries.push_back(Entry { length, frequent });
-            state.ended |= matches!(event, Event::Ended { .. });
+            state.ended |= matches!(event, Event::Session(SessionEvent::Ended { .. }));
         }
     }
 

@@ -9,6 +9,7 @@ use http::header;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
+use moorline_core::HttpInput;
 use moorline_core::{
     Error, ErrorCode, Headers, HttpBody, HttpId, HttpRequest, HttpResponse, Input, Method,
 };
@@ -83,7 +84,7 @@ impl HttpClient {
                     format!("no answer from {place} within {timeout_ms} ms: gave up {progress}");
                 Err(Error::new(code, message))
             });
-            inbox.arrive(Arrival::Input(Input::HttpReplied { http, result }));
+            inbox.arrive(Arrival::Input(Input::Http(HttpInput::Replied { http, result })));
         });
         self.calls.insert(http, task.abort_handle());
     }
@@ -241,7 +242,7 @@ impl Reading<'_> {
         while let Some(frame) = body.frame().await {
             if let Ok(bytes) = frame?.into_data() {
                 let http = self.http;
-                self.inbox.arrive(Arrival::Input(Input::HttpPart { http, bytes }));
+                self.inbox.arrive(Arrival::Input(Input::Http(HttpInput::Part { http, bytes })));
             }
         }
         Ok(())

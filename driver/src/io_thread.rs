@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::ThreadId;
 use std::time::Duration;
 
+use moorline_core::SessionEvent;
 use moorline_core::options::RuntimeOptions;
 use moorline_core::{Command, Endpoint, Error, ErrorCode, Event};
 
@@ -53,7 +54,7 @@ impl IoThread {
             if catch_unwind(AssertUnwindSafe(|| tokio.block_on(driver.run()))).is_err() {
                 let now = clock.now().mono;
                 let error = Error::new(ErrorCode::Internal, "the I/O thread panicked");
-                told.deliver(&mut vec![Event::Ended { error: Some(error) }]);
+                told.deliver(&mut vec![Event::Session(SessionEvent::Ended { error: Some(error) })]);
                 told.ring(now);
             }
             tokio.shutdown_background();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
+use moorline_core::ConnInput;
 use moorline_core::{CloseCause, ConnId, Frame, FrameLimits, Input, Instant};
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
@@ -358,7 +359,7 @@ impl Links {
                 Flushed::All => {
                     connection.is_unflushed = false;
                     if std::mem::take(&mut connection.asks_sent) {
-                        news.push(Input::Sent { conn });
+                        news.push(Input::Conn(ConnInput::Sent { conn }));
                     }
                 }
                 Flushed::Pending => connection.is_unflushed = true,
@@ -366,9 +367,12 @@ impl Links {
                     let phase = connection.phase;
                     self.links.remove(&conn);
                     match phase {
-                        Phase::Open => news.push(Input::Closed { conn, cause }),
+                        Phase::Open => news.push(Input::Conn(ConnInput::Closed { conn, cause })),
                         Phase::Closing => {
-                            news.push(Input::Closed { conn, cause: CloseCause::Local });
+                            news.push(Input::Conn(ConnInput::Closed {
+                                conn,
+                                cause: CloseCause::Local,
+                            }));
                         }
                         Phase::Leaving => {}
                     }

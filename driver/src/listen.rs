@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use moorline_core::ServerInput;
 use moorline_core::{Error, ErrorCode, HttpLimits, Input, ListenId};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -69,7 +70,10 @@ impl Listeners {
         let tls = match self.tls.acceptor() {
             Ok(tls) => tls,
             Err(error) => {
-                self.inbox.arrive(Arrival::Input(Input::ListenFailed { listen, error }));
+                self.inbox.arrive(Arrival::Input(Input::Server(ServerInput::ListenFailed {
+                    listen,
+                    error,
+                })));
                 return;
             }
         };
@@ -92,13 +96,19 @@ impl Listeners {
                 Ok((listener, address)) => {
                     let address = address.to_string();
                     *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
-                    door.inbox.arrive(Arrival::Input(Input::Listening { listen, address }));
+                    door.inbox.arrive(Arrival::Input(Input::Server(ServerInput::Listening {
+                        listen,
+                        address,
+                    })));
                     door.accept(&place).await;
                 }
                 Err(e) => {
                     let message = format!("cannot listen on {address}: {e}");
                     let error = Error::new(ErrorCode::ListenFailed, message);
-                    door.inbox.arrive(Arrival::Input(Input::ListenFailed { listen, error }));
+                    door.inbox.arrive(Arrival::Input(Input::Server(ServerInput::ListenFailed {
+                        listen,
+                        error,
+                    })));
                 }
             }
         });

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use moorline_core::{CallEvent, PeerEvent, WorkEvent};
 use moorline_core::{Event, Instant};
 use tokio::sync::Notify;
 
@@ -111,22 +112,16 @@ impl fmt::Debug for Mailbox {
 
 fn payload_len(event: &Event) -> usize {
     match event {
-        Event::CallDone { result: Ok(payload), .. }
-        | Event::CallPart { part: payload, .. }
-        | Event::Message { payload, .. } => payload.len(),
-        Event::Work { payload, meta, .. } => payload.len() + meta.len(),
-        Event::CallDone { result: Err(_), .. }
-        | Event::Ready { .. }
-        | Event::Lost { .. }
-        | Event::WorkWithdrawn { .. }
-        | Event::PeerJoined { .. }
-        | Event::PeerLeft { .. }
-        | Event::AdmissionAsked { .. }
-        | Event::Notice(_)
-        | Event::Draining { .. }
-        | Event::Ended { .. }
-        | Event::Enrolled { .. }
-        | Event::WorkDrained { .. }
-        | Event::BeatAsked { .. } => 0,
+        Event::Call(CallEvent::Done { result: Ok(payload), .. })
+        | Event::Call(CallEvent::Part { part: payload, .. })
+        | Event::Peer(PeerEvent::Message { payload, .. }) => payload.len(),
+        Event::Work(WorkEvent::Assigned { payload, meta, .. }) => payload.len() + meta.len(),
+        Event::Call(CallEvent::Done { result: Err(_), .. })
+        | Event::Session(_)
+        | Event::Work(WorkEvent::Withdrawn { .. })
+        | Event::Work(WorkEvent::Drained { .. })
+        | Event::Work(WorkEvent::BeatAsked { .. })
+        | Event::Peer(PeerEvent::Joined { .. })
+        | Event::Peer(PeerEvent::Left { .. }) => 0,
     }
 }

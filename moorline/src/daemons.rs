@@ -9,6 +9,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use moorline_core::{CallCommand, PeerEvent, WorkEvent};
 use moorline_core::{Command, Error, ErrorCode, Event, PeerId, Raw};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -79,7 +80,7 @@ impl<'a> IntoFuture for DaemonCall<'a> {
             let payload = payload?;
             let options = Raw::from_value(&options)
                 .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, e.to_string()))?;
-            let command = |call| Command::Call { call, name, payload, options };
+            let command = |call| Command::Call(CallCommand::Make { call, name, payload, options });
             desk.call(command, on_part).await.map(DaemonReply)
         })
     }
@@ -195,33 +196,26 @@ pub(crate) struct Inbound {
 impl Role for Inbound {
     fn handle(&mut self, event: Event, desk: &Arc<Desk>) {
         match event {
-            Event::PeerJoined { peer, name } => {
+            Event::Peer(PeerEvent::Joined { peer, name }) => {
                 self.names.insert(peer, name);
             }
-            Event::PeerLeft { peer, .. } => {
+            Event::Peer(PeerEvent::Left { peer, .. }) => {
                 self.names.remove(&peer);
             }
-            Event::Message { peer: Some(peer), payload } => {
+            Event::Peer(PeerEvent::Message { peer: Some(peer), payload }) => {
                 if let (Some(take), Some(name)) = (&mut self.take, self.names.get(&peer)) {
                     take(name, payload);
                 }
             }
-            Event::Work { work, key, payload, meta, .. } => {
+            Event::Work(WorkEvent::Assigned { work, key, payload, meta, .. }) => {
                 self.answers.begin(work, key, payload, &meta, desk);
             }
-            Event::WorkWithdrawn { work, .. } => self.answers.withdraw(work),
-            Event::Ready { .. }
-            | Event::Lost { .. }
-            | Event::CallDone { .. }
-            | Event::CallPart { .. }
-            | Event::Message { .. }
-            | Event::AdmissionAsked { .. }
-            | Event::Notice(_)
-            | Event::Draining { .. }
-            | Event::Ended { .. }
-            | Event::Enrolled { .. }
-            | Event::WorkDrained { .. }
-            | Event::BeatAsked { .. } => {}
+            Event::Work(WorkEvent::Withdrawn { work, .. }) => self.answers.withdraw(work),
+            Event::Session(_)
+            | Event::Call(_)
+            | Event::Peer(PeerEvent::Message { .. })
+            | Event::Work(WorkEvent::Drained { .. })
+            | Event::Work(WorkEvent::BeatAsked { .. }) => {}
         }
     }
 }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use moorline_core::options::OptionValue;
+use moorline_core::{CallCommand, CallEvent, SessionEvent};
 use moorline_core::{CallId, Command, Error, ErrorCode, Event, Raw};
 use moorline_driver::{Counters, Handle, Mailbox};
 use tokio::sync::watch;
@@ -223,12 +224,12 @@ impl Desk {
 
     /// Settles the calls whose results come first among the events, and wakes who waits for them.
     fn settle_first(&self, events: &mut VecDeque<Event>, woken: &mut Vec<Waker>) {
-        if !matches!(events.front(), Some(Event::CallDone { .. })) {
+        if !matches!(events.front(), Some(Event::Call(CallEvent::Done { .. }))) {
             return;
         }
         let mut calls = lock(&self.calls);
         while let Some(event) = events.pop_front() {
-            let Event::CallDone { call, result } = event else {
+            let Event::Call(CallEvent::Done { call, result }) = event else {
                 events.push_front(event);
                 break;
             };
@@ -279,11 +280,11 @@ impl Desk {
     /// Routes one event; returns those that the role must take.
     fn route(&self, event: Event) -> Option<Event> {
         match event {
-            Event::CallDone { call, result } => {
+            Event::Call(CallEvent::Done { call, result }) => {
                 self.settle(call, result);
                 None
             }
-            Event::CallPart { call, part } => {
+            Event::Call(CallEvent::Part { call, part }) => {
                 // Called outside the lock: it is the application's.
                 let on_part = lock(&self.parts).remove(&call);
                 if let Some(mut on_part) = on_part {
@@ -294,20 +295,20 @@ impl Desk {
                 }
                 None
             }
-            Event::Ready { id, transport, .. } => {
+            Event::Session(SessionEvent::Ready { id, transport, .. }) => {
                 tracing::debug!(id, transport, "ready");
                 self.status.send_replace(Status::Ready(id));
                 None
             }
-            Event::Lost { reason, retry_ms, attempt } => {
+            Event::Session(SessionEvent::Lost { reason, retry_ms, attempt }) => {
                 tracing::info!(%reason, retry_ms, attempt, "the link is down");
                 None
             }
-            Event::Notice(error) => {
+            Event::Session(SessionEvent::Notice { error }) => {
                 tracing::warn!(%error, "notice");
                 None
             }
-            Event::Ended { error } => {
+            Event::Session(SessionEvent::Ended { error }) => {
                 self.status.send_replace(Status::Ended(error));
                 let waiting = lock(&self.calls).end();
                 for waker in waiting {
@@ -315,16 +316,10 @@ impl Desk {
                 }
                 None
             }
-            Event::Work { .. }
-            | Event::WorkWithdrawn { .. }
-            | Event::Enrolled { .. }
-            | Event::WorkDrained { .. }
-            | Event::BeatAsked { .. }
-            | Event::Message { .. }
-            | Event::PeerJoined { .. }
-            | Event::PeerLeft { .. }
-            | Event::AdmissionAsked { .. }
-            | Event::Draining { .. } => Some(event),
+            Event::Work(_)
+            | Event::Session(SessionEvent::Enrolled { .. })
+            | Event::Session(SessionEvent::Draining { .. })
+            | Event::Peer(_) => Some(event),
         }
     }
 }
@@ -364,7 +359,7 @@ impl Drop for Waiting {
         self.forget_parts(call);
         if lock(&self.desk.calls).abandon(call) {
             // After the end there is nothing left to cancel.
-            let _ = self.desk.submit_soon(Command::Cancel { call });
+            let _ = self.desk.submit_soon(Command::Call(CallCommand::Cancel { call }));
         }
     }
 }
@@ -382,10 +377,10 @@ async fn pump(desk: Arc<Desk>, mut role: impl Role) {
         loop {
             desk.settle_first(&mut events, &mut woken);
             let Some(event) = events.pop_front() else { break };
-            if let Event::Ready { .. }
-            | Event::Lost { .. }
-            | Event::Notice(_)
-            | Event::Ended { .. } = &event
+            if let Event::Session(SessionEvent::Ready { .. })
+            | Event::Session(SessionEvent::Lost { .. })
+            | Event::Session(SessionEvent::Notice { .. })
+            | Event::Session(SessionEvent::Ended { .. }) = &event
             {
                 role.observe(&event);
             }

@@ -4,6 +4,7 @@ use std::future::IntoFuture;
 use std::pin::Pin;
 use std::time::Duration;
 
+use moorline_core::CallCommand;
 use moorline_core::options::DispatcherOptions;
 use moorline_core::{Command, Error, ErrorCode, Event, Raw, Secret};
 use serde::de::DeserializeOwned;
@@ -168,7 +169,7 @@ impl<'a> IntoFuture for Call<'a> {
             let payload = payload?;
             let options = Raw::from_value(&options)
                 .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, e.to_string()))?;
-            let command = |call| Command::Call { call, name, payload, options };
+            let command = |call| Command::Call(CallCommand::Make { call, name, payload, options });
             dispatcher.session.desk.call(command, on_part).await.map(Reply)
         })
     }

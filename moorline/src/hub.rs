@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use moorline_core::options::{HubOptions, VoltCredential};
+use moorline_core::{CallCommand, WorkCommand};
 use moorline_core::{Command, Error, ErrorCode, Raw, Secret, words};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -138,7 +139,7 @@ impl Hub {
     async fn administer(&self, name: &str, body: &impl Serialize) -> Result<Raw, Error> {
         let (name, payload) = (name.to_owned(), written(body)?);
         let options = Raw::empty_object();
-        let command = |call| Command::Call { call, name, payload, options };
+        let command = |call| Command::Call(CallCommand::Make { call, name, payload, options });
         self.session.desk.call(command, None).await
     }
 
@@ -297,8 +298,9 @@ impl HubBuilder {
         }
         let listened = self.on_message.as_ref().map(|_| "*".to_owned());
         let keys = listened.into_iter().chain(self.handlers.keys().cloned());
-        let mut commands: Vec<_> =
-            keys.map(|key| Command::Handle { key, meta: Raw::empty_object() }).collect();
+        let mut commands: Vec<_> = keys
+            .map(|key| Command::Work(WorkCommand::Handle { key, meta: Raw::empty_object() }))
+            .collect();
         commands.push(Command::Start);
         let answers = Answers::new(self.handlers);
         let inbound = Inbound { take: self.on_message, names: HashMap::new(), answers };

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use moorline_core::WorkCommand;
 use moorline_core::{Command, Outcome, Raw, Withdrawal, WorkId};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -137,7 +138,8 @@ impl WorkContext {
     pub fn progress(&self, report: &Report) {
         if let Ok(report) = Raw::from_value(report) {
             let work = self.item.work;
-            let _ = self.item.desk.submit(vec![Command::Progress { work, report }]);
+            let _ =
+                self.item.desk.submit(vec![Command::Work(WorkCommand::Progress { work, report })]);
         }
     }
 
@@ -162,7 +164,7 @@ impl WorkContext {
             }
         };
         let work = self.item.work;
-        self.item.desk.submit_with_turn(Command::Complete { work, outcome });
+        self.item.desk.submit_with_turn(Command::Work(WorkCommand::Complete { work, outcome }));
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use moorline_core::options::WorkerOptions;
 use moorline_core::{Command, Error, ErrorCode, Event, Raw, Secret, Withdrawal, WorkId};
+use moorline_core::{WorkCommand, WorkEvent};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -177,7 +178,7 @@ impl WorkerBuilder {
                     .map_err(|e| Error::new(ErrorCode::ConfigInvalid, e.to_string()))?,
                 None => Raw::empty_object(),
             };
-            commands.push(Command::Handle { key: key.clone(), meta });
+            commands.push(Command::Work(WorkCommand::Handle { key: key.clone(), meta }));
         }
         commands.push(Command::Start);
         let bench = Bench { handlers, running: Arc::default() };
@@ -208,7 +209,7 @@ struct Bench {
 impl Role for Bench {
     fn handle(&mut self, event: Event, desk: &Arc<Desk>) {
         match event {
-            Event::Work { work, key, payload, timeout_ms, meta } => {
+            Event::Work(WorkEvent::Assigned { work, key, payload, timeout_ms, meta }) => {
                 let Some(handler) = self.handlers.get(&key) else {
                     tracing::error!(key, "work for a handler that was never offered");
                     return;
@@ -224,25 +225,16 @@ impl Role for Bench {
                 let running = handler(payload, context);
                 tokio::spawn(async move { settling.settle(running.await) });
             }
-            Event::WorkWithdrawn { work, why } => {
+            Event::Work(WorkEvent::Withdrawn { work, why }) => {
                 if let Some(withdraw) = lock(&self.running).get(&work) {
                     withdraw.send_replace(Some(why));
                 }
             }
-            Event::Ready { .. }
-            | Event::Lost { .. }
-            | Event::CallDone { .. }
-            | Event::CallPart { .. }
-            | Event::Message { .. }
-            | Event::PeerJoined { .. }
-            | Event::PeerLeft { .. }
-            | Event::AdmissionAsked { .. }
-            | Event::Notice(_)
-            | Event::Draining { .. }
-            | Event::Ended { .. }
-            | Event::Enrolled { .. }
-            | Event::WorkDrained { .. }
-            | Event::BeatAsked { .. } => {}
+            Event::Session(_)
+            | Event::Call(_)
+            | Event::Peer(_)
+            | Event::Work(WorkEvent::Drained { .. })
+            | Event::Work(WorkEvent::BeatAsked { .. }) => {}
         }
     }
 }

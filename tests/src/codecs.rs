@@ -5,6 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
+use moorline_core::CallCommand;
 use moorline_core::command::parse_batch;
 use moorline_core::frame::engineio::{self, Handshake, Packet, PayloadWriter, RequestError};
 use moorline_core::frame::socketio::{self, Decoder, DecoderLimits, Kind, Malformed};
@@ -21,7 +22,7 @@ pub fn json(data: &[u8]) {
     assert_eq!(read.as_ref().map(Raw::as_str), parsed.map(RawValue::get));
     for command in parse_batch(text).unwrap_or_default() {
         assert!(parsed.is_some(), "a turn that is no JSON");
-        let Command::Call { payload, options, .. } = command else { continue };
+        let Command::Call(CallCommand::Make { payload, options, .. }) = command else { continue };
         for part in [payload, options].iter().filter(|part| !part.is_absent()) {
             assert!(serde_json::from_str::<&RawValue>(part.as_str()).is_ok());
         }

@@ -15,6 +15,7 @@ use moorline_core::{
     CloseCause, Command, ConnId, Endpoint, Error, ErrorCode, Event, Frame, Headers, HttpBody,
     HttpId, HttpRequest, HttpResponse, Input, Now, Output,
 };
+use moorline_core::{ConnInput, HttpInput};
 
 pub use crate::disk::Disk;
 use crate::scripts;
@@ -243,8 +244,11 @@ impl Daemon {
             Transport::Dialing(conn) => {
                 it.transport = Transport::Socket(conn);
                 let text = handshake.replace("\"upgrades\":[\"websocket\"]", "\"upgrades\":[]");
-                self.inputs.push_back(Input::Opened { conn });
-                self.inputs.push_back(Input::Received { conn, frame: Frame::Text(text.into()) });
+                self.inputs.push_back(Input::Conn(ConnInput::Opened { conn }));
+                self.inputs.push_back(Input::Conn(ConnInput::Received {
+                    conn,
+                    frame: Frame::Text(text.into()),
+                }));
             }
             Transport::Asking(http) => {
                 it.transport = Transport::Polling;
@@ -335,7 +339,7 @@ impl Daemon {
 
     fn close(&mut self, conn: ConnId, cause: CloseCause) {
         if self.conns.remove(&conn) {
-            self.inputs.push_back(Input::Closed { conn, cause });
+            self.inputs.push_back(Input::Conn(ConnInput::Closed { conn, cause }));
         }
     }
 
@@ -358,7 +362,9 @@ impl Daemon {
             Output::Event(event) => self.events.push_back(event),
             Output::Dial { conn, target } => self.dial(conn, target),
             Output::Send { conn, frame } => self.sent(conn, frame),
-            Output::AskSent { conn } => self.inputs.push_back(Input::Sent { conn }),
+            Output::AskSent { conn } => {
+                self.inputs.push_back(Input::Conn(ConnInput::Sent { conn }))
+            }
             Output::Close { conn, .. } => self.closed(conn),
             Output::HttpCall { http, request, .. } => self.called(http, request),
             Output::HttpCancel { http } => self.cancelled(http),
@@ -389,9 +395,9 @@ fn ok(body: String) -> HttpResponse {
 }
 
 const fn replied(http: HttpId, response: HttpResponse) -> Input {
-    Input::HttpReplied { http, result: Ok(response) }
+    Input::Http(HttpInput::Replied { http, result: Ok(response) })
 }
 
 fn failed(http: HttpId) -> Input {
-    Input::HttpReplied { http, result: Err(Error::from(ErrorCode::ConnectFailed)) }
+    Input::Http(HttpInput::Replied { http, result: Err(Error::from(ErrorCode::ConnectFailed)) })
 }

@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use moorline_core::store::StoreReply;
+use moorline_core::{CallCommand, ConnInput, HttpInput, ServerInput, SessionEvent, WorkCommand};
 use moorline_core::{
     CallId, CloseCause, Command, ConnId, Endpoint, Error, ErrorCode, Event, Frame, Headers,
     HttpBody, HttpId, HttpRequest, HttpResponse, Input, ListenId, Method, Now, Outcome, Output,
@@ -170,18 +171,19 @@ fn act(machine: &mut dyn Endpoint, doing: Move, server: bool, at: &mut u64) {
     // An enrollment's exchange is odd.
     let asked = |id: u64| HttpId(if id == 7 { 3 } else { http(id).0 });
     let input = match doing {
-        Move::Text(id, index) => {
-            Input::Received { conn: conn(id), frame: Frame::Text(text(index).into()) }
-        }
+        Move::Text(id, index) => Input::Conn(ConnInput::Received {
+            conn: conn(id),
+            frame: Frame::Text(text(index).into()),
+        }),
         Move::Binary(id, bytes) => {
-            Input::Received { conn: conn(id), frame: Frame::Binary(bytes.into()) }
+            Input::Conn(ConnInput::Received { conn: conn(id), frame: Frame::Binary(bytes.into()) })
         }
-        Move::Control(id, ping) => Input::Received {
+        Move::Control(id, ping) => Input::Conn(ConnInput::Received {
             conn: conn(id),
             frame: if ping { Frame::Ping(Bytes::new()) } else { Frame::Pong(Bytes::new()) },
-        },
-        Move::Open(id) => Input::Opened { conn: conn(id) },
-        Move::Offer(id, path) => Input::Offered {
+        }),
+        Move::Open(id) => Input::Conn(ConnInput::Opened { conn: conn(id) }),
+        Move::Offer(id, path) => Input::Server(ServerInput::Offered {
             conn: conn(id),
             request: HttpRequest {
                 method: Method::Get,
@@ -190,9 +192,11 @@ fn act(machine: &mut dyn Endpoint, doing: Move, server: bool, at: &mut u64) {
                 body: Bytes::new(),
             },
             remote: "127.0.0.1:1".into(),
-        },
-        Move::Close(id) => Input::Closed { conn: conn(id), cause: CloseCause::Local },
-        Move::Ask(id, method, path, body) => Input::HttpAsked {
+        }),
+        Move::Close(id) => {
+            Input::Conn(ConnInput::Closed { conn: conn(id), cause: CloseCause::Local })
+        }
+        Move::Ask(id, method, path, body) => Input::Server(ServerInput::Asked {
             http: http(id),
             request: HttpRequest {
                 method: [Method::Get, Method::Post, Method::Delete, Method::Other]
@@ -202,15 +206,16 @@ fn act(machine: &mut dyn Endpoint, doing: Move, server: bool, at: &mut u64) {
                 body: text(body).into(),
             },
             remote: "127.0.0.1:1".into(),
-        },
-        Move::Gone(id) => Input::HttpGone { http: http(id) },
-        Move::Reply(id, status, index) => {
-            Input::HttpReplied { http: asked(id), result: Ok(response(status, text(index))) }
-        }
-        Move::ReplyFailed(id) => Input::HttpReplied {
+        }),
+        Move::Gone(id) => Input::Server(ServerInput::Gone { http: http(id) }),
+        Move::Reply(id, status, index) => Input::Http(HttpInput::Replied {
+            http: asked(id),
+            result: Ok(response(status, text(index))),
+        }),
+        Move::ReplyFailed(id) => Input::Http(HttpInput::Replied {
             http: http(id),
             result: Err(Error::from(ErrorCode::ConnectFailed)),
-        },
+        }),
         Move::Stored(id, loaded) => Input::Stored {
             store: StoreId(id),
             result: Ok(if loaded {
@@ -233,18 +238,20 @@ fn act(machine: &mut dyn Endpoint, doing: Move, server: bool, at: &mut u64) {
                 1 => Outcome::Failed { message: "x".repeat(2_000) },
                 _ => Outcome::Cancelled,
             };
-            let _ =
-                machine.handle_command(Command::Complete { work: WorkId(id), outcome }, clock(*at));
+            let _ = machine.handle_command(
+                Command::Work(WorkCommand::Complete { work: WorkId(id), outcome }),
+                clock(*at),
+            );
             return;
         }
         Move::Call(id, kind) => {
             let name = ["Echo/Say", "$status", "$nothing", "", "//"][usize::from(kind % 5)];
-            let call = Command::Call {
+            let call = Command::Call(CallCommand::Make {
                 call: CallId(id),
                 name: name.into(),
                 payload: Raw::empty_object(),
                 options: Raw::empty_object(),
-            };
+            });
             let _ = machine.handle_command(call, clock(*at));
             return;
         }
@@ -264,7 +271,7 @@ fn act(machine: &mut dyn Endpoint, doing: Move, server: bool, at: &mut u64) {
         Move::Report(id, kind) => {
             let report = ["{\"open\":{}}", "{\"chunk\":\"AAAA\"}", "{\"chunk\":\"*\"}", "{}", "7"];
             let report = Raw::parse(report[usize::from(kind % 5)]).expect("JSON");
-            let command = Command::Progress { work: WorkId(id), report };
+            let command = Command::Work(WorkCommand::Progress { work: WorkId(id), report });
             let _ = machine.handle_command(command, clock(*at));
             return;
         }
@@ -288,10 +295,13 @@ fn drain(machine: &mut dyn Endpoint, at: u64) -> Result<(), TestCaseError> {
         prop_assert!(outputs < 100_000, "the machine spins");
         match output {
             Output::Listen { .. } => machine.handle_input(
-                Input::Listening { listen: ListenId(0), address: "127.0.0.1:1".into() },
+                Input::Server(ServerInput::Listening {
+                    listen: ListenId(0),
+                    address: "127.0.0.1:1".into(),
+                }),
                 clock(at),
             ),
-            Output::Event(Event::Notice(error)) => {
+            Output::Event(Event::Session(SessionEvent::Notice { error })) => {
                 prop_assert!(error.code() != ErrorCode::Internal, "{error}");
             }
             _ => {}
@@ -313,12 +323,18 @@ fn play(role: &str, options: &str, doings: Vec<Move>) -> Result<(), TestCaseErro
     let mut machine = opened.endpoint;
     let mut at = 1_000;
     if role == "worker" || role == "daemon" {
-        let handle = Command::Handle { key: "Echo/Say".into(), meta: Raw::empty_object() };
+        let handle = Command::Work(WorkCommand::Handle {
+            key: "Echo/Say".into(),
+            meta: Raw::empty_object(),
+        });
         let _ = machine.handle_command(handle, clock(at));
     }
     if role == "daemon" {
         let meta = Raw::parse("{\"messages\":true}").expect("JSON");
-        let _ = machine.handle_command(Command::Handle { key: "*".into(), meta }, clock(at));
+        let _ = machine.handle_command(
+            Command::Work(WorkCommand::Handle { key: "*".into(), meta }),
+            clock(at),
+        );
     }
     let _ = machine.handle_command(Command::Start, clock(at));
     drain(&mut *machine, at)?;

@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use moorline_core::store::{StoreReply, StoreRequest};
 use moorline_core::{
+    CallCommand, CallEvent, ConnInput, ServerInput, SessionEvent, WorkCommand, WorkEvent,
+};
+use moorline_core::{
     CallId, CloseCause, Command, ConnId, Endpoint, ErrorCode, Event, Frame, Headers, HttpBody,
     HttpId, HttpRequest, Input, Method, Now, Outcome, Output, Raw, WorkId,
 };
@@ -138,7 +141,10 @@ impl World {
             request: "00000000-0000-4000-8000-000000000000".to_owned(),
             ends: 0,
         };
-        let handle = Command::Handle { key: "jobs.list".into(), meta: Raw::empty_object() };
+        let handle = Command::Work(WorkCommand::Handle {
+            key: "jobs.list".into(),
+            meta: Raw::empty_object(),
+        });
         world.hub.handle_command(handle, world.now()).expect("a handler");
         world.hub.handle_command(Command::Start, world.now()).expect("a start");
         world
@@ -170,7 +176,8 @@ impl World {
         let http = HttpId(self.id());
         self.asked.insert(http, 0);
         let request = HttpRequest { method, url, headers: Headers::new(), body: body.into() };
-        let input = Input::HttpAsked { http, request, remote: "127.0.0.1:1".into() };
+        let input =
+            Input::Server(ServerInput::Asked { http, request, remote: "127.0.0.1:1".into() });
         self.hub.handle_input(input, self.now());
     }
 
@@ -188,19 +195,31 @@ impl World {
                 let (headers, body) = (Headers::new(), Bytes::new());
                 let request = HttpRequest { method: Method::Get, url, headers, body };
                 let remote = "127.0.0.1:1".into();
-                self.hub.handle_input(Input::Offered { conn, request, remote }, now);
+                self.hub.handle_input(
+                    Input::Server(ServerInput::Offered { conn, request, remote }),
+                    now,
+                );
             }
             Move::Frame(conn, index) => {
                 let frame = Frame::Text(self.packet(index).into());
-                self.hub.handle_input(Input::Received { conn: self.conn(conn), frame }, now);
+                self.hub.handle_input(
+                    Input::Conn(ConnInput::Received { conn: self.conn(conn), frame }),
+                    now,
+                );
             }
             Move::Bytes(conn, bytes) => {
                 let frame = Frame::Binary(bytes.into());
-                self.hub.handle_input(Input::Received { conn: self.conn(conn), frame }, now);
+                self.hub.handle_input(
+                    Input::Conn(ConnInput::Received { conn: self.conn(conn), frame }),
+                    now,
+                );
             }
             Move::Close(conn) => {
                 let cause = CloseCause::Local;
-                self.hub.handle_input(Input::Closed { conn: self.conn(conn), cause }, now);
+                self.hub.handle_input(
+                    Input::Conn(ConnInput::Closed { conn: self.conn(conn), cause }),
+                    now,
+                );
             }
             Move::Begin => self.ask(Method::Get, self.url("polling", None), String::new()),
             Move::Poll(session) => {
@@ -216,7 +235,7 @@ impl World {
                     self.asked.iter().filter(|(_, n)| **n == 0).map(|(id, _)| *id).collect();
                 if let Some(http) = waiting.get(index as usize) {
                     self.asked.remove(http);
-                    self.hub.handle_input(Input::HttpGone { http: *http }, now);
+                    self.hub.handle_input(Input::Server(ServerInput::Gone { http: *http }), now);
                 }
             }
             Move::Enroll(kind) => match kind % 3 {
@@ -234,12 +253,12 @@ impl World {
                 let call = CallId(self.id());
                 let form = ["json", "buffer", "stream"][usize::from(kind % 3)];
                 let options = format!(r#"{{"team_cluster_id":"lab","response_type":"{form}"}}"#);
-                let command = Command::Call {
+                let command = Command::Call(CallCommand::Make {
                     call,
                     name: "x".into(),
                     payload: Raw::absent(),
                     options: Raw::parse(options).expect("JSON"),
-                };
+                });
                 if self.hub.handle_command(command, now).is_ok() {
                     self.calls.insert(call, 0);
                 }
@@ -253,7 +272,9 @@ impl World {
                 let open: Vec<CallId> =
                     self.calls.iter().filter(|(_, n)| **n == 0).map(|(id, _)| *id).collect();
                 if let Some(call) = open.get(index as usize) {
-                    let _ = self.hub.handle_command(Command::Cancel { call: *call }, now);
+                    let _ = self
+                        .hub
+                        .handle_command(Command::Call(CallCommand::Cancel { call: *call }), now);
                 }
             }
             Move::Ask(count) => {
@@ -279,7 +300,9 @@ impl World {
                     3 => done(value("7")),
                     _ => done(value("{}").with_blobs(vec![Bytes::from_static(b"x")])),
                 };
-                let _ = self.hub.handle_command(Command::Complete { work, outcome }, now);
+                let _ = self
+                    .hub
+                    .handle_command(Command::Work(WorkCommand::Complete { work, outcome }), now);
             }
             Move::Emit => {
                 let command = Command::Emit { name: "lab".into(), payload: Raw::null() };
@@ -304,7 +327,10 @@ impl World {
             match output {
                 Output::Listen { listen, .. } => {
                     let address = "127.0.0.1:1".into();
-                    self.hub.handle_input(Input::Listening { listen, address }, now);
+                    self.hub.handle_input(
+                        Input::Server(ServerInput::Listening { listen, address }),
+                        now,
+                    );
                 }
                 Output::Store { store, request } => {
                     let reply = match request {
@@ -327,22 +353,22 @@ impl World {
                         self.learn(&String::from_utf8_lossy(bytes));
                     }
                 }
-                Output::Event(Event::CallDone { call, .. }) => {
+                Output::Event(Event::Call(CallEvent::Done { call, .. })) => {
                     let count = self.calls.entry(call).or_default();
                     *count += 1;
                     prop_assert_eq!(*count, 1, "settled twice");
                 }
-                Output::Event(Event::Work { work, .. }) => {
+                Output::Event(Event::Work(WorkEvent::Assigned { work, .. })) => {
                     prop_assert!(self.works.insert(work), "handed over twice");
                     prop_assert!(self.works.len() <= 2, "more than max_commands");
                 }
-                Output::Event(Event::WorkWithdrawn { work, .. }) => {
+                Output::Event(Event::Work(WorkEvent::Withdrawn { work, .. })) => {
                     prop_assert!(self.works.remove(&work), "withdrawn, but not open");
                 }
-                Output::Event(Event::Notice(error)) => {
+                Output::Event(Event::Session(SessionEvent::Notice { error })) => {
                     prop_assert!(error.code() != ErrorCode::Internal, "{error}");
                 }
-                Output::Event(Event::Ended { .. }) => self.ends += 1,
+                Output::Event(Event::Session(SessionEvent::Ended { .. })) => self.ends += 1,
                 _ => {}
             }
         }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use moorline_core::{CallCommand, CallEvent, SessionEvent};
 use moorline_core::{CallId, Command, ErrorCode, Event, Raw};
 use moorline_tests::sim::{Fault, NodeId, Process, Seen, World};
 use proptest::prelude::*;
@@ -102,12 +103,12 @@ fn run(plan: Plan) -> Result<(), String> {
 
 /// Calls the echo with a number of its own.
 fn order(call: CallId, number: CallId) -> Command {
-    Command::Call {
+    Command::Call(CallCommand::Make {
         call,
         name: "Echo/Say".into(),
         payload: Raw::parse(format!(r#"{{"n":{}}}"#, number.0)).expect("valid"),
         options: Raw::empty_object(),
-    }
+    })
 }
 
 fn plan_faults(world: &mut World, plan: Plan, hub: NodeId, workers: &[NodeId]) {
@@ -159,7 +160,7 @@ fn observe(
         }
         for (at, node, seen) in world.take_seen() {
             match seen {
-                Seen::Event(Event::CallDone { call, result: Err(error) })
+                Seen::Event(Event::Call(CallEvent::Done { call, result: Err(error) }))
                     if node == caller && error.code() == ErrorCode::NoWorker =>
                 {
                     last += 1;
@@ -167,7 +168,7 @@ fn observe(
                     again.insert(CallId(last), first);
                     world.command(caller, 1_000, order(CallId(last), first));
                 }
-                Seen::Event(Event::CallDone { call, result }) if node == caller => {
+                Seen::Event(Event::Call(CallEvent::Done { call, result })) if node == caller => {
                     let call = again.get(&call).copied().unwrap_or(call);
                     *answers.entry(call).or_default() += 1;
                     match result {
@@ -176,7 +177,7 @@ fn observe(
                         Err(error) => wrong.push(format!("{at}: {call:?} failed: {error}")),
                     }
                 }
-                Seen::Event(Event::Ended { error }) => {
+                Seen::Event(Event::Session(SessionEvent::Ended { error })) => {
                     wrong.push(format!("{at}: {node:?} ended: {error:?}"));
                 }
                 Seen::Event(_) | Seen::Refused(_) => {}

@@ -13,6 +13,7 @@ use moorline_core::{
     Command, ConnId, Endpoint, Frame, Headers, HttpId, HttpRequest, Input, Machine, Method, Now,
     Output,
 };
+use moorline_core::{ConnInput, ServerInput};
 use serde_json::Value;
 
 type Records = BTreeMap<(&'static str, String), Bytes>;
@@ -51,7 +52,7 @@ impl World {
         while let Some(output) = self.hub.poll_output() {
             let input = match output {
                 Output::Listen { listen, .. } => {
-                    Input::Listening { listen, address: "127.0.0.1:1".into() }
+                    Input::Server(ServerInput::Listening { listen, address: "127.0.0.1:1".into() })
                 }
                 Output::Store { store, request: StoreRequest::Load { space } } => {
                     let records = self.disk.iter().filter(|((of, _), _)| *of == space);
@@ -89,7 +90,11 @@ impl World {
     fn post(&mut self, id: u64, url: &str, body: &str) -> Value {
         let (headers, body) = (Headers::new(), body.to_owned().into());
         let request = HttpRequest { method: Method::Post, url: url.into(), headers, body };
-        self.input(Input::HttpAsked { http: HttpId(id), request, remote: "127.0.0.1:1".into() });
+        self.input(Input::Server(ServerInput::Asked {
+            http: HttpId(id),
+            request,
+            remote: "127.0.0.1:1".into(),
+        }));
         self.replies.remove(&HttpId(id)).unwrap()
     }
 
@@ -97,7 +102,11 @@ impl World {
         let url = "/socket.io/?EIO=4&transport=websocket".to_owned();
         let (headers, body) = (Headers::new(), Bytes::new());
         let request = HttpRequest { method: Method::Get, url, headers, body };
-        self.input(Input::Offered { conn, request, remote: "127.0.0.1:1".into() });
+        self.input(Input::Server(ServerInput::Offered {
+            conn,
+            request,
+            remote: "127.0.0.1:1".into(),
+        }));
         self.say(conn, "40");
         let credentials = format!(r#"{{"teamClusterId":"{id}","daemonPassword":"{password}"}}"#);
         self.say(conn, &format!(r#"42["team-cluster-daemon:register",{credentials}]"#));
@@ -111,7 +120,7 @@ impl World {
 
     fn say(&mut self, conn: ConnId, text: &str) {
         let frame = Frame::Text(text.to_owned().into());
-        self.input(Input::Received { conn, frame });
+        self.input(Input::Conn(ConnInput::Received { conn, frame }));
     }
 
     /// Replays the recording, which must hold none of the secrets.

@@ -48,11 +48,12 @@ impl Events {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use moorline_core::CallEvent;
     use moorline_core::{CallId, Raw};
 
     fn part(bytes: usize) -> Event {
         let part = Raw::from_value(&"x".repeat(bytes)).unwrap();
-        Event::CallPart { call: CallId(1), part }
+        Event::Call(CallEvent::Part { call: CallId(1), part })
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! that can depend on time takes both clocks in milliseconds.
 
 use moorline_core::command::parse_turn;
+use moorline_core::{CallEvent, ConnInput, HttpInput, ServerInput, SessionEvent};
 use moorline_core::{
     CloseCause, Command, ConnId, Endpoint, Error, ErrorCode, Event, Frame, Headers, HttpBody,
     HttpId, HttpResponse, Input, Now, Output,
@@ -64,25 +65,25 @@ impl Machine {
 
     /// A WebSocket opened.
     pub fn opened(&mut self, conn: f64, mono: f64, unix: f64) {
-        self.input(Input::Opened { conn: ConnId(id(conn)) }, mono, unix);
+        self.input(Input::Conn(ConnInput::Opened { conn: ConnId(id(conn)) }), mono, unix);
     }
 
     /// A text message came in.
     pub fn received_text(&mut self, conn: f64, text: String, mono: f64, unix: f64) {
         let frame = Frame::Text(text.into());
-        self.input(Input::Received { conn: ConnId(id(conn)), frame }, mono, unix);
+        self.input(Input::Conn(ConnInput::Received { conn: ConnId(id(conn)), frame }), mono, unix);
     }
 
     /// A binary message came in.
     pub fn received_binary(&mut self, conn: f64, bytes: Vec<u8>, mono: f64, unix: f64) {
         let frame = Frame::Binary(bytes.into());
-        self.input(Input::Received { conn: ConnId(id(conn)), frame }, mono, unix);
+        self.input(Input::Conn(ConnInput::Received { conn: ConnId(id(conn)), frame }), mono, unix);
     }
 
     /// What was sent before a `ping` action has left this program.
     pub fn ponged(&mut self, conn: f64, payload: Vec<u8>, mono: f64, unix: f64) {
         let frame = Frame::Pong(payload.into());
-        self.input(Input::Received { conn: ConnId(id(conn)), frame }, mono, unix);
+        self.input(Input::Conn(ConnInput::Received { conn: ConnId(id(conn)), frame }), mono, unix);
     }
 
     /// The other side closed a WebSocket.
@@ -102,7 +103,11 @@ impl Machine {
 
     /// A part of a successful answer that is wanted in parts.
     pub fn http_part(&mut self, http: f64, bytes: Vec<u8>, mono: f64, unix: f64) {
-        self.input(Input::HttpPart { http: HttpId(id(http)), bytes: bytes.into() }, mono, unix);
+        self.input(
+            Input::Http(HttpInput::Part { http: HttpId(id(http)), bytes: bytes.into() }),
+            mono,
+            unix,
+        );
     }
 
     /// A request was answered. `headers` is a JSON list of `[name, value]`; there is no `body` if it
@@ -129,14 +134,14 @@ impl Machine {
         let body = body.map_or(HttpBody::Streaming, |body| HttpBody::Full(body.into()));
         let response = HttpResponse { status, headers, body };
         let http = HttpId(id(http));
-        self.input(Input::HttpReplied { http, result: Ok(response) }, mono, unix);
+        self.input(Input::Http(HttpInput::Replied { http, result: Ok(response) }), mono, unix);
         Ok(())
     }
 
     /// A request failed; `code` is the name of an error code.
     pub fn http_failed(&mut self, http: f64, code: &str, message: &str, mono: f64, unix: f64) {
         let result = Err(error(code, message));
-        self.input(Input::HttpReplied { http: HttpId(id(http)), result }, mono, unix);
+        self.input(Input::Http(HttpInput::Replied { http: HttpId(id(http)), result }), mono, unix);
     }
 
     /// Acts on every deadline up to now. `lag_ms` tells how late the page's own work made this call.
@@ -182,15 +187,15 @@ impl Machine {
         let call = command.call();
         if let Err(error) = self.endpoint.handle_command(command, now) {
             self.events.push(&match call {
-                Some(call) => Event::CallDone { call, result: Err(error) },
-                None => Event::Notice(error),
+                Some(call) => Event::Call(CallEvent::Done { call, result: Err(error) }),
+                None => Event::Session(SessionEvent::Notice { error }),
             });
         }
         self.turn(now);
     }
 
     fn ended(&mut self, conn: f64, cause: CloseCause, mono: f64, unix: f64) {
-        self.input(Input::Closed { conn: ConnId(id(conn)), cause }, mono, unix);
+        self.input(Input::Conn(ConnInput::Closed { conn: ConnId(id(conn)), cause }), mono, unix);
     }
 
     fn input(&mut self, input: Input, mono: f64, unix: f64) {
@@ -214,7 +219,7 @@ impl Machine {
                 Output::HttpCancel { http } => self.actions.http_cancel(http.0),
                 // A browser does not tell: what it took counts as sent.
                 Output::AskSent { conn } => {
-                    self.endpoint.handle_input(Input::Sent { conn }, now);
+                    self.endpoint.handle_input(Input::Conn(ConnInput::Sent { conn }), now);
                 }
                 Output::Store { store, request } => {
                     let result = Ok(self.store.perform(request));
@@ -230,7 +235,10 @@ impl Machine {
                         ErrorCode::Unsupported,
                         format!("a browser cannot listen on {address}"),
                     );
-                    self.endpoint.handle_input(Input::ListenFailed { listen, error }, now);
+                    self.endpoint.handle_input(
+                        Input::Server(ServerInput::ListenFailed { listen, error }),
+                        now,
+                    );
                 }
                 // Only a role that listens is asked for these.
                 Output::Admit { .. }

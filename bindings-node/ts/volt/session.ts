@@ -148,7 +148,6 @@ export class DaemonSession extends Endpoint<EndpointEvents> implements Link {
         return owner.enrolled(event.password);
       case 'peer_joined':
       case 'peer_left':
-      case 'admission_asked':
         return;
       default:
         event satisfies never;

@@ -1041,20 +1041,6 @@ class PeerLeftEvent(TypedDict):
     """Why."""
 
 
-class AdmissionAskedEvent(TypedDict):
-    """Someone asks to be let in; answer with admit or refuse."""
-
-    event: Literal["admission_asked"]
-    conn: int
-    """The connection."""
-    url: str
-    """The upgrade request's target."""
-    headers: List[Tuple[str, str]]
-    """Its header fields."""
-    remote: str
-    """The client's address."""
-
-
 class NoticeEvent(TypedDict):
     """Something worth knowing that needs no answer."""
 
@@ -1117,7 +1103,6 @@ NativeEvent = Union[
     MessageEvent,
     PeerJoinedEvent,
     PeerLeftEvent,
-    AdmissionAskedEvent,
     NoticeEvent,
     DrainingEvent,
     EndedEvent,

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use moorline_core::WorkCommand;
 use moorline_core::json::Raw;
 use moorline_core::options::WorkerOptions;
 use moorline_core::{Command as Order, Error, ErrorCode, Outcome, WorkId};
@@ -94,7 +95,8 @@ impl Worker {
         for command in self.commands.values() {
             let meta = Raw::from_value(&command.meta())
                 .map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))?;
-            self.session.submit(Order::Handle { key: command.key.clone(), meta })?;
+            self.session
+                .submit(Order::Work(WorkCommand::Handle { key: command.key.clone(), meta }))?;
         }
         self.session.submit(Order::Start)?;
         loop {
@@ -202,7 +204,9 @@ impl Worker {
     }
 
     fn complete(&self, work: u64, outcome: Outcome) {
-        if let Err(error) = self.session.submit(Order::Complete { work: WorkId(work), outcome }) {
+        if let Err(error) =
+            self.session.submit(Order::Work(WorkCommand::Complete { work: WorkId(work), outcome }))
+        {
             tracing::warn!(code = %error.code(), work, "{}", error.message());
         }
     }

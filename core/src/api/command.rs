@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::base::error::{Error, ErrorCode};
-use crate::base::ids::{CallId, ConnId, WorkId};
+use crate::base::ids::{CallId, WorkId};
 use crate::base::json::Raw;
 
 pub use turn::parse_turn;
@@ -32,21 +32,29 @@ pub enum Command {
         /// Time to drain, in milliseconds; 0 ends at once.
         drain_ms: u64,
     },
-    /// Offer a handler under `key`; `meta` describes it to the control plane.
-    Handle {
-        /// The handler key; for `beacon`: `Capability/Action`; for `volt` and at a hub: a command of the
-        /// other side. `*` at a hub and at a VOLT daemon asks for messages.
-        key: String,
-        /// A JSON object; for `beacon`: `{description?, settings_schema?}`.
-        meta: Raw,
+    /// Calls of the other side.
+    Call(CallCommand),
+    /// Handlers and what becomes of their work.
+    Work(WorkCommand),
+    /// Send a message without reply.
+    Emit {
+        /// What is sent; at a hub: the VOLT daemon that it is sent to.
+        name: String,
+        /// The payload; absent if there is none.
+        payload: Raw,
     },
-    /// Withdraw a handler.
-    Unhandle {
-        /// The handler key.
-        key: String,
+    /// Ask for the state; answered by a `CallDone` with the snapshot.
+    Snapshot {
+        /// The call's id.
+        call: CallId,
     },
-    /// Make a call; settles in exactly one `CallDone`.
-    Call {
+}
+
+/// A command about a call.
+#[derive(Clone, Debug)]
+pub enum CallCommand {
+    /// Make a call; settles in exactly one [`CallEvent::Done`](crate::CallEvent::Done).
+    Make {
         /// The call's id, chosen by the application, never reused.
         call: CallId,
         /// What is called; for `beacon`: `Capability/Action`, or an administrative name.
@@ -61,12 +69,23 @@ pub enum Command {
         /// The call.
         call: CallId,
     },
-    /// Send a message without reply.
-    Emit {
-        /// What is sent; at a hub: the VOLT daemon that it is sent to.
-        name: String,
-        /// The payload; absent if there is none.
-        payload: Raw,
+}
+
+/// A command about handlers or their work.
+#[derive(Clone, Debug)]
+pub enum WorkCommand {
+    /// Offer a handler under `key`; `meta` describes it to the control plane.
+    Handle {
+        /// The handler key; for `beacon`: `Capability/Action`; for `volt` and at a hub: a command of the
+        /// other side. `*` at a hub and at a VOLT daemon asks for messages.
+        key: String,
+        /// A JSON object; for `beacon`: `{description?, settings_schema?}`.
+        meta: Raw,
+    },
+    /// Withdraw a handler.
+    Unhandle {
+        /// The handler key.
+        key: String,
     },
     /// Settle a work item.
     Complete {
@@ -81,23 +100,6 @@ pub enum Command {
         work: WorkId,
         /// A JSON object; for `beacon`: `{Percent?, Message?, Step?, TotalSteps?, Log?}`.
         report: Raw,
-    },
-    /// Let a peer in that `AdmissionAsked` named.
-    Admit {
-        /// The connection.
-        conn: ConnId,
-    },
-    /// Turn it away.
-    Refuse {
-        /// The connection.
-        conn: ConnId,
-        /// The HTTP status.
-        status: u16,
-    },
-    /// Ask for the state; answered by a `CallDone` with the snapshot.
-    Snapshot {
-        /// The call's id.
-        call: CallId,
     },
 }
 
@@ -126,17 +128,12 @@ impl Command {
     #[must_use]
     pub const fn call(&self) -> Option<CallId> {
         match self {
-            Self::Call { call, .. } | Self::Snapshot { call } => Some(*call),
+            Self::Call(CallCommand::Make { call, .. }) | Self::Snapshot { call } => Some(*call),
             Self::Start
             | Self::Stop { .. }
-            | Self::Handle { .. }
-            | Self::Unhandle { .. }
-            | Self::Cancel { .. }
-            | Self::Emit { .. }
-            | Self::Complete { .. }
-            | Self::Progress { .. }
-            | Self::Admit { .. }
-            | Self::Refuse { .. } => None,
+            | Self::Call(CallCommand::Cancel { .. })
+            | Self::Work(_)
+            | Self::Emit { .. } => None,
         }
     }
 }
@@ -160,8 +157,6 @@ enum Word {
     Failed,
     Cancelled,
     Progress,
-    Admit,
-    Refuse,
 }
 
 #[derive(Deserialize)]
@@ -225,12 +220,6 @@ struct FailBody {
     message: String,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RefuseBody {
-    status: u16,
-}
-
 /// Reads one turn of commands: a JSON array of triples.
 ///
 /// | name | id | body |
@@ -247,8 +236,6 @@ struct RefuseBody {
 /// | `failed` | work | `{message}` |
 /// | `cancelled` | work | `null` |
 /// | `progress` | work | the report |
-/// | `admit` | connection | `null` |
-/// | `refuse` | connection | `{status}` |
 ///
 /// # Errors
 /// `ARGUMENT_INVALID` naming the entry that is wrong; then no command of the batch is carried out.
@@ -318,21 +305,25 @@ impl<'de> Visitor<'de> for Triple {
             Word::Stop => Command::Stop { drain_ms: next::<StopBody, A>(&mut parts)?.drain_ms },
             Word::Handle => {
                 let KeyBody { key, meta } = next(&mut parts)?;
-                Command::Handle { key, meta: meta.map_or_else(Raw::empty_object, Raw::from) }
+                Command::Work(WorkCommand::Handle {
+                    key,
+                    meta: meta.map_or_else(Raw::empty_object, Raw::from),
+                })
             }
-            Word::Unhandle => Command::Unhandle { key: next::<KeyBody, A>(&mut parts)?.key },
+            Word::Unhandle => {
+                Command::Work(WorkCommand::Unhandle { key: next::<KeyBody, A>(&mut parts)?.key })
+            }
             Word::Call => {
                 let CallBody { name, payload, options, blobs: texts } = next(&mut parts)?;
-                Command::Call {
+                Command::Call(CallCommand::Make {
                     call: CallId(id),
                     name,
                     payload: with_blobs(payload.unwrap_or_else(Raw::absent), &texts)?,
                     options: options.map_or_else(Raw::empty_object, Raw::from),
-                }
+                })
             }
-            Word::Cancel => {
-                next(&mut parts).map(|IgnoredAny| Command::Cancel { call: CallId(id) })?
-            }
+            Word::Cancel => next(&mut parts)
+                .map(|IgnoredAny| Command::Call(CallCommand::Cancel { call: CallId(id) }))?,
             Word::Snapshot => {
                 next(&mut parts).map(|IgnoredAny| Command::Snapshot { call: CallId(id) })?
             }
@@ -345,27 +336,29 @@ impl<'de> Visitor<'de> for Triple {
                 let DoneBody { value, log, blobs: texts } = next(&mut parts)?;
                 let value = with_blobs(value.map_or_else(Raw::null, Raw::from), &texts)?;
                 let log = log.map_or_else(Raw::empty_list, Raw::from);
-                Command::Complete { work: WorkId(id), outcome: Outcome::Done { value, log } }
+                Command::Work(WorkCommand::Complete {
+                    work: WorkId(id),
+                    outcome: Outcome::Done { value, log },
+                })
             }
             Word::Failed => {
                 let FailBody { message } = next(&mut parts)?;
-                Command::Complete { work: WorkId(id), outcome: Outcome::Failed { message } }
+                Command::Work(WorkCommand::Complete {
+                    work: WorkId(id),
+                    outcome: Outcome::Failed { message },
+                })
             }
             Word::Cancelled => {
                 let IgnoredAny = next(&mut parts)?;
-                Command::Complete { work: WorkId(id), outcome: Outcome::Cancelled }
+                Command::Work(WorkCommand::Complete {
+                    work: WorkId(id),
+                    outcome: Outcome::Cancelled,
+                })
             }
             Word::Progress => {
                 let report: Option<Box<RawValue>> = next(&mut parts)?;
                 let report = report.ok_or_else(|| de::Error::custom("progress needs a body"))?;
-                Command::Progress { work: WorkId(id), report: Raw::from(report) }
-            }
-            Word::Admit => {
-                next(&mut parts).map(|IgnoredAny| Command::Admit { conn: ConnId(id) })?
-            }
-            Word::Refuse => {
-                let RefuseBody { status } = next(&mut parts)?;
-                Command::Refuse { conn: ConnId(id), status }
+                Command::Work(WorkCommand::Progress { work: WorkId(id), report: Raw::from(report) })
             }
         })
     }
@@ -391,12 +384,15 @@ mod tests {
         )
         .unwrap();
         assert!(matches!(batch[0], Command::Start));
-        let Command::Complete { work: WorkId(7), outcome: Outcome::Done { value, .. } } = &batch[1]
+        let Command::Work(WorkCommand::Complete {
+            work: WorkId(7),
+            outcome: Outcome::Done { value, .. },
+        }) = &batch[1]
         else {
             panic!("{batch:?}")
         };
         assert_eq!(value.as_str(), r#"{"n":1.0}"#);
-        assert!(matches!(&batch[2], Command::Call { call: CallId(9), .. }));
+        assert!(matches!(&batch[2], Command::Call(CallCommand::Make { call: CallId(9), .. })));
         assert!(matches!(batch[3], Command::Stop { drain_ms: 5 }));
     }
 
@@ -408,8 +404,8 @@ mod tests {
         )
         .unwrap();
         let [
-            Command::Call { payload: null, .. },
-            Command::Call { payload: none, .. },
+            Command::Call(CallCommand::Make { payload: null, .. }),
+            Command::Call(CallCommand::Make { payload: none, .. }),
             Command::Emit { payload: bytes, .. },
         ] = &*batch
         else {

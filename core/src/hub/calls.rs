@@ -6,6 +6,7 @@ use super::auth::Caller;
 use super::item::{Ending, Waiter};
 use super::routes::View;
 use super::{Deferred, Hub};
+use crate::api::event::CallEvent;
 use crate::api::event::Event;
 use crate::api::options::{self};
 use crate::base::error::{Error, ErrorCode};
@@ -49,7 +50,7 @@ impl Hub {
             let result = result.and_then(|text| {
                 Raw::parse(text).map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))
             });
-            self.later(Deferred::Event(Event::CallDone { call, result }));
+            self.later(Deferred::Event(Event::Call(CallEvent::Done { call, result })));
             return Ok(());
         }
         let (status, text) = self.administer(name, payload, &options, now)?;
@@ -58,7 +59,7 @@ impl Hub {
         } else {
             Err(refusal(status, &text))
         };
-        self.later(Deferred::Event(Event::CallDone { call, result }));
+        self.later(Deferred::Event(Event::Call(CallEvent::Done { call, result })));
         Ok(())
     }
 
@@ -75,7 +76,7 @@ impl Hub {
         });
         let alone = item.waiters.is_empty();
         let result = Err(Error::from(ErrorCode::CallCancelled));
-        self.event(Event::CallDone { call, result });
+        self.event(Event::Call(CallEvent::Done { call, result }));
         if alone {
             self.withdraw(id, Ending::Cancelled, "The call was cancelled.", now);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::item::ItemId;
 use super::{Hub, Timer};
 use crate::api::event::Event;
+use crate::api::event::PeerEvent;
 use crate::base::error::ErrorCode;
 use crate::base::ids::{ConnId, PeerId};
 use crate::base::time::{Instant, Now};
@@ -52,11 +53,11 @@ impl Hub {
             self.release(*id, why, now);
         }
         self.replace_reserved(&record.name, &record.capabilities, now);
-        self.event(Event::PeerLeft {
+        self.event(Event::Peer(PeerEvent::Left {
             peer: worker,
             name: record.name.to_string(),
             reason: why.to_owned(),
-        });
+        }));
     }
 
     /// Notes that a connection is gone. A record that belongs to a newer one stays.

@@ -10,6 +10,7 @@ use super::stream::{self, Part};
 use super::wire::retry_later;
 use super::{Deferred, Hub, SWEEP_MS, Timer, records};
 use crate::api::event::Event;
+use crate::api::event::{CallEvent, SessionEvent};
 use crate::api::options::ConfigError;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, ListenId, StoreId};
@@ -175,7 +176,7 @@ impl Hub {
             (_, Ok(StoreReply::Loaded(_))) => {}
             (_, Err(error)) => {
                 if self.journal.failed(store, now.mono) {
-                    self.event(Event::Notice(error));
+                    self.event(Event::Session(SessionEvent::Notice { error }));
                 }
             }
         }
@@ -184,7 +185,11 @@ impl Hub {
     fn announce(&mut self) {
         if let (Phase::Serving, Some(address)) = (&self.phase, &self.address) {
             let id = address.clone();
-            self.event(Event::Ready { id, transport: "listener", max_message: None });
+            self.event(Event::Session(SessionEvent::Ready {
+                id,
+                transport: "listener",
+                max_message: None,
+            }));
         }
     }
 
@@ -267,7 +272,7 @@ impl Hub {
 
     fn report_drain(&mut self) {
         let in_flight = self.in_flight();
-        self.event(Event::Draining { in_flight, outbox: 0 });
+        self.event(Event::Session(SessionEvent::Draining { in_flight, outbox: 0 }));
     }
 
     /// Says farewell to everyone. Whoever waits is told to come back: the queue is stored.
@@ -300,7 +305,7 @@ impl Hub {
         }
         self.phase = Phase::Ended;
         self.timers.clear();
-        self.event(Event::Ended { error });
+        self.event(Event::Session(SessionEvent::Ended { error }));
     }
 
     /// Answers one who waits in vain.
@@ -320,7 +325,7 @@ impl Hub {
             }
             Waiter::Call { call, .. } => {
                 let result = Err(Error::new(code, text));
-                self.later(Deferred::Event(Event::CallDone { call, result }));
+                self.later(Deferred::Event(Event::Call(CallEvent::Done { call, result })));
             }
             Waiter::Login { http } => {
                 let response = response(hub_wire::login_refused(text));

@@ -56,7 +56,9 @@ use results::Results;
 use runs::Runs;
 
 use crate::api::command::Command;
+use crate::api::command::{CallCommand, WorkCommand};
 use crate::api::event::Event;
+use crate::api::event::{CallEvent, SessionEvent};
 use crate::base::entropy::{Entropy, Seed};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, ConnId, HttpId, PeerId};
@@ -64,6 +66,7 @@ use crate::base::time::{Deadline, Instant, Now, Why};
 use crate::dialect::beacon::hub_wire::{self, Verdict};
 use crate::dialect::volt::server::VoltServer;
 use crate::hub::options::{HubAccess, HubOptions};
+use crate::machine::{ConnInput, ServerInput};
 use crate::machine::{Endpoint, Input, Machine, Output};
 use crate::net::target::FrameLimits;
 use crate::net::{Frame, HttpResponse};
@@ -271,7 +274,7 @@ impl Hub {
     }
 
     fn notice(&mut self, code: ErrorCode, text: impl AsRef<str>) {
-        self.event(Event::Notice(Error::new(code, text)));
+        self.event(Event::Session(SessionEvent::Notice { error: Error::new(code, text) }));
     }
 
     /// Sends at once: for what promises nothing that must be stored.
@@ -383,33 +386,32 @@ impl Machine for Hub {
     fn handle_input(&mut self, input: Input, now: Now) {
         self.volt.at(now);
         match input {
-            Input::Offered { conn, request, remote } => {
+            Input::Server(ServerInput::Offered { conn, request, remote }) => {
                 self.handle_offer(conn, &request, &remote, now);
             }
-            Input::Received { conn, frame } if self.volt.owns(conn) => {
+            Input::Conn(ConnInput::Received { conn, frame }) if self.volt.owns(conn) => {
                 self.volt.received(conn, &frame, now);
             }
-            Input::Received { conn, frame } => self.handle_frame(conn, frame, now),
-            Input::Closed { conn, cause } if self.volt.owns(conn) => {
+            Input::Conn(ConnInput::Received { conn, frame }) => self.handle_frame(conn, frame, now),
+            Input::Conn(ConnInput::Closed { conn, cause }) if self.volt.owns(conn) => {
                 self.volt.closed(conn, cause.to_error().message());
             }
-            Input::Closed { conn, cause } => {
+            Input::Conn(ConnInput::Closed { conn, cause }) => {
                 self.server.closed(conn);
                 self.handle_lost(conn, cause.to_error().message(), now);
                 self.links.remove(&conn);
             }
-            Input::HttpAsked { http, request, remote } => {
+            Input::Server(ServerInput::Asked { http, request, remote }) => {
                 self.handle_request(http, &request, &remote, now);
             }
-            Input::HttpGone { http } => self.handle_gone(http),
+            Input::Server(ServerInput::Gone { http }) => self.handle_gone(http),
             Input::Stored { store, result } => self.handle_stored(store, result, now),
-            Input::Listening { address, .. } => self.handle_listening(address),
-            Input::ListenFailed { error, .. } => self.end(Some(error)),
+            Input::Server(ServerInput::Listening { address, .. }) => self.handle_listening(address),
+            Input::Server(ServerInput::ListenFailed { error, .. }) => self.end(Some(error)),
             // A hub dials nobody and asks nobody.
-            Input::Opened { .. }
-            | Input::Sent { .. }
-            | Input::HttpReplied { .. }
-            | Input::HttpPart { .. }
+            Input::Conn(ConnInput::Opened { .. })
+            | Input::Conn(ConnInput::Sent { .. })
+            | Input::Http(_)
             | Input::HostLag { .. } => {}
         }
         self.check_drained(now);
@@ -447,40 +449,39 @@ impl Endpoint for Hub {
                 self.stop(drain_ms, now);
                 Ok(())
             }
-            Command::Call { call, name, payload, options } => {
+            Command::Call(CallCommand::Make { call, name, payload, options }) => {
                 self.call(call, &name, payload, &options, now)
             }
-            Command::Cancel { call } => {
+            Command::Call(CallCommand::Cancel { call }) => {
                 self.cancel_call(call, now);
                 Ok(())
             }
             Command::Snapshot { call } => {
                 let result = crate::base::json::Raw::parse(self.snapshot(now))
                     .map_err(|e| Error::new(ErrorCode::Internal, e.to_string()));
-                self.event(Event::CallDone { call, result });
+                self.event(Event::Call(CallEvent::Done { call, result }));
                 Ok(())
             }
-            Command::Handle { key, .. } if key == MESSAGES => {
+            Command::Work(WorkCommand::Handle { key, .. }) if key == MESSAGES => {
                 self.volt.listen(true);
                 Ok(())
             }
-            Command::Unhandle { key } if key == MESSAGES => {
+            Command::Work(WorkCommand::Unhandle { key }) if key == MESSAGES => {
                 self.volt.listen(false);
                 Ok(())
             }
-            Command::Handle { key, .. } => self.volt.handle(key),
-            Command::Unhandle { key } => {
+            Command::Work(WorkCommand::Handle { key, .. }) => self.volt.handle(key),
+            Command::Work(WorkCommand::Unhandle { key }) => {
                 self.volt.unhandle(&key);
                 Ok(())
             }
-            Command::Complete { work, outcome } => self.volt.complete(work, &outcome),
+            Command::Work(WorkCommand::Complete { work, outcome }) => {
+                self.volt.complete(work, &outcome)
+            }
             Command::Emit { name, payload } if self.is_serving() => {
                 self.volt.message(&name, &payload)
             }
-            Command::Emit { .. }
-            | Command::Progress { .. }
-            | Command::Admit { .. }
-            | Command::Refuse { .. } => {
+            Command::Emit { .. } | Command::Work(WorkCommand::Progress { .. }) => {
                 Err(Error::new(ErrorCode::Unsupported, "a hub has no such call"))
             }
         };

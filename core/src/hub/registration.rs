@@ -10,6 +10,7 @@ use super::auth::Caller;
 use super::item::{ItemId, State, Waiter};
 use super::registry::Profile;
 use super::{Deferred, Hub, UNREGISTERED_FRAME};
+use crate::api::event::PeerEvent;
 use crate::api::event::{Event, Withdrawal};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{ConnId, HttpId, PeerId};
@@ -229,7 +230,7 @@ impl Hub {
         self.catalogue.describe(registration.action_schemas.unwrap_or_default());
         if new {
             self.watch(worker, now);
-            self.event(Event::PeerJoined { peer: worker, name: name.to_string() });
+            self.event(Event::Peer(PeerEvent::Joined { peer: worker, name: name.to_string() }));
         } else {
             self.replace_reserved(&name, &before, now);
         }

@@ -10,6 +10,7 @@ use super::item::{Ending, Item, ItemId, State, Waiter};
 use super::results::Finished;
 use super::stream::{self, Part};
 use super::{Deferred, Hub, Timer};
+use crate::api::event::CallEvent;
 use crate::api::event::Event;
 use crate::base::ids::{ConnId, PeerId};
 use crate::base::json::Raw;
@@ -96,7 +97,7 @@ impl Hub {
             }
             Waiter::Call { call, stream: true } => {
                 if let Ok(part) = Raw::parse(text.to_owned()) {
-                    self.later(Deferred::Event(Event::CallPart { call: *call, part }));
+                    self.later(Deferred::Event(Event::Call(CallEvent::Part { call: *call, part })));
                 }
             }
             Waiter::Http { stream: false, .. }

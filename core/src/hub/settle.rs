@@ -5,6 +5,7 @@ use super::item::{Ending, Item, ItemId, State, Waiter};
 use super::results::Finished;
 use super::stream::{self, Part};
 use super::{Deferred, Hub, Timer, records};
+use crate::api::event::CallEvent;
 use crate::api::event::{Event, Withdrawal};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, HttpId};
@@ -177,7 +178,7 @@ impl Hub {
                 Err(Error::new(code, words(error)))
             }
         };
-        self.later(Deferred::Event(Event::CallDone { call, result }));
+        self.later(Deferred::Event(Event::Call(CallEvent::Done { call, result })));
     }
 }
 

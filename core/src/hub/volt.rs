@@ -13,6 +13,7 @@ use super::routes::VoltRoute;
 use super::stream::{self, Part};
 use super::wire::retry_later;
 use super::{Deferred, Hub};
+use crate::api::event::CallEvent;
 use crate::api::event::Event;
 use crate::api::options::ResponseForm;
 use crate::base::error::{Error, ErrorCode};
@@ -271,16 +272,16 @@ impl Hub {
 
     /// Answers the application that called a daemon.
     fn settle_call(&mut self, call: CallId, settled: Settled) {
-        let part = |text: String| Event::CallPart { call, part: Raw::trusted(text) };
+        let part = |text: String| Event::Call(CallEvent::Part { call, part: Raw::trusted(text) });
         let event = match settled {
             Settled::Open { status, headers } => part(head(status, headers.as_ref()).end()),
-            Settled::Part(bytes) => Event::CallPart { call, part: bytes_part(&bytes) },
+            Settled::Part(bytes) => Event::Call(CallEvent::Part { call, part: bytes_part(&bytes) }),
             Settled::Done(answer) => {
                 let value =
                     Raw::trusted(show(&answer, None)).with_blobs(answer.data.blobs().to_vec());
-                Event::CallDone { call, result: Ok(value) }
+                Event::Call(CallEvent::Done { call, result: Ok(value) })
             }
-            Settled::Failed(error) => Event::CallDone { call, result: Err(error) },
+            Settled::Failed(error) => Event::Call(CallEvent::Done { call, result: Err(error) }),
         };
         self.event(event);
     }

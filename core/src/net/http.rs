@@ -141,9 +141,9 @@ pub struct HttpResponse {
 pub enum HttpBody {
     /// All of it.
     Full(Bytes),
-    /// Parts follow as [`Output::HttpPart`](crate::machine::Output::HttpPart) until
-    /// [`Output::HttpEnd`](crate::machine::Output::HttpEnd); of an answer to us they came before, as
-    /// [`Input::HttpPart`](crate::machine::Input::HttpPart).
+    /// Parts follow as [`Output::HttpPart`](crate::Output::HttpPart) until
+    /// [`Output::HttpEnd`](crate::Output::HttpEnd); of an answer to us they came before, as
+    /// [`HttpInput::Part`](crate::HttpInput::Part).
     Streaming,
 }
 

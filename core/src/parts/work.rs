@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use bytestring::ByteString;
 
+use crate::api::event::WorkEvent;
 use crate::api::event::{Event, Withdrawal};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::WorkId;
@@ -182,7 +183,13 @@ impl Dispatcher {
             let timeout_ms = item.deadline.map(|deadline| deadline.since(now));
             match phase {
                 Phase::Waiting { key, payload, meta } => {
-                    return Some(Event::Work { work, key, payload, timeout_ms, meta });
+                    return Some(Event::Work(WorkEvent::Assigned {
+                        work,
+                        key,
+                        payload,
+                        timeout_ms,
+                        meta,
+                    }));
                 }
                 Phase::Running | Phase::Withdrawn => self.slots.finish(),
             }
@@ -321,7 +328,7 @@ impl Dispatcher {
                 self.by_wire.remove(&settled.wire);
                 self.signs.clear(&mut item.sign_at, work);
                 self.deadlines.clear(&mut item.deadline, work);
-                Some((Some(Event::WorkWithdrawn { work, why }), settled))
+                Some((Some(Event::Work(WorkEvent::Withdrawn { work, why })), settled))
             }
         }
     }

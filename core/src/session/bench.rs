@@ -6,14 +6,17 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use crate::api::command::WorkCommand;
 use crate::api::command::{Command, Outcome};
 use crate::api::event::Event;
+use crate::api::event::{SessionEvent, WorkEvent};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId, WorkId};
 use crate::base::json::Raw;
 use crate::base::store::{StoreReply, StoreRequest};
 use crate::base::time::Now;
 use crate::machine::{CloseCause, Endpoint, Input, Output};
+use crate::machine::{ConnInput, HttpInput};
 use crate::net::{Frame, HttpBody, HttpRequest, HttpResponse};
 
 /// Unix time at virtual zero.
@@ -62,13 +65,16 @@ impl Bench {
     pub(crate) fn greeted(&mut self, extension: &str) -> ConnId {
         self.answer_login();
         let conn = self.dialed();
-        self.input(Input::Opened { conn });
+        self.input(Input::Conn(ConnInput::Opened { conn }));
         assert!(self.text(conn).contains("BeaconRegister"));
         self.say(
             conn,
             &format!(r#"{{"EventType":"BeaconRegistered","BeaconID":"bcn-1"{extension}}}"#),
         );
-        assert!(matches!(self.event(), Event::Ready { transport: "websocket", .. }));
+        assert!(matches!(
+            self.event(),
+            Event::Session(SessionEvent::Ready { transport: "websocket", .. })
+        ));
         conn
     }
 
@@ -79,7 +85,11 @@ impl Bench {
     }
 
     pub(crate) fn handle(&mut self, key: &str) {
-        self.command(Command::Handle { key: key.into(), meta: Raw::empty_object() }).unwrap();
+        self.command(Command::Work(WorkCommand::Handle {
+            key: key.into(),
+            meta: Raw::empty_object(),
+        }))
+        .unwrap();
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -100,7 +110,7 @@ impl Bench {
     pub(crate) fn done(&mut self, work: WorkId, value: &str) {
         let value = Raw::parse(value.to_owned()).unwrap();
         let outcome = Outcome::Done { value, log: Raw::empty_list() };
-        self.command(Command::Complete { work, outcome }).unwrap();
+        self.command(Command::Work(WorkCommand::Complete { work, outcome })).unwrap();
     }
 
     /// Lets virtual time pass, stopping at every deadline on the way.
@@ -133,7 +143,7 @@ impl Bench {
     /// Says a text frame to the machine.
     pub(crate) fn say(&mut self, conn: ConnId, text: &str) {
         let frame = Frame::Text(ByteString::from(text));
-        self.input(Input::Received { conn, frame });
+        self.input(Input::Conn(ConnInput::Received { conn, frame }));
     }
 
     pub(crate) fn push(&mut self, conn: ConnId, hash: &str, attempt: u32) {
@@ -143,17 +153,17 @@ impl Bench {
     pub(crate) fn answer(&mut self, http: HttpId, status: u16, body: &str) {
         let body = HttpBody::Full(Bytes::from(body.to_owned()));
         let response = HttpResponse { status, headers: Default::default(), body };
-        self.input(Input::HttpReplied { http, result: Ok(response) });
+        self.input(Input::Http(HttpInput::Replied { http, result: Ok(response) }));
     }
 
     pub(crate) fn fail(&mut self, http: HttpId) {
         let result = Err(Error::new(ErrorCode::ConnectFailed, "connection refused"));
-        self.input(Input::HttpReplied { http, result });
+        self.input(Input::Http(HttpInput::Replied { http, result }));
     }
 
     pub(crate) fn cut(&mut self, conn: ConnId) {
         let cause = CloseCause::Failed(Error::new(ErrorCode::ConnectionLost, "reset"));
-        self.input(Input::Closed { conn, cause });
+        self.input(Input::Conn(ConnInput::Closed { conn, cause }));
     }
 
     /// Takes the next output, whatever it is.
@@ -202,7 +212,7 @@ impl Bench {
     }
 
     pub(crate) fn pong(&mut self, conn: ConnId, payload: Bytes) {
-        self.input(Input::Received { conn, frame: Frame::Pong(payload) });
+        self.input(Input::Conn(ConnInput::Received { conn, frame: Frame::Pong(payload) }));
     }
 
     pub(crate) fn pinged(&mut self, to: ConnId) -> Bytes {
@@ -223,7 +233,7 @@ impl Bench {
 
     pub(crate) fn work(&mut self) -> (WorkId, Raw) {
         match self.event() {
-            Event::Work { work, payload, .. } => (work, payload),
+            Event::Work(WorkEvent::Assigned { work, payload, .. }) => (work, payload),
             other => panic!("{other:?}"),
         }
     }

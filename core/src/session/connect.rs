@@ -1,6 +1,7 @@
 //! The way up: login, dial, greeting, ready.
 
 use crate::api::event::Event;
+use crate::api::event::SessionEvent;
 use crate::base::error::Error;
 use crate::base::ids::ConnId;
 use crate::base::time::{Instant, Now};
@@ -126,7 +127,11 @@ impl<D: Dialect> Session<D> {
         }
         self.set_link(Link::Ready { carrier, since: now.mono }, now);
         let transport = carrier.transport().as_str();
-        self.event(Event::Ready { id: self.id.clone(), transport, max_message: None });
+        self.event(Event::Session(SessionEvent::Ready {
+            id: self.id.clone(),
+            transport,
+            max_message: None,
+        }));
     }
 
     pub(super) fn opened(&mut self, conn: ConnId, now: Now) {

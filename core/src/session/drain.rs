@@ -5,6 +5,7 @@
 //! Finishing ── idle, or deadline ──▶ Flushing ── outbox empty, or grace over ──▶ farewell
 //! ```
 
+use crate::api::event::SessionEvent;
 use crate::api::event::{Event, Withdrawal};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::time::{Instant, Now};
@@ -78,7 +79,10 @@ impl<D: Dialect> Session<D> {
         let has_changed = std::mem::replace(&mut drain.told, counts) != counts;
         let is_cut = now.mono >= drain.deadline;
         if has_changed {
-            self.event(Event::Draining { in_flight: counts.0, outbox: counts.1 });
+            self.event(Event::Session(SessionEvent::Draining {
+                in_flight: counts.0,
+                outbox: counts.1,
+            }));
         }
         if counts.0 > 0 && is_cut {
             let events = self.dispatcher.withdraw_all(Withdrawal::Draining, now.mono);

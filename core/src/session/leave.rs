@@ -1,6 +1,7 @@
 //! The way out: the farewell, and the end that cancels everything.
 
 use crate::api::event::Event;
+use crate::api::event::SessionEvent;
 use crate::base::error::Error;
 use crate::base::ids::ConnId;
 use crate::base::time::Now;
@@ -42,7 +43,7 @@ impl<D: Dialect> Session<D> {
     pub(super) fn end(&mut self, error: Option<Error>, now: Now) {
         self.abandon();
         self.set_link(Link::Ended, now);
-        self.event(Event::Ended { error });
+        self.event(Event::Session(SessionEvent::Ended { error }));
     }
 
     /// Cancels everything that belongs to the present link.

@@ -1,5 +1,6 @@
 //! What ends a link before its time: refusals, forgetful peers, closes, time limits. And what follows.
 
+use crate::api::event::SessionEvent;
 use crate::api::event::{Event, Withdrawal};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::ConnId;
@@ -144,7 +145,7 @@ impl<D: Dialect> Session<D> {
         };
         self.set_link(Link::Waiting { until: now.mono.after(retry_ms) }, now);
         let attempt = self.backoff.attempt();
-        self.event(Event::Lost { reason: error, retry_ms, attempt });
+        self.event(Event::Session(SessionEvent::Lost { reason: error, retry_ms, attempt }));
     }
 
     /// Acts on the link's own deadline.

@@ -20,12 +20,15 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::api::command::Command;
+use crate::api::command::WorkCommand;
+use crate::api::event::CallEvent;
 use crate::base::entropy::{Entropy, Seed};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId, WorkId};
 use crate::base::json::Raw;
 use crate::base::time::{Deadline, Instant, Now, Why};
 use crate::dialect::{Asked, Dialect, Meaning, Outgoing};
+use crate::machine::{ConnInput, HttpInput};
 use crate::machine::{Endpoint, Input, Machine, Output};
 use crate::parts::backoff::Backoff;
 use crate::parts::credentials::Credentials;
@@ -207,20 +210,16 @@ impl<D: Dialect> Machine for Session<D> {
             return;
         }
         match input {
-            Input::Opened { conn } => self.opened(conn, now),
-            Input::Received { conn, frame } => self.received(conn, &frame, now),
-            Input::Closed { conn, cause } => self.closed(conn, &cause, now),
-            Input::HttpReplied { http, result } => self.replied(http, result, now),
+            Input::Conn(ConnInput::Opened { conn }) => self.opened(conn, now),
+            Input::Conn(ConnInput::Received { conn, frame }) => self.received(conn, &frame, now),
+            Input::Conn(ConnInput::Closed { conn, cause }) => self.closed(conn, &cause, now),
+            Input::Http(HttpInput::Replied { http, result }) => self.replied(http, result, now),
             Input::Stored { result, .. } => self.stored(result, now),
             Input::HostLag { millis } => self.heartbeat.host_lag(millis),
             // Nobody dials this side, and it asks for no such news.
-            Input::Offered { .. }
-            | Input::Sent { .. }
-            | Input::HttpAsked { .. }
-            | Input::HttpGone { .. }
-            | Input::HttpPart { .. }
-            | Input::Listening { .. }
-            | Input::ListenFailed { .. } => {}
+            Input::Server(_)
+            | Input::Conn(ConnInput::Sent { .. })
+            | Input::Http(HttpInput::Part { .. }) => {}
         }
         self.pump(now);
     }
@@ -282,31 +281,29 @@ impl<D: Dialect> Endpoint for Session<D> {
                 self.begin_drain(drain_ms, now);
                 Ok(())
             }
-            Command::Handle { key, meta } => {
+            Command::Work(WorkCommand::Handle { key, meta }) => {
                 let added = self.dialect.check_handler(&meta);
                 let added = added.and_then(|()| self.dispatcher.handlers_mut().add(&key, meta));
                 added.map(|()| self.handlers_changed(now))
             }
-            Command::Unhandle { key } => {
+            Command::Work(WorkCommand::Unhandle { key }) => {
                 let removed = self.dispatcher.handlers_mut().remove(&key);
                 removed.map(|()| self.handlers_changed(now))
             }
-            Command::Complete { work, outcome } => {
+            Command::Work(WorkCommand::Complete { work, outcome }) => {
                 let result = self.complete(work, outcome);
                 self.polling.hasten(now.mono);
                 result
             }
-            Command::Progress { work, report } => self.progress(work, &report, now),
+            Command::Work(WorkCommand::Progress { work, report }) => {
+                self.progress(work, &report, now)
+            }
             Command::Snapshot { call } => {
                 let result = Ok(Raw::trusted(self.snapshot(now)));
-                self.event(crate::api::event::Event::CallDone { call, result });
+                self.event(crate::api::event::Event::Call(CallEvent::Done { call, result }));
                 Ok(())
             }
-            Command::Call { .. }
-            | Command::Cancel { .. }
-            | Command::Emit { .. }
-            | Command::Admit { .. }
-            | Command::Refuse { .. } => Err(ErrorCode::Unsupported.into()),
+            Command::Call(_) | Command::Emit { .. } => Err(ErrorCode::Unsupported.into()),
         };
         self.pump(now);
         result

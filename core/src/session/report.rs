@@ -5,6 +5,7 @@ use bytestring::ByteString;
 
 use crate::api::command::Outcome;
 use crate::api::event::Event;
+use crate::api::event::SessionEvent;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{StoreId, WorkId};
 use crate::base::json::Raw;
@@ -268,7 +269,7 @@ impl<D: Dialect> Session<D> {
 
     pub(super) fn notice(&mut self, error: Option<Error>) {
         if let Some(error) = error {
-            self.event(Event::Notice(error));
+            self.event(Event::Session(SessionEvent::Notice { error }));
         }
     }
 }

@@ -314,6 +314,8 @@ fn unhex(text: &str) -> Option<Seed> {
 
 #[cfg(test)]
 mod tests {
+    use crate::api::event::SessionEvent;
+    use crate::machine::{ConnInput, HttpInput, ServerInput};
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -334,9 +336,9 @@ mod tests {
         let (http, _) = bench.asked();
         let mut response = HttpResponse::json(200, r#"{"LoggedIn":true,"SessionID":"c00kie"}"#);
         response.headers.push("set-cookie", "SessionID=c00kie; Path=/; HttpOnly");
-        bench.input(Input::HttpReplied { http, result: Ok(response) });
+        bench.input(Input::Http(HttpInput::Replied { http, result: Ok(response) }));
         let conn = bench.dialed();
-        bench.input(Input::Opened { conn });
+        bench.input(Input::Conn(ConnInput::Opened { conn }));
         bench.say(conn, r#"{"EventType":"BeaconRegistered","BeaconID":"bcn-1"}"#);
         bench.rest();
         bench.push(conn, "wi-1", 1);
@@ -451,7 +453,7 @@ mod tests {
 
     fn listening(bench: &mut Bench, listen: ListenId) {
         let address = String::from("127.0.0.1:1");
-        bench.input(Input::Listening { listen, address });
+        bench.input(Input::Server(ServerInput::Listening { listen, address }));
     }
 
     /// Asks the hub and returns the cookie of its answer.
@@ -470,13 +472,13 @@ mod tests {
         let body = bytes::Bytes::from(body.to_owned());
         let request = HttpRequest { method, url: url.into(), headers, body };
         let remote = String::from("127.0.0.1:9");
-        bench.input(Input::HttpAsked { http: HttpId(http), request, remote });
+        bench.input(Input::Server(ServerInput::Asked { http: HttpId(http), request, remote }));
         bench.pass(1_000);
         for output in bench.rest() {
             if let Output::HttpReply { response, .. } = output {
                 return response.headers.first("set-cookie").unwrap_or_default().to_owned();
             }
-            assert!(!matches!(output, Output::Event(Event::Ended { .. })));
+            assert!(!matches!(output, Output::Event(Event::Session(SessionEvent::Ended { .. }))));
         }
         panic!("no answer to {url}")
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::api::command::{CallCommand, WorkCommand};
 use crate::api::command::{Command, Outcome};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId, ListenId, StoreId};
@@ -13,6 +14,7 @@ use crate::base::json::Raw;
 use crate::base::store::{StoreReply, StoreRequest, Write};
 use crate::event;
 use crate::machine::{CloseCause, Input, Output};
+use crate::machine::{ConnInput, HttpInput, ServerInput};
 use crate::net::target::{FrameLimits, HttpLimits};
 use crate::net::{Frame, Headers, HttpBody, HttpRequest, HttpResponse, Method};
 use crate::trace::redact::Redactor;
@@ -148,14 +150,16 @@ impl Record {
 /// Writes an input.
 pub(super) fn input(input: &Input, redactor: &mut Redactor) -> String {
     let record = match input {
-        Input::Opened { conn } => Record::conn("opened", *conn),
-        Input::Offered { conn, request, remote } => {
+        Input::Conn(ConnInput::Opened { conn }) => Record::conn("opened", *conn),
+        Input::Server(ServerInput::Offered { conn, request, remote }) => {
             let record = Record { address: Some(remote.clone()), ..Record::conn("offered", *conn) };
             record.request(request, redactor)
         }
-        Input::Received { conn, frame } => Record::conn("received", *conn).frame(frame, redactor),
-        Input::Sent { conn } => Record::conn("sent", *conn),
-        Input::Closed { conn, cause } => {
+        Input::Conn(ConnInput::Received { conn, frame }) => {
+            Record::conn("received", *conn).frame(frame, redactor)
+        }
+        Input::Conn(ConnInput::Sent { conn }) => Record::conn("sent", *conn),
+        Input::Conn(ConnInput::Closed { conn, cause }) => {
             let record = Record::conn("closed", *conn);
             match cause {
                 CloseCause::Remote { code, reason } => {
@@ -166,23 +170,23 @@ pub(super) fn input(input: &Input, redactor: &mut Redactor) -> String {
                 CloseCause::Failed(error) => record.failed(error),
             }
         }
-        Input::HttpReplied { http, result } => {
+        Input::Http(HttpInput::Replied { http, result }) => {
             let record = Record::http("http_replied", *http);
             match result {
                 Ok(response) => record.response(response, redactor),
                 Err(error) => record.failed(error),
             }
         }
-        Input::HttpPart { http, bytes } => {
+        Input::Http(HttpInput::Part { http, bytes }) => {
             let body = Some(Body::new(bytes, redactor));
             Record { body, ..Record::http("http_part", *http) }
         }
-        Input::HttpAsked { http, request, remote } => {
+        Input::Server(ServerInput::Asked { http, request, remote }) => {
             let record =
                 Record { address: Some(remote.clone()), ..Record::http("http_asked", *http) };
             record.request(request, redactor)
         }
-        Input::HttpGone { http } => Record::http("http_gone", *http),
+        Input::Server(ServerInput::Gone { http }) => Record::http("http_gone", *http),
         Input::Stored { store, result } => {
             let record = Record { store: Some(store.0), ..Record::new("stored") };
             match result {
@@ -196,12 +200,12 @@ pub(super) fn input(input: &Input, redactor: &mut Redactor) -> String {
                 Err(error) => record.failed(error),
             }
         }
-        Input::Listening { listen, address } => Record {
+        Input::Server(ServerInput::Listening { listen, address }) => Record {
             listen: Some(listen.0),
             address: Some(address.clone()),
             ..Record::new("listening")
         },
-        Input::ListenFailed { listen, error } => {
+        Input::Server(ServerInput::ListenFailed { listen, error }) => {
             Record { listen: Some(listen.0), ..Record::new("listen_failed") }.failed(error)
         }
         Input::HostLag { millis } => Record { millis: Some(*millis), ..Record::new("host_lag") },
@@ -237,10 +241,10 @@ pub(super) fn read_input(raw: &RawValue) -> Result<Input, String> {
     };
     let url = record.url.unwrap_or_default();
     Ok(match record.kind.as_str() {
-        "opened" => Input::Opened { conn: conn? },
+        "opened" => Input::Conn(ConnInput::Opened { conn: conn? }),
         "offered" => {
             let request = HttpRequest { method, url, headers, body };
-            Input::Offered { conn: conn?, request, remote }
+            Input::Server(ServerInput::Offered { conn: conn?, request, remote })
         }
         "received" => {
             let frame = match record.frame.as_deref() {
@@ -250,9 +254,9 @@ pub(super) fn read_input(raw: &RawValue) -> Result<Input, String> {
                 Some("pong") => Frame::Pong(body),
                 Some(_) | None => return Err(missing("frame")),
             };
-            Input::Received { conn: conn?, frame }
+            Input::Conn(ConnInput::Received { conn: conn?, frame })
         }
-        "sent" => Input::Sent { conn: conn? },
+        "sent" => Input::Conn(ConnInput::Sent { conn: conn? }),
         "closed" => {
             let reason = record.reason.unwrap_or_default();
             let cause = match (error, record.code, record.status) {
@@ -261,20 +265,20 @@ pub(super) fn read_input(raw: &RawValue) -> Result<Input, String> {
                 (None, None, Some(status)) => CloseCause::Refused { status },
                 (None, None, None) => CloseCause::Local,
             };
-            Input::Closed { conn: conn?, cause }
+            Input::Conn(ConnInput::Closed { conn: conn?, cause })
         }
         "http_replied" => {
             let full = if is_streaming { HttpBody::Streaming } else { HttpBody::Full(body) };
             let status = record.status.unwrap_or_default();
             let result = error.map_or(Ok(HttpResponse { status, headers, body: full }), Err);
-            Input::HttpReplied { http: http?, result }
+            Input::Http(HttpInput::Replied { http: http?, result })
         }
-        "http_part" => Input::HttpPart { http: http?, bytes: body },
+        "http_part" => Input::Http(HttpInput::Part { http: http?, bytes: body }),
         "http_asked" => {
             let request = HttpRequest { method, url, headers, body };
-            Input::HttpAsked { http: http?, request, remote }
+            Input::Server(ServerInput::Asked { http: http?, request, remote })
         }
-        "http_gone" => Input::HttpGone { http: http? },
+        "http_gone" => Input::Server(ServerInput::Gone { http: http? }),
         "stored" => {
             let store = record.store.map(StoreId).ok_or_else(|| missing("store"))?;
             let result = match (error, record.records) {
@@ -291,10 +295,10 @@ pub(super) fn read_input(raw: &RawValue) -> Result<Input, String> {
             };
             Input::Stored { store, result }
         }
-        "listening" => Input::Listening { listen: listen?, address: remote },
+        "listening" => Input::Server(ServerInput::Listening { listen: listen?, address: remote }),
         "listen_failed" => {
             let error = error.ok_or_else(|| missing("error"))?;
-            Input::ListenFailed { listen: listen?, error }
+            Input::Server(ServerInput::ListenFailed { listen: listen?, error })
         }
         "host_lag" => Input::HostLag { millis: record.millis.unwrap_or_default() },
         other => return Err(format!("no input is named {other:?}")),
@@ -408,10 +412,6 @@ pub(super) fn command(command: &Command, redactor: &mut Redactor) -> String {
     struct Stop {
         drain_ms: u64,
     }
-    #[derive(Serialize)]
-    struct Refuse {
-        status: u16,
-    }
     fn blobs(value: &Raw) -> Vec<String> {
         value.blobs().iter().map(|blob| STANDARD.encode(blob)).collect()
     }
@@ -421,27 +421,29 @@ pub(super) fn command(command: &Command, redactor: &mut Redactor) -> String {
     let text = match command {
         Command::Start => triple("start", 0, ()),
         Command::Stop { drain_ms } => triple("stop", 0, Stop { drain_ms: *drain_ms }),
-        Command::Handle { key, meta } => triple("handle", 0, Handle { key, meta: Some(meta) }),
-        Command::Unhandle { key } => triple("unhandle", 0, Handle { key, meta: None }),
-        Command::Call { call, name, payload, options } => {
+        Command::Work(WorkCommand::Handle { key, meta }) => {
+            triple("handle", 0, Handle { key, meta: Some(meta) })
+        }
+        Command::Work(WorkCommand::Unhandle { key }) => {
+            triple("unhandle", 0, Handle { key, meta: None })
+        }
+        Command::Call(CallCommand::Make { call, name, payload, options }) => {
             let blobs = blobs(payload);
             triple("call", call.0, Call { name, payload, options: Some(options), blobs })
         }
-        Command::Cancel { call } => triple("cancel", call.0, ()),
+        Command::Call(CallCommand::Cancel { call }) => triple("cancel", call.0, ()),
         Command::Emit { name, payload } => {
             let blobs = blobs(payload);
             triple("emit", 0, Call { name, payload, options: None, blobs })
         }
-        Command::Complete { work, outcome } => match outcome {
+        Command::Work(WorkCommand::Complete { work, outcome }) => match outcome {
             Outcome::Done { value, log } => {
                 triple("done", work.0, Done { value, log, blobs: blobs(value) })
             }
             Outcome::Failed { message } => triple("failed", work.0, Failed { message }),
             Outcome::Cancelled => triple("cancelled", work.0, ()),
         },
-        Command::Progress { work, report } => triple("progress", work.0, report),
-        Command::Admit { conn } => triple("admit", conn.0, ()),
-        Command::Refuse { conn, status } => triple("refuse", conn.0, Refuse { status: *status }),
+        Command::Work(WorkCommand::Progress { work, report }) => triple("progress", work.0, report),
         Command::Snapshot { call } => triple("snapshot", call.0, ()),
     };
     redactor.text(&text)

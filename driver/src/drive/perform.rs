@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use moorline_core::{CloseCause, Input, Now, Output};
+use moorline_core::{ConnInput, HttpInput, ServerInput};
 
 use crate::body::answer;
 use crate::dial::dial;
@@ -19,19 +20,19 @@ impl Driver {
             Arrival::Input(input) => self.arrived_input(input, now),
             Arrival::Dialed { conn, io, rest, limits } => {
                 if self.links.open(conn, (io, rest), Role::Client, limits, now.mono) {
-                    self.feed(Input::Opened { conn }, now);
+                    self.feed(Input::Conn(ConnInput::Opened { conn }), now);
                 }
             }
             Arrival::Offered { conn, request, remote, decision } => {
                 self.links.offered(conn, decision);
-                self.feed(Input::Offered { conn, request, remote }, now);
+                self.feed(Input::Server(ServerInput::Offered { conn, request, remote }), now);
             }
             Arrival::Upgraded { conn, io, rest, limits } => {
                 self.links.open(conn, (io, rest), Role::Server, limits, now.mono);
             }
             Arrival::Asked { http, request, remote, answer } => {
                 self.answers.insert(http, answer);
-                self.feed(Input::HttpAsked { http, request, remote }, now);
+                self.feed(Input::Server(ServerInput::Asked { http, request, remote }), now);
             }
             #[cfg(feature = "scripted")]
             Arrival::Scripted(step) => self.scripted(step, now),
@@ -40,33 +41,33 @@ impl Driver {
 
     fn arrived_input(&mut self, input: Input, now: Now) {
         match &input {
-            Input::HttpReplied { http, .. } => {
+            Input::Http(HttpInput::Replied { http, .. }) => {
                 if !self.http.settle(*http) {
                     return;
                 }
             }
-            Input::HttpPart { http, .. } => {
+            Input::Http(HttpInput::Part { http, .. }) => {
                 if !self.http.is_open(*http) {
                     return;
                 }
             }
-            Input::HttpGone { http } => {
+            Input::Server(ServerInput::Gone { http }) => {
                 self.answers.remove(http);
                 self.parts.remove(http);
             }
-            Input::Closed { conn, .. } => {
+            Input::Conn(ConnInput::Closed { conn, .. }) => {
                 if !self.links.forget(*conn) {
                     return;
                 }
             }
-            Input::Opened { .. }
-            | Input::Offered { .. }
-            | Input::Received { .. }
-            | Input::Sent { .. }
-            | Input::HttpAsked { .. }
+            Input::Conn(ConnInput::Opened { .. })
+            | Input::Conn(ConnInput::Received { .. })
+            | Input::Conn(ConnInput::Sent { .. })
+            | Input::Server(ServerInput::Offered { .. })
+            | Input::Server(ServerInput::Asked { .. })
             | Input::Stored { .. }
-            | Input::Listening { .. }
-            | Input::ListenFailed { .. }
+            | Input::Server(ServerInput::Listening { .. })
+            | Input::Server(ServerInput::ListenFailed { .. })
             | Input::HostLag { .. } => {}
         }
         self.feed(input, now);
@@ -94,13 +95,16 @@ impl Driver {
             Output::Send { conn, frame } => {
                 self.frames_out += 1;
                 if let Some(cause) = self.links.send(conn, frame) {
-                    self.inputs.push_back(Input::Closed { conn, cause });
+                    self.inputs.push_back(Input::Conn(ConnInput::Closed { conn, cause }));
                 }
             }
             Output::AskSent { conn } => self.links.ask_sent(conn),
             Output::Close { conn, code, reason } => {
                 if self.links.close(conn, code, reason, now.mono) {
-                    self.inputs.push_back(Input::Closed { conn, cause: CloseCause::Local });
+                    self.inputs.push_back(Input::Conn(ConnInput::Closed {
+                        conn,
+                        cause: CloseCause::Local,
+                    }));
                 }
             }
             Output::HttpCall { http, request, timeout_ms, max_body, streams } => {

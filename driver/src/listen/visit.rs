@@ -9,6 +9,7 @@ use http::{HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper_util::rt::TokioIo;
+use moorline_core::ConnInput;
 use moorline_core::{CloseCause, ConnId, Error, ErrorCode, HttpId, HttpRequest, Input, Method};
 use tokio::sync::oneshot;
 
@@ -151,7 +152,7 @@ impl Drop for Leaving {
 
 fn gone(conn: ConnId) -> Input {
     let error = Error::new(ErrorCode::ConnectionLost, "the client left before the upgrade");
-    Input::Closed { conn, cause: CloseCause::Failed(error) }
+    Input::Conn(ConnInput::Closed { conn, cause: CloseCause::Failed(error) })
 }
 
 fn is_upgrade(request: &http::Request<Incoming>) -> bool {

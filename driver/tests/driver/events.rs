@@ -3,12 +3,17 @@
 use std::sync::{Arc, Mutex};
 
 use moorline_driver::Frequent;
+use moorline_driver::core::{CallEvent, ConnInput, PeerEvent, SessionEvent, WorkCommand};
 use moorline_driver::core::{CallId, Command, ErrorCode, Event, Input, Output, Raw};
 
 use crate::rig::{Rig, connected};
 
 fn ready(n: usize) -> Output {
-    Output::Event(Event::Ready { id: n.to_string(), transport: "test", max_message: None })
+    Output::Event(Event::Session(SessionEvent::Ready {
+        id: n.to_string(),
+        transport: "test",
+        max_message: None,
+    }))
 }
 
 #[test]
@@ -25,12 +30,16 @@ fn a_burst_of_events_rings_once() {
 #[test]
 fn frequent_events_that_come_first_are_told_apart() {
     let rig = Rig::new();
-    let done = |call, result| Output::Event(Event::CallDone { call: CallId(call), result });
+    let done =
+        |call, result| Output::Event(Event::Call(CallEvent::Done { call: CallId(call), result }));
     let blobs = Raw::null().with_blobs(vec![vec![1].into()]);
     rig.perform([
         done(1, Ok(Raw::parse(r#"{"a":"}"}"#).unwrap())),
         done(2, Ok(Raw::absent())),
-        Output::Event(Event::Message { peer: None, payload: Raw::parse("{}").unwrap() }),
+        Output::Event(Event::Peer(PeerEvent::Message {
+            peer: None,
+            payload: Raw::parse("{}").unwrap(),
+        })),
         done(3, Err(ErrorCode::CallTimeout.into())),
         done(4, Ok(Raw::null())),
         done(5, Ok(blobs)),
@@ -49,10 +58,11 @@ fn frequent_events_that_come_first_are_told_apart() {
 fn frequent_events_can_be_short() {
     let rig = Rig::new();
     rig.handle.events().write_short();
-    let done = |call, result| Output::Event(Event::CallDone { call: CallId(call), result });
+    let done =
+        |call, result| Output::Event(Event::Call(CallEvent::Done { call: CallId(call), result }));
     rig.perform([
         done(7, Ok(Raw::parse(r#"{"a":1.0}"#).unwrap())),
-        Output::Event(Event::Message { peer: None, payload: Raw::null() }),
+        Output::Event(Event::Peer(PeerEvent::Message { peer: None, payload: Raw::null() })),
         done(8, Ok(Raw::absent())),
         done(9, Ok(Raw::empty_list())),
     ]);
@@ -66,7 +76,7 @@ fn frequent_events_can_be_short() {
 #[test]
 fn after_the_end_commands_are_refused() {
     let rig = Rig::new();
-    rig.perform([Output::Event(Event::Ended { error: None })]);
+    rig.perform([Output::Event(Event::Session(SessionEvent::Ended { error: None }))]);
     assert_eq!(rig.events(), r#"[{"event":"ended","error":null}]"#);
     rig.handle.close();
     let error = rig.handle.submit(vec![Command::Start]).unwrap_err();
@@ -76,7 +86,9 @@ fn after_the_end_commands_are_refused() {
 #[test]
 fn a_panic_of_the_machine_is_an_event_and_the_process_lives() {
     let rig = Rig::new();
-    rig.handle.submit(vec![Command::Unhandle { key: String::from("on purpose") }]).unwrap();
+    rig.handle
+        .submit(vec![Command::Work(WorkCommand::Unhandle { key: String::from("on purpose") })])
+        .unwrap();
     let text = rig.events();
     assert!(text.contains(r#""event":"ended""#) && text.contains("INTERNAL"), "{text}");
 }
@@ -96,7 +108,7 @@ fn dropping_without_stop_closes_the_connection_and_says_so_once() {
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
     tracing::subscriber::with_default(subscriber, || drop(worker));
-    assert!(matches!(hub.input(), Input::Closed { .. }));
+    assert!(matches!(hub.input(), Input::Conn(ConnInput::Closed { .. })));
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert_eq!(text.matches("dropped without stop").count(), 1, "{text}");
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use moorline_driver::core::{
     CloseCause, ConnId, ErrorCode, Event, Frame, HttpResponse, Input, Output,
 };
+use moorline_driver::core::{ConnInput, ServerInput, SessionEvent};
 
 use crate::rig::{FRAME_LIMITS, HTTP_LIMITS, Rig, admitting, connected, target};
 
@@ -17,7 +18,9 @@ fn the_upgrade_request_carries_path_and_headers() {
     let address = hub.listen(HTTP_LIMITS);
     let worker = Rig::new();
     worker.perform([Output::Dial { conn: ConnId(2), target: target(&address) }]);
-    let Input::Offered { request, remote, conn } = hub.input() else { panic!() };
+    let Input::Server(ServerInput::Offered { request, remote, conn }) = hub.input() else {
+        panic!()
+    };
     assert_eq!(request.url, "/path?q=1");
     assert_eq!(request.headers.first("x-test"), Some("yes"));
     assert_eq!(request.headers.first("host"), Some(address.as_str()));
@@ -36,10 +39,12 @@ fn frames_arrive_in_order_and_unchanged() {
     ];
     worker.perform(frames.iter().map(|frame| Output::Send { conn, frame: frame.clone() }));
     for frame in &frames {
-        let Input::Received { conn, frame: got } = hub.input() else { panic!() };
+        let Input::Conn(ConnInput::Received { conn, frame: got }) = hub.input() else { panic!() };
         assert_eq!((conn, &got), (accepted, frame));
     }
-    let Input::Received { frame: Frame::Pong(pong), .. } = worker.input() else { panic!() };
+    let Input::Conn(ConnInput::Received { frame: Frame::Pong(pong), .. }) = worker.input() else {
+        panic!()
+    };
     assert_eq!(pong, "p");
 }
 
@@ -52,7 +57,7 @@ fn a_burst_costs_one_write_and_few_reads() {
     let before = (hub.handle.counters(), worker.handle.counters());
     worker.perform((0..200).map(|n| text(conn, format!("{{\"n\":{n}}}"))));
     for _ in 0..200 {
-        let Input::Received { conn, .. } = hub.input() else { panic!() };
+        let Input::Conn(ConnInput::Received { conn, .. }) = hub.input() else { panic!() };
         assert_eq!(conn, accepted);
     }
     worker.rest();
@@ -67,7 +72,7 @@ fn a_thread_that_always_has_commands_still_serves_its_sockets() {
     let (hub, accepted, worker, _) = connected();
     worker.stir();
     hub.perform([text(accepted, "hello")]);
-    let Input::Received { frame, .. } = worker.input() else { panic!() };
+    let Input::Conn(ConnInput::Received { frame, .. }) = worker.input() else { panic!() };
     assert_eq!(frame, Frame::Text("hello".into()));
     worker.handle.close();
 }
@@ -78,8 +83,10 @@ fn with_64_in_flight_ten_messages_share_a_write() {
     const ROUNDS: usize = 50;
     let echo = |limits| {
         move |input: &Input| match input {
-            Input::Offered { conn, .. } => vec![Output::Admit { conn: *conn, limits }],
-            Input::Received { conn, frame } => {
+            Input::Server(ServerInput::Offered { conn, .. }) => {
+                vec![Output::Admit { conn: *conn, limits }]
+            }
+            Input::Conn(ConnInput::Received { conn, frame }) => {
                 vec![Output::Send { conn: *conn, frame: frame.clone() }]
             }
             _ => Vec::new(),
@@ -89,11 +96,11 @@ fn with_64_in_flight_ten_messages_share_a_write() {
     let address = hub.listen(HTTP_LIMITS);
     let conn = ConnId(2);
     worker.perform([Output::Dial { conn, target: target(&address) }]);
-    assert!(matches!(worker.input(), Input::Opened { .. }));
+    assert!(matches!(worker.input(), Input::Conn(ConnInput::Opened { .. })));
     let before = worker.handle.counters();
     worker.perform((0..IN_FLIGHT).map(|n| text(conn, n.to_string())));
     for _ in 0..IN_FLIGHT * ROUNDS {
-        assert!(matches!(worker.input(), Input::Received { .. }));
+        assert!(matches!(worker.input(), Input::Conn(ConnInput::Received { .. })));
     }
     let after = worker.handle.counters();
     let frames = after.frames_out - before.frames_out;
@@ -106,11 +113,11 @@ fn closing_tells_both_sides() {
     let (hub, accepted, worker, conn) = connected();
     let reason = String::from("that is all");
     worker.perform([text(conn, "last words"), Output::Close { conn, code: 4001, reason }]);
-    assert!(matches!(hub.input(), Input::Received { .. }));
-    let Input::Closed { conn: closed, cause } = hub.input() else { panic!() };
+    assert!(matches!(hub.input(), Input::Conn(ConnInput::Received { .. })));
+    let Input::Conn(ConnInput::Closed { conn: closed, cause }) = hub.input() else { panic!() };
     assert_eq!(closed, accepted);
     assert_eq!(cause, CloseCause::Remote { code: 4001, reason: String::from("that is all") });
-    let Input::Closed { cause, .. } = worker.input() else { panic!() };
+    let Input::Conn(ConnInput::Closed { cause, .. }) = worker.input() else { panic!() };
     assert_eq!(cause, CloseCause::Local);
 }
 
@@ -118,9 +125,9 @@ fn closing_tells_both_sides() {
 fn a_close_without_a_code_is_one() {
     let (hub, _, worker, conn) = connected();
     worker.perform([Output::Close { conn, code: 1005, reason: String::new() }]);
-    let Input::Closed { cause, .. } = hub.input() else { panic!() };
+    let Input::Conn(ConnInput::Closed { cause, .. }) = hub.input() else { panic!() };
     assert_eq!(cause, CloseCause::Remote { code: 1005, reason: String::new() });
-    let Input::Closed { cause, .. } = worker.input() else { panic!() };
+    let Input::Conn(ConnInput::Closed { cause, .. }) = worker.input() else { panic!() };
     assert_eq!(cause, CloseCause::Local);
 }
 
@@ -128,10 +135,13 @@ fn a_close_without_a_code_is_one() {
 fn news_of_what_was_sent_comes_after_the_flush() {
     let (hub, _, worker, conn) = connected();
     worker.perform([text(conn, "first"), Output::AskSent { conn }, Output::AskSent { conn }]);
-    assert!(matches!(hub.input(), Input::Received { .. }));
-    assert!(matches!(worker.input(), Input::Sent { conn: sent } if sent == conn));
+    assert!(matches!(hub.input(), Input::Conn(ConnInput::Received { .. })));
+    assert!(matches!(worker.input(), Input::Conn(ConnInput::Sent { conn: sent }) if sent == conn));
     worker.perform([Output::AskSent { conn }]);
-    assert!(matches!(worker.input(), Input::Sent { .. }), "nothing waits: that is news, too");
+    assert!(
+        matches!(worker.input(), Input::Conn(ConnInput::Sent { .. })),
+        "nothing waits: that is news, too"
+    );
 }
 
 #[test]
@@ -140,17 +150,17 @@ fn what_was_said_last_arrives_although_the_machine_has_ended() {
     worker.perform([
         text(conn, "farewell"),
         Output::Close { conn, code: 1000, reason: String::new() },
-        Output::Event(Event::Ended { error: None }),
+        Output::Event(Event::Session(SessionEvent::Ended { error: None })),
     ]);
-    assert!(matches!(hub.input(), Input::Received { .. }));
-    let Input::Closed { cause, .. } = hub.input() else { panic!() };
+    assert!(matches!(hub.input(), Input::Conn(ConnInput::Received { .. })));
+    let Input::Conn(ConnInput::Closed { cause, .. }) = hub.input() else { panic!() };
     assert_eq!(cause, CloseCause::Remote { code: 1000, reason: String::new() });
 }
 
 #[test]
 fn a_refused_upgrade_names_its_status() {
     let hub = Rig::reacting(|input| match input {
-        Input::Offered { conn, .. } => {
+        Input::Server(ServerInput::Offered { conn, .. }) => {
             vec![Output::Refuse { conn: *conn, response: HttpResponse::json(401, "{}") }]
         }
         _ => Vec::new(),
@@ -158,7 +168,7 @@ fn a_refused_upgrade_names_its_status() {
     let address = hub.listen(HTTP_LIMITS);
     let worker = Rig::new();
     worker.perform([Output::Dial { conn: ConnId(2), target: target(&address) }]);
-    let Input::Closed { cause, .. } = worker.input() else { panic!() };
+    let Input::Conn(ConnInput::Closed { cause, .. }) = worker.input() else { panic!() };
     assert_eq!(cause, CloseCause::Refused { status: 401 });
 }
 
@@ -167,7 +177,10 @@ fn nobody_there_is_connect_failed() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let worker = Rig::new();
     worker.perform([Output::Dial { conn: ConnId(2), target: target(&free.to_string()) }]);
-    let Input::Closed { cause: CloseCause::Failed(error), .. } = worker.input() else { panic!() };
+    let Input::Conn(ConnInput::Closed { cause: CloseCause::Failed(error), .. }) = worker.input()
+    else {
+        panic!()
+    };
     assert_eq!(error.code(), ErrorCode::ConnectFailed);
     assert!(error.message().contains("127.0.0.1"), "{error}");
 }
@@ -180,14 +193,17 @@ fn a_server_that_never_answers_is_connect_timeout() {
     let mut target = target(&address);
     target.timeout_ms = 50;
     worker.perform([Output::Dial { conn: ConnId(2), target }]);
-    let Input::Closed { cause: CloseCause::Failed(error), .. } = worker.input() else { panic!() };
+    let Input::Conn(ConnInput::Closed { cause: CloseCause::Failed(error), .. }) = worker.input()
+    else {
+        panic!()
+    };
     assert_eq!(error.code(), ErrorCode::ConnectTimeout);
 }
 
 #[test]
 fn what_is_sent_right_after_admission_is_not_lost() {
     let hub = Rig::reacting(|input| match input {
-        Input::Offered { conn, .. } => {
+        Input::Server(ServerInput::Offered { conn, .. }) => {
             vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS }, text(*conn, "welcome")]
         }
         _ => Vec::new(),
@@ -195,7 +211,10 @@ fn what_is_sent_right_after_admission_is_not_lost() {
     let address = hub.listen(HTTP_LIMITS);
     let worker = Rig::new();
     worker.perform([Output::Dial { conn: ConnId(2), target: target(&address) }]);
-    assert!(matches!(worker.input(), Input::Opened { .. }));
-    let Input::Received { frame: Frame::Text(welcome), .. } = worker.input() else { panic!() };
+    assert!(matches!(worker.input(), Input::Conn(ConnInput::Opened { .. })));
+    let Input::Conn(ConnInput::Received { frame: Frame::Text(welcome), .. }) = worker.input()
+    else {
+        panic!()
+    };
     assert_eq!(welcome, "welcome");
 }

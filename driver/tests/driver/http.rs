@@ -4,6 +4,7 @@ use bytes::Bytes;
 use moorline_driver::core::{
     ErrorCode, Headers, HttpBody, HttpId, HttpRequest, HttpResponse, Input, Method, Output,
 };
+use moorline_driver::core::{HttpInput, ServerInput};
 
 use crate::rig::{HTTP_LIMITS, Rig};
 
@@ -28,7 +29,7 @@ fn call(http: u64, request: HttpRequest) -> Output {
 
 fn echoing() -> Rig {
     Rig::reacting(|input| match input {
-        Input::HttpAsked { http, request, .. } => vec![Output::HttpReply {
+        Input::Server(ServerInput::Asked { http, request, .. }) => vec![Output::HttpReply {
             http: *http,
             response: HttpResponse::json(200, request.body.clone()),
         }],
@@ -38,7 +39,7 @@ fn echoing() -> Rig {
 
 fn replied(rig: &Rig) -> Result<HttpResponse, moorline_driver::core::Error> {
     match rig.input() {
-        Input::HttpReplied { result, .. } => result,
+        Input::Http(HttpInput::Replied { result, .. }) => result,
         other => panic!("{other:?}"),
     }
 }
@@ -50,7 +51,7 @@ fn a_call_is_answered_and_its_connection_kept() {
     let client = Rig::new();
     for n in 0..3 {
         client.perform([call(2 + 2 * n, post(&address, format!("[{n}]")))]);
-        let Input::HttpAsked { request, .. } = hub.input() else { panic!() };
+        let Input::Server(ServerInput::Asked { request, .. }) = hub.input() else { panic!() };
         assert_eq!((request.method, request.url.as_str()), (Method::Post, "/work?x=1"));
         let response = replied(&client).unwrap();
         assert_eq!(response.status, 200);
@@ -63,7 +64,7 @@ fn a_call_is_answered_and_its_connection_kept() {
 #[test]
 fn a_streaming_answer_arrives_in_parts_and_ends() {
     let hub = Rig::reacting(|input| match input {
-        Input::HttpAsked { http, .. } => {
+        Input::Server(ServerInput::Asked { http, .. }) => {
             let response =
                 HttpResponse { status: 200, headers: Headers::new(), body: HttpBody::Streaming };
             vec![
@@ -94,13 +95,13 @@ fn a_streaming_call_gets_parts_before_the_end() {
         max_body: 100,
         streams: true,
     }]);
-    let Input::HttpAsked { http, .. } = hub.input() else { panic!() };
+    let Input::Server(ServerInput::Asked { http, .. }) = hub.input() else { panic!() };
     let response = HttpResponse { status: 200, headers: Headers::new(), body: HttpBody::Streaming };
     hub.perform([
         Output::HttpReply { http, response },
         Output::HttpPart { http, bytes: Bytes::from_static(b"early") },
     ]);
-    let Input::HttpPart { bytes, .. } = client.input() else { panic!() };
+    let Input::Http(HttpInput::Part { bytes, .. }) = client.input() else { panic!() };
     assert_eq!(bytes, "early");
     hub.perform([Output::HttpEnd { http }]);
     assert_eq!(replied(&client).unwrap().body, HttpBody::Streaming);
@@ -109,7 +110,7 @@ fn a_streaming_call_gets_parts_before_the_end() {
 #[test]
 fn an_answer_beyond_its_limit_is_too_large() {
     let hub = Rig::reacting(|input| match input {
-        Input::HttpAsked { http, .. } => vec![Output::HttpReply {
+        Input::Server(ServerInput::Asked { http, .. }) => vec![Output::HttpReply {
             http: *http,
             response: HttpResponse::json(200, vec![b' '; 100_001]),
         }],
@@ -127,14 +128,14 @@ fn a_call_that_is_given_up_reports_nothing_and_the_server_learns_it() {
     let address = hub.listen(HTTP_LIMITS);
     let client = Rig::new();
     client.perform([call(2, post(&address, "{}"))]);
-    let Input::HttpAsked { http, .. } = hub.input() else { panic!() };
+    let Input::Server(ServerInput::Asked { http, .. }) = hub.input() else { panic!() };
     client.perform([Output::HttpCancel { http: HttpId(2) }]);
-    let Input::HttpGone { http: gone } = hub.input() else { panic!() };
+    let Input::Server(ServerInput::Gone { http: gone }) = hub.input() else { panic!() };
     assert_eq!(gone, http);
     let echo = echoing();
     let address = echo.listen(HTTP_LIMITS);
     client.perform([call(4, post(&address, "{}"))]);
-    let Input::HttpReplied { http, .. } = client.input() else { panic!() };
+    let Input::Http(HttpInput::Replied { http, .. }) = client.input() else { panic!() };
     assert_eq!(http, HttpId(4));
 }
 

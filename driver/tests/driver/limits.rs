@@ -10,6 +10,7 @@ use moorline_driver::core::{
     CloseCause, ConnId, DialTarget, ErrorCode, Event, Frame, FrameLimits, HttpLimits, HttpResponse,
     Input, Output, Raw,
 };
+use moorline_driver::core::{ConnInput, PeerEvent, ServerInput};
 
 use crate::rig::{FRAME_LIMITS, HTTP_LIMITS, Rig, admitting, connected, target};
 
@@ -18,9 +19,14 @@ fn a_message_beyond_its_limit_closes_with_1009() {
     let (hub, _, worker, conn) = connected();
     let big = Bytes::from(vec![0; FRAME_LIMITS.max_message + 1]);
     worker.perform([Output::Send { conn, frame: Frame::Binary(big) }]);
-    let Input::Closed { cause: CloseCause::Failed(error), .. } = hub.input() else { panic!() };
+    let Input::Conn(ConnInput::Closed { cause: CloseCause::Failed(error), .. }) = hub.input()
+    else {
+        panic!()
+    };
     assert_eq!(error.code(), ErrorCode::TooLarge);
-    let Input::Closed { cause: CloseCause::Remote { code, .. }, .. } = worker.input() else {
+    let Input::Conn(ConnInput::Closed { cause: CloseCause::Remote { code, .. }, .. }) =
+        worker.input()
+    else {
         panic!()
     };
     assert_eq!(code, 1009);
@@ -36,8 +42,8 @@ fn limits_can_change_while_a_connection_is_open() {
         Output::Send { conn, frame: Frame::Text("short".into()) },
         Output::Send { conn, frame: Frame::Text("rather long".into()) },
     ]);
-    assert!(matches!(hub.input(), Input::Received { .. }));
-    assert!(matches!(hub.input(), Input::Closed { .. }));
+    assert!(matches!(hub.input(), Input::Conn(ConnInput::Received { .. })));
+    assert!(matches!(hub.input(), Input::Conn(ConnInput::Closed { .. })));
 }
 
 #[test]
@@ -49,7 +55,10 @@ fn too_many_fragments_close_with_1008() {
         frames.extend([0x00, 0x81, 0, 0, 0, 0, b'b']);
     }
     client.write_all(&frames).unwrap();
-    let Input::Closed { cause: CloseCause::Failed(error), .. } = hub.input() else { panic!() };
+    let Input::Conn(ConnInput::Closed { cause: CloseCause::Failed(error), .. }) = hub.input()
+    else {
+        panic!()
+    };
     assert_eq!(error.code(), ErrorCode::TooLarge);
     let mut close = [0; 4];
     client.read_exact(&mut close).unwrap();
@@ -61,7 +70,9 @@ fn a_few_fragments_are_one_message() {
     let hub = admitting();
     let mut client = upgraded(&hub);
     client.write_all(&[0x01, 0x81, 0, 0, 0, 0, b'a', 0x80, 0x81, 0, 0, 0, 0, b'b']).unwrap();
-    let Input::Received { frame: Frame::Text(text), .. } = hub.input() else { panic!() };
+    let Input::Conn(ConnInput::Received { frame: Frame::Text(text), .. }) = hub.input() else {
+        panic!()
+    };
     assert_eq!(text, "ab");
 }
 
@@ -70,7 +81,10 @@ fn a_frame_without_mask_breaks_the_protocol() {
     let hub = admitting();
     let mut client = upgraded(&hub);
     client.write_all(&[0x81, 0x01, b'a']).unwrap();
-    let Input::Closed { cause: CloseCause::Failed(error), .. } = hub.input() else { panic!() };
+    let Input::Conn(ConnInput::Closed { cause: CloseCause::Failed(error), .. }) = hub.input()
+    else {
+        panic!()
+    };
     assert_eq!(error.code(), ErrorCode::PeerProtocol);
 }
 
@@ -84,7 +98,7 @@ fn a_peer_that_does_not_read_is_overloaded() {
         let frame = Frame::Binary(part.clone());
         hub.perform([Output::Send { conn, frame }]);
         hub.rest();
-        if let Some(Input::Closed { cause, .. }) = hub.input_now() {
+        if let Some(Input::Conn(ConnInput::Closed { cause, .. })) = hub.input_now() {
             break cause;
         }
     };
@@ -96,7 +110,7 @@ fn a_peer_that_does_not_read_is_overloaded() {
 #[test]
 fn heads_bodies_and_slowness_have_their_statuses() {
     let hub = Rig::reacting(|input| match input {
-        Input::HttpAsked { http, .. } => {
+        Input::Server(ServerInput::Asked { http, .. }) => {
             vec![Output::HttpReply { http: *http, response: HttpResponse::json(200, "{}") }]
         }
         _ => Vec::new(),
@@ -151,25 +165,30 @@ fn connections_beyond_the_limit_are_closed_and_their_places_given_back() {
     let hub = admitting();
     let address = hub.listen(HttpLimits { max_connections: 1, ..HTTP_LIMITS });
     let mut first = upgrade(&address);
-    assert!(matches!(hub.input(), Input::Offered { .. }));
+    assert!(matches!(hub.input(), Input::Server(ServerInput::Offered { .. })));
     let mut second = TcpStream::connect(&address).unwrap();
     assert_eq!(second.read(&mut [0]).unwrap_or(0), 0);
     // A masked close frame with code 1000.
     first.write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]).unwrap();
-    assert!(matches!(hub.input(), Input::Closed { .. }));
+    assert!(matches!(hub.input(), Input::Conn(ConnInput::Closed { .. })));
     let mut end = Vec::new();
     first.read_to_end(&mut end).unwrap();
     let _third = upgrade(&address);
-    assert!(matches!(hub.input(), Input::Offered { .. }));
+    assert!(matches!(hub.input(), Input::Server(ServerInput::Offered { .. })));
 }
 
 #[test]
 fn unread_events_hold_frames_back_but_pings_pass() {
     let payload = Raw::from_value(&"x".repeat(10_000)).unwrap();
     let react = move |input: &Input| match input {
-        Input::Offered { conn, .. } => vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS }],
-        Input::Received { frame: Frame::Text(_), .. } => {
-            vec![Output::Event(Event::Message { peer: None, payload: payload.clone() })]
+        Input::Server(ServerInput::Offered { conn, .. }) => {
+            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS }]
+        }
+        Input::Conn(ConnInput::Received { frame: Frame::Text(_), .. }) => {
+            vec![Output::Event(Event::Peer(PeerEvent::Message {
+                peer: None,
+                payload: payload.clone(),
+            }))]
         }
         _ => Vec::new(),
     };
@@ -201,11 +220,14 @@ fn unread_events_hold_frames_back_but_pings_pass() {
 fn a_pulse_passes_frames_that_are_held_back() {
     let payload = Raw::from_value(&"x".repeat(10_000)).unwrap();
     let react = move |input: &Input| match input {
-        Input::Received { conn, frame: Frame::Text(frame) } if frame == "2" => {
+        Input::Conn(ConnInput::Received { conn, frame: Frame::Text(frame) }) if frame == "2" => {
             vec![Output::Send { conn: *conn, frame: Frame::Text("3".into()) }]
         }
-        Input::Received { frame: Frame::Text(_), .. } => {
-            vec![Output::Event(Event::Message { peer: None, payload: payload.clone() })]
+        Input::Conn(ConnInput::Received { frame: Frame::Text(_), .. }) => {
+            vec![Output::Event(Event::Peer(PeerEvent::Message {
+                peer: None,
+                payload: payload.clone(),
+            }))]
         }
         _ => Vec::new(),
     };
@@ -216,11 +238,13 @@ fn a_pulse_passes_frames_that_are_held_back() {
     let daemon = Rig::build(react, runtime, Handle::drive);
     let target = DialTarget { pulse: "2", ..target(&address) };
     daemon.perform([Output::Dial { conn: ConnId(2), target }]);
-    let Input::Offered { conn, .. } = hub.input() else { panic!() };
+    let Input::Server(ServerInput::Offered { conn, .. }) = hub.input() else { panic!() };
     let text = |text: &'static str| Output::Send { conn, frame: Frame::Text(text.into()) };
     for _ in 0..100 {
         hub.perform([text("a message"), text("2")]);
-        assert!(matches!(hub.input(), Input::Received { frame: Frame::Text(t), .. } if t == "3"));
+        assert!(
+            matches!(hub.input(), Input::Conn(ConnInput::Received { frame: Frame::Text(t), .. }) if t == "3")
+        );
     }
     let mut events = String::new();
     daemon.handle.events().drain(&mut events);
@@ -231,7 +255,7 @@ fn a_pulse_passes_frames_that_are_held_back() {
 /// A raw client that the hub has let in.
 fn upgraded(hub: &Rig) -> TcpStream {
     let client = upgrade(&hub.listen(HTTP_LIMITS));
-    assert!(matches!(hub.input(), Input::Offered { .. }));
+    assert!(matches!(hub.input(), Input::Server(ServerInput::Offered { .. })));
     client
 }
 

@@ -6,6 +6,7 @@ use std::thread;
 
 use moorline_driver::core::options::RuntimeOptions;
 use moorline_driver::core::{CloseCause, ConnId, Error, ErrorCode, Frame, Input, Output, Secret};
+use moorline_driver::core::{ConnInput, ServerInput};
 
 use crate::rig::{HTTP_LIMITS, Rig, admitting, target};
 
@@ -23,13 +24,17 @@ fn carry(proxy: &str) -> Result<(), Error> {
     let conn = ConnId(2);
     worker.perform([Output::Dial { conn, target: target(&address) }]);
     match worker.input() {
-        Input::Opened { .. } => {}
-        Input::Closed { cause: CloseCause::Failed(error), .. } => return Err(error),
+        Input::Conn(ConnInput::Opened { .. }) => {}
+        Input::Conn(ConnInput::Closed { cause: CloseCause::Failed(error), .. }) => {
+            return Err(error);
+        }
         other => panic!("{other:?}"),
     }
-    assert!(matches!(hub.input(), Input::Offered { .. }));
+    assert!(matches!(hub.input(), Input::Server(ServerInput::Offered { .. })));
     worker.perform([Output::Send { conn, frame: Frame::Text("through".into()) }]);
-    let Input::Received { frame: Frame::Text(text), .. } = hub.input() else { panic!() };
+    let Input::Conn(ConnInput::Received { frame: Frame::Text(text), .. }) = hub.input() else {
+        panic!()
+    };
     assert_eq!(text, "through");
     Ok(())
 }

@@ -11,6 +11,7 @@ use moorline_driver::core::{
     Command, ConnId, Deadline, DialTarget, Endpoint, Error, ErrorCode, Event, FrameLimits, Headers,
     HttpLimits, Input, Instant, ListenId, Machine, Now, Output, Why,
 };
+use moorline_driver::core::{ConnInput, ServerInput, SessionEvent, WorkCommand};
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,11 +54,11 @@ impl Machine for Puppet {
     fn handle_timeout(&mut self, now: Now) {
         if self.deadline.take_if(|at| *at <= now.mono).is_some() {
             let id = now.mono.as_millis().to_string();
-            self.outputs.push_back(Output::Event(Event::Ready {
+            self.outputs.push_back(Output::Event(Event::Session(SessionEvent::Ready {
                 id,
                 transport: "timeout",
                 max_message: None,
-            }));
+            })));
         }
     }
 
@@ -72,7 +73,7 @@ impl Machine for Puppet {
 
 impl Endpoint for Puppet {
     fn handle_command(&mut self, command: Command, _: Now) -> Result<(), Error> {
-        if let Command::Unhandle { key } = command {
+        if let Command::Work(WorkCommand::Unhandle { key }) = command {
             panic!("{key}");
         }
         for order in self.orders.lock().unwrap().drain(..) {
@@ -181,14 +182,16 @@ impl Rig {
             limits,
         }]);
         match self.input() {
-            Input::Listening { address, .. } => address,
+            Input::Server(ServerInput::Listening { address, .. }) => address,
             other => panic!("{other:?}"),
         }
     }
 
     /// Waits until every earlier turn is over, so that counters stand still.
     pub(crate) fn rest(&self) {
-        self.perform([Output::Event(Event::Notice(ErrorCode::Internal.into()))]);
+        self.perform([Output::Event(Event::Session(SessionEvent::Notice {
+            error: ErrorCode::Internal.into(),
+        }))]);
         self.events();
     }
 
@@ -198,12 +201,16 @@ impl Rig {
         self.handle.events().set_doorbell(move || {
             let Some(handle) = handle.upgrade() else { return };
             handle.events().drain(&mut String::new());
-            let again = Output::Event(Event::Notice(ErrorCode::Internal.into()));
+            let again = Output::Event(Event::Session(SessionEvent::Notice {
+                error: ErrorCode::Internal.into(),
+            }));
             orders.lock().unwrap().push_back(Order::Perform(again));
             // It may have been closed.
             let _ = handle.submit(vec![Command::Start]);
         });
-        self.perform([Output::Event(Event::Notice(ErrorCode::Internal.into()))]);
+        self.perform([Output::Event(Event::Session(SessionEvent::Notice {
+            error: ErrorCode::Internal.into(),
+        }))]);
     }
 
     /// Waits for at least one event.
@@ -242,15 +249,19 @@ pub(crate) fn connected() -> (Rig, ConnId, Rig, ConnId) {
     let worker = Rig::new();
     let conn = ConnId(2);
     worker.perform([Output::Dial { conn, target: target(&address) }]);
-    assert!(matches!(worker.input(), Input::Opened { conn: ConnId(2) }));
-    let Input::Offered { conn: accepted, .. } = hub.input() else { panic!("not offered") };
+    assert!(matches!(worker.input(), Input::Conn(ConnInput::Opened { conn: ConnId(2) })));
+    let Input::Server(ServerInput::Offered { conn: accepted, .. }) = hub.input() else {
+        panic!("not offered")
+    };
     (hub, accepted, worker, conn)
 }
 
 /// A rig that admits whoever asks.
 pub(crate) fn admitting() -> Rig {
     Rig::reacting(|input| match input {
-        Input::Offered { conn, .. } => vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS }],
+        Input::Server(ServerInput::Offered { conn, .. }) => {
+            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS }]
+        }
         _ => Vec::new(),
     })
 }

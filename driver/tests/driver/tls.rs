@@ -7,6 +7,7 @@ use moorline_driver::core::options::RuntimeOptions;
 use moorline_driver::core::{
     CloseCause, ConnId, ErrorCode, Frame, Headers, HttpId, HttpRequest, Input, Method, Output,
 };
+use moorline_driver::core::{ConnInput, HttpInput, ServerInput};
 
 use crate::rig::{FRAME_LIMITS, HTTP_LIMITS, Nothing, Rig, target};
 
@@ -44,10 +45,10 @@ impl Papers {
         runtime.cert_file = self.path("cert.pem");
         runtime.key_file = self.path("key.pem");
         let react = |input: &Input| match input {
-            Input::Offered { conn, .. } => {
+            Input::Server(ServerInput::Offered { conn, .. }) => {
                 vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS }]
             }
-            Input::HttpAsked { http, .. } => vec![Output::HttpReply {
+            Input::Server(ServerInput::Asked { http, .. }) => vec![Output::HttpReply {
                 http: *http,
                 response: moorline_driver::core::HttpResponse::json(200, "{}"),
             }],
@@ -72,14 +73,16 @@ fn frames_and_calls_go_over_tls_with_an_own_authority() {
     let mut target = target(&address);
     target.url = format!("wss://{address}/");
     worker.perform([Output::Dial { conn, target }]);
-    assert!(matches!(worker.input(), Input::Opened { .. }));
-    assert!(matches!(hub.input(), Input::Offered { .. }));
+    assert!(matches!(worker.input(), Input::Conn(ConnInput::Opened { .. })));
+    assert!(matches!(hub.input(), Input::Server(ServerInput::Offered { .. })));
     worker.rest();
     let before = worker.handle.counters();
     worker
         .perform((0..100).map(|n| Output::Send { conn, frame: Frame::Text(n.to_string().into()) }));
     for n in 0..100 {
-        let Input::Received { frame: Frame::Text(text), .. } = hub.input() else { panic!() };
+        let Input::Conn(ConnInput::Received { frame: Frame::Text(text), .. }) = hub.input() else {
+            panic!()
+        };
         assert_eq!(text, n.to_string());
     }
     worker.rest();
@@ -97,7 +100,7 @@ fn frames_and_calls_go_over_tls_with_an_own_authority() {
         max_body: 1_000,
         streams: false,
     }]);
-    let Input::HttpReplied { result, .. } = worker.input() else { panic!() };
+    let Input::Http(HttpInput::Replied { result, .. }) = worker.input() else { panic!() };
     assert_eq!(result.unwrap().status, 200);
 }
 
@@ -110,7 +113,10 @@ fn an_unknown_authority_is_tls_failed() {
     let mut target = target(&address);
     target.url = format!("wss://{address}/");
     worker.perform([Output::Dial { conn: ConnId(2), target }]);
-    let Input::Closed { cause: CloseCause::Failed(error), .. } = worker.input() else { panic!() };
+    let Input::Conn(ConnInput::Closed { cause: CloseCause::Failed(error), .. }) = worker.input()
+    else {
+        panic!()
+    };
     assert_eq!(error.code(), ErrorCode::TlsFailed, "{error}");
     assert!(error.message().contains("127.0.0.1"), "{error}");
 }

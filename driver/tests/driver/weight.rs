@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use moorline_driver::core::{ConnInput, ServerInput};
 use moorline_driver::core::{Frame, HttpLimits, HttpResponse, Input, Output};
 
 use crate::limits::upgrade;
@@ -32,11 +33,11 @@ fn an_idle_connection_costs_less_than_12_kilobytes() {
 /// A connection that has exchanged a message each way, as a registered worker has.
 fn greeted(hub: &Rig, address: &str) -> TcpStream {
     let mut client = upgrade(address);
-    let Input::Offered { conn, .. } = hub.input() else { panic!() };
+    let Input::Server(ServerInput::Offered { conn, .. }) = hub.input() else { panic!() };
     let mut register = vec![0x81, 0x80 | 126, 1, 44, 0, 0, 0, 0];
     register.extend([b'r'; 300]);
     client.write_all(&register).unwrap();
-    assert!(matches!(hub.input(), Input::Received { .. }));
+    assert!(matches!(hub.input(), Input::Conn(ConnInput::Received { .. })));
     hub.perform([Output::Send { conn, frame: Frame::Text("welcome".into()) }]);
     client.read_exact(&mut [0; 9]).unwrap();
     client
@@ -48,11 +49,13 @@ fn one_core_answers_20_000_requests_a_second() {
     const CLIENTS: usize = 16;
     const EACH: usize = 5_000;
     let hub = Rig::reacting(|input| match input {
-        Input::HttpAsked { http, .. } => vec![Output::HttpReply {
+        Input::Server(ServerInput::Asked { http, .. }) => vec![Output::HttpReply {
             http: *http,
             response: HttpResponse::json(200, r#"{"WorkItem":null}"#),
         }],
-        Input::Offered { conn, .. } => vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS }],
+        Input::Server(ServerInput::Offered { conn, .. }) => {
+            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS }]
+        }
         _ => Vec::new(),
     });
     let address = hub.listen(LIMITS);

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use moorline_core::WorkCommand;
 use moorline_core::options::{DaemonOptions, OptionValue as _};
 use moorline_core::{Command, Error, ErrorCode, Raw, Secret};
 use serde::Serialize;
@@ -199,7 +200,7 @@ impl DaemonClient {
     /// Handles a command no longer; what runs goes on. Unknown commands are ignored.
     pub fn unregister_handler(&self, command: &str) {
         if lock(&self.board.handlers).remove(command).is_some() {
-            self.tell(Command::Unhandle { key: command.to_owned() });
+            self.tell(Command::Work(WorkCommand::Unhandle { key: command.to_owned() }));
         }
     }
 

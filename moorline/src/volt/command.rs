@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use moorline_core::CallCommand;
 use moorline_core::{Command, Error, ErrorCode, Raw};
 use serde::de::DeserializeOwned;
 
@@ -65,7 +66,8 @@ impl Future for RawCommand {
         let mut waiting = match std::mem::replace(&mut self.state, State::Taken) {
             State::Prepared { desk, name, payload, timeout } => {
                 let options = options(timeout);
-                let command = |call| Command::Call { call, name, payload, options };
+                let command =
+                    |call| Command::Call(CallCommand::Make { call, name, payload, options });
                 match desk.begin_call(command, None) {
                     Ok(waiting) => waiting,
                     Err(error) => return Poll::Ready(Err(error)),

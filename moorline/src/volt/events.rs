@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use moorline_core::WorkCommand;
 use moorline_core::{Command, Error, Raw};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -95,7 +96,9 @@ impl Drop for Messages {
         let live = live.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         if let Some(live) = live {
             // A session that has ended tells nobody anything.
-            let _ = live.desk().submit_soon(Command::Unhandle { key: String::from(MESSAGES) });
+            let _ = live
+                .desk()
+                .submit_soon(Command::Work(WorkCommand::Unhandle { key: String::from(MESSAGES) }));
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use moorline_core::{Command, Error, ErrorCode, Event, Outcome, Raw, Secret, WorkId};
+use moorline_core::{PeerEvent, SessionEvent, WorkCommand, WorkEvent};
 use serde::Serialize;
 use tokio::sync::{broadcast, oneshot, watch};
 
@@ -72,7 +73,7 @@ impl fmt::Debug for Board {
 
 /// Offers a handler.
 pub(super) fn offer(key: &str) -> Command {
-    Command::Handle { key: key.to_owned(), meta: Raw::empty_object() }
+    Command::Work(WorkCommand::Handle { key: key.to_owned(), meta: Raw::empty_object() })
 }
 
 /// Asks for messages.
@@ -82,7 +83,7 @@ pub(super) fn listen() -> Command {
         messages: bool,
     }
     let meta = Raw::from_value(&Meta { messages: true }).unwrap_or_else(|_| Raw::empty_object());
-    Command::Handle { key: String::from(MESSAGES), meta }
+    Command::Work(WorkCommand::Handle { key: String::from(MESSAGES), meta })
 }
 
 /// What a client may ask of a session without asking the core.
@@ -177,19 +178,19 @@ impl Role for Daemon {
     fn observe(&mut self, event: &Event) {
         let is_muted = self.gauge.is_muted();
         match event {
-            Event::Ready { transport, max_message, .. } if !is_muted => {
+            Event::Session(SessionEvent::Ready { transport, max_message, .. }) if !is_muted => {
                 self.gauge.max_message.store(max_message.unwrap_or(0), Ordering::Release);
                 self.gauge.is_ready.store(true, Ordering::Release);
                 self.board.tell(DaemonEvent::Connected { transport });
                 self.connected(Ok(()));
             }
-            Event::Lost { reason, retry_ms, .. } if !is_muted => {
+            Event::Session(SessionEvent::Lost { reason, retry_ms, .. }) if !is_muted => {
                 self.gauge.is_ready.store(false, Ordering::Release);
                 let retry = Duration::from_millis(*retry_ms);
                 let reason = reason.message().to_owned();
                 self.board.tell(DaemonEvent::Disconnected { reason, retry });
             }
-            Event::Notice(error) => {
+            Event::Session(SessionEvent::Notice { error }) => {
                 let is_attempt = matches!(
                     error.code(),
                     ErrorCode::ConnectFailed | ErrorCode::RegistrationFailed
@@ -199,7 +200,7 @@ impl Role for Daemon {
                 }
                 self.report(error.clone());
             }
-            Event::Ended { error } => {
+            Event::Session(SessionEvent::Ended { error }) => {
                 self.gauge.is_ready.store(false, Ordering::Release);
                 if let Some(error) =
                     error.as_ref().filter(|it| it.code() != ErrorCode::EnrollmentFailed)
@@ -212,58 +213,51 @@ impl Role for Daemon {
                     error.unwrap_or_else(|| Error::new(ErrorCode::ConnectFailed, disconnected))
                 ));
             }
-            Event::Ready { .. }
-            | Event::Lost { .. }
-            | Event::CallDone { .. }
-            | Event::CallPart { .. }
-            | Event::Work { .. }
-            | Event::WorkWithdrawn { .. }
-            | Event::Message { .. }
-            | Event::PeerJoined { .. }
-            | Event::PeerLeft { .. }
-            | Event::AdmissionAsked { .. }
-            | Event::Draining { .. }
-            | Event::Enrolled { .. }
-            | Event::WorkDrained { .. }
-            | Event::BeatAsked { .. } => {}
+            Event::Session(SessionEvent::Ready { .. })
+            | Event::Session(SessionEvent::Lost { .. })
+            | Event::Session(SessionEvent::Draining { .. })
+            | Event::Session(SessionEvent::Enrolled { .. })
+            | Event::Call(_)
+            | Event::Work(_)
+            | Event::Peer(_) => {}
         }
     }
 
     fn handle(&mut self, event: Event, desk: &Arc<Desk>) {
         match event {
-            Event::Work { work, key, payload, meta, .. } => {
+            Event::Work(WorkEvent::Assigned { work, key, payload, meta, .. }) => {
                 if !self.gauge.is_muted() {
                     self.begin(work, key, payload, &meta, desk);
                 }
             }
-            Event::WorkWithdrawn { work, why } => {
+            Event::Work(WorkEvent::Withdrawn { work, why }) => {
                 if let Some(course) = lock(&self.running).get(&work) {
                     course.send_modify(|course| course.withdrawn = Some(why));
                 }
             }
-            Event::WorkDrained { work, chunks } => {
+            Event::Work(WorkEvent::Drained { work, chunks }) => {
                 if let Some(course) = lock(&self.running).get(&work) {
                     course.send_modify(|course| course.drained = chunks);
                 }
             }
-            Event::Message { payload, .. } => {
+            Event::Peer(PeerEvent::Message { payload, .. }) => {
                 if !self.gauge.is_muted() {
                     // The last reader may just have left.
                     let _ = self.board.messages.send(payload);
                 }
             }
-            Event::BeatAsked { beat } => self.make_beat(beat, desk),
-            Event::Enrolled { password } => *lock(&self.board.enrolled) = Some(password),
-            Event::Ready { .. }
-            | Event::Lost { .. }
-            | Event::CallDone { .. }
-            | Event::CallPart { .. }
-            | Event::PeerJoined { .. }
-            | Event::PeerLeft { .. }
-            | Event::AdmissionAsked { .. }
-            | Event::Notice(_)
-            | Event::Draining { .. }
-            | Event::Ended { .. } => {}
+            Event::Work(WorkEvent::BeatAsked { beat }) => self.make_beat(beat, desk),
+            Event::Session(SessionEvent::Enrolled { password }) => {
+                *lock(&self.board.enrolled) = Some(password)
+            }
+            Event::Session(SessionEvent::Ready { .. })
+            | Event::Session(SessionEvent::Lost { .. })
+            | Event::Session(SessionEvent::Notice { .. })
+            | Event::Session(SessionEvent::Draining { .. })
+            | Event::Session(SessionEvent::Ended { .. })
+            | Event::Call(_)
+            | Event::Peer(PeerEvent::Joined { .. })
+            | Event::Peer(PeerEvent::Left { .. }) => {}
         }
     }
 }
@@ -333,7 +327,7 @@ impl Drop for Settling {
 }
 
 pub(crate) const fn complete(work: WorkId, outcome: Outcome) -> Command {
-    Command::Complete { work, outcome }
+    Command::Work(WorkCommand::Complete { work, outcome })
 }
 
 pub(crate) fn rejected(Rejection { status, message }: Rejection) -> Outcome {

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_core::Stream;
+use moorline_core::WorkCommand;
 use moorline_core::words::MAX_CHUNKS_IN_FLIGHT;
 use moorline_core::{Command, Outcome, Raw, WorkId};
 use serde::Serialize;
@@ -74,7 +75,7 @@ pub(super) async fn deliver(
     mut parts: Parts,
     mut course: watch::Receiver<Course>,
 ) -> Outcome {
-    desk.submit_with_turn(Command::Progress { work, report: opening });
+    desk.submit_with_turn(Command::Work(WorkCommand::Progress { work, report: opening }));
     let mut sent = 0;
     loop {
         let part = tokio::select! {
@@ -100,7 +101,7 @@ pub(super) async fn deliver(
         if course.wait_for(room).await.is_err() {
             return Outcome::Cancelled;
         }
-        desk.submit_with_turn(Command::Progress { work, report });
+        desk.submit_with_turn(Command::Work(WorkCommand::Progress { work, report }));
         sent += 1;
     }
     Outcome::Done { value: Raw::empty_object(), log: Raw::empty_list() }

@@ -1,5 +1,6 @@
 //! Short lines for the trace.
 
+use moorline_core::{ConnInput, HttpInput, ServerInput};
 use moorline_core::{Frame, Input, Output};
 
 /// The beginning of a debug print, with the text of frames and bodies.
@@ -27,11 +28,11 @@ fn frame_text(frame: &Frame) -> Option<String> {
 impl Brief for Input {
     fn text(&self) -> Option<String> {
         match self {
-            Self::Received { frame, .. } => frame_text(frame),
-            Self::HttpAsked { request, .. } => {
+            Self::Conn(ConnInput::Received { frame, .. }) => frame_text(frame),
+            Self::Server(ServerInput::Asked { request, .. }) => {
                 Some(String::from_utf8_lossy(&request.body).into_owned())
             }
-            Self::HttpReplied { result: Ok(response), .. } => {
+            Self::Http(HttpInput::Replied { result: Ok(response), .. }) => {
                 Some(String::from_utf8_lossy(response.bytes()).into_owned())
             }
             _ => None,

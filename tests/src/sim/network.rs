@@ -5,6 +5,7 @@ use moorline_core::{
     CloseCause, ConnId, Error, ErrorCode, Headers, HttpBody, HttpId, HttpRequest, HttpResponse,
     Input, Method,
 };
+use moorline_core::{ConnInput, HttpInput, ServerInput};
 
 use super::node::NodeId;
 use super::transport::{End, Exchange, Link};
@@ -33,10 +34,12 @@ impl World {
         self.transports.by_conn.insert((hub, acceptor.id), index);
         let path = url.splitn(4, '/').nth(3).map_or_else(|| "/".into(), |path| format!("/{path}"));
         let request = HttpRequest { method: Method::Get, url: path, headers, body: Bytes::new() };
-        self.deliver(delay, acceptor, |conn| Input::Offered {
-            conn,
-            request,
-            remote: format!("127.0.0.1:{}", 40_000 + id.0),
+        self.deliver(delay, acceptor, |conn| {
+            Input::Server(ServerInput::Offered {
+                conn,
+                request,
+                remote: format!("127.0.0.1:{}", 40_000 + id.0),
+            })
         });
     }
 
@@ -61,9 +64,11 @@ impl World {
         if let Some(pong) = answer {
             let back = (at + delay).max(link.latest[side]);
             link.latest[side] = back;
-            self.deliver(back - now, from, |conn| Input::Received { conn, frame: pong });
+            self.deliver(back - now, from, |conn| {
+                Input::Conn(ConnInput::Received { conn, frame: pong })
+            });
         }
-        self.deliver(at - now, to, |conn| Input::Received { conn, frame });
+        self.deliver(at - now, to, |conn| Input::Conn(ConnInput::Received { conn, frame }));
     }
 
     pub(super) fn ask(&mut self, asker: End<HttpId>, request: HttpRequest, timeout_ms: u64) {
@@ -71,7 +76,9 @@ impl World {
         let delay = self.delay();
         if self.nodes[hub.0].listening.is_none() {
             let refused = Error::new(ErrorCode::ConnectFailed, "connection refused");
-            self.deliver(delay, asker, |http| Input::HttpReplied { http, result: Err(refused) });
+            self.deliver(delay, asker, |http| {
+                Input::Http(HttpInput::Replied { http, result: Err(refused) })
+            });
             return;
         }
         let server =
@@ -80,13 +87,15 @@ impl World {
         self.transports.exchanges.insert(key, Exchange { asker, server, streaming: None });
         let url = request.url.splitn(4, '/').nth(3).unwrap_or_default();
         let request = HttpRequest { url: format!("/{url}"), ..request };
-        self.deliver(delay, server, |http| Input::HttpAsked {
-            http,
-            request,
-            remote: format!("127.0.0.1:{}", 50_000 + asker.node.0),
+        self.deliver(delay, server, |http| {
+            Input::Server(ServerInput::Asked {
+                http,
+                request,
+                remote: format!("127.0.0.1:{}", 50_000 + asker.node.0),
+            })
         });
         let late = Error::new(ErrorCode::CallTimeout, "the server did not answer in time");
-        let gone = Input::HttpReplied { http: asker.id, result: Err(late) };
+        let gone = Input::Http(HttpInput::Replied { http: asker.id, result: Err(late) });
         self.schedule(timeout_ms, asker.node, asker.life, Happening::Input(gone));
     }
 
@@ -100,7 +109,9 @@ impl World {
         let asker = exchange.asker;
         self.transports.exchanges.remove(&(asker.node, asker.id));
         self.cancel_timeout(asker);
-        self.deliver(delay, asker, |http| Input::HttpReplied { http, result: Ok(response) });
+        self.deliver(delay, asker, |http| {
+            Input::Http(HttpInput::Replied { http, result: Ok(response) })
+        });
     }
 
     /// Removes the time-out of an exchange that was answered.
@@ -111,7 +122,7 @@ impl World {
             .find(|(_, (node, life, what))| {
                 *node == asker.node
                     && *life == asker.life
-                    && matches!(what, Happening::Input(Input::HttpReplied { http, .. })
+                    && matches!(what, Happening::Input(Input::Http(HttpInput::Replied { http, .. }))
                         if *http == asker.id)
             })
             .map(|(key, _)| *key);
@@ -156,5 +167,5 @@ impl World {
 }
 
 pub(super) fn closed(conn: ConnId, cause: CloseCause) -> Happening {
-    Happening::Input(Input::Closed { conn, cause })
+    Happening::Input(Input::Conn(ConnInput::Closed { conn, cause }))
 }

@@ -7,6 +7,7 @@ use moorline_core::{
     CloseCause, Command, Error, ErrorCode, Event, HttpBody, Input, Now, Outcome, Output, Raw,
     WorkId,
 };
+use moorline_core::{ConnInput, HttpInput, ServerInput, WorkCommand, WorkEvent};
 
 use super::brief::brief;
 use super::network::closed;
@@ -205,10 +206,10 @@ impl World {
         let mut refused = None;
         let line = match happening {
             Happening::Input(input) => {
-                if let Input::HttpReplied { http, .. } = &input
+                if let Input::Http(HttpInput::Replied { http, .. }) = &input
                     && let Some(late) = self.transports.exchanges.remove(&(node, *http))
                 {
-                    self.deliver(0, late.server, |http| Input::HttpGone { http });
+                    self.deliver(0, late.server, |http| Input::Server(ServerInput::Gone { http }));
                 }
                 let Some(endpoint) = &mut self.nodes[node.0].endpoint else { return };
                 let line = format!("{node:?} <- {}", brief(&input));
@@ -226,7 +227,9 @@ impl World {
                 }
                 let outcome = Outcome::Done { value, log: Raw::empty_list() };
                 let Some(endpoint) = &mut self.nodes[node.0].endpoint else { return };
-                refused = endpoint.handle_command(Command::Complete { work, outcome }, clock).err();
+                refused = endpoint
+                    .handle_command(Command::Work(WorkCommand::Complete { work, outcome }), clock)
+                    .err();
                 format!("{node:?} finishes {work:?}")
             }
             Happening::Sync(store, request) => {
@@ -275,7 +278,11 @@ impl World {
         node.boot(&mut self.entropy);
         let keys = node.process.keys.clone();
         for key in keys {
-            self.command(id, 0, Command::Handle { key, meta: Raw::empty_object() });
+            self.command(
+                id,
+                0,
+                Command::Work(WorkCommand::Handle { key, meta: Raw::empty_object() }),
+            );
         }
         self.command(id, 0, Command::Start);
     }
@@ -321,11 +328,10 @@ impl World {
             if let Some(exchange) = self.transports.exchanges.remove(&key) {
                 self.cancel_timeout(exchange.asker);
                 let lost = Error::new(ErrorCode::ConnectionLost, "the server reset the connection");
-                self.deliver(0, exchange.asker, |http| Input::HttpReplied {
-                    http,
-                    result: Err(lost),
+                self.deliver(0, exchange.asker, |http| {
+                    Input::Http(HttpInput::Replied { http, result: Err(lost) })
                 });
-                self.deliver(0, exchange.server, |http| Input::HttpGone { http });
+                self.deliver(0, exchange.server, |http| Input::Server(ServerInput::Gone { http }));
             }
         }
         self.nodes[id.0].crash();
@@ -356,7 +362,9 @@ impl World {
                     let dialer = link.dialer;
                     let at = (self.now + delay).max(link.latest[0]);
                     link.latest[0] = at;
-                    self.deliver(at - self.now, dialer, |conn| Input::Opened { conn });
+                    self.deliver(at - self.now, dialer, |conn| {
+                        Input::Conn(ConnInput::Opened { conn })
+                    });
                 }
             }
             Output::Refuse { conn, response } => {
@@ -366,7 +374,7 @@ impl World {
             Output::SetLimits { .. } | Output::ProbeHost | Output::Unlisten { .. } => {}
             Output::Send { conn, frame } => self.send(id, conn, frame),
             Output::AskSent { conn } => {
-                self.schedule(0, id, life, Happening::Input(Input::Sent { conn }))
+                self.schedule(0, id, life, Happening::Input(Input::Conn(ConnInput::Sent { conn })))
             }
             Output::Close { conn, code, reason } => {
                 self.schedule(0, id, life, closed(conn, CloseCause::Local));
@@ -379,7 +387,9 @@ impl World {
                 if let Some(exchange) = self.transports.exchanges.remove(&(id, http)) {
                     self.cancel_timeout(exchange.asker);
                     let delay = self.delay();
-                    self.deliver(delay, exchange.server, |http| Input::HttpGone { http });
+                    self.deliver(delay, exchange.server, |http| {
+                        Input::Server(ServerInput::Gone { http })
+                    });
                 }
             }
             Output::HttpReply { http, response } => self.reply(id, http, response),
@@ -404,7 +414,7 @@ impl World {
             }
             Output::Listen { listen, address, .. } => {
                 self.nodes[id.0].listening = Some(address.clone());
-                let heard = Input::Listening { listen, address };
+                let heard = Input::Server(ServerInput::Listening { listen, address });
                 self.schedule(0, id, life, Happening::Input(heard));
             }
             Output::Event(event) => self.tell(id, event),
@@ -415,14 +425,14 @@ impl World {
     fn tell(&mut self, id: NodeId, event: Event) {
         let life = self.nodes[id.0].life;
         match &event {
-            Event::Work { work, payload, .. } => {
+            Event::Work(WorkEvent::Assigned { work, payload, .. }) => {
                 self.nodes[id.0].running.insert(*work);
                 let (low, spread) = self.pace.handler;
                 let busy = low + self.entropy.below(spread);
                 self.schedule(busy, id, life, Happening::Finish(*work, payload.clone()));
             }
             // Every other handler notices; the rest finish late.
-            Event::WorkWithdrawn { work, .. } if self.entropy.below(2) == 0 => {
+            Event::Work(WorkEvent::Withdrawn { work, .. }) if self.entropy.below(2) == 0 => {
                 self.nodes[id.0].running.remove(work);
             }
             _ => {}

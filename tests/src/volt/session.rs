@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use moorline_core::ConnInput;
 use moorline_core::frame::engineio::PayloadWriter;
 use moorline_core::{ConnId, Frame, HttpId, Input};
 
@@ -69,7 +70,7 @@ impl Session {
     pub(super) fn flush(&mut self, inputs: &mut VecDeque<Input>) {
         if let Transport::Socket(conn) = self.transport {
             let frames = self.outbox.drain(..);
-            inputs.extend(frames.map(|frame| Input::Received { conn, frame }));
+            inputs.extend(frames.map(|frame| Input::Conn(ConnInput::Received { conn, frame })));
             return;
         }
         if self.outbox.is_empty() {

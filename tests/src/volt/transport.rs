@@ -1,6 +1,7 @@
 //! What a daemon does to the network, and what the server's transports make of it.
 
 use bytestring::ByteString;
+use moorline_core::ConnInput;
 use moorline_core::frame::engineio::{self, PROBE, Packet, RequestError};
 use moorline_core::{
     CloseCause, ConnId, DialTarget, Error, ErrorCode, Frame, HttpId, HttpRequest, Input, Method,
@@ -20,7 +21,7 @@ impl Daemon {
             self.close(conn, CloseCause::Refused { status: 403 });
         } else if let Some(it) = session.and_then(|index| self.sessions.get_mut(index)) {
             it.probe = Some(conn);
-            self.inputs.push_back(Input::Opened { conn });
+            self.inputs.push_back(Input::Conn(ConnInput::Opened { conn }));
         } else if sid.is_some() {
             self.close(conn, CloseCause::Refused { status: 400 });
         } else {
@@ -44,7 +45,7 @@ impl Daemon {
         match engineio::decode(&frame) {
             Ok(Packet::Ping(content)) if it.probe == Some(conn) && content == PROBE => {
                 let pong = Packet::Pong(ByteString::from_static(PROBE)).to_frame();
-                self.inputs.push_back(Input::Received { conn, frame: pong });
+                self.inputs.push_back(Input::Conn(ConnInput::Received { conn, frame: pong }));
                 it.release(&mut self.inputs);
             }
             Ok(Packet::Upgrade) if it.probe == Some(conn) => {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use moorline_core::trace::{Told, read_opening, read_told, write_output};
+use moorline_core::{CallEvent, SessionEvent};
 use moorline_core::{Command, Endpoint, Error, Event, Now, Opened, Output, Raw};
 
 use crate::compare::Trace;
@@ -34,14 +35,14 @@ fn tell(machine: &mut dyn Endpoint, told: Told, now: Now) -> Vec<Event> {
             let result = Raw::parse(machine.snapshot(now));
             let result =
                 result.map_err(|e| Error::new(moorline_core::ErrorCode::Internal, e.to_string()));
-            return vec![Event::CallDone { call, result }];
+            return vec![Event::Call(CallEvent::Done { call, result })];
         }
         Told::Command(command) => {
             let call = command.call();
             if let Err(error) = machine.handle_command(command, now) {
                 return vec![match call {
-                    Some(call) => Event::CallDone { call, result: Err(error) },
-                    None => Event::Notice(error),
+                    Some(call) => Event::Call(CallEvent::Done { call, result: Err(error) }),
+                    None => Event::Session(SessionEvent::Notice { error }),
                 }];
             }
         }

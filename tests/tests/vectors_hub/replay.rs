@@ -7,6 +7,7 @@ use bytes::Bytes;
 use moorline_core::{
     CloseCause, ConnId, Frame, Headers, HttpId, HttpRequest, HttpResponse, Input, Method,
 };
+use moorline_core::{ConnInput, ServerInput};
 use moorline_tests::transcript::{self, Body, Line, Way, What};
 use serde_json::Value;
 
@@ -113,12 +114,12 @@ impl Replay {
             What::Text { ws, text } => {
                 let Some(conn) = self.opened.get(ws).copied() else { return };
                 let frame = Frame::Text(self.translate(text).into());
-                self.world.input(Input::Received { conn, frame });
+                self.world.input(Input::Conn(ConnInput::Received { conn, frame }));
             }
             What::Close { ws, code, reason } => {
                 let Some(conn) = self.opened.get(ws).copied() else { return };
                 let cause = CloseCause::Remote { code: *code, reason: reason.clone() };
-                self.world.input(Input::Closed { conn, cause });
+                self.world.input(Input::Conn(ConnInput::Closed { conn, cause }));
             }
             What::Binary { .. } | What::Response { .. } | What::Failure { .. } => {
                 panic!("a peer does not say {line:?}")
@@ -130,9 +131,17 @@ impl Replay {
         let remote = "127.0.0.1:40000".to_owned();
         let number = id * 2 + 1;
         if upgrade {
-            self.world.input(Input::Offered { conn: ConnId(number), request, remote });
+            self.world.input(Input::Server(ServerInput::Offered {
+                conn: ConnId(number),
+                request,
+                remote,
+            }));
         } else {
-            self.world.input(Input::HttpAsked { http: HttpId(number), request, remote });
+            self.world.input(Input::Server(ServerInput::Asked {
+                http: HttpId(number),
+                request,
+                remote,
+            }));
         }
     }
 
@@ -352,7 +361,10 @@ impl Replay {
             if let Some(answer) = &extra.answer {
                 let hash = seen["WorkItem"]["WorkItemHash"].as_str().unwrap_or_default();
                 let text = answer.to_string().replace("<work>", hash);
-                self.world.input(Input::Received { conn, frame: Frame::Text(text.into()) });
+                self.world.input(Input::Conn(ConnInput::Received {
+                    conn,
+                    frame: Frame::Text(text.into()),
+                }));
             }
         }
     }

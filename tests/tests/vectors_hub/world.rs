@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use moorline_core::{
     CloseCause, Command, ConnId, Endpoint, Frame, HttpId, HttpResponse, Input, Now, Output,
 };
+use moorline_core::{ConnInput, ServerInput};
 use moorline_tests::disk::Disk;
 use moorline_tests::scripts;
 
@@ -88,7 +89,10 @@ impl World {
                 }
                 Output::Close { conn, code, reason } => {
                     self.closes.insert(conn, (code, reason));
-                    self.hub.handle_input(Input::Closed { conn, cause: CloseCause::Local }, now);
+                    self.hub.handle_input(
+                        Input::Conn(ConnInput::Closed { conn, cause: CloseCause::Local }),
+                        now,
+                    );
                 }
                 Output::HttpReply { http, response } => {
                     self.replies.insert(http, response);
@@ -102,7 +106,10 @@ impl World {
                 }
                 Output::Listen { listen, .. } => {
                     let address = "127.0.0.1:54321".to_owned();
-                    self.hub.handle_input(Input::Listening { listen, address }, now);
+                    self.hub.handle_input(
+                        Input::Server(ServerInput::Listening { listen, address }),
+                        now,
+                    );
                 }
                 Output::Dial { .. }
                 | Output::Refuse { .. }

@@ -1,5 +1,6 @@
 //! The recorded application beside its commands: what it does with events and in handlers.
 
+use moorline_core::{CallEvent, PeerEvent, WorkCommand, WorkEvent};
 use moorline_core::{Command, Event, Outcome, Raw, WorkId};
 use serde_json::Value;
 
@@ -8,15 +9,15 @@ use crate::replay::Replay;
 
 impl Replay<'_> {
     pub(crate) fn event(&mut self, actor: usize, event: Event) {
-        if let Event::CallDone { result: Ok(_), .. } = &event
-            && !matches!(self.last, Some(Event::Message { .. }))
+        if let Event::Call(CallEvent::Done { result: Ok(_), .. }) = &event
+            && !matches!(self.last, Some(Event::Peer(PeerEvent::Message { .. })))
         {
             self.report.push(String::from("a command settled before its answer was passed on"));
         }
         self.notes.take(&mut self.actors[actor].facade, &event);
-        if let Event::Work { work, key, payload, meta, .. } = &event {
+        if let Event::Work(WorkEvent::Assigned { work, key, payload, meta, .. }) = &event {
             self.handle(actor, *work, key, payload, meta);
-        } else if let Event::BeatAsked { beat } = &event {
+        } else if let Event::Work(WorkEvent::BeatAsked { beat }) = &event {
             let made = self.expectation.beats.get(self.beats).expect("a payload for each beat");
             self.beats += 1;
             let failed: Value = serde_json::from_str(made.get()).expect("JSON");
@@ -24,7 +25,7 @@ impl Replay<'_> {
                 Some(message) => Outcome::Failed { message: message.to_owned() },
                 None => Outcome::Done { value: raw(made.get()), log: Raw::empty_list() },
             };
-            self.carry_out(actor, Command::Complete { work: *beat, outcome });
+            self.carry_out(actor, Command::Work(WorkCommand::Complete { work: *beat, outcome }));
         }
         self.last = Some(event);
     }
@@ -50,10 +51,10 @@ impl Replay<'_> {
             }
             Doing::Stream { open, chunks, failure } => {
                 let report = raw(&format!("{{\"open\":{open}}}"));
-                self.carry_out(actor, Command::Progress { work, report });
+                self.carry_out(actor, Command::Work(WorkCommand::Progress { work, report }));
                 for chunk in chunks {
                     let report = raw(&format!("{{\"chunk\":\"{chunk}\"}}"));
-                    self.carry_out(actor, Command::Progress { work, report });
+                    self.carry_out(actor, Command::Work(WorkCommand::Progress { work, report }));
                 }
                 match failure {
                     Some(message) => self.fail(actor, work, message),
@@ -72,12 +73,12 @@ impl Replay<'_> {
     ) {
         let value = raw(&envelope).with_blobs(blobs);
         let outcome = Outcome::Done { value, log: Raw::empty_list() };
-        self.carry_out(actor, Command::Complete { work, outcome });
+        self.carry_out(actor, Command::Work(WorkCommand::Complete { work, outcome }));
     }
 
     fn fail(&mut self, actor: usize, work: WorkId, message: &str) {
         let outcome = Outcome::Failed { message: message.to_owned() };
-        self.carry_out(actor, Command::Complete { work, outcome });
+        self.carry_out(actor, Command::Work(WorkCommand::Complete { work, outcome }));
     }
 }
 

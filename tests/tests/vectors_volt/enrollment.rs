@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use moorline_core::{Command, ErrorCode, Event, Headers, HttpBody, HttpId, HttpResponse, trace};
+use moorline_core::{HttpInput, SessionEvent};
 use moorline_tests::transcript::vectors;
 use moorline_tests::volt::{Daemon, Disk, Told};
 use serde_json::{Value, json};
@@ -107,7 +108,7 @@ impl Enrolling {
     fn failure(&mut self) -> String {
         let events: Vec<Event> = std::iter::from_fn(|| self.daemon.event()).collect();
         match events.last() {
-            Some(Event::Ended { error: Some(error) }) => {
+            Some(Event::Session(SessionEvent::Ended { error: Some(error) })) => {
                 assert_eq!(error.code(), ErrorCode::EnrollmentFailed);
                 assert!(self.daemon.told().is_none() && self.daemon.deadline().is_none());
                 error.message().to_owned()
@@ -236,7 +237,9 @@ fn c5_a_password_is_stored_before_it_is_used_and_found_again() {
     let enrolled = std::iter::from_fn(|| again.daemon.event());
     let passwords: Vec<String> = enrolled
         .filter_map(|event| match event {
-            Event::Enrolled { password } => Some(password.expose().to_owned()),
+            Event::Session(SessionEvent::Enrolled { password }) => {
+                Some(password.expose().to_owned())
+            }
             _ => None,
         })
         .collect();
@@ -288,14 +291,17 @@ fn c5_nothing_leaves_before_the_password_is_committed() {
     };
     let body = HttpBody::Full(success("rotated").into());
     let response = HttpResponse { status: 200, headers: Headers::new(), body };
-    machine.handle_input(Input::HttpReplied { http, result: Ok(response) }, now);
+    machine.handle_input(Input::Http(HttpInput::Replied { http, result: Ok(response) }), now);
     let Some(Output::Store { store, request: StoreRequest::Commit { .. } }) = next(&mut *machine)
     else {
         panic!("then it stores")
     };
     assert!(next(&mut *machine).is_none(), "and waits");
     machine.handle_input(Input::Stored { store, result: Ok(StoreReply::Committed) }, now);
-    assert!(matches!(next(&mut *machine), Some(Output::Event(Event::Enrolled { .. }))));
+    assert!(matches!(
+        next(&mut *machine),
+        Some(Output::Event(Event::Session(SessionEvent::Enrolled { .. })))
+    ));
     assert!(matches!(next(&mut *machine), Some(Output::Dial { .. })));
 }
 
@@ -305,6 +311,6 @@ fn c5_an_enrollment_that_is_stopped_is_given_up() {
     drop(it.asked());
     it.daemon.command(Command::Stop { drain_ms: 0 }).expect("a stop");
     let last = std::iter::from_fn(|| it.daemon.event()).last();
-    assert!(matches!(last, Some(Event::Ended { error: None })), "{last:?}");
+    assert!(matches!(last, Some(Event::Session(SessionEvent::Ended { error: None }))), "{last:?}");
     assert!(it.daemon.deadline().is_none());
 }

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use moorline_core::words::volt_code;
+use moorline_core::{CallEvent, PeerEvent, SessionEvent};
 use moorline_core::{Error, ErrorCode, Event, Raw};
 use serde_json::{Value, json};
 
@@ -38,43 +39,39 @@ impl Notes {
     /// Takes an event of a daemon.
     pub(crate) fn take(&mut self, facade: &mut Facade, event: &Event) {
         match event {
-            Event::Ready { .. } => {
+            Event::Session(SessionEvent::Ready { .. }) => {
                 facade.is_ready = true;
                 self.life.push_back(json!({"callback": "onConnected", "isReady": true}));
                 if !std::mem::replace(&mut facade.is_settled, true) {
                     self.life.push_back(json!({"call": "connect()", "ok": true}));
                 }
             }
-            Event::Lost { reason, .. } => {
+            Event::Session(SessionEvent::Lost { reason, .. }) => {
                 facade.is_ready = false;
                 let reason = reason.message();
                 self.life.push_back(json!({"callback": "onDisconnected", "reason": reason}));
             }
-            Event::Notice(error) => self.failed(facade, error, true),
-            Event::Ended { error } => {
+            Event::Session(SessionEvent::Notice { error }) => self.failed(facade, error, true),
+            Event::Session(SessionEvent::Ended { error }) => {
                 facade.is_ready = false;
                 facade.has_ended = true;
                 if let Some(error) = error {
                     self.failed(facade, error, error.code() != ErrorCode::EnrollmentFailed);
                 }
             }
-            Event::CallDone { result, .. } => self.call(result),
-            Event::Message { payload, .. } => {
+            Event::Call(CallEvent::Done { result, .. }) => self.call(result),
+            Event::Peer(PeerEvent::Message { payload, .. }) => {
                 let message = plain(payload);
                 self.messages.push_back(json!({"callback": "onMessage", "message": message}));
             }
-            Event::Enrolled { password } => {
+            Event::Session(SessionEvent::Enrolled { password }) => {
                 facade.password = Some(password.expose().to_owned());
             }
-            Event::CallPart { .. }
-            | Event::Work { .. }
-            | Event::WorkWithdrawn { .. }
-            | Event::WorkDrained { .. }
-            | Event::BeatAsked { .. }
-            | Event::PeerJoined { .. }
-            | Event::PeerLeft { .. }
-            | Event::AdmissionAsked { .. }
-            | Event::Draining { .. } => {}
+            Event::Call(CallEvent::Part { .. })
+            | Event::Work(_)
+            | Event::Peer(PeerEvent::Joined { .. })
+            | Event::Peer(PeerEvent::Left { .. })
+            | Event::Session(SessionEvent::Draining { .. }) => {}
         }
     }
 

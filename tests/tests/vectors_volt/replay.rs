@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use moorline_core::WorkCommand;
 use moorline_core::{
     CallId, Command, Event, Frame, HttpId, HttpRequest, Raw, WorkId, command, trace,
 };
@@ -131,10 +132,14 @@ impl<'a> Replay<'a> {
         let mut daemon = Daemon::recorded(&self.options, 7, self.now);
         for name in handlers::NAMES {
             let meta = Raw::empty_object();
-            daemon.command(Command::Handle { key: name.into(), meta }).expect("a handler");
+            daemon
+                .command(Command::Work(WorkCommand::Handle { key: name.into(), meta }))
+                .expect("a handler");
         }
         let meta = Raw::parse("{\"messages\":true}").expect("JSON");
-        daemon.command(Command::Handle { key: "*".into(), meta }).expect("a listener");
+        daemon
+            .command(Command::Work(WorkCommand::Handle { key: "*".into(), meta }))
+            .expect("a listener");
         let facade = Facade::default();
         self.actors.push(Actor { daemon, facade, sessions: Vec::new(), is_stopped: false });
         let first = self.lines.first().map_or(0, |line| line.number);

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use moorline_core::CallCommand;
 use moorline_core::frame::engineio::PROBE;
 use moorline_core::frame::socketio::{Decoder, Kind};
 use moorline_core::words::MESSAGE;
@@ -64,12 +65,12 @@ pub(crate) fn cause<'a>(
     let blobs = packet.argument.blobs().to_vec();
     match (message.r#type, message.command) {
         ("command", Some("runtime.heartbeat")) | ("response" | "stream" | "stream-end", _) => None,
-        ("command", Some(name)) => Some(Command::Call {
+        ("command", Some(name)) => Some(Command::Call(CallCommand::Make {
             call,
             name: name.to_owned(),
             payload: message.payload.map_or_else(Raw::absent, |it| raw(it.get())).with_blobs(blobs),
             options: raw(&format!("{{\"timeout_ms\":{timeout_ms}}}")),
-        }),
+        })),
         _ => Some(Command::Emit { name: String::new(), payload: packet.argument.clone() }),
     }
 }

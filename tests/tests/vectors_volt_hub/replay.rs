@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use moorline_core::frame::engineio::{self, Packet};
 use moorline_core::store::{StoreReply, StoreRequest};
+use moorline_core::{CallCommand, CallEvent, ConnInput, ServerInput, WorkCommand, WorkEvent};
 use moorline_core::{
     CallId, CloseCause, Command, ConnId, Endpoint, Error, ErrorCode, Event, Frame, Headers, HttpId,
     HttpRequest, Input, Method, Now, Outcome, Output, Raw, WorkId,
@@ -64,7 +65,10 @@ impl Replay {
         };
         for key in handled {
             let (key, meta) = (key.clone(), Raw::empty_object());
-            replay.hub.handle_command(Command::Handle { key, meta }, replay.now()).unwrap();
+            replay
+                .hub
+                .handle_command(Command::Work(WorkCommand::Handle { key, meta }), replay.now())
+                .unwrap();
         }
         replay.hub.handle_command(Command::Start, replay.now()).unwrap();
         replay.drain();
@@ -94,7 +98,10 @@ impl Replay {
             match output {
                 Output::Listen { listen, .. } => {
                     let address = "127.0.0.1:1".to_owned();
-                    self.hub.handle_input(Input::Listening { listen, address }, self.now());
+                    self.hub.handle_input(
+                        Input::Server(ServerInput::Listening { listen, address }),
+                        self.now(),
+                    );
                 }
                 Output::Store { store, request: StoreRequest::Load { .. } } => {
                     let result = Ok(StoreReply::Loaded(Vec::new()));
@@ -125,16 +132,16 @@ impl Replay {
                         self.poll(conn, &target);
                     }
                 }
-                Output::Event(Event::Work { work, meta, .. }) => {
+                Output::Event(Event::Work(WorkEvent::Assigned { work, meta, .. })) => {
                     let meta: Value = serde_json::from_str(meta.as_str()).unwrap();
                     assert_eq!(meta["team_cluster_id"], CLUSTER);
                     self.works.insert(meta["request_id"].as_str().unwrap().to_owned(), work);
                 }
-                Output::Event(Event::CallPart { call, part }) => {
+                Output::Event(Event::Call(CallEvent::Part { call, part })) => {
                     let part = serde_json::from_str(part.as_str()).unwrap();
                     self.note(call, part);
                 }
-                Output::Event(Event::CallDone { call, result }) => {
+                Output::Event(Event::Call(CallEvent::Done { call, result })) => {
                     let outcome = match result {
                         Ok(value) => with_blobs(&value),
                         Err(error) => {
@@ -171,12 +178,12 @@ impl Replay {
         self.calls.push(id);
         let payload = payload.map_or_else(Raw::absent, |text| Raw::parse(text.to_owned()).unwrap());
         let options = json!({"team_cluster_id": CLUSTER, "response_type": message["responseType"]});
-        let command = Command::Call {
+        let command = Command::Call(CallCommand::Make {
             call: CallId(self.calls.len() as u64 - 1),
             name: message["command"].as_str().unwrap().to_owned(),
             payload: payload.with_blobs(blobs),
             options: Raw::parse(options.to_string()).unwrap(),
-        };
+        });
         self.hub.handle_command(command, self.now()).unwrap();
         self.drain();
     }
@@ -186,7 +193,9 @@ impl Replay {
         let work = self.works[id];
         let value = Raw::parse(envelope).unwrap().with_blobs(blobs);
         let outcome = Outcome::Done { value, log: Raw::empty_list() };
-        self.hub.handle_command(Command::Complete { work, outcome }, self.now()).unwrap();
+        self.hub
+            .handle_command(Command::Work(WorkCommand::Complete { work, outcome }), self.now())
+            .unwrap();
         self.drain();
     }
 
@@ -214,7 +223,7 @@ impl Replay {
             self.sessions.values_mut().filter_map(|session| session.socket.take()).collect();
         for conn in sockets {
             let cause = CloseCause::Failed(Error::new(ErrorCode::ConnectionLost, "reset"));
-            self.input(Input::Closed { conn, cause });
+            self.input(Input::Conn(ConnInput::Closed { conn, cause }));
         }
     }
 
@@ -240,7 +249,8 @@ impl Replay {
     fn ask(&mut self, conn: u64, http: HttpId, method: Method, target: &str, body: &str) {
         let request = self.request(conn, method, target, body);
         let remote = "127.0.0.1:5000".to_owned();
-        self.hub.handle_input(Input::HttpAsked { http, request, remote }, self.now());
+        self.hub
+            .handle_input(Input::Server(ServerInput::Asked { http, request, remote }), self.now());
     }
 
     /// Makes a recorded request one of our session.
@@ -268,7 +278,11 @@ impl Replay {
                     self.sessions.get_mut(&conn).unwrap().socket = Some(socket);
                     let request = self.request(conn, Method::Get, target, "");
                     let remote = "127.0.0.1:5000".to_owned();
-                    self.input(Input::Offered { conn: socket, request, remote });
+                    self.input(Input::Server(ServerInput::Offered {
+                        conn: socket,
+                        request,
+                        remote,
+                    }));
                 } else if data["method"] == "POST" {
                     let http = HttpId(self.id());
                     self.ask(conn, http, Method::Post, target, body);
@@ -290,7 +304,7 @@ impl Replay {
                 };
                 // Whatever was under way when a connection was cut is lost.
                 if let Some(conn) = self.sessions[&conn].socket {
-                    self.input(Input::Received { conn, frame });
+                    self.input(Input::Conn(ConnInput::Received { conn, frame }));
                 }
             }
             "ws-close" => {
@@ -298,7 +312,7 @@ impl Replay {
                     return;
                 };
                 let cause = CloseCause::Remote { code: 1005, reason: String::new() };
-                self.input(Input::Closed { conn, cause });
+                self.input(Input::Conn(ConnInput::Closed { conn, cause }));
             }
             _ => {}
         }

@@ -8,6 +8,7 @@ mod expectation;
 mod replay;
 mod said;
 
+use moorline_core::SessionEvent;
 use moorline_core::{ErrorCode, Event};
 
 /// Recordings that are not replayed here, and why.
@@ -58,7 +59,9 @@ fn a_refused_worker_says_so_and_ends() {
     let ends: Vec<_> = runs
         .iter()
         .filter_map(|events| match events.last() {
-            Some(Event::Ended { error: Some(error) }) => Some((error.code(), error.message())),
+            Some(Event::Session(SessionEvent::Ended { error: Some(error) })) => {
+                Some((error.code(), error.message()))
+            }
             _ => None,
         })
         .collect();

@@ -11,6 +11,7 @@ use moorline_core::{
     CloseCause, Command, ConnId, Endpoint, Error, ErrorCode, Event, Frame, HttpBody, HttpId,
     HttpResponse, Input, Now, Outcome, Output, Raw, WorkId,
 };
+use moorline_core::{ConnInput, HttpInput, WorkCommand, WorkEvent};
 use moorline_tests::scripts;
 use moorline_tests::transcript::{Body, Line, Way, What, read, value};
 use serde_json::{Value, json};
@@ -125,7 +126,7 @@ impl<'a> Replay<'a> {
                 "description": schema["Description"], "settings_schema": schema["SettingsSchema"],
             });
             let meta = Raw::parse(meta.to_string()).expect("JSON");
-            replay.command(Command::Handle { key, meta });
+            replay.command(Command::Work(WorkCommand::Handle { key, meta }));
         }
         replay.command(Command::Start);
         replay
@@ -148,7 +149,7 @@ impl<'a> Replay<'a> {
         if let What::Close { ws, code: 1006, .. } = &line.what {
             let conn = self.conns.remove(ws).expect("a connection that was opened");
             let error = Error::new(ErrorCode::ConnectionLost, "cut by the recorder");
-            self.input(Input::Closed { conn, cause: CloseCause::Failed(error) });
+            self.input(Input::Conn(ConnInput::Closed { conn, cause: CloseCause::Failed(error) }));
             return;
         }
         let said = Said::recorded(&line.what).expect("a saying");
@@ -195,7 +196,7 @@ impl<'a> Replay<'a> {
             "WorkProgress" => {
                 let work = self.work(&hash);
                 let report = raw(body.get("ProgressData").unwrap_or(body));
-                self.command(Command::Progress { work, report });
+                self.command(Command::Work(WorkCommand::Progress { work, report }));
                 return;
             }
             "Deregister" if !self.is_stopped => {
@@ -207,7 +208,7 @@ impl<'a> Replay<'a> {
         };
         let work = self.work(&hash);
         self.works.remove(&hash);
-        self.command(Command::Complete { work, outcome });
+        self.command(Command::Work(WorkCommand::Complete { work, outcome }));
     }
 
     fn work(&self, hash: &str) -> WorkId {
@@ -228,12 +229,12 @@ impl<'a> Replay<'a> {
             What::Text { ws, text } => {
                 let Some(conn) = self.conns.get(ws).copied() else { return };
                 let frame = Frame::Text(text.as_str().into());
-                self.input(Input::Received { conn, frame });
+                self.input(Input::Conn(ConnInput::Received { conn, frame }));
             }
             What::Close { ws, code, reason } => {
                 let Some(conn) = self.conns.remove(ws) else { return };
                 let cause = CloseCause::Remote { code: *code, reason: reason.clone() };
-                self.input(Input::Closed { conn, cause });
+                self.input(Input::Conn(ConnInput::Closed { conn, cause }));
             }
             What::Request { .. } | What::Binary { .. } => panic!("not of a control plane"),
         }
@@ -246,12 +247,12 @@ impl<'a> Replay<'a> {
             match (dialed, ws) {
                 (Some(conn), Some(ws)) => {
                     self.conns.insert(*ws, conn);
-                    self.input(Input::Opened { conn });
+                    self.input(Input::Conn(ConnInput::Opened { conn }));
                     return;
                 }
                 (Some(conn), None) => {
                     let cause = CloseCause::Refused { status: *status };
-                    self.input(Input::Closed { conn, cause });
+                    self.input(Input::Conn(ConnInput::Closed { conn, cause }));
                     return;
                 }
                 (None, _) => {}
@@ -269,7 +270,7 @@ impl<'a> Replay<'a> {
             }
             _ => Err(Error::new(ErrorCode::ConnectFailed, "connection refused")),
         };
-        self.input(Input::HttpReplied { http, result });
+        self.input(Input::Http(HttpInput::Replied { http, result }));
     }
 
     /// Matches what is owed with what was said, in the order of each topic.
@@ -317,11 +318,11 @@ impl<'a> Replay<'a> {
             match (said, &extra.answer) {
                 (Said::Text { conn: Some(conn), .. }, Some(answer)) => {
                     let frame = Frame::Text(answer.to_string().into());
-                    self.input(Input::Received { conn, frame });
+                    self.input(Input::Conn(ConnInput::Received { conn, frame }));
                 }
                 (Said::Request { http: Some(http), .. }, Some(answer)) => {
                     let response = HttpResponse::json(200, answer.to_string());
-                    self.input(Input::HttpReplied { http, result: Ok(response) });
+                    self.input(Input::Http(HttpInput::Replied { http, result: Ok(response) }));
                 }
                 (Said::Close { conn: Some(conn) }, _) => self.local_close(conn),
                 _ => {}
@@ -331,7 +332,7 @@ impl<'a> Replay<'a> {
 
     fn local_close(&mut self, conn: ConnId) {
         self.conns.retain(|_, open| *open != conn);
-        self.input(Input::Closed { conn, cause: CloseCause::Local });
+        self.input(Input::Conn(ConnInput::Closed { conn, cause: CloseCause::Local }));
     }
 
     fn pass_until(&mut self, end: u64) {
@@ -371,11 +372,11 @@ impl<'a> Replay<'a> {
                 // The peers' libraries answer pings by themselves.
                 Output::Send { conn, frame: Frame::Ping(payload) } => {
                     let frame = Frame::Pong(payload.clone());
-                    let input = Input::Received { conn: *conn, frame };
+                    let input = Input::Conn(ConnInput::Received { conn: *conn, frame });
                     self.machine.handle_input(input, self.now());
                 }
                 Output::Event(event) => {
-                    if let Event::Work { work, meta, .. } = event {
+                    if let Event::Work(WorkEvent::Assigned { work, meta, .. }) = event {
                         let hash = value(meta.as_str())["WorkItemHash"].clone();
                         self.works.insert(hash.as_str().expect("text").to_owned(), *work);
                     }
@@ -396,7 +397,7 @@ impl<'a> Replay<'a> {
         let ready: Vec<_> = dropped.filter_map(|hash| self.works.remove(hash)).collect();
         for work in ready {
             let outcome = Outcome::Done { value: Raw::null(), log: Raw::empty_list() };
-            self.command(Command::Complete { work, outcome });
+            self.command(Command::Work(WorkCommand::Complete { work, outcome }));
         }
     }
 

@@ -1,5 +1,6 @@
 //! Commands both ways, where the transcripts are silent.
 
+use moorline_core::{CallCommand, CallEvent, WorkCommand};
 use moorline_core::{Command, ErrorCode, Event, Outcome, WorkId};
 use serde_json::json;
 
@@ -66,14 +67,18 @@ fn c9_work_of_a_lost_connection_is_withdrawn_and_its_outcome_dropped() {
     let mut it = Scene::ready(&json!({}));
     let work = it.ask("r", "stream");
     let open = raw("{\"open\":{}}");
-    it.daemon.command(Command::Progress { work, report: open }).expect("a stream");
+    it.daemon
+        .command(Command::Work(WorkCommand::Progress { work, report: open }))
+        .expect("a stream");
     it.said();
     it.cut();
     assert_eq!(brief(&it.events()), ["withdrawn link_lost", "lost: transport close 500"]);
     it.pass(500);
     it.registers();
     let chunk = raw("{\"chunk\":\"AAAA\"}");
-    it.daemon.command(Command::Progress { work, report: chunk }).expect("late, not wrong");
+    it.daemon
+        .command(Command::Work(WorkCommand::Progress { work, report: chunk }))
+        .expect("late, not wrong");
     it.done(work, "{}").expect("late, not wrong");
     assert!(it.said().is_empty());
 }
@@ -82,10 +87,12 @@ fn c9_work_of_a_lost_connection_is_withdrawn_and_its_outcome_dropped() {
 fn a_stream_is_cut_to_what_the_server_takes_and_tells_what_has_left() {
     let mut it = Scene::ready(&json!({}));
     let work = it.ask("r", "stream");
-    it.daemon.command(Command::Progress { work, report: raw("{\"open\":{}}") }).expect("a stream");
+    it.daemon
+        .command(Command::Work(WorkCommand::Progress { work, report: raw("{\"open\":{}}") }))
+        .expect("a stream");
     let chunk = "QUJD".repeat(10_000);
     let report = raw(&format!("{{\"chunk\":\"{chunk}\"}}"));
-    it.daemon.command(Command::Progress { work, report }).expect("a chunk");
+    it.daemon.command(Command::Work(WorkCommand::Progress { work, report })).expect("a chunk");
     it.done(work, "{}").expect("the end");
     let said = it.said();
     assert!(said.iter().all(|text| text.len() <= 20_000));
@@ -106,7 +113,10 @@ fn a_stream_that_nobody_wants_is_refused_to_the_handler() {
     let mut it = Scene::ready(&json!({}));
     let work = it.ask("r", "json");
     let open = raw("{\"open\":{}}");
-    let error = it.daemon.command(Command::Progress { work, report: open }).expect_err("a mistake");
+    let error = it
+        .daemon
+        .command(Command::Work(WorkCommand::Progress { work, report: open }))
+        .expect_err("a mistake");
     assert_eq!(error.code(), ErrorCode::ArgumentInvalid);
     it.done(work, "{\"data\":2}").expect("an answer");
     assert_eq!(it.messages()[0]["data"]["data"], 2);
@@ -132,7 +142,9 @@ fn a_cancelled_call_settles_once() {
     let mut it = Scene::ready(&json!({}));
     it.call(1, 1_000).expect("a command");
     let id = it.messages()[0]["requestId"].clone();
-    it.daemon.command(Command::Cancel { call: moorline_core::CallId(1) }).expect("a cancel");
+    it.daemon
+        .command(Command::Call(CallCommand::Cancel { call: moorline_core::CallId(1) }))
+        .expect("a cancel");
     assert_eq!(brief(&it.events()), ["call CALL_CANCELLED"]);
     let late = json!({"type": "response", "requestId": id, "ok": true});
     it.say(&format!("42[\"team-cluster-daemon:message\",{late}]"));
@@ -149,7 +161,7 @@ fn c11_a_rejection_carries_its_status() {
         json!({"type": "response", "requestId": id, "ok": false, "status": 401, "message": "no"});
     it.say(&format!("42[\"team-cluster-daemon:message\",{answer}]"));
     match &it.events()[..] {
-        [Event::CallDone { result: Err(error), .. }] => {
+        [Event::Call(CallEvent::Done { result: Err(error), .. })] => {
             assert_eq!((error.status(), error.message()), (Some(401), "no"));
         }
         other => panic!("{other:?}"),
@@ -161,7 +173,9 @@ fn a_handler_that_fails_tells_the_server_nothing() {
     let mut it = Scene::ready(&json!({}));
     for outcome in [Outcome::Failed { message: "secret detail".into() }, Outcome::Cancelled] {
         let work = it.ask("r", "json");
-        it.daemon.command(Command::Complete { work, outcome }).expect("an outcome");
+        it.daemon
+            .command(Command::Work(WorkCommand::Complete { work, outcome }))
+            .expect("an outcome");
         let said = it.said();
         assert!(said[0].contains("threw an unhandled error") && !said[0].contains("secret"));
     }

@@ -1,6 +1,7 @@
 //! Heartbeats: one loop, a limit of their own, and what their silence tells.
 
 use moorline_core::Event;
+use moorline_core::{SessionEvent, WorkEvent};
 use serde_json::{Value, json};
 
 use crate::server::{Scene, brief};
@@ -50,7 +51,7 @@ fn c9_a_beat_waits_no_longer_than_its_interval() {
         assert_eq!(it.next_deadline(), limit, "{interval}");
         let events = it.events();
         assert_eq!(brief(&events), ["CALL_TIMEOUT"]);
-        let Event::Notice(error) = &events[0] else { panic!() };
+        let Event::Session(SessionEvent::Notice { error }) = &events[0] else { panic!() };
         assert!(error.message().contains("runtime.heartbeat"), "programs look for the word");
     }
 }
@@ -117,7 +118,9 @@ fn credentials_stand_before_the_applications_members() {
     let mut it = Scene::new(&options);
     it.joins();
     it.said();
-    let [Event::BeatAsked { beat }] = it.confirm()[..] else { panic!("no beat is asked for") };
+    let [Event::Work(WorkEvent::BeatAsked { beat })] = it.confirm()[..] else {
+        panic!("no beat is asked for")
+    };
     it.done(beat, "{\"seq\":1}").expect("a payload");
     let text = it.said().remove(0);
     assert!(

@@ -1,6 +1,7 @@
 //! Registration, loss, delays, farewell.
 
 use moorline_core::{Command, Event, Raw};
+use moorline_core::{SessionEvent, WorkCommand};
 use serde_json::json;
 
 use crate::server::{Scene, brief, raw};
@@ -62,7 +63,9 @@ fn c9_a_refusing_acknowledgement_is_known_at_once_and_an_agreeing_one_is_not_eno
     assert!(it.said()[0].starts_with("420[\"team-cluster-daemon:register\","));
     it.say("430[{\"ok\":false,\"error\":\"Team cluster not found\"}]");
     match &it.events()[..] {
-        [Event::Notice(error)] => assert!(error.message().contains("Team cluster not found")),
+        [Event::Session(SessionEvent::Notice { error })] => {
+            assert!(error.message().contains("Team cluster not found"))
+        }
         other => panic!("{other:?}"),
     }
     it.pass(500);
@@ -161,7 +164,7 @@ fn a_namespace_that_is_refused_later_is_tried_again() {
     it.opens();
     it.say("44{\"message\":\"a passing fault\"}");
     match &it.events()[..] {
-        [Event::Notice(error)] => {
+        [Event::Session(SessionEvent::Notice { error })] => {
             let words = "Control socket connection error: a passing fault";
             assert_eq!(error.message(), words);
         }
@@ -256,6 +259,10 @@ fn a_stop_is_heard_in_every_state() {
         assert!(it.daemon.deadline().is_none() && it.daemon.open_transports() == 0);
         assert!(it.call(1, 10).is_err());
         let meta = Raw::empty_object();
-        assert!(it.daemon.command(Command::Handle { key: "x".into(), meta }).is_err());
+        assert!(
+            it.daemon
+                .command(Command::Work(WorkCommand::Handle { key: "x".into(), meta }))
+                .is_err()
+        );
     }
 }

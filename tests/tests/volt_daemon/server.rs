@@ -1,5 +1,6 @@
 //! A daemon and a server that a test leads by the hand.
 
+use moorline_core::{CallCommand, CallEvent, SessionEvent, WorkCommand, WorkEvent};
 use moorline_core::{CallId, Command, Error, Event, Frame, Outcome, Raw, WorkId};
 use moorline_tests::volt::{Daemon, Told};
 use serde_json::{Value, json};
@@ -27,7 +28,9 @@ impl Scene {
         }
         let mut daemon = Daemon::new(&all.to_string(), 5, 0);
         let meta = Raw::empty_object;
-        daemon.command(Command::Handle { key: "h".into(), meta: meta() }).expect("a handler");
+        daemon
+            .command(Command::Work(WorkCommand::Handle { key: "h".into(), meta: meta() }))
+            .expect("a handler");
         daemon.command(Command::Start).expect("a start");
         Self { daemon, session: 0, sids: 0 }
     }
@@ -76,7 +79,10 @@ impl Scene {
     pub(crate) fn confirm(&mut self) -> Vec<Event> {
         self.say("42[\"team-cluster-daemon:registered\",{\"teamClusterId\":\"c\"}]");
         let mut events = self.events();
-        assert!(matches!(events.first(), Some(Event::Ready { .. })), "{events:?}");
+        assert!(
+            matches!(events.first(), Some(Event::Session(SessionEvent::Ready { .. }))),
+            "{events:?}"
+        );
         events.split_off(1)
     }
 
@@ -91,7 +97,7 @@ impl Scene {
         });
         self.say(&format!("42[\"team-cluster-daemon:message\",{message}]"));
         match &self.events()[..] {
-            [Event::Work { work, .. }] => *work,
+            [Event::Work(WorkEvent::Assigned { work, .. })] => *work,
             other => panic!("{other:?}"),
         }
     }
@@ -143,13 +149,18 @@ impl Scene {
     pub(crate) fn done(&mut self, work: WorkId, envelope: &str) -> Result<(), Error> {
         let value = raw(envelope);
         let outcome = Outcome::Done { value, log: Raw::empty_list() };
-        self.daemon.command(Command::Complete { work, outcome })
+        self.daemon.command(Command::Work(WorkCommand::Complete { work, outcome }))
     }
 
     pub(crate) fn call(&mut self, call: u64, timeout_ms: u64) -> Result<(), Error> {
         let options = raw(&format!("{{\"timeout_ms\":{timeout_ms}}}"));
         let (call, payload) = (CallId(call), Raw::absent());
-        self.daemon.command(Command::Call { call, name: "jobs.list".into(), payload, options })
+        self.daemon.command(Command::Call(CallCommand::Make {
+            call,
+            name: "jobs.list".into(),
+            payload,
+            options,
+        }))
     }
 
     pub(crate) fn emit(&mut self, payload: &str) -> Result<(), Error> {
@@ -171,19 +182,23 @@ pub(crate) fn brief(events: &[Event]) -> Vec<String> {
     events
         .iter()
         .map(|event| match event {
-            Event::Notice(error) => error.code().name().to_owned(),
-            Event::Lost { reason, retry_ms, .. } => {
+            Event::Session(SessionEvent::Notice { error }) => error.code().name().to_owned(),
+            Event::Session(SessionEvent::Lost { reason, retry_ms, .. }) => {
                 format!("lost: {} {retry_ms}", reason.message())
             }
-            Event::Ended { error: None } => String::from("ended"),
-            Event::Ended { error: Some(error) } => format!("ended: {}", error.message()),
-            Event::CallDone { result: Ok(_), .. } => String::from("answered"),
-            Event::CallDone { result: Err(error), .. } => format!("call {}", error.code().name()),
-            Event::WorkWithdrawn { why, .. } => format!("withdrawn {}", why.word()),
-            Event::WorkDrained { chunks, .. } => format!("drained {chunks}"),
-            Event::Draining { .. } => String::from("draining"),
-            Event::Ready { .. } => String::from("ready"),
-            Event::BeatAsked { .. } => String::from("beat asked"),
+            Event::Session(SessionEvent::Ended { error: None }) => String::from("ended"),
+            Event::Session(SessionEvent::Ended { error: Some(error) }) => {
+                format!("ended: {}", error.message())
+            }
+            Event::Call(CallEvent::Done { result: Ok(_), .. }) => String::from("answered"),
+            Event::Call(CallEvent::Done { result: Err(error), .. }) => {
+                format!("call {}", error.code().name())
+            }
+            Event::Work(WorkEvent::Withdrawn { why, .. }) => format!("withdrawn {}", why.word()),
+            Event::Work(WorkEvent::Drained { chunks, .. }) => format!("drained {chunks}"),
+            Event::Session(SessionEvent::Draining { .. }) => String::from("draining"),
+            Event::Session(SessionEvent::Ready { .. }) => String::from("ready"),
+            Event::Work(WorkEvent::BeatAsked { .. }) => String::from("beat asked"),
             other => format!("{other:?}"),
         })
         .collect()

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use moorline_core::{CallEvent, SessionEvent, WorkEvent};
 use moorline_core::{CallId, ErrorCode, Event, WorkId};
 use serde_json::Value;
 
@@ -139,19 +140,19 @@ impl Checks {
             self.broke(7, now, format!("{event:?} after the end"));
         }
         match event {
-            Event::Ready { .. } => {
+            Event::Session(SessionEvent::Ready { .. }) => {
                 if std::mem::replace(&mut self.ready, true) {
                     self.broke(3, now, "registered twice");
                 }
                 self.registering = false;
                 self.connect_until = None;
             }
-            Event::Lost { .. } => {
+            Event::Session(SessionEvent::Lost { .. }) => {
                 self.ready = false;
                 self.registering = false;
                 self.all_settled(now, "the loss");
             }
-            Event::Notice(error) => match error.code() {
+            Event::Session(SessionEvent::Notice { error }) => match error.code() {
                 ErrorCode::RegistrationFailed => {
                     self.registering = false;
                     self.connect_until = None;
@@ -160,16 +161,16 @@ impl Checks {
                 ErrorCode::Internal => self.broke(6, now, error),
                 _ => {}
             },
-            Event::CallDone { call, .. } => {
+            Event::Call(CallEvent::Done { call, .. }) => {
                 let is_first = self.calls.remove(call).is_some() && self.settled.insert(*call);
                 self.once(is_first, now, format!("{call:?} settled"));
             }
-            Event::Work { work, .. } => drop(self.works.insert(*work)),
-            Event::WorkWithdrawn { work, .. } => {
+            Event::Work(WorkEvent::Assigned { work, .. }) => drop(self.works.insert(*work)),
+            Event::Work(WorkEvent::Withdrawn { work, .. }) => {
                 let is_first = self.works.remove(work);
                 self.once(is_first, now, format!("{work:?} withdrawn"));
             }
-            Event::Ended { error } => {
+            Event::Session(SessionEvent::Ended { error }) => {
                 self.connect_until = None;
                 self.all_settled(now, "the end");
                 self.ended = true;

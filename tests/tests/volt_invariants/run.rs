@@ -1,5 +1,6 @@
 //! One run: a daemon, a server of changing moods, an application, and time.
 
+use moorline_core::{CallCommand, ConnInput, WorkCommand, WorkEvent};
 use moorline_core::{
     CallId, CloseCause, Command, ConnId, Event, Frame, Input, Outcome, Raw, WorkId,
 };
@@ -95,7 +96,9 @@ impl Run {
         let checks = Checks::new(setting, 1_000);
         for (key, meta) in [("h", "{}"), ("stream", "{}"), ("*", "{\"messages\":true}")] {
             let meta = Raw::parse(meta).expect("JSON");
-            daemon.command(Command::Handle { key: key.into(), meta }).expect("a handler");
+            daemon
+                .command(Command::Work(WorkCommand::Handle { key: key.into(), meta }))
+                .expect("a handler");
         }
         daemon.command(Command::Start).expect("a start");
         let mut run = Self {
@@ -175,7 +178,7 @@ impl Run {
             }
             Move::Call(timeout_ms) => self.call(*timeout_ms),
             Move::Cancel(call) => {
-                let _ = daemon.command(Command::Cancel { call: CallId(*call) });
+                let _ = daemon.command(Command::Call(CallCommand::Cancel { call: CallId(*call) }));
             }
             Move::Emit(size) => {
                 let text = json!({"type": "x", "text": "x".repeat(*size)}).to_string();
@@ -188,16 +191,18 @@ impl Run {
             }
             Move::Handle(true) => {
                 let meta = Raw::empty_object();
-                let _ = daemon.command(Command::Handle { key: "h".into(), meta });
+                let _ =
+                    daemon.command(Command::Work(WorkCommand::Handle { key: "h".into(), meta }));
             }
             Move::Handle(false) => {
-                let _ = daemon.command(Command::Unhandle { key: "h".into() });
+                let _ = daemon.command(Command::Work(WorkCommand::Unhandle { key: "h".into() }));
             }
             Move::Complete(work, kind) => self.complete(WorkId(*work), *kind),
             Move::Progress(work, kind) => {
                 let report = ["{\"open\":{}}", "{\"chunk\":\"AAAA\"}", "{\"chunk\":\"\"}", "7"];
                 let report = Raw::parse(report[usize::from(kind % 4)]).expect("JSON");
-                let _ = daemon.command(Command::Progress { work: WorkId(*work), report });
+                let _ = daemon
+                    .command(Command::Work(WorkCommand::Progress { work: WorkId(*work), report }));
             }
             Move::Start => {
                 let _ = daemon.command(Command::Start);
@@ -250,7 +255,7 @@ impl Run {
                 self.told(told);
             } else if let Some(event) = self.daemon.event() {
                 self.checks.happened(&event, now);
-                if let Event::BeatAsked { beat } = event {
+                if let Event::Work(WorkEvent::BeatAsked { beat }) = event {
                     let kind = match self.mood(About::Beats) {
                         Mood::Kind | Mood::Dismissing => 0,
                         Mood::Silent => continue,
@@ -410,7 +415,8 @@ impl Run {
         self.checks.calls.insert(call, until);
         let options = Raw::parse(format!("{{\"timeout_ms\":{timeout_ms}}}")).expect("JSON");
         let payload = Raw::absent();
-        let command = Command::Call { call, name: "jobs.list".into(), payload, options };
+        let command =
+            Command::Call(CallCommand::Make { call, name: "jobs.list".into(), payload, options });
         if self.daemon.command(command).is_err() {
             self.checks.calls.remove(&call);
         }
@@ -427,7 +433,7 @@ impl Run {
             5 => Outcome::Failed { message: "thrown".into() },
             _ => Outcome::Cancelled,
         };
-        let _ = self.daemon.command(Command::Complete { work, outcome });
+        let _ = self.daemon.command(Command::Work(WorkCommand::Complete { work, outcome }));
     }
 
     fn stop(&mut self, drain_ms: u64) {
@@ -451,9 +457,9 @@ impl Run {
         for conn in 0..20 {
             let conn = ConnId(conn);
             let frame = Frame::Text("42[\"team-cluster-daemon:registered\",{}]".into());
-            self.daemon.input(Input::Opened { conn });
-            self.daemon.input(Input::Received { conn, frame });
-            self.daemon.input(Input::Closed { conn, cause: CloseCause::Local });
+            self.daemon.input(Input::Conn(ConnInput::Opened { conn }));
+            self.daemon.input(Input::Conn(ConnInput::Received { conn, frame }));
+            self.daemon.input(Input::Conn(ConnInput::Closed { conn, cause: CloseCause::Local }));
         }
         self.call(10);
         self.wait(1_000_000_000);

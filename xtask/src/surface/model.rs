@@ -1,7 +1,7 @@
 //! The tables of core, resolved: nested option tables get names and the defaults of their place.
 
 use moorline_core::ErrorCode;
-use moorline_core::event::{EventField, FieldType, SHAPES};
+use moorline_core::event::{EventField, FieldType, shapes};
 use moorline_core::options::{COMMANDS, Field, Kind, ROLES};
 use moorline_core::words::{WIRE_LIMITS, WORDS, volt_code};
 use serde::Serialize;
@@ -142,7 +142,6 @@ pub(crate) enum MemberKind {
     Json,
     Error,
     ErrorOrNull,
-    TextPairs,
     TextList,
 }
 
@@ -236,8 +235,8 @@ fn limits() -> Vec<Limit> {
 }
 
 fn events() -> Vec<Event> {
-    SHAPES
-        .iter()
+    shapes()
+        .into_iter()
         .map(|shape| Event {
             name: shape.name,
             doc: shape.doc,
@@ -255,7 +254,6 @@ fn member(field: &EventField) -> Member {
         FieldType::Json => MemberKind::Json,
         FieldType::Error => MemberKind::Error,
         FieldType::ErrorOrNull => MemberKind::ErrorOrNull,
-        FieldType::TextPairs => MemberKind::TextPairs,
         FieldType::TextList => MemberKind::TextList,
     };
     Member { name: field.name, kind, optional: field.optional, doc: field.doc }

@@ -165,7 +165,6 @@ fn members(fields: &[&Member], out: &mut String) {
             MemberKind::Error => String::from("NativeError"),
             MemberKind::ErrorOrNull => String::from("Optional[NativeError]"),
             MemberKind::TextList => String::from("List[str]"),
-            MemberKind::TextPairs => String::from("List[Tuple[str, str]]"),
         };
         let _ = writeln!(out, "    {}: {kind}\n    {}", field.name, docstring(field.doc));
     }

@@ -177,7 +177,6 @@ fn event_interface(event: &Event, out: &mut String) {
             MemberKind::Error => String::from("NativeError"),
             MemberKind::ErrorOrNull => String::from("NativeError | null"),
             MemberKind::TextList => String::from("readonly string[]"),
-            MemberKind::TextPairs => String::from("readonly (readonly [string, string])[]"),
         };
         let mark = if field.optional { "?" } else { "" };
         let _ = writeln!(out, "  /** {} */\n  readonly {}{mark}: {kind};", field.doc, field.name);

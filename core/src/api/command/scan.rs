@@ -1,6 +1,7 @@
 //! The quick way to read a batch: what is out of the ordinary is left to the parser.
 
 use super::{Command, One, Outcome};
+use crate::api::command::{CallCommand, WorkCommand};
 use crate::base::ids::{CallId, WorkId};
 use crate::base::json::Raw;
 use crate::base::json::scan::Scanner;
@@ -38,12 +39,12 @@ fn frequent(scanner: &mut Scanner<'_>) -> Option<Command> {
                 "options" => once(&mut options, scanner.value()?),
                 _ => None,
             })?;
-            Command::Call {
+            Command::Call(CallCommand::Make {
                 call: CallId(id),
                 name: name?.to_owned(),
                 payload: payload.map_or_else(Raw::absent, copy),
                 options: unless_null(options).map_or_else(Raw::empty_object, copy),
-            }
+            })
         }
         "done" => {
             let [mut value, mut log] = [None; 2];
@@ -54,7 +55,10 @@ fn frequent(scanner: &mut Scanner<'_>) -> Option<Command> {
             })?;
             let value = value.map_or_else(Raw::null, copy);
             let log = unless_null(log).map_or_else(Raw::empty_list, copy);
-            Command::Complete { work: WorkId(id), outcome: Outcome::Done { value, log } }
+            Command::Work(WorkCommand::Complete {
+                work: WorkId(id),
+                outcome: Outcome::Done { value, log },
+            })
         }
         _ => return None,
     };
@@ -82,10 +86,12 @@ mod tests {
 
     /// Returns all there is to a command; `Debug` shows no payloads.
     fn said(command: Command) -> (u64, String, Raw, Raw) {
-        if let Command::Call { call, name, payload, options } = command {
+        if let Command::Call(CallCommand::Make { call, name, payload, options }) = command {
             return (call.0, name, payload, options);
         }
-        let Command::Complete { work, outcome: Outcome::Done { value, log } } = command else {
+        let Command::Work(WorkCommand::Complete { work, outcome: Outcome::Done { value, log } }) =
+            command
+        else {
             panic!("{command:?}")
         };
         (work.0, String::from("done"), value, log)

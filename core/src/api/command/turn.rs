@@ -3,6 +3,7 @@
 use bytestring::ByteString;
 
 use super::{Command, parse_batch};
+use crate::api::command::CallCommand;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::CallId;
 use crate::base::json::Raw;
@@ -53,12 +54,12 @@ pub fn parse_turn(text: impl Into<ByteString>) -> Result<Vec<Command>, Error> {
         };
         let call = CallId(*next);
         *next += 1;
-        commands.push(Command::Call {
+        commands.push(Command::Call(CallCommand::Make {
             call,
             name: name.clone(),
             payload,
             options: options.clone(),
-        });
+        }));
     }
     read_triples(&mut triples, &mut commands)?;
     Ok(commands)
@@ -77,7 +78,7 @@ fn read_triples(triples: &mut String, commands: &mut Vec<Command>) -> Result<(),
 fn read_like(triple: &str) -> Result<Like, Error> {
     let commands = parse_batch(&format!("[{triple}]"))?;
     match <[Command; 1]>::try_from(commands) {
-        Ok([Command::Call { call, name, payload: _, options }]) => {
+        Ok([Command::Call(CallCommand::Make { call, name, payload: _, options })]) => {
             Ok(Like { next: call.0, name, options })
         }
         _ => Err(invalid("calls can only be like one call")),
@@ -97,8 +98,8 @@ mod tests {
     }
 
     fn said(command: &Command) -> String {
-        let Command::Call { call, name, payload, options } = command else {
-            return format!("{command:?}").split(' ').next().unwrap_or_default().to_owned();
+        let Command::Call(CallCommand::Make { call, name, payload, options }) = command else {
+            return format!("{command:?}").split([' ', '{']).next().unwrap_or_default().to_owned();
         };
         format!("{} {name} {} {}", call.0, payload.as_str(), options.as_str())
     }
@@ -120,7 +121,7 @@ mod tests {
             r#"7 a {"x":1} {"timeout_ms":5}"#,
             r#"8 a  {"timeout_ms":5}"#,
             r#"9 a ["!"] {"timeout_ms":5}"#,
-            "Cancel",
+            "Call(Cancel",
             "10 own null {}",
             r#"10 a "after" {"timeout_ms":5}"#,
             "11 b 2 {}",

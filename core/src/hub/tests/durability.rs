@@ -1,6 +1,7 @@
 //! What survives a restart, and what is promised when.
 
 use super::*;
+use crate::machine::ServerInput;
 
 #[test]
 fn nothing_is_promised_before_it_is_stored() {
@@ -206,7 +207,7 @@ fn a_hub_that_loads_asks_to_come_back_later() {
         body: Bytes::new(),
     };
     let remote = "127.0.0.1:1".to_owned();
-    hub.handle_input(Input::HttpAsked { http: HttpId(1), request, remote }, now);
+    hub.handle_input(Input::Server(ServerInput::Asked { http: HttpId(1), request, remote }), now);
     let reply = std::iter::from_fn(|| hub.poll_output()).find_map(|output| {
         if let Output::HttpReply { response, .. } = output { Some(response) } else { None }
     });

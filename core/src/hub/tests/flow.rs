@@ -1,6 +1,9 @@
 //! Work from client to worker and back.
 
 use super::*;
+use crate::api::command::CallCommand;
+use crate::api::event::CallEvent;
+use crate::machine::ServerInput;
 
 #[test]
 fn a_dispatch_is_pushed_completed_and_answered() {
@@ -51,9 +54,13 @@ fn a_call_of_the_process_settles_once() {
     let (hash, _) = rig.pushed(worker)[0].clone();
     rig.complete(worker, &hash, 1);
     rig.pass(100);
-    let done: Vec<_> =
-        rig.events.iter().filter(|event| matches!(event, Event::CallDone { .. })).collect();
-    let [Event::CallDone { call: CallId(1), result: Ok(value) }] = done.as_slice() else {
+    let done: Vec<_> = rig
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::Call(CallEvent::Done { .. })))
+        .collect();
+    let [Event::Call(CallEvent::Done { call: CallId(1), result: Ok(value) })] = done.as_slice()
+    else {
         panic!("{done:?}")
     };
     let expected = format!(r#"{{"WorkItemHash":"{hash}","Outputs":{{"Result":"1"}},"Log":[]}}"#);
@@ -86,7 +93,7 @@ fn a_client_that_went_away_is_not_answered_and_its_item_goes_on() {
     let mut rig = Rig::new("{}");
     let worker = rig.worker("w", 1);
     let http = rig.dispatch();
-    rig.input(Input::HttpGone { http });
+    rig.input(Input::Server(ServerInput::Gone { http }));
     let (hash, _) = rig.pushed(worker)[0].clone();
     rig.complete(worker, &hash, 1);
     assert_eq!(rig.status(http), None);
@@ -113,10 +120,14 @@ fn a_cancelled_call_settles_and_takes_its_item_with_it() {
     rig.call(9, "Echo/Say", "{}", "{}");
     let (hash, _) = rig.pushed(worker)[0].clone();
     let now = rig.now();
-    rig.hub.handle_command(Command::Cancel { call: CallId(9) }, now).unwrap();
+    rig.hub.handle_command(Command::Call(CallCommand::Cancel { call: CallId(9) }), now).unwrap();
     rig.drain();
     assert_eq!(rig.item_status(&hash), "Canceled");
-    let settled = rig.events.iter().filter(|event| matches!(event, Event::CallDone { .. })).count();
+    let settled = rig
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::Call(CallEvent::Done { .. })))
+        .count();
     assert_eq!(settled, 1);
 }
 
@@ -133,7 +144,11 @@ fn administrative_calls_answer_as_the_routes_do() {
         .events
         .iter()
         .filter_map(|event| {
-            if let Event::CallDone { result, .. } = event { Some(result.clone()) } else { None }
+            if let Event::Call(CallEvent::Done { result, .. }) = event {
+                Some(result.clone())
+            } else {
+                None
+            }
         })
         .collect();
     let text = |index: usize| results[index].as_ref().unwrap().as_str().to_owned();
@@ -168,10 +183,9 @@ fn whoever_joins_a_known_item_waits_no_longer_than_it_wants() {
     rig.pass(700);
     assert_eq!(rig.reply(http)["Error"], "Direct dispatch timed out after 700ms.");
     rig.pass(200);
-    let settled = rig
-        .events
-        .iter()
-        .any(|event| matches!(event, Event::CallDone { call: CallId(3), result: Err(_) }));
+    let settled = rig.events.iter().any(|event| {
+        matches!(event, Event::Call(CallEvent::Done { call: CallId(3), result: Err(_) }))
+    });
     assert!(settled);
     let hash = rig.reply(item)["WorkItemHash"].as_str().unwrap().to_owned();
     assert_eq!(rig.item_status(&hash), "Pending", "the item goes on");

@@ -1,6 +1,7 @@
 //! What is refused, and how the hub ends.
 
 use super::*;
+use crate::api::event::{CallEvent, SessionEvent};
 
 #[test]
 fn too_much_is_refused_with_a_time_to_come_back() {
@@ -83,7 +84,7 @@ fn a_stop_waits_for_what_runs_and_gives_out_no_more() {
     let (hash, _) = rig.pushed(worker)[0].clone();
     rig.complete(worker, &hash, 1);
     assert_eq!((rig.status(running), rig.status(waiting)), (Some(200), Some(503)));
-    assert!(matches!(rig.events.last(), Some(Event::Ended { error: None })));
+    assert!(matches!(rig.events.last(), Some(Event::Session(SessionEvent::Ended { error: None }))));
     assert_eq!(rig.closed[&worker].0, 1001);
     assert_eq!(rig.hub.poll_timeout(), None);
     let mut rig = rig.restart(1_000);
@@ -100,8 +101,10 @@ fn a_stop_ends_at_its_deadline_whatever_runs() {
     rig.hub.handle_command(Command::Stop { drain_ms: 500 }, now).unwrap();
     rig.drain();
     rig.pass(500);
-    let [Event::CallDone { result: Err(call), .. }, Event::Ended { error: Some(end) }] =
-        &rig.events[rig.events.len() - 2..]
+    let [
+        Event::Call(CallEvent::Done { result: Err(call), .. }),
+        Event::Session(SessionEvent::Ended { error: Some(end) }),
+    ] = &rig.events[rig.events.len() - 2..]
     else {
         panic!("{:?}", rig.events)
     };

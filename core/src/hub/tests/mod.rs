@@ -14,7 +14,9 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::Hub;
+use crate::api::command::CallCommand;
 use crate::api::command::Command;
+use crate::api::event::CallEvent;
 use crate::api::event::Event;
 use crate::api::options::{self};
 use crate::base::ids::{CallId, ConnId, HttpId, StoreId};
@@ -23,6 +25,7 @@ use crate::base::store::{StoreReply, StoreRequest, Write};
 use crate::base::time::Now;
 use crate::hub::options::HubOptions;
 use crate::machine::{CloseCause, Endpoint, Input, Machine, Output};
+use crate::machine::{ConnInput, ServerInput};
 use crate::net::{Frame, Headers, HttpRequest, HttpResponse, Method};
 
 /// Where wall-clock time begins.
@@ -127,7 +130,10 @@ impl Rig {
                 }
                 Output::Listen { listen, .. } => {
                     let address = "127.0.0.1:54321".to_owned();
-                    self.hub.handle_input(Input::Listening { listen, address }, self.now());
+                    self.hub.handle_input(
+                        Input::Server(ServerInput::Listening { listen, address }),
+                        self.now(),
+                    );
                 }
                 Output::Event(event) => self.events.push(event),
                 Output::Admit { .. }
@@ -184,13 +190,13 @@ impl Rig {
         let request =
             HttpRequest { method: Method::Get, url: "/".into(), headers, body: Bytes::new() };
         let remote = "127.0.0.1:5000".to_owned();
-        self.input(Input::Offered { conn, request, remote });
+        self.input(Input::Server(ServerInput::Offered { conn, request, remote }));
         conn
     }
 
     pub(super) fn say(&mut self, conn: ConnId, text: &str) {
         let frame = Frame::Text(text.to_owned().into());
-        self.input(Input::Received { conn, frame });
+        self.input(Input::Conn(ConnInput::Received { conn, frame }));
     }
 
     /// Connects a worker of ours that offers Echo.
@@ -226,7 +232,7 @@ impl Rig {
 
     pub(super) fn cut(&mut self, conn: ConnId) {
         let cause = CloseCause::Remote { code: 1006, reason: String::new() };
-        self.input(Input::Closed { conn, cause });
+        self.input(Input::Conn(ConnInput::Closed { conn, cause }));
     }
 
     pub(super) fn ask(&mut self, method: Method, url: &str, body: &str) -> HttpId {
@@ -245,7 +251,7 @@ impl Rig {
         let body = Bytes::from(body.to_owned());
         let request = HttpRequest { method, url: url.into(), headers, body };
         let remote = "127.0.0.1:6000".to_owned();
-        self.input(Input::HttpAsked { http, request, remote });
+        self.input(Input::Server(ServerInput::Asked { http, request, remote }));
         http
     }
 
@@ -267,15 +273,16 @@ impl Rig {
     }
 
     pub(super) fn call(&mut self, call: u64, name: &str, payload: &str, options: &str) {
-        let command = Command::Call {
+        let command = Command::Call(CallCommand::Make {
             call: CallId(call),
             name: name.to_owned(),
             payload: Raw::parse(payload.to_owned()).unwrap(),
             options: Raw::parse(options.to_owned()).unwrap(),
-        };
+        });
         let now = self.now();
         if let Err(error) = self.hub.handle_command(command, now) {
-            self.events.push(Event::CallDone { call: CallId(call), result: Err(error) });
+            self.events
+                .push(Event::Call(CallEvent::Done { call: CallId(call), result: Err(error) }));
         }
         self.drain();
     }

@@ -1,10 +1,13 @@
 //! The orderly end, at every moment of a session's life.
 
 use super::ready_with_acks;
+use crate::api::command::WorkCommand;
 use crate::api::command::{Command, Outcome};
 use crate::api::event::{Event, Withdrawal};
+use crate::api::event::{SessionEvent, WorkEvent};
 use crate::base::error::ErrorCode;
 use crate::base::ids::ConnId;
+use crate::machine::ConnInput;
 use crate::machine::{CloseCause, Input, Output};
 use crate::net::Frame;
 use crate::session::bench::Bench;
@@ -18,7 +21,10 @@ fn a_drain_finishes_running_work_flushes_and_says_farewell() {
     bench.push(conn, "wi-2", 1);
     let (work, _) = bench.work();
     stop(&mut bench, 30_000);
-    assert!(matches!(bench.event(), Event::Draining { in_flight: 1, outbox: 0 }));
+    assert!(matches!(
+        bench.event(),
+        Event::Session(SessionEvent::Draining { in_flight: 1, outbox: 0 })
+    ));
     bench.pass(0);
     assert!(bench.text(conn).contains("\"Draining\":true"));
     bench.push(conn, "wi-3", 1);
@@ -26,10 +32,16 @@ fn a_drain_finishes_running_work_flushes_and_says_farewell() {
     bench.pass(1_000);
     bench.done(work, "{}");
     assert!(bench.text(conn).contains("WorkComplete"));
-    assert!(matches!(bench.event(), Event::Draining { in_flight: 0, outbox: 1 }));
+    assert!(matches!(
+        bench.event(),
+        Event::Session(SessionEvent::Draining { in_flight: 0, outbox: 1 })
+    ));
     bench.quiet();
     bench.say(conn, TAKEN);
-    assert!(matches!(bench.event(), Event::Draining { in_flight: 0, outbox: 0 }));
+    assert!(matches!(
+        bench.event(),
+        Event::Session(SessionEvent::Draining { in_flight: 0, outbox: 0 })
+    ));
     farewell(&mut bench, conn);
     assert!(ended(&mut bench).is_none());
 }
@@ -41,10 +53,20 @@ fn work_that_outlasts_the_drain_is_handed_back() {
     let (work, _) = bench.work();
     stop(&mut bench, 1_000);
     bench.pass(999);
-    assert!(!bench.rest().iter().any(|o| matches!(o, Output::Event(Event::WorkWithdrawn { .. }))));
+    assert!(
+        !bench
+            .rest()
+            .iter()
+            .any(|o| matches!(o, Output::Event(Event::Work(WorkEvent::Withdrawn { .. }))))
+    );
     bench.pass(1);
-    assert!(matches!(bench.event(), Event::WorkWithdrawn { why: Withdrawal::Draining, .. }));
-    bench.command(Command::Complete { work, outcome: Outcome::Cancelled }).unwrap();
+    assert!(matches!(
+        bench.event(),
+        Event::Work(WorkEvent::Withdrawn { why: Withdrawal::Draining, .. })
+    ));
+    bench
+        .command(Command::Work(WorkCommand::Complete { work, outcome: Outcome::Cancelled }))
+        .unwrap();
     farewell(&mut bench, conn);
     assert_eq!(ended(&mut bench).unwrap().code(), ErrorCode::DrainTimeout);
 }
@@ -101,7 +123,12 @@ fn a_stop_wins_over_a_pending_reconnection() {
     bench.pass(60_000);
     let rest = bench.rest();
     assert!(!rest.iter().any(|o| matches!(o, Output::Dial { .. } | Output::HttpCall { .. })));
-    assert!(rest.iter().any(|o| matches!(o, Output::Event(Event::Ended { error: None }))));
+    assert!(
+        rest.iter().any(|o| matches!(
+            o,
+            Output::Event(Event::Session(SessionEvent::Ended { error: None }))
+        ))
+    );
     assert!(bench.machine.poll_timeout().is_none());
 }
 
@@ -116,7 +143,7 @@ fn a_stop_while_outcomes_wait_tries_at_once_to_bring_them_home() {
     stop(&mut bench, 10_000);
     bench.answer_login();
     let conn = bench.dialed();
-    bench.input(Input::Opened { conn });
+    bench.input(Input::Conn(ConnInput::Opened { conn }));
     bench.text(conn);
     bench.say(
         conn,
@@ -140,7 +167,9 @@ fn outcomes_that_nobody_took_are_named_at_the_end() {
     stop(&mut bench, 1_000);
     bench.rest();
     bench.pass(3_000);
-    let end = |o: &Output| matches!(o, Output::Event(Event::Ended { error: Some(_) }));
+    let end = |o: &Output| {
+        matches!(o, Output::Event(Event::Session(SessionEvent::Ended { error: Some(_) })))
+    };
     assert!(bench.rest().iter().any(end));
 }
 
@@ -152,7 +181,12 @@ fn a_stop_during_the_login_cancels_it() {
     stop(&mut bench, 10_000);
     let rest = bench.rest();
     assert!(rest.iter().any(|o| matches!(o, Output::HttpCancel { http: id } if *id == http)));
-    assert!(rest.iter().any(|o| matches!(o, Output::Event(Event::Ended { error: None }))));
+    assert!(
+        rest.iter().any(|o| matches!(
+            o,
+            Output::Event(Event::Session(SessionEvent::Ended { error: None }))
+        ))
+    );
 }
 
 #[test]
@@ -161,7 +195,7 @@ fn a_stop_during_the_greeting_waits_for_it_and_leaves() {
     bench.command(Command::Start).unwrap();
     bench.answer_login();
     let conn = bench.dialed();
-    bench.input(Input::Opened { conn });
+    bench.input(Input::Conn(ConnInput::Opened { conn }));
     bench.text(conn);
     stop(&mut bench, 10_000);
     bench.say(conn, r#"{"EventType":"BeaconRegistered","BeaconID":"bcn-1"}"#);
@@ -191,7 +225,8 @@ fn a_second_stop_can_only_shorten_the_drain() {
     stop(&mut bench, 60_000);
     bench.rest();
     bench.pass(500);
-    let withdrawn = |o: &Output| matches!(o, Output::Event(Event::WorkWithdrawn { .. }));
+    let withdrawn =
+        |o: &Output| matches!(o, Output::Event(Event::Work(WorkEvent::Withdrawn { .. })));
     assert!(bench.rest().iter().any(withdrawn));
 }
 
@@ -203,13 +238,13 @@ fn farewell(bench: &mut Bench, conn: ConnId) {
     assert_eq!(bench.text(conn), r#"{"Action":"Deregister","BeaconID":"bcn-1"}"#);
     bench.say(conn, r#"{"EventType":"Deregistered"}"#);
     assert_eq!(bench.closed(), (conn, 1000));
-    bench.input(Input::Received { conn, frame: Frame::Ping(Default::default()) });
-    bench.input(Input::Closed { conn, cause: CloseCause::Local });
+    bench.input(Input::Conn(ConnInput::Received { conn, frame: Frame::Ping(Default::default()) }));
+    bench.input(Input::Conn(ConnInput::Closed { conn, cause: CloseCause::Local }));
 }
 
 fn ended(bench: &mut Bench) -> Option<crate::base::error::Error> {
     loop {
-        if let Event::Ended { error } = bench.event() {
+        if let Event::Session(SessionEvent::Ended { error }) = bench.event() {
             assert!(bench.machine.poll_timeout().is_none());
             return error;
         }

@@ -5,10 +5,13 @@ mod polling;
 mod storm;
 
 use super::bench::{Bench, work};
+use crate::api::command::WorkCommand;
 use crate::api::command::{Command, Outcome};
 use crate::api::event::{Event, Withdrawal};
+use crate::api::event::{SessionEvent, WorkEvent};
 use crate::base::error::ErrorCode;
 use crate::base::store::{StoreReply, StoreRequest, Write};
+use crate::machine::ConnInput;
 use crate::machine::{CloseCause, Input, Output};
 
 const ACKS: &str = r#","Moorline":{"Acks":true}"#;
@@ -52,7 +55,10 @@ fn an_outcome_survives_the_link_and_is_sent_again() {
     bench.push(conn, "wi-1", 1);
     let (work, _) = bench.work();
     bench.cut(conn);
-    assert!(matches!(bench.event(), Event::Lost { retry_ms: 1_000, attempt: 1, .. }));
+    assert!(matches!(
+        bench.event(),
+        Event::Session(SessionEvent::Lost { retry_ms: 1_000, attempt: 1, .. })
+    ));
     bench.done(work, r#"{"n":1}"#);
     bench.quiet();
     bench.pass(1_000);
@@ -80,7 +86,7 @@ fn a_registration_lists_what_is_held() {
     bench.pass(1_000);
     bench.answer_login();
     let conn = bench.dialed();
-    bench.input(Input::Opened { conn });
+    bench.input(Input::Conn(ConnInput::Opened { conn }));
     let text = bench.text(conn);
     let held = r#""Moorline":{"Acks":true,"Running":[{"WorkItemHash":"wi-2","AttemptNumber":4},{"WorkItemHash":"wi-1","AttemptNumber":1}]}"#;
     assert!(text.contains(held), "{text}");
@@ -95,7 +101,7 @@ fn not_taken_is_final_and_said_so() {
     bench.text(conn);
     let taken = r#"{"EventType":"WorkTaken","Items":[{"WorkItemHash":"wi-1","Taken":false,"Reason":"settled"}]}"#;
     bench.say(conn, taken);
-    let Event::Notice(error) = bench.event() else { panic!() };
+    let Event::Session(SessionEvent::Notice { error }) = bench.event() else { panic!() };
     assert_eq!(error.code(), ErrorCode::WorkLost);
     assert_eq!(bench.state()["outbox"], 0);
 }
@@ -107,7 +113,7 @@ fn what_exceeds_the_slots_waits_and_what_exceeds_the_queue_is_answered() {
         bench.push(conn, hash, 1);
     }
     let (first, _) = bench.work();
-    assert!(matches!(bench.event(), Event::Notice(_)));
+    assert!(matches!(bench.event(), Event::Session(SessionEvent::Notice { .. })));
     let refusal = bench.text(conn);
     assert!(refusal.contains("WorkError") && refusal.contains("wi-3"), "{refusal}");
     assert_eq!(
@@ -138,13 +144,19 @@ fn a_time_limit_is_enforced_to_the_millisecond() {
     bench.pass(499);
     bench.quiet();
     bench.pass(1);
-    assert!(matches!(bench.event(), Event::WorkWithdrawn { why: Withdrawal::Expired, .. }));
+    assert!(matches!(
+        bench.event(),
+        Event::Work(WorkEvent::Withdrawn { why: Withdrawal::Expired, .. })
+    ));
     assert!(bench.text(conn).contains("its time limit of 500 ms"));
     bench.push(conn, "wi-2", 1);
     bench.quiet();
-    bench.command(Command::Complete { work: item, outcome: Outcome::Cancelled }).unwrap();
+    bench
+        .command(Command::Work(WorkCommand::Complete { work: item, outcome: Outcome::Cancelled }))
+        .unwrap();
     bench.work();
-    let late = bench.command(Command::Complete { work: item, outcome: Outcome::Cancelled });
+    let late = bench
+        .command(Command::Work(WorkCommand::Complete { work: item, outcome: Outcome::Cancelled }));
     assert_eq!(late.unwrap_err().code(), ErrorCode::WorkUnknown);
 }
 
@@ -157,7 +169,12 @@ fn a_handler_that_ignores_its_withdrawal_loses_its_slot() {
     bench.pass(500);
     bench.rest();
     bench.pass(10_000);
-    assert!(bench.rest().iter().any(|o| matches!(o, Output::Event(Event::Work { .. }))));
+    assert!(
+        bench
+            .rest()
+            .iter()
+            .any(|o| matches!(o, Output::Event(Event::Work(WorkEvent::Assigned { .. }))))
+    );
 }
 
 #[test]
@@ -181,9 +198,11 @@ fn a_lost_link_withdraws_running_items_where_that_is_wanted() {
     bench.push(conn, "wi-1", 1);
     let (work, _) = bench.work();
     bench.cut(conn);
-    let Event::WorkWithdrawn { work: withdrawn, why } = bench.event() else { panic!() };
+    let Event::Work(WorkEvent::Withdrawn { work: withdrawn, why }) = bench.event() else {
+        panic!()
+    };
     assert_eq!((withdrawn, why), (work, Withdrawal::LinkLost));
-    assert!(matches!(bench.event(), Event::Lost { .. }));
+    assert!(matches!(bench.event(), Event::Session(SessionEvent::Lost { .. })));
     bench.done(work, "{}");
     bench.quiet();
 }
@@ -197,7 +216,10 @@ fn a_cancelled_item_is_withdrawn() {
         conn,
         r#"{"EventType":"WorkCancel","WorkItemHash":"wi-1","Reason":"changed my mind"}"#,
     );
-    assert!(matches!(bench.event(), Event::WorkWithdrawn { why: Withdrawal::Cancelled, .. }));
+    assert!(matches!(
+        bench.event(),
+        Event::Work(WorkEvent::Withdrawn { why: Withdrawal::Cancelled, .. })
+    ));
     bench.quiet();
 }
 
@@ -213,8 +235,12 @@ fn a_worker_is_told_why_its_item_is_withdrawn() {
             &format!(r#"{{"EventType":"WorkCancel","WorkItemHash":"wi-1","Why":"{word}"}}"#),
         );
         let event = bench.event();
-        assert!(matches!(&event, Event::WorkWithdrawn { why: told, .. } if *told == why));
-        bench.command(Command::Complete { work, outcome: Outcome::Cancelled }).unwrap();
+        assert!(
+            matches!(&event, Event::Work(WorkEvent::Withdrawn { why: told, .. }) if *told == why)
+        );
+        bench
+            .command(Command::Work(WorkCommand::Complete { work, outcome: Outcome::Cancelled }))
+            .unwrap();
     }
 }
 
@@ -238,7 +264,7 @@ fn a_failure_is_run_again_when_the_next_attempt_arrives() {
     bench.push(conn, "wi-1", 1);
     let (work, _) = bench.work();
     let outcome = Outcome::Failed { message: "boom".into() };
-    bench.command(Command::Complete { work, outcome }).unwrap();
+    bench.command(Command::Work(WorkCommand::Complete { work, outcome })).unwrap();
     assert!(bench.text(conn).contains("boom"));
     bench.push(conn, "wi-1", 2);
     bench.work();
@@ -251,7 +277,7 @@ fn two_unanswered_pings_lose_the_link_in_two_intervals_and_a_second() {
     assert_eq!(bench.state()["state"], "ready");
     bench.rest();
     bench.pass(1);
-    let Event::Lost { reason, .. } = bench.event() else { panic!() };
+    let Event::Session(SessionEvent::Lost { reason, .. }) = bench.event() else { panic!() };
     assert_eq!(reason.code(), ErrorCode::PeerSilent);
     assert_eq!(bench.closed(), (conn, 1000));
     bench.push(conn, "wi-1", 1);
@@ -278,7 +304,7 @@ fn a_hung_application_stops_the_heartbeats_if_asked_to() {
         ready_with_acks(r#"{"heartbeat_interval_ms":1000,"max_stall_ms":1500}"#);
     bench.input(Input::HostLag { millis: 1_500 });
     bench.pass(2_000);
-    let Event::Notice(error) = bench.event() else { panic!() };
+    let Event::Session(SessionEvent::Notice { error }) = bench.event() else { panic!() };
     assert_eq!(error.code(), ErrorCode::HostStalled);
     bench.quiet();
     bench.input(Input::HostLag { millis: 0 });
@@ -321,10 +347,12 @@ fn a_refusal_ends_a_session_that_was_never_ready() {
     bench.command(Command::Start).unwrap();
     bench.answer_login();
     let conn = bench.dialed();
-    bench.input(Input::Opened { conn });
+    bench.input(Input::Conn(ConnInput::Opened { conn }));
     bench.text(conn);
     bench.say(conn, r#"{"EventType":"BeaconRejected","Reason":"join secret mismatch"}"#);
-    let Event::Ended { error: Some(error) } = bench.event() else { panic!() };
+    let Event::Session(SessionEvent::Ended { error: Some(error) }) = bench.event() else {
+        panic!()
+    };
     assert_eq!(error.code(), ErrorCode::PeerRefused);
     assert!(error.message().contains("join secret mismatch"));
     assert_eq!(bench.closed().0, conn);
@@ -335,8 +363,8 @@ fn a_refusal_ends_a_session_that_was_never_ready() {
 fn a_refusal_later_on_is_retried_as_late_as_allowed() {
     let (mut bench, conn) = Bench::ready("");
     let cause = CloseCause::Remote { code: 4403, reason: "Beacon admission denied".into() };
-    bench.input(Input::Closed { conn, cause });
-    assert!(matches!(bench.event(), Event::Lost { retry_ms: 300_000, .. }));
+    bench.input(Input::Conn(ConnInput::Closed { conn, cause }));
+    assert!(matches!(bench.event(), Event::Session(SessionEvent::Lost { retry_ms: 300_000, .. })));
 }
 
 #[test]
@@ -345,11 +373,11 @@ fn a_silent_greeting_is_given_up() {
     bench.command(Command::Start).unwrap();
     bench.answer_login();
     let conn = bench.dialed();
-    bench.input(Input::Opened { conn });
+    bench.input(Input::Conn(ConnInput::Opened { conn }));
     bench.text(conn);
     bench.pass(10_000);
     assert_eq!(bench.closed().0, conn);
-    let Event::Lost { reason, .. } = bench.event() else { panic!() };
+    let Event::Session(SessionEvent::Lost { reason, .. }) = bench.event() else { panic!() };
     assert_eq!(reason.code(), ErrorCode::ConnectTimeout);
 }
 
@@ -360,9 +388,11 @@ fn a_forgotten_worker_registers_again_at_once_but_not_in_a_loop() {
     bench.say(conn, r#"{"EventType":"Deregistered"}"#);
     assert!(bench.text(conn).contains("BeaconRegister"));
     bench.say(conn, r#"{"EventType":"BeaconRegistered","BeaconID":"bcn-2"}"#);
-    assert!(matches!(bench.event(), Event::Ready { id, .. } if id == "bcn-2"));
+    assert!(
+        matches!(bench.event(), Event::Session(SessionEvent::Ready { id, .. }) if id == "bcn-2")
+    );
     bench.say(conn, r#"{"EventType":"Deregistered"}"#);
-    assert!(matches!(bench.event(), Event::Lost { .. }));
+    assert!(matches!(bench.event(), Event::Session(SessionEvent::Lost { .. })));
 }
 
 #[test]
@@ -396,7 +426,7 @@ fn an_outcome_that_no_link_could_carry_fails_the_item_instead() {
     let (work, _) = bench.work();
     let value = crate::base::json::Raw::parse(format!("\"{}\"", "x".repeat(1_100))).unwrap();
     let outcome = Outcome::Done { value, log: crate::base::json::Raw::empty_list() };
-    let error = bench.command(Command::Complete { work, outcome }).unwrap_err();
+    let error = bench.command(Command::Work(WorkCommand::Complete { work, outcome })).unwrap_err();
     assert_eq!(error.code(), ErrorCode::TooLarge);
     assert!(bench.text(conn).contains("WorkError"));
 }
@@ -449,7 +479,7 @@ fn a_store_that_is_silent_does_not_hold_up_the_start() {
     let mut bench = Bench::worker(r#"{"runtime":{"store_path":"/tmp/w.db"}}"#);
     bench.command(Command::Start).unwrap();
     bench.pass(5_000);
-    assert!(matches!(bench.event(), Event::Notice(_)));
+    assert!(matches!(bench.event(), Event::Session(SessionEvent::Notice { .. })));
     bench.greeted("");
     bench.input(Input::Stored {
         store: crate::base::ids::StoreId(1),
@@ -476,7 +506,7 @@ fn a_control_plane_that_is_away_is_tried_by_the_ladder() {
     for wanted in [1_000, 2_000, 4_000] {
         let (http, _) = bench.asked();
         bench.fail(http);
-        let Event::Lost { retry_ms, .. } = bench.event() else { panic!() };
+        let Event::Session(SessionEvent::Lost { retry_ms, .. }) = bench.event() else { panic!() };
         assert_eq!(retry_ms, wanted);
         bench.pass(retry_ms);
     }

@@ -1,9 +1,12 @@
 //! A link that stands on HTTP requests, and the way to it and back.
 
+use crate::api::command::WorkCommand;
 use crate::api::command::{Command, Outcome};
 use crate::api::event::Event;
+use crate::api::event::SessionEvent;
 use crate::base::error::ErrorCode;
 use crate::base::ids::HttpId;
+use crate::machine::ConnInput;
 use crate::machine::{CloseCause, Input, Output};
 use crate::session::bench::{Bench, work};
 
@@ -16,7 +19,8 @@ fn a_refused_upgrade_falls_back_to_polling_and_comes_back_when_it_works() {
     bench.command(Command::Start).unwrap();
     bench.answer_login();
     let conn = bench.dialed();
-    bench.input(Input::Closed { conn, cause: CloseCause::Refused { status: 503 } });
+    bench
+        .input(Input::Conn(ConnInput::Closed { conn, cause: CloseCause::Refused { status: 503 } }));
     register(&mut bench, "");
     let (poll, _) = polled(&mut bench);
     bench.answer(poll, 200, NO_WORK);
@@ -25,10 +29,13 @@ fn a_refused_upgrade_falls_back_to_polling_and_comes_back_when_it_works() {
     bench.pass(60_000);
     let conn = bench.dialed();
     bench.rest();
-    bench.input(Input::Opened { conn });
+    bench.input(Input::Conn(ConnInput::Opened { conn }));
     assert!(bench.text(conn).contains("BeaconRegister"));
     bench.say(conn, r#"{"EventType":"BeaconRegistered","BeaconID":"bcn-1"}"#);
-    assert!(matches!(bench.event(), Event::Ready { transport: "websocket", .. }));
+    assert!(matches!(
+        bench.event(),
+        Event::Session(SessionEvent::Ready { transport: "websocket", .. })
+    ));
     bench.pass(10_000);
     bench.quiet();
 }
@@ -42,7 +49,10 @@ fn an_upgrade_that_fails_leaves_polling_alone_and_is_tried_again() {
         bench.pass(60_000);
         let conn = bench.dialed();
         bench.quiet();
-        bench.input(Input::Closed { conn, cause: CloseCause::Refused { status: 503 } });
+        bench.input(Input::Conn(ConnInput::Closed {
+            conn,
+            cause: CloseCause::Refused { status: 503 },
+        }));
         assert_eq!(bench.state()["transport"], "polling");
     }
 }
@@ -53,7 +63,7 @@ fn the_poll_that_is_under_way_during_an_upgrade_still_counts() {
     let (poll, _) = polled(&mut bench);
     bench.pass(1_000);
     let conn = bench.dialed();
-    bench.input(Input::Opened { conn });
+    bench.input(Input::Conn(ConnInput::Opened { conn }));
     bench.answer(poll, 200, &item("wi-1"));
     bench.work();
     assert_eq!(bench.state()["in_flight"], 1);
@@ -95,7 +105,7 @@ fn unknown_items_are_final_and_absent_control_planes_are_not() {
         let (report, _) = report(&mut bench);
         if hash == "wi-1" {
             bench.answer(report, 400, r#"{"Error":"Work item [wi-1] not found."}"#);
-            let Event::Notice(error) = bench.event() else { panic!() };
+            let Event::Session(SessionEvent::Notice { error }) = bench.event() else { panic!() };
             assert_eq!(error.code(), ErrorCode::WorkLost);
         } else {
             bench.answer(report, 503, "busy");
@@ -116,14 +126,14 @@ fn two_failures_in_a_row_lose_the_link_and_nothing_else() {
     bench.answer(poll, 200, &item("wi-1"));
     let (work, _) = bench.work();
     let outcome = Outcome::Failed { message: "boom".into() };
-    bench.command(Command::Complete { work, outcome }).unwrap();
+    bench.command(Command::Work(WorkCommand::Complete { work, outcome })).unwrap();
     let (report, request) = report(&mut bench);
     assert!(request.url.ends_with("/Error"));
     let (poll, _) = polled(&mut bench);
     bench.fail(report);
     bench.quiet();
     bench.fail(poll);
-    assert!(matches!(bench.event(), Event::Lost { .. }));
+    assert!(matches!(bench.event(), Event::Session(SessionEvent::Lost { .. })));
     bench.rest();
     bench.pass(1_000);
     assert_eq!(bench.state()["outbox"], 1);
@@ -156,7 +166,7 @@ fn an_expired_session_is_renewed_and_a_useless_one_is_not() {
     fall_back(&mut bench);
     let (http, _) = bench.asked();
     bench.answer(http, 401, "{}");
-    let Event::Lost { reason, .. } = lost(&mut bench) else { panic!() };
+    let Event::Session(SessionEvent::Lost { reason, .. }) = lost(&mut bench) else { panic!() };
     assert_eq!(reason.code(), ErrorCode::AuthenticationFailed);
 }
 
@@ -178,7 +188,7 @@ fn progress_over_http_is_bare_and_its_refusal_harmless() {
     bench.answer(poll, 200, &item("wi-1"));
     let (work, _) = bench.work();
     let report = crate::base::json::Raw::parse(r#"{"Percent":50}"#).unwrap();
-    bench.command(Command::Progress { work, report }).unwrap();
+    bench.command(Command::Work(WorkCommand::Progress { work, report })).unwrap();
     let (http, request) = bench.asked();
     assert_eq!(request.body, r#"{"Percent":50,"AttemptNumber":1,"BeaconID":"bcn-1"}"#);
     bench.answer(http, 404, r#"{"Error":"not running"}"#);
@@ -219,8 +229,9 @@ fn polling(options: &str) -> Bench {
 
 fn fall_back(bench: &mut Bench) {
     let conn = bench.dialed();
-    bench.input(Input::Closed { conn, cause: CloseCause::Refused { status: 503 } });
-    assert!(matches!(bench.event(), Event::Notice(_)));
+    bench
+        .input(Input::Conn(ConnInput::Closed { conn, cause: CloseCause::Refused { status: 503 } }));
+    assert!(matches!(bench.event(), Event::Session(SessionEvent::Notice { .. })));
 }
 
 fn register(bench: &mut Bench, extension: &str) {
@@ -229,7 +240,7 @@ fn register(bench: &mut Bench, extension: &str) {
     assert!(!request.body.starts_with(b"{\"Action\""));
     bench.answer(http, 200, &format!(r#"{{"BeaconID":"bcn-1","Name":"w"{extension}}}"#));
     loop {
-        if let Event::Ready { transport, .. } = bench.event() {
+        if let Event::Session(SessionEvent::Ready { transport, .. }) = bench.event() {
             assert_eq!(transport, "polling");
             return;
         }
@@ -257,7 +268,7 @@ fn report(bench: &mut Bench) -> (HttpId, crate::net::HttpRequest) {
 fn lost(bench: &mut Bench) -> Event {
     loop {
         let event = bench.event();
-        if matches!(event, Event::Lost { .. }) {
+        if matches!(event, Event::Session(SessionEvent::Lost { .. })) {
             return event;
         }
     }

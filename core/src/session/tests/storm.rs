@@ -5,12 +5,15 @@
 
 use proptest::prelude::*;
 
+use crate::api::command::WorkCommand;
 use crate::api::command::{Command, Outcome};
 use crate::api::event::Event;
+use crate::api::event::{SessionEvent, WorkEvent};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId, WorkId};
 use crate::base::json::Raw;
 use crate::machine::{CloseCause, Input, Output};
+use crate::machine::{ConnInput, HttpInput};
 use crate::net::{Frame, HttpResponse};
 use crate::session::bench::{Bench, work};
 
@@ -89,14 +92,16 @@ impl World {
             match output {
                 Output::Dial { conn, .. } => self.conns.push(conn),
                 Output::Close { conn, .. } => {
-                    bench.input(Input::Closed { conn, cause: CloseCause::Local });
+                    bench.input(Input::Conn(ConnInput::Closed { conn, cause: CloseCause::Local }));
                 }
                 Output::Send { conn, frame: Frame::Ping(payload) } => {
                     self.pings.push((conn, payload));
                 }
                 Output::HttpCall { http, .. } => self.calls.push(http),
-                Output::Event(Event::Work { work, .. }) => self.works.push(work),
-                Output::Event(Event::Ended { .. }) => self.ends += 1,
+                Output::Event(Event::Work(WorkEvent::Assigned { work, .. })) => {
+                    self.works.push(work)
+                }
+                Output::Event(Event::Session(SessionEvent::Ended { .. })) => self.ends += 1,
                 _ => {}
             }
         }
@@ -106,18 +111,20 @@ impl World {
         match step {
             Step::Pass(millis) => bench.pass(millis),
             Step::Suspend(millis) => bench.skip(millis),
-            Step::Open(index) => self.on_conn(bench, index, |conn| Input::Opened { conn }),
+            Step::Open(index) => {
+                self.on_conn(bench, index, |conn| Input::Conn(ConnInput::Opened { conn }))
+            }
             Step::Close(index, code) => self.on_conn(bench, index, |conn| {
                 let cause = CloseCause::Remote { code, reason: String::from("bye") };
-                Input::Closed { conn, cause }
+                Input::Conn(ConnInput::Closed { conn, cause })
             }),
             Step::Cut(index) => self.on_conn(bench, index, |conn| {
                 let error = Error::from(ErrorCode::ConnectionLost);
-                Input::Closed { conn, cause: CloseCause::Failed(error) }
+                Input::Conn(ConnInput::Closed { conn, cause: CloseCause::Failed(error) })
             }),
             Step::Say(index, text) => self.on_conn(bench, index, |conn| {
                 let frame = Frame::Text(text.as_str().into());
-                Input::Received { conn, frame }
+                Input::Conn(ConnInput::Received { conn, frame })
             }),
             Step::Pong(index) => {
                 if let Some((conn, payload)) = pick(&self.pings, index) {
@@ -127,7 +134,7 @@ impl World {
             Step::Reply(index, status, body) => {
                 if let Some(http) = pick(&self.calls, index) {
                     let result = Ok(HttpResponse::json(status, body));
-                    bench.input(Input::HttpReplied { http, result });
+                    bench.input(Input::Http(HttpInput::Replied { http, result }));
                 }
             }
             Step::NoReply(index) => {
@@ -142,20 +149,20 @@ impl World {
                     } else {
                         Outcome::Cancelled
                     };
-                    let _ = bench.command(Command::Complete { work, outcome });
+                    let _ = bench.command(Command::Work(WorkCommand::Complete { work, outcome }));
                 }
             }
             Step::Progress(index) => {
                 if let Some(work) = pick(&self.works, index) {
                     let report = Raw::empty_object();
-                    let _ = bench.command(Command::Progress { work, report });
+                    let _ = bench.command(Command::Work(WorkCommand::Progress { work, report }));
                 }
             }
             Step::HostLag(millis) => bench.input(Input::HostLag { millis }),
             Step::Handle(is_new) => {
                 let key = if is_new { "Math/Add" } else { "Echo/Say" };
                 let meta = Raw::empty_object();
-                let _ = bench.command(Command::Handle { key: key.into(), meta });
+                let _ = bench.command(Command::Work(WorkCommand::Handle { key: key.into(), meta }));
             }
             Step::Stop(drain_ms) => {
                 let _ = bench.command(Command::Stop { drain_ms });

@@ -1,6 +1,7 @@
 //! One call: sent, repeated while the control plane is away, settled once.
 
 use crate::api::event::Event;
+use crate::api::event::{CallEvent, SessionEvent};
 use crate::api::options::read;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, HttpId};
@@ -149,7 +150,7 @@ impl BeaconDispatcher {
     pub(super) fn call_streamed(&mut self, id: CallId, bytes: &[u8]) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         for part in call.stream.feed(bytes) {
-            self.event(Event::CallPart { call: id, part });
+            self.event(Event::Call(CallEvent::Part { call: id, part }));
         }
     }
 
@@ -173,7 +174,9 @@ impl BeaconDispatcher {
             Err(error) if call.may_repeat(&error) => Verdict::Again { error, after_ms: None },
             Err(error) => Verdict::Settled(Err(error)),
         };
-        parts.into_iter().for_each(|part| self.event(Event::CallPart { call: id, part }));
+        parts
+            .into_iter()
+            .for_each(|part| self.event(Event::Call(CallEvent::Part { call: id, part })));
         match verdict {
             Verdict::Settled(result) => {
                 self.credentials.honour();
@@ -249,7 +252,7 @@ impl BeaconDispatcher {
             Ok(_) => self.counters.succeeded += 1,
             Err(_) => self.counters.failed += 1,
         }
-        self.event(Event::CallDone { call: id, result });
+        self.event(Event::Call(CallEvent::Done { call: id, result }));
         Some(call)
     }
 
@@ -288,6 +291,6 @@ impl BeaconDispatcher {
     pub(super) fn end(&mut self, error: Error, now: Now) {
         self.phase = Phase::Ended;
         self.since = now;
-        self.event(Event::Ended { error: Some(error) });
+        self.event(Event::Session(SessionEvent::Ended { error: Some(error) }));
     }
 }

@@ -1,6 +1,7 @@
 //! The login before the first call, and again when the session has expired.
 
 use crate::api::event::Event;
+use crate::api::event::SessionEvent;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::time::{Instant, Now};
 use crate::dialect::beacon::dispatcher::{BeaconDispatcher, DRIVER_SLACK_MS, Purpose};
@@ -48,7 +49,7 @@ impl BeaconDispatcher {
                     // Peer: an open hub refuses every login and takes calls all the same.
                     let said = refusal.error.unwrap_or_default();
                     let error = Error::new(ErrorCode::AuthenticationFailed, said);
-                    self.event(Event::Notice(error));
+                    self.event(Event::Session(SessionEvent::Notice { error }));
                 }
                 self.credentials.keep(cookies::first(&response));
                 self.login = Login::Done;
@@ -67,7 +68,7 @@ impl BeaconDispatcher {
             Some(retry_ms) => {
                 self.login = Login::Retry(now.mono.after(retry_ms));
                 let attempt = self.login_backoff.attempt();
-                self.event(Event::Lost { reason: error, retry_ms, attempt });
+                self.event(Event::Session(SessionEvent::Lost { reason: error, retry_ms, attempt }));
             }
             None => {
                 let open: Vec<_> = self.calls.keys().copied().collect();

@@ -25,7 +25,9 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::Serialize;
 
 use crate::api::command::Command;
+use crate::api::command::{CallCommand, WorkCommand};
 use crate::api::event::Event;
+use crate::api::event::{CallEvent, SessionEvent};
 use crate::api::options::ConfigError;
 use crate::base::entropy::{Entropy, Seed};
 use crate::base::error::{Error, ErrorCode};
@@ -35,6 +37,7 @@ use crate::base::time::{Deadline, Instant, Now, Why};
 use crate::dialect::beacon::dispatcher::call::Call;
 use crate::dialect::beacon::dispatcher::login::Login;
 use crate::dialect::beacon::options::DispatcherOptions;
+use crate::machine::HttpInput;
 use crate::machine::{Endpoint, Input, Machine, Output};
 use crate::net::HttpRequest;
 use crate::net::origin::Origin;
@@ -155,7 +158,11 @@ impl BeaconDispatcher {
     }
 
     fn ready(&mut self) {
-        self.event(Event::Ready { id: String::new(), transport: "polling", max_message: None });
+        self.event(Event::Session(SessionEvent::Ready {
+            id: String::new(),
+            transport: "polling",
+            max_message: None,
+        }));
     }
 
     fn stop(&mut self, drain_ms: u64, now: Now) {
@@ -163,7 +170,10 @@ impl BeaconDispatcher {
         self.phase = match self.phase {
             Phase::Idle => Phase::Draining { until: now.mono },
             Phase::Running => {
-                self.event(Event::Draining { in_flight: self.calls.len(), outbox: 0 });
+                self.event(Event::Session(SessionEvent::Draining {
+                    in_flight: self.calls.len(),
+                    outbox: 0,
+                }));
                 Phase::Draining { until }
             }
             Phase::Draining { until: before } => Phase::Draining { until: before.min(until) },
@@ -187,7 +197,7 @@ impl BeaconDispatcher {
         });
         self.phase = Phase::Ended;
         self.since = now;
-        self.event(Event::Ended { error });
+        self.event(Event::Session(SessionEvent::Ended { error }));
     }
 
     /// Makes an HTTP call and remembers what it was for.
@@ -239,12 +249,12 @@ impl Machine for BeaconDispatcher {
         if self.phase == Phase::Ended {
             return;
         }
-        if let Input::HttpPart { http, bytes } = &input
+        if let Input::Http(HttpInput::Part { http, bytes }) = &input
             && let Some(Purpose::Call(call)) = self.exchanges.get(http.0 >> 1)
         {
             self.call_streamed(*call, bytes);
         }
-        if let Input::HttpReplied { http, result } = input {
+        if let Input::Http(HttpInput::Replied { http, result }) = input {
             match self.exchanges.take(http.0 >> 1) {
                 Some(Purpose::Login) => self.logged_in(result, now),
                 Some(Purpose::Call(call)) => self.call_answered(call, result, now),
@@ -304,26 +314,24 @@ impl Endpoint for BeaconDispatcher {
                 self.advance_drain(now);
                 Ok(())
             }
-            Command::Call { call, name, payload, options } => {
+            Command::Call(CallCommand::Make { call, name, payload, options }) => {
                 self.call(call, &name, payload, &options, now)
             }
-            Command::Cancel { call } => {
+            Command::Call(CallCommand::Cancel { call }) => {
                 self.cancel(call, now);
                 self.advance_drain(now);
                 Ok(())
             }
             Command::Snapshot { call } => {
                 let result = Ok(Raw::trusted(self.describe(now)));
-                self.event(Event::CallDone { call, result });
+                self.event(Event::Call(CallEvent::Done { call, result }));
                 Ok(())
             }
-            Command::Handle { .. }
-            | Command::Unhandle { .. }
+            Command::Work(WorkCommand::Handle { .. })
+            | Command::Work(WorkCommand::Unhandle { .. })
             | Command::Emit { .. }
-            | Command::Complete { .. }
-            | Command::Progress { .. }
-            | Command::Admit { .. }
-            | Command::Refuse { .. } => Err(ErrorCode::Unsupported.into()),
+            | Command::Work(WorkCommand::Complete { .. })
+            | Command::Work(WorkCommand::Progress { .. }) => Err(ErrorCode::Unsupported.into()),
         }
     }
 

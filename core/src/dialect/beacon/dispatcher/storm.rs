@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use crate::api::command::CallCommand;
 use crate::api::command::Command;
+use crate::api::event::CallEvent;
 use crate::api::event::Event;
 use crate::base::ids::{CallId, HttpId};
 use crate::base::json::Raw;
+use crate::machine::HttpInput;
 use crate::machine::{Input, Output};
 use crate::net::HttpResponse;
 use crate::session::bench::Bench;
@@ -69,12 +72,12 @@ impl World {
         match step {
             Step::Call { stream, timeout_ms } => {
                 let options = format!(r#"{{"timeout_ms":{timeout_ms},"stream":{stream}}}"#);
-                let call = Command::Call {
+                let call = Command::Call(CallCommand::Make {
                     call: CallId(self.accepted + 1),
                     name: String::from("Echo/Say"),
                     payload: Raw::empty_object(),
                     options: Raw::parse(options).unwrap(),
-                };
+                });
                 if bench.command(call).is_ok() {
                     self.accepted += 1;
                     self.deadlines.insert(self.accepted, bench.millis + timeout_ms);
@@ -82,13 +85,13 @@ impl World {
             }
             Step::Cancel(back) => {
                 let call = CallId(self.accepted.saturating_sub(*back));
-                let _ = bench.command(Command::Cancel { call });
+                let _ = bench.command(Command::Call(CallCommand::Cancel { call }));
             }
             Step::Pass(millis) => bench.pass(*millis),
             Step::Reply(index, status, body) => {
                 if let Some(http) = self.asked.iter().rev().nth(*index).copied() {
                     let result = Ok(HttpResponse::json(*status, *body));
-                    bench.input(Input::HttpReplied { http, result });
+                    bench.input(Input::Http(HttpInput::Replied { http, result }));
                 }
             }
             Step::NoReply(index) => {
@@ -106,7 +109,7 @@ impl World {
         for output in bench.rest() {
             if let Output::HttpCall { http, .. } = output {
                 self.asked.push(http);
-            } else if let Output::Event(Event::CallDone { call, .. }) = output {
+            } else if let Output::Event(Event::Call(CallEvent::Done { call, .. })) = output {
                 *self.settled.entry(call.0).or_default() += 1;
             }
         }

@@ -5,11 +5,14 @@
 
 use bytes::Bytes;
 
+use crate::api::command::CallCommand;
 use crate::api::command::Command;
 use crate::api::event::Event;
+use crate::api::event::{CallEvent, SessionEvent};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::CallId;
 use crate::base::json::Raw;
+use crate::machine::HttpInput;
 use crate::machine::{Input, Output};
 use crate::net::{Headers, HttpBody, HttpResponse, Method};
 use crate::session::bench::Bench;
@@ -109,7 +112,7 @@ fn a_limited_rate_is_honoured() {
     let (http, _) = bench.asked();
     let mut response = HttpResponse::json(429, r#"{"Reason":"client_rate_limit"}"#);
     response.headers.push("retry-after", "3");
-    bench.input(Input::HttpReplied { http, result: Ok(response) });
+    bench.input(Input::Http(HttpInput::Replied { http, result: Ok(response) }));
     bench.pass(2_999);
     bench.quiet();
     bench.pass(1);
@@ -122,7 +125,7 @@ fn a_stream_yields_parts_and_then_the_result() {
     let (http, body) = streaming(&mut bench);
     let response =
         HttpResponse { status: 200, headers: Headers::new(), body: HttpBody::Full(body.into()) };
-    bench.input(Input::HttpReplied { http, result: Ok(response) });
+    bench.input(Input::Http(HttpInput::Replied { http, result: Ok(response) }));
     assert_eq!(part(&mut bench), r#"{"Percent":40}"#);
     assert_streamed(&mut bench);
 }
@@ -133,15 +136,15 @@ fn a_stream_is_passed_on_as_it_comes() {
     let (http, body) = streaming(&mut bench);
     let mut percent = false;
     for byte in body {
-        bench.input(Input::HttpPart { http, bytes: vec![byte].into() });
+        bench.input(Input::Http(HttpInput::Part { http, bytes: vec![byte].into() }));
         if !percent && let Some(Output::Event(event)) = bench.next() {
-            let Event::CallPart { part, .. } = event else { panic!("{event:?}") };
+            let Event::Call(CallEvent::Part { part, .. }) = event else { panic!("{event:?}") };
             assert_eq!(part.as_str(), r#"{"Percent":40}"#);
             percent = true;
         }
     }
     let response = HttpResponse { status: 200, headers: Headers::new(), body: HttpBody::Streaming };
-    bench.input(Input::HttpReplied { http, result: Ok(response) });
+    bench.input(Input::Http(HttpInput::Replied { http, result: Ok(response) }));
     assert_streamed(&mut bench);
 }
 
@@ -174,7 +177,7 @@ fn a_cancelled_call_settles_at_once_and_its_item_is_found_by_the_key() {
     let mut bench = ready("{}");
     call(&mut bench, 1, "Echo/Say", "{}", r#"{"idempotency_key":"mine"}"#);
     let (asked, _) = bench.asked();
-    bench.command(Command::Cancel { call: CallId(1) }).unwrap();
+    bench.command(Command::Call(CallCommand::Cancel { call: CallId(1) })).unwrap();
     assert!(matches!(bench.next(), Some(Output::HttpCancel { http }) if http == asked));
     assert_eq!(result(&mut bench, 1).unwrap_err().code(), ErrorCode::CallCancelled);
     let (http, request) = bench.asked();
@@ -194,7 +197,7 @@ fn a_control_plane_without_keys_is_not_asked_to_run_the_work_again() {
     let mut bench = ready("{}");
     call(&mut bench, 1, "Echo/Say", "{}", "{}");
     bench.rest();
-    bench.command(Command::Cancel { call: CallId(1) }).unwrap();
+    bench.command(Command::Call(CallCommand::Cancel { call: CallId(1) })).unwrap();
     let (http, _) = bench.asked();
     bench.rest();
     bench.answer(http, 404, "{}");
@@ -305,13 +308,13 @@ fn a_stream_of_a_daemon_yields_its_parts() {
         for (kind, payload) in [(1, r#"{"Status":200}"#), (2, "chunk"), (end, payload)] {
             let length = (payload.len() as u32).to_be_bytes();
             let frame = [&[kind], &length[..], payload.as_bytes()].concat();
-            bench.input(Input::HttpPart { http, bytes: frame.into() });
+            bench.input(Input::Http(HttpInput::Part { http, bytes: frame.into() }));
         }
         assert_eq!(part(&mut bench), r#"{"Status":200}"#);
         assert_eq!(part(&mut bench), r#"{"BinaryData":"Y2h1bms="}"#);
         let body = HttpBody::Streaming;
         let response = HttpResponse { status: 200, headers: Headers::new(), body };
-        bench.input(Input::HttpReplied { http, result: Ok(response) });
+        bench.input(Input::Http(HttpInput::Replied { http, result: Ok(response) }));
         let result = result(&mut bench, end.into());
         match result {
             Ok(value) => assert_eq!(value.as_str(), payload),
@@ -337,12 +340,12 @@ fn a_run_is_started_under_a_key_of_its_own_or_of_the_call() {
 fn misuse_is_refused_at_once() {
     let mut bench = Bench::open("dispatcher", "{}");
     let refused = |bench: &mut Bench, name: &str, payload: &str, options: &str| {
-        let command = Command::Call {
+        let command = Command::Call(CallCommand::Make {
             call: CallId(9),
             name: name.into(),
             payload: Raw::parse(payload.to_owned()).unwrap(),
             options: Raw::parse(options.to_owned()).unwrap(),
-        };
+        });
         bench.command(command).unwrap_err().code()
     };
     assert_eq!(refused(&mut bench, "Echo/Say", "{}", "{}"), ErrorCode::NotStarted);
@@ -366,12 +369,14 @@ fn a_drain_waits_for_open_calls_and_then_ends_them() {
     call(&mut bench, 2, "Echo/Say", "{}", "{}");
     let ((one, _), _) = (bench.asked(), bench.asked());
     bench.command(Command::Stop { drain_ms: 1_000 }).unwrap();
-    assert!(matches!(bench.event(), Event::Draining { in_flight: 2, .. }));
+    assert!(matches!(bench.event(), Event::Session(SessionEvent::Draining { in_flight: 2, .. })));
     bench.answer(one, 200, DONE);
     assert!(result(&mut bench, 1).is_ok());
     bench.pass(1_000);
     assert_eq!(result(&mut bench, 2).unwrap_err().code(), ErrorCode::Stopped);
-    let Event::Ended { error: Some(error) } = bench.event() else { panic!() };
+    let Event::Session(SessionEvent::Ended { error: Some(error) }) = bench.event() else {
+        panic!()
+    };
     assert_eq!(error.code(), ErrorCode::DrainTimeout);
     assert!(bench.machine.poll_timeout().is_none());
 }
@@ -384,30 +389,30 @@ fn ready(options: &str) -> Bench {
     };
     let mut bench = Bench::open("dispatcher", options);
     bench.command(Command::Start).unwrap();
-    assert!(matches!(bench.event(), Event::Ready { .. }));
+    assert!(matches!(bench.event(), Event::Session(SessionEvent::Ready { .. })));
     bench
 }
 
 fn call(bench: &mut Bench, id: u64, name: &str, payload: &str, options: &str) {
-    let command = Command::Call {
+    let command = Command::Call(CallCommand::Make {
         call: CallId(id),
         name: name.into(),
         payload: Raw::parse(payload.to_owned()).unwrap(),
         options: Raw::parse(options.to_owned()).unwrap(),
-    };
+    });
     bench.command(command).unwrap();
 }
 
 fn result(bench: &mut Bench, id: u64) -> Result<Raw, Error> {
     match bench.event() {
-        Event::CallDone { call, result } if call == CallId(id) => result,
+        Event::Call(CallEvent::Done { call, result }) if call == CallId(id) => result,
         other => panic!("{other:?}"),
     }
 }
 
 fn part(bench: &mut Bench) -> String {
     match bench.event() {
-        Event::CallPart { part, .. } => part.as_str().to_owned(),
+        Event::Call(CallEvent::Part { part, .. }) => part.as_str().to_owned(),
         other => panic!("{other:?}"),
     }
 }
@@ -417,6 +422,6 @@ fn log_in(bench: &mut Bench) {
     assert_eq!(request.body, Bytes::from_static(br#"{"UserName":"ada","Password":"pw"}"#));
     let mut response = HttpResponse::json(200, r#"{"LoggedIn":true}"#);
     response.headers.push("set-cookie", "SessionID=1; Path=/");
-    bench.input(Input::HttpReplied { http, result: Ok(response) });
-    assert!(matches!(bench.event(), Event::Ready { .. }));
+    bench.input(Input::Http(HttpInput::Replied { http, result: Ok(response) }));
+    assert!(matches!(bench.event(), Event::Session(SessionEvent::Ready { .. })));
 }

@@ -2,6 +2,7 @@
 
 use super::VoltDaemon;
 use super::beats;
+use crate::api::event::SessionEvent;
 use crate::api::event::{Event, Withdrawal};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::HttpId;
@@ -235,7 +236,7 @@ impl VoltDaemon {
             && (!by_server || self.options.reconnect_on_server_disconnect);
         let delay = if goes_on { self.next_delay() } else { None };
         let (retry_ms, attempt) = (delay.unwrap_or(0), self.backoff.attempt());
-        self.event(Event::Lost { reason: error, retry_ms, attempt });
+        self.event(Event::Session(SessionEvent::Lost { reason: error, retry_ms, attempt }));
         if !self.was_ready {
             let message = format!("the connection ended before the registration: {reason}");
             self.notice(ErrorCode::RegistrationFailed, message);
@@ -269,7 +270,10 @@ impl VoltDaemon {
     pub(super) fn stop(&mut self, drain_ms: u64, now: Now) {
         let until = now.mono.after(drain_ms);
         if self.drain_until.is_none() {
-            self.event(Event::Draining { in_flight: self.running.len(), outbox: 0 });
+            self.event(Event::Session(SessionEvent::Draining {
+                in_flight: self.running.len(),
+                outbox: 0,
+            }));
         }
         self.drain_until = Some(self.drain_until.map_or(until, |before| before.min(until)));
     }
@@ -310,6 +314,6 @@ impl VoltDaemon {
         }
         self.enter(Phase::Ended, now);
         self.last_error = error.clone().or(self.last_error.take());
-        self.event(Event::Ended { error });
+        self.event(Event::Session(SessionEvent::Ended { error }));
     }
 }

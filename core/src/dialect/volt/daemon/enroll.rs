@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::VoltDaemon;
 use super::connect::Phase;
 use crate::api::event::Event;
+use crate::api::event::SessionEvent;
 use crate::api::options::ConfigError;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::HttpId;
@@ -104,7 +105,9 @@ impl VoltDaemon {
                 match found {
                     Some(Stored { daemon_password }) => {
                         self.password = Secret::new(daemon_password);
-                        self.event(Event::Enrolled { password: self.password.clone() });
+                        self.event(Event::Session(SessionEvent::Enrolled {
+                            password: self.password.clone(),
+                        }));
                         self.open(now);
                     }
                     None => self.enroll(now),
@@ -234,7 +237,7 @@ impl VoltDaemon {
 
     fn enrolled(&mut self, now: Now) {
         self.enrollment.url = None;
-        self.event(Event::Enrolled { password: self.password.clone() });
+        self.event(Event::Session(SessionEvent::Enrolled { password: self.password.clone() }));
         self.open(now);
     }
 

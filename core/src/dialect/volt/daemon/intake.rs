@@ -6,6 +6,7 @@ use bytestring::ByteString;
 use super::VoltDaemon;
 use super::connect::Phase;
 use crate::api::event::Event;
+use crate::api::event::PeerEvent;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::json::Raw;
 use crate::base::time::Now;
@@ -148,7 +149,7 @@ impl VoltDaemon {
             return self.command(whole, message, blobs, now);
         }
         if self.wants_messages {
-            self.event(Event::Message { peer: None, payload: argument() });
+            self.event(Event::Peer(PeerEvent::Message { peer: None, payload: argument() }));
         }
         if message.is_kind("response") {
             let result = || Message::share(whole, message.result).with_blobs(blobs.to_vec());
@@ -160,7 +161,7 @@ impl VoltDaemon {
     fn odd_message(&mut self, argument: Raw) {
         self.counters.messages_in += 1;
         if self.wants_messages && !argument.is_absent() && argument.as_str() != "null" {
-            self.event(Event::Message { peer: None, payload: argument });
+            self.event(Event::Peer(PeerEvent::Message { peer: None, payload: argument }));
         }
     }
 }

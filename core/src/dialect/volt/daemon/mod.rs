@@ -33,7 +33,9 @@ use reverse::Running;
 use super::address::Address;
 use super::engine::Engine;
 use crate::api::command::Command;
+use crate::api::command::{CallCommand, WorkCommand};
 use crate::api::event::Event;
+use crate::api::event::{CallEvent, SessionEvent};
 use crate::api::options::ConfigError;
 use crate::base::entropy::{Entropy, Seed};
 use crate::base::error::{Error, ErrorCode};
@@ -43,6 +45,7 @@ use crate::base::secret::Secret;
 use crate::base::time::{Deadline, Instant, Now, Why};
 use crate::dialect::volt::options::DaemonOptions;
 use crate::dialect::volt::words::MESSAGE;
+use crate::machine::{ConnInput, HttpInput};
 use crate::machine::{Endpoint, Input, Machine, Output};
 use crate::net::Frame;
 use crate::net::socketio::{Decoder, DecoderLimits};
@@ -166,11 +169,11 @@ impl VoltDaemon {
 
     fn complain(&mut self, error: Error) {
         self.last_error = Some(error.clone());
-        self.event(Event::Notice(error));
+        self.event(Event::Session(SessionEvent::Notice { error }));
     }
 
     fn settle(&mut self, call: CallId, result: Result<Raw, Error>) {
-        self.event(Event::CallDone { call, result });
+        self.event(Event::Call(CallEvent::Done { call, result }));
     }
 
     const fn is_ready(&self) -> bool {
@@ -326,22 +329,18 @@ impl Machine for VoltDaemon {
             return;
         }
         match input {
-            Input::Opened { conn } => self.engine.opened(conn, &mut self.outputs),
-            Input::Received { conn, frame } => {
+            Input::Conn(ConnInput::Opened { conn }) => self.engine.opened(conn, &mut self.outputs),
+            Input::Conn(ConnInput::Received { conn, frame }) => {
                 self.engine.received(conn, &frame, now, &mut self.outputs);
             }
-            Input::Sent { conn } => self.engine.sent(conn),
-            Input::Closed { conn, cause } => self.engine.closed(conn, &cause, &mut self.outputs),
-            Input::HttpReplied { http, result } => self.replied(http, result, now),
+            Input::Conn(ConnInput::Sent { conn }) => self.engine.sent(conn),
+            Input::Conn(ConnInput::Closed { conn, cause }) => {
+                self.engine.closed(conn, &cause, &mut self.outputs)
+            }
+            Input::Http(HttpInput::Replied { http, result }) => self.replied(http, result, now),
             Input::Stored { result, .. } => self.stored(result, now),
             // Nobody dials a daemon, and it asks for no parts and no lag.
-            Input::Offered { .. }
-            | Input::HttpPart { .. }
-            | Input::HttpAsked { .. }
-            | Input::HttpGone { .. }
-            | Input::Listening { .. }
-            | Input::ListenFailed { .. }
-            | Input::HostLag { .. } => {}
+            Input::Server(_) | Input::Http(HttpInput::Part { .. }) | Input::HostLag { .. } => {}
         }
         self.pump(now);
     }
@@ -391,27 +390,30 @@ impl Endpoint for VoltDaemon {
                 self.stop(drain_ms, now);
                 Ok(())
             }
-            Command::Handle { key, meta } => self.handle(key, &meta),
-            Command::Unhandle { key } => {
+            Command::Work(WorkCommand::Handle { key, meta }) => self.handle(key, &meta),
+            Command::Work(WorkCommand::Unhandle { key }) => {
                 self.unhandle(&key);
                 Ok(())
             }
-            Command::Call { call, name, payload, options } => {
+            Command::Call(CallCommand::Make { call, name, payload, options }) => {
                 self.call(call, name, &payload, &options, now)
             }
-            Command::Cancel { call } => {
+            Command::Call(CallCommand::Cancel { call }) => {
                 self.cancel(call);
                 Ok(())
             }
             Command::Emit { name, payload } => self.emit(&name, &payload, now),
-            Command::Complete { work, outcome } => self.complete(work, outcome, now),
-            Command::Progress { work, report } => self.progress(work, &report, now),
+            Command::Work(WorkCommand::Complete { work, outcome }) => {
+                self.complete(work, outcome, now)
+            }
+            Command::Work(WorkCommand::Progress { work, report }) => {
+                self.progress(work, &report, now)
+            }
             Command::Snapshot { call } => {
                 let result = Ok(Raw::trusted(self.describe(now)));
                 self.settle(call, result);
                 Ok(())
             }
-            Command::Admit { .. } | Command::Refuse { .. } => Err(ErrorCode::Unsupported.into()),
         };
         self.pump(now);
         result

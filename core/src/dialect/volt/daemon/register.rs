@@ -6,6 +6,7 @@
 use super::VoltDaemon;
 use super::connect::Phase;
 use crate::api::event::Event;
+use crate::api::event::SessionEvent;
 use crate::base::error::ErrorCode;
 use crate::base::json::Raw;
 use crate::base::time::Now;
@@ -54,11 +55,11 @@ impl VoltDaemon {
         self.enter(Phase::Ready { since: now.mono }, now);
         self.was_ready = true;
         self.counters.registrations += 1;
-        self.event(Event::Ready {
+        self.event(Event::Session(SessionEvent::Ready {
             id: self.options.team_cluster_id.clone(),
             transport: self.engine.transport_name(),
             max_message: self.engine.max_payload(),
-        });
+        }));
         while let Some(frames) = self.held.pop() {
             for frame in frames {
                 self.engine.send(frame, now, &mut self.outputs);

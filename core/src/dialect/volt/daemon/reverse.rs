@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::VoltDaemon;
 use super::streams::Stream;
 use crate::api::command::Outcome;
+use crate::api::event::WorkEvent;
 use crate::api::event::{Event, Withdrawal};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::WorkId;
@@ -112,7 +113,13 @@ impl VoltDaemon {
         let name = name.to_owned();
         self.running.insert(work, Running { name: name.clone(), request, form, stream: None });
         let meta = Raw::trusted(meta);
-        self.event(Event::Work { work, key: name, payload, timeout_ms: None, meta });
+        self.event(Event::Work(WorkEvent::Assigned {
+            work,
+            key: name,
+            payload,
+            timeout_ms: None,
+            meta,
+        }));
     }
 
     pub(super) fn complete(
@@ -209,7 +216,7 @@ impl VoltDaemon {
     /// The session that delivered the commands is over: the control plane has given them up.
     pub(super) fn withdraw_all(&mut self, why: Withdrawal) {
         for (work, _) in std::mem::take(&mut self.running) {
-            self.event(Event::WorkWithdrawn { work, why });
+            self.event(Event::Work(WorkEvent::Withdrawn { work, why }));
         }
     }
 }

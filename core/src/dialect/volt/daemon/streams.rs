@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::VoltDaemon;
 use crate::api::event::Event;
+use crate::api::event::WorkEvent;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::WorkId;
 use crate::base::json::Raw;
@@ -139,7 +140,7 @@ impl VoltDaemon {
         for (work, running) in &mut self.running {
             if let Some(stream) = running.stream.as_mut().filter(|it| it.drained < it.handed) {
                 stream.drained = stream.handed;
-                news.push(Event::WorkDrained { work: *work, chunks: stream.handed });
+                news.push(Event::Work(WorkEvent::Drained { work: *work, chunks: stream.handed }));
             }
         }
         for event in news {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::enroll::{Hash, digest};
 use super::{Act, SessionId, Timer, VoltServer, wire};
+use crate::api::event::PeerEvent;
 use crate::api::event::{Event, Withdrawal};
 use crate::base::error::{Error, ErrorCode, printable};
 use crate::base::ids::{PeerId, WorkId};
@@ -180,7 +181,7 @@ impl VoltServer {
             daemon.link = Some(Link { session, peer });
             daemon.lives(now);
         }
-        self.event(Event::PeerJoined { peer, name: cluster.to_owned() });
+        self.event(Event::Peer(PeerEvent::Joined { peer, name: cluster.to_owned() }));
     }
 
     /// Notes that a session speaks for its daemon no longer: its calls fail at once.
@@ -202,7 +203,7 @@ impl VoltServer {
             self.withdraw(work, Withdrawal::LinkLost);
         }
         let reason = reason.to_owned();
-        self.event(Event::PeerLeft { peer: link.peer, name: cluster, reason });
+        self.event(Event::Peer(PeerEvent::Left { peer: link.peer, name: cluster, reason }));
     }
 
     /// Counts daemons as disconnected that have sent no heartbeat for too long.
@@ -249,7 +250,7 @@ impl VoltServer {
             let daemon = cluster.and_then(|cluster| self.daemons.get(cluster));
             if let Some(link) = daemon.and_then(|daemon| daemon.link) {
                 let payload = argument.clone();
-                self.event(Event::Message { peer: Some(link.peer), payload });
+                self.event(Event::Peer(PeerEvent::Message { peer: Some(link.peer), payload }));
             }
         }
         self.acknowledge(session, packet, Ok(()));

@@ -30,6 +30,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 pub(crate) use calls::{Answer, Asker, Order, Settled};
 pub(crate) use enroll::{NewToken, SPACES};
 
+use crate::api::event::SessionEvent;
 use crate::parts::window::Window;
 use calls::Pending;
 use daemons::Daemon;
@@ -330,6 +331,6 @@ impl VoltServer {
     }
 
     fn notice(&mut self, code: ErrorCode, text: String) {
-        self.event(Event::Notice(Error::new(code, text)));
+        self.event(Event::Session(SessionEvent::Notice { error: Error::new(code, text) }));
     }
 }

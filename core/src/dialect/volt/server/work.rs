@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{SessionId, Timer, VoltServer, wire};
 use crate::api::command::Outcome;
+use crate::api::event::WorkEvent;
 use crate::api::event::{Event, Withdrawal};
 use crate::base::error::{Error, ErrorCode, printable};
 use crate::base::ids::WorkId;
@@ -133,7 +134,13 @@ impl VoltServer {
         let (key, request) = (name.into_owned(), request.to_owned());
         let running = Running { session, cluster, name: key.clone(), request, form, due };
         self.work.running.insert(work, running);
-        self.event(Event::Work { work, key, payload, timeout_ms: Some(timeout_ms), meta });
+        self.event(Event::Work(WorkEvent::Assigned {
+            work,
+            key,
+            payload,
+            timeout_ms: Some(timeout_ms),
+            meta,
+        }));
         Ok(())
     }
 
@@ -214,13 +221,13 @@ impl VoltServer {
     fn give_up(&mut self, work: WorkId, status: u16, text: &str, why: Withdrawal) {
         let Some(running) = self.forget_work(work) else { return };
         self.refuse_work(&running, status, text);
-        self.event(Event::WorkWithdrawn { work, why });
+        self.event(Event::Work(WorkEvent::Withdrawn { work, why }));
     }
 
     /// Takes a command from its handler without an answer: nobody is there to hear it.
     pub(super) fn withdraw(&mut self, work: WorkId, why: Withdrawal) {
         if self.forget_work(work).is_some() {
-            self.event(Event::WorkWithdrawn { work, why });
+            self.event(Event::Work(WorkEvent::Withdrawn { work, why }));
         }
     }
 

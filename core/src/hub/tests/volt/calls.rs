@@ -4,8 +4,10 @@ use serde_json::{Value, json};
 
 use super::super::Rig;
 use super::{OPTIONS, REGISTER, REGISTERED};
+use crate::api::command::CallCommand;
 use crate::api::command::Command;
 use crate::api::event::Event;
+use crate::api::event::{CallEvent, PeerEvent};
 use crate::base::error::ErrorCode;
 use crate::machine::Endpoint as _;
 use crate::net::HttpBody;
@@ -30,7 +32,10 @@ fn a_command_is_answered_once() {
         rig.outcome(1),
         Some(Ok(r#"{"Status":201,"Headers":{"a":"b"},"Data":{"x":1}}"#.to_owned()))
     );
-    assert_eq!(rig.events.iter().filter(|e| matches!(e, Event::CallDone { .. })).count(), 1);
+    assert_eq!(
+        rig.events.iter().filter(|e| matches!(e, Event::Call(CallEvent::Done { .. }))).count(),
+        1
+    );
 }
 
 #[test]
@@ -64,7 +69,10 @@ fn a_call_of_the_application_can_be_cancelled() {
     rig.daemon();
     rig.call_lab(1, "a", "");
     rig.hub
-        .handle_command(Command::Cancel { call: crate::base::ids::CallId(1) }, rig.now())
+        .handle_command(
+            Command::Call(CallCommand::Cancel { call: crate::base::ids::CallId(1) }),
+            rig.now(),
+        )
         .unwrap();
     rig.drain();
     assert_eq!(rig.code(1), Some(ErrorCode::CallCancelled));
@@ -146,7 +154,11 @@ fn calls_fail_at_once_when_the_link_drops() {
     assert_eq!(code, ErrorCode::NotReady);
     assert!(text.contains("connection was lost") && text.contains("unknown"), "{text}");
     assert_eq!(rig.status(http), Some(503));
-    assert!(rig.events.iter().any(|e| matches!(e, Event::PeerLeft { name, .. } if name == "lab")));
+    assert!(
+        rig.events
+            .iter()
+            .any(|e| matches!(e, Event::Peer(PeerEvent::Left { name, .. }) if name == "lab"))
+    );
 }
 
 #[test]

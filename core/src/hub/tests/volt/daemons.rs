@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use super::super::Rig;
 use super::{OPTIONS, REGISTER, REGISTERED};
 use crate::api::command::Command;
+use crate::api::command::WorkCommand;
 use crate::api::event::Event;
+use crate::api::event::{PeerEvent, SessionEvent};
 use crate::base::error::ErrorCode;
 use crate::base::json::Raw;
 use crate::machine::Endpoint as _;
@@ -22,7 +24,9 @@ fn a_daemon_registers_and_is_shown() {
     assert_eq!(list[0]["Transport"], "websocket");
     assert_eq!(list[1]["Registered"], false);
     assert!(
-        rig.events.iter().any(|e| matches!(e, Event::PeerJoined { name, .. } if name == "lab"))
+        rig.events
+            .iter()
+            .any(|e| matches!(e, Event::Peer(PeerEvent::Joined { name, .. }) if name == "lab"))
     );
 }
 
@@ -127,7 +131,7 @@ fn the_newest_daemon_displaces_the_older_one_which_stays_connected() {
     rig.call_lab(2, "b", "");
     assert_eq!(rig.messages(second).len(), 1);
     let noticed = rig.events.iter().any(|event| {
-        matches!(event, Event::Notice(e) if e.message().contains("a second daemon registered as lab"))
+        matches!(event, Event::Session(SessionEvent::Notice { error: e }) if e.message().contains("a second daemon registered as lab"))
     });
     assert!(noticed);
     rig.cut(first);
@@ -156,14 +160,19 @@ fn messages_reach_the_application_that_asks_for_them() {
     let message = json!({"type":"exposure-snapshot","exposures":[]});
     rig.message(conn, &message);
     rig.hub
-        .handle_command(Command::Handle { key: "*".into(), meta: Raw::empty_object() }, rig.now())
+        .handle_command(
+            Command::Work(WorkCommand::Handle { key: "*".into(), meta: Raw::empty_object() }),
+            rig.now(),
+        )
         .unwrap();
     rig.message(conn, &message);
     let got: Vec<String> = rig
         .events
         .iter()
         .filter_map(|event| match event {
-            Event::Message { peer: Some(_), payload } => Some(payload.as_str().to_owned()),
+            Event::Peer(PeerEvent::Message { peer: Some(_), payload }) => {
+                Some(payload.as_str().to_owned())
+            }
             _ => None,
         })
         .collect();

@@ -11,10 +11,12 @@ mod work;
 use serde_json::Value;
 
 use super::Rig;
+use crate::api::event::CallEvent;
 use crate::api::event::Event;
 use crate::base::error::ErrorCode;
 use crate::base::ids::{ConnId, HttpId};
 use crate::machine::Input;
+use crate::machine::ServerInput;
 use crate::net::{Headers, HttpRequest, Method};
 
 const OPTIONS: &str = r#"{"volt":{"daemons":[{"team_cluster_id":"lab","password":"pw"},{"team_cluster_id":"two","password":"pw2"}]}}"#;
@@ -37,7 +39,11 @@ impl Rig {
             headers: Headers::new(),
             body: bytes::Bytes::new(),
         };
-        self.input(Input::Offered { conn, request, remote: "127.0.0.1:5000".to_owned() });
+        self.input(Input::Server(ServerInput::Offered {
+            conn,
+            request,
+            remote: "127.0.0.1:5000".to_owned(),
+        }));
         conn
     }
 
@@ -90,7 +96,7 @@ impl Rig {
     /// The outcome of a call.
     fn outcome(&self, id: u64) -> Option<Result<String, Failure>> {
         self.events.iter().find_map(|event| match event {
-            Event::CallDone { call, result } if call.0 == id => Some(match result {
+            Event::Call(CallEvent::Done { call, result }) if call.0 == id => Some(match result {
                 Ok(value) => Ok(value.as_str().to_owned()),
                 Err(e) => Err((e.code(), e.status(), e.message().to_owned())),
             }),

@@ -5,9 +5,12 @@ use serde_json::json;
 use super::super::Rig;
 use super::{OPTIONS, REGISTER, REGISTERED, poll_url, polling};
 use crate::api::command::Command;
+use crate::api::command::WorkCommand;
 use crate::api::event::Event;
+use crate::api::event::{PeerEvent, SessionEvent};
 use crate::base::error::ErrorCode;
 use crate::base::json::Raw;
+use crate::machine::{ConnInput, ServerInput};
 use crate::machine::{Endpoint as _, Input, Machine as _};
 use crate::net::{Frame, Method};
 
@@ -40,7 +43,10 @@ fn polling_carries_everything_and_upgrades() {
 fn bytes_travel_over_polling_and_websocket() {
     let mut rig = Rig::new(OPTIONS);
     rig.hub
-        .handle_command(Command::Handle { key: "*".into(), meta: Raw::empty_object() }, rig.now())
+        .handle_command(
+            Command::Work(WorkCommand::Handle { key: "*".into(), meta: Raw::empty_object() }),
+            rig.now(),
+        )
         .unwrap();
     let sid = polling(&mut rig);
     rig.post(&poll_url(&sid), "40");
@@ -48,7 +54,7 @@ fn bytes_travel_over_polling_and_websocket() {
     let text = r#"451-["team-cluster-daemon:message",{"type":"tunnel-data","chunk":{"_placeholder":true,"num":0}}]"#;
     rig.post(&poll_url(&sid), &format!("{text}\u{1e}bAQI="));
     let blobs = rig.events.iter().find_map(|event| match event {
-        Event::Message { payload, .. } => Some(payload.blobs().to_vec()),
+        Event::Peer(PeerEvent::Message { payload, .. }) => Some(payload.blobs().to_vec()),
         _ => None,
     });
     assert_eq!(blobs, Some(vec![bytes::Bytes::from_static(&[1, 2])]));
@@ -181,7 +187,7 @@ fn what_cannot_be_read_ends_the_session() {
     let mut rig = Rig::new(OPTIONS);
     let conn = rig.socket();
     let frame = Frame::Binary(bytes::Bytes::from_static(b"x"));
-    rig.input(Input::Received { conn, frame });
+    rig.input(Input::Conn(ConnInput::Received { conn, frame }));
     assert!(rig.closed.contains_key(&conn), "bytes that belong to no packet");
 }
 
@@ -195,7 +201,7 @@ fn two_polls_at_once_end_a_session_and_so_does_a_poll_given_up() {
     assert_eq!(rig.reply(second)["code"], 3);
     let sid = polling(&mut rig);
     let poll = rig.ask(Method::Get, &poll_url(&sid), "");
-    rig.input(Input::HttpGone { http: poll });
+    rig.input(Input::Server(ServerInput::Gone { http: poll }));
     let http = rig.ask(Method::Get, &poll_url(&sid), "");
     assert_eq!(rig.reply(http)["code"], 1);
 }
@@ -234,7 +240,7 @@ fn a_stop_says_41_so_that_daemons_come_back() {
     assert_eq!(rig.outcome(1), Some(Ok(r#"{"Status":200}"#.to_owned())));
     assert_eq!(rig.said(conn), ["41"]);
     assert!(rig.closed.contains_key(&conn));
-    assert!(matches!(rig.events.last(), Some(Event::Ended { error: None })));
+    assert!(matches!(rig.events.last(), Some(Event::Session(SessionEvent::Ended { error: None }))));
 }
 
 #[test]

@@ -5,11 +5,14 @@ use serde_json::{Value, json};
 
 use super::super::Rig;
 use super::{OPTIONS, REGISTER};
+use crate::api::command::WorkCommand;
 use crate::api::command::{Command, Outcome};
 use crate::api::event::{Event, Withdrawal};
+use crate::api::event::{PeerEvent, SessionEvent, WorkEvent};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, WorkId};
 use crate::base::json::Raw;
+use crate::machine::ConnInput;
 use crate::machine::{Endpoint as _, Input};
 use crate::net::Frame;
 
@@ -36,7 +39,10 @@ impl Rig {
     }
 
     fn handle(&mut self, key: &str) -> Result<(), Error> {
-        self.command(Command::Handle { key: key.to_owned(), meta: Raw::empty_object() })
+        self.command(Command::Work(WorkCommand::Handle {
+            key: key.to_owned(),
+            meta: Raw::empty_object(),
+        }))
     }
 
     fn ask_hub(&mut self, conn: ConnId, id: &str) {
@@ -44,7 +50,7 @@ impl Rig {
     }
 
     fn settle(&mut self, work: u64, outcome: Outcome) -> Result<(), Error> {
-        self.command(Command::Complete { work: WorkId(work), outcome })
+        self.command(Command::Work(WorkCommand::Complete { work: WorkId(work), outcome }))
     }
 
     fn done(&mut self, work: u64, envelope: &str) -> Result<(), Error> {
@@ -55,7 +61,7 @@ impl Rig {
     /// The numbers of the commands that were handed over.
     fn works(&self) -> Vec<u64> {
         let work = |event: &Event| match event {
-            Event::Work { work, .. } => Some(work.0),
+            Event::Work(WorkEvent::Assigned { work, .. }) => Some(work.0),
             _ => None,
         };
         self.events.iter().filter_map(work).collect()
@@ -63,7 +69,7 @@ impl Rig {
 
     fn withdrawn(&self) -> Vec<(u64, Withdrawal)> {
         let withdrawn = |event: &Event| match event {
-            Event::WorkWithdrawn { work, why } => Some((work.0, *why)),
+            Event::Work(WorkEvent::Withdrawn { work, why }) => Some((work.0, *why)),
             _ => None,
         };
         self.events.iter().filter_map(withdrawn).collect()
@@ -86,11 +92,11 @@ fn the_application_answers_a_command() {
     let text = r#"42["team-cluster-daemon:message",{"type":"command","requestId":"a\u0062","command":"jobs.list","responseType":"json","payload":{"n":1.0}}]"#;
     rig.say(conn, text);
     let joined = rig.events.iter().find_map(|event| match event {
-        Event::PeerJoined { peer, .. } => Some(peer.0),
+        Event::Peer(PeerEvent::Joined { peer, .. }) => Some(peer.0),
         _ => None,
     });
-    let Some(Event::Work { key, payload, timeout_ms, meta, .. }) =
-        rig.events.iter().find(|event| matches!(event, Event::Work { .. }))
+    let Some(Event::Work(WorkEvent::Assigned { key, payload, timeout_ms, meta, .. })) =
+        rig.events.iter().find(|event| matches!(event, Event::Work(WorkEvent::Assigned { .. })))
     else {
         panic!("{:?}", rig.events)
     };
@@ -130,9 +136,9 @@ fn bytes_pass_in_both_directions() {
         ),
     );
     let frame = Frame::Binary(Bytes::from_static(b"\x00\xff"));
-    rig.input(Input::Received { conn, frame });
+    rig.input(Input::Conn(ConnInput::Received { conn, frame }));
     let blobs = rig.events.iter().find_map(|event| match event {
-        Event::Work { payload, .. } => Some(payload.blobs().to_vec()),
+        Event::Work(WorkEvent::Assigned { payload, .. }) => Some(payload.blobs().to_vec()),
         _ => None,
     });
     let blobs = blobs.unwrap();
@@ -185,12 +191,14 @@ fn a_command_without_a_handler_is_unknown() {
         assert_eq!(rig.refusal(conn), unknown(name));
     }
     rig.ask_hub(conn, "r");
-    rig.command(Command::Unhandle { key: "jobs.list".to_owned() }).unwrap();
+    rig.command(Command::Work(WorkCommand::Unhandle { key: "jobs.list".to_owned() })).unwrap();
     rig.ask_hub(conn, "s");
     assert_eq!(rig.refusal(conn), unknown("jobs.list"));
     rig.done(1, "{}").unwrap();
     assert_eq!(rig.messages(conn)[0]["ok"], true, "what ran goes on");
-    assert!(!rig.events.iter().any(|event| matches!(event, Event::Message { .. })));
+    assert!(
+        !rig.events.iter().any(|event| matches!(event, Event::Peer(PeerEvent::Message { .. })))
+    );
 }
 
 #[test]
@@ -204,7 +212,7 @@ fn what_cannot_be_a_handler_is_refused() {
     }
     assert_eq!(rig.handle("more").unwrap_err().code(), ErrorCode::Overloaded);
     rig.handle(&format!("{:0256}", 7)).unwrap();
-    rig.command(Command::Unhandle { key: format!("{:0256}", 7) }).unwrap();
+    rig.command(Command::Work(WorkCommand::Unhandle { key: format!("{:0256}", 7) })).unwrap();
     rig.handle("more").unwrap();
 }
 
@@ -305,14 +313,19 @@ fn a_drain_waits_for_handlers() {
     let conn = rig.daemon();
     rig.ask_hub(conn, "1");
     rig.command(Command::Stop { drain_ms: 1_000 }).unwrap();
-    assert!(rig.events.iter().any(|event| matches!(event, Event::Draining { in_flight: 1, .. })));
+    assert!(
+        rig.events.iter().any(|event| matches!(
+            event,
+            Event::Session(SessionEvent::Draining { in_flight: 1, .. })
+        ))
+    );
     rig.ask_hub(conn, "2");
     assert_eq!(rig.refusal(conn), (503, "The hub is going away.".into()));
     rig.done(1, r#"{"data":1}"#).unwrap();
     let said = rig.said(conn);
     assert!(said[0].contains(r#""requestId":"1","ok":true"#), "{said:?}");
     assert_eq!(said[1], "41");
-    assert!(matches!(rig.events.last(), Some(Event::Ended { error: None })));
+    assert!(matches!(rig.events.last(), Some(Event::Session(SessionEvent::Ended { error: None }))));
     assert!(rig.withdrawn().is_empty());
     rig.done(1, "{}").unwrap();
 }
@@ -328,7 +341,7 @@ fn the_end_withdraws_handlers() {
     let said = rig.said(conn);
     assert!(said[0].contains(r#""requestId":"1","ok":false,"status":503"#), "{said:?}");
     assert_eq!(said[1], "41");
-    let Some(Event::Ended { error: Some(error) }) = rig.events.last() else {
+    let Some(Event::Session(SessionEvent::Ended { error: Some(error) })) = rig.events.last() else {
         panic!("{:?}", rig.events)
     };
     assert_eq!(error.code(), ErrorCode::DrainTimeout);
