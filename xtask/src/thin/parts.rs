@@ -9,20 +9,27 @@ use super::wire;
 
 /// A part: the word for it, which its type's name is or ends with, and the file that defines it.
 const PARTS: &[(&str, &str)] = &[
+    ("Admission", "core/src/parts/accepted/admission.rs"),
     ("Backoff", "core/src/parts/backoff.rs"),
     ("Calls", "core/src/parts/calls.rs"),
     ("Credentials", "core/src/parts/credentials.rs"),
     ("Drain", "core/src/session/drain.rs"),
     ("Handlers", "core/src/parts/handlers.rs"),
     ("Heartbeat", "core/src/parts/heartbeat.rs"),
+    ("Inbound", "core/src/parts/work.rs"),
     ("Liveness", "core/src/parts/liveness.rs"),
     ("Outbox", "core/src/parts/outbox.rs"),
+    ("Queue", "core/src/parts/queue.rs"),
     ("Slots", "core/src/parts/slots.rs"),
+    ("Timers", "core/src/parts/timers.rs"),
     ("Window", "core/src/parts/window.rs"),
 ];
 
+/// Where parts stand; each file and folder here has a row.
+const FOLDER: &str = "core/src/parts/";
+
 /// Files that a role may have too: what it does with the part.
-const SHARED: &[&str] = &["calls"];
+const SHARED: &[&str] = &["calls", "work"];
 
 /// Adds parts that nothing defines, and those that something defines again.
 pub(super) fn check(core: &[File], problems: &mut Vec<Problem>) {
@@ -30,6 +37,18 @@ pub(super) fn check(core: &[File], problems: &mut Vec<Problem>) {
 }
 
 fn against(parts: &[(&str, &str)], core: &[File], problems: &mut Vec<Problem>) {
+    for file in core {
+        let module = file.module();
+        let ["parts", part, ..] = module.as_slice() else { continue };
+        let inside = format!("{FOLDER}{part}");
+        let is_in = |home: &str| {
+            home.strip_prefix(&*inside).is_some_and(|rest| rest.starts_with(['.', '/']))
+        };
+        if !parts.iter().any(|(_, home)| is_in(home)) {
+            let what = "has no row in the table of parts; see parts.rs in xtask";
+            problems.push(Problem::new(file, 1, what));
+        }
+    }
     let mut is_defined = vec![false; parts.len()];
     for file in core.iter().filter(|file| !wire::is_wire(file)) {
         for (part, (word, home)) in parts.iter().enumerate() {
@@ -116,6 +135,15 @@ mod tests {
         let mut problems = Vec::new();
         against(&[("Calls", "core/src/parts/calls.rs")], &core, &mut problems);
         assert!(problems.is_empty());
+    }
+
+    #[test]
+    fn a_part_without_a_row_is_caught() {
+        let ladder = ("core/src/parts/ladder/mod.rs", "struct Ladder;");
+        let near = ("core/src/parts/backoffs.rs", "");
+        assert_eq!(found(&[PART, ladder, near]), [ladder.0, near.0]);
+        assert!(found(&[PART, ("core/src/parts/mod.rs", "")]).is_empty());
+        assert!(found(&[PART, ("core/src/parts/backoff/jitter.rs", "")]).is_empty());
     }
 
     #[test]
