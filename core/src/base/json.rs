@@ -2,6 +2,7 @@
 //!
 //! A payload is never parsed into a tree: trees reorder keys and rewrite numbers, and peers notice.
 
+pub(crate) mod object;
 pub(crate) mod scan;
 
 use std::fmt;

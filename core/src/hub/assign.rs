@@ -11,7 +11,7 @@ use super::item::{Holder, ItemId, Lane, State};
 use super::{Deferred, Hub, Timer};
 use crate::base::ids::PeerId;
 use crate::base::time::Now;
-use crate::dialect::beacon::hub_wire;
+use crate::dialect::beacon::wire::coordinator as wire;
 
 impl Hub {
     /// Gives an item to a worker, or lets it wait in its lane.
@@ -180,7 +180,7 @@ impl Hub {
     fn push(&mut self, id: ItemId, worker: PeerId) {
         let Some(conn) = self.registry.get(worker).and_then(|worker| worker.conn) else { return };
         let Some(item) = self.queue.get(id) else { return };
-        let text = hub_wire::work_frame(&item.delivery());
+        let text = wire::work_frame(&item.delivery());
         self.later(Deferred::Send { conn, text });
     }
 }

@@ -10,7 +10,7 @@ use super::rate::RateLimit;
 use crate::base::entropy::Entropy;
 use crate::base::secret::Secret;
 use crate::base::time::Instant;
-use crate::dialect::beacon::hub_wire::{UserContext, UserRecord};
+use crate::dialect::beacon::wire::coordinator::{UserContext, UserRecord};
 use crate::hub::options::User;
 
 /// The most sessions; beyond, the one that ends first is dropped.

@@ -12,9 +12,11 @@ use crate::api::options::{self};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::CallId;
 use crate::base::json::Raw;
+use crate::base::json::object::Object;
 use crate::base::time::Now;
-use crate::dialect::beacon::hub_wire::{ControlBody, Object};
 use crate::dialect::beacon::options::CallOptions;
+use crate::dialect::beacon::wire::coordinator::ControlBody;
+use crate::dialect::volt::server::{Asker, Order};
 
 /// An administrative call that ended at once: status and text, as over HTTP.
 type Answer = (u16, String);
@@ -40,17 +42,20 @@ impl Hub {
             Error::new(ErrorCode::ArgumentInvalid, format!("the call's options: {e}"))
         })?;
         if !options.team_cluster_id.is_empty() {
-            return self.call_daemon(call, name, &payload, &options, now);
+            let order = Order {
+                cluster: options.team_cluster_id.clone(),
+                command: name.to_owned(),
+                payload,
+                form: options.response_type,
+                timeout_ms: options.timeout_ms,
+            };
+            return self.volt.call(Asker::Call(call), order, now);
         }
         let payload = &payload.or_empty_object();
         if !name.starts_with('$') {
             return self.call_worker(call, name, payload, &options, now);
         }
-        if let Some(result) = self.administer_volt(name, payload, now) {
-            let result = result.and_then(|text| {
-                Raw::parse(text).map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))
-            });
-            self.later(Deferred::Event(Event::Call(CallEvent::Done { call, result })));
+        if self.volt.administer(call, name, payload, now) {
             return Ok(());
         }
         let (status, text) = self.administer(name, payload, &options, now)?;

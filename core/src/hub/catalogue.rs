@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::worker::Worker;
 use crate::base::json::Raw;
-use crate::dialect::beacon::hub_wire::{ActionSchema, ActionView};
+use crate::dialect::beacon::wire::coordinator::{ActionSchema, ActionView};
 
 /// The most actions, and the most bytes of their descriptions; beyond, new ones are not listed.
 const MAX_ACTIONS: usize = 10_000;

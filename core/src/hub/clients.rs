@@ -8,13 +8,14 @@ use super::auth::Caller;
 use super::item::{Item, ItemId, Order, State, Waiter};
 use super::registration::{AUTHENTICATION, MAX_NAME};
 use super::results::Finished;
-use super::{Deferred, Hub, Patience, Timer, stream};
+use super::{Deferred, Hub, Patience, Timer};
 use crate::base::error::ErrorCode;
 use crate::base::ids::HttpId;
 use crate::base::json::Raw;
 use crate::base::time::Now;
-use crate::dialect::beacon::hub_wire::{self, HubSettings, WorkRequest};
+use crate::dialect::beacon::wire::coordinator::{self as wire, HubSettings, WorkRequest};
 use crate::net::HttpResponse;
+use crate::net::binary_frames;
 
 /// The longest time limit of an item: a day.
 const MAX_TIMEOUT_MS: u64 = 86_400_000;
@@ -88,11 +89,11 @@ impl Denial {
     /// Makes the answer. Peer: the dispatch routes say `Success` too, `Enqueue` does not.
     pub(super) fn response(&self, with_success: bool) -> HttpResponse {
         let text = match &self.words {
-            Words::Text(text) if with_success => hub_wire::failure(text),
-            Words::Text(text) => hub_wire::error(text),
-            Words::Content(text) => hub_wire::invalid_content(text),
+            Words::Text(text) if with_success => wire::failure(text),
+            Words::Text(text) => wire::error(text),
+            Words::Content(text) => wire::invalid_content(text),
             Words::Admission(reason) => {
-                hub_wire::admission_denied(reason, self.retry_after_ms.unwrap_or_default())
+                wire::admission_denied(reason, self.retry_after_ms.unwrap_or_default())
             }
         };
         let mut response = HttpResponse::json(self.status, text);
@@ -133,9 +134,9 @@ impl Hub {
                 let order = &item.order;
                 let status = item.status(self.is_reserved(item));
                 let (run, hash) = (&order.run_id, &order.hash);
-                hub_wire::enqueued(run, hash, status, order.enqueued, item.priority)
+                wire::enqueued(run, hash, status, order.enqueued, item.priority)
             }
-            Submitted::Done(done) => hub_wire::enqueued(
+            Submitted::Done(done) => wire::enqueued(
                 &done.run_id,
                 &done.hash,
                 done.ending.name(),
@@ -158,7 +159,7 @@ impl Hub {
         match self.submit(body, key, caller, true, now) {
             Ok(submitted) => {
                 if stream {
-                    self.later(Deferred::Reply { http, response: stream::head() });
+                    self.later(Deferred::Reply { http, response: binary_frames::head() });
                 }
                 self.attach(submitted, Waiter::Http { http, stream }, now);
             }
@@ -236,7 +237,7 @@ impl Hub {
         }
         let action = request.action.clone().unwrap_or_else(|| "Execute".to_owned());
         check_names(&request, key)?;
-        let timeout_ms = hub_wire::count(request.timeout_ms)
+        let timeout_ms = wire::count(request.timeout_ms)
             .filter(|timeout| *timeout > 0)
             .unwrap_or(self.options.work_timeout_ms)
             .min(MAX_TIMEOUT_MS);
@@ -249,7 +250,7 @@ impl Hub {
         }
         let settings = match request.settings {
             None => Raw::empty_object(),
-            Some(raw) if hub_wire::object(Some(raw)).is_some() => Raw::span(body, raw),
+            Some(raw) if wire::object(Some(raw)).is_some() => Raw::span(body, raw),
             Some(_) => return Err(Denial::new(400, "Settings must be an object.")),
         };
         let size = settings.as_str().len() as u64;
@@ -259,7 +260,7 @@ impl Hub {
             return Err(Denial::later("queued_depth_exceeded", 1_000));
         }
         let own = HubSettings::find(settings.as_str());
-        let priority = hub_wire::number(request.priority.or(own.priority)).unwrap_or(0.0) as i64;
+        let priority = wire::number(request.priority.or(own.priority)).unwrap_or(0.0) as i64;
         let run_id = match request.run_id.filter(|id| !id.is_empty()) {
             Some(id) => id,
             None if direct => String::new(),
@@ -267,8 +268,8 @@ impl Hub {
         };
         let run_hash = request.run_hash.unwrap_or_default();
         let node_hash = request.node_hash.unwrap_or_default();
-        let max_attempts = hub_wire::count(own.max_retries).unwrap_or(1).clamp(1, MAX_ATTEMPTS);
-        let backoff = hub_wire::count(own.retry_backoff_ms).unwrap_or(RETRY_BACKOFF_MS);
+        let max_attempts = wire::count(own.max_retries).unwrap_or(1).clamp(1, MAX_ATTEMPTS);
+        let backoff = wire::count(own.retry_backoff_ms).unwrap_or(RETRY_BACKOFF_MS);
         let order = Order {
             hash: self.mint_hash(&run_hash, &node_hash, now),
             capability: capability.into(),
@@ -278,7 +279,7 @@ impl Hub {
             node_hash,
             operation_hash: request.operation_hash.unwrap_or_default(),
             affinity_key: request.affinity_key.unwrap_or_default(),
-            strict: hub_wire::truthy(request.require_affinity_match),
+            strict: wire::truthy(request.require_affinity_match),
             timeout_ms,
             max_attempts,
             retry_backoff_ms: backoff.min(MAX_TIMEOUT_MS),
@@ -331,10 +332,6 @@ impl Hub {
     /// Forgets a client that went away; its item goes on, and its outcome is kept.
     pub(super) fn handle_gone(&mut self, http: HttpId) {
         self.origins.remove(&http);
-        self.streaming.remove(&http);
-        if self.volt.gone(http) {
-            return;
-        }
         let Some(id) = self.queue.unwait(http) else { return };
         if let Some(item) = self.queue.get_mut(id) {
             item.waiters.retain(|waiter| match waiter {

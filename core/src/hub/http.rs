@@ -4,14 +4,18 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::auth::Caller;
+use super::clients::Denial;
 use super::item::Ending;
 use super::reports::Reporter;
-use super::routes::{self, NoRoute, Public, Route};
+use super::routes::{self, Public, Route};
 use super::{Deferred, Hub};
 use crate::base::ids::{HttpId, PeerId};
 use crate::base::time::Now;
-use crate::dialect::beacon::hub_wire::{self, BatchBody, ControlBody, ReportBody, RunRequest};
-use crate::dialect::volt::server::VoltServer;
+use crate::dialect::beacon::wire::coordinator::{
+    self as wire, BatchBody, ControlBody, ReportBody, RunRequest,
+};
+use crate::machine::{Input, Machine as _, ServerInput};
+use crate::net::http::NoRoute;
 use crate::net::origin::is_foreign_page;
 use crate::net::{Headers, HttpBody, HttpRequest, HttpResponse, Method};
 
@@ -26,13 +30,13 @@ impl Hub {
     pub(super) fn handle_request(
         &mut self,
         http: HttpId,
-        request: &HttpRequest,
+        request: HttpRequest,
         remote: &str,
         now: Now,
     ) {
         let (method, url) = (request.method, request.url.as_str());
         if is_foreign_page(&request.headers, &self.options.allowed_origins) {
-            self.reply(http, HttpResponse::json(403, hub_wire::error("Origin not allowed.")));
+            self.reply(http, HttpResponse::json(403, wire::error("Origin not allowed.")));
             return;
         }
         if let Some(origin) = request.headers.first("origin") {
@@ -43,12 +47,10 @@ impl Hub {
             }
         }
         if self.volt.claims(url) {
-            let must_store = VoltServer::is_enrollment(url);
-            if must_store && self.journal.retry_at().is_some() {
-                let text = hub_wire::error("The store is not available.");
-                self.reply(http, super::wire::retry_later(HttpResponse::json(503, text)));
-            } else if self.is_serving() {
-                self.volt.ask(http, request, remote, now);
+            if self.is_serving() {
+                let remote = remote.to_owned();
+                self.volt
+                    .handle_input(Input::Server(ServerInput::Asked { http, request, remote }), now);
             } else {
                 self.reply(http, self.unavailable());
             }
@@ -72,7 +74,7 @@ impl Hub {
             return;
         }
         let Ok(body) = ByteString::try_from(request.body.clone()) else {
-            self.reply(http, HttpResponse::json(400, hub_wire::invalid_content("Not UTF-8")));
+            self.reply(http, HttpResponse::json(400, wire::invalid_content("Not UTF-8")));
             return;
         };
         let body = if body.trim().is_empty() { ByteString::from_static("{}") } else { body };
@@ -80,7 +82,7 @@ impl Hub {
             && method == Method::Post
             && let Err(e) = serde_json::from_str::<serde::de::IgnoredAny>(&body)
         {
-            let text = hub_wire::invalid_content(&format!("Invalid JSON: {e}"));
+            let text = wire::invalid_content(&format!("Invalid JSON: {e}"));
             self.reply(http, HttpResponse::json(400, text));
             return;
         }
@@ -128,7 +130,13 @@ impl Hub {
                 return;
             }
             Route::Volt(route) => {
-                self.ask_volt(http, route, body, caller, now);
+                match self.rate.take(&caller.client, now.mono) {
+                    Ok(()) => self.volt.control(http, route, body, now),
+                    Err(wait) => {
+                        let denial = Denial::later("client_rate_limit", wait);
+                        self.reply(http, denial.response(false));
+                    }
+                }
                 return;
             }
             Route::Poll => self.poll(body, caller, now),
@@ -167,19 +175,19 @@ impl Hub {
         match route {
             Public::Login => self.login(http, body, remote, now),
             Public::Status => {
-                let text = hub_wire::hub_status(self.is_secured());
+                let text = wire::hub_status(self.is_secured());
                 self.reply(http, HttpResponse::json(200, text));
             }
             Public::CheckSession => {
                 let text = self
                     .auth
                     .find(cookie, now.mono)
-                    .map_or_else(hub_wire::logged_out, |(id, user)| hub_wire::logged_in(&id, user));
+                    .map_or_else(wire::logged_out, |(id, user)| wire::logged_in(&id, user));
                 self.reply(http, HttpResponse::json(200, text));
             }
             Public::Logout => {
                 self.auth.end(cookie);
-                let mut response = HttpResponse::json(200, hub_wire::logged_out());
+                let mut response = HttpResponse::json(200, wire::logged_out());
                 let expired = format!("{}=; Path=/; HttpOnly; Max-Age=0", super::auth::COOKIE);
                 response.headers.push("set-cookie", expired);
                 self.reply(http, response);
@@ -190,18 +198,18 @@ impl Hub {
     fn poll(&mut self, body: &ByteString, caller: &Caller, now: Now) -> Answer {
         let report: ReportBody<'_> = serde_json::from_str(body).unwrap_or_default();
         if report.beacon_id.is_empty() {
-            return (400, hub_wire::error("BeaconID is required."));
+            return (400, wire::error("BeaconID is required."));
         }
         // Peer: a poll of an unknown worker is answered like one that finds nothing.
         let Some(worker) = self.own_worker(&report.beacon_id, caller, now) else {
-            return (200, hub_wire::polled(None));
+            return (200, wire::polled(None));
         };
         self.hear(worker, now);
         self.registry.polled(worker);
         let (lag, in_flight) = (report.host_lag_ms, report.in_flight);
-        self.beat(worker, hub_wire::count(lag), hub_wire::count(in_flight), now);
+        self.beat(worker, wire::count(lag), wire::count(in_flight), now);
         let item = self.take_for(worker, now).and_then(|id| self.queue.get(id));
-        (200, hub_wire::polled(item.map(super::item::Item::delivery).as_ref()))
+        (200, wire::polled(item.map(super::item::Item::delivery).as_ref()))
     }
 
     fn heartbeat(
@@ -217,8 +225,8 @@ impl Hub {
         let report: ReportBody<'_> = serde_json::from_str(body).unwrap_or_default();
         self.hear(worker, now);
         let (lag, in_flight) = (report.host_lag_ms, report.in_flight);
-        self.beat(worker, hub_wire::count(lag), hub_wire::count(in_flight), now);
-        self.leaves(worker, hub_wire::truthy(report.draining));
+        self.beat(worker, wire::count(lag), wire::count(in_flight), now);
+        self.leaves(worker, wire::truthy(report.draining));
         (200, self.worker_record(worker, &caller.session, false).unwrap_or_default())
     }
 
@@ -231,7 +239,7 @@ impl Hub {
         if let Some(conn) = conn {
             self.server.dismiss(conn, now.mono);
         }
-        (200, hub_wire::farewell(beacon_id))
+        (200, wire::farewell(beacon_id))
     }
 
     /// Gives a worker no new work, until told otherwise; a reconnection does not end it.
@@ -255,22 +263,22 @@ impl Hub {
     fn progress(&mut self, hash: &str, body: &ByteString, caller: &Caller, now: Now) -> Answer {
         let report: ReportBody<'_> = serde_json::from_str(body).unwrap_or_default();
         let Ok(data) = serde_json::from_str(body) else {
-            return (400, hub_wire::error("The progress is not an object."));
+            return (400, wire::error("The progress is not an object."));
         };
-        let attempt = hub_wire::count(report.attempt_number);
+        let attempt = wire::count(report.attempt_number);
         let reporter = Reporter::Http { caller, beacon_id: &report.beacon_id };
         self.hear_reporter(&report.beacon_id, caller, now);
         match self.report_progress(hash, data, attempt, &reporter, now) {
-            Ok(()) => (200, hub_wire::progressed(hash)),
-            Err(text) => (404, hub_wire::error(&text)),
+            Ok(()) => (200, wire::progressed(hash)),
+            Err(text) => (404, wire::error(&text)),
         }
     }
 
     fn complete(&mut self, hash: &str, body: &ByteString, caller: &Caller, now: Now) -> Answer {
         let report: ReportBody<'_> = serde_json::from_str(body).unwrap_or_default();
         match self.complete_one(hash, &report, body, caller, now) {
-            Ok(()) => (200, hub_wire::reported("Completed", hash)),
-            Err(text) => (400, hub_wire::error(&text)),
+            Ok(()) => (200, wire::reported("Completed", hash)),
+            Err(text) => (400, wire::error(&text)),
         }
     }
 
@@ -282,7 +290,7 @@ impl Hub {
         caller: &Caller,
         now: Now,
     ) -> Result<(), String> {
-        let attempt = hub_wire::count(report.attempt_number);
+        let attempt = wire::count(report.attempt_number);
         let reporter = Reporter::Http { caller, beacon_id: &report.beacon_id };
         self.hear_reporter(&report.beacon_id, caller, now);
         self.report_complete(hash, report.outputs, report.log, attempt, body, &reporter, now)
@@ -290,43 +298,43 @@ impl Hub {
 
     fn error(&mut self, hash: &str, body: &ByteString, caller: &Caller, now: Now) -> Answer {
         let report: ReportBody<'_> = serde_json::from_str(body).unwrap_or_default();
-        let attempt = hub_wire::count(report.attempt_number);
+        let attempt = wire::count(report.attempt_number);
         let reporter = Reporter::Http { caller, beacon_id: &report.beacon_id };
         self.hear_reporter(&report.beacon_id, caller, now);
         match self.report_error(hash, report.error_message, report.log, attempt, &reporter, now) {
-            Ok(()) => (200, hub_wire::reported("Failed", hash)),
-            Err(text) => (400, hub_wire::error(&text)),
+            Ok(()) => (200, wire::reported("Failed", hash)),
+            Err(text) => (400, wire::error(&text)),
         }
     }
 
     fn complete_batch(&mut self, body: &ByteString, caller: &Caller, now: Now) -> Answer {
         let batch: Option<BatchBody<'_>> = serde_json::from_str(body).ok();
         let Some(entries) = batch.and_then(|batch| batch.items.or(batch.completions)) else {
-            return (400, hub_wire::error("Items is required."));
+            return (400, wire::error("Items is required."));
         };
         self.batch(&entries, |hub, entry| {
             let report: ReportBody<'_> =
                 serde_json::from_str(entry.get()).map_err(|e| format!("Invalid entry: {e}"))?;
             let hash = named(&report)?;
             hub.complete_one(hash, &report, body, caller, now)?;
-            Ok(hub_wire::batch_completed(hash))
+            Ok(wire::batch_completed(hash))
         })
     }
 
     fn progress_batch(&mut self, body: &ByteString, caller: &Caller, now: Now) -> Answer {
         let batch: Option<BatchBody<'_>> = serde_json::from_str(body).ok();
         let Some(entries) = batch.and_then(|batch| batch.items.or(batch.progress)) else {
-            return (400, hub_wire::error("Items is required."));
+            return (400, wire::error("Items is required."));
         };
         self.batch(&entries, |hub, entry| {
             let report: ReportBody<'_> =
                 serde_json::from_str(entry.get()).map_err(|e| format!("Invalid entry: {e}"))?;
             let hash = named(&report)?;
-            let attempt = hub_wire::count(report.attempt_number);
+            let attempt = wire::count(report.attempt_number);
             let reporter = Reporter::Http { caller, beacon_id: &report.beacon_id };
             hub.hear_reporter(&report.beacon_id, caller, now);
             hub.report_progress(hash, entry, attempt, &reporter, now)?;
-            Ok(hub_wire::batch_updated(hash))
+            Ok(wire::batch_updated(hash))
         })
     }
 
@@ -337,7 +345,7 @@ impl Hub {
     ) -> Answer {
         if entries.len() > MAX_BATCH {
             let text = format!("A batch has at most {MAX_BATCH} items.");
-            return (400, hub_wire::error(&text));
+            return (400, wire::error(&text));
         }
         let (mut done, mut errors) = (Vec::new(), Vec::new());
         for (index, entry) in entries.iter().enumerate() {
@@ -346,7 +354,7 @@ impl Hub {
                 Err(text) => errors.push((index, text)),
             }
         }
-        (200, hub_wire::batch(&done, &errors))
+        (200, wire::batch(&done, &errors))
     }
 
     pub(super) fn cancel_by_hash(&mut self, hash: &str, body: &ByteString, now: Now) -> Answer {
@@ -359,9 +367,9 @@ impl Hub {
         }
         if let Some(done) = self.results.find(hash) {
             let was = done.ending == Ending::Cancelled;
-            return (200, hub_wire::cancelled(hash, was, done.ending.name()));
+            return (200, wire::cancelled(hash, was, done.ending.name()));
         }
-        (404, hub_wire::error(&format!("Work item [{hash}] not found.")))
+        (404, wire::error(&format!("Work item [{hash}] not found.")))
     }
 
     fn reorder(&mut self, hash: &str, body: &ByteString) -> Answer {
@@ -369,28 +377,28 @@ impl Hub {
         let up = match control.direction.as_deref() {
             Some("up") => true,
             Some("down") => false,
-            Some(_) | None => return (400, hub_wire::error("Direction must be up or down.")),
+            Some(_) | None => return (400, wire::error("Direction must be up or down.")),
         };
         let Some(id) = self.queue.find(hash) else {
-            return (404, hub_wire::error(&format!("Work item [{hash}] not found.")));
+            return (404, wire::error(&format!("Work item [{hash}] not found.")));
         };
         let Some((one, other)) = self.queue.reorder(id, up) else {
-            return (409, hub_wire::error("The work item cannot be moved that way."));
+            return (409, wire::error("The work item cannot be moved that way."));
         };
         self.store_work(one);
         self.store_work(other);
-        (200, hub_wire::reordered(hash))
+        (200, wire::reordered(hash))
     }
 
     pub(super) fn start_run(&mut self, body: &ByteString, now: Now) -> Answer {
         let request: RunRequest = serde_json::from_str(body).unwrap_or_default();
         let key = request.idempotency_key.filter(|key| !key.is_empty());
         if key.as_ref().is_some_and(|key| key.len() > super::registration::MAX_NAME) {
-            return (400, hub_wire::error("IdempotencyKey is too long."));
+            return (400, wire::error("IdempotencyKey is too long."));
         }
         let (run, forgotten) = self.runs.start(key, now.unix);
         self.store_run(&run, forgotten);
-        (200, hub_wire::run_started(&run.id, run.started, run.key.as_deref()))
+        (200, wire::run_started(&run.id, run.started, run.key.as_deref()))
     }
 
     pub(super) fn end_run(&mut self, id: &str, body: &ByteString) -> Answer {
@@ -398,10 +406,10 @@ impl Hub {
         let state = control.state.unwrap_or_else(|| "Ended".to_owned());
         let state: String = state.chars().take(64).collect();
         let Some(run) = self.runs.end(id, &state) else {
-            return (404, hub_wire::error(&format!("Run [{id}] not found.")));
+            return (404, wire::error(&format!("Run [{id}] not found.")));
         };
         self.store_run(&run, None);
-        (200, hub_wire::run_ended(&run.id, &run.state))
+        (200, wire::run_ended(&run.id, &run.state))
     }
 
     /// Finds a worker by id, if the caller may speak for it.
@@ -433,9 +441,9 @@ impl Hub {
     ) -> HttpResponse {
         match no_route {
             NoRoute::Unknown if self.caller(headers, remote, now).is_none() => unauthenticated(),
-            NoRoute::Unknown => HttpResponse::json(404, hub_wire::error("Not found.")),
+            NoRoute::Unknown => HttpResponse::json(404, wire::error("Not found.")),
             NoRoute::Method(allow) => {
-                let mut response = HttpResponse::json(405, hub_wire::error("Method not allowed."));
+                let mut response = HttpResponse::json(405, wire::error("Method not allowed."));
                 response.headers.push("allow", allow);
                 response
             }
@@ -463,9 +471,9 @@ fn preflight() -> HttpResponse {
 }
 
 fn unauthenticated() -> HttpResponse {
-    HttpResponse::json(401, hub_wire::authentication_required())
+    HttpResponse::json(401, wire::authentication_required())
 }
 
 pub(super) fn unknown_worker(beacon_id: &str) -> String {
-    hub_wire::error(&format!("Beacon [{beacon_id}] not found."))
+    wire::error(&format!("Beacon [{beacon_id}] not found."))
 }

@@ -8,7 +8,7 @@ use crate::api::event::Withdrawal;
 use crate::base::ids::{CallId, ConnId, HttpId, PeerId};
 use crate::base::json::Raw;
 use crate::base::time::{Instant, UnixMillis};
-use crate::dialect::beacon::hub_wire::{Delivery, ItemView, Progress};
+use crate::dialect::beacon::wire::coordinator::{Delivery, ItemView, Progress};
 
 /// An item's number in this process; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,9 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
+use super::children::Child;
 use super::item::{ItemId, Waiter};
-use super::stream::{self, Part};
-use super::wire::retry_later;
 use super::{Deferred, Hub, SWEEP_MS, Timer, records};
 use crate::api::event::Event;
 use crate::api::event::{CallEvent, SessionEvent};
@@ -16,11 +15,12 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, ListenId, StoreId};
 use crate::base::store::{StoreReply, StoreRequest};
 use crate::base::time::{Instant, Now};
-use crate::dialect::beacon::hub_wire;
+use crate::dialect::beacon::wire::coordinator as wire;
 use crate::dialect::volt::server as volt_server;
 use crate::hub::options::{HubAccess, HubOptions};
-use crate::machine::Output;
+use crate::machine::{Input, Machine as _, Output};
 use crate::net::HttpResponse;
+use crate::net::binary_frames::{self, Kind};
 use crate::net::target::HttpLimits;
 
 /// The only listener of a hub.
@@ -121,7 +121,7 @@ impl Hub {
         self.started = now;
         let mut waiting = BTreeMap::new();
         for space in records::SPACES.into_iter().chain(volt_server::SPACES) {
-            let store = self.journal.next_id();
+            let store = self.stores.next_id();
             waiting.insert(store, space);
             self.out.push_back(Output::Store { store, request: StoreRequest::Load { space } });
         }
@@ -166,19 +166,20 @@ impl Hub {
                     self.announce();
                 }
             }
-            (Phase::Loading { .. }, Err(error)) => self.end(Some(error)),
+            (Phase::Loading { .. }, Err(error)) => self.end(Some(error), now),
             (Phase::Ended, _) => {}
-            (_, Ok(StoreReply::Committed)) => {
-                for what in self.journal.committed(store) {
-                    self.perform(what);
+            (_, result) => match self.stores.take(store) {
+                Some((Child::Volt, store)) => {
+                    self.volt.handle_input(Input::Stored { store, result }, now);
                 }
-            }
-            (_, Ok(StoreReply::Loaded(_))) => {}
-            (_, Err(error)) => {
-                if self.journal.failed(store, now.mono) {
-                    self.event(Event::Session(SessionEvent::Notice { error }));
+                Some((Child::Beacon, store)) => {
+                    match self.journal.stored(store, result, now.mono) {
+                        Ok(held) => held.into_iter().for_each(|what| self.perform(what)),
+                        Err(error) => self.event(Event::Session(SessionEvent::Notice { error })),
+                    }
                 }
-            }
+                None => {}
+            },
         }
     }
 
@@ -223,13 +224,13 @@ impl Hub {
     /// The answer while there is nothing to answer with.
     pub(super) fn unavailable(&self) -> HttpResponse {
         let text = format!("The hub is {}.", self.phase_name());
-        retry_later(HttpResponse::json(503, hub_wire::error(&text)))
+        HttpResponse::json(503, wire::error(&text)).retry_later()
     }
 
     pub(super) fn stop(&mut self, drain_ms: u64, now: Now) {
         let until = now.mono.after(drain_ms);
         match self.phase {
-            Phase::Idle | Phase::Loading { .. } => self.end(None),
+            Phase::Idle | Phase::Loading { .. } => self.end(None, now),
             Phase::Serving => {
                 self.phase = Phase::Draining { until };
                 self.arm(until, Timer::Drain);
@@ -247,7 +248,7 @@ impl Hub {
     /// Ends the drain when nothing runs any more and everything is stored and said.
     pub(super) fn check_drained(&mut self, now: Now) {
         let Phase::Draining { until } = self.phase else { return };
-        let idle = self.in_flight() == 0 && self.journal.is_idle();
+        let idle = self.in_flight() == 0 && self.journal.is_idle() && self.volt.is_stored();
         if idle || until <= now.mono {
             self.end_drain(now);
         }
@@ -257,10 +258,10 @@ impl Hub {
         let Phase::Draining { until } = self.phase else { return };
         let running = self.in_flight();
         if running == 0 {
-            self.end(None);
+            self.end(None, now);
         } else if until <= now.mono {
             let text = format!("{running} work items or commands were still running");
-            self.end(Some(Error::new(ErrorCode::DrainTimeout, text)));
+            self.end(Some(Error::new(ErrorCode::DrainTimeout, text)), now);
         }
     }
 
@@ -276,7 +277,7 @@ impl Hub {
     }
 
     /// Says farewell to everyone. Whoever waits is told to come back: the queue is stored.
-    pub(super) fn end(&mut self, error: Option<Error>) {
+    pub(super) fn end(&mut self, error: Option<Error>, now: Now) {
         if matches!(self.phase, Phase::Ended) {
             return;
         }
@@ -287,7 +288,7 @@ impl Hub {
                 self.turn_away(waiter, 503, ErrorCode::Stopped, "The hub is going away.");
             }
         }
-        self.volt.end();
+        self.volt.end(&self.unavailable(), now);
         self.flush();
         // Whoever waits for the disk is answered now: a call settles once, whatever becomes of it.
         for what in self.journal.abandon() {
@@ -312,14 +313,14 @@ impl Hub {
     pub(super) fn turn_away(&mut self, waiter: Waiter, status: u16, code: ErrorCode, text: &str) {
         let response = |text: String| {
             let response = HttpResponse::json(status, text);
-            if status == 503 { retry_later(response) } else { response }
+            if status == 503 { response.retry_later() } else { response }
         };
         match waiter {
             Waiter::Http { http, stream: false } => {
-                self.later(Deferred::Reply { http, response: response(hub_wire::failure(text)) });
+                self.later(Deferred::Reply { http, response: response(wire::failure(text)) });
             }
             Waiter::Http { http, stream: true } => {
-                let bytes = stream::frame(Part::Error, hub_wire::error(text).as_bytes());
+                let bytes = binary_frames::frame(Kind::Error, wire::error(text).as_bytes());
                 self.later(Deferred::Part { http, bytes });
                 self.later(Deferred::End { http });
             }
@@ -328,7 +329,7 @@ impl Hub {
                 self.later(Deferred::Event(Event::Call(CallEvent::Done { call, result })));
             }
             Waiter::Login { http } => {
-                let response = response(hub_wire::login_refused(text));
+                let response = response(wire::login_refused(text));
                 self.later(Deferred::Reply { http, response });
             }
             Waiter::Join { conn } => self.close(conn, 1001, text),

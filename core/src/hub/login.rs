@@ -5,11 +5,12 @@ use bytestring::ByteString;
 use super::item::Waiter;
 use super::registration::AUTHENTICATION;
 use super::results::Finished;
-use super::wire::retry_later;
 use super::{Hub, auth};
 use crate::base::ids::{ConnId, HttpId};
 use crate::base::time::Now;
-use crate::dialect::beacon::hub_wire::{self, JoinOutputs, LoginOutputs, LoginRequest, UserRecord};
+use crate::dialect::beacon::wire::coordinator::{
+    self as wire, JoinOutputs, LoginOutputs, LoginRequest, UserRecord,
+};
 use crate::net::HttpResponse;
 
 /// The longest user name and password, in bytes.
@@ -26,8 +27,8 @@ impl Hub {
         let password = request.password.unwrap_or_default();
         let address = crate::parts::accepted::address(remote).to_owned();
         if self.auth.check_failures(&address, now.mono).is_err() {
-            let text = hub_wire::login_refused("Too many failed logins.");
-            self.reply(http, retry_later(HttpResponse::json(429, text)));
+            let text = wire::login_refused("Too many failed logins.");
+            self.reply(http, HttpResponse::json(429, text).retry_later());
             return;
         }
         if name.len() > MAX_CREDENTIAL || password.expose().len() > MAX_CREDENTIAL {
@@ -41,7 +42,7 @@ impl Hub {
                 }
             }
         } else if self.is_secured() && self.registry.offers(AUTHENTICATION) {
-            let question = hub_wire::login_question(&name, password.expose());
+            let question = wire::login_question(&name, password.expose());
             self.ask_auth_worker("AUTH_Login", &question, Waiter::Login { http }, now);
         } else {
             self.refuse_login(http, "Authentication failed.");
@@ -79,12 +80,12 @@ impl Hub {
 
     fn log_in(&mut self, http: HttpId, user: UserRecord, now: Now) {
         let id = self.auth.begin(user.clone(), &mut self.entropy, now.mono);
-        let mut response = HttpResponse::json(200, hub_wire::logged_in(&id, &user));
+        let mut response = HttpResponse::json(200, wire::logged_in(&id, &user));
         response.headers.push("set-cookie", format!("{}={id}; Path=/; HttpOnly", auth::COOKIE));
         self.reply(http, response);
     }
 
     fn refuse_login(&mut self, http: HttpId, text: &str) {
-        self.reply(http, HttpResponse::json(200, hub_wire::login_refused(text)));
+        self.reply(http, HttpResponse::json(200, wire::login_refused(text)));
     }
 }

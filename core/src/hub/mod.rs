@@ -6,17 +6,18 @@
 //! ```
 //!
 //! It decides who may register and ask, keeps the queue, leases items to workers and answers whoever
-//! asked, exactly once. Everything that it promises is stored first; see [`journal`].
+//! asked, exactly once. Everything that it promises is stored first.
 
 mod affinity;
 mod assign;
 mod auth;
 mod calls;
 mod catalogue;
+mod children;
 mod clients;
+mod connections;
 mod http;
 mod item;
-mod journal;
 mod lease;
 mod lifecycle;
 mod login;
@@ -35,8 +36,6 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod views;
-mod volt;
-mod wire;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -46,8 +45,8 @@ use affinity::Affinity;
 use auth::{Auth, Caller};
 use bytes::Bytes;
 use catalogue::Catalogue;
+use children::{Child, Stores};
 use item::{ItemId, Waiter};
-use journal::Journal;
 use lifecycle::Phase;
 use queue::Queue;
 use rate::RateLimit;
@@ -63,7 +62,7 @@ use crate::base::entropy::{Entropy, Seed};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, ConnId, HttpId, PeerId};
 use crate::base::time::{Deadline, Instant, Now, Why};
-use crate::dialect::beacon::hub_wire::{self, Verdict};
+use crate::dialect::beacon::wire::coordinator::{self as wire, Verdict};
 use crate::dialect::volt::server::VoltServer;
 use crate::hub::options::{HubAccess, HubOptions};
 use crate::machine::{ConnInput, ServerInput};
@@ -71,6 +70,7 @@ use crate::machine::{Endpoint, Input, Machine, Output};
 use crate::net::target::FrameLimits;
 use crate::net::{Frame, HttpResponse};
 use crate::parts::accepted::{Due, Server, ServerPolicy};
+use crate::parts::journal::Journal;
 
 /// The largest frame of a connection that has not registered.
 const UNREGISTERED_FRAME: usize = 65_536;
@@ -106,8 +106,7 @@ pub struct Hub {
     origins: BTreeMap<HttpId, String>,
     /// The control plane of VOLT daemons.
     volt: VoltServer,
-    /// Clients to whom a daemon's answer is streamed.
-    streaming: BTreeSet<HttpId>,
+    stores: Stores,
     timers: BTreeSet<(Instant, Timer)>,
     entropy: Entropy,
     minted: u64,
@@ -250,7 +249,7 @@ impl Hub {
             calls: BTreeMap::new(),
             origins: BTreeMap::new(),
             volt,
-            streaming: BTreeSet::new(),
+            stores: Stores::default(),
             timers: BTreeSet::new(),
             entropy: Entropy::new(seed),
             minted: 0,
@@ -329,18 +328,17 @@ impl Hub {
 
     /// Sends what was collected during the turn: verdicts, then the commit. Tells whether any was.
     fn flush(&mut self) -> bool {
-        self.run_volt();
+        self.collect_volt();
         for (conn, verdicts) in std::mem::take(&mut self.verdicts) {
-            self.send(conn, hub_wire::work_taken(&verdicts));
+            self.send(conn, wire::work_taken(&verdicts));
         }
         if let Some((store, request)) = self.journal.flush() {
-            self.out.push_back(Output::Store { store, request });
+            self.ask_store(Child::Beacon, store, request);
         }
         !self.out.is_empty()
     }
 
     fn handle_due(&mut self, now: Now) {
-        self.volt.handle_due(now);
         while let Some(due) = self.server.take_due(now.mono) {
             match due {
                 Due::Ping(conn) => {
@@ -384,30 +382,31 @@ impl Hub {
 
 impl Machine for Hub {
     fn handle_input(&mut self, input: Input, now: Now) {
-        self.volt.at(now);
         match input {
             Input::Server(ServerInput::Offered { conn, request, remote }) => {
-                self.handle_offer(conn, &request, &remote, now);
+                self.handle_offer(conn, request, &remote, now);
             }
-            Input::Conn(ConnInput::Received { conn, frame }) if self.volt.owns(conn) => {
-                self.volt.received(conn, &frame, now);
+            Input::Conn(ConnInput::Received { conn, .. } | ConnInput::Closed { conn, .. })
+                if self.volt.owns(conn) =>
+            {
+                self.volt.handle_input(input, now);
             }
             Input::Conn(ConnInput::Received { conn, frame }) => self.handle_frame(conn, frame, now),
-            Input::Conn(ConnInput::Closed { conn, cause }) if self.volt.owns(conn) => {
-                self.volt.closed(conn, cause.to_error().message());
-            }
             Input::Conn(ConnInput::Closed { conn, cause }) => {
                 self.server.closed(conn);
                 self.handle_lost(conn, cause.to_error().message(), now);
                 self.links.remove(&conn);
             }
             Input::Server(ServerInput::Asked { http, request, remote }) => {
-                self.handle_request(http, &request, &remote, now);
+                self.handle_request(http, request, &remote, now);
             }
-            Input::Server(ServerInput::Gone { http }) => self.handle_gone(http),
+            Input::Server(ServerInput::Gone { http }) => {
+                self.volt.handle_input(Input::Server(ServerInput::Gone { http }), now);
+                self.handle_gone(http);
+            }
             Input::Stored { store, result } => self.handle_stored(store, result, now),
             Input::Server(ServerInput::Listening { address, .. }) => self.handle_listening(address),
-            Input::Server(ServerInput::ListenFailed { error, .. }) => self.end(Some(error)),
+            Input::Server(ServerInput::ListenFailed { error, .. }) => self.end(Some(error), now),
             // A hub dials nobody and asks nobody.
             Input::Conn(ConnInput::Opened { .. })
             | Input::Conn(ConnInput::Sent { .. })
@@ -418,8 +417,8 @@ impl Machine for Hub {
     }
 
     fn handle_timeout(&mut self, now: Now) {
-        self.volt.at(now);
         self.notice_lateness(now.mono);
+        self.volt.handle_timeout(now);
         self.journal.retry(now.mono);
         self.handle_due(now);
         self.check_drained(now);
@@ -436,7 +435,7 @@ impl Machine for Hub {
         let timer = self.timers.first().map(|(at, timer)| Deadline { at: *at, why: timer.why() });
         let server = self.server.next_due().map(|at| Deadline { at, why: Why::Ping });
         let retry = self.journal.retry_at().map(|at| Deadline { at, why: Why::Store });
-        [timer, server, retry, self.volt.next_due()].into_iter().flatten().min()
+        [timer, server, retry, self.volt.poll_timeout()].into_iter().flatten().min()
     }
 }
 

@@ -21,8 +21,8 @@ use super::runs::Run;
 use super::{Hub, Timer};
 use crate::base::error::ErrorCode;
 use crate::base::json::Raw;
+use crate::base::json::object::Object;
 use crate::base::time::{Now, UnixMillis};
-use crate::dialect::beacon::hub_wire::Object;
 use crate::dialect::volt::server as volt_server;
 
 pub(super) const WORK: &str = "hub.work";

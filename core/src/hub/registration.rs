@@ -17,7 +17,7 @@ use crate::base::ids::{ConnId, HttpId, PeerId};
 use crate::base::json::Raw;
 use crate::base::secret::Secret;
 use crate::base::time::Now;
-use crate::dialect::beacon::hub_wire::{self, Registration, RunningItem, Verdict};
+use crate::dialect::beacon::wire::coordinator::{self as wire, Registration, RunningItem, Verdict};
 use crate::machine::Output;
 use crate::net::HttpResponse;
 
@@ -62,7 +62,7 @@ impl Hub {
                 let name = registration.name.as_deref().unwrap_or_default();
                 let capabilities = registration.capabilities.clone().unwrap_or_default();
                 let secret = registration.join_secret.clone().unwrap_or_default();
-                let question = hub_wire::join_question(name, secret.expose(), &capabilities);
+                let question = wire::join_question(name, secret.expose(), &capabilities);
                 let Some(link) = self.links.get_mut(&conn) else { return };
                 if link.joining.replace(text.clone()).is_none() {
                     let waiter = Waiter::Join { conn };
@@ -108,7 +108,7 @@ impl Hub {
 
     fn deny(&mut self, conn: ConnId, reason: &str) {
         self.notice(ErrorCode::PeerRefused, format!("a worker was turned away: {reason}"));
-        self.send(conn, hub_wire::rejected(reason));
+        self.send(conn, wire::rejected(reason));
         self.close(conn, DENIED.0, DENIED.1);
     }
 
@@ -135,7 +135,7 @@ impl Hub {
             self.out.push_back(Output::SetLimits { conn, limits });
         }
         let Some(record) = self.registry.get(worker) else { return };
-        let text = hub_wire::registered(&record.beacon_id, acks);
+        let text = wire::registered(&record.beacon_id, acks);
         let name = record.name.clone();
         self.send(conn, text);
         if replaced.is_some() {
@@ -159,13 +159,13 @@ impl Hub {
         let registration = match read(body) {
             Ok(registration) => registration,
             Err(reason) => {
-                self.reply(http, HttpResponse::json(400, hub_wire::error(&reason)));
+                self.reply(http, HttpResponse::json(400, wire::error(&reason)));
                 return;
             }
         };
         let name = registration.name.clone().filter(|name| !name.is_empty());
         let (Some(name), Some(_)) = (name, &registration.capabilities) else {
-            let text = hub_wire::error("Name and Capabilities are required.");
+            let text = wire::error("Name and Capabilities are required.");
             self.reply(http, HttpResponse::json(400, text));
             return;
         };
@@ -173,16 +173,16 @@ impl Hub {
         let auth = self.is_secured() && is_auth_worker(&registration);
         if auth && !matches!(check_secret(&self.options.auth_join_secret, &offered), Join::Allowed)
         {
-            self.reply(http, HttpResponse::json(403, hub_wire::error(DENIED.1)));
+            self.reply(http, HttpResponse::json(403, wire::error(DENIED.1)));
             return;
         }
         let known = self.registry.by_name(&name);
         if known.is_none() && self.registry.len() as u64 >= self.options.max_connections {
-            self.reply(http, HttpResponse::json(503, hub_wire::error("Too many workers.")));
+            self.reply(http, HttpResponse::json(503, wire::error("Too many workers.")));
             return;
         }
         if known.is_some_and(|worker| !self.owns(worker, caller, now)) {
-            let text = hub_wire::error("The name is registered by somebody else.");
+            let text = wire::error("The name is registered by somebody else.");
             self.reply(http, HttpResponse::json(403, text));
             return;
         }
@@ -207,16 +207,16 @@ impl Hub {
         session: Option<Arc<str>>,
         now: Now,
     ) -> (PeerId, Option<Vec<RunningItem>>, bool) {
-        let max_concurrent = hub_wire::count(registration.max_concurrent);
+        let max_concurrent = wire::count(registration.max_concurrent);
         let profile = Profile {
             name: name.clone(),
             capabilities: registration.capabilities.map(unique),
             max_concurrent: max_concurrent.map(|max| max.clamp(1, 65_536)),
-            tags: keep(hub_wire::object(registration.tags)),
-            contexts: keep(hub_wire::object(registration.contexts)),
-            bind_addresses: keep(hub_wire::array(registration.bind_addresses)),
+            tags: keep(wire::object(registration.tags)),
+            contexts: keep(wire::object(registration.contexts)),
+            bind_addresses: keep(wire::array(registration.bind_addresses)),
             host_id: registration.host_id,
-            shared_mounts: keep(hub_wire::array(registration.shared_mounts)),
+            shared_mounts: keep(wire::array(registration.shared_mounts)),
         };
         let before: Vec<Arc<str>> = self
             .registry
@@ -263,11 +263,8 @@ impl Hub {
                 }
                 Ok(None) => {}
                 Err(reason) => {
-                    let text = hub_wire::work_cancel(
-                        &listed.work_item_hash,
-                        reason,
-                        Withdrawal::Superseded,
-                    );
+                    let text =
+                        wire::work_cancel(&listed.work_item_hash, reason, Withdrawal::Superseded);
                     self.tell(conn, Deferred::Send { conn: conn.unwrap_or(ConnId(0)), text });
                 }
             }
@@ -367,7 +364,7 @@ impl Hub {
             .collect();
         let mut view = record.view(items);
         view.session = view.session.filter(|session| *session == viewer);
-        Some(hub_wire::beacon_record(&view, acks))
+        Some(wire::beacon_record(&view, acks))
     }
 }
 

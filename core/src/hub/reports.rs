@@ -8,14 +8,15 @@ use serde_json::value::RawValue;
 use super::auth::Caller;
 use super::item::{Ending, Item, ItemId, State, Waiter};
 use super::results::Finished;
-use super::stream::{self, Part};
+use super::stream;
 use super::{Deferred, Hub, Timer};
 use crate::api::event::CallEvent;
 use crate::api::event::Event;
 use crate::base::ids::{ConnId, PeerId};
 use crate::base::json::Raw;
 use crate::base::time::Now;
-use crate::dialect::beacon::hub_wire::{self, ProgressReport, Verdict};
+use crate::dialect::beacon::wire::coordinator::{self as wire, ProgressReport, Verdict};
+use crate::net::binary_frames::{self, Kind};
 
 /// The most bytes of lines kept with an item's progress; further lines are dropped.
 const MAX_LOG_BYTES: usize = 1_048_576;
@@ -69,10 +70,10 @@ impl Hub {
         let Some(item) = self.queue.get_mut(id) else { return Err(unknown()) };
         item.last_event = now.unix;
         item.progress.merge(&report);
-        if let Some(lines) = hub_wire::array(report.log)
+        if let Some(lines) = wire::array(report.log)
             && item.log.len() + lines.get().len() <= MAX_LOG_BYTES
         {
-            hub_wire::append_lines(&mut item.log, lines);
+            wire::append_lines(&mut item.log, lines);
         }
         if item.waiters.iter().any(Waiter::streams) {
             let text = item.progress.write(now.unix);
@@ -88,10 +89,10 @@ impl Hub {
         match waiter {
             Waiter::Http { http, stream: true } => {
                 let http = *http;
-                let bytes = stream::frame(Part::Progress, text.as_bytes());
+                let bytes = binary_frames::frame(Kind::Progress, text.as_bytes());
                 self.later(Deferred::Part { http, bytes });
                 if let Some(data) = data {
-                    let bytes = stream::frame(Part::Bytes, data);
+                    let bytes = binary_frames::frame(Kind::Bytes, data);
                     self.later(Deferred::Part { http, bytes });
                 }
             }
@@ -124,16 +125,16 @@ impl Hub {
             Aim::Settled => return Ok(()),
         };
         let outputs = outputs.map_or_else(Raw::empty_object, |raw| Raw::span(text, raw));
-        let log = hub_wire::array(log);
+        let log = wire::array(log);
         let worker = self.queue.get(id).and_then(Item::worker);
         let log = match self.queue.get(id).map(|item| item.log.as_str()) {
             Some("") | None => log.map_or_else(Raw::empty_list, |raw| Raw::span(text, raw)),
             Some(before) => {
                 let mut lines = before.to_owned();
                 if let Some(log) = log {
-                    hub_wire::append_lines(&mut lines, log);
+                    wire::append_lines(&mut lines, log);
                 }
-                Raw::parse(hub_wire::lines(&lines)).unwrap_or_else(|_| Raw::empty_list())
+                Raw::parse(wire::lines(&lines)).unwrap_or_else(|_| Raw::empty_list())
             }
         };
         self.finish(id, Ending::Complete, true, Some((outputs, log)), None, now);
@@ -157,16 +158,16 @@ impl Hub {
             Aim::Item(id) => id,
             Aim::Settled => return Ok(()),
         };
-        let mut message = hub_wire::text(message).unwrap_or_else(|| "Unknown error".to_owned());
+        let mut message = wire::text(message).unwrap_or_else(|| "Unknown error".to_owned());
         message.truncate(message.floor_char_boundary(MAX_ERROR_BYTES));
         let Some(item) = self.queue.get_mut(id) else { return Ok(()) };
         let worker = item.worker();
         item.failures += 1;
         item.failed_attempt = Some(item.attempt);
-        if let Some(lines) = hub_wire::array(log)
+        if let Some(lines) = wire::array(log)
             && item.log.len() + lines.get().len() <= MAX_LOG_BYTES
         {
-            hub_wire::append_lines(&mut item.log, lines);
+            wire::append_lines(&mut item.log, lines);
         }
         if item.failures < item.order.max_attempts && item.cancel_reason.is_none() {
             self.retry(id, message, now);

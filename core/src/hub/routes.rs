@@ -1,8 +1,8 @@
 //! Which request means what: path and method to a route.
 
-use percent_encoding::percent_decode_str;
-
+use crate::dialect::volt::server::Control;
 use crate::net::Method;
+use crate::net::http::{NoRoute, segments};
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) enum Route {
     Reorder(String),
     RunStart,
     RunEnd(String),
-    Volt(VoltRoute),
+    Volt(Control),
 }
 
 impl Route {
@@ -59,41 +59,14 @@ pub(super) enum View {
     Result(String),
 }
 
-/// What is asked about VOLT daemons.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum VoltRoute {
-    Daemons,
-    Forget(String),
-    Password(String),
-    Call(String),
-    Message(String),
-    Tokens,
-    CreateToken,
-    Revoke(String),
-}
-
-/// Why there is no route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoRoute {
-    /// Nothing is known under the path.
-    Unknown,
-    /// The path is known, but not with this method; the methods that are.
-    Method(&'static str),
-}
-
-/// Finds the route of a request. Queries are ignored; path segments may be percent-encoded or not.
+/// Finds the route of a request.
 pub(super) fn find(method: Method, url: &str) -> Result<Route, NoRoute> {
-    let path = url.split(['?', '#']).next().unwrap_or_default();
-    let decoded: Vec<String> = path
-        .trim_matches('/')
-        .split('/')
-        .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
-        .collect();
+    let decoded = segments(url);
     let segments: Vec<&str> = decoded.iter().map(String::as_str).collect();
     match segments.as_slice() {
         ["status"] => get(method, Route::Public(Public::Status)),
         ["Moorline", "Status"] => get(method, Route::View(View::MoorlineStatus)),
-        ["Moorline", "Volt", rest @ ..] => volt(method, rest).map(Route::Volt),
+        ["Moorline", "Volt", rest @ ..] => Control::find(method, rest).map(Route::Volt),
         ["1.0", "Authenticate"] => post(method, Route::Public(Public::Login)),
         ["1.0", "CheckSession"] => get(method, Route::Public(Public::CheckSession)),
         ["1.0", "Deauthenticate"] => either(method, Route::Public(Public::Logout)),
@@ -146,26 +119,6 @@ fn work(method: Method, segments: &[&str]) -> Result<Route, NoRoute> {
                 _ => Err(NoRoute::Unknown),
             }
         }
-        _ => Err(NoRoute::Unknown),
-    }
-}
-
-fn volt(method: Method, segments: &[&str]) -> Result<VoltRoute, NoRoute> {
-    let id = |id: &str| id.to_owned();
-    match (segments, method) {
-        (["Daemons"], Method::Get) => Ok(VoltRoute::Daemons),
-        (["Daemons"], _) => Err(NoRoute::Method("GET")),
-        (["Daemons", cluster], Method::Delete) => Ok(VoltRoute::Forget(id(cluster))),
-        (["Daemons", _], _) => Err(NoRoute::Method("DELETE")),
-        (["Daemons", cluster, "Password"], Method::Post) => Ok(VoltRoute::Password(id(cluster))),
-        (["Daemons", cluster, "Call"], Method::Post) => Ok(VoltRoute::Call(id(cluster))),
-        (["Daemons", cluster, "Message"], Method::Post) => Ok(VoltRoute::Message(id(cluster))),
-        (["Daemons", _, "Password" | "Call" | "Message"], _) => Err(NoRoute::Method("POST")),
-        (["Tokens"], Method::Get) => Ok(VoltRoute::Tokens),
-        (["Tokens"], Method::Post) => Ok(VoltRoute::CreateToken),
-        (["Tokens"], _) => Err(NoRoute::Method("GET, POST")),
-        (["Tokens", token], Method::Delete) => Ok(VoltRoute::Revoke(id(token))),
-        (["Tokens", _], _) => Err(NoRoute::Method("DELETE")),
         _ => Err(NoRoute::Unknown),
     }
 }

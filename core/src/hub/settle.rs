@@ -3,7 +3,7 @@
 
 use super::item::{Ending, Item, ItemId, State, Waiter};
 use super::results::Finished;
-use super::stream::{self, Part};
+use super::stream;
 use super::{Deferred, Hub, Timer, records};
 use crate::api::event::CallEvent;
 use crate::api::event::{Event, Withdrawal};
@@ -11,8 +11,9 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, HttpId};
 use crate::base::json::Raw;
 use crate::base::time::Now;
-use crate::dialect::beacon::hub_wire;
+use crate::dialect::beacon::wire::coordinator as wire;
 use crate::net::HttpResponse;
+use crate::net::binary_frames::{self, Kind};
 
 impl Hub {
     /// Ends an item with an error.
@@ -95,7 +96,7 @@ impl Hub {
     ) {
         let Some(record) = self.registry.get(worker) else { return };
         if let (Some(conn), true) = (record.conn, record.acks) {
-            let text = hub_wire::work_cancel(hash, text, why);
+            let text = wire::work_cancel(hash, text, why);
             self.later(Deferred::Send { conn, text });
         }
     }
@@ -111,11 +112,11 @@ impl Hub {
         };
         if !told {
             item.cancel_reason = Some(reason.to_owned());
-            return Some(hub_wire::cancelled(&hash, false, item.status(false)));
+            return Some(wire::cancelled(&hash, false, item.status(false)));
         }
         let text = format!("Work item was canceled: {reason}");
         self.withdraw(id, Ending::Cancelled, &text, now);
-        Some(hub_wire::cancelled(&hash, true, Ending::Cancelled.name()))
+        Some(wire::cancelled(&hash, true, Ending::Cancelled.name()))
     }
 
     /// Answers one who waits with a kept outcome.
@@ -125,10 +126,10 @@ impl Hub {
                 self.queue.unwait(http);
                 let response = match (&done.outputs, &done.error) {
                     (Some((outputs, log)), _) => {
-                        let text = hub_wire::dispatched(&done.hash, outputs.as_str(), log.as_str());
+                        let text = wire::dispatched(&done.hash, outputs.as_str(), log.as_str());
                         HttpResponse::json(200, text)
                     }
-                    (None, error) => HttpResponse::json(500, hub_wire::failure(words(error))),
+                    (None, error) => HttpResponse::json(500, wire::failure(words(error))),
                 };
                 self.later(Deferred::Reply { http, response });
             }
@@ -146,14 +147,14 @@ impl Hub {
             (Some((outputs, log)), _) => {
                 let (bytes, rest) = stream::split_outputs(outputs);
                 if let Some(bytes) = bytes {
-                    frames.push(stream::frame(Part::FinalBytes, &bytes));
+                    frames.push(binary_frames::frame(Kind::FinalBytes, &bytes));
                 }
-                let text = hub_wire::dispatched(&done.hash, &rest, log.as_str());
-                frames.push(stream::frame(Part::Result, text.as_bytes()));
+                let text = wire::dispatched(&done.hash, &rest, log.as_str());
+                frames.push(binary_frames::frame(Kind::Result, text.as_bytes()));
             }
             (None, error) => {
-                let text = hub_wire::error(words(error));
-                frames.push(stream::frame(Part::Error, text.as_bytes()));
+                let text = wire::error(words(error));
+                frames.push(binary_frames::frame(Kind::Error, text.as_bytes()));
             }
         }
         for bytes in frames {
@@ -166,7 +167,7 @@ impl Hub {
         self.calls.remove(&call);
         let result = match (&done.outputs, &done.error) {
             (Some((outputs, log)), _) => {
-                let text = hub_wire::call_value(&done.hash, outputs.as_str(), log.as_str());
+                let text = wire::call_value(&done.hash, outputs.as_str(), log.as_str());
                 Raw::parse(text).map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))
             }
             (None, error) => {

@@ -1,49 +1,13 @@
-//! The frames of a streaming dispatch: `[u8 type][u32 big-endian length][payload]`.
+//! The bytes that a streaming dispatch sends apart from the outputs.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::api::options::Fields;
 use crate::base::json::Raw;
-use crate::dialect::beacon::hub_wire::{OUTPUT_DATA, Object};
-use crate::net::{Headers, HttpBody, HttpResponse};
-
-/// What a frame carries.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Part {
-    /// Progress as JSON.
-    Progress = 1,
-    /// Bytes that came with progress.
-    Bytes = 2,
-    /// Bytes that came with the outcome.
-    FinalBytes = 3,
-    /// The result as JSON.
-    Result = 4,
-    /// An error as JSON.
-    Error = 5,
-}
-
-/// Makes a frame.
-pub(super) fn frame(part: Part, payload: &[u8]) -> Bytes {
-    let mut frame = Vec::with_capacity(payload.len() + 5);
-    frame.push(part as u8);
-    frame.extend_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame.into()
-}
-
-/// The answer that begins a stream.
-pub(super) fn head() -> HttpResponse {
-    HttpResponse {
-        status: 200,
-        headers: Headers::new()
-            .with("content-type", "application/octet-stream")
-            .with("x-ultravisor-protocol", "binary-frames-v1"),
-        body: HttpBody::Streaming,
-    }
-}
+use crate::base::json::object::Object;
+use crate::dialect::beacon::wire::coordinator::OUTPUT_DATA;
 
 /// Decodes base64 inside a JSON string; anything else is absent.
 pub(super) fn decode(raw: &RawValue) -> Option<Vec<u8>> {
@@ -73,11 +37,6 @@ pub(super) fn split_outputs(outputs: &Raw) -> (Option<Vec<u8>>, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_frame_is_type_length_payload() {
-        assert_eq!(&frame(Part::Error, b"{}")[..], [5, 0, 0, 0, 2, b'{', b'}']);
-    }
 
     #[test]
     fn output_bytes_leave_the_outputs() {

@@ -5,9 +5,10 @@ use super::http::unknown_worker;
 use super::item::{Item, State};
 use super::results::Finished;
 use super::routes::View;
+use crate::base::json::object::list;
 use crate::base::time::Now;
-use crate::dialect::beacon::hub_wire::{
-    self, HubView, QueueView, ResultView, StatusWorkerView, list,
+use crate::dialect::beacon::wire::coordinator::{
+    self as wire, HubView, QueueView, ResultView, StatusWorkerView,
 };
 
 impl Hub {
@@ -28,19 +29,19 @@ impl Hub {
             View::Queue => {
                 let waiting = self.shown().filter(|item| item.worker().is_none());
                 let waiting = list(waiting.map(|item| self.item_record(item)));
-                (200, hub_wire::queue(&self.queue_view(), &waiting))
+                (200, wire::queue(&self.queue_view(), &waiting))
             }
             View::Bindings => {
                 let ttl = self.affinity.ttl_ms();
                 let bindings = self.affinity.iter().map(|(key, binding)| {
-                    hub_wire::binding(key, &binding.beacon_id, binding.created, ttl)
+                    wire::binding(key, &binding.beacon_id, binding.created, ttl)
                 });
                 (200, list(bindings))
             }
             View::Capabilities => {
                 let names = self.registry.capabilities();
                 let workers = self.registry.len();
-                (200, hub_wire::capabilities(&names, workers, &self.action_entries()))
+                (200, wire::capabilities(&names, workers, &self.action_entries()))
             }
             View::Actions => (200, list(self.action_entries())),
             View::Result(hash) => self.result_of(hash),
@@ -50,11 +51,11 @@ impl Hub {
     /// Shows the outcome of an item, or where it is.
     pub(super) fn result_of(&self, hash: &str) -> (u16, String) {
         if let Some(done) = self.results.find(hash) {
-            return (200, hub_wire::result(&result_view(done)));
+            return (200, wire::result(&result_view(done)));
         }
         let item = self.queue.find(hash).and_then(|id| self.queue.get(id));
         let Some(item) = item.filter(|item| !item.order.internal) else {
-            return (404, hub_wire::error(&format!("Work item [{hash}] not found.")));
+            return (404, wire::error(&format!("Work item [{hash}] not found.")));
         };
         let view = ResultView {
             hash,
@@ -64,7 +65,7 @@ impl Hub {
             log: None,
             error: item.last_error.as_deref(),
         };
-        (200, hub_wire::result(&view))
+        (200, wire::result(&view))
     }
 
     /// Shows the whole hub: what `moorline status` and snapshots print.
@@ -79,7 +80,7 @@ impl Hub {
             connections: self.server.len() + self.volt.len(),
         };
         let workers = self.registry.iter().map(|(_, worker)| {
-            hub_wire::status_worker(&StatusWorkerView {
+            wire::status_worker(&StatusWorkerView {
                 record: worker.view(Vec::new()),
                 transport: if worker.conn.is_some() { "websocket" } else { "polling" },
                 in_flight: worker.running.len() as u64,
@@ -88,12 +89,7 @@ impl Hub {
                 draining: worker.draining,
             })
         });
-        hub_wire::moorline_status(
-            &hub,
-            &list(workers),
-            &self.volt.show_daemons(),
-            &self.queue_view(),
-        )
+        wire::moorline_status(&hub, &list(workers), &self.volt.show_daemons(), &self.queue_view())
     }
 
     fn queue_view(&self) -> QueueView {
@@ -116,12 +112,12 @@ impl Hub {
     }
 
     fn item_record(&self, item: &Item) -> String {
-        hub_wire::item_record(&item.view(self.is_reserved(item)))
+        wire::item_record(&item.view(self.is_reserved(item)))
     }
 
     fn action_entries(&self) -> Vec<String> {
         let workers = self.registry.iter().map(|(_, worker)| worker);
-        self.catalogue.views(workers).map(|view| hub_wire::action_entry(&view)).collect()
+        self.catalogue.views(workers).map(|view| wire::action_entry(&view)).collect()
     }
 }
 

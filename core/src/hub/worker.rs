@@ -7,7 +7,7 @@ use super::item::ItemId;
 use crate::base::ids::ConnId;
 use crate::base::json::Raw;
 use crate::base::time::{Instant, UnixMillis};
-use crate::dialect::beacon::hub_wire::WorkerView;
+use crate::dialect::beacon::wire::coordinator::WorkerView;
 
 /// A worker's record.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use percent_encoding::percent_decode_str;
 
 use crate::base::secret::Secret;
 
@@ -158,6 +159,13 @@ impl HttpResponse {
         }
     }
 
+    /// Asks the client to come back in a second.
+    #[must_use]
+    pub(crate) fn retry_later(mut self) -> Self {
+        self.headers.push("retry-after", "1");
+        self
+    }
+
     /// Returns the whole body; empty for a streaming answer.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -166,6 +174,29 @@ impl HttpResponse {
             HttpBody::Streaming => &[],
         }
     }
+}
+
+/// Why a request leads nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoRoute {
+    /// Nothing is known under the path.
+    Unknown,
+    /// The path is known, but not with this method; the methods that are.
+    Method(&'static str),
+}
+
+/// Returns the path of a request, without query and fragment.
+pub(crate) fn path(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
+}
+
+/// Returns the decoded segments of a request's path; it may be percent-encoded or not.
+pub(crate) fn segments(url: &str) -> Vec<String> {
+    path(url)
+        .trim_matches('/')
+        .split('/')
+        .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
+        .collect()
 }
 
 impl fmt::Debug for HttpBody {

@@ -1,6 +1,7 @@
 //! What transports carry and where they lead: frames, HTTP, cookies, origins, targets, frames in
 //! streams of bytes, the codecs of Engine.IO and Socket.IO.
 
+pub(crate) mod binary_frames;
 pub(crate) mod cookies;
 #[doc(hidden)]
 pub mod engineio;

@@ -6,6 +6,7 @@ pub(crate) mod calls;
 pub(crate) mod credentials;
 pub(crate) mod handlers;
 pub(crate) mod heartbeat;
+pub(crate) mod journal;
 pub(crate) mod liveness;
 pub(crate) mod outbox;
 pub(crate) mod queue;

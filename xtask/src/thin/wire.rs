@@ -12,7 +12,7 @@ use super::rust::{Lexeme, Token, group};
 use super::source::{File, Problem, has_word};
 
 /// Folders and files of a dialect that are its wire.
-const WIRE: &[&str] = &["wire", "hub_wire", "rest", "words"];
+const WIRE: &[&str] = &["wire", "rest", "words"];
 
 /// Where dialects stand.
 const DIALECTS: &str = "core/src/dialect/";
@@ -305,7 +305,7 @@ mod tests {
             file("core/src/dialect/mod.rs", r#"const A: &str = "NoDialect";"#),
             file("core/src/dialect/volt/mod.rs", r#"const A: &str = "NoWire";"#),
             file("core/src/dialect/volt/server/wire.rs", volt),
-            file("core/src/dialect/beacon/hub_wire/frames.rs", beacon),
+            file("core/src/dialect/beacon/wire/frames.rs", beacon),
         ]
     }
 

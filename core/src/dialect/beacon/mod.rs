@@ -3,7 +3,7 @@
 //! Source: `ultravisor-beacon` 1.0.5 and `ultravisor` 1.3.24.
 
 mod dispatcher;
-pub(crate) mod hub_wire;
+
 pub(crate) mod options;
 mod policy;
 pub(crate) mod wire;

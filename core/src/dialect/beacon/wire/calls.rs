@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::api::options::Fields;
 use crate::base::json::Raw;
+use crate::base::json::object::base64_list;
 use crate::dialect::beacon::options::CallOptions;
 use crate::dialect::beacon::wire::write::text;
 
@@ -100,15 +100,6 @@ pub(crate) fn order(
     out
 }
 
-/// Writes byte strings as a JSON list of base64 texts; `None` if there are none.
-pub(crate) fn base64_list(blobs: &[Bytes]) -> Option<String> {
-    if blobs.is_empty() {
-        return None;
-    }
-    let texts: Vec<String> = blobs.iter().map(|blob| STANDARD.encode(blob)).collect();
-    Some(format!("[\"{}\"]", texts.join("\",\"")))
-}
-
 /// Writes a command to a VOLT daemon.
 pub(crate) fn command(name: &str, payload: &Raw, options: &CallOptions) -> String {
     let mut out = String::with_capacity(payload.as_str().len() + name.len() + 96);
@@ -154,11 +145,6 @@ pub(crate) fn keyed_run(body: &Raw, key: &str) -> String {
         }
         Some(_) | None => body.as_str().to_owned(),
     }
-}
-
-/// Writes intermediate bytes of a stream as a part for the application.
-pub(crate) fn bytes_part(bytes: &[u8]) -> Raw {
-    Raw::trusted(format!("{{\"BinaryData\":\"{}\"}}", STANDARD.encode(bytes)))
 }
 
 /// Returns what an error frame of a stream says.

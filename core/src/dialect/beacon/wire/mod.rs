@@ -4,12 +4,12 @@
 //! one buffer a frame. No payload is ever parsed.
 
 mod calls;
+pub(crate) mod coordinator;
 mod read;
 mod write;
 
 pub(crate) use calls::{
-    OrderAnswer, Subject, base64_list, bytes_part, cancellation, command, dispatch_answer,
-    keyed_run, order, stream_error,
+    OrderAnswer, Subject, cancellation, command, dispatch_answer, keyed_run, order, stream_error,
 };
 pub(crate) use read::{
     HandlerMeta, HubFrame, LoginAnswer, PollAnswer, RecordAnswer, WireItem, error_text,

@@ -5,13 +5,13 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{Act, SessionId, Timer, VoltServer, daemons, wire};
+use super::{SessionId, Timer, VoltServer, daemons, wire};
 use crate::api::options::ResponseForm;
 use crate::base::error::{Error, ErrorCode, printable};
 use crate::base::ids::{CallId, HttpId};
 use crate::base::json::Raw;
+use crate::base::json::object::Object;
 use crate::base::time::{Instant, Now};
-use crate::dialect::beacon::hub_wire::Object;
 use crate::dialect::volt::words::MESSAGE;
 use crate::net::Frame;
 use crate::net::socketio::{self, MAX_ATTACHMENTS, ROOT};
@@ -40,28 +40,15 @@ pub(crate) struct Order {
     pub(crate) timeout_ms: u64,
 }
 
-/// What a call came to.
-#[derive(Debug)]
-pub(crate) enum Settled {
-    /// A streamed answer begins.
-    Open { status: u16, headers: Option<Raw> },
-    /// A part of it.
-    Part(Bytes),
-    /// The answer, or the end of a streamed one.
-    Done(Answer),
-    /// There is none.
-    Failed(Error),
-}
-
 /// An answer.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: Option<Raw>,
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: Option<Raw>,
     /// The value; absent if there is none.
-    pub(crate) data: Raw,
+    pub(super) data: Raw,
     /// The bytes of a buffer, in base64.
-    pub(crate) body: Option<String>,
+    pub(super) body: Option<String>,
 }
 
 /// A call that is not settled.
@@ -85,7 +72,7 @@ struct Stream {
 }
 
 impl VoltServer {
-    /// Calls a command. It settles later, in one [`Settled::Done`] or [`Settled::Failed`].
+    /// Calls a command. It settles later, once.
     ///
     /// # Errors
     /// `STOPPED` while the hub drains, `NO_WORKER` for an unknown daemon, `OVERLOADED` when too many
@@ -120,7 +107,7 @@ impl VoltServer {
         match session {
             Some(session) => self.send_call(call, session, now),
             None => {
-                self.arm(due, Timer::Call(call));
+                self.timers.add(Timer::Call(call), due);
                 if let Some(daemon) = self.daemons.get_mut(&cluster) {
                     daemon.waiting.insert(call);
                 }
@@ -167,8 +154,8 @@ impl VoltServer {
             daemon.sent.insert(call);
         }
         self.requests.insert(request, call);
-        self.disarm(before, Timer::Call(call));
-        self.arm(due, Timer::Call(call));
+        self.timers.remove(Timer::Call(call), before);
+        self.timers.add(Timer::Call(call), due);
         frames.into_iter().for_each(|frame| self.send(session, frame));
     }
 
@@ -210,7 +197,7 @@ impl VoltServer {
             pending.stream = Some(Stream { id: id.into_owned(), status, bytes: 0 });
             let asker = pending.asker;
             self.wait_again(call, now);
-            self.acts.push_back(Act::Settled(asker, Settled::Open { status, headers }));
+            self.tell_open(asker, status, headers.as_ref());
             return true;
         }
         let data = message.value().map_or_else(Raw::absent, |json| argument.part(json));
@@ -224,7 +211,7 @@ impl VoltServer {
             }
             None => None,
         };
-        self.settle(call, Settled::Done(Answer { status, headers, data, body }));
+        self.settle(call, Ok(Answer { status, headers, data, body }));
         true
     }
 
@@ -263,7 +250,7 @@ impl VoltServer {
             return true;
         }
         self.wait_again(call, now);
-        self.acts.push_back(Act::Settled(asker, Settled::Part(bytes)));
+        self.tell_part(asker, &bytes);
         true
     }
 
@@ -283,7 +270,7 @@ impl VoltServer {
             return true;
         }
         let answer = Answer { status, headers: None, data: Raw::absent(), body: None };
-        self.settle(call, Settled::Done(answer));
+        self.settle(call, Ok(answer));
         true
     }
 
@@ -292,8 +279,8 @@ impl VoltServer {
         let Some(pending) = self.calls.get_mut(&call) else { return };
         let next = now.mono.after(pending.timeout_ms);
         let before = std::mem::replace(&mut pending.due, next);
-        self.disarm(before, Timer::Call(call));
-        self.arm(next, Timer::Call(call));
+        self.timers.remove(Timer::Call(call), before);
+        self.timers.add(Timer::Call(call), next);
     }
 
     /// Fails a call whose time is up.
@@ -317,12 +304,12 @@ impl VoltServer {
     }
 
     pub(super) fn fail(&mut self, call: u64, error: Error) {
-        self.settle(call, Settled::Failed(error));
+        self.settle(call, Err(error));
     }
 
-    fn settle(&mut self, call: u64, settled: Settled) {
+    fn settle(&mut self, call: u64, settled: Result<Answer, Error>) {
         if let Some(pending) = self.forget_call(call) {
-            self.acts.push_back(Act::Settled(pending.asker, settled));
+            self.tell_settled(pending.asker, pending.stream.is_some(), settled);
         }
     }
 
@@ -330,7 +317,7 @@ impl VoltServer {
         let pending = self.calls.remove(&call)?;
         self.askers.remove(&pending.asker);
         self.requests.remove(&pending.request);
-        self.disarm(pending.due, Timer::Call(call));
+        self.timers.remove(Timer::Call(call), pending.due);
         if let Some(daemon) = self.daemons.get_mut(&pending.order.cluster) {
             daemon.waiting.remove(&call);
             daemon.sent.remove(&call);
@@ -338,10 +325,11 @@ impl VoltServer {
         Some(pending)
     }
 
-    /// Forgets the call of a client that went away. Tells whether there was one.
-    pub(super) fn cancel_http(&mut self, http: HttpId) -> bool {
-        let call = self.askers.get(&Asker::Http(http)).copied();
-        call.and_then(|call| self.forget_call(call)).is_some()
+    /// Forgets the call of a client that went away.
+    pub(super) fn cancel_http(&mut self, http: HttpId) {
+        if let Some(call) = self.askers.get(&Asker::Http(http)).copied() {
+            self.forget_call(call);
+        }
     }
 
     /// Cancels a call of the application; an answer is dropped. Tells whether there was one.

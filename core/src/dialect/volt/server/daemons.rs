@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::enroll::{Hash, digest};
-use super::{Act, SessionId, Timer, VoltServer, wire};
+use super::{SessionId, Timer, VoltServer, wire};
 use crate::api::event::PeerEvent;
 use crate::api::event::{Event, Withdrawal};
 use crate::base::error::{Error, ErrorCode, printable};
 use crate::base::ids::{PeerId, WorkId};
 use crate::base::json::Raw;
+use crate::base::json::object::{Object, list};
 use crate::base::time::{Instant, Now, UnixMillis};
-use crate::dialect::beacon::hub_wire::{Object, list};
 use crate::dialect::volt::words::{HEARTBEAT, MESSAGE, REGISTERED};
 use crate::net::socketio::Packet;
 
@@ -208,7 +208,7 @@ impl VoltServer {
 
     /// Counts daemons as disconnected that have sent no heartbeat for too long.
     pub(super) fn check_presence(&mut self, now: Now) {
-        self.arm(now.mono.after(self.options.presence_interval_ms), Timer::Presence);
+        self.timers.add(Timer::Presence, now.mono.after(self.options.presence_interval_ms));
         let limit = self.options.heartbeat_timeout_ms;
         let mut silent = Vec::new();
         for (id, daemon) in &mut self.daemons {
@@ -307,21 +307,26 @@ impl VoltServer {
             .map_err(|malformed| Error::new(ErrorCode::TooLarge, malformed.to_string()))
     }
 
-    /// Forgets a daemon and ends its session. Tells whether there was one.
-    pub(crate) fn forget_daemon(&mut self, cluster: &str) -> bool {
-        let Some(daemon) = self.daemons.get(cluster).filter(|daemon| !daemon.is_configured) else {
-            return false;
+    /// Forgets a daemon and ends its session.
+    ///
+    /// # Errors
+    /// `NO_WORKER` for one that nobody knows or that stands in the options.
+    pub(super) fn forget_daemon(&mut self, cluster: &str) -> Result<String, Error> {
+        let known = self.daemons.get(cluster).filter(|daemon| !daemon.is_configured);
+        let Some(daemon) = known else {
+            let text = "No daemon of this id can be removed.";
+            return Err(Error::new(ErrorCode::NoWorker, text));
         };
         if let Some(session) = daemon.session() {
             self.dismiss(session, "the daemon was removed");
         }
-        let Some(daemon) = self.daemons.remove(cluster) else { return false };
-        for call in daemon.waiting {
+        let waiting = self.daemons.remove(cluster).map(|daemon| daemon.waiting);
+        for call in waiting.into_iter().flatten() {
             self.fail(call, unknown(cluster));
         }
-        self.acts.push_back(Act::Delete { space: super::enroll::DAEMONS, key: cluster.to_owned() });
+        self.journal.delete(super::enroll::DAEMONS, cluster);
         self.revoke_tokens_of(cluster);
-        true
+        Ok(Object::new().text("TeamClusterID", cluster).flag("Removed", true).end())
     }
 
     /// Shows every daemon.

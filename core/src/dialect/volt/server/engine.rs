@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use bytestring::ByteString;
 
 use super::session::{Carrier, Probe, Session, plain};
-use super::{Act, SessionId, Timer, VoltServer};
+use super::{SessionId, Timer, VoltServer};
 use crate::base::ids::{ConnId, HttpId};
 use crate::base::time::Now;
 use crate::machine::Output;
@@ -51,7 +51,7 @@ impl<'a> Query<'a> {
 
 impl VoltServer {
     /// Answers a request of a polling client, or an enrollment.
-    pub(crate) fn ask(&mut self, http: HttpId, request: &HttpRequest, remote: &str, now: Now) {
+    pub(super) fn ask(&mut self, http: HttpId, request: &HttpRequest, remote: &str, now: Now) {
         if let Some(cluster) = super::enroll::cluster_of(&request.url) {
             self.enroll(http, &cluster, request, remote, now);
             return;
@@ -59,7 +59,7 @@ impl VoltServer {
         if let Err(error) = self.ask_engine(http, request, remote, now) {
             let mut response = HttpResponse::json(error.status(), error.to_json());
             response.headers.push("cache-control", "no-store");
-            self.acts.push_back(Act::Reply { http, response });
+            self.reply(http, response);
         }
     }
 
@@ -124,7 +124,7 @@ impl VoltServer {
         if request.body.len() > limits.max_message {
             self.close(session, "a message that is too large");
             let response = plain(413, "text/plain", Vec::new());
-            self.acts.push_back(Act::Reply { http, response });
+            self.reply(http, response);
             return Ok(());
         }
         let Ok(body) = ByteString::try_from(request.body.clone()) else {
@@ -141,15 +141,15 @@ impl VoltServer {
             }
         }
         let response = plain(200, "text/html", b"ok".to_vec());
-        self.acts.push_back(Act::Reply { http, response });
+        self.reply(http, response);
         Ok(())
     }
 
     /// Answers an upgrade request.
-    pub(crate) fn offer(&mut self, conn: ConnId, request: &HttpRequest, remote: &str, now: Now) {
+    pub(super) fn offer(&mut self, conn: ConnId, request: &HttpRequest, remote: &str, now: Now) {
         if let Err(error) = self.offer_engine(conn, request, remote, now) {
             let response = HttpResponse::json(error.status(), error.to_json());
-            self.acts.push_back(Act::Output(Output::Refuse { conn, response }));
+            self.out.push_back(Output::Refuse { conn, response });
         }
     }
 
@@ -170,7 +170,7 @@ impl VoltServer {
             }
             let session = self.begin(remote, Some(conn), now).ok_or(RequestError::Forbidden)?;
             let limits = self.limits.1;
-            self.acts.push_back(Act::Output(Output::Admit { conn, limits }));
+            self.out.push_back(Output::Admit { conn, limits });
             let handshake = self.handshake(session);
             self.send(session, Packet::Open(handshake.to_json().into()).to_frame());
             return Ok(());
@@ -184,8 +184,8 @@ impl VoltServer {
         state.probe = Some(Probe { conn, give_up, release: None });
         let limits = if state.is_stranger { self.limits.1 } else { self.limits.0 };
         self.by_conn.insert(conn, session);
-        self.arm(give_up, Timer::Probe(session));
-        self.acts.push_back(Act::Output(Output::Admit { conn, limits }));
+        self.timers.add(Timer::Probe(session), give_up);
+        self.out.push_back(Output::Admit { conn, limits });
         Ok(())
     }
 
@@ -209,8 +209,8 @@ impl VoltServer {
         };
         let life = now.mono.after(self.options.ping_interval_ms);
         let join_by = now.mono.after(self.options.connect_timeout_ms);
-        self.arm(life, Timer::Life(session));
-        self.arm(join_by, Timer::Join(session));
+        self.timers.add(Timer::Life(session), life);
+        self.timers.add(Timer::Join(session), join_by);
         let limits = DecoderLimits {
             max_attachment_bytes: self.limits.0.max_message,
             ..DecoderLimits::default()
@@ -250,7 +250,7 @@ impl VoltServer {
     }
 
     /// Takes a frame of one of our connections.
-    pub(crate) fn received(&mut self, conn: ConnId, frame: &Frame, now: Now) {
+    pub(super) fn received(&mut self, conn: ConnId, frame: &Frame, now: Now) {
         let Some(session) = self.by_conn.get(&conn).copied() else { return };
         if matches!(frame, Frame::Ping(_) | Frame::Pong(_)) {
             return;
@@ -262,9 +262,9 @@ impl VoltServer {
                 Ok(Packet::Ping(text)) if &*text == PROBE => {
                     let release = now.mono.after(RELEASE_MS);
                     probe.release = Some(release);
-                    self.arm(release, Timer::Probe(session));
+                    self.timers.add(Timer::Probe(session), release);
                     let frame = Packet::Pong(PROBE.into()).to_frame();
-                    self.acts.push_back(Act::Output(Output::Send { conn, frame }));
+                    self.out.push_back(Output::Send { conn, frame });
                 }
                 Ok(Packet::Upgrade) if probe.release.is_some() => self.upgrade(session),
                 Ok(_) | Err(_) => self.drop_probe(session),
@@ -278,7 +278,7 @@ impl VoltServer {
     }
 
     /// Notes that one of our connections ended.
-    pub(crate) fn closed(&mut self, conn: ConnId, reason: &str) {
+    pub(super) fn closed(&mut self, conn: ConnId, reason: &str) {
         let Some(session) = self.by_conn.remove(&conn) else { return };
         let Some(state) = self.sessions.get_mut(&session) else { return };
         if state.probe.take_if(|probe| probe.conn == conn).is_none() {
@@ -286,16 +286,18 @@ impl VoltServer {
         }
     }
 
-    /// Forgets a client that went away while its request waited. Tells whether it was a poll.
-    pub(crate) fn gone(&mut self, http: HttpId) -> bool {
-        let Some(session) = self.by_poll.remove(&http) else { return self.cancel_http(http) };
+    /// Forgets a client that went away while its request waited.
+    pub(super) fn gone(&mut self, http: HttpId) {
+        let Some(session) = self.by_poll.remove(&http) else {
+            self.cancel_http(http);
+            return;
+        };
         if let Some(Session { carrier: Carrier::Polling { poll, .. }, .. }) =
             self.sessions.get_mut(&session)
         {
             *poll = None;
         }
         self.forget(session, "the client gave up its poll");
-        true
     }
 
     fn take_packet(&mut self, session: SessionId, packet: Packet, now: Now) {

@@ -16,13 +16,14 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::daemons::Daemon;
-use super::{Act, VoltServer, wire};
+use super::{VoltServer, wire};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::HttpId;
+use crate::base::json::object::{Object, list};
 use crate::base::secret::Secret;
 use crate::base::time::{Now, UnixMillis};
-use crate::dialect::beacon::hub_wire::{Object, list};
-use crate::net::{HttpRequest, HttpResponse, Method};
+use crate::machine::Output;
+use crate::net::{HttpRequest, HttpResponse, Method, http};
 
 /// Where daemons are stored.
 pub(super) const DAEMONS: &str = "volt.daemon";
@@ -87,16 +88,16 @@ pub(super) struct Token {
 /// What a token is made of.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub(crate) struct NewToken {
+pub(super) struct NewToken {
     /// The id under which the daemon will register.
     #[serde(rename = "TeamClusterID")]
-    pub(crate) cluster: String,
+    pub(super) cluster: String,
     /// What people call it; empty takes the id.
     #[serde(default)]
-    pub(crate) name: String,
+    pub(super) name: String,
     /// How long the token is good for; 0 takes the option's time.
     #[serde(default)]
-    pub(crate) expires_ms: u64,
+    pub(super) expires_ms: u64,
 }
 
 #[derive(Deserialize)]
@@ -121,8 +122,7 @@ struct TokenRecord {
 
 /// Returns the id in the path of an enrollment.
 pub(super) fn cluster_of(url: &str) -> Option<String> {
-    let path = url.split(['?', '#']).next()?;
-    let id = path.strip_prefix("/api/team-clusters/")?.strip_suffix("/healthcheck")?;
+    let id = http::path(url).strip_prefix("/api/team-clusters/")?.strip_suffix("/healthcheck")?;
     if id.is_empty() || id.contains('/') {
         return None;
     }
@@ -139,10 +139,15 @@ impl VoltServer {
         remote: &str,
         now: Now,
     ) {
+        if self.journal.retry_at().is_some() {
+            let text = Object::new().text("Error", "The store is not available.").end();
+            self.reply(http, HttpResponse::json(503, text).retry_later());
+            return;
+        }
         if request.method != Method::Post {
             let text = wire::enrollment_refused(404, Some("Route::NotFound"), "Not Found");
             let response = HttpResponse::json(404, text);
-            self.acts.push_back(Act::Reply { http, response });
+            self.reply(http, response);
             return;
         }
         let address = crate::parts::accepted::address(remote);
@@ -150,20 +155,20 @@ impl VoltServer {
             let text = "Too many team cluster lifecycle requests, please try again later";
             let mut response = HttpResponse::json(429, wire::enrollment_refused(429, None, text));
             response.headers.push("retry-after", wait.div_ceil(1_000).max(1).to_string());
-            self.acts.push_back(Act::Reply { http, response });
+            self.reply(http, response);
             return;
         }
         match self.exchange(cluster, &request.body, now) {
             Ok(text) => {
                 let mut response = HttpResponse::json(200, text);
                 response.headers.push("cache-control", "no-store");
-                self.acts.push_back(Act::ReplyStored { http, response });
+                self.hold(Output::HttpReply { http, response });
             }
             Err((status, code, message)) => {
                 let text = wire::enrollment_refused(status, Some(code), &message);
                 // A token that is used may not be stored as such yet.
                 let response = HttpResponse::json(status, text);
-                self.acts.push_back(Act::ReplyStored { http, response });
+                self.hold(Output::HttpReply { http, response });
             }
         }
     }
@@ -231,7 +236,7 @@ impl VoltServer {
     /// # Errors
     /// `ARGUMENT_INVALID` for an id or name of the wrong length or a time that is too long,
     /// `OVERLOADED` when there are too many tokens or daemons.
-    pub(crate) fn create_token(&mut self, new: NewToken, now: Now) -> Result<String, Error> {
+    pub(super) fn create_token(&mut self, new: NewToken, now: Now) -> Result<String, Error> {
         let invalid = |text: &str| Error::new(ErrorCode::ArgumentInvalid, text);
         let cluster = new.cluster.trim().to_owned();
         if cluster.is_empty() || cluster.len() > MAX_NAME || cluster.contains('/') {
@@ -246,7 +251,7 @@ impl VoltServer {
         if self.daemons.get(&cluster).is_some_and(|daemon| daemon.is_configured) {
             return Err(invalid("The daemon's password stands in the hub's options."));
         }
-        self.make_room()?;
+        self.make_room(now.unix)?;
         let ttl = if new.expires_ms == 0 { self.options.token_ttl_ms } else { new.expires_ms };
         let name = if new.name.trim().is_empty() { cluster.clone() } else { new.name };
         if !self.daemons.contains_key(&cluster) {
@@ -275,11 +280,10 @@ impl VoltServer {
     }
 
     /// Drops the oldest token that was used or has expired, if there are too many.
-    fn make_room(&mut self) -> Result<(), Error> {
+    fn make_room(&mut self, now: UnixMillis) -> Result<(), Error> {
         if (self.tokens.len() as u64) < self.options.max_tokens {
             return Ok(());
         }
-        let now = self.clock.unix;
         let oldest = self
             .tokens
             .iter()
@@ -293,9 +297,15 @@ impl VoltServer {
         Ok(())
     }
 
-    /// Removes a token. Tells whether there was one.
-    pub(crate) fn revoke_token(&mut self, id: &str) -> bool {
-        self.drop_token(id)
+    /// Removes a token.
+    ///
+    /// # Errors
+    /// `NO_WORKER` for one that is not known.
+    pub(super) fn revoke_token(&mut self, id: &str) -> Result<String, Error> {
+        if !self.drop_token(id) {
+            return Err(Error::new(ErrorCode::NoWorker, "No token has this id."));
+        }
+        Ok(Object::new().text("TokenID", id).flag("Revoked", true).end())
     }
 
     /// Removes every token for a daemon.
@@ -314,7 +324,7 @@ impl VoltServer {
     fn drop_token(&mut self, id: &str) -> bool {
         let Some(token) = self.tokens.remove(id) else { return false };
         self.token_by_hash.remove(&token.hash);
-        self.acts.push_back(Act::Delete { space: TOKENS, key: id.to_owned() });
+        self.journal.delete(TOKENS, id);
         true
     }
 
@@ -323,7 +333,7 @@ impl VoltServer {
     ///
     /// # Errors
     /// `NO_WORKER` for an unknown daemon, `ARGUMENT_INVALID` for one from the options.
-    pub(crate) fn rotate_password(&mut self, cluster: &str, now: Now) -> Result<String, Error> {
+    pub(super) fn rotate_password(&mut self, cluster: &str, now: Now) -> Result<String, Error> {
         let password = self.secret();
         let Some(daemon) = self.daemons.get_mut(cluster) else {
             return Err(super::daemons::unknown(cluster));
@@ -342,7 +352,7 @@ impl VoltServer {
     }
 
     /// Shows every token, without the secret.
-    pub(crate) fn show_tokens(&self, now: Now) -> String {
+    pub(super) fn show_tokens(&self, now: Now) -> String {
         list(self.tokens.iter().map(|(id, token)| {
             let state = if token.used.is_some() {
                 "used"
@@ -375,7 +385,7 @@ impl VoltServer {
             Some(used) => record.number("used", used.0).end(),
             None => record.end(),
         };
-        self.acts.push_back(Act::Put { space: TOKENS, key: id.to_owned(), value });
+        self.journal.put(TOKENS, id, value);
     }
 
     fn store_daemon(&mut self, cluster: &str) {
@@ -390,7 +400,7 @@ impl VoltServer {
             Some(enrolled) => record.number("enrolled", enrolled.0).end(),
             None => record.end(),
         };
-        self.acts.push_back(Act::Put { space: DAEMONS, key: cluster.to_owned(), value });
+        self.journal.put(DAEMONS, cluster, value);
     }
 
     /// Takes over what was stored; returns how many records cannot be read.

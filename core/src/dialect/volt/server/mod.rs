@@ -1,4 +1,4 @@
-//! The control plane of VOLT daemons: a child machine of the hub.
+//! The control plane of VOLT daemons: a machine, and a child of the hub.
 //!
 //! ```text
 //! engine     requests of Engine.IO clients
@@ -7,15 +7,17 @@
 //! daemons    registration, displacement, presence, heartbeats
 //! enroll     one-time tokens, passwords, what is stored
 //! calls      commands to daemons, their answers and streams
+//! control    what clients and the application ask of daemons
 //! work       commands of daemons that the application answers
 //! wire       messages as text
 //! ```
 //!
-//! The hub decides who may ask and performs what comes out of [`VoltServer::take`]. Source of every
+//! The hub decides who may ask, and loads what is stored. Source of every
 //! text and number: `@voltstack/daemon-cluster-client` 1.0.0 and the server it was recorded against,
 //! of the first generation.
 
 mod calls;
+mod control;
 mod daemons;
 mod engine;
 mod enroll;
@@ -27,27 +29,29 @@ mod work;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-pub(crate) use calls::{Answer, Asker, Order, Settled};
-pub(crate) use enroll::{NewToken, SPACES};
+pub(crate) use calls::{Asker, Order};
+pub(crate) use control::Control;
+pub(crate) use enroll::SPACES;
 
-use crate::api::event::SessionEvent;
-use crate::parts::window::Window;
 use calls::Pending;
 use daemons::Daemon;
 use enroll::Token;
 use session::Session;
 use work::Work;
 
-use crate::api::event::Event;
+use crate::api::event::{Event, SessionEvent};
 use crate::api::options::LimitOptions;
 use crate::base::entropy::{Entropy, Seed};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId, PeerId, WorkId};
-use crate::base::time::{Deadline, Instant, Now, Why};
+use crate::base::time::{Deadline, Now, Why};
 use crate::dialect::volt::server::options::VoltHubOptions;
-use crate::machine::Output;
-use crate::net::HttpResponse;
+use crate::machine::{ConnInput, Input, Machine, Output, ServerInput};
 use crate::net::target::FrameLimits;
+use crate::net::{HttpResponse, http};
+use crate::parts::journal::Journal;
+use crate::parts::timers::Timers;
+use crate::parts::window::Window;
 
 /// Where the numbers of daemons begin among the hub's peers.
 const FIRST_PEER: u64 = 1 << 40;
@@ -61,25 +65,6 @@ const FAILURE_WINDOW_MS: u64 = 60_000;
 /// One Engine.IO session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SessionId(u64);
-
-/// What the hub must do, in order.
-#[derive(Debug)]
-pub(crate) enum Act {
-    /// Perform it as it is.
-    Output(Output),
-    /// Answer a request.
-    Reply { http: HttpId, response: HttpResponse },
-    /// Answer a request once everything written so far is stored.
-    ReplyStored { http: HttpId, response: HttpResponse },
-    /// Write a record.
-    Put { space: &'static str, key: String, value: String },
-    /// Remove a record.
-    Delete { space: &'static str, key: String },
-    /// A call came to something.
-    Settled(Asker, Settled),
-    /// Tell the application.
-    Event(Event),
-}
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,6 +85,20 @@ enum Timer {
     Presence,
 }
 
+impl Timer {
+    const fn why(self) -> Why {
+        match self {
+            Self::Life(_) => Why::Ping,
+            Self::Join(_) => Why::Connect,
+            Self::Register(_) => Why::Registration,
+            Self::Probe(_) => Why::Upgrade,
+            Self::Call(_) => Why::Call,
+            Self::Work(_) => Why::Work,
+            Self::Presence => Why::Presence,
+        }
+    }
+}
+
 /// The control plane of VOLT daemons.
 #[derive(Debug)]
 pub(crate) struct VoltServer {
@@ -108,7 +107,8 @@ pub(crate) struct VoltServer {
     limits: (FrameLimits, FrameLimits),
     max_sessions: usize,
     max_strangers: u64,
-    acts: VecDeque<Act>,
+    out: VecDeque<Output>,
+    journal: Journal<Output>,
     sessions: BTreeMap<SessionId, Session>,
     by_sid: BTreeMap<String, SessionId>,
     by_conn: BTreeMap<ConnId, SessionId>,
@@ -125,7 +125,7 @@ pub(crate) struct VoltServer {
     requests: HashMap<uuid::Uuid, u64>,
     askers: BTreeMap<Asker, u64>,
     work: Work,
-    timers: BTreeSet<(Instant, Timer)>,
+    timers: Timers<Timer>,
     enrollments: Window,
     failures: Window,
     entropy: Entropy,
@@ -162,7 +162,8 @@ impl VoltServer {
             limits: (registered, stranger),
             max_sessions: size(max_connections),
             max_strangers,
-            acts: VecDeque::new(),
+            out: VecDeque::new(),
+            journal: Journal::default(),
             sessions: BTreeMap::new(),
             by_sid: BTreeMap::new(),
             by_conn: BTreeMap::new(),
@@ -176,7 +177,7 @@ impl VoltServer {
             requests: HashMap::new(),
             askers: BTreeMap::new(),
             work: Work::default(),
-            timers: BTreeSet::new(),
+            timers: Timers::new(),
             enrollments,
             failures: Window::new(MAX_FAILURES, FAILURE_WINDOW_MS),
             entropy: Entropy::new(seed),
@@ -193,26 +194,21 @@ impl VoltServer {
     /// Begins to check heartbeats.
     pub(crate) fn start(&mut self, now: Now) {
         if self.options.enabled {
-            self.arm(now.mono.after(self.options.presence_interval_ms), Timer::Presence);
+            self.timers.add(Timer::Presence, now.mono.after(self.options.presence_interval_ms));
         }
     }
 
-    /// Tells the time, before anything else of a turn.
+    /// Tells the time, before a command.
     pub(crate) const fn at(&mut self, now: Now) {
         self.clock = now;
     }
 
     /// Tells whether this part of the hub answers a request for `url`.
     pub(crate) fn claims(&self, url: &str) -> bool {
-        let path = url.split(['?', '#']).next().unwrap_or_default();
+        let path = http::path(url);
         self.options.enabled
             && (path.trim_end_matches('/') == self.options.path.trim_end_matches('/')
                 || enroll::cluster_of(path).is_some())
-    }
-
-    /// Tells whether a request for `url` is an enrollment: what it changes must be stored.
-    pub(crate) fn is_enrollment(url: &str) -> bool {
-        enroll::cluster_of(url).is_some()
     }
 
     /// Tells whether a connection is this part's own.
@@ -224,6 +220,11 @@ impl VoltServer {
     /// for.
     pub(crate) fn in_flight(&self) -> usize {
         self.calls.len() + self.work.len()
+    }
+
+    /// Tells whether everything is stored that was promised.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.journal.is_idle()
     }
 
     /// Returns how many sessions there are.
@@ -251,7 +252,9 @@ impl VoltServer {
     }
 
     /// Says farewell to every daemon, in a way that makes them come back: `41`, then the transport.
-    pub(crate) fn end(&mut self) {
+    /// Whoever waits for the store is answered `unavailable`.
+    pub(crate) fn end(&mut self, unavailable: &HttpResponse, now: Now) {
+        self.clock = now;
         self.is_open = false;
         let calls: Vec<u64> = self.calls.keys().copied().collect();
         for call in calls {
@@ -262,58 +265,16 @@ impl VoltServer {
         for session in sessions {
             self.dismiss(session, "the hub is going away");
         }
-        self.timers.clear();
-    }
-
-    /// Acts on every deadline up to `now`.
-    pub(crate) fn handle_due(&mut self, now: Now) {
-        while let Some((at, timer)) = self.timers.first().copied() {
-            if at > now.mono {
-                break;
-            }
-            self.timers.remove(&(at, timer));
-            match timer {
-                Timer::Life(session) => self.check_life(session, at, now),
-                Timer::Join(session) => self.check_joined(session, at),
-                Timer::Register(session) => self.check_registered(session, at),
-                Timer::Probe(session) => self.check_probe(session, at, now),
-                Timer::Call(call) => self.expire(call, at),
-                Timer::Work(work) => self.expire_work(work),
-                Timer::Presence => self.check_presence(now),
+        self.timers = Timers::new();
+        self.flush_polls();
+        self.flush_journal();
+        for held in self.journal.abandon() {
+            if let Output::HttpReply { http, .. } = held {
+                self.reply(http, unavailable.clone());
+            } else {
+                self.out.push_back(held);
             }
         }
-    }
-
-    /// Returns when something is due.
-    pub(crate) fn next_due(&self) -> Option<Deadline> {
-        self.timers.first().map(|(at, timer)| {
-            let why = match timer {
-                Timer::Life(_) => Why::Ping,
-                Timer::Join(_) => Why::Connect,
-                Timer::Register(_) => Why::Registration,
-                Timer::Probe(_) => Why::Upgrade,
-                Timer::Call(_) => Why::Call,
-                Timer::Work(_) => Why::Work,
-                Timer::Presence => Why::Presence,
-            };
-            Deadline { at: *at, why }
-        })
-    }
-
-    /// Returns what to do next, in order.
-    pub(crate) fn take(&mut self) -> Option<Act> {
-        if self.acts.is_empty() {
-            self.flush();
-        }
-        self.acts.pop_front()
-    }
-
-    fn arm(&mut self, at: Instant, timer: Timer) {
-        self.timers.insert((at, timer));
-    }
-
-    fn disarm(&mut self, at: Instant, timer: Timer) {
-        self.timers.remove(&(at, timer));
     }
 
     const fn number(&mut self) -> u64 {
@@ -326,11 +287,87 @@ impl VoltServer {
         PeerId(FIRST_PEER + self.number())
     }
 
+    /// Answers a request at once: it promises nothing that must be stored.
+    fn reply(&mut self, http: HttpId, response: HttpResponse) {
+        self.out.push_back(Output::HttpReply { http, response });
+    }
+
+    /// Does something once everything written so far is stored.
+    fn hold(&mut self, output: Output) {
+        self.out.extend(self.journal.after(output));
+    }
+
+    fn flush_journal(&mut self) {
+        if let Some((store, request)) = self.journal.flush() {
+            self.out.push_back(Output::Store { store, request });
+        }
+    }
+
     fn event(&mut self, event: Event) {
-        self.acts.push_back(Act::Event(event));
+        self.out.push_back(Output::Event(event));
     }
 
     fn notice(&mut self, code: ErrorCode, text: String) {
         self.event(Event::Session(SessionEvent::Notice { error: Error::new(code, text) }));
+    }
+}
+
+impl Machine for VoltServer {
+    fn handle_input(&mut self, input: Input, now: Now) {
+        self.clock = now;
+        match input {
+            Input::Conn(ConnInput::Received { conn, frame }) => self.received(conn, &frame, now),
+            Input::Conn(ConnInput::Closed { conn, cause }) => {
+                self.closed(conn, cause.to_error().message());
+            }
+            Input::Server(ServerInput::Offered { conn, request, remote }) => {
+                self.offer(conn, &request, &remote, now);
+            }
+            Input::Server(ServerInput::Asked { http, request, remote }) => {
+                self.ask(http, &request, &remote, now);
+            }
+            Input::Server(ServerInput::Gone { http }) => self.gone(http),
+            Input::Stored { store, result } => match self.journal.stored(store, result, now.mono) {
+                Ok(held) => self.out.extend(held),
+                Err(error) => self.event(Event::Session(SessionEvent::Notice { error })),
+            },
+            // It dials nobody, asks nobody, and the hub listens for it.
+            Input::Conn(ConnInput::Opened { .. } | ConnInput::Sent { .. })
+            | Input::Http(_)
+            | Input::Server(ServerInput::Listening { .. } | ServerInput::ListenFailed { .. })
+            | Input::HostLag { .. } => {}
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        self.clock = now;
+        self.journal.retry(now.mono);
+        while let Some((at, timer)) = self.timers.take_due(now.mono) {
+            match timer {
+                Timer::Life(session) => self.check_life(session, at, now),
+                Timer::Join(session) => self.check_joined(session, at),
+                Timer::Register(session) => self.check_registered(session, at),
+                Timer::Probe(session) => self.check_probe(session, at, now),
+                Timer::Call(call) => self.expire(call, at),
+                Timer::Work(work) => self.expire_work(work),
+                Timer::Presence => self.check_presence(now),
+            }
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        if self.out.is_empty() {
+            self.flush_polls();
+        }
+        if self.out.is_empty() {
+            self.flush_journal();
+        }
+        self.out.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        let timer = self.timers.deadline(Timer::why);
+        let retry = self.journal.retry_at().map(|at| Deadline { at, why: Why::Store });
+        timer.into_iter().chain(retry).min()
     }
 }

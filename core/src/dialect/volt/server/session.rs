@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytestring::ByteString;
 
 use super::engine::RELEASE_MS;
-use super::{Act, SessionId, Timer, VoltServer, wire};
+use super::{SessionId, Timer, VoltServer, wire};
 use crate::base::ids::{ConnId, HttpId};
 use crate::base::time::{Instant, Now};
 use crate::machine::Output;
@@ -63,8 +63,8 @@ impl VoltServer {
             return;
         }
         let before = std::mem::replace(&mut state.life, next);
-        self.disarm(before, Timer::Life(session));
-        self.arm(next, Timer::Life(session));
+        self.timers.remove(Timer::Life(session), before);
+        self.timers.add(Timer::Life(session), next);
     }
 
     /// Pings a session, or ends it when it has not answered.
@@ -82,7 +82,7 @@ impl VoltServer {
         let asks = !std::mem::replace(&mut state.awaits_pong, true);
         state.life = now.mono.after(timeout);
         let next = state.life;
-        self.arm(next, Timer::Life(session));
+        self.timers.add(Timer::Life(session), next);
         if asks {
             self.send(session, Packet::Ping(ByteString::new()).to_frame());
         }
@@ -104,9 +104,9 @@ impl VoltServer {
         let begins = state.is_stranger && state.register_by.is_none();
         if begins {
             state.register_by = Some(register_by);
-            self.arm(register_by, Timer::Register(session));
+            self.timers.add(Timer::Register(session), register_by);
         }
-        self.disarm(joined, Timer::Join(session));
+        self.timers.remove(Timer::Join(session), joined);
     }
 
     /// Ends a session that was let in and has not said who it is in time.
@@ -135,7 +135,7 @@ impl VoltServer {
         } else if probe.release == Some(at) {
             let next = now.mono.after(RELEASE_MS);
             probe.release = Some(next);
-            self.arm(next, Timer::Probe(session));
+            self.timers.add(Timer::Probe(session), next);
             self.release(session);
         }
     }
@@ -167,7 +167,7 @@ impl VoltServer {
         let before = std::mem::replace(&mut state.carrier, Carrier::WebSocket(probe.conn));
         if !state.is_stranger {
             let (conn, limits) = (probe.conn, self.limits.0);
-            self.acts.push_back(Act::Output(Output::SetLimits { conn, limits }));
+            self.out.push_back(Output::SetLimits { conn, limits });
         }
         let Carrier::Polling { poll, queue, .. } = before else { return };
         if let Some(http) = poll {
@@ -185,7 +185,7 @@ impl VoltServer {
         match &mut state.carrier {
             Carrier::WebSocket(conn) => {
                 let conn = *conn;
-                self.acts.push_back(Act::Output(Output::Send { conn, frame }));
+                self.out.push_back(Output::Send { conn, frame });
             }
             Carrier::Polling { queue, bytes, .. } => {
                 *bytes += frame.len();
@@ -200,7 +200,7 @@ impl VoltServer {
     }
 
     /// Answers polls that wait with what there is to say.
-    pub(super) fn flush(&mut self) {
+    pub(super) fn flush_polls(&mut self) {
         for session in std::mem::take(&mut self.dirty) {
             let Some(state) = self.sessions.get_mut(&session) else { continue };
             let Carrier::Polling { poll, queue, bytes } = &mut state.carrier else { continue };
@@ -219,7 +219,7 @@ impl VoltServer {
         let mut body = PayloadWriter::new();
         frames.iter().for_each(|frame| body.push(frame));
         let response = plain(200, "text/plain; charset=UTF-8", body.finish().into_bytes());
-        self.acts.push_back(Act::Reply { http, response });
+        self.reply(http, response);
     }
 
     /// Notes that a daemon registered over a session: it is no stranger, and may send more.
@@ -231,10 +231,10 @@ impl VoltServer {
         let (address, register_by) = (state.address.clone(), state.register_by.take());
         if let Carrier::WebSocket(conn) = state.carrier {
             let limits = self.limits.0;
-            self.acts.push_back(Act::Output(Output::SetLimits { conn, limits }));
+            self.out.push_back(Output::SetLimits { conn, limits });
         }
         if let Some(at) = register_by {
-            self.disarm(at, Timer::Register(session));
+            self.timers.remove(Timer::Register(session), at);
         }
         self.leave_strangers(&address);
     }
@@ -300,7 +300,7 @@ impl VoltServer {
 
     fn hang_up(&mut self, conn: ConnId, code: u16, reason: &str) {
         let reason = reason.to_owned();
-        self.acts.push_back(Act::Output(Output::Close { conn, code, reason }));
+        self.out.push_back(Output::Close { conn, code, reason });
     }
 
     /// Forgets a session that is over.
@@ -310,10 +310,10 @@ impl VoltServer {
         let Some(state) = self.sessions.remove(&session) else { return };
         self.by_sid.remove(&state.sid);
         self.dirty.remove(&session);
-        self.disarm(state.life, Timer::Life(session));
-        self.disarm(state.join_by, Timer::Join(session));
+        self.timers.remove(Timer::Life(session), state.life);
+        self.timers.remove(Timer::Join(session), state.join_by);
         if let Some(at) = state.register_by {
-            self.disarm(at, Timer::Register(session));
+            self.timers.remove(Timer::Register(session), at);
         }
         if state.is_stranger {
             self.leave_strangers(&state.address);

@@ -71,7 +71,7 @@ impl VoltServer {
                 state.is_joined = false;
                 state.join_by = now.mono.after(self.options.connect_timeout_ms);
                 let join_by = state.join_by;
-                self.arm(join_by, Timer::Join(session));
+                self.timers.add(Timer::Join(session), join_by);
                 self.unbind(session, "the daemon said farewell");
             }
             Kind::Event => match &*packet.name {

@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 use crate::api::options::Fields;
 use crate::base::ids::PeerId;
 use crate::base::json::Raw;
+use crate::base::json::object::Object;
 use crate::base::time::UnixMillis;
-use crate::dialect::beacon::hub_wire::Object;
 use crate::dialect::volt::envelope::Form;
 use crate::dialect::volt::wire::{Reply, is_truthy, ok_reply, refusal};
 

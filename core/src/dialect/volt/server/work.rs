@@ -127,7 +127,7 @@ impl VoltServer {
         daemon.work.insert(work);
         let timeout_ms = self.options.handler_timeout_ms;
         let due = now.mono.after(timeout_ms);
-        self.arm(due, Timer::Work(work));
+        self.timers.add(Timer::Work(work), due);
         let meta = wire::work_meta(peer, &cluster, request, form);
         let payload = message.payload.map_or_else(Raw::absent, |raw| argument.part(raw.get()));
         let payload = payload.with_blobs(argument.blobs().to_vec());
@@ -233,7 +233,7 @@ impl VoltServer {
 
     fn forget_work(&mut self, work: WorkId) -> Option<Running> {
         let running = self.work.running.remove(&work)?;
-        self.disarm(running.due, Timer::Work(work));
+        self.timers.remove(Timer::Work(work), running.due);
         if let Some(daemon) = self.daemons.get_mut(&running.cluster) {
             daemon.work.remove(&work);
         }

@@ -8,8 +8,8 @@ use super::{Hub, Link};
 use crate::base::error::ErrorCode;
 use crate::base::ids::ConnId;
 use crate::base::time::Now;
-use crate::dialect::beacon::hub_wire::{self, WorkerFrame, action};
-use crate::machine::Output;
+use crate::dialect::beacon::wire::coordinator::{self as wire, WorkerFrame, action};
+use crate::machine::{Input, Machine as _, Output, ServerInput};
 use crate::net::origin::is_foreign_page;
 use crate::net::{Frame, Headers, HttpRequest, HttpResponse};
 use crate::parts::accepted::Refusal;
@@ -19,7 +19,7 @@ impl Hub {
     pub(super) fn handle_offer(
         &mut self,
         conn: ConnId,
-        request: &HttpRequest,
+        request: HttpRequest,
         remote: &str,
         now: Now,
     ) {
@@ -28,15 +28,20 @@ impl Hub {
             return;
         }
         if is_foreign_page(&request.headers, &self.options.allowed_origins) {
-            self.refuse(conn, HttpResponse::json(403, hub_wire::error("Origin not allowed.")));
+            self.refuse(conn, HttpResponse::json(403, wire::error("Origin not allowed.")));
             return;
         }
         if self.volt.claims(&request.url) {
             let room = self.has_room();
             if room {
-                self.volt.offer(conn, request, remote, now);
+                let remote = remote.to_owned();
+                self.volt.handle_input(
+                    Input::Server(ServerInput::Offered { conn, request, remote }),
+                    now,
+                );
             } else {
-                self.refuse(conn, super::volt::unavailable());
+                let text = wire::error("Too many connections.");
+                self.refuse(conn, HttpResponse::json(503, text).retry_later());
             }
             return;
         }
@@ -52,7 +57,7 @@ impl Hub {
                     Refusal::TooManyUnregistered => "Too many unregistered connections.",
                 };
                 self.notice(ErrorCode::Overloaded, text);
-                self.refuse(conn, retry_later(HttpResponse::json(503, hub_wire::error(text))));
+                self.refuse(conn, HttpResponse::json(503, wire::error(text)).retry_later());
             }
         }
     }
@@ -106,15 +111,15 @@ impl Hub {
         let Some(worker) = self.registry.by_conn(conn) else { return };
         let reporter = Reporter::Connection(conn);
         let hash = &*frame.work_item_hash;
-        let attempt = hub_wire::count(frame.attempt_number);
+        let attempt = wire::count(frame.attempt_number);
         match &*frame.action {
             action::HEARTBEAT => {
                 let (lag, in_flight) = (frame.host_lag_ms, frame.in_flight);
-                self.beat(worker, hub_wire::count(lag), hub_wire::count(in_flight), now);
-                self.leaves(worker, hub_wire::truthy(frame.draining));
+                self.beat(worker, wire::count(lag), wire::count(in_flight), now);
+                self.leaves(worker, wire::truthy(frame.draining));
             }
             action::PROGRESS => {
-                if let Some(data) = hub_wire::object(frame.progress_data) {
+                if let Some(data) = wire::object(frame.progress_data) {
                     // Peer: progress of an unknown item is ignored.
                     let _ = self.report_progress(hash, data, attempt, &reporter, now);
                 }
@@ -133,15 +138,9 @@ impl Hub {
             action::DEREGISTER => {
                 self.remove_worker(worker, "it said farewell", now);
                 self.server.dismiss(conn, now.mono);
-                self.send(conn, hub_wire::deregistered());
+                self.send(conn, wire::deregistered());
             }
             _ => {}
         }
     }
-}
-
-/// Asks a client to come back in a second.
-pub(super) fn retry_later(mut response: HttpResponse) -> HttpResponse {
-    response.headers.push("retry-after", "1");
-    response
 }

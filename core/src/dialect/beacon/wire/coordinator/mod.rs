@@ -5,7 +5,6 @@
 
 mod answers;
 mod frames;
-mod object;
 mod status;
 
 use std::borrow::Cow;
@@ -15,7 +14,7 @@ use serde_json::value::RawValue;
 
 pub(crate) use answers::*;
 pub(crate) use frames::*;
-pub(crate) use object::{Object, list};
+
 pub(crate) use status::*;
 
 use crate::base::secret::Secret;

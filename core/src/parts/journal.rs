@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use crate::base::error::Error;
 use crate::base::ids::StoreId;
-use crate::base::store::{StoreRequest, Write};
+use crate::base::store::{StoreReply, StoreRequest, Write};
 use crate::base::time::Instant;
 
 /// How long to wait before a commit that failed is tried again.
@@ -17,7 +18,7 @@ const RETRY_MS: u64 = 1_000;
 
 /// Writes and what waits for them; `D` is whatever the machine defers.
 #[derive(Debug)]
-pub(super) struct Journal<D> {
+pub(crate) struct Journal<D> {
     writes: BTreeMap<(&'static str, String), Option<Bytes>>,
     deferred: Vec<D>,
     flight: Option<Flight<D>>,
@@ -45,23 +46,22 @@ impl<D> Default for Journal<D> {
 }
 
 impl<D> Journal<D> {
-    /// Numbers a request.
-    pub(super) const fn next_id(&mut self) -> StoreId {
+    const fn next_id(&mut self) -> StoreId {
         let id = StoreId(self.next);
         self.next += 1;
         id
     }
 
-    pub(super) fn put(&mut self, space: &'static str, key: &str, value: String) {
+    pub(crate) fn put(&mut self, space: &'static str, key: &str, value: String) {
         self.writes.insert((space, key.to_owned()), Some(Bytes::from(value)));
     }
 
-    pub(super) fn delete(&mut self, space: &'static str, key: &str) {
+    pub(crate) fn delete(&mut self, space: &'static str, key: &str) {
         self.writes.insert((space, key.to_owned()), None);
     }
 
     /// Keeps `what` until everything written so far is committed; gives it back if it is already.
-    pub(super) fn after(&mut self, what: D) -> Option<D> {
+    pub(crate) fn after(&mut self, what: D) -> Option<D> {
         if self.writes.is_empty() && self.flight.is_none() {
             return Some(what);
         }
@@ -70,7 +70,7 @@ impl<D> Journal<D> {
     }
 
     /// Returns the next commit, if there is something to write and none is in flight.
-    pub(super) fn flush(&mut self) -> Option<(StoreId, StoreRequest)> {
+    pub(crate) fn flush(&mut self) -> Option<(StoreId, StoreRequest)> {
         if self.flight.is_some() || self.retry_at.is_some() {
             return None;
         }
@@ -91,7 +91,24 @@ impl<D> Journal<D> {
     }
 
     /// Takes the answer to a commit; returns what waited for it.
-    pub(super) fn committed(&mut self, store: StoreId) -> Vec<D> {
+    ///
+    /// # Errors
+    /// The commit failed: it goes out again after a while, before anything is promised.
+    pub(crate) fn stored(
+        &mut self,
+        store: StoreId,
+        result: Result<StoreReply, Error>,
+        now: Instant,
+    ) -> Result<Vec<D>, Error> {
+        match result {
+            Ok(StoreReply::Committed) => Ok(self.committed(store)),
+            Ok(StoreReply::Loaded(_)) => Ok(Vec::new()),
+            Err(error) if self.failed(store, now) => Err(error),
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    fn committed(&mut self, store: StoreId) -> Vec<D> {
         match self.flight.take() {
             Some(flight) if flight.store == store => {
                 // What was deferred while only this commit was under way waits for nothing more.
@@ -108,8 +125,7 @@ impl<D> Journal<D> {
         }
     }
 
-    /// Takes the failure of a commit: its writes go out again, in order, after a while.
-    pub(super) fn failed(&mut self, store: StoreId, now: Instant) -> bool {
+    fn failed(&mut self, store: StoreId, now: Instant) -> bool {
         let Some(flight) = self.flight.take_if(|flight| flight.store == store) else {
             return false;
         };
@@ -127,24 +143,24 @@ impl<D> Journal<D> {
     }
 
     /// Lets a failed commit be tried again when its time has come.
-    pub(super) fn retry(&mut self, now: Instant) {
+    pub(crate) fn retry(&mut self, now: Instant) {
         self.retry_at = self.retry_at.filter(|at| *at > now);
     }
 
     /// Returns when a failed commit is tried again; while there is one, nothing new is promised.
-    pub(super) const fn retry_at(&self) -> Option<Instant> {
+    pub(crate) const fn retry_at(&self) -> Option<Instant> {
         self.retry_at
     }
 
     /// Gives up what waits: nothing will be committed any more.
-    pub(super) fn abandon(&mut self) -> Vec<D> {
+    pub(crate) fn abandon(&mut self) -> Vec<D> {
         let mut waiting = self.flight.take().map_or_else(Vec::new, |flight| flight.deferred);
         waiting.append(&mut self.deferred);
         waiting
     }
 
     /// Tells whether everything is committed.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.writes.is_empty() && self.flight.is_none() && self.deferred.is_empty()
     }
 }

@@ -1,7 +1,7 @@
 //! Bodies of HTTP answers. Key order as recorded.
 
 use super::frames::{Delivery, moorline, queue_metadata, with_metadata};
-use super::object::{Object, list, text_list};
+use crate::base::json::object::{Object, list, text_list};
 use crate::base::time::UnixMillis;
 
 /// A worker's record.

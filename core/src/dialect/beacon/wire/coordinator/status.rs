@@ -1,7 +1,7 @@
 //! The views that only this hub has: its status, for people and for the CLI.
 
 use super::answers::WorkerView;
-use super::object::{Object, text_list};
+use crate::base::json::object::{Object, text_list};
 
 /// The hub itself.
 #[derive(Debug)]

@@ -2,6 +2,10 @@
 
 use std::fmt::Write as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+
 /// An object or a list under construction.
 #[derive(Debug)]
 pub(crate) struct Object {
@@ -117,6 +121,15 @@ pub(crate) fn text_list<'a>(values: impl IntoIterator<Item = &'a str>) -> String
         push_text(&mut text, value);
         text
     }))
+}
+
+/// Writes byte strings as a JSON list of base64 texts; `None` if there are none.
+pub(crate) fn base64_list(blobs: &[Bytes]) -> Option<String> {
+    if blobs.is_empty() {
+        return None;
+    }
+    let texts: Vec<String> = blobs.iter().map(|blob| STANDARD.encode(blob)).collect();
+    Some(format!("[\"{}\"]", texts.join("\",\"")))
 }
 
 /// Appends `value` as a JSON string.

@@ -3,8 +3,8 @@
 use serde_json::value::RawValue;
 
 use super::ProgressReport;
-use super::object::{Object, list};
 use crate::api::event::Withdrawal;
+use crate::base::json::object::{Object, list};
 use crate::base::time::UnixMillis;
 
 /// A work item on its way to a worker.

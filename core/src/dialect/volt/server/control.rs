@@ -1,0 +1,324 @@
+//! What clients and the application ask of daemons: who there is, tokens, messages, calls.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use bytestring::ByteString;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::VoltServer;
+use super::calls::{Answer, Asker, Order};
+use super::enroll::NewToken;
+use crate::api::event::{CallEvent, Event};
+use crate::api::options::ResponseForm;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{CallId, HttpId};
+use crate::base::json::Raw;
+use crate::base::json::object::{Object, base64_list};
+use crate::base::time::Now;
+use crate::machine::Output;
+use crate::net::binary_frames::{self, Kind};
+use crate::net::http::NoRoute;
+use crate::net::{HttpResponse, Method};
+
+/// The longest time of a call: a day.
+const MAX_TIMEOUT_MS: u64 = 86_400_000;
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Control {
+    Daemons,
+    Forget(String),
+    Password(String),
+    Call(String),
+    Message(String),
+    Tokens,
+    CreateToken,
+    Revoke(String),
+}
+
+impl Control {
+    /// Finds what a request over HTTP asks, by the segments of its path below the hub's own.
+    pub(crate) fn find(method: Method, segments: &[&str]) -> Result<Self, NoRoute> {
+        let id = |id: &str| id.to_owned();
+        match (segments, method) {
+            (["Daemons"], Method::Get) => Ok(Self::Daemons),
+            (["Daemons"], _) => Err(NoRoute::Method("GET")),
+            (["Daemons", cluster], Method::Delete) => Ok(Self::Forget(id(cluster))),
+            (["Daemons", _], _) => Err(NoRoute::Method("DELETE")),
+            (["Daemons", cluster, "Password"], Method::Post) => Ok(Self::Password(id(cluster))),
+            (["Daemons", cluster, "Call"], Method::Post) => Ok(Self::Call(id(cluster))),
+            (["Daemons", cluster, "Message"], Method::Post) => Ok(Self::Message(id(cluster))),
+            (["Daemons", _, "Password" | "Call" | "Message"], _) => Err(NoRoute::Method("POST")),
+            (["Tokens"], Method::Get) => Ok(Self::Tokens),
+            (["Tokens"], Method::Post) => Ok(Self::CreateToken),
+            (["Tokens"], _) => Err(NoRoute::Method("GET, POST")),
+            (["Tokens", token], Method::Delete) => Ok(Self::Revoke(id(token))),
+            (["Tokens", _], _) => Err(NoRoute::Method("DELETE")),
+            _ => Err(NoRoute::Unknown),
+        }
+    }
+}
+
+/// The body of a call over HTTP.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct CallBody<'a> {
+    command: String,
+    /// `null` is a payload; a key left out is none.
+    #[serde(borrow, default, deserialize_with = "present")]
+    payload: Option<&'a RawValue>,
+    #[serde(default)]
+    response_type: Option<String>,
+    #[serde(default)]
+    timeout_ms: u64,
+    /// The byte strings that placeholders of the payload stand for, in base64.
+    #[serde(default)]
+    blobs: Vec<String>,
+}
+
+/// The body of a message over HTTP.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct MessageBody<'a> {
+    #[serde(borrow)]
+    message: &'a RawValue,
+    #[serde(default)]
+    blobs: Vec<String>,
+}
+
+/// What calls of the application about daemons and tokens name.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Named {
+    #[serde(rename = "TeamClusterID")]
+    cluster: Option<String>,
+    #[serde(rename = "TokenID")]
+    token: Option<String>,
+}
+
+impl VoltServer {
+    /// Answers a client that may ask, now or when a call settles.
+    pub(crate) fn control(&mut self, http: HttpId, asked: Control, body: &ByteString, now: Now) {
+        self.at(now);
+        let result = match asked {
+            Control::Call(cluster) => match self.call_over_http(http, cluster, body, now) {
+                Ok(()) => return,
+                Err(error) => Err(error),
+            },
+            Control::Message(cluster) => self
+                .send_message(&cluster, body)
+                .map(|()| Object::new().flag("Success", true).end()),
+            Control::CreateToken => self.create_token_of(body, now),
+            Control::Daemons => Ok(self.show_daemons()),
+            Control::Tokens => Ok(self.show_tokens(now)),
+            Control::Revoke(id) => self.revoke_token(&id),
+            Control::Forget(cluster) => self.forget_daemon(&cluster),
+            Control::Password(cluster) => self.rotate_password(&cluster, now),
+        };
+        let response = match result {
+            Ok(text) => HttpResponse::json(200, text),
+            Err(error) => failure(&error),
+        };
+        // What was written must be stored before it is promised.
+        self.hold(Output::HttpReply { http, response });
+    }
+
+    /// Carries out a call of the application about daemons and tokens. Tells whether it is one.
+    pub(crate) fn administer(&mut self, call: CallId, name: &str, payload: &Raw, now: Now) -> bool {
+        self.at(now);
+        let named: Named = payload.read().unwrap_or_default();
+        let missing =
+            |field: &str| Error::new(ErrorCode::ArgumentInvalid, format!("{name} needs {field}"));
+        let cluster = named.cluster.ok_or_else(|| missing("TeamClusterID"));
+        let token = named.token.ok_or_else(|| missing("TokenID"));
+        let result = match name {
+            "$daemons" => Ok(self.show_daemons()),
+            "$tokens" => Ok(self.show_tokens(now)),
+            "$enroll" => self.create_token_of(&payload.clone().into_text(), now),
+            "$revoke" => token.and_then(|id| self.revoke_token(&id)),
+            "$forget" => cluster.and_then(|cluster| self.forget_daemon(&cluster)),
+            "$rotate" => cluster.and_then(|cluster| self.rotate_password(&cluster, now)),
+            _ => return false,
+        };
+        let result = result.map(Raw::trusted);
+        self.hold(Output::Event(Event::Call(CallEvent::Done { call, result })));
+        true
+    }
+
+    fn send_message(&mut self, cluster: &str, body: &ByteString) -> Result<(), Error> {
+        let request: MessageBody<'_> = serde_json::from_str(body)
+            .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("The message: {e}")))?;
+        let message = Raw::span(body, request.message).with_blobs(bytes(&request.blobs)?);
+        self.message(cluster, &message)
+    }
+
+    fn call_over_http(
+        &mut self,
+        http: HttpId,
+        cluster: String,
+        body: &ByteString,
+        now: Now,
+    ) -> Result<(), Error> {
+        let invalid = |text: String| Error::new(ErrorCode::ArgumentInvalid, text);
+        let request: CallBody<'_> =
+            serde_json::from_str(body).map_err(|e| invalid(format!("The call: {e}")))?;
+        let form = match request.response_type.as_deref() {
+            None | Some("json") => ResponseForm::Json,
+            Some("buffer") => ResponseForm::Buffer,
+            Some("stream") => ResponseForm::Stream,
+            Some(_) => {
+                let text = "ResponseType must be \"json\", \"buffer\" or \"stream\".";
+                return Err(invalid(text.to_owned()));
+            }
+        };
+        if request.command.is_empty() {
+            return Err(invalid("Command is required.".to_owned()));
+        }
+        let payload = request.payload.map_or_else(Raw::absent, |raw| Raw::span(body, raw));
+        let payload = payload.with_blobs(bytes(&request.blobs)?);
+        let timeout_ms = request.timeout_ms.min(MAX_TIMEOUT_MS);
+        let order = Order { cluster, command: request.command, payload, form, timeout_ms };
+        self.call(Asker::Http(http), order, now)
+    }
+
+    fn create_token_of(&mut self, body: &ByteString, now: Now) -> Result<String, Error> {
+        let new: NewToken = serde_json::from_str(body)
+            .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("The token: {e}")))?;
+        self.create_token(new, now)
+    }
+
+    /// Tells who called that a streamed answer begins.
+    pub(super) fn tell_open(&mut self, asker: Asker, status: u16, headers: Option<&Raw>) {
+        let head = head(status, headers).end();
+        match asker {
+            Asker::Http(http) => {
+                self.reply(http, binary_frames::head());
+                self.part(http, Kind::Progress, head.as_bytes());
+            }
+            Asker::Call(call) => {
+                self.event(Event::Call(CallEvent::Part { call, part: Raw::trusted(head) }));
+            }
+        }
+    }
+
+    /// Passes a part of a streamed answer on.
+    pub(super) fn tell_part(&mut self, asker: Asker, bytes: &[u8]) {
+        match asker {
+            Asker::Http(http) => self.part(http, Kind::Bytes, bytes),
+            Asker::Call(call) => {
+                self.event(Event::Call(CallEvent::Part {
+                    call,
+                    part: binary_frames::bytes_part(bytes),
+                }));
+            }
+        }
+    }
+
+    /// Tells who called what the call came to; `streamed` if parts were told before.
+    pub(super) fn tell_settled(
+        &mut self,
+        asker: Asker,
+        streamed: bool,
+        settled: Result<Answer, Error>,
+    ) {
+        match (asker, settled) {
+            (Asker::Http(http), settled) if streamed => {
+                match settled {
+                    Ok(answer) => {
+                        let text = head(answer.status, None).end();
+                        self.part(http, Kind::Result, text.as_bytes());
+                    }
+                    Err(error) => self.part(http, Kind::Error, words(&error).as_bytes()),
+                }
+                self.out.push_back(Output::HttpEnd { http });
+            }
+            (Asker::Http(http), Ok(answer)) => {
+                let blobs = base64_list(answer.data.blobs());
+                self.reply(http, HttpResponse::json(200, show(&answer, blobs.as_deref())));
+            }
+            (Asker::Http(http), Err(error)) => self.reply(http, failure(&error)),
+            (Asker::Call(call), settled) => {
+                let result = settled.map(|answer| {
+                    Raw::trusted(show(&answer, None)).with_blobs(answer.data.blobs().to_vec())
+                });
+                self.event(Event::Call(CallEvent::Done { call, result }));
+            }
+        }
+    }
+
+    fn part(&mut self, http: HttpId, kind: Kind, payload: &[u8]) {
+        let bytes = binary_frames::frame(kind, payload);
+        self.out.push_back(Output::HttpPart { http, bytes });
+    }
+}
+
+/// Decodes byte strings that were given in base64.
+fn bytes(blobs: &[String]) -> Result<Vec<Bytes>, Error> {
+    blobs
+        .iter()
+        .map(|text| STANDARD.decode(text).map(Bytes::from))
+        .collect::<Result<_, _>>()
+        .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("Blobs: {e}")))
+}
+
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+fn head(status: u16, headers: Option<&Raw>) -> Object {
+    let object = Object::new().number("Status", status);
+    match headers {
+        Some(headers) => object.raw("Headers", headers.as_str()),
+        None => object,
+    }
+}
+
+/// Writes an answer; `blobs` is the list of what placeholders of the value stand for.
+fn show(answer: &Answer, blobs: Option<&str>) -> String {
+    let mut object =
+        Object::with_capacity(answer.data.as_str().len() + 64).number("Status", answer.status);
+    if let Some(headers) = &answer.headers {
+        object = object.raw("Headers", headers.as_str());
+    }
+    if !answer.data.is_absent() {
+        object = object.raw("Data", answer.data.as_str());
+    }
+    if let Some(blobs) = blobs {
+        object = object.raw("Blobs", blobs);
+    }
+    if let Some(bytes) = &answer.body {
+        object = object.plain("Body", bytes);
+    }
+    object.end()
+}
+
+/// Writes an error of a call.
+fn words(error: &Error) -> String {
+    let object = Object::new().text("Error", error.message()).text("Code", error.code().name());
+    match error.status() {
+        Some(status) => object.number("Status", status).end(),
+        None => object.end(),
+    }
+}
+
+/// Answers a request that came to nothing.
+fn failure(error: &Error) -> HttpResponse {
+    const STATUSES: [(ErrorCode, u16); 7] = [
+        (ErrorCode::ArgumentInvalid, 400),
+        (ErrorCode::NoWorker, 404),
+        (ErrorCode::TooLarge, 413),
+        (ErrorCode::NotReady, 503),
+        (ErrorCode::Overloaded, 503),
+        (ErrorCode::Stopped, 503),
+        (ErrorCode::CallTimeout, 504),
+    ];
+    let known = STATUSES.iter().find(|(code, _)| *code == error.code());
+    // What remains is the daemon's doing.
+    let status = known.map_or(502, |(_, status)| *status);
+    let response = HttpResponse::json(status, words(error));
+    if status == 503 { response.retry_later() } else { response }
+}
