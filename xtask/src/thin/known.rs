@@ -5,7 +5,6 @@ use super::source::Problem;
 
 /// A known problem: where (a file, or a folder with its slash), and how its text begins.
 const KNOWN: &[(&str, &str)] = &[
-    ("core/src/api/event.rs", "api imports net: crate::net::Headers"),
     ("core/src/session/", "parts imports top: crate::dialect::"),
     ("core/src/dialect/beacon/policy.rs", "dialect/beacon imports top"),
     ("core/src/dialect/beacon/worker.rs", "dialect/beacon imports top"),
