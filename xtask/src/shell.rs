@@ -49,9 +49,17 @@ impl Shell {
     }
 
     /// Prepares a program to run in the workspace's folder.
+    ///
+    /// It does not see what cargo tells this command about its package: build scripts ask for that, and
+    /// what they build would be built again by every cargo that was started otherwise.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.root);
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(about_package) {
+                command.env_remove(name);
+            }
+        }
         command
     }
 
@@ -99,6 +107,11 @@ impl Shell {
     }
 }
 
+/// Tells whether cargo sets the variable `name` for a program that it runs.
+fn about_package(name: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix))
+}
+
 fn line(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy().into_owned()];
     words.extend(command.get_args().map(|arg| arg.to_string_lossy().into_owned()));
@@ -115,4 +128,24 @@ fn missing(command: &Command, error: &std::io::Error) -> String {
         || format!("{} is missing", program.display()),
         |(_, way)| format!("{name} is missing: {way}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::Shell;
+
+    #[test]
+    fn hides_what_cargo_says_of_this_package() {
+        // Cargo sets these for tests as it does for programs.
+        for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME"] {
+            assert!(std::env::var_os(name).is_some());
+            let command = Shell::new(Path::new("/")).command("cargo");
+            let hidden = command.get_envs().any(|(known, value)| known == name && value.is_none());
+            assert!(hidden, "{name}");
+        }
+        let cargo = Shell::new(Path::new("/")).command("cargo");
+        assert!(cargo.get_envs().all(|(name, _)| name != "CARGO"));
+    }
 }
