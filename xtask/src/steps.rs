@@ -9,6 +9,9 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
+
 use crate::shell::Shell;
 
 type Work = Box<dyn FnOnce(&Shell) -> Result<(), String> + Send>;
@@ -95,8 +98,21 @@ impl Plan {
             println!("  {:>7.1} s  {name}", time.as_secs_f64());
         }
         println!("  {:>7.1} s  in all", began.elapsed().as_secs_f64());
+        println!("  {:>7.1} s  of processor time", processor_time()?.as_secs_f64());
         Ok(())
     }
+}
+
+/// Returns the processor time of this command and of all programs that it has waited for. Cargo became
+/// this command when it had built it, so that the building of the command counts.
+fn processor_time() -> Result<Duration, String> {
+    let mut microseconds = 0;
+    for who in [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN] {
+        let usage = getrusage(who).map_err(|e| format!("processor time is unknown: {e}"))?;
+        microseconds += usage.user_time().num_microseconds();
+        microseconds += usage.system_time().num_microseconds();
+    }
+    Ok(Duration::from_micros(microseconds.unsigned_abs()))
 }
 
 impl Entry {
