@@ -1,5 +1,6 @@
 // Builds the add-on and puts it beside the compiled TypeScript, named after the platform.
-// Arguments go to cargo; without any it builds what is released.
+// Arguments go to cargo, which builds the package of this folder unless they name others too; without any it
+// builds what is released.
 
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, renameSync } from 'node:fs';
@@ -11,7 +12,7 @@ const given = process.argv.slice(2);
 const flags = given.length > 0 ? given : ['--release'];
 const messages = execFileSync(
   'cargo',
-  ['build', '--package', 'moorline-node', '--message-format', 'json-render-diagnostics', ...flags],
+  ['build', '--message-format', 'json-render-diagnostics', ...flags],
   { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'], maxBuffer: 1 << 28 },
 );
 const library = messages

@@ -1,4 +1,4 @@
-//! Builds the contestants as they are released and runs the benchmarks.
+//! Builds the contestants as they are released, each as its package is built, and runs the benchmarks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,9 +27,9 @@ pub(crate) fn run(
     let mut plan = Plan::default();
     plan.then("languages", prepare::languages);
     plan.then("rust programs", |shell| {
-        packages::programs(shell, Profile::Release, &["moorline-bench"]).map(drop)
+        packages::build(shell, Profile::Release, &["--package", "moorline-bench"])
     });
-    plan.then("node package", |shell| packages::node(shell, Profile::Release));
+    plan.then("node package", |shell| packages::node(shell, Profile::Release, &[]));
     plan.then("add-ons that do without us", addons);
     plan.then("node peers", |shell| {
         prepare::npm(shell, "bench/peers").and_then(|()| prepare::npm(shell, VOLT_PEER))

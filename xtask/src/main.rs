@@ -48,7 +48,7 @@ enum Task {
     },
     /// Measure the bindings and check that they decide nothing and that the core is pure.
     Thin,
-    /// Build everything and run the main job: a hub, workers in three languages, two faults.
+    /// Build everything, unoptimised, and run the main job: workers in three languages, two faults.
     Demo {
         /// How many work items are dispatched.
         #[arg(long, default_value_t = 6_000)]

@@ -1,12 +1,13 @@
 //! Builds what the users of each language get.
 
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::prepare;
 use crate::shell::Shell;
 
-/// How packages are built: quickly for tests, or as they are released.
+/// How packages are built: quickly for tests and the demonstration, or as they are released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Profile {
     Test,
@@ -34,40 +35,74 @@ impl Profile {
 /// Builds every package and every test of the workspace at once: what each build of its own would share
 /// with the others only in part is compiled once.
 pub(crate) fn workspace(shell: &Shell) -> Result<(), String> {
-    shell.run(shell.cargo().args(["build", "--locked"]).args(WHOLE))
+    build(shell, Profile::Test, &WHOLE)
 }
 
 /// What makes another build find everything done that [`workspace`] has built.
 pub(crate) const WHOLE: [&str; 2] = ["--workspace", "--all-targets"];
 
-/// Builds programs of the workspace and returns the folder where they are.
-pub(crate) fn programs(
-    shell: &Shell,
-    profile: Profile,
-    packages: &[&str],
-) -> Result<PathBuf, String> {
+/// What the demonstration runs, for one build as well.
+pub(crate) const SHOWN: [&str; 8] = [
+    "--package",
+    "moorline-cli",
+    "--package",
+    "moorline-demo",
+    "--package",
+    "moorline-node",
+    "--package",
+    "moorline-python",
+];
+
+/// Builds what `selection` names.
+pub(crate) fn build(shell: &Shell, profile: Profile, selection: &[&str]) -> Result<(), String> {
     let mut command = shell.cargo();
     command.args(["build", "--locked", "--profile", profile.name()]);
-    for package in packages {
-        command.args(["--package", package]);
-    }
-    shell.run(&mut command)?;
-    Ok(profile.folder(shell))
+    shell.run(command.args(selection))
 }
 
-/// Builds the Node package in its folder: add-on and TypeScript.
-pub(crate) fn node(shell: &Shell, profile: Profile) -> Result<(), String> {
+/// Builds the Node package in its folder: the add-on, with all that `selection` names, and TypeScript.
+pub(crate) fn node(shell: &Shell, profile: Profile, selection: &[&str]) -> Result<(), String> {
     prepare::npm(shell, "bindings-node")?;
     let folder = shell.root().join("bindings-node");
     let mut native = shell.command("node");
-    native.arg("scripts/build-native.mjs");
-    match profile {
-        Profile::Test => native.args(["--locked", "--profile", "dev"]).args(WHOLE),
-        Profile::Release => native.args(["--locked", "--release"]),
-    };
-    shell.run(native.current_dir(&folder))?;
+    native.args(["scripts/build-native.mjs", "--locked", "--profile", profile.name()]);
+    shell.run(native.args(selection).current_dir(&folder))?;
     let mut script = shell.command("npm");
     shell.run(script.current_dir(&folder).args(["run", "--silent", "build:ts"]))
+}
+
+/// Puts the Python package together in `folder`, from its sources and the library that was built: for a
+/// wheel, maturin has cargo build that once more. Programs with `folder` in `PYTHONPATH` import it.
+pub(crate) fn python_unpacked(
+    shell: &Shell,
+    profile: Profile,
+    folder: &Path,
+) -> Result<(), String> {
+    let failed = |e: std::io::Error| format!("{}: {e}", folder.display());
+    if folder.is_dir() {
+        fs::remove_dir_all(folder).map_err(failed)?;
+    }
+    let package = folder.join("moorline");
+    copy_python(&shell.root().join("bindings-python/python/moorline"), &package).map_err(failed)?;
+    let library = profile.folder(shell).join(format!("{DLL_PREFIX}_native{DLL_SUFFIX}"));
+    fs::copy(&library, package.join("_native.abi3.so"))
+        .map_err(|e| format!("{}: {e}", library.display()))
+        .map(drop)
+}
+
+/// Copies the Python sources in `from` and below.
+fn copy_python(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (source, copy) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            copy_python(&source, &copy)?;
+        } else if source.extension().is_some_and(|extension| extension == "py") {
+            fs::copy(&source, &copy)?;
+        }
+    }
+    Ok(())
 }
 
 /// Builds the wheel and returns its file.

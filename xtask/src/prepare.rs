@@ -117,6 +117,7 @@ pub(crate) fn python_tests(shell: &Shell) -> Result<PathBuf, String> {
     environment(shell, "python", PYTHON_PACKAGES)
 }
 
-fn interpreter() -> String {
+/// Returns the Python that makes environments.
+pub(crate) fn interpreter() -> String {
     std::env::var("PYTHON").unwrap_or_else(|_| String::from("python3"))
 }

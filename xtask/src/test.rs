@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::demo::Python;
 use crate::packages::{self, Profile, WHOLE};
 use crate::prepare;
 use crate::shell::Shell;
@@ -41,7 +42,7 @@ pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), St
         command.env("MOORLINE_BIN", Profile::Test.folder(shell).join("moorline"));
         shell.run(command.current_dir(shell.root().join(VOLT_PEER)).args(["--test", "."]))
     });
-    plan.then("node package", |shell| packages::node(shell, Profile::Test));
+    plan.then("node package", |shell| packages::node(shell, Profile::Test, &WHOLE));
     plan.join(PYTHON_PACKAGES);
     plan.then("python package", |shell| {
         packages::python(shell, Profile::Test, ENVIRONMENT, prepare::PYTHON_PACKAGES).map(drop)
@@ -53,7 +54,9 @@ pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), St
         step("python held for a minute", |shell| python_tests(shell, "gate")),
     ]);
     plan.then("fleet through curl", fleet);
-    plan.then("demonstration", |shell| demo::play(shell, Profile::Test, ENVIRONMENT, 600));
+    plan.then("demonstration", |shell| {
+        demo::play(shell, &Python { interpreter: python(shell), path: None }, 600)
+    });
     plan.join(SYSTEM);
     plan.then("c tests", c_tests);
     plan.then("wasm package", |shell| shell.run(shell.command("bash").arg("wasm/build.sh")));
