@@ -1,5 +1,5 @@
 // Packs what was built: the main package, and one package per platform with its add-on.
-// Usage: node scripts/package.mjs FOLDER
+// Usage: npm run package FOLDER, which builds what is released before
 
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
