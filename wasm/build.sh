@@ -2,6 +2,8 @@
 # Builds the npm package in wasm/pkg: the module, optimised, and the facades over it.
 #
 #   wasm/build.sh            needs npm's packages: run `npm ci` in this folder before
+#
+# MOORLINE_WASM_GENERATOR names the program that writes the JavaScript, if it is built already.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -12,11 +14,14 @@ cd "$root"
 wasm_target=$root/target/wasm
 eval "$("$root/ci/wasm-toolchain.sh" --env)"
 
+generator=(cargo run --locked --quiet -p moorline-wasm-generator --)
+[ -z "${MOORLINE_WASM_GENERATOR:-}" ] || generator=("$MOORLINE_WASM_GENERATOR")
+
 # WASM_CARGO may be two words.
 # shellcheck disable=SC2086
 CARGO_TARGET_DIR=$wasm_target $WASM_CARGO build --locked --quiet \
   --target wasm32-unknown-unknown -p moorline-wasm --profile wasm
-cargo run --locked --quiet -p moorline-wasm-generator -- \
+"${generator[@]}" \
   "$wasm_target/wasm32-unknown-unknown/wasm/moorline_wasm.wasm" "$here/pkg"
 
 cd "$here"

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
 
+use crate::packages::{self, Profile};
 use crate::shell::Shell;
 
 /// The targets of the crate `fuzz`: one per codec.
@@ -23,8 +24,17 @@ const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module \
 /// The largest input tried, in bytes.
 const MAX_INPUT: u32 = 4_096;
 
-/// Fuzzes one target, or all of them side by side, for so many seconds each.
-pub(crate) fn run(shell: &Shell, target: Option<&str>, seconds: u32) -> Result<(), String> {
+/// What cargo is asked for to build the program that writes the seeds, and nothing more.
+pub(crate) const SEEDS: [&str; 2] = ["--package=moorline-tests", "--example=fuzz_seeds"];
+
+/// Fuzzes one target, or all of them side by side, for so many seconds each. The program that writes
+/// the seeds is built with all that `selection` names.
+pub(crate) fn run(
+    shell: &Shell,
+    selection: &[&str],
+    target: Option<&str>,
+    seconds: u32,
+) -> Result<(), String> {
     let targets: Vec<&str> = match target {
         None => TARGETS.to_vec(),
         Some(name) => TARGETS.iter().copied().filter(|known| *known == name).collect(),
@@ -33,9 +43,9 @@ pub(crate) fn run(shell: &Shell, target: Option<&str>, seconds: u32) -> Result<(
         return Err(format!("no target has this name; there are {}", TARGETS.join(", ")));
     }
     let folder = shell.target().join("fuzz");
-    let mut seeds = shell.cargo();
-    seeds.args(["run", "--quiet", "--locked", "--package=moorline-tests", "--example=fuzz_seeds"]);
-    shell.run(seeds.arg("--").arg(folder.join("seeds")))?;
+    packages::build(shell, Profile::Test, selection)?;
+    let seeds = Profile::Test.folder(shell).join("examples/fuzz_seeds");
+    shell.run(shell.command(seeds).arg(folder.join("seeds")))?;
     let binaries = build(shell, &folder)?;
     thread::scope(|scope| {
         let running: Vec<_> = targets

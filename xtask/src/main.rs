@@ -95,7 +95,9 @@ fn main() -> ExitCode {
         }
         Task::Thin => thin::run(&shell),
         Task::Licences => licences::run(&shell),
-        Task::Fuzz { target, seconds } => fuzz::run(&shell, target.as_deref(), seconds),
+        Task::Fuzz { target, seconds } => {
+            fuzz::run(&shell, &fuzz::SEEDS, target.as_deref(), seconds)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

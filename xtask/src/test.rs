@@ -36,7 +36,7 @@ pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), St
     plan.then("rust tests", |shell| {
         shell.run(shell.cargo().args(["test", "--workspace", "--locked"]))
     });
-    plan.then("fuzzed codecs", |shell| fuzz::run(shell, None, FUZZ_SECONDS));
+    plan.then("fuzzed codecs", |shell| fuzz::run(shell, &WHOLE, None, FUZZ_SECONDS));
     plan.then("volt peer as recorded, hub with official clients", |shell| {
         let mut command = shell.command("node");
         command.env("MOORLINE_BIN", Profile::Test.folder(shell).join("moorline"));
@@ -59,7 +59,11 @@ pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), St
     });
     plan.join(SYSTEM);
     plan.then("c tests", c_tests);
-    plan.then("wasm package", |shell| shell.run(shell.command("bash").arg("wasm/build.sh")));
+    plan.then("wasm package", |shell| {
+        let generator = Profile::Test.folder(shell).join("moorline-wasm-generator");
+        let mut command = shell.command("bash");
+        shell.run(command.env("MOORLINE_WASM_GENERATOR", generator).arg("wasm/build.sh"))
+    });
     plan.then("wasm tests", wasm_tests);
     if let Some(part) = only {
         plan.only(part);
