@@ -114,6 +114,17 @@ pub(super) fn check(core: &[File], problems: &mut Vec<Problem>) {
     }
 }
 
+/// Adds modules of the table that are none of the core.
+pub(super) fn table(core: &[File], problems: &mut Vec<Problem>) {
+    for name in LAYERS.iter().flat_map(|layer| layer.modules) {
+        if !core.iter().any(|file| file.module().first() == Some(name)) {
+            let path = "core/src/lib.rs".to_owned();
+            let what = format!("there is no module {name}; see layers.rs in xtask");
+            problems.push(Problem { path, line: 1, what });
+        }
+    }
+}
+
 /// What the crate's root, and the file that lists the dialects, give other names to.
 struct Names<'a> {
     root: BTreeMap<&'a str, Vec<&'a str>>,
@@ -290,6 +301,17 @@ mod tests {
         let names = Names::read(&core);
         let import = Path { names: vec!["crate", "rows"], inside: vec![], line: 1, import: None };
         assert_eq!(names.resolve(&["net"], &import).unwrap(), ["api", "table", "rows"]);
+    }
+
+    #[test]
+    fn a_module_of_the_table_that_is_gone_is_caught() {
+        let names: Vec<&str> = LAYERS.iter().flat_map(|layer| layer.modules).copied().collect();
+        let file = |name: &&str| File::new(format!("core/src/{name}.rs"), "").unwrap();
+        let mut problems = Vec::new();
+        table(&names.iter().map(file).collect::<Vec<_>>(), &mut problems);
+        assert!(problems.is_empty());
+        table(&names[1..].iter().map(file).collect::<Vec<_>>(), &mut problems);
+        assert_eq!(problems.len(), 1);
     }
 
     #[test]

@@ -76,6 +76,7 @@ pub(crate) fn run(shell: &Shell) -> Result<(), String> {
     let core = files(root, "core/src")?;
     let bindings = all(root, BINDINGS.iter().flat_map(|binding| binding.folders))?;
     let mut found = Vec::new();
+    layers::table(&core, &mut found);
     layers::check(&core, &mut found);
     purity::check(&core, &mut found);
     parts::check(&core, &mut found);

@@ -17,6 +17,7 @@ const PARTS: &[(&str, &str)] = &[
     ("Handlers", "core/src/parts/handlers.rs"),
     ("Heartbeat", "core/src/parts/heartbeat.rs"),
     ("Inbound", "core/src/parts/work.rs"),
+    ("Journal", "core/src/parts/journal.rs"),
     ("Liveness", "core/src/parts/liveness.rs"),
     ("Outbox", "core/src/parts/outbox.rs"),
     ("Queue", "core/src/parts/queue.rs"),
