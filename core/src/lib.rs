@@ -4,18 +4,26 @@
 //! randomness, threads or logging. A driver feeds [`Input`]s and the application's [`Command`]s to an
 //! [`Endpoint`], drains [`Output`]s and calls back at [`Deadline`]s.
 //!
+//! Features: `beacon`, `volt` and `server` (the hub, and the VOLT side of it), all in `full`, which is the
+//! default. A page that speaks one dialect carries that one.
+//!
 //! ```text
 //! base ◀─ net, api ◀─ machine ◀─ parts ◀─ dialect/* ◀─ hub ◀─ open, trace
 //! ```
 
+// What parts are for depends on the roles that a build has.
+#![cfg_attr(not(feature = "full"), allow(dead_code, unused_imports, unused_macros))]
+
 mod api;
 mod base;
 mod dialect;
+#[cfg(feature = "server")]
 mod hub;
 mod machine;
 mod net;
 mod open;
 mod parts;
+#[cfg(feature = "beacon")]
 mod session;
 pub mod trace;
 
@@ -28,13 +36,14 @@ pub use base::json::{self, Raw};
 pub use base::secret::Secret;
 pub use base::store;
 pub use base::time::{self, Deadline, Instant, Now, UnixMillis, Why};
+#[cfg(feature = "server")]
 pub use hub::Hub;
 pub use machine::{
     CloseCause, ConnInput, Endpoint, HttpInput, Input, Machine, Output, ServerInput,
 };
 pub use net::target::{DialTarget, FrameLimits, HttpLimits};
 pub use net::{Frame, Framing, HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method};
-pub use open::{Opened, open, open_client};
+pub use open::{Opened, open};
 
 /// What transports carry: frames of a connection, requests and answers of HTTP.
 pub mod frame {
@@ -48,22 +57,28 @@ pub mod frame {
 /// Options of every role and command, and how tables of options are declared.
 pub mod options {
     pub use crate::api::options::*;
+    #[cfg(feature = "beacon")]
     pub use crate::dialect::beacon::options::{
         CallOptions, DispatcherOptions, WorkerOptions, WorkerTransport,
     };
+    #[cfg(feature = "volt")]
     pub use crate::dialect::volt::options::{
         BeatMode, CommandOptions, DaemonOptions, DaemonTransport, EnrollmentOptions,
         OnAlreadyEnrolled, VoltHeartbeatOptions,
     };
+    #[cfg(feature = "server")]
     pub use crate::dialect::volt::server::options::{VoltCredential, VoltHubOptions};
+    #[cfg(feature = "server")]
     pub use crate::hub::options::{HubAccess, HubOptions, User};
-    pub use crate::open::{COMMANDS, CommandTable, ROLES, RoleTable};
+    pub use crate::open::{ROLES, Role, find};
 }
 
 /// Words of the wires that application code spells too.
 pub mod words {
     pub use crate::api::words::{WireLimit, WordTable};
+    #[cfg(feature = "beacon")]
     pub use crate::dialect::beacon::words::subject;
+    #[cfg(feature = "volt")]
     pub use crate::dialect::volt::words::*;
     pub use crate::net::socketio::MAX_ATTACHMENTS;
     pub use crate::open::WORDS;

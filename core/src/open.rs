@@ -1,18 +1,20 @@
 //! Opens a role by its name: what every binding calls first.
+//!
+//! [`ROLES`] is the one list of what a build speaks. Features leave out dialects and servers; what is
+//! left out stands in no list and no message.
+
+#[cfg(feature = "beacon")]
+use crate::dialect::beacon;
+#[cfg(feature = "volt")]
+use crate::dialect::volt;
+#[cfg(feature = "server")]
+use crate::hub::{Hub, options::HubOptions};
 
 use crate::api::options::{Field, RuntimeOptions, read};
 use crate::api::words::WordTable;
 use crate::base::entropy::Seed;
 use crate::base::error::{Error, ErrorCode};
-use crate::dialect::beacon::options::{CallOptions, DispatcherOptions, WorkerOptions};
-use crate::dialect::beacon::{BeaconDispatcher, BeaconWorker};
-use crate::dialect::volt::VoltDaemon;
-use crate::dialect::volt::options::{CommandOptions, DaemonOptions};
-use crate::dialect::{beacon, volt};
-use crate::hub::Hub;
-use crate::hub::options::HubOptions;
 use crate::machine::Endpoint;
-use crate::session::Session;
 
 /// A role that was opened: its machine, and what the driver needs to know.
 pub struct Opened {
@@ -22,8 +24,158 @@ pub struct Opened {
     pub runtime: RuntimeOptions,
 }
 
+/// One role of a dialect.
+#[derive(Clone, Copy, Debug)]
+pub struct Role {
+    /// The dialect.
+    pub dialect: &'static str,
+    /// The role.
+    pub role: &'static str,
+    /// One sentence on what the role does.
+    pub doc: &'static str,
+    /// Whether it accepts connections: what cannot listen, such as a page, cannot have it.
+    pub listens: bool,
+    /// Describes its options.
+    pub fields: fn() -> Vec<Field>,
+    /// The commands of a batch that it takes; all others are answered with `UNSUPPORTED`.
+    pub commands: &'static [&'static str],
+    /// Commands with options of their own: the word in messages, and their description.
+    pub command_options: &'static [(&'static str, fn() -> Vec<Field>)],
+    /// The kinds of events that it tells.
+    pub events: &'static [&'static str],
+    /// Makes its machine from options as JSON text, the host's name and a seed.
+    pub open: fn(&str, &str, Seed) -> Result<Opened, Error>,
+}
+
+/// Every role that this build speaks.
+pub const ROLES: &[Role] = &[
+    #[cfg(feature = "beacon")]
+    Role {
+        dialect: "beacon",
+        role: "worker",
+        doc: "Offers capabilities to a control plane and runs its work items.",
+        listens: false,
+        fields: beacon::options::WorkerOptions::fields,
+        commands: &[
+            "start",
+            "stop",
+            "snapshot",
+            "handle",
+            "unhandle",
+            "done",
+            "failed",
+            "cancelled",
+            "progress",
+        ],
+        command_options: &[],
+        events: &[
+            "ready",
+            "lost",
+            "notice",
+            "draining",
+            "ended",
+            "call_done",
+            "work",
+            "work_withdrawn",
+        ],
+        open: open_worker,
+    },
+    #[cfg(feature = "beacon")]
+    Role {
+        dialect: "beacon",
+        role: "dispatcher",
+        doc: "Asks a control plane to run work items and waits for their results.",
+        listens: false,
+        fields: beacon::options::DispatcherOptions::fields,
+        commands: &["start", "stop", "snapshot", "call", "cancel"],
+        command_options: &[("call", beacon::options::CallOptions::fields)],
+        events: &["ready", "notice", "draining", "ended", "call_done", "call_part"],
+        open: open_dispatcher,
+    },
+    #[cfg(feature = "server")]
+    Role {
+        dialect: "beacon",
+        role: "hub",
+        doc: "The embedded control plane: accepts workers, queues and leases work.",
+        listens: true,
+        fields: HubOptions::fields,
+        commands: &[
+            "start",
+            "stop",
+            "snapshot",
+            "handle",
+            "unhandle",
+            "call",
+            "cancel",
+            "emit",
+            "done",
+            "failed",
+            "cancelled",
+        ],
+        command_options: &[],
+        events: &[
+            "ready",
+            "notice",
+            "draining",
+            "ended",
+            "call_done",
+            "call_part",
+            "work",
+            "work_withdrawn",
+            "message",
+            "peer_joined",
+            "peer_left",
+        ],
+        open: open_hub,
+    },
+    #[cfg(feature = "volt")]
+    Role {
+        dialect: "volt",
+        role: "daemon",
+        doc: "Registers at a VOLT control plane, runs its commands and sends commands to it.",
+        listens: false,
+        fields: volt::options::DaemonOptions::fields,
+        commands: &[
+            "start",
+            "stop",
+            "snapshot",
+            "handle",
+            "unhandle",
+            "call",
+            "cancel",
+            "emit",
+            "done",
+            "failed",
+            "cancelled",
+            "progress",
+        ],
+        command_options: &[("command", volt::options::CommandOptions::fields)],
+        events: &[
+            "ready",
+            "lost",
+            "notice",
+            "draining",
+            "ended",
+            "enrolled",
+            "call_done",
+            "call_part",
+            "work",
+            "work_withdrawn",
+            "work_drained",
+            "beat_asked",
+            "message",
+        ],
+        open: open_daemon,
+    },
+];
+
 /// Every set of constants of this build, by dialect.
-pub const WORDS: &[&[WordTable]] = &[beacon::words::WORDS, volt::words::WORDS];
+pub const WORDS: &[&[WordTable]] = &[
+    #[cfg(feature = "beacon")]
+    beacon::words::WORDS,
+    #[cfg(feature = "volt")]
+    volt::words::WORDS,
+];
 
 /// Opens `role` of `dialect` with options as JSON text; `host` is the operating system's host name.
 ///
@@ -36,133 +188,63 @@ pub fn open(
     host: &str,
     seed: Seed,
 ) -> Result<Opened, Error> {
-    match (dialect, role) {
-        ("beacon", "hub") => {
-            let options: HubOptions = read(options)?;
-            let runtime = options.runtime.clone();
-            Ok(Opened { endpoint: Box::new(Hub::open(options, seed)?), runtime })
-        }
-        ("volt", "daemon") => {
-            let options: DaemonOptions = read(options)?;
-            let runtime = options.runtime.clone();
-            Ok(Opened { endpoint: Box::new(VoltDaemon::new(options, seed)?), runtime })
-        }
-        _ => open_client(dialect, role, options, host, seed),
-    }
+    let row = find(dialect, role).ok_or_else(|| {
+        let known: Vec<_> =
+            ROLES.iter().map(|row| format!("{}/{}", row.dialect, row.role)).collect();
+        let known = known.join(", ");
+        let message = format!("no role is named {dialect}/{role}; known are {known}");
+        Error::new(ErrorCode::RoleUnknown, message)
+    })?;
+    (row.open)(options, host, seed)
 }
 
-/// Opens a role that dials, as [`open`] does. A program that cannot listen, such as a page, calls
-/// this one and carries no server.
-///
-/// # Errors
-/// `ROLE_UNKNOWN`, or `CONFIG_INVALID` with every problem of the options.
-pub fn open_client(
-    dialect: &str,
-    role: &str,
-    options: &str,
-    host: &str,
-    seed: Seed,
-) -> Result<Opened, Error> {
-    match (dialect, role) {
-        ("beacon", "worker") => {
-            let options: WorkerOptions = read(options)?;
-            let runtime = options.runtime.clone();
-            let worker = BeaconWorker::new(options, host)?;
-            let credentials = worker.credentials();
-            let session = Session::new(worker, credentials, seed);
-            Ok(Opened { endpoint: Box::new(session), runtime })
-        }
-        ("beacon", "dispatcher") => {
-            let options: DispatcherOptions = read(options)?;
-            let runtime = options.runtime.clone();
-            let dispatcher = BeaconDispatcher::new(options, seed)?;
-            Ok(Opened { endpoint: Box::new(dispatcher), runtime })
-        }
-        _ => Err(unknown(dialect, role)),
-    }
+/// Finds a role by its name.
+#[must_use]
+pub fn find(dialect: &str, role: &str) -> Option<&'static Role> {
+    ROLES.iter().find(|row| (row.dialect, row.role) == (dialect, role))
 }
 
-fn unknown(dialect: &str, role: &str) -> Error {
-    let known: Vec<_> = ROLES.iter().map(|row| format!("{}/{}", row.dialect, row.role)).collect();
-    let known = known.join(", ");
-    let message = format!("no role is named {dialect}/{role}; known are {known}");
-    Error::new(ErrorCode::RoleUnknown, message)
+#[cfg(feature = "beacon")]
+fn open_worker(options: &str, host: &str, seed: Seed) -> Result<Opened, Error> {
+    let options: beacon::options::WorkerOptions = read(options)?;
+    let runtime = options.runtime.clone();
+    let worker = beacon::BeaconWorker::new(options, host)?;
+    let credentials = worker.credentials();
+    let session = crate::session::Session::new(worker, credentials, seed);
+    Ok(Opened { endpoint: Box::new(session), runtime })
 }
 
-/// One table that `open` accepts.
-#[derive(Clone, Copy, Debug)]
-pub struct RoleTable {
-    /// The dialect.
-    pub dialect: &'static str,
-    /// The role.
-    pub role: &'static str,
-    /// One sentence on what the role does.
-    pub doc: &'static str,
-    /// Describes its options.
-    pub fields: fn() -> Vec<Field>,
+#[cfg(feature = "beacon")]
+fn open_dispatcher(options: &str, _: &str, seed: Seed) -> Result<Opened, Error> {
+    let options: beacon::options::DispatcherOptions = read(options)?;
+    let runtime = options.runtime.clone();
+    Ok(Opened { endpoint: Box::new(beacon::BeaconDispatcher::new(options, seed)?), runtime })
 }
 
-/// Every dialect and role that this build speaks.
-pub const ROLES: &[RoleTable] = &[
-    RoleTable {
-        dialect: "beacon",
-        role: "worker",
-        doc: "Offers capabilities to a control plane and runs its work items.",
-        fields: WorkerOptions::fields,
-    },
-    RoleTable {
-        dialect: "beacon",
-        role: "dispatcher",
-        doc: "Asks a control plane to run work items and waits for their results.",
-        fields: DispatcherOptions::fields,
-    },
-    RoleTable {
-        dialect: "beacon",
-        role: "hub",
-        doc: "The embedded control plane: accepts workers, queues and leases work.",
-        fields: HubOptions::fields,
-    },
-    RoleTable {
-        dialect: "volt",
-        role: "daemon",
-        doc: "Registers at a VOLT control plane, runs its commands and sends commands to it.",
-        fields: DaemonOptions::fields,
-    },
-];
-
-/// Options that a command takes rather than `open`.
-#[derive(Clone, Copy, Debug)]
-pub struct CommandTable {
-    /// The dialect.
-    pub dialect: &'static str,
-    /// The role whose command takes them.
-    pub role: &'static str,
-    /// The command.
-    pub command: &'static str,
-    /// Describes the options.
-    pub fields: fn() -> Vec<Field>,
+#[cfg(feature = "server")]
+fn open_hub(options: &str, _: &str, seed: Seed) -> Result<Opened, Error> {
+    let options: HubOptions = read(options)?;
+    let runtime = options.runtime.clone();
+    Ok(Opened { endpoint: Box::new(Hub::open(options, seed)?), runtime })
 }
 
-/// Every command of this build that takes options.
-pub const COMMANDS: &[CommandTable] = &[
-    CommandTable {
-        dialect: "beacon",
-        role: "dispatcher",
-        command: "call",
-        fields: CallOptions::fields,
-    },
-    CommandTable {
-        dialect: "volt",
-        role: "daemon",
-        command: "command",
-        fields: CommandOptions::fields,
-    },
-];
+#[cfg(feature = "volt")]
+fn open_daemon(options: &str, _: &str, seed: Seed) -> Result<Opened, Error> {
+    let options: volt::options::DaemonOptions = read(options)?;
+    let runtime = options.runtime.clone();
+    Ok(Opened { endpoint: Box::new(volt::VoltDaemon::new(options, seed)?), runtime })
+}
 
-#[cfg(test)]
+#[cfg(all(test, feature = "full"))]
 mod tests {
     use super::*;
+    use crate::api::command::{Command, parse_batch};
+    use crate::api::event;
     use crate::api::options::{Kind, OptionValue as _, join};
+    use crate::base::store::StoreReply;
+    use crate::base::time::Now;
+    use crate::dialect::beacon::options::{DispatcherOptions, WorkerOptions};
+    use crate::machine::{Input, Output, ServerInput};
 
     #[test]
     fn every_problem_is_reported_with_its_path() {
@@ -214,11 +296,11 @@ mod tests {
                 }
             }
         }
-        for table in ROLES {
-            check(table.role, &(table.fields)());
-        }
-        for table in COMMANDS {
-            check(table.command, &(table.fields)());
+        for row in ROLES {
+            check(row.role, &(row.fields)());
+            for (command, fields) in row.command_options {
+                check(command, &fields());
+            }
         }
     }
 
@@ -238,5 +320,57 @@ mod tests {
         let options = read::<WorkerOptions>(r#"{"password":"hunter2"}"#).unwrap();
         assert!(!options.show().contains("hunter2"));
         assert!(!format!("{options:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_role_takes_the_commands_of_its_row_and_no_others() {
+        let all = [
+            ("start", "null"),
+            ("stop", "{}"),
+            ("snapshot", "null"),
+            ("handle", r#"{"key":"A/b"}"#),
+            ("unhandle", r#"{"key":"A/b"}"#),
+            ("call", r#"{"name":"A/b"}"#),
+            ("cancel", "null"),
+            ("emit", r#"{"name":""}"#),
+            ("done", "{}"),
+            ("failed", r#"{"message":"m"}"#),
+            ("cancelled", "null"),
+            ("progress", "{}"),
+        ];
+        for row in ROLES {
+            let daemon = r#"{"server_url":"http://h","control_socket_url":"ws://h","team_cluster_id":"c","daemon_password":"p"}"#;
+            let options = if row.role == "daemon" { daemon } else { "{}" };
+            for (word, body) in all {
+                let mut machine = (row.open)(options, "host", [0; 32]).unwrap().endpoint;
+                if row.listens {
+                    serve(&mut *machine);
+                }
+                let batch = format!("[[\"{word}\",1,{body}]]");
+                let command = parse_batch(&batch).unwrap().remove(0);
+                let answer = machine.handle_command(command, Now::default());
+                let refused = answer.is_err_and(|error| error.code() == ErrorCode::Unsupported);
+                let listed = row.commands.contains(&word);
+                assert_eq!(refused, !listed, "{}/{} {word}", row.dialect, row.role);
+            }
+            for kind in row.events {
+                assert!(event::number(kind).is_some(), "{kind}");
+            }
+        }
+    }
+
+    /// Starts a server and answers its store and its listener.
+    fn serve(machine: &mut dyn Endpoint) {
+        let now = Now::default();
+        machine.handle_command(Command::Start, now).unwrap();
+        while let Some(output) = machine.poll_output() {
+            if let Output::Store { store, .. } = output {
+                let result = Ok(StoreReply::Loaded(Vec::new()));
+                machine.handle_input(Input::Stored { store, result }, now);
+            } else if let Output::Listen { listen, .. } = output {
+                let news = ServerInput::Listening { listen, address: String::new() };
+                machine.handle_input(Input::Server(news), now);
+            }
+        }
     }
 }

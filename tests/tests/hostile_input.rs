@@ -3,6 +3,8 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a few outputs of many are answered")]
 
 use bytes::Bytes;
+use moorline_core::event;
+use moorline_core::options::find;
 use moorline_core::store::StoreReply;
 use moorline_core::{CallCommand, ConnInput, HttpInput, ServerInput, SessionEvent, WorkCommand};
 use moorline_core::{
@@ -288,7 +290,7 @@ fn clock(at: u64) -> Now {
 }
 
 /// Drains, answers listeners so that a hub serves, and checks what must always hold.
-fn drain(machine: &mut dyn Endpoint, at: u64) -> Result<(), TestCaseError> {
+fn drain(machine: &mut dyn Endpoint, kinds: &[&str], at: u64) -> Result<(), TestCaseError> {
     let mut outputs = 0;
     while let Some(output) = machine.poll_output() {
         outputs += 1;
@@ -301,8 +303,12 @@ fn drain(machine: &mut dyn Endpoint, at: u64) -> Result<(), TestCaseError> {
                 }),
                 clock(at),
             ),
-            Output::Event(Event::Session(SessionEvent::Notice { error })) => {
-                prop_assert!(error.code() != ErrorCode::Internal, "{error}");
+            Output::Event(event) => {
+                let kind = event::kind(&event);
+                prop_assert!(kinds.contains(&kind), "{kind} is not in the role's row");
+                if let Event::Session(SessionEvent::Notice { error }) = event {
+                    prop_assert!(error.code() != ErrorCode::Internal, "{error}");
+                }
             }
             _ => {}
         }
@@ -318,6 +324,7 @@ fn drain(machine: &mut dyn Endpoint, at: u64) -> Result<(), TestCaseError> {
 
 fn play(role: &str, options: &str, doings: Vec<Move>) -> Result<(), TestCaseError> {
     let dialect = if role == "daemon" { "volt" } else { "beacon" };
+    let kinds = find(dialect, role).map_or(&[][..], |row| row.events);
     let opened = moorline_core::open(dialect, role, options, "host", [3; 32])
         .map_err(|error| TestCaseError::fail(error.to_string()))?;
     let mut machine = opened.endpoint;
@@ -337,10 +344,10 @@ fn play(role: &str, options: &str, doings: Vec<Move>) -> Result<(), TestCaseErro
         );
     }
     let _ = machine.handle_command(Command::Start, clock(at));
-    drain(&mut *machine, at)?;
+    drain(&mut *machine, kinds, at)?;
     for doing in doings {
         act(&mut *machine, doing, role == "hub", &mut at);
-        drain(&mut *machine, at)?;
+        drain(&mut *machine, kinds, at)?;
     }
     Ok(())
 }

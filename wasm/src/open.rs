@@ -1,10 +1,10 @@
 //! What a browser cannot do is refused when a role is opened.
 
 use moorline_core::entropy::Seed;
-use moorline_core::options::{ConfigError, ROLES, RuntimeOptions};
+use moorline_core::options::{ConfigError, RuntimeOptions, find};
 use moorline_core::{Error, ErrorCode, Opened};
 
-/// Opens a role; see [`moorline_core::open_client`].
+/// Opens a role; see [`moorline_core::open()`].
 pub(crate) fn open(
     dialect: &str,
     role: &str,
@@ -12,7 +12,7 @@ pub(crate) fn open(
     host: &str,
     seed: &[u8],
 ) -> Result<Opened, Error> {
-    if listens(dialect, role) {
+    if find(dialect, role).is_some_and(|role| role.listens) {
         return Err(Error::new(
             ErrorCode::Unsupported,
             format!("a browser cannot listen: {dialect}/{role} runs in Rust, Node, Python and C"),
@@ -20,17 +20,9 @@ pub(crate) fn open(
     }
     let seed = Seed::try_from(seed)
         .map_err(|_| Error::new(ErrorCode::ArgumentInvalid, "a seed has 32 bytes"))?;
-    let opened = moorline_core::open_client(dialect, role, options, host, seed)?;
+    let opened = moorline_core::open(dialect, role, options, host, seed)?;
     check(&opened.runtime)?;
     Ok(opened)
-}
-
-/// Tells whether a role accepts connections: it has an address to listen on.
-fn listens(dialect: &str, role: &str) -> bool {
-    ROLES
-        .iter()
-        .filter(|table| (table.dialect, table.role) == (dialect, role))
-        .any(|table| (table.fields)().iter().any(|field| field.name == "listen"))
 }
 
 fn check(runtime: &RuntimeOptions) -> Result<(), Error> {

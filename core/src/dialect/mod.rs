@@ -4,7 +4,9 @@
 //! ([`Outgoing`]) into [`Parcel`]s. It has no timers, no retries and no tables of its own: those exist
 //! once, in `session` and `work`.
 
+#[cfg(feature = "beacon")]
 pub(crate) mod beacon;
+#[cfg(feature = "volt")]
 pub(crate) mod volt;
 
 use bytestring::ByteString;

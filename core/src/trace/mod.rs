@@ -24,7 +24,6 @@ use crate::base::entropy::Seed;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::time::{Deadline, Now};
 use crate::machine::{Endpoint, Input, Machine, Output};
-use crate::open::ROLES;
 use crate::open::{Opened, open};
 use crate::trace::redact::Redactor;
 
@@ -74,8 +73,7 @@ impl Recorder {
         sink: Sink,
     ) -> Self {
         let mut recorder = Self { inner, redactor, sink };
-        let role =
-            ROLES.iter().find(|row| row.dialect == header.dialect && row.role == header.role);
+        let role = crate::open::find(header.dialect, header.role);
         let names = role.map_or_else(Vec::new, |row| redact::secret_names(&(row.fields)()));
         let options = recorder.redactor.fields(header.options, &names);
         let first = FirstLine {

@@ -2,7 +2,7 @@
 
 use moorline_core::ErrorCode;
 use moorline_core::event::{EventField, FieldType, shapes};
-use moorline_core::options::{COMMANDS, Field, Kind, ROLES};
+use moorline_core::options::{Field, Kind, ROLES};
 use moorline_core::words::{WIRE_LIMITS, WORDS, volt_code};
 use serde::Serialize;
 use serde_json::Value;
@@ -161,17 +161,19 @@ impl Surface {
                 table,
             });
         }
-        for row in COMMANDS {
-            let table = format!("{}Options", pascal(row.command));
-            let doc = format!("Options of one {} of a {}.", row.command, row.role);
-            add_table(&mut tables, (&table, &doc), row.role, &(row.fields)(), None)?;
-            roles.push(Role {
-                dialect: row.dialect,
-                role: row.role,
-                command: Some(row.command),
-                doc,
-                table,
-            });
+        for role in ROLES {
+            for (command, fields) in role.command_options {
+                let table = format!("{}Options", pascal(command));
+                let doc = format!("Options of one {command} of a {}.", role.role);
+                add_table(&mut tables, (&table, &doc), role.role, &fields(), None)?;
+                roles.push(Role {
+                    dialect: role.dialect,
+                    role: role.role,
+                    command: Some(command),
+                    doc,
+                    table,
+                });
+            }
         }
         Ok(Self {
             version: env!("CARGO_PKG_VERSION"),

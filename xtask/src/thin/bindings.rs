@@ -1,6 +1,6 @@
 //! A binding converts and forwards: no timer, no default of an option.
 
-use moorline_core::options::{COMMANDS, Field, Kind, ROLES};
+use moorline_core::options::{Field, Kind, ROLES};
 
 use super::source::{File, Language, Problem, has_number};
 
@@ -72,8 +72,9 @@ fn defaults() -> Vec<String> {
         }
     }
     let mut all = Vec::new();
-    for fields in ROLES.iter().map(|row| row.fields).chain(COMMANDS.iter().map(|row| row.fields)) {
-        collect(&fields(), &mut all);
+    for role in ROLES {
+        collect(&(role.fields)(), &mut all);
+        role.command_options.iter().for_each(|(_, fields)| collect(&fields(), &mut all));
     }
     all.sort();
     all.dedup();

@@ -15,6 +15,7 @@ mod daemon;
 mod engine;
 mod envelope;
 pub(crate) mod options;
+#[cfg(feature = "server")]
 pub(crate) mod server;
 mod wire;
 pub(crate) mod words;
