@@ -3,7 +3,8 @@
 
 mod support;
 
-use moorline::volt::{CommandContext, DaemonClient, Failure, Rejection, Reply};
+use moorline::volt::DaemonClient;
+use moorline::{Failure, Reply, WorkContext};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use support::{Finished, Running, finish, moorline, start};
@@ -30,10 +31,12 @@ impl Fleet {
         let builder = DaemonClient::builder(&fleet.url.replacen("http", "ws", 1), "lab")
             .enroll(&fleet.url, end.out.trim(), "1.4.2")
             .include_credentials(true)
-            .handle("echo", |payload: Value, _: CommandContext| async move {
-                Ok::<_, Failure>(Reply::new().data(&json!({ "payload": payload })))
+            .handle("echo", |payload: Value, _: WorkContext| async move {
+                Ok::<_, Failure>(Reply::new().with_data(&json!({ "payload": payload })))
             })
-            .handle("bytes", |_: Value, _| async { Ok::<_, Failure>(Reply::new().body("b\0dy")) })
+            .handle("bytes", |_: Value, _| async {
+                Ok::<_, Failure>(Reply::new().with_body("b\0dy"))
+            })
             .handle("stream", |_: Value, _| async {
                 let (parts, reply) = Reply::channel();
                 tokio::spawn(async move {
@@ -43,7 +46,7 @@ impl Fleet {
                 Ok::<_, Failure>(reply)
             })
             .handle("refuse", |_: Value, _| async {
-                Err::<Reply, Failure>(Rejection::new(409, "busy").into())
+                Err::<Reply, _>(Failure::rejected(409, "busy"))
             });
         fleet.daemon = Some(fleet.runtime.block_on(builder.connect()).unwrap());
         fleet

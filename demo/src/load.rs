@@ -138,7 +138,7 @@ impl Lane {
         let settings = self.language.settings(number);
         let call = self.dispatcher.call(self.language.key(), &settings).timeout(CALL_TIMEOUT);
         let reply = call.await.map_err(|e| e.to_string())?;
-        let outputs: Outputs = reply.outputs().map_err(|e| e.to_string())?;
+        let outputs: Outputs = reply.data().map_err(|e| e.to_string())?;
         let expected = self.language.answer(number);
         if outputs.answer == expected {
             Ok(Answer { attempt: outputs.attempt })

@@ -4,12 +4,11 @@
 
 use std::time::Duration;
 
-use moorline::core::ErrorCode;
-use moorline::{Dispatcher, Failure, Worker};
+use moorline::{Dispatcher, ErrorCode, Failure, Worker};
 use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), moorline::core::Error> {
+async fn main() -> Result<(), moorline::Error> {
     let url = std::env::args().nth(1).unwrap_or("http://127.0.0.1:54321".into());
     let _worker = Worker::builder(&url)
         .name("failing")

@@ -36,7 +36,7 @@ async fn make_small(_file: &str) {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), moorline::core::Error> {
+async fn main() -> Result<(), moorline::Error> {
     let url = std::env::args().nth(1).unwrap_or("http://127.0.0.1:54321".into());
     let _worker = Worker::builder(&url)
         .name("renderer")
@@ -52,6 +52,6 @@ async fn main() -> Result<(), moorline::core::Error> {
         .call("Images/Resize", &files)
         .on_progress(|report| println!("{}", report.as_str()))
         .await?;
-    println!("{} resized; {:?}", reply.outputs::<Resized>()?.count, reply.log());
+    println!("{} resized; {:?}", reply.data::<Resized>()?.count, reply.log());
     Ok(())
 }

@@ -6,7 +6,7 @@ use moorline::{Dispatcher, Hub, Worker};
 use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), moorline::core::Error> {
+async fn main() -> Result<(), moorline::Error> {
     let hub = Hub::builder().listen("127.0.0.1:0").start().await?;
     let _worker = Worker::builder(&hub.url())
         .name("under-test")
@@ -16,7 +16,7 @@ async fn main() -> Result<(), moorline::core::Error> {
 
     let dispatcher = Dispatcher::connect(&hub.url()).await?;
     let reply = dispatcher.call("Echo/Say", &json!({"Text": "hi"})).await?;
-    assert_eq!(reply.outputs::<Value>()?, json!({"Text": "hi"}));
+    assert_eq!(reply.data::<Value>()?, json!({"Text": "hi"}));
     println!("passed");
     Ok(())
 }

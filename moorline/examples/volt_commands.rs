@@ -29,10 +29,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         "daemonPassword": daemon.daemon_password().expose(),
     });
     let beat = daemon
-        .send_command::<Beat>("runtime.heartbeat", &credentials)
+        .send_command("runtime.heartbeat", &credentials)
         .timeout(Duration::from_secs(5))
         .await?;
-    println!("{}", beat.is_some_and(|beat| beat.team_cluster.is_object()));
+    println!("{}", beat.data::<Beat>()?.team_cluster.is_object());
 
     daemon.emit(&json!({ "type": "exposure-snapshot", "exposures": [] }))?;
     let message = r#"{"type":"tunnel-data","chunk":{"_placeholder":true,"num":0}}"#;

@@ -5,7 +5,8 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use moorline::volt::{DaemonClient, DaemonEvent};
+use moorline::Event;
+use moorline::volt::DaemonClient;
 use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
@@ -29,9 +30,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             biased;
             signal = &mut end => break signal?,
             event = events.next() => match event {
-                Some(DaemonEvent::Connected { .. }) => println!("registered"),
-                Some(DaemonEvent::Disconnected { reason, .. }) => println!("lost: {reason}"),
-                Some(DaemonEvent::Error(error)) => println!("{error}"),
+                Some(Event::Ready { .. }) => println!("registered"),
+                Some(Event::Lost { reason, .. }) => println!("lost: {reason}"),
+                Some(Event::Notice(error)) => println!("{error}"),
                 _ => {}
             },
         }

@@ -2,9 +2,8 @@
 
 #![allow(clippy::print_stdout)]
 
-use moorline::core::ErrorCode;
+use moorline::ErrorCode;
 use moorline::volt::{DaemonClient, client_code};
-use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -13,7 +12,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .daemon_password("rotated-pw-xyz")
         .connect()
         .await?;
-    match daemon.send_command::<Value>("no.such.command", &()).await {
+    match daemon.send_command("no.such.command", &()).await {
         Err(error) if error.code() == ErrorCode::RemoteError => {
             println!("{} {:?}", client_code(error.code()), error.status());
             println!("{}", error.message());

@@ -2,7 +2,8 @@
 
 #![allow(clippy::print_stdout)]
 
-use moorline::volt::{CommandContext, DaemonClient, Failure, Rejection, Reply};
+use moorline::volt::DaemonClient;
+use moorline::{Failure, Reply, WorkContext};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -11,19 +12,19 @@ struct Container {
     id: String,
 }
 
-async fn remove(container: Container, context: CommandContext) -> Result<Reply, Failure> {
-    let removed = json!({ "removed": container.id, "by": context.command() });
-    Ok(Reply::new().data(&removed).status(202).header("x-trace", &context.request_id()))
+async fn remove(container: Container, work: WorkContext) -> Result<Reply, Failure> {
+    let removed = json!({ "removed": container.id, "by": work.key() });
+    Ok(Reply::new().with_data(&removed).with_status(202).with_header("x-trace", &work.wire_id()))
 }
 
-async fn stop(container: Container, _: CommandContext) -> Result<(), Failure> {
+async fn stop(container: Container, _: WorkContext) -> Result<(), Failure> {
     if container.id == "a" {
-        return Err(Rejection::new(409, "it is being removed").into());
+        return Err(Failure::rejected(409, "it is being removed"));
     }
     Ok(())
 }
 
-async fn follow(_: Value, _: CommandContext) -> Result<Reply, Failure> {
+async fn follow(_: Value, _: WorkContext) -> Result<Reply, Failure> {
     let (sender, reply) = Reply::channel();
     tokio::spawn(async move {
         for number in 0..3 {
@@ -33,7 +34,7 @@ async fn follow(_: Value, _: CommandContext) -> Result<Reply, Failure> {
             }
         }
     });
-    Ok(reply.header("content-type", "text/plain"))
+    Ok(reply.with_header("content-type", "text/plain"))
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -45,7 +46,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .handle("container.list", |_: Value, _| async { Ok(["a", "b"]) })
         .handle("container.remove", remove)
         .handle("container.stop", stop)
-        .handle("file.read", |_: Value, _| async { Ok(Reply::new().body(vec![0, 1, 2])) })
+        .handle("file.read", |_: Value, _| async { Ok(Reply::new().with_body(vec![0, 1, 2])) })
         .handle("logs.follow", follow)
         .connect()
         .await?;

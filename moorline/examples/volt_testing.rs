@@ -3,16 +3,15 @@
 #![allow(clippy::print_stdout)]
 
 use moorline::volt::DaemonClient;
-use moorline::{DaemonContext, Hub};
-use serde_json::{Value, json};
+use moorline::{Hub, WorkContext};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), moorline::core::Error> {
+async fn main() -> Result<(), moorline::Error> {
     let hub = Hub::builder()
         .listen("127.0.0.1:0")
         .daemon("under-test", "secret")
-        .handle_daemon("jobs.list", |page: u64, daemon: DaemonContext| async move {
-            Ok(format!("page {page} for {}", daemon.team_cluster_id()))
+        .handle_daemon("jobs.list", |page: u64, work: WorkContext| async move {
+            Ok(format!("page {page} for {}", work.peer().unwrap_or_default()))
         })
         .start()
         .await?;
@@ -23,9 +22,9 @@ async fn main() -> Result<(), moorline::core::Error> {
         .await?;
 
     let reply = hub.call_daemon("under-test", "text.shout", "quiet").await?;
-    assert_eq!(reply.data::<Value>()?, Some(json!("QUIET")));
-    let jobs: Option<String> = daemon.send_command("jobs.list", &1).await?;
-    assert_eq!(jobs.as_deref(), Some("page 1 for under-test"));
+    assert_eq!(reply.data::<String>()?, "QUIET");
+    let jobs: String = daemon.send_command("jobs.list", &1).await?.data()?;
+    assert_eq!(jobs, "page 1 for under-test");
     daemon.disconnect().await;
     println!("passed");
     Ok(())

@@ -4,7 +4,7 @@ use moorline::Worker;
 use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), moorline::core::Error> {
+async fn main() -> Result<(), moorline::Error> {
     let url = std::env::args().nth(1).unwrap_or("http://127.0.0.1:54321".into());
     let worker = Worker::builder(&url)
         .name("echo")

@@ -5,7 +5,9 @@
 
 use std::task::{Context, Poll, Waker};
 
-use moorline_core::{CallId, Error, ErrorCode, Raw};
+use moorline_core::{CallId, Raw};
+
+use crate::{Error, ErrorCode};
 
 /// How many bits of an id are its slot: as many as calls may ever wait at once.
 const SLOT_BITS: u32 = 20;

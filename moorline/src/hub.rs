@@ -1,24 +1,38 @@
 //! The control plane inside the process, for tests and small installations.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
-use moorline_core::options::{HubOptions, VoltCredential};
-use moorline_core::{CallCommand, WorkCommand};
-use moorline_core::{Command, Error, ErrorCode, Raw, Secret, words};
-use serde::Serialize;
+use moorline_core::options::{HubOptions, OptionValue as _, VoltCredential};
+use moorline_core::{CallCommand, Command, Raw, Secret, words};
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::Map;
 
-use crate::daemon_work::{Answers, DaemonContext};
-use crate::daemons::{DaemonCall, EnrollmentToken, Inbound, NewToken, OnMessage};
-use crate::desk::Session;
-use crate::volt::{self, Failure, IntoReply};
-use moorline_driver::Counters;
+use crate::application::{Application, offer};
+use crate::call::{millis, written};
+use crate::endpoint::{OnMessage, Role, Session};
+use crate::handler::{Handler, erased};
+use crate::volt::outcome;
+use crate::{Call, Counters, Error, ErrorCode, Events, Failure, IntoReply, Reply, WorkContext};
+
+static HUB: Role = Role {
+    dialect: "beacon",
+    name: "hub",
+    wire_id: "request_id",
+    unhandled: "Unknown daemon server command: ",
+    drops_withdrawn: true,
+    takes_reports: false,
+    outcome,
+};
 
 /// A control plane that runs in this process.
 #[derive(Debug)]
 pub struct Hub {
+    application: Arc<Application>,
     session: Session,
     scheme: &'static str,
 }
@@ -38,7 +52,7 @@ impl Hub {
     /// Returns the address it listens on, with the port that was chosen.
     #[must_use]
     pub fn address(&self) -> String {
-        self.session.desk.id()
+        self.session.id()
     }
 
     /// Returns where workers and dispatchers reach it.
@@ -64,7 +78,7 @@ impl Hub {
     ///     .await?;
     ///
     /// let reply = hub.call_daemon("cluster-abc123", "jobs.list", &json!({})).await?;
-    /// assert_eq!(reply.data::<Value>()?, Some(json!([7])));
+    /// assert_eq!(reply.data::<Value>()?, json!([7]));
     /// # drop(daemon);
     /// # Ok(())
     /// # }
@@ -74,16 +88,9 @@ impl Hub {
         team_cluster_id: &str,
         command: &str,
         payload: &(impl Serialize + ?Sized),
-    ) -> DaemonCall<'_> {
-        let mut options = Map::new();
-        options.insert("team_cluster_id".to_owned(), Value::from(team_cluster_id));
-        DaemonCall {
-            desk: &self.session.desk,
-            command: command.to_owned(),
-            payload: written(payload),
-            options,
-            on_part: None,
-        }
+    ) -> Call {
+        let endpoint = Ok(Arc::clone(self.session.endpoint()));
+        Call::new(endpoint, command, written(payload), Reply::read_parts).daemon(team_cluster_id)
     }
 
     /// Sends a message to the VOLT daemon `team_cluster_id`. What becomes of it is not told; a
@@ -97,7 +104,7 @@ impl Hub {
         message: &(impl Serialize + ?Sized),
     ) -> Result<(), Error> {
         let (name, payload) = (team_cluster_id.to_owned(), written(message)?);
-        self.session.desk.submit(vec![Command::Emit { name, payload }])
+        self.session.submit(vec![Command::Emit { name, payload }])
     }
 
     /// Makes a token with which the VOLT daemon `team_cluster_id` enrolls, once; `name` is what
@@ -112,10 +119,10 @@ impl Hub {
         name: &str,
         lifetime: Duration,
     ) -> Result<EnrollmentToken, Error> {
-        let expires_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
+        let expires_ms = millis(lifetime);
         let new = NewToken { cluster: team_cluster_id, name, expires_ms };
         let answer = self.administer("$enroll", &new).await?;
-        answer.read().map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))
+        answer.read().map_err(|e| Error::caused(ErrorCode::Internal, "the token", e))
     }
 
     /// Makes a token worthless.
@@ -140,7 +147,7 @@ impl Hub {
         let (name, payload) = (name.to_owned(), written(body)?);
         let options = Raw::empty_object();
         let command = |call| Command::Call(CallCommand::Make { call, name, payload, options });
-        self.session.desk.call(command, None).await
+        self.session.endpoint().call(command).await
     }
 
     /// Lets running work finish for `limit`, then ends.
@@ -156,7 +163,13 @@ impl Hub {
     /// # Errors
     /// Why it ended, unless by a drain that lost nothing.
     pub async fn ended(&self) -> Result<(), Error> {
-        self.session.desk.ended().await
+        self.session.ended().await
+    }
+
+    /// Returns what happens to the hub from here on; VOLT daemons that come and go, among others.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events(self.application.events.subscribe())
     }
 
     /// Returns the state as JSON: workers, queue, counters.
@@ -164,19 +177,14 @@ impl Hub {
     /// # Errors
     /// `STOPPED` after the end.
     pub async fn snapshot(&self) -> Result<Raw, Error> {
-        self.session.desk.snapshot().await
+        self.session.endpoint().snapshot().await
     }
 
     /// Returns what the I/O thread has done, counted.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.session.desk.counters()
+        self.session.counters()
     }
-}
-
-fn written(value: &(impl Serialize + ?Sized)) -> Result<Raw, Error> {
-    Raw::from_value(value)
-        .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("the payload: {e}")))
 }
 
 /// Tells whether a command may have a handler. The core would only give notice, which nobody awaits.
@@ -189,11 +197,11 @@ pub struct HubBuilder {
     options: HubOptions,
     scheme: &'static str,
     on_message: Option<OnMessage>,
-    handlers: HashMap<String, volt::Handler<DaemonContext>>,
+    handlers: HashMap<String, Handler>,
 }
 
-impl std::fmt::Debug for HubBuilder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for HubBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HubBuilder").field("listen", &self.options.listen).finish_non_exhaustive()
     }
 }
@@ -239,29 +247,28 @@ impl HubBuilder {
         self
     }
 
-    /// Answers the command `command` of VOLT daemons. What a handler returns is what those of
-    /// [`DaemonClient`](crate::volt::DaemonClient) return: any type of serde or a
-    /// [`Reply`](crate::volt::Reply) without a stream. A [`Rejection`](crate::volt::Rejection) is
-    /// the daemon's to see; any other failure goes to the log, and the daemon learns only that there
-    /// was one. Handlers run as tasks on the runtime that starts the hub; one whose daemon is lost, or
-    /// whose time is up, is dropped. `runtime.heartbeat` is the hub's own.
+    /// Answers the command `command` of VOLT daemons. What a handler returns is any type of serde, or a
+    /// [`Reply`] without a stream. A [`Failure::rejected`] is the daemon's to see; any other is told to
+    /// [`Hub::events`], and the daemon learns only that there was one. Handlers run as tasks on the
+    /// runtime that starts the hub; one whose daemon is lost, or whose time is up, is dropped.
+    /// `runtime.heartbeat` is the hub's own.
     ///
     /// ```
-    /// # use moorline::{Hub, DaemonContext, volt::DaemonClient};
+    /// # use moorline::{Hub, WorkContext, volt::DaemonClient};
     /// # use serde_json::{Value, json};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), moorline::Error> {
     /// let hub = Hub::builder()
     ///     .listen("127.0.0.1:0")
     ///     .daemon("lab", "secret")
-    ///     .handle_daemon("jobs.list", |page: Value, daemon: DaemonContext| async move {
-    ///         Ok(json!({ "of": daemon.team_cluster_id(), "page": page["page"] }))
+    ///     .handle_daemon("jobs.list", |page: Value, work: WorkContext| async move {
+    ///         Ok(json!({ "of": work.peer(), "page": page["page"] }))
     ///     })
     ///     .start()
     ///     .await?;
     /// # let daemon = DaemonClient::builder(&hub.url(), "lab").daemon_password("secret").connect().await?;
-    /// # let jobs: Option<Value> = daemon.send_command("jobs.list", &json!({ "page": 1 })).await?;
-    /// # assert_eq!(jobs, Some(json!({ "of": "lab", "page": 1 })));
+    /// # let jobs: Value = daemon.send_command("jobs.list", &json!({ "page": 1 })).await?.data()?;
+    /// # assert_eq!(jobs, json!({ "of": "lab", "page": 1 }));
     /// # Ok(())
     /// # }
     /// ```
@@ -270,10 +277,10 @@ impl HubBuilder {
     where
         P: DeserializeOwned + Send + 'static,
         R: IntoReply + 'static,
-        F: Fn(P, DaemonContext) -> Fut + Send + Sync + 'static,
+        F: Fn(P, WorkContext) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<R, Failure>> + Send + 'static,
     {
-        self.handlers.insert(command.to_owned(), volt::erased(handler));
+        self.handlers.insert(command.to_owned(), erased(handler));
         self
     }
 
@@ -296,15 +303,51 @@ impl HubBuilder {
             let text = format!("the command {name:?} of daemons cannot have a handler");
             return Err(Error::new(ErrorCode::ArgumentInvalid, text));
         }
-        let listened = self.on_message.as_ref().map(|_| "*".to_owned());
-        let keys = listened.into_iter().chain(self.handlers.keys().cloned());
-        let mut commands: Vec<_> = keys
-            .map(|key| Command::Work(WorkCommand::Handle { key, meta: Raw::empty_object() }))
-            .collect();
+        let application = Arc::new(Application::new(self.handlers, None));
+        let mut commands = application.offers();
+        commands.extend(self.on_message.as_ref().map(|_| offer("*")));
         commands.push(Command::Start);
-        let answers = Answers::new(self.handlers);
-        let inbound = Inbound { take: self.on_message, names: HashMap::new(), answers };
-        let session = Session::open("hub", &self.options, commands, inbound).await?;
-        Ok(Hub { session, scheme: self.scheme })
+        let options = self.options.describe();
+        let session =
+            Session::open(&HUB, &options, commands, &application, self.on_message).await?;
+        Ok(Hub { application, session, scheme: self.scheme })
     }
+}
+
+/// A token with which a daemon enrolls, once.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[non_exhaustive]
+pub struct EnrollmentToken {
+    /// The id by which it is revoked.
+    #[serde(rename = "TokenID")]
+    pub id: String,
+    /// The daemon that it enrolls.
+    #[serde(rename = "TeamClusterID")]
+    pub team_cluster_id: String,
+    /// What people call the daemon.
+    pub name: String,
+    /// The token itself, for the daemon's option `enrollment_token`.
+    pub token: String,
+    /// Until when it is good, as ISO-8601.
+    pub expires: String,
+}
+
+impl fmt::Debug for EnrollmentToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnrollmentToken")
+            .field("id", &self.id)
+            .field("team_cluster_id", &self.team_cluster_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a token is asked for.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct NewToken<'a> {
+    #[serde(rename = "TeamClusterID")]
+    cluster: &'a str,
+    name: &'a str,
+    expires_ms: u64,
 }

@@ -17,7 +17,7 @@
 //!
 //! let dispatcher = Dispatcher::connect(&hub.url()).await?;
 //! let reply = dispatcher.call("Greet/Hello", &json!({ "Name": "Ada" })).await?;
-//! assert_eq!(reply.outputs::<Value>()?["Text"], "Hello, Ada!");
+//! assert_eq!(reply.data::<Value>()?["Text"], "Hello, Ada!");
 //! # drop((worker, dispatcher));
 //! # Ok(())
 //! # }
@@ -29,23 +29,31 @@
 //! Each role owns one I/O thread; events cross to the application's own tokio runtime as values,
 //! without JSON in between. Handlers run there as tasks.
 
+mod application;
+mod call;
 mod calls;
-mod daemon_work;
-mod daemons;
-mod desk;
 mod dispatcher;
+mod endpoint;
+mod error;
+mod events;
+mod handler;
 mod hub;
+mod reply;
+mod stream;
 pub mod volt;
 mod work;
 mod worker;
 
-pub use daemon_work::DaemonContext;
-pub use daemons::{DaemonCall, DaemonReply, EnrollmentToken};
-pub use dispatcher::{Call, Dispatcher, DispatcherBuilder, Reply};
-pub use hub::{Hub, HubBuilder};
+pub use call::Call;
+pub use dispatcher::{Dispatcher, DispatcherBuilder};
+pub use error::Error;
+pub use events::{Event, Events};
+pub use hub::{EnrollmentToken, Hub, HubBuilder};
 pub use moorline_core as core;
 pub use moorline_core::options;
-pub use moorline_core::{Error, ErrorCode, Raw, Secret, Withdrawal};
+pub use moorline_core::{ErrorCode, Raw, Secret, Withdrawal};
 pub use moorline_driver::Counters;
-pub use work::{Failure, Report, WorkContext};
+pub use reply::{Failure, IntoReply, Reply};
+pub use stream::ByteSender;
+pub use work::{Report, WorkContext};
 pub use worker::{Worker, WorkerBuilder};

@@ -1,47 +1,22 @@
-//! What a handler gets and gives.
+//! One work item as its handler sees it.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use moorline_core::WorkCommand;
-use moorline_core::{Command, Outcome, Raw, Withdrawal, WorkId};
+use bytes::Bytes;
+use moorline_core::options::ResponseForm;
+use moorline_core::{Command, Raw, Withdrawal, WorkCommand, WorkId};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use crate::desk::Desk;
+use crate::endpoint::{Endpoint, lock};
+use crate::handler::Course;
 
 /// The most log lines that one work item keeps; later ones are dropped.
 const MAX_LINES: usize = 10_000;
-
-/// Why a handler failed: the message that the caller sees.
-///
-/// Every error of the standard kind converts into it, so `?` works in handlers.
-pub struct Failure(String);
-
-impl Failure {
-    /// Makes a failure with a message of your own.
-    #[must_use]
-    pub fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
-    }
-
-    pub(crate) fn into_message(self) -> String {
-        self.0
-    }
-}
-
-impl<E: std::error::Error> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl fmt::Debug for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// Progress of a work item.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -61,54 +36,95 @@ pub struct Report {
     pub total_steps: Option<u64>,
 }
 
-/// One work item as its handler sees it. Cheap to clone.
+/// One work item as its handler sees it: a beacon's item, a command of a VOLT control plane or of a
+/// VOLT daemon. Cheap to clone. What a dialect has no word for is empty, and goes nowhere.
 #[derive(Clone)]
 pub struct WorkContext {
     item: Arc<Item>,
 }
 
 struct Item {
-    desk: Arc<Desk>,
+    endpoint: Arc<Endpoint>,
     work: WorkId,
     key: String,
     meta: Raw,
+    blobs: Vec<Bytes>,
     deadline: Option<Instant>,
     log: Mutex<Vec<String>>,
-    withdrawn: watch::Receiver<Option<Withdrawal>>,
+    course: watch::Receiver<Course>,
 }
 
 impl WorkContext {
+    /// Makes the context of an item and what tells it what becomes of the item.
     pub(crate) fn new(
-        desk: &Arc<Desk>,
+        endpoint: &Arc<Endpoint>,
         work: WorkId,
         key: String,
         meta: Raw,
         timeout_ms: Option<u64>,
-        withdrawn: watch::Receiver<Option<Withdrawal>>,
-    ) -> Self {
+        payload: &Raw,
+    ) -> (Self, watch::Sender<Course>) {
         let limit = timeout_ms.map(Duration::from_millis);
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let desk = Arc::clone(desk);
-        let log = Mutex::default();
-        Self { item: Arc::new(Item { desk, work, key, meta, deadline, log, withdrawn }) }
+        let (sender, course) = watch::channel(Course::default());
+        let item = Item {
+            endpoint: Arc::clone(endpoint),
+            work,
+            key,
+            meta,
+            blobs: payload.blobs().to_vec(),
+            deadline,
+            log: Mutex::default(),
+            course,
+        };
+        (Self { item: Arc::new(item) }, sender)
     }
 
-    /// Returns the item's number, unique in this worker.
+    /// Returns the item's number, unique in this session.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.item.work.0
     }
 
-    /// Returns the handler key, such as `Echo/Say`.
+    /// Returns the handler key: `Echo/Say` of a beacon's item, the name of a command.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.item.key
     }
 
-    /// Returns the envelope without the payload, such as `WorkItemHash`.
+    /// Returns the other side's id of the item, such as its hash or the id of its request. It chooses
+    /// it: it need not be unique.
+    #[must_use]
+    pub fn wire_id(&self) -> String {
+        let id: Raw = self.member(self.item.endpoint.role.wire_id).unwrap_or_else(Raw::null);
+        id.read().unwrap_or_else(|_| id.as_str().to_owned())
+    }
+
+    /// Returns who asks, where a server has several peers: at a hub the team cluster id of the daemon.
+    #[must_use]
+    pub fn peer(&self) -> Option<String> {
+        self.member("team_cluster_id")
+    }
+
+    /// Returns the envelope without the payload, as a JSON object.
     #[must_use]
     pub fn meta(&self) -> &Raw {
         &self.item.meta
+    }
+
+    /// Returns the byte strings of the payload. Where one belongs, the payload has an object with the
+    /// members `_placeholder`, which is true, and `num`, its place in this list.
+    #[must_use]
+    pub fn blobs(&self) -> &[Bytes] {
+        &self.item.blobs
+    }
+
+    /// Returns the form in which the other side wants its answer.
+    #[must_use]
+    pub fn response_form(&self) -> ResponseForm {
+        let word: String = self.member("response_type").unwrap_or_default();
+        let forms = [ResponseForm::Buffer, ResponseForm::Stream];
+        forms.into_iter().find(|form| form.as_str() == word).unwrap_or(ResponseForm::Json)
     }
 
     /// Returns when the item expires; `None` without a limit.
@@ -117,54 +133,77 @@ impl WorkContext {
         self.item.deadline
     }
 
-    /// Tells why the item is no longer wanted; `None` while it is.
+    /// Returns why the item is no longer wanted; `None` while it is.
     #[must_use]
     pub fn withdrawal(&self) -> Option<Withdrawal> {
-        *self.item.withdrawn.borrow()
+        self.item.course.borrow().withdrawn
     }
 
-    /// Waits until the item is no longer wanted: its outcome would be ignored.
+    /// Waits until the item is no longer wanted, and says why: its outcome would be ignored. Meant for
+    /// `select!`: a handler that does not wait for this runs to its end for nothing. At a hub, a
+    /// handler whose item is withdrawn is dropped where it waits.
     pub async fn cancelled(&self) -> Withdrawal {
-        let mut withdrawn = self.item.withdrawn.clone();
-        let why = withdrawn.wait_for(Option::is_some).await.ok().and_then(|why| *why);
-        match why {
+        let mut course = self.item.course.clone();
+        let withdrawn = course.wait_for(|course| course.withdrawn.is_some()).await;
+        match withdrawn.ok().and_then(|course| course.withdrawn) {
             Some(why) => why,
-            // The worker is gone, and with it whoever could withdraw the item.
+            // Settled, or the session is gone, and with it whoever could withdraw the item.
             None => std::future::pending().await,
         }
     }
 
     /// Reports progress. What cannot be delivered is dropped: progress is not an outcome.
     pub fn progress(&self, report: &Report) {
+        if !self.item.endpoint.role.takes_reports {
+            return;
+        }
         if let Ok(report) = Raw::from_value(report) {
             let work = self.item.work;
-            let _ =
-                self.item.desk.submit(vec![Command::Work(WorkCommand::Progress { work, report })]);
+            let _ = self
+                .item
+                .endpoint
+                .submit(vec![Command::Work(WorkCommand::Progress { work, report })]);
         }
     }
 
     /// Adds a line to the log that goes with the outcome; at most 10 000 lines are kept.
     pub fn log(&self, line: impl Into<String>) {
-        let mut log = self.item.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = lock(&self.item.log);
         if log.len() < MAX_LINES {
             log.push(line.into());
         }
     }
 
-    /// Settles the item as its handler ended.
-    pub(crate) fn settle(&self, result: Result<Raw, Failure>) {
-        let outcome = match (self.withdrawal(), result) {
-            (Some(_), _) => Outcome::Cancelled,
-            (None, Err(failure)) => Outcome::Failed { message: failure.into_message() },
-            (None, Ok(value)) => {
-                let mut log = self.item.log.lock().unwrap_or_else(PoisonError::into_inner);
-                let lines = std::mem::take(&mut *log);
-                let log = Raw::from_value(&lines).unwrap_or_else(|_| Raw::empty_list());
-                Outcome::Done { value, log }
-            }
-        };
-        let work = self.item.work;
-        self.item.desk.submit_with_turn(Command::Work(WorkCommand::Complete { work, outcome }));
+    /// Takes the log as a JSON list.
+    pub(crate) fn take_log(&self) -> Raw {
+        let lines = std::mem::take(&mut *lock(&self.item.log));
+        Raw::from_value(&lines).unwrap_or_else(|_| Raw::empty_list())
+    }
+
+    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.item.endpoint
+    }
+
+    pub(crate) fn work_id(&self) -> WorkId {
+        self.item.work
+    }
+
+    pub(crate) fn course(&self) -> watch::Receiver<Course> {
+        self.item.course.clone()
+    }
+
+    pub(crate) fn wants_stream(&self) -> bool {
+        self.response_form() == ResponseForm::Stream
+    }
+
+    /// Waits until nobody waits for the outcome: the item is withdrawn, or the session is gone.
+    pub(crate) async fn let_go(&self) {
+        let _ = self.course().wait_for(|course| course.withdrawn.is_some()).await;
+    }
+
+    fn member<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        let mut members: BTreeMap<String, Raw> = self.item.meta.read().ok()?;
+        members.remove(name)?.read().ok()
     }
 }
 

@@ -1,25 +1,40 @@
 //! Workers: handlers for the work of a control plane.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use moorline_core::options::WorkerOptions;
-use moorline_core::{Command, Error, ErrorCode, Event, Raw, Secret, Withdrawal, WorkId};
-use moorline_core::{WorkCommand, WorkEvent};
-use serde::Serialize;
+use moorline_core::options::{OptionValue as _, WorkerOptions};
+use moorline_core::{Command, Outcome, Raw, Secret, WorkCommand, words};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use tokio::sync::watch;
 
-use crate::desk::{Desk, Role, Session};
-use crate::work::{Failure, WorkContext};
-use moorline_driver::Counters;
+use crate::application::Application;
+use crate::endpoint::{Role, Session};
+use crate::handler::{Given, Handler, erased};
+use crate::{Counters, Error, ErrorCode, Events, Failure, IntoReply, Reply, WorkContext};
 
-type Running = Pin<Box<dyn Future<Output = Result<Raw, Failure>> + Send>>;
-type Handler = Arc<dyn Fn(Raw, WorkContext) -> Running + Send + Sync>;
+pub(crate) static WORKER: Role = Role {
+    dialect: "beacon",
+    name: "worker",
+    wire_id: words::subject::WORK_ITEM,
+    unhandled: "No handler takes ",
+    drops_withdrawn: false,
+    takes_reports: true,
+    outcome,
+};
+
+/// Writes the outcome of an item. The caller sees why a handler failed.
+fn outcome(work: &WorkContext, result: Given) -> (Outcome, Option<Error>) {
+    let outcome = match (work.withdrawal(), result.and_then(Reply::only_data)) {
+        (Some(_), _) => Outcome::Cancelled,
+        (None, Ok(value)) => Outcome::Done { value, log: work.take_log() },
+        (None, Err(failure)) => Outcome::Failed { message: failure.message().to_owned() },
+    };
+    (outcome, None)
+}
 
 /// A worker at a control plane: it takes work items, runs handlers and returns their outcomes, through
 /// every kind of disconnect. Made by [`Worker::builder`].
@@ -27,6 +42,7 @@ type Handler = Arc<dyn Fn(Raw, WorkContext) -> Running + Send + Sync>;
 /// Dropping it closes the connection at once; [`drain`](Self::drain) lets running work finish.
 #[derive(Debug)]
 pub struct Worker {
+    application: Arc<Application>,
     session: Session,
 }
 
@@ -42,7 +58,7 @@ impl Worker {
     /// Returns the id that the control plane gave to this worker.
     #[must_use]
     pub fn id(&self) -> String {
-        self.session.desk.id()
+        self.session.id()
     }
 
     /// Refuses new work, lets running work finish for `limit`, delivers its outcomes, says farewell.
@@ -58,7 +74,13 @@ impl Worker {
     /// # Errors
     /// Why it ended, unless by a drain that lost nothing.
     pub async fn ended(&self) -> Result<(), Error> {
-        self.session.desk.ended().await
+        self.session.ended().await
+    }
+
+    /// Returns what happens to the worker from here on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events(self.application.events.subscribe())
     }
 
     /// Returns the state as JSON: link, ids, counters, running work.
@@ -66,13 +88,13 @@ impl Worker {
     /// # Errors
     /// `STOPPED` after the end.
     pub async fn snapshot(&self) -> Result<Raw, Error> {
-        self.session.desk.snapshot().await
+        self.session.endpoint().snapshot().await
     }
 
     /// Returns what the I/O thread has done, counted.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.session.desk.counters()
+        self.session.counters()
     }
 }
 
@@ -126,28 +148,16 @@ impl WorkerBuilder {
     }
 
     /// Offers a handler under `key`, such as `Echo/Say`. Its payload and its reply are any types of
-    /// serde, or [`Raw`] to leave them as they are. An error is the caller's error message.
+    /// serde, or [`Raw`] to leave them as they are. A failure is the caller's error message.
     #[must_use]
     pub fn handle<P, R, F, Fut>(mut self, key: &str, handler: F) -> Self
     where
         P: DeserializeOwned + Send + 'static,
-        R: Serialize + 'static,
+        R: IntoReply + 'static,
         F: Fn(P, WorkContext) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<R, Failure>> + Send + 'static,
     {
-        let handler = Arc::new(handler);
-        let erased: Handler = Arc::new(move |payload, context| {
-            let handler = Arc::clone(&handler);
-            Box::pin(async move {
-                let payload = payload.read().map_err(|e| {
-                    Failure::new(format!("the payload does not fit the handler: {e}"))
-                })?;
-                let reply = handler(payload, context).await?;
-                Raw::from_value(&reply)
-                    .map_err(|e| Failure::new(format!("the reply cannot be written as JSON: {e}")))
-            })
-        });
-        self.handlers.insert(key.to_owned(), erased);
+        self.handlers.insert(key.to_owned(), erased(handler));
         self
     }
 
@@ -171,19 +181,19 @@ impl WorkerBuilder {
     /// `CONFIG_INVALID` with every problem of the options, or why the control plane refused.
     pub async fn connect(self) -> Result<Worker, Error> {
         let Self { options, handlers, metas } = self;
-        let mut commands = Vec::with_capacity(handlers.len() + 1);
-        for key in handlers.keys() {
-            let meta = match metas.get(key) {
-                Some(meta) => Raw::from_value(meta)
-                    .map_err(|e| Error::new(ErrorCode::ConfigInvalid, e.to_string()))?,
-                None => Raw::empty_object(),
-            };
-            commands.push(Command::Work(WorkCommand::Handle { key: key.clone(), meta }));
+        let application = Arc::new(Application::new(handlers, None));
+        let mut commands = application.offers();
+        for command in &mut commands {
+            let Command::Work(WorkCommand::Handle { key, meta }) = command else { continue };
+            if let Some(described) = metas.get(key) {
+                *meta = Raw::from_value(described)
+                    .map_err(|e| Error::caused(ErrorCode::ConfigInvalid, "a description", e))?;
+            }
         }
         commands.push(Command::Start);
-        let bench = Bench { handlers, running: Arc::default() };
-        let session = Session::open("worker", &options, commands, bench).await?;
-        Ok(Worker { session })
+        let options = options.describe();
+        let session = Session::open(&WORKER, &options, commands, &application, None).await?;
+        Ok(Worker { application, session })
     }
 
     fn meta(mut self, key: &str, name: &str, value: Value) -> Self {
@@ -192,79 +202,8 @@ impl WorkerBuilder {
     }
 }
 
-impl std::fmt::Debug for WorkerBuilder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for WorkerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WorkerBuilder").field("name", &self.options.name).finish_non_exhaustive()
     }
-}
-
-type Withdrawals = Mutex<HashMap<WorkId, watch::Sender<Option<Withdrawal>>>>;
-
-/// Where handlers run.
-struct Bench {
-    handlers: HashMap<String, Handler>,
-    running: Arc<Withdrawals>,
-}
-
-impl Role for Bench {
-    fn handle(&mut self, event: Event, desk: &Arc<Desk>) {
-        match event {
-            Event::Work(WorkEvent::Assigned { work, key, payload, timeout_ms, meta }) => {
-                let Some(handler) = self.handlers.get(&key) else {
-                    tracing::error!(key, "work for a handler that was never offered");
-                    return;
-                };
-                let (withdraw, withdrawn) = watch::channel(None);
-                lock(&self.running).insert(work, withdraw);
-                let context = WorkContext::new(desk, work, key, meta, timeout_ms, withdrawn);
-                let settling = Settling {
-                    work,
-                    context: Some(context.clone()),
-                    running: self.running.clone(),
-                };
-                let running = handler(payload, context);
-                tokio::spawn(async move { settling.settle(running.await) });
-            }
-            Event::Work(WorkEvent::Withdrawn { work, why }) => {
-                if let Some(withdraw) = lock(&self.running).get(&work) {
-                    withdraw.send_replace(Some(why));
-                }
-            }
-            Event::Session(_)
-            | Event::Call(_)
-            | Event::Peer(_)
-            | Event::Work(WorkEvent::Drained { .. })
-            | Event::Work(WorkEvent::BeatAsked { .. }) => {}
-        }
-    }
-}
-
-/// Settles a work item however its handler ends.
-struct Settling {
-    work: WorkId,
-    context: Option<WorkContext>,
-    running: Arc<Withdrawals>,
-}
-
-impl Settling {
-    fn settle(mut self, result: Result<Raw, Failure>) {
-        if let Some(context) = self.context.take() {
-            context.settle(result);
-        }
-    }
-}
-
-impl Drop for Settling {
-    fn drop(&mut self) {
-        lock(&self.running).remove(&self.work);
-        if let Some(context) = self.context.take() {
-            context.settle(Err(Failure::new("the handler panicked")));
-        }
-    }
-}
-
-fn lock(
-    running: &Withdrawals,
-) -> std::sync::MutexGuard<'_, HashMap<WorkId, watch::Sender<Option<Withdrawal>>>> {
-    running.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests may panic")]
 
-use std::future::IntoFuture;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use moorline::core::ErrorCode;
-use moorline::{Dispatcher, Failure, Hub, Report, Withdrawal, WorkContext, Worker};
+use moorline::{Dispatcher, ErrorCode, Failure, Hub, Report, Withdrawal, WorkContext, Worker};
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
@@ -136,7 +134,7 @@ async fn progress_arrives_while_the_work_runs() {
         assert!(part.as_str().contains("half way"), "{}", part.as_str());
         go.send_replace(true);
     };
-    let (reply, ()) = tokio::join!(call.into_future(), letting_go);
+    let (reply, ()) = tokio::join!(call, letting_go);
     reply.unwrap();
 }
 
@@ -158,7 +156,7 @@ async fn a_call_that_is_dropped_withdraws_its_work() {
         .await
         .unwrap();
     let dispatcher = Dispatcher::connect(&hub.url()).await.unwrap();
-    let mut call = dispatcher.call("Wait/Long", &serde_json::json!({})).into_future();
+    let mut call = dispatcher.call("Wait/Long", &serde_json::json!({}));
     tokio::select! {
         _ = &mut call => panic!("settled"),
         begun = told.recv() => assert_eq!(begun, Some(None)),

@@ -83,7 +83,7 @@ async fn daemons_do_what_the_page_says() {
 
     let mut daemon = start("volt_daemon");
     let reply = call("jobs.run", json!({"id": 7})).await.unwrap();
-    assert_eq!(reply.data::<Value>().unwrap(), Some(json!({"started": 7})));
+    assert_eq!(reply.data::<Value>().unwrap(), json!({"started": 7}));
     assert_eq!(daemon.line(), "registered\n");
     daemon.interrupt();
     assert_eq!(aside(daemon).await, "");
@@ -102,7 +102,7 @@ async fn daemons_do_what_the_page_says() {
 
     let handlers = start("volt_handlers");
     let reply = call("container.list", json!({})).await.unwrap();
-    assert_eq!(reply.data::<Value>().unwrap(), Some(json!(["a", "b"])));
+    assert_eq!(reply.data::<Value>().unwrap(), json!(["a", "b"]));
     let reply = call("container.remove", json!({"id": "a"})).await.unwrap();
     assert_eq!(reply.status(), 202);
     assert!(reply.headers().contains_key("x-trace"));

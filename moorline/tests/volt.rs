@@ -8,12 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use moorline::core::ErrorCode;
-use moorline::volt::{
-    CommandContext, DaemonBuilder, DaemonClient, DaemonEvent, Failure, Rejection, Reply,
-    ResponseType, client_code,
-};
-use moorline::{Raw, Withdrawal};
+use moorline::options::ResponseForm;
+use moorline::volt::{DaemonBuilder, DaemonClient, client_code};
+use moorline::{ErrorCode, Event, Failure, Raw, Reply, Withdrawal, WorkContext};
 use peer::{Peer, script};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -50,7 +47,7 @@ async fn a_daemon_registers_and_says_farewell() {
     daemon.disconnect().await;
     daemon.disconnect().await;
     assert!(!daemon.is_ready());
-    assert!(matches!(events.next().await, Some(DaemonEvent::Connected { transport: "websocket" })));
+    assert!(matches!(events.next().await, Some(Event::Ready { transport: "websocket", .. })));
     drop(daemon);
     assert!(events.next().await.is_none());
     peer.end().await;
@@ -73,11 +70,11 @@ async fn commands_go_out_and_answers_come_back_in_any_order() {
     let daemon = daemon(&peer).connect().await.unwrap();
     let mut messages = daemon.messages();
     let (jobs, none) = tokio::join!(
-        daemon.send_command::<Vec<Job>>("jobs.list", &json!({"page": 1})),
-        daemon.send_command::<Value>("jobs.none", &()),
+        daemon.send_command("jobs.list", &json!({"page": 1})),
+        daemon.send_command("jobs.none", &()),
     );
-    assert_eq!(jobs.unwrap().unwrap()[0].id, 7);
-    assert!(none.unwrap().is_none());
+    assert_eq!(jobs.unwrap().data::<Vec<Job>>().unwrap()[0].id, 7);
+    assert_eq!(none.unwrap().data::<Option<Value>>().unwrap(), None);
     for _ in 0..2 {
         let message: Value = messages.next().await.unwrap().read().unwrap();
         assert_eq!(message["type"], "response");
@@ -103,16 +100,16 @@ async fn what_becomes_of_commands_that_fail() {
         .command_timeout(Duration::ZERO)
         .build()
         .unwrap();
-    let early = daemon.send_command::<Value>("early", &()).await.unwrap_err();
+    let early = daemon.send_command("early", &()).await.unwrap_err();
     assert_eq!(early.code(), ErrorCode::NotReady);
     daemon.connect().await.unwrap();
-    let slow = daemon.send_command::<Value>("slow", &()).await.unwrap_err();
+    let slow = daemon.send_command("slow", &()).await.unwrap_err();
     assert_eq!(client_code(slow.code()), "COMMAND_TIMEOUT");
     assert!(slow.message().contains("\"slow\""), "{slow}");
-    let nope = daemon.send_command::<Value>("nope", &()).timeout(SOON).await.unwrap_err();
+    let nope = daemon.send_command("nope", &()).timeout(SOON).await.unwrap_err();
     assert_eq!((nope.code(), nope.status()), (ErrorCode::RemoteError, Some(404)));
     assert_eq!(nope.message(), "Unknown daemon server command: nope");
-    let lost = daemon.send_command::<Value>("lost", &()).timeout(SOON).await.unwrap_err();
+    let lost = daemon.send_command("lost", &()).timeout(SOON).await.unwrap_err();
     assert_eq!(client_code(lost.code()), "SOCKET_NOT_READY");
     assert!(lost.message().contains("unknown"), "{lost}");
     peer.end().await;
@@ -132,10 +129,10 @@ async fn a_dropped_command_is_given_up() {
     let mut messages = daemon.messages();
     tokio::select! {
         biased;
-        given = daemon.send_command::<Value>("never", &()) => panic!("{given:?}"),
+        given = daemon.send_command("never", &()) => panic!("{given:?}"),
         seen = messages.next() => assert!(seen.is_some()),
     }
-    let next = daemon.send_command::<Value>("next", &());
+    let next = daemon.send_command("next", &());
     assert!(tokio::time::timeout(Duration::from_millis(1), next).await.is_err());
     let state: Value = daemon.snapshot().await.unwrap().read().unwrap();
     assert_eq!(state["pending_calls"], 0);
@@ -176,15 +173,15 @@ async fn handlers_answer_in_every_form() {
         n: u32,
     }
     let daemon = daemon(&peer)
-        .handle("echo", |number: Number, context: CommandContext| async move {
-            assert_eq!(context.response_type(), ResponseType::Json);
-            Ok(json!({"n": number.n + 1, "id": context.request_id()}))
+        .handle("echo", |number: Number, context: WorkContext| async move {
+            assert_eq!(context.response_form(), ResponseForm::Json);
+            Ok(json!({"n": number.n + 1, "id": context.wire_id()}))
         })
         .handle("nothing", |(): (), _| async { Ok(()) })
         .handle("body", |_: Value, _| async {
-            Ok(Reply::new().body(&b"\x00\xff"[..]).status(201).header("a", "b"))
+            Ok(Reply::new().with_body(&b"\x00\xff"[..]).with_status(201).with_header("a", "b"))
         })
-        .handle("busy", |_: Value, _| async { Err::<(), _>(Rejection::new(409, "busy").into()) })
+        .handle("busy", |_: Value, _| async { Err::<(), _>(Failure::rejected(409, "busy")) })
         .handle("broken", |_: Value, _| async { Err::<(), _>(Failure::new("secret detail")) })
         .handle("panics", |said: Value, _| async move {
             assert!(said.is_object(), "as scripted");
@@ -196,7 +193,7 @@ async fn handlers_answer_in_every_form() {
     daemon.connect().await.unwrap();
     let mut failures = Vec::new();
     while failures.len() < 3 {
-        if let Some(DaemonEvent::Error(error)) = events.next().await {
+        if let Some(Event::Notice(error)) = events.next().await {
             assert_eq!(client_code(error.code()), "HANDLER_ERROR");
             failures.push(error.message().to_owned());
         }
@@ -243,7 +240,7 @@ async fn a_stream_is_read_no_faster_than_its_parts_leave() {
                     sender.fail("disk gone").await.unwrap();
                     told.notify_one();
                 });
-                Ok(reply.status(206))
+                Ok(reply.with_status(206))
             }
         })
         .connect()
@@ -277,7 +274,7 @@ async fn a_lost_link_withdraws_commands_and_ends_streams() {
     let ends = Arc::new(AtomicUsize::new(0));
     let (waited, streamed) = (Arc::clone(&ends), Arc::clone(&ends));
     let daemon = daemon(&peer)
-        .handle("wait", move |_: Value, context: CommandContext| {
+        .handle("wait", move |_: Value, context: WorkContext| {
             let ends = Arc::clone(&waited);
             async move {
                 assert_eq!(context.cancelled().await, Withdrawal::LinkLost);
@@ -305,10 +302,10 @@ async fn a_lost_link_withdraws_commands_and_ends_streams() {
     let mut told = Vec::new();
     while told.len() < 3 {
         match tokio::time::timeout(SOON, events.next()).await.unwrap().unwrap() {
-            DaemonEvent::Connected { .. } => told.push(String::from("connected")),
-            DaemonEvent::Disconnected { reason, .. } => {
+            Event::Ready { .. } => told.push(String::from("connected")),
+            Event::Lost { reason, .. } => {
                 daemon.emit(&json!({"type": "kept"})).unwrap();
-                told.push(reason);
+                told.push(reason.message().to_owned());
             }
             other => panic!("{other:?}"),
         }
@@ -344,7 +341,7 @@ async fn bytes_go_both_ways() {
     let chunk = r#"{"type":"tunnel-data","chunk":{"_placeholder":true,"num":0}}"#;
     daemon.emit_raw(bytes(chunk)).unwrap();
     let payload = bytes(r#"{"_placeholder":true,"num":0}"#);
-    let answer = daemon.send_command_raw("swap", payload).await.unwrap();
+    let answer = daemon.send_command_raw("swap", payload).await.unwrap().raw();
     assert_eq!(answer.as_str(), r#"{"back":{"_placeholder":true,"num":0}}"#);
     assert_eq!(answer.blobs(), [b"\x07".as_slice()]);
     daemon.disconnect().await;
@@ -402,7 +399,7 @@ async fn connect_says_why_it_failed() {
     let error = gone.connect().await.unwrap_err();
     assert_eq!(client_code(error.code()), "SOCKET_CONNECTION_FAILED");
     for _ in 0..3 {
-        assert!(matches!(events.next().await, Some(DaemonEvent::Error(_))));
+        assert!(matches!(events.next().await, Some(Event::Notice(_))));
     }
     gone.disconnect().await;
     let wrong = DaemonClient::builder("volt.example", "").build().unwrap_err();
@@ -463,7 +460,7 @@ async fn heartbeats_carry_what_the_application_makes() {
     daemon.connect().await.unwrap();
     loop {
         match events.next().await.unwrap() {
-            DaemonEvent::Error(error) if error.code() == ErrorCode::HeartbeatFailed => {
+            Event::Notice(error) if error.code() == ErrorCode::HeartbeatFailed => {
                 assert_eq!(error.message(), "Heartbeat failed: no metrics yet");
                 break;
             }

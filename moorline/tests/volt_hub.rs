@@ -5,11 +5,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use moorline::core::ErrorCode;
-use moorline::volt::{
-    CommandContext, DaemonBuilder, DaemonClient, DaemonEvent, Failure, Rejection, Reply,
-};
-use moorline::{DaemonContext, Hub, Raw};
+use moorline::volt::{DaemonBuilder, DaemonClient};
+use moorline::{ErrorCode, Event, Failure, Hub, Raw, Reply, WorkContext};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -34,17 +31,15 @@ async fn daemon(hub: &Hub, id: &str) -> DaemonClient {
     let token = hub.create_token(id, "rack 7", Duration::ZERO).await.unwrap();
     builder(hub, id)
         .enroll(&hub.url(), &token.token, "1.4.2")
-        .handle("echo", |payload: Value, context: CommandContext| async move {
+        .handle("echo", |payload: Value, context: WorkContext| async move {
             Ok::<_, Failure>(
                 Reply::new()
-                    .data(&json!({"payload": payload, "command": context.command()}))
-                    .header("x-a", "b"),
+                    .with_data(&json!({"payload": payload, "command": context.key()}))
+                    .with_header("x-a", "b"),
             )
         })
-        .handle("bytes", |_: Value, _| async { Ok::<_, Failure>(Reply::new().body("body")) })
-        .handle("refuse", |_: Value, _| async {
-            Err::<Reply, _>(Rejection::new(409, "busy").into())
-        })
+        .handle("bytes", |_: Value, _| async { Ok::<_, Failure>(Reply::new().with_body("body")) })
+        .handle("refuse", |_: Value, _| async { Err::<Reply, _>(Failure::rejected(409, "busy")) })
         .handle("stream", |_: Value, _| async {
             let (parts, reply) = Reply::channel();
             tokio::spawn(async move {
@@ -55,7 +50,7 @@ async fn daemon(hub: &Hub, id: &str) -> DaemonClient {
             });
             Ok::<_, Failure>(reply)
         })
-        .handle("never", |_: Value, context: CommandContext| async move {
+        .handle("never", |_: Value, context: WorkContext| async move {
             context.cancelled().await;
             Ok::<_, Failure>(Reply::new())
         })
@@ -72,7 +67,7 @@ async fn an_enrolled_daemon_carries_out_what_the_hub_asks() {
     assert_eq!(reply.status(), 200);
     assert_eq!(reply.headers()["x-a"], "b");
     let wanted = json!({"payload": {"n": 1}, "command": "echo"});
-    assert_eq!(reply.data::<Value>().unwrap(), Some(wanted));
+    assert_eq!(reply.data::<Value>().unwrap(), wanted);
 
     let reply = hub.call_daemon("lab", "bytes", &json!({})).buffer().await.unwrap();
     assert_eq!(reply.body().unwrap(), "body");
@@ -164,8 +159,8 @@ async fn a_daemon_survives_the_orderly_end_of_its_hub() {
     hub.drain(SOON).await.unwrap();
     loop {
         let event = tokio::time::timeout(SOON, events.next()).await.unwrap().unwrap();
-        if let DaemonEvent::Disconnected { reason, .. } = event {
-            assert_eq!(reason, "io server disconnect");
+        if let Event::Lost { reason, .. } = event {
+            assert_eq!(reason.message(), "io server disconnect");
             break;
         }
     }
@@ -183,15 +178,15 @@ async fn a_hub_answers_what_daemons_ask() {
     let hub = Hub::builder()
         .listen("127.0.0.1:0")
         .daemon("lab", "secret")
-        .handle_daemon("jobs.list", |page: Option<u64>, daemon: DaemonContext| async move {
-            assert_eq!((daemon.command(), daemon.request_id().is_empty()), ("jobs.list", false));
-            Ok(json!({"of": daemon.team_cluster_id(), "page": page}))
+        .handle_daemon("jobs.list", |page: Option<u64>, daemon: WorkContext| async move {
+            assert_eq!((daemon.key(), daemon.wire_id().is_empty()), ("jobs.list", false));
+            Ok(json!({"of": daemon.peer(), "page": page}))
         })
-        .handle_daemon("bytes", |payload: Raw, daemon: DaemonContext| async move {
-            Ok(Reply::new().raw(payload.with_blobs(daemon.blobs().to_vec())))
+        .handle_daemon("bytes", |payload: Raw, daemon: WorkContext| async move {
+            Ok(Reply::new().with_raw(payload.with_blobs(daemon.blobs().to_vec())))
         })
         .handle_daemon("refuse", |_: Value, _| async {
-            Err::<Reply, _>(Rejection::new(409, "busy").into())
+            Err::<Reply, _>(Failure::rejected(409, "busy"))
         })
         .handle_daemon("fail", |_: Value, _| async {
             let number: u8 = "secret detail".parse()?;
@@ -211,11 +206,11 @@ async fn a_hub_answers_what_daemons_ask() {
         .unwrap();
     let daemon = builder(&hub, "lab").daemon_password("secret").connect().await.unwrap();
 
-    let jobs: Option<Value> = daemon.send_command("jobs.list", &7).await.unwrap();
-    assert_eq!(jobs, Some(json!({"of": "lab", "page": 7})));
+    let jobs: Value = daemon.send_command("jobs.list", &7).await.unwrap().data().unwrap();
+    assert_eq!(jobs, json!({"of": "lab", "page": 7}));
     let text = r#"{"it":{"_placeholder":true,"num":0}}"#;
     let payload = Raw::parse(text).unwrap().with_blobs(vec![vec![0, 255].into()]);
-    let echoed = daemon.send_command_raw("bytes", payload).await.unwrap();
+    let echoed = daemon.send_command_raw("bytes", payload).await.unwrap().raw();
     assert_eq!((echoed.as_str(), echoed.blobs()), (text, &[vec![0, 255].into()][..]));
 
     let unhandled = |name: &str| format!("Handler for command \"{name}\" threw an unhandled error");
@@ -225,7 +220,7 @@ async fn a_hub_answers_what_daemons_ask() {
         ("panic", 500, unhandled("panic")),
         ("jobs.run", 404, "Unknown daemon server command: jobs.run".to_owned()),
     ] {
-        let error = daemon.send_command::<Value>(command, &()).await.unwrap_err();
+        let error = daemon.send_command(command, &()).await.unwrap_err();
         assert_eq!(
             (error.code(), error.status(), error.message()),
             (ErrorCode::RemoteError, Some(status), &*message)
@@ -234,7 +229,7 @@ async fn a_hub_answers_what_daemons_ask() {
 
     let asking = tokio::spawn({
         let daemon = daemon.clone();
-        async move { daemon.send_command::<Value>("never", &()).await }
+        async move { daemon.send_command("never", &()).await }
     });
     begun.recv().await.unwrap();
     drop(hub);
@@ -267,7 +262,7 @@ async fn a_handler_whose_daemon_is_gone_is_dropped() {
         .await
         .unwrap();
     let daemon = daemon(&hub, "lab").await;
-    let never = daemon.send_command::<Value>("never", &());
+    let never = daemon.send_command("never", &());
     tokio::select! {
         result = never => panic!("{result:?}"),
         _ = begun.recv() => {}

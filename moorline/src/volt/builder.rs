@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moorline_core::options::{DaemonOptions, OptionValue as _};
-use moorline_core::{Error, Raw, Secret};
+use moorline_core::{Raw, Secret};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::client::DaemonClient;
-use super::context::CommandContext;
-use super::reply::{Failure, IntoReply};
-use super::role::{BeatMaker, Board, Handler};
+use crate::application::{Application, BeatMaker};
+use crate::call::millis;
+use crate::handler::{Handler, erased};
+use crate::{Error, Failure, IntoReply, WorkContext};
 
 /// Describes a daemon. Every option has a default; see the table of daemon options.
 pub struct DaemonBuilder {
@@ -113,7 +114,7 @@ impl DaemonBuilder {
     where
         P: DeserializeOwned + Send + 'static,
         R: IntoReply + 'static,
-        F: Fn(P, CommandContext) -> Fut + Send + Sync + 'static,
+        F: Fn(P, WorkContext) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<R, Failure>> + Send + 'static,
     {
         self.handlers.insert(command.to_owned(), erased(handler));
@@ -128,7 +129,7 @@ impl DaemonBuilder {
         let Self { options, handlers, beat, timeout } = self;
         // Opened and let go again: the options are checked where they are known.
         moorline_core::open("volt", "daemon", &options.describe(), "", [0; 32])?;
-        Ok(DaemonClient::new(options, Board::new(handlers, beat), timeout))
+        Ok(DaemonClient::new(options, Application::new(handlers, beat), timeout))
     }
 
     /// Makes the daemon and connects it. If that fails nothing goes on in the background; to go on
@@ -149,29 +150,4 @@ impl fmt::Debug for DaemonBuilder {
             .field("team_cluster_id", &self.options.team_cluster_id)
             .finish_non_exhaustive()
     }
-}
-
-/// Makes a handler of an application's function, whatever its context is.
-pub(crate) fn erased<P, C, R, F, Fut>(handler: F) -> Handler<C>
-where
-    P: DeserializeOwned + Send + 'static,
-    C: Send + 'static,
-    R: IntoReply + 'static,
-    F: Fn(P, C) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<R, Failure>> + Send + 'static,
-{
-    let handler = Arc::new(handler);
-    Arc::new(move |payload: Raw, context: C| {
-        let handler = Arc::clone(&handler);
-        Box::pin(async move {
-            let read = if payload.is_absent() { Raw::null().read() } else { payload.read() };
-            let payload = read
-                .map_err(|e| Failure::new(format!("the payload does not fit the handler: {e}")))?;
-            Ok(handler(payload, context).await?.into_reply())
-        })
-    })
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,48 +5,37 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use moorline_core::WorkCommand;
-use moorline_core::options::{DaemonOptions, OptionValue as _};
-use moorline_core::{Command, Error, ErrorCode, Raw, Secret};
+use moorline_core::options::{CommandOptions, DaemonOptions, OptionValue as _};
+use moorline_core::{Command, Raw, Secret, WorkCommand};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::oneshot;
 
-use super::builder::{DaemonBuilder, erased};
-use super::command::{RawCommand, SendCommand};
-use super::context::CommandContext;
-use super::events::{Events, Messages};
-use super::reply::{Failure, IntoReply};
-use super::role::{Board, Daemon, Gauge, listen, lock, offer};
-use crate::desk::{Desk, Session};
-use moorline_driver::Counters;
+use super::builder::DaemonBuilder;
+use super::messages::{Live, Messages, listen};
+use super::outcome::outcome;
+use crate::application::{Application, offer};
+use crate::call::written;
+use crate::endpoint::{Endpoint, Role, Session, lock};
+use crate::handler::erased;
+use crate::{Call, Counters, Error, ErrorCode, Events, Failure, IntoReply, Reply, WorkContext};
+
+static DAEMON: Role = Role {
+    dialect: "volt",
+    name: "daemon",
+    wire_id: "request_id",
+    unhandled: "Unknown daemon command: ",
+    drops_withdrawn: false,
+    takes_reports: false,
+    outcome,
+};
 
 /// A VOLT cluster daemon. Cheap to clone; the last clone that is dropped closes the connection at once.
 #[derive(Clone)]
 pub struct DaemonClient {
     options: Arc<Mutex<DaemonOptions>>,
-    board: Arc<Board>,
-    live: Arc<Mutex<Option<Arc<Live>>>>,
+    application: Arc<Application>,
+    live: Arc<Live>,
     timeout: Option<Duration>,
-}
-
-/// A session: from a connect to the disconnect.
-#[derive(Debug)]
-pub(super) struct Live {
-    session: Session,
-    gauge: Arc<Gauge>,
-}
-
-impl Live {
-    pub(super) fn desk(&self) -> &Arc<Desk> {
-        &self.session.desk
-    }
-
-    async fn leave(&self) {
-        self.gauge.mute();
-        // However the session ended before: it is over.
-        let _ = self.session.drain(Duration::ZERO).await;
-    }
 }
 
 impl DaemonClient {
@@ -56,10 +45,14 @@ impl DaemonClient {
         DaemonBuilder::new(control_socket_url, team_cluster_id)
     }
 
-    pub(super) fn new(options: DaemonOptions, board: Board, timeout: Option<Duration>) -> Self {
+    pub(super) fn new(
+        options: DaemonOptions,
+        application: Application,
+        timeout: Option<Duration>,
+    ) -> Self {
         Self {
             options: Arc::new(Mutex::new(options)),
-            board: Arc::new(board),
+            application: Arc::new(application),
             live: Arc::default(),
             timeout,
         }
@@ -77,37 +70,35 @@ impl DaemonClient {
     pub async fn connect(&self) -> Result<(), Error> {
         let old = lock(&self.live).take();
         if let Some(old) = old {
-            old.leave().await;
+            leave(&old).await;
         }
         self.learn();
-        let (connecting, connected) = oneshot::channel();
-        let gauge = Arc::new(Gauge::default());
-        let role = Daemon {
-            board: Arc::clone(&self.board),
-            gauge: Arc::clone(&gauge),
-            connecting: Some(connecting),
-            running: Arc::default(),
-        };
-        let mut commands = self.board.greeting();
+        let mut commands = self.application.offers();
+        if self.application.messages.receiver_count() > 0 {
+            commands.push(listen());
+        }
         commands.push(Command::Start);
         let options = lock(&self.options).describe();
-        let session = Session::start("volt", "daemon", &options, commands, role)?;
-        let live = Arc::new(Live { session, gauge });
-        let replaced = lock(&self.live).replace(Arc::clone(&live));
+        let session =
+            Arc::new(Session::start(&DAEMON, &options, commands, &self.application, None)?);
+        let replaced = lock(&self.live).replace(Arc::clone(&session));
         drop(replaced);
-        let mut connecting = Connecting { daemon: self, live: Some(live) };
-        let result = connected.await;
-        connecting.live = None;
-        result.unwrap_or_else(|_| Err(ErrorCode::Stopped.into()))
+        let mut connecting = Connecting { daemon: self, session: Some(Arc::clone(&session)) };
+        let result = session.first_attempt().await;
+        connecting.session = None;
+        result.unwrap_or_else(|| {
+            let text = "disconnected before the daemon was registered";
+            Err(Error::new(ErrorCode::ConnectFailed, text))
+        })
     }
 
     /// Says farewell, closes, and waits until that is done, at most about a second. Nobody is told
     /// anything any more; commands that wait fail with `NOT_READY`. May be repeated, and
     /// [`connect`](Self::connect) may be called again.
     pub async fn disconnect(&self) {
-        let live = lock(&self.live).take();
-        if let Some(live) = live {
-            live.leave().await;
+        let session = lock(&self.live).take();
+        if let Some(session) = session {
+            leave(&session).await;
         }
         self.learn();
     }
@@ -115,7 +106,7 @@ impl DaemonClient {
     /// Tells whether the daemon is registered.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        lock(&self.live).as_ref().is_some_and(|live| live.gauge.is_ready())
+        lock(&self.live).as_ref().is_some_and(|session| session.is_ready())
     }
 
     /// Prepares a command with a payload of any type of serde; `null`, such as that of `&()`, is left
@@ -124,32 +115,32 @@ impl DaemonClient {
     /// # Errors
     /// `NOT_READY` when not registered or when the connection ends first, which leaves open whether the
     /// command was carried out; `CALL_TIMEOUT`; `REMOTE_ERROR`, with the answer's
-    /// [`status`](Error::status); `TOO_LARGE`; `ARGUMENT_INVALID` if payload or answer do not fit.
-    pub fn send_command<T: DeserializeOwned>(
+    /// [`status`](Error::status); `TOO_LARGE`; `ARGUMENT_INVALID` if the payload is not JSON.
+    pub fn send_command(
         &self,
         command: &str,
         payload: &(impl Serialize + ?Sized),
-    ) -> SendCommand<T> {
-        let written = Raw::from_value(payload);
-        SendCommand::new(match written {
-            Ok(payload) if payload.as_str() == "null" => {
-                self.send_command_raw(command, Raw::absent())
-            }
-            Ok(payload) => self.send_command_raw(command, payload),
-            Err(error) => RawCommand::refused(Error::new(
-                ErrorCode::ArgumentInvalid,
-                format!("the payload: {error}"),
-            )),
-        })
+    ) -> Call<CommandOptions> {
+        let is_null = |payload: &Raw| payload.as_str() == "null";
+        let left_out = |payload| if is_null(&payload) { Raw::absent() } else { payload };
+        self.prepare(command, written(payload).map(left_out))
     }
 
     /// Prepares a command whose payload, blobs included, goes out as it is; [`Raw::absent`] sends none.
-    /// The answer's data come back in the same way.
+    /// [`Reply::raw`](crate::Reply::raw) is the answer in the same form.
     ///
     /// # Errors
     /// Those of [`send_command`](Self::send_command).
-    pub fn send_command_raw(&self, command: &str, payload: Raw) -> RawCommand {
-        RawCommand::new(self.ready_desk(), command, payload, self.timeout)
+    pub fn send_command_raw(&self, command: &str, payload: Raw) -> Call<CommandOptions> {
+        self.prepare(command, Ok(payload))
+    }
+
+    fn prepare(&self, command: &str, payload: Result<Raw, Error>) -> Call<CommandOptions> {
+        let call: Call<CommandOptions> = Call::new(self.ready(), command, payload, Reply::read);
+        match self.timeout {
+            Some(limit) => call.timeout(limit),
+            None => call,
+        }
     }
 
     /// Sends a message without an answer, or queues it, bounded by `max_queued`, until registered.
@@ -157,9 +148,7 @@ impl DaemonClient {
     /// # Errors
     /// `NOT_STARTED` before `connect` and after `disconnect`, `TOO_LARGE`, `ARGUMENT_INVALID`.
     pub fn emit(&self, message: &(impl Serialize + ?Sized)) -> Result<(), Error> {
-        let message = Raw::from_value(message)
-            .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("the message: {e}")))?;
-        self.emit_raw(message)
+        self.emit_raw(written(message)?)
     }
 
     /// Sends a message as it is, blobs included.
@@ -167,9 +156,9 @@ impl DaemonClient {
     /// # Errors
     /// Those of [`emit`](Self::emit).
     pub fn emit_raw(&self, message: Raw) -> Result<(), Error> {
-        let live = self.live()?;
+        let session = self.session()?;
         let (size, blobs) = (message.as_str().len() as u64, message.blobs().len());
-        if let Some(max) = live.gauge.max_message().filter(|max| size > *max) {
+        if let Some(max) = session.max_message().filter(|max| size > *max) {
             let text = format!("a message of {size} bytes; the control plane takes at most {max}");
             return Err(Error::new(ErrorCode::TooLarge, text));
         }
@@ -178,28 +167,27 @@ impl DaemonClient {
             let text = format!("a message with {blobs} byte strings; it may hold {max}");
             return Err(Error::new(ErrorCode::TooLarge, text));
         }
-        live.desk().submit_soon(Command::Emit { name: String::new(), payload: message })
+        session.submit_soon(Command::Emit { name: String::new(), payload: message })
     }
 
     /// Handles a command from here on, connected or not; a handler of the same command is replaced.
     ///
-    /// The payload and what is returned are any types of serde, or [`Raw`], or a
-    /// [`Reply`](super::Reply). An error is an answer that says no if it is a
-    /// [`Rejection`](super::Rejection).
+    /// The payload and what is returned are any types of serde, or [`Raw`], or a [`Reply`]. A
+    /// [`Failure::rejected`] is an answer that says no.
     pub fn register_handler<P, R, F, Fut>(&self, command: &str, handler: F)
     where
         P: DeserializeOwned + Send + 'static,
         R: IntoReply + 'static,
-        F: Fn(P, CommandContext) -> Fut + Send + Sync + 'static,
+        F: Fn(P, WorkContext) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<R, Failure>> + Send + 'static,
     {
-        lock(&self.board.handlers).insert(command.to_owned(), erased(handler));
+        lock(&self.application.handlers).insert(command.to_owned(), erased(handler));
         self.tell(offer(command));
     }
 
     /// Handles a command no longer; what runs goes on. Unknown commands are ignored.
     pub fn unregister_handler(&self, command: &str) {
-        if lock(&self.board.handlers).remove(command).is_some() {
+        if lock(&self.application.handlers).remove(command).is_some() {
             self.tell(Command::Work(WorkCommand::Unhandle { key: command.to_owned() }));
         }
     }
@@ -207,14 +195,14 @@ impl DaemonClient {
     /// Returns what happens to the daemon from here on.
     #[must_use]
     pub fn events(&self) -> Events {
-        Events(self.board.events.subscribe())
+        Events(self.application.events.subscribe())
     }
 
     /// Returns the messages of the control plane from here on. They are asked for while somebody has
     /// such a value: drop it when they are no longer wanted.
     #[must_use]
     pub fn messages(&self) -> Messages {
-        let messages = Messages::new(&self.board, &self.live);
+        let messages = Messages::new(&self.application, &self.live);
         self.tell(listen());
         messages
     }
@@ -230,10 +218,10 @@ impl DaemonClient {
         }
         self.learn();
         lock(&self.options).daemon_password = Secret::new(password);
-        let Ok(live) = self.live() else { return Ok(()) };
+        let Ok(session) = self.session() else { return Ok(()) };
         let payload = Raw::from_value(&Password { password })
-            .map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))?;
-        live.desk().submit_soon(Command::Emit { name: String::from("$password"), payload })
+            .map_err(|e| Error::caused(ErrorCode::Internal, "the password", e))?;
+        session.submit_soon(Command::Emit { name: String::from("$password"), payload })
     }
 
     /// Returns the password: as configured, as enrolled, or as set since.
@@ -254,19 +242,19 @@ impl DaemonClient {
     /// # Errors
     /// `NOT_STARTED` when not connected.
     pub async fn snapshot(&self) -> Result<Raw, Error> {
-        let live = self.live()?;
-        live.desk().snapshot().await
+        let session = self.session()?;
+        session.endpoint().snapshot().await
     }
 
     /// Returns what the I/O thread of the present session has done, counted; zeros without one.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.live().map(|live| live.desk().counters()).unwrap_or_default()
+        self.session().map(|session| session.counters()).unwrap_or_default()
     }
 
-    fn ready_desk(&self) -> Result<Arc<Desk>, Error> {
+    fn ready(&self) -> Result<Arc<Endpoint>, Error> {
         match &*lock(&self.live) {
-            Some(live) if live.gauge.is_ready() => Ok(Arc::clone(live.desk())),
+            Some(session) if session.is_ready() => Ok(Arc::clone(session.endpoint())),
             Some(_) | None => Err(Error::new(
                 ErrorCode::NotReady,
                 "the daemon is not registered at the control plane",
@@ -274,22 +262,21 @@ impl DaemonClient {
         }
     }
 
-    fn live(&self) -> Result<Arc<Live>, Error> {
+    fn session(&self) -> Result<Arc<Session>, Error> {
         lock(&self.live).clone().ok_or_else(|| ErrorCode::NotStarted.into())
     }
 
     /// A session that is there is told; a later one is told when it begins.
     fn tell(&self, command: Command) {
-        if let Ok(live) = self.live() {
+        if let Ok(session) = self.session() {
             // It may have ended.
-            let _ = live.desk().submit_soon(command);
+            let _ = session.submit_soon(command);
         }
     }
 
     /// A token is good for one enrollment: later sessions use the password that it returned.
     fn learn(&self) {
-        let enrolled = lock(&self.board.enrolled).take();
-        if let Some(password) = enrolled {
+        if let Some(password) = self.application.take_enrolled() {
             let mut options = lock(&self.options);
             options.daemon_password = password;
             options.enrollment.enabled = false;
@@ -303,16 +290,23 @@ impl fmt::Debug for DaemonClient {
     }
 }
 
+/// Says farewell and waits until that is done; nobody is told anything any more.
+async fn leave(session: &Session) {
+    session.mute();
+    // However the session ended before: it is over.
+    let _ = session.drain(Duration::ZERO).await;
+}
+
 /// Gives up when whoever connects does.
 struct Connecting<'a> {
     daemon: &'a DaemonClient,
-    live: Option<Arc<Live>>,
+    session: Option<Arc<Session>>,
 }
 
 impl Drop for Connecting<'_> {
     fn drop(&mut self) {
-        let Some(given_up) = self.live.take() else { return };
-        given_up.gauge.mute();
+        let Some(given_up) = self.session.take() else { return };
+        given_up.mute();
         let mut live = lock(&self.daemon.live);
         if live.as_ref().is_some_and(|present| Arc::ptr_eq(present, &given_up)) {
             *live = None;

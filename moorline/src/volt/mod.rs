@@ -1,7 +1,7 @@
 //! A VOLT cluster daemon: handlers for the control plane's commands, commands to it, messages both ways.
 //!
 //! ```no_run
-//! use moorline::volt::{CommandContext, DaemonClient};
+//! use moorline::volt::DaemonClient;
 //! use serde_json::{Value, json};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -9,14 +9,14 @@
 //! let daemon = DaemonClient::builder("wss://volt.example", "cluster-abc123")
 //!     .daemon_password("secret")
 //!     .include_credentials(true)
-//!     .handle("jobs.run", |job: Value, _: CommandContext| async move {
+//!     .handle("jobs.run", |job: Value, _| async move {
 //!         Ok(json!({ "started": job["id"] }))
 //!     })
 //!     .connect()
 //!     .await?;
 //!
-//! let jobs: Option<Vec<Value>> = daemon.send_command("jobs.list", &json!({ "page": 1 })).await?;
-//! println!("{} jobs", jobs.map_or(0, |jobs| jobs.len()));
+//! let jobs: Vec<Value> = daemon.send_command("jobs.list", &json!({ "page": 1 })).await?.data()?;
+//! println!("{} jobs", jobs.len());
 //! # Ok(())
 //! # }
 //! ```
@@ -25,20 +25,11 @@
 
 mod builder;
 mod client;
-mod command;
-mod context;
-mod events;
-mod reply;
-mod role;
-mod stream;
+mod messages;
+mod outcome;
 
 pub use builder::DaemonBuilder;
-pub(super) use builder::erased;
 pub use client::DaemonClient;
-pub use command::{RawCommand, SendCommand};
-pub use context::{CommandContext, ResponseType};
-pub use events::{DaemonEvent, Events, Messages};
+pub use messages::Messages;
 pub use moorline_core::words::volt_code as client_code;
-pub use reply::{Failure, IntoReply, Rejection, Reply};
-pub(super) use role::{Answering, Handler, complete, rejected};
-pub use stream::ByteSender;
+pub(crate) use outcome::outcome;

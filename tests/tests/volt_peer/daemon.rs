@@ -8,11 +8,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use moorline::volt::{
-    CommandContext, DaemonClient, DaemonEvent, Failure, Rejection, Reply, client_code,
-};
-use moorline_core::options::{DaemonOptions, read};
-use moorline_core::{Error, ErrorCode, Raw};
+use moorline::options::{DaemonOptions, read};
+use moorline::volt::{DaemonClient, client_code};
+use moorline::{Error, ErrorCode, Event, Failure, Raw, Reply, WorkContext};
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 
@@ -41,11 +39,17 @@ impl Daemon {
         tokio::spawn(async move {
             while let Some(event) = events.next().await {
                 told.add(match event {
-                    DaemonEvent::Connected { .. } => json!({ "kind": "connected" }),
-                    DaemonEvent::Disconnected { reason, .. } => {
-                        json!({ "kind": "disconnected", "reason": reason })
+                    Event::Ready { .. } => json!({ "kind": "connected" }),
+                    Event::Lost { reason, .. } => {
+                        json!({ "kind": "disconnected", "reason": reason.message() })
                     }
-                    DaemonEvent::Error(error) => {
+                    // What refuses a daemon is told to whoever connects it.
+                    Event::Ended { error: Some(error) }
+                        if error.code() == ErrorCode::EnrollmentFailed =>
+                    {
+                        continue;
+                    }
+                    Event::Notice(error) | Event::Ended { error: Some(error) } => {
                         let mut told = told_of(&error, client_code(error.code()));
                         told["kind"] = json!("error");
                         told
@@ -103,8 +107,8 @@ impl Daemon {
             call = call.timeout(Duration::from_millis(timeout.as_u64().unwrap()));
         }
         match call.await {
-            Ok(data) if data.is_absent() => Ok(None),
-            Ok(data) => Ok(Some(marked(&data))),
+            Ok(reply) if reply.raw().is_absent() => Ok(None),
+            Ok(reply) => Ok(Some(marked(&reply.raw()))),
             Err(error) => Err(told_of(&error, client_code(error.code()))),
         }
     }
@@ -130,43 +134,43 @@ fn told_of(error: &Error, code: &str) -> Value {
 
 type Answer = Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>;
 
-type Plain = fn(Value, CommandContext) -> Result<Reply, Failure>;
+type Plain = fn(Value, WorkContext) -> Result<Reply, Failure>;
 
 fn register(client: &DaemonClient, release: &Arc<Notify>, log: &Log) {
     let plain: [(&str, Plain); 9] = [
         ("h.data", |payload, context| {
-            let ctx = json!({ "command": context.command(), "requestId": context.request_id() });
-            Ok(Reply::new().data(&json!({ "echo": payload, "ctx": ctx })))
+            let ctx = json!({ "command": context.key(), "requestId": context.wire_id() });
+            Ok(Reply::new().with_data(&json!({ "echo": payload, "ctx": ctx })))
         }),
         ("h.status", |_, _| {
-            let reply = Reply::new().status(202).header("x-trace", "1");
-            Ok(reply.data(&json!({ "removed": true })))
+            let reply = Reply::new().with_status(202).with_header("x-trace", "1");
+            Ok(reply.with_data(&json!({ "removed": true })))
         }),
         ("h.empty", |_, _| Ok(Reply::new())),
         ("h.throw", |_, _| Err(Failure::new("secret detail"))),
-        ("h.reject", |_, _| Err(Rejection::new(409, "job already runs").into())),
+        ("h.reject", |_, _| Err(Failure::rejected(409, "job already runs"))),
         ("h.buffer", |_, _| {
-            let reply = Reply::new().header("content-type", "application/octet-stream");
-            Ok(reply.body(&b"\x00\x01\x02\xfd\xfe\xff"[..]))
+            let reply = Reply::new().with_header("content-type", "application/octet-stream");
+            Ok(reply.with_body(&b"\x00\x01\x02\xfd\xfe\xff"[..]))
         }),
         ("h.stream", |_, _| {
             let reply = stream(&[b"hello ", b"world"], None);
-            Ok(reply.status(206).header("content-type", "text/plain"))
+            Ok(reply.with_status(206).with_header("content-type", "text/plain"))
         }),
         ("h.streamerr", |_, _| Ok(stream(&[b"\x01\x02\x03"], Some("disk gone")))),
-        ("h.big", |_, _| Ok(Reply::new().data(&"x".repeat(5_000)))),
+        ("h.big", |_, _| Ok(Reply::new().with_data(&"x".repeat(5_000)))),
     ];
     for (command, handler) in plain {
-        client.register_handler(command, move |payload: Value, context: CommandContext| {
+        client.register_handler(command, move |payload: Value, context: WorkContext| {
             std::future::ready(handler(payload, context))
         });
     }
     client.register_handler("h.function", |_: Value, _| async { Ok(json!({ "data": 1 })) });
-    client.register_handler("h.bin", |payload: Raw, context: CommandContext| async move {
+    client.register_handler("h.bin", |payload: Raw, context: WorkContext| async move {
         let payload = payload.with_blobs(context.blobs().to_vec());
         let back = marked(&payload)["chunk"].clone();
         let len = STANDARD.decode(back["$bytes"].as_str().unwrap()).unwrap().len();
-        Ok(Reply::new().raw(unmarked(&json!({ "len": len, "back": back }))))
+        Ok(Reply::new().with_raw(unmarked(&json!({ "len": len, "back": back }))))
     });
     let (release, log) = (Arc::clone(release), log.clone());
     client.register_handler("h.wait", move |_: Value, _| -> Answer {

@@ -59,7 +59,7 @@ const EXCEPTIONS: &[Exception] = &[
         why: "the same EnrollmentClient, by the standard library's HTTP",
     },
     Exception {
-        path: "moorline/src/daemons.rs",
+        path: "moorline/src/hub.rs",
         names: &["TeamClusterID", "TokenID"],
         why: "objects of a hub's administration (docs/wire-extensions.md); serde takes literals only",
     },

@@ -1,26 +1,23 @@
 //! Streams out of handlers: parts are taken no faster than they leave.
 
-use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_core::Stream;
-use moorline_core::WorkCommand;
 use moorline_core::words::MAX_CHUNKS_IN_FLIGHT;
-use moorline_core::{Command, Outcome, Raw, WorkId};
+use moorline_core::{Command, Outcome, Raw, WorkCommand};
 use serde::Serialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
-use super::context::Course;
-use super::reply::{Failure, Parts};
-use crate::desk::Desk;
+use crate::handler::Course;
+use crate::reply::{Failure, Parts};
+use crate::work::WorkContext;
 
-/// Takes the parts of a streamed answer.
+/// Takes the parts of a streamed reply.
 #[derive(Debug)]
 pub struct ByteSender(mpsc::Sender<Result<Bytes, Failure>>);
 
@@ -57,41 +54,32 @@ impl Stream for Receiving {
 }
 
 /// Makes a stream and the sender of its parts.
-pub(super) fn channel() -> (ByteSender, impl Stream<Item = Result<Bytes, Failure>> + Send) {
+pub(crate) fn channel() -> (ByteSender, impl Stream<Item = Result<Bytes, Failure>> + Send) {
     let (sender, receiver) = mpsc::channel(1);
     (ByteSender(sender), Receiving(receiver))
 }
 
 /// Writes bytes as they cross.
-pub(super) fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// Sends a stream to its end and returns the outcome of its command.
-pub(super) async fn deliver(
-    desk: &Arc<Desk>,
-    work: WorkId,
-    opening: Raw,
-    mut parts: Parts,
-    mut course: watch::Receiver<Course>,
-) -> Outcome {
-    desk.submit_with_turn(Command::Work(WorkCommand::Progress { work, report: opening }));
+/// Sends a stream to its end and returns the outcome of its item.
+pub(crate) async fn deliver(item: &WorkContext, opening: Raw, mut parts: Parts) -> Outcome {
+    let (endpoint, work, mut course) = (item.endpoint(), item.work_id(), item.course());
+    endpoint.submit_with_turn(Command::Work(WorkCommand::Progress { work, report: opening }));
     let mut sent = 0;
     loop {
         let part = tokio::select! {
             biased;
-            () = withdrawn(course.clone()) => return Outcome::Cancelled,
+            () = item.let_go() => return Outcome::Cancelled,
             part = poll_fn(|cx| parts.as_mut().poll_next(cx)) => part,
         };
         let report = match part {
             None => break,
             Some(Ok(bytes)) => Raw::from_value(&Chunk { chunk: base64(&bytes) }),
             Some(Err(failure)) => {
-                let message = match failure.into_parts() {
-                    Ok(rejection) => rejection.message,
-                    Err(message) => message,
-                };
-                return Outcome::Failed { message };
+                return Outcome::Failed { message: failure.message().to_owned() };
             }
         };
         let Ok(report) = report else { continue };
@@ -101,24 +89,13 @@ pub(super) async fn deliver(
         if course.wait_for(room).await.is_err() {
             return Outcome::Cancelled;
         }
-        desk.submit_with_turn(Command::Work(WorkCommand::Progress { work, report }));
+        endpoint.submit_with_turn(Command::Work(WorkCommand::Progress { work, report }));
         sent += 1;
     }
     Outcome::Done { value: Raw::empty_object(), log: Raw::empty_list() }
 }
 
-async fn withdrawn(mut course: watch::Receiver<Course>) {
-    // A session that is gone has withdrawn everything.
-    let _ = course.wait_for(|course| course.withdrawn.is_some()).await;
-}
-
 #[derive(Serialize)]
 struct Chunk {
     chunk: String,
-}
-
-impl fmt::Debug for Receiving {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Receiving")
-    }
 }

@@ -1,0 +1,562 @@
+//! One role on its I/O thread, as every dialect uses it: commands out, events routed, calls settled.
+//!
+//! A dialect names its [`Role`]s and writes what they put into outcomes; everything else is here.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use moorline_core::{
+    CallCommand, CallEvent, CallId, Command, Outcome, PeerEvent, PeerId, Raw, SessionEvent,
+    WorkEvent,
+};
+use moorline_driver::{Counters, Handle, Mailbox};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::application::Application;
+use crate::calls::Calls;
+use crate::events::Event;
+use crate::handler::{Given, Running};
+use crate::work::WorkContext;
+use crate::{Error, ErrorCode};
+
+/// How often those who were woken by a batch of events are let run before the turn ends without them.
+const MAX_PASSES: usize = 64;
+
+/// What an endpoint must know of its role: names, and how the role takes what handlers give.
+pub(crate) struct Role {
+    pub(crate) dialect: &'static str,
+    pub(crate) name: &'static str,
+    /// The member of an item's envelope that is its id on the wire.
+    pub(crate) wire_id: &'static str,
+    /// What is answered, before the key, if a handler was withdrawn while its item was on its way.
+    pub(crate) unhandled: &'static str,
+    /// Whether a handler is dropped when its item is withdrawn, instead of being told.
+    pub(crate) drops_withdrawn: bool,
+    /// Whether the role takes reports of progress.
+    pub(crate) takes_reports: bool,
+    /// Writes the outcome of an item, and what the application must be told of it.
+    pub(crate) outcome: fn(&WorkContext, Given) -> (Outcome, Option<Error>),
+}
+
+/// Takes a part of a reply.
+pub(crate) type OnPart = Box<dyn FnMut(Raw) + Send>;
+
+/// Takes a message of a peer: its name, and the message.
+pub(crate) type OnMessage = Box<dyn FnMut(&str, Raw) + Send>;
+
+/// Where a session stands.
+#[derive(Clone, Debug)]
+enum Status {
+    /// Not ready for the first time yet.
+    Starting,
+    /// Not ready for the first time yet, and an attempt has failed.
+    Failing(Error),
+    /// It is ready, under this id.
+    Ready(String),
+    /// It has been ready, and is not at present.
+    Lost(String),
+    /// It is over.
+    Ended(Option<Error>),
+}
+
+/// The application's end of one I/O thread.
+pub(crate) struct Endpoint {
+    pub(crate) role: &'static Role,
+    pub(crate) application: Arc<Application>,
+    pub(crate) running: Running,
+    io: Handle<Mailbox>,
+    calls: Mutex<Calls>,
+    parts: Mutex<HashMap<CallId, OnPart>>,
+    turn: Mutex<Turn>,
+    status: watch::Sender<Status>,
+    is_muted: AtomicBool,
+    max_message: AtomicU64,
+}
+
+/// Commands that cross together.
+#[derive(Default)]
+struct Turn {
+    commands: Vec<Command>,
+    /// Somebody will hand them over soon.
+    is_open: bool,
+}
+
+/// An endpoint with the task that routes its events. Closes everything when dropped.
+pub(crate) struct Session {
+    endpoint: Arc<Endpoint>,
+    pump: AbortHandle,
+}
+
+impl Session {
+    /// Opens a role and hands over the first commands. `options` are JSON text.
+    pub(crate) fn start(
+        role: &'static Role,
+        options: &str,
+        commands: Vec<Command>,
+        application: &Arc<Application>,
+        on_message: Option<OnMessage>,
+    ) -> Result<Self, Error> {
+        let endpoint = Arc::new(Endpoint {
+            role,
+            application: Arc::clone(application),
+            running: Running::default(),
+            io: Handle::open_mailbox(role.dialect, role.name, options)?,
+            calls: Mutex::default(),
+            parts: Mutex::default(),
+            turn: Mutex::default(),
+            status: watch::channel(Status::Starting).0,
+            is_muted: AtomicBool::new(false),
+            max_message: AtomicU64::new(0),
+        });
+        let peers = Peers { names: HashMap::new(), on_message };
+        let pump = tokio::spawn(pump(Arc::clone(&endpoint), peers)).abort_handle();
+        let session = Self { endpoint, pump };
+        session.submit(commands)?;
+        Ok(session)
+    }
+
+    /// Opens a role as [`start`](Self::start) does and waits until it is ready.
+    pub(crate) async fn open(
+        role: &'static Role,
+        options: &str,
+        commands: Vec<Command>,
+        application: &Arc<Application>,
+        on_message: Option<OnMessage>,
+    ) -> Result<Self, Error> {
+        let session = Self::start(role, options, commands, application, on_message)?;
+        session.ready().await?;
+        Ok(session)
+    }
+
+    /// Returns the endpoint for values that may outlive the session.
+    pub(crate) const fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+}
+
+impl std::ops::Deref for Session {
+    type Target = Endpoint;
+
+    fn deref(&self) -> &Endpoint {
+        &self.endpoint
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.io.abandon();
+        self.pump.abort();
+        self.running.close();
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("status", &*self.status.borrow()).finish()
+    }
+}
+
+impl Endpoint {
+    /// Hands over commands, behind those of the open turn.
+    pub(crate) fn submit(&self, mut commands: Vec<Command>) -> Result<(), Error> {
+        let mut turn = lock(&self.turn);
+        let earlier = turn.commands.len();
+        if earlier == 0 {
+            drop(turn);
+            return Ok(self.io.submit_all(&mut commands)?);
+        }
+        turn.commands.append(&mut commands);
+        let submitted = self.io.submit_all(&mut turn.commands);
+        turn.commands.truncate(earlier);
+        Ok(submitted?)
+    }
+
+    /// Hands over a command together with those of the tasks that are ready beside this one: what a
+    /// batch of handlers yields wakes the I/O thread once.
+    pub(crate) fn submit_with_turn(self: &Arc<Self>, command: Command) {
+        let mut turn = lock(&self.turn);
+        turn.commands.push(command);
+        if std::mem::replace(&mut turn.is_open, true) {
+            return;
+        }
+        drop(turn);
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return self.end_turn() };
+        let endpoint = Arc::clone(self);
+        runtime.spawn(async move {
+            // Queued behind the tasks that are ready already.
+            tokio::task::yield_now().await;
+            endpoint.end_turn();
+        });
+    }
+
+    /// Hands over a command: with the open turn if there is one, else at once.
+    pub(crate) fn submit_soon(&self, command: Command) -> Result<(), Error> {
+        let mut turn = lock(&self.turn);
+        if turn.is_open {
+            turn.commands.push(command);
+            return Ok(());
+        }
+        drop(turn);
+        self.submit(vec![command])
+    }
+
+    /// What is woken by events that are handed out now hands its commands over together.
+    fn begin_turn(&self) {
+        lock(&self.turn).is_open = true;
+    }
+
+    fn end_turn(&self) {
+        self.hand_over(false);
+    }
+
+    /// Hands over what the turn has gathered; it goes on if `is_open`.
+    fn hand_over(&self, is_open: bool) {
+        let mut turn = lock(&self.turn);
+        turn.is_open = is_open;
+        if turn.commands.is_empty() {
+            return;
+        }
+        let Err(error) = self.io.submit_all(&mut turn.commands) else { return };
+        let commands = std::mem::take(&mut turn.commands);
+        drop(turn);
+        tracing::warn!(%error, "commands were refused");
+        let error = Error::from(error);
+        for call in commands.iter().filter_map(Command::call) {
+            self.settle(call, Err(error.clone()));
+        }
+    }
+
+    /// Makes a call. Dropping the future cancels it.
+    pub(crate) async fn call(
+        self: &Arc<Self>,
+        command: impl FnOnce(CallId) -> Command,
+    ) -> Result<Raw, Error> {
+        let waiting = self.begin_call(command, None)?;
+        waiting.await
+    }
+
+    /// Makes a call whose result the future waits for.
+    pub(crate) fn begin_call(
+        self: &Arc<Self>,
+        command: impl FnOnce(CallId) -> Command,
+        on_part: Option<OnPart>,
+    ) -> Result<Waiting, Error> {
+        let call = lock(&self.calls).open()?;
+        let has_parts = on_part.is_some();
+        if let Some(on_part) = on_part {
+            lock(&self.parts).insert(call, on_part);
+        }
+        let waiting = Waiting { endpoint: Arc::clone(self), call: Some(call), has_parts };
+        self.submit_soon(command(call))?;
+        Ok(waiting)
+    }
+
+    fn settle(&self, call: CallId, result: Result<Raw, Error>) {
+        let waker = lock(&self.calls).settle(call, result);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Settles the calls whose results come first among the events, and wakes who waits for them.
+    fn settle_first(&self, events: &mut VecDeque<moorline_core::Event>, woken: &mut Vec<Waker>) {
+        if !matches!(events.front(), Some(moorline_core::Event::Call(CallEvent::Done { .. }))) {
+            return;
+        }
+        let mut calls = lock(&self.calls);
+        while let Some(event) = events.pop_front() {
+            let moorline_core::Event::Call(CallEvent::Done { call, result }) = event else {
+                events.push_front(event);
+                break;
+            };
+            woken.extend(calls.settle(call, result.map_err(Error::from)));
+        }
+        drop(calls);
+        woken.drain(..).for_each(Waker::wake);
+    }
+
+    /// Asks for the state.
+    pub(crate) async fn snapshot(self: &Arc<Self>) -> Result<Raw, Error> {
+        self.call(|call| Command::Snapshot { call }).await
+    }
+
+    /// Stops, waits for the end and tells how it came.
+    pub(crate) async fn drain(&self, limit: Duration) -> Result<(), Error> {
+        let drain_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        self.submit(vec![Command::Stop { drain_ms }])?;
+        self.ended().await
+    }
+
+    /// Tells nobody anything from here on.
+    pub(crate) fn mute(&self) {
+        self.is_muted.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_muted(&self) -> bool {
+        self.is_muted.load(Ordering::Acquire)
+    }
+
+    /// Returns whether the session is ready, and its application listens.
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(*self.status.borrow(), Status::Ready(_)) && !self.is_muted()
+    }
+
+    /// Returns the most bytes of a message, if the control plane says so.
+    pub(crate) fn max_message(&self) -> Option<u64> {
+        Some(self.max_message.load(Ordering::Acquire)).filter(|max| *max > 0)
+    }
+
+    /// Returns the id under which the session was ready last; empty before and after.
+    pub(crate) fn id(&self) -> String {
+        match &*self.status.borrow() {
+            Status::Ready(id) | Status::Lost(id) => id.clone(),
+            Status::Starting | Status::Failing(_) | Status::Ended(_) => String::new(),
+        }
+    }
+
+    /// Returns what the I/O thread did.
+    pub(crate) fn counters(&self) -> Counters {
+        self.io.counters()
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn ended(&self) -> Result<(), Error> {
+        match self.reach(|status| matches!(status, Status::Ended(_))).await {
+            Some(Status::Ended(error)) => error.map_or(Ok(()), Err),
+            Some(_) | None => Err(ErrorCode::Stopped.into()),
+        }
+    }
+
+    /// Waits until the session is ready, however many attempts that takes.
+    async fn ready(&self) -> Result<(), Error> {
+        let is_settled = |status: &_| !matches!(status, Status::Starting | Status::Failing(_));
+        match self.reach(is_settled).await {
+            Some(Status::Ready(_) | Status::Lost(_)) => Ok(()),
+            Some(Status::Ended(Some(error))) => Err(error),
+            Some(Status::Starting | Status::Failing(_) | Status::Ended(None)) | None => {
+                Err(ErrorCode::Stopped.into())
+            }
+        }
+    }
+
+    /// Waits for what becomes of the first attempt; `None` if the session was stopped meanwhile.
+    pub(crate) async fn first_attempt(&self) -> Option<Result<(), Error>> {
+        match self.reach(|status| !matches!(status, Status::Starting)).await {
+            Some(Status::Ready(_) | Status::Lost(_)) => Some(Ok(())),
+            Some(Status::Failing(error) | Status::Ended(Some(error))) => Some(Err(error)),
+            Some(Status::Starting | Status::Ended(None)) | None => None,
+        }
+    }
+
+    async fn reach(&self, is_there: impl FnMut(&Status) -> bool) -> Option<Status> {
+        let mut status = self.status.subscribe();
+        let reached = status.wait_for(is_there).await.ok();
+        reached.map(|status| status.clone())
+    }
+
+    /// Hands an event to whom it concerns.
+    fn route(self: &Arc<Self>, event: moorline_core::Event, peers: &mut Peers) {
+        match event {
+            moorline_core::Event::Session(event) => self.route_session(event),
+            moorline_core::Event::Call(CallEvent::Done { call, result }) => {
+                self.settle(call, result.map_err(Error::from));
+            }
+            moorline_core::Event::Call(CallEvent::Part { call, part }) => {
+                self.take_part(call, part);
+            }
+            moorline_core::Event::Work(event) => self.route_work(event),
+            moorline_core::Event::Peer(event) => self.route_peer(event, peers),
+        }
+    }
+
+    fn route_session(&self, event: SessionEvent) {
+        match event {
+            SessionEvent::Ready { id, transport, max_message } => {
+                tracing::debug!(id, %transport, "ready");
+                if !self.is_muted() {
+                    self.max_message.store(max_message.unwrap_or(0), Ordering::Release);
+                    self.status.send_replace(Status::Ready(id.clone()));
+                    self.tell(Event::Ready { id, transport });
+                }
+            }
+            SessionEvent::Lost { reason, retry_ms, attempt } => {
+                tracing::info!(%reason, retry_ms, attempt, "the link is down");
+                self.status.send_if_modified(|status| {
+                    let Status::Ready(id) = status else { return false };
+                    *status = Status::Lost(std::mem::take(id));
+                    true
+                });
+                let (reason, retry) = (reason.into(), Duration::from_millis(retry_ms));
+                self.tell(Event::Lost { reason, retry, attempt });
+            }
+            SessionEvent::Notice { error } => {
+                tracing::warn!(%error, "notice");
+                let error = Error::from(error);
+                let is_attempt = matches!(
+                    error.code(),
+                    ErrorCode::ConnectFailed | ErrorCode::RegistrationFailed
+                );
+                self.status.send_if_modified(|status| {
+                    let is_first = is_attempt && matches!(status, Status::Starting);
+                    if is_first {
+                        *status = Status::Failing(error.clone());
+                    }
+                    is_first
+                });
+                self.tell(Event::Notice(error));
+            }
+            SessionEvent::Enrolled { password } => self.application.enrolled(password),
+            SessionEvent::Draining { in_flight, outbox } => {
+                self.tell(Event::Draining { in_flight, outbox });
+            }
+            SessionEvent::Ended { error } => {
+                let error = error.map(Error::from);
+                self.status.send_replace(Status::Ended(error.clone()));
+                let waiting = lock(&self.calls).end();
+                waiting.into_iter().for_each(Waker::wake);
+                self.tell(Event::Ended { error });
+            }
+        }
+    }
+
+    fn route_work(self: &Arc<Self>, event: WorkEvent) {
+        match event {
+            WorkEvent::Assigned { work, key, payload, timeout_ms, meta } => {
+                if !self.is_muted() {
+                    let item = WorkContext::new(self, work, key, meta, timeout_ms, &payload);
+                    self.running.begin(item, payload);
+                }
+            }
+            WorkEvent::Withdrawn { work, why } => {
+                self.running.amend(work, |course| course.withdrawn = Some(why));
+            }
+            WorkEvent::Drained { work, chunks } => {
+                self.running.amend(work, |course| course.drained = chunks);
+            }
+            WorkEvent::BeatAsked { beat } => self.running.make_beat(self, beat),
+        }
+    }
+
+    fn route_peer(&self, event: PeerEvent, peers: &mut Peers) {
+        match event {
+            PeerEvent::Joined { peer, name } => {
+                peers.names.insert(peer, name.clone());
+                self.tell(Event::PeerJoined { name });
+            }
+            PeerEvent::Left { peer, name, reason } => {
+                peers.names.remove(&peer);
+                self.tell(Event::PeerLeft { name, reason });
+            }
+            PeerEvent::Message { peer: Some(peer), payload } => peers.heard(peer, payload),
+            PeerEvent::Message { peer: None, payload } => {
+                if !self.is_muted() {
+                    self.application.tell_message(payload);
+                }
+            }
+        }
+    }
+
+    /// Tells the application, unless it wants to hear nothing.
+    pub(crate) fn tell(&self, event: Event) {
+        if !self.is_muted() {
+            self.application.tell(event);
+        }
+    }
+
+    fn take_part(&self, call: CallId, part: Raw) {
+        // Called outside the lock: it is the application's.
+        let on_part = lock(&self.parts).remove(&call);
+        let Some(mut on_part) = on_part else { return };
+        on_part(part);
+        if lock(&self.calls).is_open(call) {
+            lock(&self.parts).insert(call, on_part);
+        }
+    }
+}
+
+/// The peers of a server, and who takes their messages.
+struct Peers {
+    names: HashMap<PeerId, String>,
+    on_message: Option<OnMessage>,
+}
+
+impl Peers {
+    fn heard(&mut self, peer: PeerId, message: Raw) {
+        if let (Some(take), Some(name)) = (&mut self.on_message, self.names.get(&peer)) {
+            take(name, message);
+        }
+    }
+}
+
+/// A call that waits for its result; dropping it cancels the call.
+pub(crate) struct Waiting {
+    endpoint: Arc<Endpoint>,
+    call: Option<CallId>,
+    has_parts: bool,
+}
+
+impl Waiting {
+    fn forget_parts(&self, call: CallId) {
+        if self.has_parts {
+            lock(&self.endpoint.parts).remove(&call);
+        }
+    }
+}
+
+impl Future for Waiting {
+    type Output = Result<Raw, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(call) = self.call else { return Poll::Ready(Err(ErrorCode::Stopped.into())) };
+        let polled = lock(&self.endpoint.calls).poll(call, cx);
+        if polled.is_ready() {
+            self.call = None;
+            self.forget_parts(call);
+        }
+        polled
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let Some(call) = self.call else { return };
+        self.forget_parts(call);
+        if lock(&self.endpoint.calls).abandon(call) {
+            // After the end there is nothing left to cancel.
+            let _ = self.endpoint.submit_soon(Command::Call(CallCommand::Cancel { call }));
+        }
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn pump(endpoint: Arc<Endpoint>, mut peers: Peers) {
+    let mut events = VecDeque::new();
+    let mut woken = Vec::new();
+    while !matches!(*endpoint.status.borrow(), Status::Ended(_)) {
+        endpoint.io.events().take(&mut events).await;
+        endpoint.begin_turn();
+        loop {
+            endpoint.settle_first(&mut events, &mut woken);
+            let Some(event) = events.pop_front() else { break };
+            endpoint.route(event, &mut peers);
+        }
+        // Those who were woken take their turn first; runtimes let some run at a time.
+        for _ in 0..MAX_PASSES {
+            tokio::task::yield_now().await;
+            endpoint.hand_over(true);
+            if !lock(&endpoint.calls).has_untaken() {
+                break;
+            }
+        }
+        endpoint.end_turn();
+    }
+}

@@ -1,0 +1,174 @@
+//! Handlers: each item runs as a task and is settled once, however its handler ends.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use moorline_core::{Command, Outcome, Raw, Withdrawal, WorkCommand, WorkId};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use crate::endpoint::{Endpoint, lock};
+use crate::reply::{Failure, IntoReply, Reply};
+use crate::stream::deliver;
+use crate::work::WorkContext;
+
+/// What a handler gives.
+pub(crate) type Given = Result<Reply, Failure>;
+
+/// A handler at work.
+type Answering = Pin<Box<dyn Future<Output = Given> + Send>>;
+
+/// An application's function, whatever types it takes and gives.
+pub(crate) type Handler = Arc<dyn Fn(Raw, WorkContext) -> Answering + Send + Sync>;
+
+/// Makes a handler of an application's function.
+pub(crate) fn erased<P, R, F, Fut>(handler: F) -> Handler
+where
+    P: DeserializeOwned + Send + 'static,
+    R: IntoReply + 'static,
+    F: Fn(P, WorkContext) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<R, Failure>> + Send + 'static,
+{
+    let handler = Arc::new(handler);
+    Arc::new(move |payload: Raw, work| {
+        let handler = Arc::clone(&handler);
+        Box::pin(async move {
+            let read = if payload.is_absent() { Raw::null().read() } else { payload.read() };
+            let payload =
+                read.map_err(|e| Failure::caused("the payload does not fit the handler", e))?;
+            Ok(handler(payload, work).await?.into_reply())
+        })
+    })
+}
+
+/// What becomes of a running item.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Course {
+    pub(crate) withdrawn: Option<Withdrawal>,
+    /// How many parts of its stream have left.
+    pub(crate) drained: u64,
+}
+
+type Items = HashMap<WorkId, watch::Sender<Course>>;
+
+/// The items whose handlers run; `None` when the session is gone.
+pub(crate) struct Running(Mutex<Option<Items>>);
+
+impl Default for Running {
+    fn default() -> Self {
+        Self(Mutex::new(Some(Items::new())))
+    }
+}
+
+impl Running {
+    /// Runs the handler of an item.
+    pub(crate) fn begin(&self, item: (WorkContext, watch::Sender<Course>), payload: Raw) {
+        let (work, course) = item;
+        let endpoint = Arc::clone(work.endpoint());
+        let mut settling = Settling { work: work.clone(), is_settled: false };
+        let Some(handler) = endpoint.application.handler(work.key()) else {
+            // It was withdrawn while the item was on its way.
+            let text = format!("{}{}", endpoint.role.unhandled, work.key());
+            return settling.settle(Err(Failure::rejected(404, text)));
+        };
+        match &mut *lock(&self.0) {
+            Some(items) => items.insert(work.work_id(), course),
+            None => {
+                settling.is_settled = true;
+                return;
+            }
+        };
+        tokio::spawn(settling.run(handler(payload, work)));
+    }
+
+    /// Tells a handler what becomes of its item.
+    pub(crate) fn amend(&self, work: WorkId, amend: impl FnOnce(&mut Course)) {
+        let items = lock(&self.0);
+        if let Some(course) = items.as_ref().and_then(|items| items.get(&work)) {
+            course.send_modify(amend);
+        }
+    }
+
+    /// Makes the payload of a heartbeat.
+    pub(crate) fn make_beat(&self, endpoint: &Arc<Endpoint>, work: WorkId) {
+        let Some(maker) = &endpoint.application.beat else { return };
+        let (making, endpoint) = (maker(), Arc::clone(endpoint));
+        tokio::spawn(async move {
+            let outcome = match making.await {
+                Ok(value) => Outcome::Done { value, log: Raw::empty_list() },
+                Err(failure) => Outcome::Failed { message: failure.message().to_owned() },
+            };
+            endpoint.submit_with_turn(Command::Work(WorkCommand::Complete { work, outcome }));
+        });
+    }
+
+    /// Lets go of every item: the session is gone.
+    pub(crate) fn close(&self) {
+        *lock(&self.0) = None;
+    }
+
+    fn remove(&self, work: WorkId) {
+        if let Some(items) = &mut *lock(&self.0) {
+            items.remove(&work);
+        }
+    }
+}
+
+/// Settles an item however its handler ends.
+struct Settling {
+    work: WorkContext,
+    is_settled: bool,
+}
+
+impl Settling {
+    async fn run(mut self, answering: Answering) {
+        let result = tokio::select! {
+            biased;
+            () = self.work.let_go(), if self.work.endpoint().role.drops_withdrawn => {
+                // Nobody waits for the outcome.
+                self.is_settled = true;
+                return;
+            }
+            result = answering => result,
+        };
+        match result {
+            Ok(mut reply) if reply.is_stream() && self.work.wants_stream() => {
+                match reply.take_stream() {
+                    Ok((opening, parts)) => {
+                        let outcome = deliver(&self.work, opening, parts).await;
+                        self.complete(outcome);
+                    }
+                    Err(failure) => self.settle(Err(failure)),
+                }
+            }
+            result => self.settle(result),
+        }
+    }
+
+    fn settle(&mut self, result: Given) {
+        let endpoint = Arc::clone(self.work.endpoint());
+        let (outcome, told) = (endpoint.role.outcome)(&self.work, result);
+        if let Some(error) = told {
+            endpoint.tell(crate::Event::Notice(error));
+        }
+        self.complete(outcome);
+    }
+
+    fn complete(&mut self, outcome: Outcome) {
+        self.is_settled = true;
+        let work = self.work.work_id();
+        self.work
+            .endpoint()
+            .submit_with_turn(Command::Work(WorkCommand::Complete { work, outcome }));
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        self.work.endpoint().running.remove(self.work.work_id());
+        if !self.is_settled {
+            self.settle(Err(Failure::new("the handler panicked")));
+        }
+    }
+}
