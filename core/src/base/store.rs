@@ -50,3 +50,6 @@ pub enum StoreReply {
     /// The commit holds as strongly as the store's mode promises.
     Committed,
 }
+
+/// What was loaded, by space.
+pub(crate) type Loaded = std::collections::BTreeMap<&'static str, Vec<(String, Bytes)>>;

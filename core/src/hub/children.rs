@@ -1,10 +1,11 @@
-//! The hub's child: what goes up from it.
+//! The hub's children: what goes up from them.
 
 use std::collections::BTreeMap;
 
-use super::Hub;
+use super::{Hub, accounts};
 use crate::base::ids::StoreId;
-use crate::base::store::StoreRequest;
+use crate::base::time::Now;
+use crate::dialect::beacon::coordinator::Decision;
 use crate::machine::{Machine as _, Output};
 
 /// Whose request to the store it is.
@@ -35,23 +36,41 @@ impl Stores {
 }
 
 impl Hub {
-    /// Passes on what a child asks of the store.
-    pub(super) fn ask_store(&mut self, child: Child, store: StoreId, request: StoreRequest) {
-        let id = self.stores.next_id();
-        self.stores.children.insert(id, (child, store));
-        self.out.push_back(Output::Store { store: id, request });
+    /// Returns the next output of a child, as it leaves the hub.
+    pub(super) fn poll_children(&mut self) -> Option<Output> {
+        if let Some(output) = self.coordinator.poll_output() {
+            return Some(self.pass(Child::Beacon, output));
+        }
+        self.volt.poll_output().map(|output| self.pass(Child::Volt, output))
     }
 
-    /// Takes what the control plane of daemons wants done.
-    pub(super) fn collect_volt(&mut self) {
-        while let Some(output) = self.volt.poll_output() {
-            if let Output::HttpReply { http, response } = output {
-                self.reply(http, response);
-            } else if let Output::Store { store, request } = output {
-                self.ask_store(Child::Volt, store, request);
-            } else {
-                self.out.push_back(output);
+    /// Takes what the children say so far, before the hub goes on.
+    pub(super) fn collect(&mut self) {
+        while let Some(output) = self.poll_children() {
+            self.out.push_back(output);
+        }
+    }
+
+    /// Answers logins that an auth worker has decided about.
+    pub(super) fn check_decisions(&mut self, now: Now) {
+        for Decision { http, user } in self.coordinator.take_decisions() {
+            match user {
+                Some(context) => self.log_in(http, accounts::record(context), now),
+                None => self.reply(http, accounts::failed()),
             }
+        }
+    }
+
+    /// Numbers requests to the store anew, and lets pages of allowed origins read their answers.
+    fn pass(&mut self, child: Child, output: Output) -> Output {
+        if let Output::HttpReply { http, response } = output {
+            Output::HttpReply { http, response: self.let_read(http, response) }
+        } else if let Output::Store { store, request } = output {
+            let id = self.stores.next_id();
+            self.stores.children.insert(id, (child, store));
+            Output::Store { store: id, request }
+        } else {
+            output
         }
     }
 }

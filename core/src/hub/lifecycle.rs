@@ -1,26 +1,17 @@
 //! Start, load, drain, end.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
 
-use bytes::Bytes;
-
+use super::Hub;
 use super::children::Child;
-use super::item::{ItemId, Waiter};
-use super::{Deferred, Hub, SWEEP_MS, Timer, records};
-use crate::api::event::Event;
-use crate::api::event::{CallEvent, SessionEvent};
-use crate::api::options::ConfigError;
+use crate::api::event::{Event, SessionEvent};
 use crate::base::error::{Error, ErrorCode};
-use crate::base::ids::{ConnId, ListenId, StoreId};
-use crate::base::store::{StoreReply, StoreRequest};
+use crate::base::ids::{ListenId, StoreId};
+use crate::base::store::{Loaded, StoreReply, StoreRequest};
 use crate::base::time::{Instant, Now};
-use crate::dialect::beacon::wire::coordinator as wire;
+use crate::dialect::beacon::coordinator;
 use crate::dialect::volt::server as volt_server;
-use crate::hub::options::{HubAccess, HubOptions};
 use crate::machine::{Input, Machine as _, Output};
-use crate::net::HttpResponse;
-use crate::net::binary_frames::{self, Kind};
 use crate::net::target::HttpLimits;
 
 /// The only listener of a hub.
@@ -32,6 +23,9 @@ const MAX_HEAD: (usize, usize) = (16_384, 64);
 /// Time to receive a whole request.
 const REQUEST_TIMEOUT_MS: u64 = 30_000;
 
+/// A turn that comes later than asked for by this much says that this process was held up.
+const LATE_MS: u64 = 1_000;
+
 /// Where a hub is in its life.
 #[derive(Debug)]
 pub(super) enum Phase {
@@ -39,7 +33,7 @@ pub(super) enum Phase {
     /// It waits for the listener and the store.
     Loading {
         waiting: BTreeMap<StoreId, &'static str>,
-        loaded: BTreeMap<&'static str, Vec<(String, Bytes)>>,
+        loaded: Loaded,
     },
     Serving,
     /// It gives out no work, and waits for what runs.
@@ -49,64 +43,25 @@ pub(super) enum Phase {
     Ended,
 }
 
-/// Checks what no single option can be blamed for.
-pub(super) fn check(options: &HubOptions) -> Result<(), ConfigError> {
-    let mut problems = ConfigError::default();
-    match options.access {
-        HubAccess::Open => {
-            if !is_loopback(&options.listen) && !options.danger_open_network {
-                problems.add(
-                    "listen",
-                    "is beyond loopback, where an open hub lets anyone run work on its workers; \
-                     set access to secured, or danger_open_network if the network is trusted",
-                );
-            }
-        }
-        HubAccess::Secured => {
-            if options.users.is_empty()
-                && options.join_secret.is_empty()
-                && options.auth_join_secret.is_empty()
-            {
-                problems.add(
-                    "access",
-                    "is secured, but nobody could join or log in: set users, join_secret or \
-                     auth_join_secret",
-                );
-            }
-            let tls = !options.runtime.cert_file.is_empty();
-            if !is_loopback(&options.listen) && !tls && !options.danger_open_network {
-                problems.add(
-                    "listen",
-                    "is beyond loopback, where passwords would be sent in the clear; set \
-                     runtime.cert_file and runtime.key_file, or danger_open_network",
-                );
-            }
+impl Phase {
+    /// Tells whether requests are answered.
+    pub(super) const fn is_serving(&self) -> bool {
+        match self {
+            Self::Serving | Self::Draining { .. } => true,
+            Self::Idle | Self::Loading { .. } | Self::Ended => false,
         }
     }
-    for (index, user) in options.users.iter().enumerate() {
-        if user.name.is_empty() || user.password.is_empty() {
-            problems.add(&format!("users[{index}]"), "needs a name and a password");
-        }
-    }
-    for (index, daemon) in options.volt.daemons.iter().enumerate() {
-        if daemon.team_cluster_id.trim().is_empty() || daemon.password.expose().trim().is_empty() {
-            problems
-                .add(&format!("volt.daemons[{index}]"), "needs a team_cluster_id and a password");
-        }
-    }
-    if options.volt.path.trim_matches('/').is_empty() || !options.volt.path.starts_with('/') {
-        problems
-            .add("volt.path", "must begin with a slash and name something, such as /socket.io/");
-    }
-    problems.check(())
-}
 
-fn is_loopback(listen: &str) -> bool {
-    if let Ok(address) = listen.parse::<SocketAddr>() {
-        return address.ip().is_loopback();
+    /// Returns the name, for people.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Loading { .. } => "loading",
+            Self::Serving => "serving",
+            Self::Draining { .. } => "draining",
+            Self::Ended => "ended",
+        }
     }
-    let host = listen.rsplit_once(':').map_or(listen, |(host, _)| host);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl Hub {
@@ -120,7 +75,7 @@ impl Hub {
         }
         self.started = now;
         let mut waiting = BTreeMap::new();
-        for space in records::SPACES.into_iter().chain(volt_server::SPACES) {
+        for space in coordinator::SPACES.into_iter().chain(volt_server::SPACES) {
             let store = self.stores.next_id();
             waiting.insert(store, space);
             self.out.push_back(Output::Store { store, request: StoreRequest::Load { space } });
@@ -161,25 +116,30 @@ impl Hub {
                     let loaded = std::mem::take(loaded);
                     self.phase = Phase::Serving;
                     self.restore(loaded, now);
-                    self.arm(now.mono.after(SWEEP_MS), Timer::Sweep);
-                    self.volt.start(now);
                     self.announce();
                 }
             }
             (Phase::Loading { .. }, Err(error)) => self.end(Some(error), now),
             (Phase::Ended, _) => {}
             (_, result) => match self.stores.take(store) {
+                Some((Child::Beacon, store)) => {
+                    self.coordinator.handle_input(Input::Stored { store, result }, now);
+                }
                 Some((Child::Volt, store)) => {
                     self.volt.handle_input(Input::Stored { store, result }, now);
                 }
-                Some((Child::Beacon, store)) => {
-                    match self.journal.stored(store, result, now.mono) {
-                        Ok(held) => held.into_iter().for_each(|what| self.perform(what)),
-                        Err(error) => self.event(Event::Session(SessionEvent::Notice { error })),
-                    }
-                }
                 None => {}
             },
+        }
+    }
+
+    fn restore(&mut self, mut loaded: Loaded, now: Now) {
+        let unreadable =
+            self.volt.restore(&mut loaded) + self.coordinator.restore(&mut loaded, now);
+        self.volt.start(now);
+        if unreadable > 0 {
+            let text = format!("{unreadable} records of the store cannot be read; they are left");
+            self.notice(ErrorCode::StoreFailed, text);
         }
     }
 
@@ -194,70 +154,29 @@ impl Hub {
         }
     }
 
-    /// Tells whether requests are answered.
-    pub(super) const fn is_serving(&self) -> bool {
-        match self.phase {
-            Phase::Serving | Phase::Draining { .. } => true,
-            Phase::Idle | Phase::Loading { .. } | Phase::Ended => false,
-        }
-    }
-
-    /// Tells whether work is taken and given out.
-    pub(super) const fn is_assigning(&self) -> bool {
-        match self.phase {
-            Phase::Serving => true,
-            Phase::Idle | Phase::Loading { .. } | Phase::Draining { .. } | Phase::Ended => false,
-        }
-    }
-
-    /// Returns the phase's name, for people.
-    pub(super) const fn phase_name(&self) -> &'static str {
-        match self.phase {
-            Phase::Idle => "idle",
-            Phase::Loading { .. } => "loading",
-            Phase::Serving => "serving",
-            Phase::Draining { .. } => "draining",
-            Phase::Ended => "ended",
-        }
-    }
-
-    /// The answer while there is nothing to answer with.
-    pub(super) fn unavailable(&self) -> HttpResponse {
-        let text = format!("The hub is {}.", self.phase_name());
-        HttpResponse::json(503, wire::error(&text)).retry_later()
-    }
-
     pub(super) fn stop(&mut self, drain_ms: u64, now: Now) {
         let until = now.mono.after(drain_ms);
         match self.phase {
             Phase::Idle | Phase::Loading { .. } => self.end(None, now),
             Phase::Serving => {
                 self.phase = Phase::Draining { until };
-                self.arm(until, Timer::Drain);
+                self.coordinator.drain();
                 self.volt.drain();
                 self.report_drain();
             }
             Phase::Draining { until: before } if until < before => {
                 self.phase = Phase::Draining { until };
-                self.arm(until, Timer::Drain);
             }
             Phase::Draining { .. } | Phase::Ended => {}
         }
     }
 
-    /// Ends the drain when nothing runs any more and everything is stored and said.
+    /// Ends the drain when nothing runs any more and everything is stored and said, or its time is up.
     pub(super) fn check_drained(&mut self, now: Now) {
         let Phase::Draining { until } = self.phase else { return };
-        let idle = self.in_flight() == 0 && self.journal.is_idle() && self.volt.is_stored();
-        if idle || until <= now.mono {
-            self.end_drain(now);
-        }
-    }
-
-    pub(super) fn end_drain(&mut self, now: Now) {
-        let Phase::Draining { until } = self.phase else { return };
         let running = self.in_flight();
-        if running == 0 {
+        let is_stored = self.coordinator.is_stored() && self.volt.is_stored();
+        if running == 0 && (is_stored || until <= now.mono) {
             self.end(None, now);
         } else if until <= now.mono {
             let text = format!("{running} work items or commands were still running");
@@ -265,74 +184,42 @@ impl Hub {
         }
     }
 
-    /// Counts what workers run; what is held since a restart is as safe in the store as before.
-    fn in_flight(&self) -> usize {
-        let held: usize = self.held.values().map(BTreeSet::len).sum();
-        self.queue.running().saturating_sub(held) + self.volt.in_flight()
-    }
-
-    fn report_drain(&mut self) {
-        let in_flight = self.in_flight();
-        self.event(Event::Session(SessionEvent::Draining { in_flight, outbox: 0 }));
-    }
-
     /// Says farewell to everyone. Whoever waits is told to come back: the queue is stored.
     pub(super) fn end(&mut self, error: Option<Error>, now: Now) {
         if matches!(self.phase, Phase::Ended) {
             return;
         }
-        let waiting: Vec<ItemId> = self.queue.iter().map(|(id, _)| id).collect();
-        for id in waiting {
-            let Some(item) = self.queue.get_mut(id) else { continue };
-            for waiter in std::mem::take(&mut item.waiters) {
-                self.turn_away(waiter, 503, ErrorCode::Stopped, "The hub is going away.");
-            }
-        }
-        self.volt.end(&self.unavailable(), now);
-        self.flush();
-        // Whoever waits for the disk is answered now: a call settles once, whatever becomes of it.
-        for what in self.journal.abandon() {
-            match what {
-                Deferred::Event(_) => self.perform(what),
-                Deferred::Reply { http, .. } => self.reply(http, self.unavailable()),
-                Deferred::End { http } => self.perform(Deferred::End { http }),
-                Deferred::Send { .. } | Deferred::Part { .. } | Deferred::Verdict { .. } => {}
-            }
-        }
+        let unavailable = self.unavailable();
+        self.coordinator.end(&unavailable);
+        self.volt.end(&unavailable, now);
+        self.collect();
         self.out.push_back(Output::Unlisten { listen: LISTENER });
-        let connections: Vec<ConnId> = self.server.connections().collect();
-        for conn in connections {
-            self.close(conn, 1001, "the hub is going away");
-        }
+        self.coordinator.hang_up();
+        self.collect();
         self.phase = Phase::Ended;
-        self.timers.clear();
         self.event(Event::Session(SessionEvent::Ended { error }));
     }
 
-    /// Answers one who waits in vain.
-    pub(super) fn turn_away(&mut self, waiter: Waiter, status: u16, code: ErrorCode, text: &str) {
-        let response = |text: String| {
-            let response = HttpResponse::json(status, text);
-            if status == 503 { response.retry_later() } else { response }
-        };
-        match waiter {
-            Waiter::Http { http, stream: false } => {
-                self.later(Deferred::Reply { http, response: response(wire::failure(text)) });
-            }
-            Waiter::Http { http, stream: true } => {
-                let bytes = binary_frames::frame(Kind::Error, wire::error(text).as_bytes());
-                self.later(Deferred::Part { http, bytes });
-                self.later(Deferred::End { http });
-            }
-            Waiter::Call { call, .. } => {
-                let result = Err(Error::new(code, text));
-                self.later(Deferred::Event(Event::Call(CallEvent::Done { call, result })));
-            }
-            Waiter::Login { http } => {
-                let response = response(wire::login_refused(text));
-                self.later(Deferred::Reply { http, response });
-            }
-            Waiter::Join { conn } => self.close(conn, 1001, text),
+    /// Extends leases when this process was suspended or starved.
+    pub(super) fn notice_lateness(&mut self, now: Instant) {
+        let Some(due) = self.poll_timeout() else { return };
+        let late = now.since(due.at);
+        if late >= LATE_MS {
+            self.coordinator.extend_leases(now);
+            self.notice(
+                ErrorCode::HostStalled,
+                format!("the hub's own process was held up for {late} ms; leases are extended"),
+            );
         }
+    }
+
+    /// Counts what a drain waits for.
+    fn in_flight(&self) -> usize {
+        self.coordinator.in_flight() + self.volt.in_flight()
+    }
+
+    fn report_drain(&mut self) {
+        let in_flight = self.in_flight();
+        self.event(Event::Session(SessionEvent::Draining { in_flight, outbox: 0 }));
     }
 }

@@ -1,8 +1,12 @@
 //! Options of the hub.
 
+use std::net::{IpAddr, SocketAddr};
+
+use crate::api::options::ConfigError;
 use crate::api::options::shared::{LimitOptions, RuntimeOptions};
 use crate::api::options::table::{Field, TableRow};
 use crate::base::secret::Secret;
+use crate::dialect::beacon::coordinator::CoordinatorOptions;
 use crate::dialect::volt::server::options::VoltHubOptions;
 use crate::{option_words, options};
 
@@ -89,5 +93,91 @@ options! {
         limits: LimitOptions = LimitOptions::default(),
         /// The driver's options.
         runtime: RuntimeOptions = RuntimeOptions::default(),
+    }
+}
+
+/// Checks what no single option can be blamed for.
+pub(super) fn check(options: &HubOptions) -> Result<(), ConfigError> {
+    let mut problems = ConfigError::default();
+    match options.access {
+        HubAccess::Open => {
+            if !is_loopback(&options.listen) && !options.danger_open_network {
+                problems.add(
+                    "listen",
+                    "is beyond loopback, where an open hub lets anyone run work on its workers; \
+                     set access to secured, or danger_open_network if the network is trusted",
+                );
+            }
+        }
+        HubAccess::Secured => {
+            if options.users.is_empty()
+                && options.join_secret.is_empty()
+                && options.auth_join_secret.is_empty()
+            {
+                problems.add(
+                    "access",
+                    "is secured, but nobody could join or log in: set users, join_secret or \
+                     auth_join_secret",
+                );
+            }
+            let tls = !options.runtime.cert_file.is_empty();
+            if !is_loopback(&options.listen) && !tls && !options.danger_open_network {
+                problems.add(
+                    "listen",
+                    "is beyond loopback, where passwords would be sent in the clear; set \
+                     runtime.cert_file and runtime.key_file, or danger_open_network",
+                );
+            }
+        }
+    }
+    for (index, user) in options.users.iter().enumerate() {
+        if user.name.is_empty() || user.password.is_empty() {
+            problems.add(&format!("users[{index}]"), "needs a name and a password");
+        }
+    }
+    for (index, daemon) in options.volt.daemons.iter().enumerate() {
+        if daemon.team_cluster_id.trim().is_empty() || daemon.password.expose().trim().is_empty() {
+            problems
+                .add(&format!("volt.daemons[{index}]"), "needs a team_cluster_id and a password");
+        }
+    }
+    if options.volt.path.trim_matches('/').is_empty() || !options.volt.path.starts_with('/') {
+        problems
+            .add("volt.path", "must begin with a slash and name something, such as /socket.io/");
+    }
+    problems.check(())
+}
+
+fn is_loopback(listen: &str) -> bool {
+    if let Ok(address) = listen.parse::<SocketAddr>() {
+        return address.ip().is_loopback();
+    }
+    let host = listen.rsplit_once(':').map_or(listen, |(host, _)| host);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+impl HubOptions {
+    /// Returns what the coordinator of beacon workers needs to know.
+    pub(super) fn coordinator(&self) -> CoordinatorOptions {
+        CoordinatorOptions {
+            is_secured: self.access == HubAccess::Secured,
+            has_users: !self.users.is_empty(),
+            join_secret: self.join_secret.clone(),
+            auth_join_secret: self.auth_join_secret.clone(),
+            lease_ms: self.lease_ms,
+            ping_interval_ms: self.ping_interval_ms,
+            max_redeliveries: self.max_redeliveries,
+            work_timeout_ms: self.work_timeout_ms,
+            max_queued: self.max_queued,
+            max_queued_bytes: self.max_queued_bytes,
+            affinity_ttl_ms: self.affinity_ttl_ms,
+            max_results: self.max_results,
+            max_result_bytes: self.max_result_bytes,
+            result_ttl_ms: self.result_ttl_ms,
+            registration_timeout_ms: self.registration_timeout_ms,
+            max_connections: self.max_connections,
+            max_unadmitted_per_address: self.max_unadmitted_per_address,
+            limits: self.limits.clone(),
+        }
     }
 }

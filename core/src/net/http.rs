@@ -185,6 +185,11 @@ pub(crate) enum NoRoute {
     Method(&'static str),
 }
 
+/// Returns `route` for a request by the one method that it has.
+pub(crate) fn only<T>(method: Method, allowed: Method, route: T) -> Result<T, NoRoute> {
+    if method == allowed { Ok(route) } else { Err(NoRoute::Method(allowed.as_str())) }
+}
+
 /// Returns the path of a request, without query and fragment.
 pub(crate) fn path(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or_default()

@@ -2,6 +2,7 @@
 //!
 //! Source: `ultravisor-beacon` 1.0.5 and `ultravisor` 1.3.24.
 
+pub(crate) mod coordinator;
 mod dispatcher;
 
 pub(crate) mod options;

@@ -7,8 +7,6 @@
 //!
 //! Tokens and passwords are 256 random bits; only their SHA-256 is kept.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
@@ -21,6 +19,7 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::HttpId;
 use crate::base::json::object::{Object, list};
 use crate::base::secret::Secret;
+use crate::base::store::Loaded;
 use crate::base::time::{Now, UnixMillis};
 use crate::machine::Output;
 use crate::net::{HttpRequest, HttpResponse, Method, http};
@@ -404,10 +403,7 @@ impl VoltServer {
     }
 
     /// Takes over what was stored; returns how many records cannot be read.
-    pub(crate) fn restore(
-        &mut self,
-        spaces: &mut BTreeMap<&'static str, Vec<(String, Bytes)>>,
-    ) -> usize {
+    pub(crate) fn restore(&mut self, spaces: &mut Loaded) -> usize {
         let mut unreadable = 0;
         for (id, bytes) in spaces.remove(DAEMONS).unwrap_or_default() {
             let Ok(record) = serde_json::from_slice::<DaemonRecord>(&bytes) else {

@@ -1,19 +1,7 @@
-//! The views that only this hub has: its status, for people and for the CLI.
+//! What only this coordinator shows, for people and for the CLI.
 
 use super::answers::WorkerView;
 use crate::base::json::object::{Object, text_list};
-
-/// The hub itself.
-#[derive(Debug)]
-pub(crate) struct HubView<'a> {
-    pub(crate) version: &'static str,
-    pub(crate) state: &'static str,
-    pub(crate) address: Option<&'a str>,
-    pub(crate) uptime_ms: u64,
-    pub(crate) access: &'static str,
-    pub(crate) store: &'static str,
-    pub(crate) connections: usize,
-}
 
 /// A worker, with what only workers of ours report.
 #[derive(Debug)]
@@ -41,30 +29,6 @@ pub(crate) struct QueueView {
     pub(crate) bytes: u64,
 }
 
-/// `GET /Moorline/Status`; `workers` and `daemons` are JSON lists.
-pub(crate) fn moorline_status(
-    hub: &HubView<'_>,
-    workers: &str,
-    daemons: &str,
-    queue: &QueueView,
-) -> String {
-    let hub = Object::new()
-        .text("Version", hub.version)
-        .text("State", hub.state)
-        .text_or_null("Address", hub.address)
-        .number("UptimeMs", hub.uptime_ms)
-        .text("Access", hub.access)
-        .text("Store", hub.store)
-        .number("Connections", hub.connections as u64)
-        .end();
-    Object::new()
-        .raw("Hub", &hub)
-        .raw("Workers", workers)
-        .raw("Queue", &numbers(queue))
-        .raw("Daemons", daemons)
-        .end()
-}
-
 /// One worker of `GET /Moorline/Status`.
 pub(crate) fn status_worker(view: &StatusWorkerView<'_>) -> String {
     let record = &view.record;
@@ -90,7 +54,8 @@ pub(crate) fn queue(view: &QueueView, waiting: &str) -> String {
     Object::new().raw("Items", waiting).raw("Counts", &numbers(view)).end()
 }
 
-fn numbers(view: &QueueView) -> String {
+/// The queue in numbers.
+pub(crate) fn numbers(view: &QueueView) -> String {
     Object::new()
         .number("Pending", view.pending)
         .number("Running", view.running)

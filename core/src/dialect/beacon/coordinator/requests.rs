@@ -1,23 +1,18 @@
-//! Requests over HTTP: who may ask, which route, what it answers.
+//! Requests over HTTP: what each route answers.
 
-use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::auth::Caller;
-use super::clients::Denial;
-use super::item::Ending;
+use super::item::{Ending, Item};
 use super::reports::Reporter;
-use super::routes::{self, Public, Route};
-use super::{Deferred, Hub};
+use super::routes::Route;
+use super::{Caller, Coordinator};
 use crate::base::ids::{HttpId, PeerId};
 use crate::base::time::Now;
 use crate::dialect::beacon::wire::coordinator::{
     self as wire, BatchBody, ControlBody, ReportBody, RunRequest,
 };
-use crate::machine::{Input, Machine as _, ServerInput};
-use crate::net::http::NoRoute;
-use crate::net::origin::is_foreign_page;
-use crate::net::{Headers, HttpBody, HttpRequest, HttpResponse, Method};
+use crate::machine::Output;
+use crate::net::HttpResponse;
 
 /// The most entries of a batch. Source: `ultravisor` 1.3.24.
 const MAX_BATCH: usize = 256;
@@ -25,80 +20,10 @@ const MAX_BATCH: usize = 256;
 /// An answer that promises nothing: status and text.
 type Answer = (u16, String);
 
-impl Hub {
-    /// Answers a request.
-    pub(super) fn handle_request(
-        &mut self,
-        http: HttpId,
-        request: HttpRequest,
-        remote: &str,
-        now: Now,
-    ) {
-        let (method, url) = (request.method, request.url.as_str());
-        if is_foreign_page(&request.headers, &self.options.allowed_origins) {
-            self.reply(http, HttpResponse::json(403, wire::error("Origin not allowed.")));
-            return;
-        }
-        if let Some(origin) = request.headers.first("origin") {
-            self.origins.insert(http, origin.to_owned());
-            if request.headers.first("access-control-request-method").is_some() {
-                self.reply(http, preflight());
-                return;
-            }
-        }
-        if self.volt.claims(url) {
-            if self.is_serving() {
-                let remote = remote.to_owned();
-                self.volt
-                    .handle_input(Input::Server(ServerInput::Asked { http, request, remote }), now);
-            } else {
-                self.reply(http, self.unavailable());
-            }
-            return;
-        }
-        let route = match routes::find(method, url) {
-            Ok(route) => route,
-            Err(no_route) => {
-                let response = self.no_route(no_route, &request.headers, remote, now);
-                self.reply(http, response);
-                return;
-            }
-        };
-        if !self.is_serving() && route != Route::Public(Public::Status) {
-            self.reply(http, self.unavailable());
-            return;
-        }
-        let caller = self.caller(&request.headers, remote, now);
-        if caller.is_none() && !matches!(route, Route::Public(_)) {
-            self.reply(http, unauthenticated());
-            return;
-        }
-        let Ok(body) = ByteString::try_from(request.body.clone()) else {
-            self.reply(http, HttpResponse::json(400, wire::invalid_content("Not UTF-8")));
-            return;
-        };
-        let body = if body.trim().is_empty() { ByteString::from_static("{}") } else { body };
-        if !route.checks_body()
-            && method == Method::Post
-            && let Err(e) = serde_json::from_str::<serde::de::IgnoredAny>(&body)
-        {
-            let text = wire::invalid_content(&format!("Invalid JSON: {e}"));
-            self.reply(http, HttpResponse::json(400, text));
-            return;
-        }
-        match (route, caller) {
-            (Route::Public(route), _) => {
-                self.ask_publicly(http, route, &body, &request.headers, remote, now);
-            }
-            (route, Some(caller)) => {
-                let key = request.headers.first("x-idempotency-key").filter(|key| !key.is_empty());
-                self.ask(http, route, &body, key, &caller, now);
-            }
-            (_, None) => self.reply(http, unauthenticated()),
-        }
-    }
-
-    fn ask(
+impl Coordinator {
+    /// Answers a request of someone whom the hub knows, now or when the item ends; `key` is its
+    /// idempotency key.
+    pub(crate) fn ask(
         &mut self,
         http: HttpId,
         route: Route,
@@ -108,8 +33,6 @@ impl Hub {
         now: Now,
     ) {
         let answer = match route {
-            // Answered before: it needs no caller.
-            Route::Public(_) => return,
             Route::Register => {
                 self.register_over_http(http, body, caller, now);
                 return;
@@ -123,19 +46,9 @@ impl Hub {
                 match self.enqueue(body, key, caller, now) {
                     Ok(text) => {
                         let response = HttpResponse::json(200, text);
-                        self.later(Deferred::Reply { http, response });
+                        self.promise(Output::HttpReply { http, response });
                     }
                     Err(denial) => self.reply(http, denial.response(false)),
-                }
-                return;
-            }
-            Route::Volt(route) => {
-                match self.rate.take(&caller.client, now.mono) {
-                    Ok(()) => self.volt.control(http, route, body, now),
-                    Err(wait) => {
-                        let denial = Denial::later("client_rate_limit", wait);
-                        self.reply(http, denial.response(false));
-                    }
                 }
                 return;
             }
@@ -153,46 +66,13 @@ impl Hub {
             Route::RunStart => self.start_run(body, now),
             Route::RunEnd(id) => self.end_run(&id, body),
             Route::View(view) => {
-                let (status, text) = self.show(&view, &caller.session, now);
+                let (status, text) = self.show(&view, &caller.session);
                 self.reply(http, HttpResponse::json(status, text));
                 return;
             }
         };
         let response = HttpResponse::json(answer.0, answer.1);
-        self.later(Deferred::Reply { http, response });
-    }
-
-    fn ask_publicly(
-        &mut self,
-        http: HttpId,
-        route: Public,
-        body: &ByteString,
-        headers: &Headers,
-        remote: &str,
-        now: Now,
-    ) {
-        let cookie = headers.first("cookie");
-        match route {
-            Public::Login => self.login(http, body, remote, now),
-            Public::Status => {
-                let text = wire::hub_status(self.is_secured());
-                self.reply(http, HttpResponse::json(200, text));
-            }
-            Public::CheckSession => {
-                let text = self
-                    .auth
-                    .find(cookie, now.mono)
-                    .map_or_else(wire::logged_out, |(id, user)| wire::logged_in(&id, user));
-                self.reply(http, HttpResponse::json(200, text));
-            }
-            Public::Logout => {
-                self.auth.end(cookie);
-                let mut response = HttpResponse::json(200, wire::logged_out());
-                let expired = format!("{}=; Path=/; HttpOnly; Max-Age=0", super::auth::COOKIE);
-                response.headers.push("set-cookie", expired);
-                self.reply(http, response);
-            }
-        }
+        self.promise(Output::HttpReply { http, response });
     }
 
     fn poll(&mut self, body: &ByteString, caller: &Caller, now: Now) -> Answer {
@@ -209,7 +89,7 @@ impl Hub {
         let (lag, in_flight) = (report.host_lag_ms, report.in_flight);
         self.beat(worker, wire::count(lag), wire::count(in_flight), now);
         let item = self.take_for(worker, now).and_then(|id| self.queue.get(id));
-        (200, wire::polled(item.map(super::item::Item::delivery).as_ref()))
+        (200, wire::polled(item.map(Item::delivery).as_ref()))
     }
 
     fn heartbeat(
@@ -431,24 +311,6 @@ impl Hub {
             self.fill(worker, now);
         }
     }
-
-    fn no_route(
-        &self,
-        no_route: NoRoute,
-        headers: &Headers,
-        remote: &str,
-        now: Now,
-    ) -> HttpResponse {
-        match no_route {
-            NoRoute::Unknown if self.caller(headers, remote, now).is_none() => unauthenticated(),
-            NoRoute::Unknown => HttpResponse::json(404, wire::error("Not found.")),
-            NoRoute::Method(allow) => {
-                let mut response = HttpResponse::json(405, wire::error("Method not allowed."));
-                response.headers.push("allow", allow);
-                response
-            }
-        }
-    }
 }
 
 fn named<'a>(report: &'a ReportBody<'_>) -> Result<&'a str, String> {
@@ -456,22 +318,6 @@ fn named<'a>(report: &'a ReportBody<'_>) -> Result<&'a str, String> {
         return Err("WorkItemHash is required.".to_owned());
     }
     Ok(&report.work_item_hash)
-}
-
-/// The answer to a browser that asks whether a page of an allowed origin may ask.
-fn preflight() -> HttpResponse {
-    HttpResponse {
-        status: 204,
-        headers: Headers::new()
-            .with("access-control-allow-methods", "GET, POST, DELETE")
-            .with("access-control-allow-headers", "content-type, x-idempotency-key")
-            .with("access-control-max-age", "600"),
-        body: HttpBody::Full(Bytes::new()),
-    }
-}
-
-fn unauthenticated() -> HttpResponse {
-    HttpResponse::json(401, wire::authentication_required())
 }
 
 pub(super) fn unknown_worker(beacon_id: &str) -> String {

@@ -2,50 +2,19 @@
 
 use bytestring::ByteString;
 
-use super::auth::Caller;
 use super::reports::Reporter;
-use super::{Hub, Link};
+use super::{Caller, Coordinator, Link};
 use crate::base::error::ErrorCode;
 use crate::base::ids::ConnId;
 use crate::base::time::Now;
 use crate::dialect::beacon::wire::coordinator::{self as wire, WorkerFrame, action};
-use crate::machine::{Input, Machine as _, Output, ServerInput};
-use crate::net::origin::is_foreign_page;
-use crate::net::{Frame, Headers, HttpRequest, HttpResponse};
+use crate::machine::Output;
+use crate::net::{Frame, HttpResponse};
 use crate::parts::accepted::Refusal;
 
-impl Hub {
-    /// Answers an upgrade request.
-    pub(super) fn handle_offer(
-        &mut self,
-        conn: ConnId,
-        request: HttpRequest,
-        remote: &str,
-        now: Now,
-    ) {
-        if !self.is_serving() {
-            self.refuse(conn, self.unavailable());
-            return;
-        }
-        if is_foreign_page(&request.headers, &self.options.allowed_origins) {
-            self.refuse(conn, HttpResponse::json(403, wire::error("Origin not allowed.")));
-            return;
-        }
-        if self.volt.claims(&request.url) {
-            let room = self.has_room();
-            if room {
-                let remote = remote.to_owned();
-                self.volt.handle_input(
-                    Input::Server(ServerInput::Offered { conn, request, remote }),
-                    now,
-                );
-            } else {
-                let text = wire::error("Too many connections.");
-                self.refuse(conn, HttpResponse::json(503, text).retry_later());
-            }
-            return;
-        }
-        let caller = self.caller(&request.headers, remote, now);
+impl Coordinator {
+    /// Answers an upgrade request of someone whom the hub lets in; `caller` is who logged in.
+    pub(crate) fn offer(&mut self, conn: ConnId, remote: &str, caller: Option<Caller>, now: Now) {
         match self.server.accept(conn, remote, now.mono) {
             Ok(limits) => {
                 self.links.insert(conn, Link { caller, joining: None });
@@ -57,30 +26,10 @@ impl Hub {
                     Refusal::TooManyUnregistered => "Too many unregistered connections.",
                 };
                 self.notice(ErrorCode::Overloaded, text);
-                self.refuse(conn, HttpResponse::json(503, wire::error(text)).retry_later());
+                let response = HttpResponse::json(503, wire::error(text)).retry_later();
+                self.out.push_back(Output::Refuse { conn, response });
             }
         }
-    }
-
-    /// Tells whether another connection fits beside those of workers and daemons.
-    fn has_room(&self) -> bool {
-        ((self.server.len() + self.volt.len()) as u64) < self.options.max_connections
-    }
-
-    fn refuse(&mut self, conn: ConnId, response: HttpResponse) {
-        self.out.push_back(Output::Refuse { conn, response });
-    }
-
-    /// Finds out who makes a request; `None` when a secured hub knows no session for it.
-    pub(super) fn caller(&self, headers: &Headers, remote: &str, now: Now) -> Option<Caller> {
-        if self.is_secured() {
-            return self.auth.caller(headers.first("cookie"), now.mono);
-        }
-        Some(Caller {
-            session: super::auth::ANONYMOUS.into(),
-            user: "".into(),
-            client: crate::parts::accepted::address(remote).to_owned(),
-        })
     }
 
     /// Takes a frame of a worker.

@@ -1,21 +1,19 @@
 //! Read-only views: what the management routes, the CLI and snapshots show.
 
-use super::Hub;
-use super::http::unknown_worker;
+use super::Coordinator;
 use super::item::{Item, State};
+use super::requests::unknown_worker;
 use super::results::Finished;
 use super::routes::View;
 use crate::base::json::object::list;
-use crate::base::time::Now;
 use crate::dialect::beacon::wire::coordinator::{
-    self as wire, HubView, QueueView, ResultView, StatusWorkerView,
+    self as wire, QueueView, ResultView, StatusWorkerView,
 };
 
-impl Hub {
+impl Coordinator {
     /// Answers what only looks; `viewer` is the session of whoever does.
-    pub(super) fn show(&self, view: &View, viewer: &str, now: Now) -> (u16, String) {
+    pub(super) fn show(&self, view: &View, viewer: &str) -> (u16, String) {
         match view {
-            View::MoorlineStatus => (200, self.moorline_status(now)),
             View::Workers => {
                 let ids = self.registry.iter().map(|(id, _)| id);
                 (200, list(ids.filter_map(|id| self.worker_record(id, viewer, false))))
@@ -68,18 +66,9 @@ impl Hub {
         (200, wire::result(&view))
     }
 
-    /// Shows the whole hub: what `moorline status` and snapshots print.
-    pub(super) fn moorline_status(&self, now: Now) -> String {
-        let hub = HubView {
-            version: env!("CARGO_PKG_VERSION"),
-            state: self.phase_name(),
-            address: self.address.as_deref(),
-            uptime_ms: now.mono.since(self.started.mono),
-            access: self.options.access.as_str(),
-            store: if self.options.runtime.store_path.is_empty() { "memory" } else { "disk" },
-            connections: self.server.len() + self.volt.len(),
-        };
-        let workers = self.registry.iter().map(|(_, worker)| {
+    /// Shows every worker, with what only workers of ours report.
+    pub(crate) fn show_workers(&self) -> String {
+        list(self.registry.iter().map(|(_, worker)| {
             wire::status_worker(&StatusWorkerView {
                 record: worker.view(Vec::new()),
                 transport: if worker.conn.is_some() { "websocket" } else { "polling" },
@@ -88,8 +77,12 @@ impl Hub {
                 host_lag_ms: worker.host_lag_ms,
                 draining: worker.draining,
             })
-        });
-        wire::moorline_status(&hub, &list(workers), &self.volt.show_daemons(), &self.queue_view())
+        }))
+    }
+
+    /// Shows the queue in numbers.
+    pub(crate) fn show_numbers(&self) -> String {
+        wire::numbers(&self.queue_view())
     }
 
     fn queue_view(&self) -> QueueView {

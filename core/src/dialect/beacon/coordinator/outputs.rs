@@ -16,7 +16,7 @@ pub(super) fn decode(raw: &RawValue) -> Option<Vec<u8>> {
 }
 
 /// Takes the bytes out of the outputs, leaving the rest as it is.
-pub(super) fn split_outputs(outputs: &Raw) -> (Option<Vec<u8>>, String) {
+pub(super) fn split(outputs: &Raw) -> (Option<Vec<u8>>, String) {
     let whole = || outputs.as_str().to_owned();
     if !outputs.as_str().contains(OUTPUT_DATA) {
         return (None, whole());
@@ -41,10 +41,10 @@ mod tests {
     #[test]
     fn output_bytes_leave_the_outputs() {
         let outputs = Raw::parse(r#"{"Result":"ok","OutputData":"aGk=","n":1.0}"#).unwrap();
-        let (bytes, rest) = split_outputs(&outputs);
+        let (bytes, rest) = split(&outputs);
         assert_eq!(bytes.as_deref(), Some(&b"hi"[..]));
         assert_eq!(rest, r#"{"Result":"ok","n":1.0}"#);
         let plain = Raw::parse(r#"{"OutputData":7}"#).unwrap();
-        assert_eq!(split_outputs(&plain), (None, r#"{"OutputData":7}"#.to_owned()));
+        assert_eq!(split(&plain), (None, r#"{"OutputData":7}"#.to_owned()));
     }
 }

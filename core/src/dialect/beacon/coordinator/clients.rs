@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::auth::Caller;
+use super::Caller;
+use super::auth_worker::AUTHENTICATION;
 use super::item::{Item, ItemId, Order, State, Waiter};
-use super::registration::{AUTHENTICATION, MAX_NAME};
+use super::registration::MAX_NAME;
 use super::results::Finished;
-use super::{Deferred, Hub, Patience, Timer};
+use super::{Coordinator, Patience, Timer};
 use crate::base::error::ErrorCode;
 use crate::base::ids::HttpId;
 use crate::base::json::Raw;
 use crate::base::time::Now;
 use crate::dialect::beacon::wire::coordinator::{self as wire, HubSettings, WorkRequest};
+use crate::machine::Output;
 use crate::net::HttpResponse;
 use crate::net::binary_frames;
 
@@ -29,8 +31,8 @@ const MAX_ATTEMPTS: u64 = 1_000;
 
 /// Why nothing is run.
 #[derive(Debug)]
-pub(super) struct Denial {
-    pub(super) status: u16,
+pub(crate) struct Denial {
+    status: u16,
     words: Words,
     retry_after_ms: Option<u64>,
 }
@@ -55,7 +57,7 @@ impl Denial {
         Self { status: 400, words: Words::Content(text), retry_after_ms: None }
     }
 
-    pub(super) fn later(reason: &'static str, retry_after_ms: u64) -> Self {
+    pub(crate) fn later(reason: &'static str, retry_after_ms: u64) -> Self {
         Self {
             status: 429,
             words: Words::Admission(reason),
@@ -64,7 +66,7 @@ impl Denial {
     }
 
     /// Returns the code for a call of this process.
-    pub(super) fn code(&self) -> ErrorCode {
+    pub(crate) fn code(&self) -> ErrorCode {
         match (&self.words, self.status) {
             (Words::Admission(_), _) => ErrorCode::RateLimited,
             (_, 503) if self.retry_after_ms.is_some() => ErrorCode::Overloaded,
@@ -79,7 +81,7 @@ impl Denial {
     }
 
     /// Returns what it says, for people.
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         match &self.words {
             Words::Text(text) | Words::Content(text) => text,
             Words::Admission(reason) => reason,
@@ -87,7 +89,7 @@ impl Denial {
     }
 
     /// Makes the answer. Peer: the dispatch routes say `Success` too, `Enqueue` does not.
-    pub(super) fn response(&self, with_success: bool) -> HttpResponse {
+    pub(crate) fn response(&self, with_success: bool) -> HttpResponse {
         let text = match &self.words {
             Words::Text(text) if with_success => wire::failure(text),
             Words::Text(text) => wire::error(text),
@@ -114,7 +116,7 @@ pub(super) enum Submitted {
     Done(Box<Finished>),
 }
 
-impl Hub {
+impl Coordinator {
     /// Answers `Enqueue`.
     pub(super) fn enqueue(
         &mut self,
@@ -123,9 +125,6 @@ impl Hub {
         caller: &Caller,
         now: Now,
     ) -> Result<String, Denial> {
-        self.rate
-            .take(&caller.client, now.mono)
-            .map_err(|wait| Denial::later("client_rate_limit", wait))?;
         Ok(match self.submit(body, key, caller, false, now)? {
             Submitted::Item(id) | Submitted::Known { id, .. } => {
                 let Some(item) = self.queue.get(id) else {
@@ -159,7 +158,7 @@ impl Hub {
         match self.submit(body, key, caller, true, now) {
             Ok(submitted) => {
                 if stream {
-                    self.later(Deferred::Reply { http, response: binary_frames::head() });
+                    self.promise(Output::HttpReply { http, response: binary_frames::head() });
                 }
                 self.attach(submitted, Waiter::Http { http, stream }, now);
             }
@@ -174,7 +173,8 @@ impl Hub {
             Submitted::Known { id, timeout_ms } => {
                 // The item's own limit may be longer, or not have begun.
                 if let Some(patience) = Patience::of(&waiter) {
-                    self.arm(now.mono.after(timeout_ms), Timer::Patience(patience, timeout_ms));
+                    self.timers
+                        .add(Timer::Patience(patience, timeout_ms), now.mono.after(timeout_ms));
                 }
                 self.wait_for(id, waiter);
             }
@@ -221,7 +221,7 @@ impl Hub {
         direct: bool,
         now: Now,
     ) -> Result<Submitted, Denial> {
-        if !self.is_assigning() {
+        if !self.is_open {
             return Err(Denial::unavailable("The hub is not taking work."));
         }
         if self.journal.retry_at().is_some() {
@@ -232,7 +232,7 @@ impl Hub {
         let Some(capability) = request.capability.clone().filter(|name| !name.is_empty()) else {
             return Err(Denial::new(400, "Capability is required."));
         };
-        if capability == AUTHENTICATION && self.is_secured() {
+        if capability == AUTHENTICATION && self.options.is_secured {
             return Err(Denial::new(403, "Capability Authentication is the hub's own."));
         }
         let action = request.action.clone().unwrap_or_else(|| "Execute".to_owned());
@@ -331,7 +331,6 @@ impl Hub {
 
     /// Forgets a client that went away; its item goes on, and its outcome is kept.
     pub(super) fn handle_gone(&mut self, http: HttpId) {
-        self.origins.remove(&http);
         let Some(id) = self.queue.unwait(http) else { return };
         if let Some(item) = self.queue.get_mut(id) {
             item.waiters.retain(|waiter| match waiter {
@@ -341,39 +340,6 @@ impl Hub {
                 Waiter::Call { .. } | Waiter::Join { .. } => true,
             });
         }
-    }
-
-    /// Asks an auth worker; the hub's own item is neither stored nor shown.
-    pub(super) fn ask_auth_worker(
-        &mut self,
-        action: &str,
-        settings: &str,
-        waiter: Waiter,
-        now: Now,
-    ) {
-        /// Time for an auth worker to answer. Source: `ultravisor` 1.3.24.
-        const AUTH_TIMEOUT_MS: u64 = 5_000;
-        let order = Order {
-            hash: self.mint_hash("", "", now),
-            capability: AUTHENTICATION.into(),
-            action: action.to_owned(),
-            settings: Raw::parse(settings.to_owned()).unwrap_or_else(|_| Raw::empty_object()),
-            run_id: String::new(),
-            run_hash: String::new(),
-            node_hash: String::new(),
-            operation_hash: String::new(),
-            affinity_key: String::new(),
-            strict: false,
-            timeout_ms: AUTH_TIMEOUT_MS,
-            max_attempts: 1,
-            retry_backoff_ms: 0,
-            key: None,
-            direct: true,
-            internal: true,
-            enqueued: now.unix,
-        };
-        let id = self.insert(order, i64::MAX, now);
-        self.attach(Submitted::Item(id), waiter, now);
     }
 
     fn find_key(

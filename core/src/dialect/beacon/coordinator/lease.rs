@@ -3,20 +3,16 @@
 use std::sync::Arc;
 
 use super::item::ItemId;
-use super::{Hub, Timer};
+use super::{Coordinator, Timer};
 use crate::api::event::Event;
 use crate::api::event::PeerEvent;
-use crate::base::error::ErrorCode;
 use crate::base::ids::{ConnId, PeerId};
 use crate::base::time::{Instant, Now};
 
-/// A turn that comes later than asked for by this much says that this process was held up.
-const LATE_MS: u64 = 1_000;
-
-impl Hub {
+impl Coordinator {
     /// Watches a worker's silence from here on.
     pub(super) fn watch(&mut self, worker: PeerId, now: Now) {
-        self.arm(now.mono.after(self.options.lease_ms), Timer::Silence(worker));
+        self.timers.add(Timer::Silence(worker), now.mono.after(self.options.lease_ms));
     }
 
     /// Ends a worker's leases if it was silent for as long as they last; later its record too.
@@ -25,7 +21,7 @@ impl Hub {
         let lease = self.options.lease_ms;
         let ends = record.heard.after(lease).max(self.grace);
         if ends > now.mono {
-            self.arm(ends, Timer::Silence(worker));
+            self.timers.add(Timer::Silence(worker), ends);
             return;
         }
         if record.offline && now.mono.since(record.heard) >= lease.saturating_mul(2) {
@@ -34,7 +30,7 @@ impl Hub {
         }
         self.registry.update(worker, |worker| worker.offline = true);
         self.release_all(worker, "it was silent for too long", now);
-        self.arm(now.mono.after(lease), Timer::Silence(worker));
+        self.timers.add(Timer::Silence(worker), now.mono.after(lease));
     }
 
     /// Takes every item away from a worker.
@@ -104,16 +100,7 @@ impl Hub {
 
     /// Gives workers time to be heard when this process was suspended or starved: their frames may
     /// be waiting to be read.
-    pub(super) fn notice_lateness(&mut self, now: Instant) {
-        use crate::machine::Machine as _;
-        let Some(due) = self.poll_timeout() else { return };
-        let late = now.since(due.at);
-        if late >= LATE_MS {
-            self.grace = now.after(self.options.lease_ms.min(10_000));
-            self.notice(
-                ErrorCode::HostStalled,
-                format!("the hub's own process was held up for {late} ms; leases are extended"),
-            );
-        }
+    pub(crate) fn extend_leases(&mut self, now: Instant) {
+        self.grace = now.after(self.options.lease_ms.min(10_000));
     }
 }

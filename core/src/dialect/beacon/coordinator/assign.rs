@@ -8,16 +8,16 @@
 use std::sync::Arc;
 
 use super::item::{Holder, ItemId, Lane, State};
-use super::{Deferred, Hub, Timer};
+use super::{Coordinator, Timer};
 use crate::base::ids::PeerId;
 use crate::base::time::Now;
 use crate::dialect::beacon::wire::coordinator as wire;
 
-impl Hub {
+impl Coordinator {
     /// Gives an item to a worker, or lets it wait in its lane.
     pub(super) fn place(&mut self, id: ItemId, now: Now) {
         let Some(lane) = self.lane_of(id, now) else { return };
-        if self.queue.change(id, State::Pending(lane.clone())).is_none() || !self.is_assigning() {
+        if self.queue.change(id, State::Pending(lane.clone())).is_none() || !self.is_open {
             return;
         }
         let worker = match &lane.name {
@@ -36,7 +36,7 @@ impl Hub {
 
     /// Gives a connected worker items until its slots are full.
     pub(super) fn fill(&mut self, worker: PeerId, now: Now) {
-        while self.is_assigning()
+        while self.is_open
             && self.registry.get(worker).is_some_and(|w| w.conn.is_some() && w.has_slot())
         {
             let Some(id) = self.next_for(worker) else { return };
@@ -48,7 +48,7 @@ impl Hub {
     /// Takes the next item for a worker that asks for one.
     pub(super) fn take_for(&mut self, worker: PeerId, now: Now) -> Option<ItemId> {
         let free = self.registry.get(worker).is_some_and(super::worker::Worker::has_slot);
-        if !free || !self.is_assigning() {
+        if !free || !self.is_open {
             return None;
         }
         let id = self.next_for(worker)?;
@@ -69,7 +69,7 @@ impl Hub {
         let used_up = item.losses > self.options.max_redeliveries;
         let limit = if item.order.direct { None } else { item.deadline.take() };
         if let Some(limit) = limit {
-            self.timers.remove(&(limit, Timer::Limit(id)));
+            self.timers.remove(Timer::Limit(id), limit);
         }
         if let Some(worker) = worker {
             self.registry.unassign(worker, id);
@@ -115,7 +115,7 @@ impl Hub {
         if item.deadline.is_none() {
             let at = now.mono.after(item.order.timeout_ms);
             item.deadline = Some(at);
-            self.arm(at, Timer::Limit(id));
+            self.timers.add(Timer::Limit(id), at);
         }
     }
 
@@ -181,6 +181,6 @@ impl Hub {
         let Some(conn) = self.registry.get(worker).and_then(|worker| worker.conn) else { return };
         let Some(item) = self.queue.get(id) else { return };
         let text = wire::work_frame(&item.delivery());
-        self.later(Deferred::Send { conn, text });
+        self.promise_text(conn, text);
     }
 }

@@ -2,9 +2,9 @@
 //! outcome is stored.
 
 use super::item::{Ending, Item, ItemId, State, Waiter};
+use super::outputs;
 use super::results::Finished;
-use super::stream;
-use super::{Deferred, Hub, Timer, records};
+use super::{Coordinator, Timer, records};
 use crate::api::event::CallEvent;
 use crate::api::event::{Event, Withdrawal};
 use crate::base::error::{Error, ErrorCode};
@@ -12,10 +12,11 @@ use crate::base::ids::{CallId, HttpId};
 use crate::base::json::Raw;
 use crate::base::time::Now;
 use crate::dialect::beacon::wire::coordinator as wire;
+use crate::machine::Output;
 use crate::net::HttpResponse;
 use crate::net::binary_frames::{self, Kind};
 
-impl Hub {
+impl Coordinator {
     /// Ends an item with an error.
     pub(super) fn fail(&mut self, id: ItemId, error: &str, now: Now) {
         self.finish(id, Ending::Error, false, None, Some(error.to_owned()), now);
@@ -33,7 +34,7 @@ impl Hub {
     ) {
         let Some(mut item) = self.queue.remove(id) else { return };
         if let Some(limit) = item.deadline {
-            self.timers.remove(&(limit, Timer::Limit(id)));
+            self.timers.remove(Timer::Limit(id), limit);
         }
         match &item.state {
             State::Running(worker) => self.registry.unassign(*worker, id),
@@ -43,7 +44,7 @@ impl Hub {
                 }
             }
             State::Retry(at) => {
-                self.timers.remove(&(*at, Timer::Retry(id)));
+                self.timers.remove(Timer::Retry(id), *at);
             }
             State::Pending(_) => {}
         }
@@ -97,7 +98,7 @@ impl Hub {
         let Some(record) = self.registry.get(worker) else { return };
         if let (Some(conn), true) = (record.conn, record.acks) {
             let text = wire::work_cancel(hash, text, why);
-            self.later(Deferred::Send { conn, text });
+            self.promise_text(conn, text);
         }
     }
 
@@ -131,11 +132,11 @@ impl Hub {
                     }
                     (None, error) => HttpResponse::json(500, wire::failure(words(error))),
                 };
-                self.later(Deferred::Reply { http, response });
+                self.promise(Output::HttpReply { http, response });
             }
             Waiter::Http { http, stream: true } => self.end_stream(http, done),
             Waiter::Call { call, .. } => self.answer_call(call, done),
-            Waiter::Login { http } => self.decide_login(http, done, now),
+            Waiter::Login { http } => self.decide_login(http, done),
             Waiter::Join { conn } => self.decide_join(conn, done, now),
         }
     }
@@ -145,7 +146,7 @@ impl Hub {
         let mut frames = Vec::new();
         match (&done.outputs, &done.error) {
             (Some((outputs, log)), _) => {
-                let (bytes, rest) = stream::split_outputs(outputs);
+                let (bytes, rest) = outputs::split(outputs);
                 if let Some(bytes) = bytes {
                     frames.push(binary_frames::frame(Kind::FinalBytes, &bytes));
                 }
@@ -158,9 +159,9 @@ impl Hub {
             }
         }
         for bytes in frames {
-            self.later(Deferred::Part { http, bytes });
+            self.promise(Output::HttpPart { http, bytes });
         }
-        self.later(Deferred::End { http });
+        self.promise(Output::HttpEnd { http });
     }
 
     fn answer_call(&mut self, call: CallId, done: &Finished) {
@@ -179,7 +180,34 @@ impl Hub {
                 Err(Error::new(code, words(error)))
             }
         };
-        self.later(Deferred::Event(Event::Call(CallEvent::Done { call, result })));
+        self.promise(Output::Event(Event::Call(CallEvent::Done { call, result })));
+    }
+
+    /// Answers one who waits in vain.
+    pub(super) fn turn_away(&mut self, waiter: Waiter, status: u16, code: ErrorCode, text: &str) {
+        let response = |text: String| {
+            let response = HttpResponse::json(status, text);
+            if status == 503 { response.retry_later() } else { response }
+        };
+        match waiter {
+            Waiter::Http { http, stream: false } => {
+                self.promise(Output::HttpReply { http, response: response(wire::failure(text)) });
+            }
+            Waiter::Http { http, stream: true } => {
+                let bytes = binary_frames::frame(Kind::Error, wire::error(text).as_bytes());
+                self.promise(Output::HttpPart { http, bytes });
+                self.promise(Output::HttpEnd { http });
+            }
+            Waiter::Call { call, .. } => {
+                let result = Err(Error::new(code, text));
+                self.promise(Output::Event(Event::Call(CallEvent::Done { call, result })));
+            }
+            Waiter::Login { http } => {
+                let response = response(wire::login_refused(text));
+                self.promise(Output::HttpReply { http, response });
+            }
+            Waiter::Join { conn } => self.close(conn, 1001, text),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::Caller;
 use super::item::ItemId;
 use super::worker::Worker;
 use crate::base::ids::{ConnId, PeerId};
@@ -122,7 +123,7 @@ impl Registry {
     pub(super) fn register(
         &mut self,
         profile: Profile,
-        session: Option<Arc<str>>,
+        owner: Option<Caller>,
         now: crate::base::time::Now,
     ) -> (PeerId, bool) {
         let draining = self.drained.contains(&profile.name);
@@ -145,7 +146,7 @@ impl Registry {
                 if profile.host_id.is_some() {
                     worker.host_id = profile.host_id;
                 }
-                worker.session = session;
+                worker.owner = owner;
                 worker.draining = draining;
                 worker.heard = now.mono;
                 worker.heartbeat = now.unix;
@@ -163,7 +164,7 @@ impl Registry {
             Worker {
                 beacon_id,
                 name: profile.name,
-                session,
+                owner,
                 capabilities: profile.capabilities.unwrap_or_default(),
                 max_concurrent: profile.max_concurrent.unwrap_or(1),
                 tags: profile.tags.unwrap_or_else(Raw::empty_object),
@@ -241,6 +242,11 @@ impl Registry {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (PeerId, &Worker)> + Clone {
         self.workers.iter().map(|(id, worker)| (*id, worker))
+    }
+
+    /// Returns who registered, as far as they are known.
+    pub(super) fn owners_mut(&mut self) -> impl Iterator<Item = &mut Caller> {
+        self.workers.values_mut().filter_map(|worker| worker.owner.as_mut())
     }
 
     pub(super) fn len(&self) -> usize {

@@ -6,17 +6,18 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use serde_json::value::RawValue;
 
-use super::auth::Caller;
+use super::Caller;
+use super::auth_worker::AUTHENTICATION;
 use super::item::{ItemId, State, Waiter};
 use super::registry::Profile;
-use super::{Deferred, Hub, UNREGISTERED_FRAME};
+use super::{Coordinator, UNREGISTERED_FRAME};
 use crate::api::event::PeerEvent;
 use crate::api::event::{Event, Withdrawal};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{ConnId, HttpId, PeerId};
 use crate::base::json::Raw;
 use crate::base::secret::Secret;
-use crate::base::time::Now;
+use crate::base::time::{Instant, Now};
 use crate::dialect::beacon::wire::coordinator::{self as wire, Registration, RunningItem, Verdict};
 use crate::machine::Output;
 use crate::net::HttpResponse;
@@ -31,9 +32,6 @@ const MAX_SCHEMAS: usize = 1_024;
 /// The most items that a worker may list as running.
 const MAX_LISTED: usize = 65_536;
 
-/// The capability of workers that decide about logins and joins.
-pub(super) const AUTHENTICATION: &str = "Authentication";
-
 /// The close code and reason of a worker that may not join. Source: `ultravisor` 1.3.24.
 const DENIED: (u16, &str) = (4403, "Beacon admission denied");
 
@@ -45,7 +43,7 @@ enum Join {
     Ask,
 }
 
-impl Hub {
+impl Coordinator {
     /// Takes a registration frame.
     pub(super) fn handle_registration(&mut self, conn: ConnId, text: &ByteString, now: Now) {
         let registration = match read(text) {
@@ -84,7 +82,7 @@ impl Hub {
     }
 
     fn join(&self, conn: ConnId, registration: &Registration<'_>) -> Join {
-        if !self.is_secured() {
+        if !self.options.is_secured {
             return Join::Allowed;
         }
         let offered = registration.join_secret.clone().unwrap_or_default();
@@ -95,7 +93,7 @@ impl Hub {
             return check_secret(&self.options.join_secret, &offered);
         }
         let logged_in = self.links.get(&conn).is_some_and(|link| link.caller.is_some());
-        if self.auth.has_users() && logged_in {
+        if self.options.has_users && logged_in {
             return Join::Allowed;
         }
         if self.registry.offers(AUTHENTICATION) {
@@ -123,13 +121,12 @@ impl Hub {
         {
             self.remove_worker(before, "it registered under another name", now);
         }
-        let session = self
+        let owner = self
             .links
             .get(&conn)
-            .and_then(|link| link.caller.as_ref())
-            .filter(|_| self.is_secured())
-            .map(|caller| caller.session.clone());
-        let (worker, running, acks) = self.record(name, registration, session, now);
+            .and_then(|link| link.caller.clone())
+            .filter(|_| self.options.is_secured);
+        let (worker, running, acks) = self.record(name, registration, owner, now);
         let replaced = self.registry.connect(worker, Some(conn));
         if let Some(limits) = self.server.admit(conn, now.mono) {
             self.out.push_back(Output::SetLimits { conn, limits });
@@ -170,7 +167,7 @@ impl Hub {
             return;
         };
         let offered = registration.join_secret.clone().unwrap_or_default();
-        let auth = self.is_secured() && is_auth_worker(&registration);
+        let auth = self.options.is_secured && is_auth_worker(&registration);
         if auth && !matches!(check_secret(&self.options.auth_join_secret, &offered), Join::Allowed)
         {
             self.reply(http, HttpResponse::json(403, wire::error(DENIED.1)));
@@ -187,7 +184,7 @@ impl Hub {
             return;
         }
         let (worker, running, acks) =
-            self.record(name.into(), registration, Some(caller.session.clone()), now);
+            self.record(name.into(), registration, Some(caller.clone()), now);
         if running.is_some() {
             // Our worker uses one transport at a time: its connection is not coming back.
             self.registry.connect(worker, None);
@@ -204,7 +201,7 @@ impl Hub {
         &mut self,
         name: Arc<str>,
         registration: Registration<'_>,
-        session: Option<Arc<str>>,
+        owner: Option<Caller>,
         now: Now,
     ) -> (PeerId, Option<Vec<RunningItem>>, bool) {
         let max_concurrent = wire::count(registration.max_concurrent);
@@ -224,7 +221,7 @@ impl Hub {
             .and_then(|worker| self.registry.get(worker))
             .map(|worker| worker.capabilities.clone())
             .unwrap_or_default();
-        let (worker, new) = self.registry.register(profile, session, now);
+        let (worker, new) = self.registry.register(profile, owner, now);
         let acks = registration.moorline.as_ref().is_some_and(|ours| ours.acks);
         self.registry.update(worker, |worker| worker.acks = acks);
         self.catalogue.describe(registration.action_schemas.unwrap_or_default());
@@ -257,15 +254,18 @@ impl Hub {
                 Ok(Some(id)) => {
                     kept.insert(id);
                 }
-                Ok(None) if acks => {
-                    let verdict = Verdict { hash: listed.work_item_hash, refused: None };
-                    self.tell(conn, Deferred::Verdict { conn: conn.unwrap_or(ConnId(0)), verdict });
+                Ok(None) => {
+                    if let Some(conn) = conn.filter(|_| acks) {
+                        let verdict = Verdict { hash: listed.work_item_hash, refused: None };
+                        self.promise_verdict(conn, verdict);
+                    }
                 }
-                Ok(None) => {}
                 Err(reason) => {
-                    let text =
-                        wire::work_cancel(&listed.work_item_hash, reason, Withdrawal::Superseded);
-                    self.tell(conn, Deferred::Send { conn: conn.unwrap_or(ConnId(0)), text });
+                    if let Some(conn) = conn {
+                        let hash = &listed.work_item_hash;
+                        let text = wire::work_cancel(hash, reason, Withdrawal::Superseded);
+                        self.promise_text(conn, text);
+                    }
                 }
             }
         }
@@ -275,12 +275,6 @@ impl Hub {
             }
         }
         self.release_held(Some(&name), now);
-    }
-
-    fn tell(&mut self, conn: Option<ConnId>, what: Deferred) {
-        if conn.is_some() {
-            self.later(what);
-        }
     }
 
     /// Decides about one listed item: kept, settled by this very attempt, or none of its business.
@@ -341,15 +335,23 @@ impl Hub {
 
     /// Tells whether a caller may speak for a worker: at a secured hub, only who registered it.
     pub(super) fn owns(&self, worker: PeerId, caller: &Caller, now: Now) -> bool {
-        if !self.is_secured() {
+        if !self.options.is_secured {
             return true;
         }
-        let Some(session) = self.registry.get(worker).and_then(|w| w.session.as_ref()) else {
+        let Some(owner) = self.registry.get(worker).and_then(|w| w.owner.as_ref()) else {
             return true;
         };
         // The session of the registration may have ended since; its user may come back with another.
-        *session == caller.session
-            || self.auth.user(session, now.mono).is_none_or(|user| *user == caller.user)
+        owner.session == caller.session || owner.user == caller.user || owner.until <= now.mono
+    }
+
+    /// Notes that a session ended before its time.
+    pub(crate) fn end_session(&mut self, session: &str) {
+        let connected = self.links.values_mut().filter_map(|link| link.caller.as_mut());
+        let owners = self.registry.owners_mut().chain(connected);
+        for caller in owners.filter(|caller| *caller.session == *session) {
+            caller.until = Instant::default();
+        }
     }
 
     /// Returns a worker's record as JSON. A session opens doors: only its own holder sees its id.

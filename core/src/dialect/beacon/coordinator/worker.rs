@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::Caller;
 use super::item::ItemId;
 use crate::base::ids::ConnId;
 use crate::base::json::Raw;
@@ -14,8 +15,8 @@ use crate::dialect::beacon::wire::coordinator::WorkerView;
 pub(super) struct Worker {
     pub(super) beacon_id: Arc<str>,
     pub(super) name: Arc<str>,
-    /// The session of its registration; `anonymous` over HTTP at an open hub.
-    pub(super) session: Option<Arc<str>>,
+    /// Who registered it; nobody if it did so over a connection without having logged in.
+    pub(super) owner: Option<Caller>,
     pub(super) capabilities: Vec<Arc<str>>,
     pub(super) max_concurrent: u64,
     pub(super) tags: Raw,
@@ -68,7 +69,7 @@ impl Worker {
         WorkerView {
             beacon_id: &self.beacon_id,
             name: &self.name,
-            session: self.session.as_deref(),
+            session: self.owner.as_ref().map(|owner| &*owner.session),
             capabilities: self.capabilities.iter().map(|name| &**name).collect(),
             status: self.status(),
             heartbeat: self.heartbeat,

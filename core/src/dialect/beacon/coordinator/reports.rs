@@ -5,17 +5,18 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use serde_json::value::RawValue;
 
-use super::auth::Caller;
+use super::Caller;
 use super::item::{Ending, Item, ItemId, State, Waiter};
+use super::outputs;
 use super::results::Finished;
-use super::stream;
-use super::{Deferred, Hub, Timer};
+use super::{Coordinator, Timer};
 use crate::api::event::CallEvent;
 use crate::api::event::Event;
 use crate::base::ids::{ConnId, PeerId};
 use crate::base::json::Raw;
 use crate::base::time::Now;
 use crate::dialect::beacon::wire::coordinator::{self as wire, ProgressReport, Verdict};
+use crate::machine::Output;
 use crate::net::binary_frames::{self, Kind};
 
 /// The most bytes of lines kept with an item's progress; further lines are dropped.
@@ -50,7 +51,7 @@ impl Finished {
     }
 }
 
-impl Hub {
+impl Coordinator {
     /// Takes progress.
     pub(super) fn report_progress(
         &mut self,
@@ -77,7 +78,7 @@ impl Hub {
         }
         if item.waiters.iter().any(Waiter::streams) {
             let text = item.progress.write(now.unix);
-            let bytes = report.binary_data.and_then(stream::decode);
+            let bytes = report.binary_data.and_then(outputs::decode);
             for waiter in item.waiters.clone() {
                 self.stream_progress(&waiter, &text, bytes.as_deref());
             }
@@ -90,15 +91,15 @@ impl Hub {
             Waiter::Http { http, stream: true } => {
                 let http = *http;
                 let bytes = binary_frames::frame(Kind::Progress, text.as_bytes());
-                self.later(Deferred::Part { http, bytes });
+                self.promise(Output::HttpPart { http, bytes });
                 if let Some(data) = data {
                     let bytes = binary_frames::frame(Kind::Bytes, data);
-                    self.later(Deferred::Part { http, bytes });
+                    self.promise(Output::HttpPart { http, bytes });
                 }
             }
             Waiter::Call { call, stream: true } => {
                 if let Ok(part) = Raw::parse(text.to_owned()) {
-                    self.later(Deferred::Event(Event::Call(CallEvent::Part { call: *call, part })));
+                    self.promise(Output::Event(Event::Call(CallEvent::Part { call: *call, part })));
                 }
             }
             Waiter::Http { stream: false, .. }
@@ -189,14 +190,14 @@ impl Hub {
         item.retry_after = Some(crate::base::time::UnixMillis(now.unix.0.saturating_add(delay)));
         let limit = if item.order.direct { None } else { item.deadline.take() };
         if let Some(limit) = limit {
-            self.timers.remove(&(limit, Timer::Limit(id)));
+            self.timers.remove(Timer::Limit(id), limit);
         }
         if let Some(worker) = worker {
             self.registry.unassign(worker, id);
         }
         let at = now.mono.after(delay);
         self.queue.change(id, State::Retry(at));
-        self.arm(at, Timer::Retry(id));
+        self.timers.add(Timer::Retry(id), at);
         self.store_attempt(id);
     }
 
@@ -210,7 +211,7 @@ impl Hub {
     ) {
         if self.registry.get(worker).is_some_and(|worker| worker.acks) {
             let verdict = Verdict { hash: hash.to_owned(), refused: result.err() };
-            self.later(Deferred::Verdict { conn, verdict });
+            self.promise_verdict(conn, verdict);
         }
     }
 
@@ -255,7 +256,8 @@ impl Hub {
             (State::Running(worker), Reporter::Http { caller, beacon_id }) => {
                 let Some(record) = self.registry.get(*worker) else { return false };
                 if beacon_id.is_empty() {
-                    record.conn.is_none() && record.session.as_ref() == Some(&caller.session)
+                    record.conn.is_none()
+                        && record.owner.as_ref().is_some_and(|o| o.session == caller.session)
                 } else {
                     *record.beacon_id == **beacon_id && self.owns(*worker, caller, now)
                 }

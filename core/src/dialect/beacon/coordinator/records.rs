@@ -18,12 +18,11 @@ use serde_json::value::RawValue;
 use super::item::{Ending, Holder, Item, ItemId, Order, State};
 use super::results::Finished;
 use super::runs::Run;
-use super::{Hub, Timer};
-use crate::base::error::ErrorCode;
+use super::{Coordinator, SWEEP_MS, Timer};
 use crate::base::json::Raw;
 use crate::base::json::object::Object;
+use crate::base::store::Loaded;
 use crate::base::time::{Now, UnixMillis};
-use crate::dialect::volt::server as volt_server;
 
 pub(super) const WORK: &str = "hub.work";
 pub(super) const ATTEMPTS: &str = "hub.attempt";
@@ -31,7 +30,7 @@ pub(super) const RESULTS: &str = "hub.result";
 pub(super) const RUNS: &str = "hub.run";
 
 /// Every space, in the order of loading.
-pub(super) const SPACES: [&str; 4] = [WORK, ATTEMPTS, RESULTS, RUNS];
+pub(crate) const SPACES: [&str; 4] = [WORK, ATTEMPTS, RESULTS, RUNS];
 
 #[derive(Deserialize)]
 struct WorkRecord<'a> {
@@ -88,7 +87,7 @@ struct ResultRecord<'a> {
     log: Option<&'a RawValue>,
 }
 
-impl Hub {
+impl Coordinator {
     /// Stores what was asked.
     pub(super) fn store_work(&mut self, id: ItemId) {
         let Some(item) = self.queue.get(id) else { return };
@@ -175,18 +174,14 @@ impl Hub {
         self.journal.put(RUNS, &run.id, text);
     }
 
-    /// Takes everything over that was stored. What cannot be read stays in the store, and is named.
-    pub(super) fn restore(
-        &mut self,
-        mut spaces: BTreeMap<&'static str, Vec<(String, Bytes)>>,
-        now: Now,
-    ) {
-        let mut volt: BTreeMap<_, _> =
-            volt_server::SPACES.iter().filter_map(|space| spaces.remove_entry(space)).collect();
+    /// Takes over what was stored, and takes work from here on. Returns how many records cannot be
+    /// read; they stay in the store.
+    pub(crate) fn restore(&mut self, spaces: &mut Loaded, now: Now) -> usize {
+        self.is_open = true;
         let mut take = |space| spaces.remove(space).unwrap_or_default();
         let (work, attempts) = (take(WORK), take(ATTEMPTS));
         let (results, runs) = (take(RESULTS), take(RUNS));
-        let mut unreadable = self.volt.restore(&mut volt);
+        let mut unreadable = 0;
         let mut done = Vec::new();
         for (hash, bytes) in results {
             match parse_result(&hash, bytes) {
@@ -230,12 +225,10 @@ impl Hub {
             self.restore_item(item, attempt, now);
         }
         if !self.held.is_empty() {
-            self.arm(now.mono.after(self.options.lease_ms), Timer::Held);
+            self.timers.add(Timer::Held, now.mono.after(self.options.lease_ms));
         }
-        if unreadable > 0 {
-            let text = format!("{unreadable} records of the store cannot be read; they are left");
-            self.notice(ErrorCode::StoreFailed, text);
-        }
+        self.timers.add(Timer::Sweep, now.mono.after(SWEEP_MS));
+        unreadable
     }
 
     fn restore_item(&mut self, mut item: Item, attempt: Option<Bytes>, now: Now) {
@@ -272,10 +265,10 @@ impl Hub {
         let (deadline, state) = (item.deadline, item.state.clone());
         let id = self.queue.insert(item);
         if let Some(at) = deadline {
-            self.arm(at, Timer::Limit(id));
+            self.timers.add(Timer::Limit(id), at);
         }
         match state {
-            State::Retry(at) => self.arm(at, Timer::Retry(id)),
+            State::Retry(at) => self.timers.add(Timer::Retry(id), at),
             State::Pending(_) => self.place(id, now),
             State::Held | State::Running(_) => {}
         }

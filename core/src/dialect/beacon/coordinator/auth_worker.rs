@@ -1,0 +1,101 @@
+//! Workers of the capability Authentication: they decide about logins, and about workers that join.
+
+use super::Coordinator;
+use super::clients::Submitted;
+use super::item::{Order, Waiter};
+use super::results::Finished;
+use crate::base::ids::{ConnId, HttpId};
+use crate::base::json::Raw;
+use crate::base::time::Now;
+use crate::dialect::beacon::wire::coordinator::{
+    self as wire, JoinOutputs, LoginOutputs, UserContext,
+};
+
+/// The capability of workers that decide about logins and joins.
+pub(super) const AUTHENTICATION: &str = "Authentication";
+
+/// Time for an auth worker to answer. Source: `ultravisor` 1.3.24.
+const AUTH_TIMEOUT_MS: u64 = 5_000;
+
+/// What an auth worker says about a login.
+#[derive(Debug)]
+pub(crate) struct Decision {
+    /// The request that wants to log in.
+    pub(crate) http: HttpId,
+    /// Who logs in, or nobody.
+    pub(crate) user: Option<UserContext>,
+}
+
+impl Coordinator {
+    /// Tells whether an auth worker is here.
+    pub(crate) fn has_auth_worker(&self) -> bool {
+        self.registry.offers(AUTHENTICATION)
+    }
+
+    /// Asks an auth worker whether a login is right. The answer is a [`Decision`].
+    pub(crate) fn ask_login(&mut self, http: HttpId, name: &str, password: &str, now: Now) {
+        let question = wire::login_question(name, password);
+        self.ask_auth_worker("AUTH_Login", &question, Waiter::Login { http }, now);
+    }
+
+    /// Takes what was decided about logins.
+    pub(crate) fn take_decisions(&mut self) -> Vec<Decision> {
+        std::mem::take(&mut self.decisions)
+    }
+
+    /// Asks an auth worker; the hub's own item is neither stored nor shown.
+    pub(super) fn ask_auth_worker(
+        &mut self,
+        action: &str,
+        settings: &str,
+        waiter: Waiter,
+        now: Now,
+    ) {
+        let order = Order {
+            hash: self.mint_hash("", "", now),
+            capability: AUTHENTICATION.into(),
+            action: action.to_owned(),
+            settings: Raw::parse(settings.to_owned()).unwrap_or_else(|_| Raw::empty_object()),
+            run_id: String::new(),
+            run_hash: String::new(),
+            node_hash: String::new(),
+            operation_hash: String::new(),
+            affinity_key: String::new(),
+            strict: false,
+            timeout_ms: AUTH_TIMEOUT_MS,
+            max_attempts: 1,
+            retry_backoff_ms: 0,
+            key: None,
+            direct: true,
+            internal: true,
+            enqueued: now.unix,
+        };
+        let id = self.insert(order, i64::MAX, now);
+        self.attach(Submitted::Item(id), waiter, now);
+    }
+
+    /// Takes an auth worker's word on a login.
+    pub(super) fn decide_login(&mut self, http: HttpId, done: &Finished) {
+        self.queue.unwait(http);
+        let outputs: LoginOutputs =
+            done.outputs.as_ref().and_then(|(outputs, _)| outputs.read().ok()).unwrap_or_default();
+        let user = outputs.success.then(|| outputs.user_context.unwrap_or_default());
+        self.decisions.push(Decision { http, user });
+    }
+
+    /// Lets a worker in, or not, as an auth worker decided.
+    pub(super) fn decide_join(&mut self, conn: ConnId, done: &Finished, now: Now) {
+        let verdict = match &done.outputs {
+            Some((outputs, _)) => {
+                let outputs: JoinOutputs = outputs.read().unwrap_or_default();
+                if outputs.allowed {
+                    Ok(())
+                } else {
+                    Err(outputs.reason.unwrap_or_else(|| "Join denied".to_owned()))
+                }
+            }
+            None => Err("The auth beacon did not answer".to_owned()),
+        };
+        self.joined(conn, verdict, now);
+    }
+}

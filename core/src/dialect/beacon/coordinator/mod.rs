@@ -1,0 +1,477 @@
+//! The control plane of beacon workers: a machine, and a child of the hub.
+//!
+//! ```text
+//! connections, registration, registry, worker     who works here
+//! clients, calls, requests, routes                what is asked: by clients, by the application
+//! item, queue, assign, affinity                   what waits, and who gets it
+//! lease, reports, settle, results                 who holds it, how it ends
+//! auth_worker                                     what a worker decides about logins and joins
+//! runs, catalogue, views, records                 what is kept and shown
+//! ```
+//!
+//! It keeps the queue, leases items to workers and answers whoever asked, exactly once. Everything that
+//! it promises is stored first. The hub says who comes and asks ([`Coordinator::offer`],
+//! [`Coordinator::ask`], [`Coordinator::call`]), and loads what is stored.
+
+mod affinity;
+mod assign;
+mod auth_worker;
+mod calls;
+mod catalogue;
+mod clients;
+mod connections;
+mod item;
+mod lease;
+mod outputs;
+mod queue;
+mod records;
+mod registration;
+mod registry;
+mod reports;
+mod requests;
+mod results;
+mod routes;
+mod runs;
+mod settle;
+mod views;
+mod worker;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use affinity::Affinity;
+pub(crate) use auth_worker::Decision;
+use catalogue::Catalogue;
+pub(crate) use clients::Denial;
+use item::{ItemId, Waiter};
+use queue::Queue;
+pub(crate) use records::SPACES;
+use registry::Registry;
+use results::Results;
+pub(crate) use routes::Route;
+use runs::Runs;
+
+use crate::api::event::{Event, SessionEvent};
+use crate::api::options::LimitOptions;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{CallId, ConnId, HttpId, PeerId};
+use crate::base::secret::Secret;
+use crate::base::time::{Deadline, Instant, Now, Why};
+use crate::dialect::beacon::wire::coordinator::{self as wire, Verdict};
+use crate::machine::{ConnInput, Input, Machine, Output, ServerInput};
+use crate::net::target::FrameLimits;
+use crate::net::{Frame, HttpResponse};
+use crate::parts::accepted::{Due, Server, ServerPolicy};
+use crate::parts::journal::Journal;
+use crate::parts::timers::Timers;
+
+/// The largest frame of a connection that has not registered.
+const UNREGISTERED_FRAME: usize = 65_536;
+
+/// How often what has expired is swept out.
+const SWEEP_MS: u64 = 10_000;
+
+/// The numbers and choices of a coordinator, from the hub's options.
+#[derive(Clone, Debug)]
+pub(crate) struct CoordinatorOptions {
+    /// Whether workers and clients must show who they are.
+    pub(crate) is_secured: bool,
+    /// Whether logins are decided by the hub rather than by an auth worker.
+    pub(crate) has_users: bool,
+    pub(crate) join_secret: Secret,
+    pub(crate) auth_join_secret: Secret,
+    pub(crate) lease_ms: u64,
+    pub(crate) ping_interval_ms: u64,
+    pub(crate) max_redeliveries: u64,
+    pub(crate) work_timeout_ms: u64,
+    pub(crate) max_queued: u64,
+    pub(crate) max_queued_bytes: u64,
+    pub(crate) affinity_ttl_ms: u64,
+    pub(crate) max_results: u64,
+    pub(crate) max_result_bytes: u64,
+    pub(crate) result_ttl_ms: u64,
+    pub(crate) registration_timeout_ms: u64,
+    pub(crate) max_connections: u64,
+    pub(crate) max_unadmitted_per_address: u64,
+    pub(crate) limits: LimitOptions,
+}
+
+/// Who asks, or who registered a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// The session's id; [`ANONYMOUS`] at an open hub.
+    pub(crate) session: Arc<str>,
+    /// Who logged in; empty at an open hub.
+    pub(crate) user: Arc<str>,
+    /// When the session ends.
+    pub(crate) until: Instant,
+    /// What rate limits count by: the user, or the address.
+    pub(crate) client: String,
+}
+
+/// The session that every request of an open hub has.
+const ANONYMOUS: &str = "anonymous";
+
+impl Caller {
+    /// Makes the caller that `client` is at an open hub.
+    pub(crate) fn anonymous(client: &str) -> Self {
+        Self {
+            session: ANONYMOUS.into(),
+            user: "".into(),
+            until: Instant::default(),
+            client: client.to_owned(),
+        }
+    }
+
+    /// Makes the application itself: no login, no rate limit of anybody else.
+    pub(crate) fn in_process() -> Self {
+        Self::anonymous("in-process")
+    }
+}
+
+/// The control plane of beacon workers.
+#[derive(Debug)]
+pub(crate) struct Coordinator {
+    options: CoordinatorOptions,
+    out: VecDeque<Output>,
+    journal: Journal<Promise>,
+    /// Words on outcomes, sent together at the end of a turn.
+    verdicts: BTreeMap<ConnId, Vec<Verdict>>,
+    server: Server,
+    links: BTreeMap<ConnId, Link>,
+    registry: Registry,
+    catalogue: Catalogue,
+    queue: Queue,
+    /// Items that ran when the hub was restarted, by the name of their holder.
+    held: BTreeMap<Arc<str>, BTreeSet<ItemId>>,
+    affinity: Affinity,
+    results: Results,
+    runs: Runs,
+    calls: BTreeMap<CallId, ItemId>,
+    decisions: Vec<Decision>,
+    timers: Timers<Timer>,
+    minted: u64,
+    counts: Counts,
+    /// No lease ends before: set when this process itself was late.
+    grace: Instant,
+    /// Whether work is taken and given out.
+    is_open: bool,
+}
+
+/// What waits for a commit.
+#[derive(Debug)]
+enum Promise {
+    Output(Output),
+    Verdict { conn: ConnId, verdict: Verdict },
+}
+
+/// What is known of an accepted connection beside its registration.
+#[derive(Debug)]
+struct Link {
+    caller: Option<Caller>,
+    /// A registration that an auth worker is asked about.
+    joining: Option<ByteString>,
+}
+
+/// What has happened since the start.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    finished: u64,
+    redelivered: u64,
+    refused_reports: u64,
+}
+
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A worker may have been silent for too long.
+    Silence(PeerId),
+    /// The time limit of an item.
+    Limit(ItemId),
+    /// An item that failed runs again.
+    Retry(ItemId),
+    /// Someone who came later has waited for an item long enough; with the time that it allowed.
+    Patience(Patience, u64),
+    /// Holders from before a restart had their chance.
+    Held,
+    /// Expired records are swept out.
+    Sweep,
+}
+
+impl Timer {
+    const fn why(self) -> Why {
+        match self {
+            Self::Silence(_) => Why::Lease,
+            Self::Limit(_) => Why::Work,
+            Self::Retry(_) => Why::Retry,
+            Self::Patience(..) => Why::Patience,
+            Self::Held => Why::Held,
+            Self::Sweep => Why::Sweep,
+        }
+    }
+}
+
+/// Who waits for an item with a limit of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Patience {
+    Http(HttpId),
+    Call(CallId),
+}
+
+impl Patience {
+    const fn of(waiter: &Waiter) -> Option<Self> {
+        match waiter {
+            Waiter::Http { http, .. } => Some(Self::Http(*http)),
+            Waiter::Call { call, .. } => Some(Self::Call(*call)),
+            Waiter::Login { .. } | Waiter::Join { .. } => None,
+        }
+    }
+}
+
+impl Coordinator {
+    /// Makes a coordinator that takes no work before [`restore`](Self::restore).
+    pub(crate) fn new(options: CoordinatorOptions) -> Self {
+        let limits = &options.limits;
+        let admitted = FrameLimits {
+            max_message: usize::try_from(limits.max_message_bytes).unwrap_or(usize::MAX),
+            max_fragments: usize::try_from(limits.max_fragments).unwrap_or(usize::MAX),
+            max_send_queue: usize::try_from(limits.max_send_queue_bytes).unwrap_or(usize::MAX),
+        };
+        let server = Server::new(ServerPolicy {
+            unadmitted: FrameLimits {
+                max_message: admitted.max_message.min(UNREGISTERED_FRAME),
+                ..admitted
+            },
+            admitted,
+            max_connections: options.max_connections,
+            max_unadmitted_per_address: options.max_unadmitted_per_address,
+            registration_timeout_ms: options.registration_timeout_ms,
+            ping_interval_ms: options.ping_interval_ms,
+        });
+        Self {
+            out: VecDeque::new(),
+            journal: Journal::default(),
+            verdicts: BTreeMap::new(),
+            server,
+            links: BTreeMap::new(),
+            registry: Registry::default(),
+            catalogue: Catalogue::default(),
+            queue: Queue::default(),
+            held: BTreeMap::new(),
+            affinity: Affinity::new(options.affinity_ttl_ms),
+            results: Results::new(
+                options.max_results,
+                options.max_result_bytes,
+                options.result_ttl_ms,
+            ),
+            runs: Runs::default(),
+            calls: BTreeMap::new(),
+            decisions: Vec::new(),
+            timers: Timers::new(),
+            minted: 0,
+            counts: Counts::default(),
+            grace: Instant::default(),
+            is_open: false,
+            options,
+        }
+    }
+
+    /// Takes and gives out no work any more: the hub drains.
+    pub(crate) const fn drain(&mut self) {
+        self.is_open = false;
+    }
+
+    /// Counts what workers run; what is held since a restart is as safe in the store as before.
+    pub(crate) fn in_flight(&self) -> usize {
+        let held: usize = self.held.values().map(BTreeSet::len).sum();
+        self.queue.running().saturating_sub(held)
+    }
+
+    /// Tells whether everything is stored and said that was promised.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.journal.is_idle()
+    }
+
+    /// Returns how many connections of workers there are.
+    pub(crate) fn connections(&self) -> usize {
+        self.server.len()
+    }
+
+    /// Answers everyone who waits: the queue is stored, so they may come back for it. Whoever waits
+    /// for the store is answered `unavailable`.
+    pub(crate) fn end(&mut self, unavailable: &HttpResponse) {
+        self.is_open = false;
+        let waiting: Vec<ItemId> = self.queue.iter().map(|(id, _)| id).collect();
+        for id in waiting {
+            let Some(item) = self.queue.get_mut(id) else { continue };
+            for waiter in std::mem::take(&mut item.waiters) {
+                self.turn_away(waiter, 503, ErrorCode::Stopped, "The hub is going away.");
+            }
+        }
+        self.flush();
+        // A call settles once, whatever becomes of what was to be stored.
+        for promise in self.journal.abandon() {
+            match promise {
+                Promise::Output(Output::HttpReply { http, .. }) => {
+                    self.reply(http, unavailable.clone());
+                }
+                Promise::Output(output @ (Output::Event(_) | Output::HttpEnd { .. })) => {
+                    self.out.push_back(output);
+                }
+                Promise::Output(_) | Promise::Verdict { .. } => {}
+            }
+        }
+        self.timers = Timers::new();
+    }
+
+    /// Closes every connection.
+    pub(crate) fn hang_up(&mut self) {
+        let connections: Vec<ConnId> = self.server.connections().collect();
+        for conn in connections {
+            self.close(conn, 1001, "the hub is going away");
+        }
+    }
+
+    /// Sends what was collected during the turn: verdicts, then the commit.
+    fn flush(&mut self) {
+        for (conn, verdicts) in std::mem::take(&mut self.verdicts) {
+            self.send(conn, wire::work_taken(&verdicts));
+        }
+        if let Some((store, request)) = self.journal.flush() {
+            self.out.push_back(Output::Store { store, request });
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    fn notice(&mut self, code: ErrorCode, text: impl AsRef<str>) {
+        self.event(Event::Session(SessionEvent::Notice { error: Error::new(code, text) }));
+    }
+
+    /// Sends at once: for what promises nothing that must be stored.
+    fn send(&mut self, conn: ConnId, text: String) {
+        if self.server.is_open(conn) {
+            self.out.push_back(Output::Send { conn, frame: Frame::Text(text.into()) });
+        }
+    }
+
+    /// Answers at once.
+    fn reply(&mut self, http: HttpId, response: HttpResponse) {
+        self.out.push_back(Output::HttpReply { http, response });
+    }
+
+    /// Does something once everything written so far is stored.
+    fn promise(&mut self, output: Output) {
+        self.keep_later(Promise::Output(output));
+    }
+
+    fn promise_text(&mut self, conn: ConnId, text: String) {
+        self.promise(Output::Send { conn, frame: Frame::Text(text.into()) });
+    }
+
+    fn promise_verdict(&mut self, conn: ConnId, verdict: Verdict) {
+        self.keep_later(Promise::Verdict { conn, verdict });
+    }
+
+    fn keep_later(&mut self, promise: Promise) {
+        if let Some(promise) = self.journal.after(promise) {
+            self.keep(promise);
+        }
+    }
+
+    fn keep(&mut self, promise: Promise) {
+        match promise {
+            Promise::Output(Output::Send { conn, .. }) if !self.server.is_open(conn) => {}
+            Promise::Output(output) => self.out.push_back(output),
+            Promise::Verdict { conn, verdict } => {
+                self.verdicts.entry(conn).or_default().push(verdict);
+            }
+        }
+    }
+
+    /// Closes a connection from this side.
+    fn close(&mut self, conn: ConnId, code: u16, reason: &str) {
+        if self.server.is_open(conn) {
+            self.server.closing(conn);
+            self.out.push_back(Output::Close { conn, code, reason: reason.to_owned() });
+        }
+    }
+
+    fn sweep(&mut self, now: Now) {
+        for hash in self.results.expire(now.unix) {
+            self.journal.delete(records::RESULTS, &hash);
+        }
+        self.affinity.expire(now.mono);
+        self.timers.add(Timer::Sweep, now.mono.after(SWEEP_MS));
+    }
+}
+
+impl Machine for Coordinator {
+    fn handle_input(&mut self, input: Input, now: Now) {
+        match input {
+            Input::Conn(ConnInput::Received { conn, frame }) => self.handle_frame(conn, frame, now),
+            Input::Conn(ConnInput::Closed { conn, cause }) => {
+                self.server.closed(conn);
+                self.handle_lost(conn, cause.to_error().message(), now);
+                self.links.remove(&conn);
+            }
+            Input::Server(ServerInput::Gone { http }) => self.handle_gone(http),
+            Input::Stored { store, result } => match self.journal.stored(store, result, now.mono) {
+                Ok(stored) => stored.into_iter().for_each(|promise| self.keep(promise)),
+                Err(error) => self.event(Event::Session(SessionEvent::Notice { error })),
+            },
+            // The hub listens, and says who comes: it dials nobody and asks nobody.
+            Input::Conn(ConnInput::Opened { .. } | ConnInput::Sent { .. })
+            | Input::Http(_)
+            | Input::Server(_)
+            | Input::HostLag { .. } => {}
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        self.journal.retry(now.mono);
+        while let Some(due) = self.server.take_due(now.mono) {
+            match due {
+                Due::Ping(conn) => {
+                    self.out.push_back(Output::Send { conn, frame: Frame::Ping(Bytes::new()) });
+                }
+                Due::Silent(conn) => {
+                    self.close(conn, 1001, "no answer to two pings");
+                    self.handle_lost(conn, "it answered neither of two pings", now);
+                }
+                Due::Unregistered(conn) => {
+                    self.close(conn, 1008, "no registration in time");
+                }
+            }
+        }
+        while let Some((_, timer)) = self.timers.take_due(now.mono) {
+            match timer {
+                Timer::Silence(worker) => self.check_silence(worker, now),
+                Timer::Limit(item) => self.expire_item(item, now),
+                Timer::Retry(item) => self.place(item, now),
+                Timer::Patience(patience, timeout_ms) => self.lose_patience(patience, timeout_ms),
+                Timer::Held => self.release_held(None, now),
+                Timer::Sweep => self.sweep(now),
+            }
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        if self.out.is_empty() {
+            self.flush();
+        }
+        self.out.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        let timer = self.timers.deadline(Timer::why);
+        let server = self.server.next_due().map(|at| Deadline { at, why: Why::Ping });
+        let retry = self.journal.retry_at().map(|at| Deadline { at, why: Why::Store });
+        [timer, server, retry].into_iter().flatten().min()
+    }
+}

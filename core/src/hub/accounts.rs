@@ -1,0 +1,293 @@
+//! Who may ask: users, logins, sessions, and how often each client may ask.
+//!
+//! A session begins with a login, holds for a fixed time whatever it is used for, and dies with the
+//! process. Its id is a random UUID in the cookie `SessionID`.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::options::{HubAccess, HubOptions, User};
+use super::rate::RateLimit;
+use crate::base::entropy::{Entropy, Seed};
+use crate::base::secret::Secret;
+use crate::base::time::Instant;
+use crate::dialect::beacon::coordinator::{Caller, Denial};
+use crate::dialect::beacon::wire::coordinator::{
+    self as wire, LoginRequest, UserContext, UserRecord,
+};
+use crate::net::{Headers, HttpResponse};
+use crate::parts::accepted::address;
+
+/// The most sessions; beyond, the one that ends first is dropped.
+const MAX_SESSIONS: usize = 100_000;
+
+/// Failed logins that one address may make at once, and per second.
+const FAILED_LOGINS: (u64, u64) = (2, 50);
+
+/// The longest user name and password, in bytes.
+const MAX_CREDENTIAL: usize = 1_024;
+
+/// The name of the session's cookie.
+const COOKIE: &str = "SessionID";
+
+#[derive(Debug)]
+struct Session {
+    user: Arc<str>,
+    record: UserRecord,
+    until: Instant,
+}
+
+/// Users, sessions, rates.
+#[derive(Debug)]
+pub(super) struct Accounts {
+    is_secured: bool,
+    users: Vec<User>,
+    ttl_ms: u64,
+    sessions: HashMap<String, Session>,
+    ends: BTreeSet<(Instant, String)>,
+    failures: RateLimit,
+    rate: RateLimit,
+    entropy: Entropy,
+}
+
+/// What a login leads to.
+pub(super) enum Login {
+    /// An answer.
+    Refused(HttpResponse),
+    /// A session for this user.
+    Right(UserRecord),
+    /// An auth worker must decide.
+    Undecided { name: String, password: Secret },
+}
+
+impl Accounts {
+    pub(super) fn new(options: &HubOptions, seed: Seed) -> Self {
+        Self {
+            is_secured: options.access == HubAccess::Secured,
+            users: options.users.clone(),
+            ttl_ms: options.session_ttl_ms,
+            sessions: HashMap::new(),
+            ends: BTreeSet::new(),
+            failures: RateLimit::new(FAILED_LOGINS.0, FAILED_LOGINS.1),
+            rate: RateLimit::new(options.enqueue_rate, options.enqueue_burst),
+            entropy: Entropy::new(seed),
+        }
+    }
+
+    /// Finds out who makes a request; `None` when a secured hub knows no session for it.
+    pub(super) fn caller(&self, headers: &Headers, remote: &str, now: Instant) -> Option<Caller> {
+        if !self.is_secured {
+            return Some(Caller::anonymous(address(remote)));
+        }
+        let (id, session) = self.session(headers.first("cookie"), now)?;
+        let (user, until) = (session.user.clone(), session.until);
+        Some(Caller { session: id.into(), client: user.to_string(), user, until })
+    }
+
+    /// Counts a request of a client that may not ask too often.
+    ///
+    /// # Errors
+    /// It was one too many.
+    pub(super) fn count(&mut self, client: &str, now: Instant) -> Result<(), Denial> {
+        self.rate.take(client, now).map_err(|wait| Denial::later("client_rate_limit", wait))
+    }
+
+    /// Looks at a login.
+    pub(super) fn login(&mut self, request: LoginRequest, remote: &str, now: Instant) -> Login {
+        let Some(name) = request.user_name.filter(|name| !name.is_empty()) else {
+            return Login::Refused(refused("UserName is required."));
+        };
+        let password = request.password.unwrap_or_default();
+        let address = address(remote);
+        if self.failures.check(address, now).is_err() {
+            let text = wire::login_refused("Too many failed logins.");
+            return Login::Refused(HttpResponse::json(429, text).retry_later());
+        }
+        if name.len() > MAX_CREDENTIAL || password.expose().len() > MAX_CREDENTIAL {
+            return Login::Refused(failed());
+        }
+        if !self.users.is_empty() {
+            return match self.check(&name, &password) {
+                Some(user) => Login::Right(user),
+                None => {
+                    let _ = self.failures.take(address, now);
+                    Login::Refused(failed())
+                }
+            };
+        }
+        if self.is_secured { Login::Undecided { name, password } } else { Login::Refused(failed()) }
+    }
+
+    /// Begins a session. Returns the answer, and the id of a session that had to go for it.
+    pub(super) fn begin(
+        &mut self,
+        record: UserRecord,
+        now: Instant,
+    ) -> (HttpResponse, Option<String>) {
+        let mut gone = None;
+        if self.sessions.len() >= MAX_SESSIONS
+            && let Some((_, oldest)) = self.ends.pop_first()
+        {
+            self.sessions.remove(&oldest);
+            gone = Some(oldest);
+        }
+        let id = self.entropy.uuid().to_string();
+        let until = now.after(self.ttl_ms);
+        self.ends.insert((until, id.clone()));
+        let mut response = HttpResponse::json(200, wire::logged_in(&id, &record));
+        response.headers.push("set-cookie", format!("{COOKIE}={id}; Path=/; HttpOnly"));
+        let user = record.name.as_str().into();
+        self.sessions.insert(id, Session { user, record, until });
+        (response, gone)
+    }
+
+    /// Answers whether a session holds.
+    pub(super) fn check_session(&self, headers: &Headers, now: Instant) -> HttpResponse {
+        let session = self.session(headers.first("cookie"), now);
+        let text = session
+            .map_or_else(wire::logged_out, |(id, session)| wire::logged_in(id, &session.record));
+        HttpResponse::json(200, text)
+    }
+
+    /// Ends a session. Returns the answer, and the session's id if there was one.
+    pub(super) fn log_out(&mut self, headers: &Headers) -> (HttpResponse, Option<String>) {
+        let id = headers.first("cookie").and_then(session_id);
+        let ended = id.and_then(|id| self.sessions.remove_entry(id)).map(|(id, session)| {
+            self.ends.remove(&(session.until, id.clone()));
+            id
+        });
+        let mut response = HttpResponse::json(200, wire::logged_out());
+        let expired = format!("{COOKIE}=; Path=/; HttpOnly; Max-Age=0");
+        response.headers.push("set-cookie", expired);
+        (response, ended)
+    }
+
+    /// Forgets sessions that ended.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some((until, id)) = self.ends.first() {
+            if *until > now {
+                return;
+            }
+            self.sessions.remove(id);
+            self.ends.pop_first();
+        }
+    }
+
+    fn session<'a>(
+        &'a self,
+        cookie: Option<&'a str>,
+        now: Instant,
+    ) -> Option<(&'a str, &'a Session)> {
+        let id = session_id(cookie?)?;
+        let session = self.sessions.get(id).filter(|session| session.until > now)?;
+        Some((id, session))
+    }
+
+    /// Checks a login against the built-in users. Every user is compared, whoever it is.
+    fn check(&self, name: &str, password: &Secret) -> Option<UserRecord> {
+        let mut found = None;
+        for (index, user) in self.users.iter().enumerate() {
+            let right = user.password == *password && !user.password.is_empty();
+            if right && user.name == name {
+                found = Some((index, user));
+            }
+        }
+        let (index, user) = found?;
+        Some(UserRecord {
+            id: index as u64 + 1,
+            name: user.name.clone(),
+            roles: user.roles.clone(),
+            name_first: String::new(),
+            name_last: String::new(),
+            full_name: user.name.clone(),
+            email: String::new(),
+        })
+    }
+}
+
+/// Makes the record of a user whom an auth worker knows.
+pub(super) fn record(context: UserContext) -> UserRecord {
+    let name = context.username.unwrap_or_default();
+    let full_name = if context.full_name.is_empty() { name.clone() } else { context.full_name };
+    UserRecord {
+        id: context.user_id.unwrap_or_default(),
+        name,
+        roles: context.roles,
+        name_first: context.name_first,
+        name_last: context.name_last,
+        full_name,
+        email: context.email,
+    }
+}
+
+fn refused(text: &str) -> HttpResponse {
+    HttpResponse::json(200, wire::login_refused(text))
+}
+
+/// The answer to a login that is wrong.
+pub(super) fn failed() -> HttpResponse {
+    refused("Authentication failed.")
+}
+
+fn session_id(cookie: &str) -> Option<&str> {
+    cookie.split(';').find_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        (name == COOKIE).then_some(value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accounts() -> Accounts {
+        let user = User { name: "ops".into(), password: Secret::new("pw"), ..User::default() };
+        let options = HubOptions {
+            access: HubAccess::Secured,
+            users: vec![user],
+            session_ttl_ms: 100,
+            ..HubOptions::default()
+        };
+        Accounts::new(&options, [1; 32])
+    }
+
+    fn log_in(accounts: &mut Accounts) -> Headers {
+        let record = accounts.check("ops", &Secret::new("pw")).unwrap();
+        let (response, _) = accounts.begin(record, at(0));
+        let cookie = response.headers.first("set-cookie").unwrap();
+        Headers::new().with("cookie", format!("theme=dark; {cookie}"))
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    #[test]
+    fn a_session_ends_at_its_time_however_often_it_is_used() {
+        let mut accounts = accounts();
+        let headers = log_in(&mut accounts);
+        for millis in [1, 50, 99] {
+            assert!(accounts.caller(&headers, "a:1", at(millis)).is_some());
+        }
+        assert!(accounts.caller(&headers, "a:1", at(100)).is_none());
+        accounts.expire(at(100));
+        assert!(accounts.sessions.is_empty());
+    }
+
+    #[test]
+    fn only_the_right_pair_logs_in() {
+        let accounts = accounts();
+        assert!(accounts.check("ops", &Secret::new("no")).is_none());
+        assert!(accounts.check("nobody", &Secret::new("pw")).is_none());
+        assert!(accounts.check("ops", &Secret::default()).is_none());
+    }
+
+    #[test]
+    fn a_logout_ends_the_session() {
+        let mut accounts = accounts();
+        let headers = log_in(&mut accounts);
+        let (_, ended) = accounts.log_out(&headers);
+        assert!(ended.is_some());
+        assert!(accounts.caller(&headers, "a:1", at(1)).is_none());
+    }
+}

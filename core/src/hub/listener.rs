@@ -1,0 +1,262 @@
+//! Whoever comes to the hub: which child it belongs to, and whether it may.
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::Hub;
+use super::accounts::{self, Login};
+use super::routes::{Public, Route};
+use crate::base::ids::{ConnId, HttpId};
+use crate::base::time::Now;
+use crate::dialect::beacon::coordinator::{Caller, Route as BeaconRoute};
+use crate::dialect::beacon::wire::coordinator::{self as wire, UserRecord};
+use crate::machine::{Input, Machine as _, Output, ServerInput};
+use crate::net::http::NoRoute;
+use crate::net::origin::is_foreign_page;
+use crate::net::{Headers, HttpBody, HttpRequest, HttpResponse, Method};
+
+impl Hub {
+    /// Answers an upgrade request.
+    pub(super) fn handle_offer(
+        &mut self,
+        conn: ConnId,
+        request: HttpRequest,
+        remote: String,
+        now: Now,
+    ) {
+        if !self.phase.is_serving() {
+            self.refuse(conn, self.unavailable());
+        } else if is_foreign_page(&request.headers, &self.options.allowed_origins) {
+            self.refuse(conn, HttpResponse::json(403, wire::error("Origin not allowed.")));
+        } else if !self.volt.claims(&request.url) {
+            let caller = self.accounts.caller(&request.headers, &remote, now.mono);
+            self.coordinator.offer(conn, &remote, caller, now);
+        } else if self.connections() as u64 >= self.options.max_connections {
+            let text = wire::error("Too many connections.");
+            self.refuse(conn, HttpResponse::json(503, text).retry_later());
+        } else {
+            let offer = ServerInput::Offered { conn, request, remote };
+            self.volt.handle_input(Input::Server(offer), now);
+        }
+    }
+
+    /// Answers a request.
+    pub(super) fn handle_request(
+        &mut self,
+        http: HttpId,
+        request: HttpRequest,
+        remote: String,
+        now: Now,
+    ) {
+        let headers = &request.headers;
+        if is_foreign_page(headers, &self.options.allowed_origins) {
+            self.reply(http, HttpResponse::json(403, wire::error("Origin not allowed.")));
+            return;
+        }
+        if let Some(origin) = headers.first("origin") {
+            self.origins.insert(http, origin.to_owned());
+            if headers.first("access-control-request-method").is_some() {
+                self.reply(http, preflight());
+                return;
+            }
+        }
+        if self.volt.claims(&request.url) {
+            if self.phase.is_serving() {
+                let asked = ServerInput::Asked { http, request, remote };
+                self.volt.handle_input(Input::Server(asked), now);
+            } else {
+                self.reply(http, self.unavailable());
+            }
+            return;
+        }
+        let route = match Route::find(request.method, &request.url) {
+            Ok(route) => route,
+            Err(no_route) => {
+                let is_known = self.accounts.caller(headers, &remote, now.mono).is_some();
+                self.reply(http, answer_nowhere(no_route, is_known));
+                return;
+            }
+        };
+        if !self.phase.is_serving() && route != Route::Public(Public::Status) {
+            self.reply(http, self.unavailable());
+            return;
+        }
+        let caller = self.accounts.caller(headers, &remote, now.mono);
+        if caller.is_none() && !matches!(route, Route::Public(_)) {
+            self.reply(http, unauthenticated());
+            return;
+        }
+        let body = match read_body(&request, &route) {
+            Ok(body) => body,
+            Err(text) => {
+                self.reply(http, HttpResponse::json(400, wire::invalid_content(&text)));
+                return;
+            }
+        };
+        match (route, caller) {
+            (Route::Public(route), _) => {
+                self.ask_publicly(http, route, &body, headers, &remote, now);
+            }
+            (route, Some(caller)) => {
+                let key = headers.first("x-idempotency-key").filter(|key| !key.is_empty());
+                self.ask(http, route, &body, key, &caller, now);
+            }
+            (_, None) => self.reply(http, unauthenticated()),
+        }
+    }
+
+    /// Answers a request of someone who is known.
+    fn ask(
+        &mut self,
+        http: HttpId,
+        route: Route,
+        body: &ByteString,
+        key: Option<&str>,
+        caller: &Caller,
+        now: Now,
+    ) {
+        if matches!(route, Route::Beacon(BeaconRoute::Enqueue) | Route::Volt(_))
+            && let Err(denial) = self.accounts.count(&caller.client, now.mono)
+        {
+            self.reply(http, denial.response(false));
+            return;
+        }
+        match route {
+            // Answered before: it needs no caller.
+            Route::Public(_) => {}
+            Route::Status => {
+                let text = self.show_status(now);
+                self.reply(http, HttpResponse::json(200, text));
+            }
+            Route::Beacon(route) => self.coordinator.ask(http, route, body, key, caller, now),
+            Route::Volt(control) => self.volt.control(http, control, body, now),
+        }
+    }
+
+    fn ask_publicly(
+        &mut self,
+        http: HttpId,
+        route: Public,
+        body: &ByteString,
+        headers: &Headers,
+        remote: &str,
+        now: Now,
+    ) {
+        match route {
+            Public::Login => {
+                let request = serde_json::from_str(body).unwrap_or_default();
+                match self.accounts.login(request, remote, now.mono) {
+                    Login::Right(user) => self.log_in(http, user, now),
+                    Login::Refused(response) => self.reply(http, response),
+                    Login::Undecided { name, password } if self.coordinator.has_auth_worker() => {
+                        self.coordinator.ask_login(http, &name, password.expose(), now);
+                    }
+                    Login::Undecided { .. } => self.reply(http, accounts::failed()),
+                }
+            }
+            Public::Status => {
+                let text = wire::hub_status(self.is_secured());
+                self.reply(http, HttpResponse::json(200, text));
+            }
+            Public::CheckSession => {
+                let response = self.accounts.check_session(headers, now.mono);
+                self.reply(http, response);
+            }
+            Public::Logout => {
+                let (response, ended) = self.accounts.log_out(headers);
+                self.end_session(ended);
+                self.reply(http, response);
+            }
+        }
+    }
+
+    /// Begins a session.
+    pub(super) fn log_in(&mut self, http: HttpId, user: UserRecord, now: Now) {
+        let (response, gone) = self.accounts.begin(user, now.mono);
+        self.end_session(gone);
+        self.reply(http, response);
+    }
+
+    fn end_session(&mut self, session: Option<String>) {
+        if let Some(session) = session {
+            self.coordinator.end_session(&session);
+        }
+    }
+
+    /// Returns how many connections and sessions the children have.
+    pub(super) fn connections(&self) -> usize {
+        self.coordinator.connections() + self.volt.len()
+    }
+
+    /// The answer while there is nothing to answer with.
+    pub(super) fn unavailable(&self) -> HttpResponse {
+        let text = format!("The hub is {}.", self.phase.name());
+        HttpResponse::json(503, wire::error(&text)).retry_later()
+    }
+
+    /// Answers a request.
+    pub(super) fn reply(&mut self, http: HttpId, response: HttpResponse) {
+        let response = self.let_read(http, response);
+        self.out.push_back(Output::HttpReply { http, response });
+    }
+
+    /// Lets the page that waits for an answer read it.
+    pub(super) fn let_read(&mut self, http: HttpId, mut response: HttpResponse) -> HttpResponse {
+        if let Some(origin) = self.origins.remove(&http) {
+            response.headers.push("access-control-allow-origin", origin);
+            response.headers.push("vary", "Origin");
+        }
+        response
+    }
+
+    fn refuse(&mut self, conn: ConnId, response: HttpResponse) {
+        self.out.push_back(Output::Refuse { conn, response });
+    }
+}
+
+/// Reads a body: `{}` if there is none.
+///
+/// # Errors
+/// What is wrong with it.
+fn read_body(request: &HttpRequest, route: &Route) -> Result<ByteString, String> {
+    let Ok(body) = ByteString::try_from(request.body.clone()) else {
+        return Err("Not UTF-8".to_owned());
+    };
+    let body = if body.trim().is_empty() { ByteString::from_static("{}") } else { body };
+    if !route.checks_body()
+        && request.method == Method::Post
+        && let Err(e) = serde_json::from_str::<serde::de::IgnoredAny>(&body)
+    {
+        return Err(format!("Invalid JSON: {e}"));
+    }
+    Ok(body)
+}
+
+/// Answers a request that has no route.
+fn answer_nowhere(no_route: NoRoute, is_known: bool) -> HttpResponse {
+    match no_route {
+        NoRoute::Unknown if is_known => HttpResponse::json(404, wire::error("Not found.")),
+        NoRoute::Unknown => unauthenticated(),
+        NoRoute::Method(allow) => {
+            let mut response = HttpResponse::json(405, wire::error("Method not allowed."));
+            response.headers.push("allow", allow);
+            response
+        }
+    }
+}
+
+/// The answer to a browser that asks whether a page of an allowed origin may ask.
+fn preflight() -> HttpResponse {
+    HttpResponse {
+        status: 204,
+        headers: Headers::new()
+            .with("access-control-allow-methods", "GET, POST, DELETE")
+            .with("access-control-allow-headers", "content-type, x-idempotency-key")
+            .with("access-control-max-age", "600"),
+        body: HttpBody::Full(Bytes::new()),
+    }
+}
+
+fn unauthenticated() -> HttpResponse {
+    HttpResponse::json(401, wire::authentication_required())
+}
