@@ -53,24 +53,17 @@ impl VoltDaemon {
         timeout_ms: u64,
         now: Now,
     ) -> Result<(), Error> {
-        let mut frames = std::mem::take(&mut self.frames);
         let (key, id) = self.calls.open(asker, name, timeout_ms, now.mono, &mut self.entropy);
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         let id: &str = id.hyphenated().encode_lower(&mut text);
-        let name = self.calls.get(key).map_or("", String::as_str);
-        let size = wire::command_len(id, name, payload.as_str());
-        let written = self
-            .write_message(payload.blobs(), size, &mut frames, |json| {
-                wire::command(id, name, payload.as_str(), json);
-            })
-            .and_then(|()| self.check_size(&frames));
-        if let Err(error) = written {
-            frames.clear();
-            self.frames = frames;
+        let size = wire::command_len(id, self.command_name(key), payload.as_str());
+        let written = self.write_message(payload.blobs(), size, |daemon, json| {
+            wire::command(id, daemon.command_name(key), payload.as_str(), json);
+        });
+        if let Err(error) = written.and_then(|()| self.check_written()) {
             self.calls.take(key);
             return Err(error);
         }
-        self.frames = frames;
         self.counters.commands_sent += 1;
         self.say(now);
         if timeout_ms == 0 {
@@ -78,6 +71,11 @@ impl VoltDaemon {
             self.expire_calls(now);
         }
         Ok(())
+    }
+
+    /// Returns the name of the command that was sent under a key.
+    fn command_name(&self, key: u64) -> &str {
+        self.calls.get(key).map_or("", String::as_str)
     }
 
     pub(super) fn cancel(&mut self, call: CallId) {

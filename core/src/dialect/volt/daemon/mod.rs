@@ -48,7 +48,7 @@ use crate::dialect::volt::words::MESSAGE;
 use crate::machine::{ConnInput, HttpInput};
 use crate::machine::{Endpoint, Input, Machine, Output};
 use crate::net::Frame;
-use crate::net::socketio::{Decoder, DecoderLimits};
+use crate::net::socketio::{self, Decoder, DecoderLimits};
 use crate::parts::backoff::Backoff;
 use crate::parts::calls::Calls;
 use crate::parts::queue::{Overflow, Queue};
@@ -269,30 +269,37 @@ impl VoltDaemon {
         argument: &Raw,
         frames: &mut Vec<Frame>,
     ) -> Result<(), Error> {
-        crate::net::socketio::event(&self.address.namespace, id, name, argument, frames)
-            .map_err(too_many)
+        socketio::event(&self.address.namespace, id, name, argument, frames).map_err(too_many)
     }
 
-    /// Writes a message whose argument `write` appends as JSON.
+    /// Writes a message whose argument `write` appends as JSON, for [`say`](Self::say).
     fn write_message(
-        &self,
+        &mut self,
         blobs: &[bytes::Bytes],
         size: usize,
-        frames: &mut Vec<Frame>,
-        write: impl FnOnce(&mut String),
+        write: impl FnOnce(&Self, &mut String),
     ) -> Result<(), Error> {
         if blobs.is_empty() {
             let mut text = String::with_capacity(self.prefix.len() + size + 2);
             text.push('4');
             text.push_str(&self.prefix);
-            write(&mut text);
+            write(self, &mut text);
             text.push(']');
-            frames.push(Frame::Text(text.into()));
+            self.frames.push(Frame::Text(text.into()));
             return Ok(());
         }
+        let mut frames = std::mem::take(&mut self.frames);
         let namespace = &self.address.namespace;
-        crate::net::socketio::event_with(namespace, None, MESSAGE, size, blobs, frames, write)
-            .map_err(too_many)
+        let write = |json: &mut String| write(self, json);
+        let written =
+            socketio::event_with(namespace, None, MESSAGE, size, blobs, &mut frames, write);
+        self.frames = frames;
+        written.map_err(too_many)
+    }
+
+    /// Forgets what was written if the server would end the connection for it.
+    fn check_written(&mut self) -> Result<(), Error> {
+        self.check_size(&self.frames).inspect_err(|_| self.frames.clear())
     }
 
     const fn next_store(&mut self) -> StoreId {
@@ -305,10 +312,10 @@ fn size(frames: &[Frame]) -> u64 {
     frames.iter().map(|frame| frame.len() as u64).sum()
 }
 
-fn too_many(_: crate::net::socketio::Malformed) -> Error {
+fn too_many(_: socketio::Malformed) -> Error {
     let message = format!(
         "a message with more than {} byte strings: join them or send several",
-        crate::net::socketio::MAX_ATTACHMENTS
+        socketio::MAX_ATTACHMENTS
     );
     Error::new(ErrorCode::TooLarge, message)
 }

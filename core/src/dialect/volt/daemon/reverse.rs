@@ -15,7 +15,6 @@ use crate::base::json::Raw;
 use crate::base::time::Now;
 use crate::dialect::volt::envelope::{Envelope, Form, Reject, unhandled};
 use crate::dialect::volt::wire::{self, Message};
-use crate::net::Frame;
 
 /// The key under which an application listens to messages.
 const MESSAGES: &str = "*";
@@ -168,13 +167,11 @@ impl VoltDaemon {
             return Ok(());
         }
         let reply = envelope.reply(running.form).map_err(invalid)?;
-        let mut frames = Vec::with_capacity(1);
         let size = value.as_str().len() + request.len() + 128;
-        self.write_message(value.blobs(), size, &mut frames, |json| {
+        self.write_message(value.blobs(), size, |_, json| {
             wire::ok_reply(request, envelope.status(), envelope.headers(), reply, json);
-        })
-        .and_then(|()| self.check_size(&frames))?;
-        self.frames.append(&mut frames);
+        })?;
+        self.check_written()?;
         self.say(now);
         Ok(())
     }
@@ -196,12 +193,10 @@ impl VoltDaemon {
         now: Now,
         write: impl FnOnce(&mut String),
     ) {
-        let mut frames: Vec<Frame> = Vec::with_capacity(1);
-        if let Err(error) = self.write_message(blobs, size, &mut frames, write) {
-            return self.complain(error);
+        match self.write_message(blobs, size, |_, json| write(json)) {
+            Ok(()) => self.say(now),
+            Err(error) => self.complain(error),
         }
-        self.frames.append(&mut frames);
-        self.say(now);
     }
 
     /// An outcome for work that is not running: late if it ever ran, else a mistake.
