@@ -112,13 +112,7 @@ impl Raw {
     /// Wraps a part of this value's text that a parser has found in it; without its blobs.
     #[must_use]
     pub(crate) fn part(&self, text: &str) -> Self {
-        let outer = self.text.as_bytes().as_ptr_range();
-        let inner = text.as_bytes().as_ptr_range();
-        if outer.start <= inner.start && inner.end <= outer.end {
-            Self::accepted(self.text.slice_ref(text))
-        } else {
-            Self::accepted(text.into())
-        }
+        Self::shared(&self.text, text)
     }
 
     /// The value `null`.

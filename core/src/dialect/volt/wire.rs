@@ -7,7 +7,7 @@
 mod read;
 mod write;
 
-pub(super) use read::{Message, is_truthy, lenient_text, message_of};
+pub(super) use read::{Message, lenient_text, message_of};
 pub(super) use write::{
     Reply, beat_message, beat_payload, command, command_len, ok_reply, refusal, register,
     stream_end, stream_part,

@@ -1,6 +1,8 @@
 //! Commands that we send: each settled exactly once, by its answer, its deadline or the end of the
 //! session.
 
+use std::borrow::Cow;
+
 use super::VoltDaemon;
 use crate::api::options;
 use crate::base::error::{Error, ErrorCode};
@@ -93,11 +95,8 @@ impl VoltDaemon {
     ) {
         let Some(id) = message.request_id.and_then(wire::lenient_text) else { return };
         let Some(call) = self.calls.settle(&id) else { return };
-        let result = if message.ok.is_some_and(wire::is_truthy) {
-            Ok(result())
-        } else {
-            Err(rejection(&call.what, message))
-        };
+        let result =
+            if message.is_ok() { Ok(result()) } else { Err(rejection(&call.what, message)) };
         self.conclude(call.asker, result, now);
     }
 
@@ -129,12 +128,11 @@ impl VoltDaemon {
 }
 
 fn rejection(name: &str, message: &Message<'_>) -> Error {
-    let said = message.message.and_then(wire::lenient_text).filter(|text| !text.is_empty());
     let status = message.status.and_then(|status| status.parse().ok());
-    let text = match said {
-        Some(text) => text.into_owned(),
-        None => format!("the control plane rejected the command \"{name}\""),
-    };
+    let text = message.explanation().map_or_else(
+        || format!("the control plane rejected the command \"{name}\""),
+        Cow::into_owned,
+    );
     Error::new(ErrorCode::RemoteError, text).with_status(status)
 }
 

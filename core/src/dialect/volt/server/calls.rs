@@ -12,6 +12,7 @@ use crate::base::ids::{CallId, HttpId};
 use crate::base::json::Raw;
 use crate::base::json::object::Object;
 use crate::base::time::{Instant, Now};
+use crate::dialect::volt::wire::Message;
 use crate::dialect::volt::words::MESSAGE;
 use crate::net::Frame;
 use crate::net::socketio::{self, MAX_ATTACHMENTS, ROOT};
@@ -160,8 +161,8 @@ impl VoltServer {
     }
 
     /// Finds the call that a message of a session belongs to.
-    fn called(&self, session: SessionId, message: &wire::Message<'_>) -> Option<u64> {
-        let request = Uuid::try_parse(&message.request_id()?).ok()?;
+    fn called(&self, session: SessionId, message: &Message<'_>) -> Option<u64> {
+        let request = Uuid::try_parse(&wire::text(message.request_id)?).ok()?;
         let call = *self.requests.get(&request)?;
         let pending = self.calls.get(&call)?;
         (pending.session == Some(session)).then_some(call)
@@ -171,7 +172,7 @@ impl VoltServer {
     pub(super) fn take_response(
         &mut self,
         session: SessionId,
-        message: &wire::Message<'_>,
+        message: &Message<'_>,
         argument: &Raw,
         now: Now,
     ) -> bool {
@@ -180,7 +181,7 @@ impl VoltServer {
         if pending.stream.is_some() {
             return true;
         }
-        let status = message.status();
+        let status = message.status_or_default();
         if !message.is_ok() {
             let text = message.explanation().map_or_else(
                 || format!("The command \"{}\" was rejected.", pending.order.command),
@@ -190,9 +191,10 @@ impl VoltServer {
             self.fail(call, error);
             return true;
         }
-        let headers = message.headers().map(|json| argument.part(json));
+        let headers =
+            message.headers.filter(|json| json.starts_with('{')).map(|json| argument.part(json));
         if pending.order.form == ResponseForm::Stream
-            && let Some(id) = message.stream_id()
+            && let Some(id) = wire::text(message.stream_id)
         {
             pending.stream = Some(Stream { id: id.into_owned(), status, bytes: 0 });
             let asker = pending.asker;
@@ -200,9 +202,9 @@ impl VoltServer {
             self.tell_open(asker, status, headers.as_ref());
             return true;
         }
-        let data = message.value().map_or_else(Raw::absent, |json| argument.part(json));
+        let data = message.result.map_or_else(Raw::absent, |json| argument.part(json));
         let data = data.with_blobs(argument.blobs().to_vec());
-        let body = match message.body() {
+        let body = match wire::text(message.body_base64) {
             Some(text) if STANDARD.decode(text.as_bytes()).is_ok() => Some(text.into_owned()),
             Some(_) => {
                 let text = "The daemon's answer has a body that is not base64.";
@@ -219,7 +221,7 @@ impl VoltServer {
     pub(super) fn take_chunk(
         &mut self,
         session: SessionId,
-        message: &wire::Message<'_>,
+        message: &Message<'_>,
         argument: &Raw,
         now: Now,
     ) -> bool {
@@ -229,10 +231,10 @@ impl VoltServer {
         let asker = pending.asker;
         let Some(stream) = pending.stream.as_mut() else { return true };
         // Peer: parts of another stream are ignored.
-        if message.stream_id().as_deref() != Some(&*stream.id) {
+        if wire::text(message.stream_id).as_deref() != Some(&*stream.id) {
             return true;
         }
-        let bytes = match (message.chunk_base64(), message.chunk) {
+        let bytes = match (wire::text(message.chunk_base64), message.chunk) {
             (Some(text), _) => STANDARD.decode(text.as_bytes()).ok().map(Bytes::from),
             // A later generation attaches the bytes.
             (None, Some(_)) => argument.blobs().first().cloned(),
@@ -255,11 +257,11 @@ impl VoltServer {
     }
 
     /// Takes the end of a stream. Tells whether it belonged to a call.
-    pub(super) fn take_end(&mut self, session: SessionId, message: &wire::Message<'_>) -> bool {
+    pub(super) fn take_end(&mut self, session: SessionId, message: &Message<'_>) -> bool {
         let Some(call) = self.called(session, message) else { return false };
         let stream = self.calls.get(&call).and_then(|pending| pending.stream.as_ref());
         let Some(stream) = stream else { return true };
-        if message.stream_id().as_deref() != Some(&*stream.id) {
+        if wire::text(message.stream_id).as_deref() != Some(&*stream.id) {
             return true;
         }
         let status = stream.status;

@@ -11,6 +11,7 @@ use crate::base::ids::{PeerId, WorkId};
 use crate::base::json::Raw;
 use crate::base::json::object::{Object, list};
 use crate::base::time::{Instant, Now, UnixMillis};
+use crate::dialect::volt::wire::Message;
 use crate::dialect::volt::words::{HEARTBEAT, MESSAGE, REGISTERED};
 use crate::net::socketio::Packet;
 
@@ -232,17 +233,16 @@ impl VoltServer {
         }
         let argument = &packet.argument;
         // What is no object of ours is the application's, if it is anything.
-        let message = serde_json::from_str::<wire::Message<'_>>(argument.as_str()).ok();
-        let kind = message.as_ref().map(wire::Message::kind).unwrap_or_default();
-        let is_taken = match (&*kind, &message) {
-            ("command", Some(message)) => {
-                self.take_command(session, message, argument, now);
+        let message = Message::read(argument.as_str()).unwrap_or_default();
+        let is_taken = match wire::text(message.kind).as_deref() {
+            Some("command") => {
+                self.take_command(session, &message, argument, now);
                 true
             }
-            ("response", Some(message)) => self.take_response(session, message, argument, now),
-            ("stream", Some(message)) => self.take_chunk(session, message, argument, now),
-            ("stream-end", Some(message)) => self.take_end(session, message),
-            _ => argument.is_absent() || argument.as_str() == "null",
+            Some("response") => self.take_response(session, &message, argument, now),
+            Some("stream") => self.take_chunk(session, &message, argument, now),
+            Some("stream-end") => self.take_end(session, &message),
+            Some(_) | None => argument.is_absent() || argument.as_str() == "null",
         };
         if !is_taken && self.listens {
             let state = self.sessions.get(&session);
@@ -260,12 +260,12 @@ impl VoltServer {
     fn take_command(
         &mut self,
         session: SessionId,
-        message: &wire::Message<'_>,
+        message: &Message<'_>,
         argument: &Raw,
         now: Now,
     ) {
         let Some(request) = message.request() else { return };
-        if message.command().as_deref() == Some(HEARTBEAT) {
+        if wire::text(message.command).as_deref() == Some(HEARTBEAT) {
             let answer = self.beat(request, message, now);
             self.emit(session, MESSAGE, answer);
         } else if let Err((status, text)) =
@@ -276,8 +276,8 @@ impl VoltServer {
     }
 
     /// Takes a heartbeat, which is believed by what it carries.
-    fn beat(&mut self, request: &str, message: &wire::Message<'_>, now: Now) -> String {
-        let payload = message.payload.map_or("{}", |raw| raw.get());
+    fn beat(&mut self, request: &str, message: &Message<'_>, now: Now) -> String {
+        let payload = message.payload.unwrap_or("{}");
         let beat: wire::Beat = serde_json::from_str(payload).unwrap_or_default();
         let id = beat.team_cluster_id.trim();
         match self.daemons.get_mut(id) {

@@ -5,7 +5,6 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::api::options::Fields;
 use crate::base::ids::PeerId;
@@ -13,7 +12,7 @@ use crate::base::json::Raw;
 use crate::base::json::object::Object;
 use crate::base::time::UnixMillis;
 use crate::dialect::volt::envelope::Form;
-use crate::dialect::volt::wire::{Reply, is_truthy, ok_reply, refusal};
+use crate::dialect::volt::wire::{Message, Reply, lenient_text, ok_reply, refusal};
 
 /// The event that complains about an invalid payload.
 pub(super) const COMPLAINT: &str = "error";
@@ -30,116 +29,23 @@ pub(super) const INVALID_CREDENTIALS: &str = "Invalid daemon credentials";
 /// What is said to an unknown cluster.
 pub(super) const UNKNOWN_CLUSTER: &str = "Team cluster not found";
 
-/// A message; members that are not needed for its type may be anything.
-#[derive(Debug, Deserialize)]
-pub(super) struct Message<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: &'a RawValue,
-    #[serde(borrow, default, rename = "requestId")]
-    request_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) ok: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    status: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    headers: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    data: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "bodyBase64")]
-    body: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    message: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "streamId")]
-    stream_id: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "chunkBase64")]
-    chunk_base64: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) chunk: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    command: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "responseType")]
-    response_type: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) payload: Option<&'a RawValue>,
-}
-
-/// Reads a JSON string; `None` for anything else.
-fn text(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
-    let json = raw?.get();
-    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') {
-        return serde_json::from_str::<String>(json).ok().map(Cow::Owned);
-    }
-    Some(Cow::Borrowed(inner))
-}
-
-impl Message<'_> {
-    pub(super) fn kind(&self) -> Cow<'_, str> {
-        text(Some(self.kind)).unwrap_or_default()
-    }
-
-    pub(super) fn request_id(&self) -> Option<Cow<'_, str>> {
-        text(self.request_id)
-    }
-
+impl<'a> Message<'a> {
     /// Returns the request id as it came, if it is a text.
-    pub(super) fn request(&self) -> Option<&str> {
-        self.request_id().and(self.request_id.map(RawValue::get))
+    pub(super) fn request(&self) -> Option<&'a str> {
+        self.request_id.filter(|_| text(self.request_id).is_some())
     }
 
-    pub(super) fn form(&self) -> Form {
-        Form::of(self.response_type.map(RawValue::get))
-    }
-
-    pub(super) fn stream_id(&self) -> Option<Cow<'_, str>> {
-        text(self.stream_id)
-    }
-
-    pub(super) fn command(&self) -> Option<Cow<'_, str>> {
-        text(self.command)
-    }
-
-    pub(super) fn body(&self) -> Option<Cow<'_, str>> {
-        text(self.body)
-    }
-
-    pub(super) fn chunk_base64(&self) -> Option<Cow<'_, str>> {
-        text(self.chunk_base64)
-    }
-
-    pub(super) fn explanation(&self) -> Option<Cow<'_, str>> {
-        text(self.message).filter(|text| !text.is_empty())
-    }
-
-    /// Returns the status; 200 or 500 if none is given.
-    pub(super) fn status(&self) -> u16 {
-        let given = self.status.and_then(|raw| raw.get().parse().ok());
+    /// Returns the status of an answer; 200 or 500 if none is given.
+    pub(super) fn status_or_default(&self) -> u16 {
+        let given = self.status.and_then(|json| json.parse().ok());
         given.unwrap_or(if self.is_ok() { 200 } else { 500 })
     }
+}
 
-    /// Tells whether `ok` is what JavaScript calls truthy.
-    pub(super) fn is_ok(&self) -> bool {
-        self.ok.is_some_and(|ok| is_truthy(ok.get()))
-    }
-
-    pub(super) fn headers(&self) -> Option<&str> {
-        self.headers.map(RawValue::get).filter(|json| json.starts_with('{'))
-    }
-
-    /// Returns the value inside the usual `{"status":"success","data":…}`.
-    pub(super) fn value(&self) -> Option<&str> {
-        #[derive(Deserialize)]
-        struct Inner<'a> {
-            #[serde(borrow, default)]
-            data: Option<&'a RawValue>,
-        }
-        let data = self.data?.get();
-        serde_json::from_str::<Inner<'_>>(data).ok()?.data.map(RawValue::get).or_else(|| {
-            // `null` is a value, but reads as none.
-            let fields: Fields<'_> = serde_json::from_str(data).ok()?;
-            fields.0.iter().find(|(key, _)| key == "data").map(|_| "null")
-        })
-    }
+/// Reads a member that must be a Unicode text; `None` for anything else.
+pub(super) fn text(member: Option<&str>) -> Option<Cow<'_, str>> {
+    // What was not read keeps its escapes.
+    lenient_text(member?).filter(|text| matches!(text, Cow::Owned(_)) || !text.contains('\\'))
 }
 
 /// Reads the argument of a registration as strictly as the original does.
@@ -387,30 +293,5 @@ mod tests {
         ] {
             assert!(enrollment(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn an_answer_is_ok_if_javascript_takes_its_ok_for_true() {
-        let is_ok = |ok: &str| {
-            let json = format!(r#"{{"type":"response","ok":{ok}}}"#);
-            serde_json::from_str::<Message<'_>>(&json).unwrap().is_ok()
-        };
-        assert!(["true", "1", "{}", "\"0\""].into_iter().all(is_ok));
-        assert!(!["false", "null", "0.0", "-0", "0e5", "\"\""].into_iter().any(is_ok));
-        assert!(!serde_json::from_str::<Message<'_>>(r#"{"type":"response"}"#).unwrap().is_ok());
-    }
-
-    #[test]
-    fn the_value_of_an_answer_is_inside_its_data() {
-        let value = |json: &str| {
-            let message: Message<'_> = serde_json::from_str(json).unwrap();
-            message.value().map(str::to_owned)
-        };
-        let of = |data: &str| value(&format!(r#"{{"type":"response","data":{data}}}"#));
-        assert_eq!(of(r#"{"status":"success","data":{"n":1.0}}"#).as_deref(), Some(r#"{"n":1.0}"#));
-        assert_eq!(of(r#"{"data":null}"#).as_deref(), Some("null"));
-        assert_eq!(of(r#"{"status":"success"}"#), None);
-        assert_eq!(of("null"), None);
-        assert_eq!(value(r#"{"type":"response"}"#), None);
     }
 }

@@ -18,7 +18,7 @@ use crate::base::ids::WorkId;
 use crate::base::json::Raw;
 use crate::base::time::{Instant, Now};
 use crate::dialect::volt::envelope::{Envelope, Form, Reject, unhandled};
-use crate::dialect::volt::wire::ok_reply;
+use crate::dialect::volt::wire::{Message, ok_reply};
 use crate::dialect::volt::words::{HEARTBEAT, MESSAGE};
 use crate::net::Frame;
 use crate::net::socketio::{self, ROOT};
@@ -93,11 +93,11 @@ impl VoltServer {
         &mut self,
         session: SessionId,
         request: &str,
-        message: &wire::Message<'_>,
+        message: &Message<'_>,
         argument: &Raw,
         now: Now,
     ) -> Result<(), (u16, String)> {
-        let name = message.command().unwrap_or_default();
+        let name = wire::text(message.command).unwrap_or_default();
         if !self.work.handlers.contains(&*name) {
             return Err((404, format!("Unknown daemon server command: {name}")));
         }
@@ -112,7 +112,7 @@ impl VoltServer {
         if request.len() > MAX_REQUEST {
             return Err((400, format!("A requestId has at most {MAX_REQUEST} bytes")));
         }
-        let form = message.form();
+        let form = Form::of(message.response_type);
         if form == Form::Stream {
             let text = "The hub answers commands with json or a buffer, not with a stream";
             return Err((406, text.to_owned()));
@@ -129,7 +129,8 @@ impl VoltServer {
         let due = now.mono.after(timeout_ms);
         self.timers.add(Timer::Work(work), due);
         let meta = wire::work_meta(peer, &cluster, request, form);
-        let payload = message.payload.map_or_else(Raw::absent, |raw| argument.part(raw.get()));
+        let payload = message.payload.filter(|json| *json != "null");
+        let payload = payload.map_or_else(Raw::absent, |json| argument.part(json));
         let payload = payload.with_blobs(argument.blobs().to_vec());
         let (key, request) = (name.into_owned(), request.to_owned());
         let running = Running { session, cluster, name: key.clone(), request, form, due };

@@ -18,6 +18,11 @@ pub(crate) struct Message<'a> {
     pub(crate) ok: Option<&'a str>,
     pub(crate) status: Option<&'a str>,
     pub(crate) message: Option<&'a str>,
+    pub(crate) headers: Option<&'a str>,
+    pub(crate) body_base64: Option<&'a str>,
+    pub(crate) stream_id: Option<&'a str>,
+    pub(crate) chunk_base64: Option<&'a str>,
+    pub(crate) chunk: Option<&'a str>,
     /// The member `data` of the member `data`.
     pub(crate) result: Option<&'a str>,
 }
@@ -84,12 +89,32 @@ impl<'a> Message<'a> {
             "ok" => &mut self.ok,
             "status" => &mut self.status,
             "message" => &mut self.message,
+            "headers" => &mut self.headers,
+            "bodyBase64" => &mut self.body_base64,
+            "streamId" => &mut self.stream_id,
+            "chunkBase64" => &mut self.chunk_base64,
+            "chunk" => &mut self.chunk,
             _ => return None,
         })
     }
 
     pub(crate) fn is_kind(&self, kind: &str) -> bool {
         self.kind.is_some_and(|text| is_text(text, kind))
+    }
+
+    /// Tells whether an answer says yes: what JavaScript takes for true.
+    pub(crate) fn is_ok(&self) -> bool {
+        self.ok.is_some_and(is_truthy)
+    }
+
+    /// Returns the reason that an answer or a stream's end gives, if it gives one.
+    pub(crate) fn explanation(&self) -> Option<Cow<'a, str>> {
+        lenient_text(self.message?).filter(|text| !text.is_empty())
+    }
+
+    /// Makes a payload of a part of a message.
+    pub(crate) fn share(whole: &ByteString, part: Option<&str>) -> Raw {
+        part.map_or_else(Raw::absent, |part| Raw::shared(whole, part))
     }
 }
 
@@ -105,7 +130,7 @@ pub(crate) fn message_of<'a>(text: &'a ByteString, prefix: &str) -> Option<(&'a 
 }
 
 /// Compares a JSON string with a text that needs no escapes.
-pub(crate) fn is_text(json: &str, text: &str) -> bool {
+fn is_text(json: &str, text: &str) -> bool {
     let inner = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'));
     inner.is_some_and(|inner| reads(inner, text))
 }
@@ -129,17 +154,10 @@ fn unescaped(inner: &str) -> Cow<'_, str> {
 }
 
 /// Tells whether JavaScript takes a value for true.
-pub(crate) fn is_truthy(json: &str) -> bool {
+fn is_truthy(json: &str) -> bool {
     match json {
         "false" | "null" | "\"\"" => false,
         text => !text.parse::<f64>().is_ok_and(|number| number == 0.0),
-    }
-}
-
-/// Makes a payload of a part of a message.
-impl Message<'_> {
-    pub(crate) fn share(whole: &ByteString, part: Option<&str>) -> Raw {
-        part.map_or_else(Raw::absent, |part| Raw::shared(whole, part))
     }
 }
 
