@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use moorline_core::{
-    CallCommand, CallEvent, CallId, Command, Outcome, PeerEvent, PeerId, Raw, SessionEvent,
+    CallCommand, CallEvent, CallId, Command, Fault, Outcome, PeerEvent, PeerId, Raw, SessionEvent,
     WorkEvent,
 };
 use moorline_driver::{Counters, Handle, Mailbox};
@@ -75,6 +75,8 @@ pub(crate) struct Endpoint {
     parts: Mutex<HashMap<CallId, OnPart>>,
     turn: Mutex<Turn>,
     status: watch::Sender<Status>,
+    /// Why the link was lost last.
+    lost: Mutex<Option<Error>>,
     is_muted: AtomicBool,
     max_message: AtomicU64,
 }
@@ -111,6 +113,7 @@ impl Session {
             parts: Mutex::default(),
             turn: Mutex::default(),
             status: watch::channel(Status::Starting).0,
+            lost: Mutex::default(),
             is_muted: AtomicBool::new(false),
             max_message: AtomicU64::new(0),
         });
@@ -380,6 +383,7 @@ impl Endpoint {
             SessionEvent::Ready { id, transport, max_message } => {
                 tracing::debug!(id, %transport, "ready");
                 if !self.is_muted() {
+                    *lock(&self.lost) = None;
                     self.max_message.store(max_message.unwrap_or(0), Ordering::Release);
                     self.status.send_replace(Status::Ready(id.clone()));
                     self.tell(Event::Ready { id, transport });
@@ -392,12 +396,13 @@ impl Endpoint {
                     *status = Status::Lost(std::mem::take(id));
                     true
                 });
-                let (reason, retry) = (reason.into(), Duration::from_millis(retry_ms));
+                let (reason, retry) = (Error::from(reason), Duration::from_millis(retry_ms));
+                *lock(&self.lost) = Some(reason.clone());
                 self.tell(Event::Lost { reason, retry, attempt });
             }
             SessionEvent::Notice { error } => {
                 tracing::warn!(%error, "notice");
-                let error = Error::from(error);
+                let error = self.explained(error);
                 let is_attempt = matches!(
                     error.code(),
                     ErrorCode::ConnectFailed | ErrorCode::RegistrationFailed
@@ -416,7 +421,7 @@ impl Endpoint {
                 self.tell(Event::Draining { in_flight, outbox });
             }
             SessionEvent::Ended { error } => {
-                let error = error.map(Error::from);
+                let error = error.map(|error| self.explained(error));
                 self.status.send_replace(Status::Ended(error.clone()));
                 let waiting = lock(&self.calls).end();
                 waiting.into_iter().for_each(Waker::wake);
@@ -459,6 +464,19 @@ impl Endpoint {
                     self.application.tell_message(payload);
                 }
             }
+        }
+    }
+
+    /// Puts the loss of the link behind an error that came of it.
+    fn explained(&self, error: moorline_core::Error) -> Error {
+        let error = Error::from(error);
+        let is_of_link = matches!(error.code().fault(), Fault::Transport | Fault::Deadline)
+            || error.code() == ErrorCode::RegistrationFailed;
+        match &*lock(&self.lost) {
+            Some(lost) if is_of_link && !error.has_source() => {
+                error.with_source(Some(Arc::new(lost.clone())))
+            }
+            Some(_) | None => error,
         }
     }
 

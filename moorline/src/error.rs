@@ -36,6 +36,10 @@ impl Error {
         self
     }
 
+    pub(crate) fn has_source(&self) -> bool {
+        StdError::source(self).is_some()
+    }
+
     /// Returns the code; [`errors.md`](https://github.com/moorline/moorline/blob/main/docs/errors.md)
     /// lists them all.
     #[must_use]

@@ -314,6 +314,10 @@ impl Failure {
     pub fn source(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
         self.source.as_deref()
     }
+
+    pub(crate) fn into_source(self) -> Option<Arc<dyn StdError + Send + Sync>> {
+        self.source
+    }
 }
 
 impl<E: StdError + Send + Sync + 'static> From<E> for Failure {

@@ -4,6 +4,7 @@
 
 mod peer;
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -100,6 +101,7 @@ async fn what_becomes_of_commands_that_fail() {
         .command_timeout(Duration::ZERO)
         .build()
         .unwrap();
+    let mut events = daemon.events();
     let early = daemon.send_command("early", &()).await.unwrap_err();
     assert_eq!(early.code(), ErrorCode::NotReady);
     daemon.connect().await.unwrap();
@@ -112,6 +114,13 @@ async fn what_becomes_of_commands_that_fail() {
     let lost = daemon.send_command("lost", &()).timeout(SOON).await.unwrap_err();
     assert_eq!(client_code(lost.code()), "SOCKET_NOT_READY");
     assert!(lost.message().contains("unknown"), "{lost}");
+    let ended = loop {
+        if let Some(Event::Ended { error }) = events.next().await {
+            break error.unwrap();
+        }
+    };
+    assert_eq!(ended.code(), ErrorCode::ConnectionLost);
+    assert_eq!(ended.source().unwrap().to_string(), "CONNECTION_LOST: transport close");
     peer.end().await;
 }
 
@@ -191,15 +200,17 @@ async fn handlers_answer_in_every_form() {
         .unwrap();
     let (mut events, mut messages) = (daemon.events(), daemon.messages());
     daemon.connect().await.unwrap();
-    let mut failures = Vec::new();
+    let (mut failures, mut sources) = (Vec::new(), Vec::new());
     while failures.len() < 3 {
         if let Some(Event::Notice(error)) = events.next().await {
             assert_eq!(client_code(error.code()), "HANDLER_ERROR");
+            sources.extend(error.source().map(|source| source.is::<serde_json::Error>()));
             failures.push(error.message().to_owned());
         }
     }
     assert!(failures[0].ends_with("secret detail"), "{failures:?}");
     assert!(failures[2].contains("does not fit"), "{failures:?}");
+    assert_eq!(sources, [true]);
     let done: Value = messages.next().await.unwrap().read().unwrap();
     assert_eq!(done["type"], "done");
     daemon.disconnect().await;
@@ -398,6 +409,8 @@ async fn connect_says_why_it_failed() {
     let mut events = gone.events();
     let error = gone.connect().await.unwrap_err();
     assert_eq!(client_code(error.code()), "SOCKET_CONNECTION_FAILED");
+    let source = error.source().unwrap().to_string();
+    assert!(source.starts_with("CONNECT_FAILED: ") && source.contains("refused"), "{source}");
     for _ in 0..3 {
         assert!(matches!(events.next().await, Some(Event::Notice(_))));
     }

@@ -223,13 +223,14 @@ pub struct Error {
     code: ErrorCode,
     message: String,
     status: Option<u16>,
+    cause: Option<Box<Self>>,
 }
 
 impl Error {
     /// Makes an error. Control characters are escaped; the message is cut at [`MAX_MESSAGE`] bytes.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl AsRef<str>) -> Self {
-        Self { code, message: printable(message.as_ref()), status: None }
+        Self { code, message: printable(message.as_ref()), status: None, cause: None }
     }
 
     /// Returns the code.
@@ -249,6 +250,14 @@ impl Error {
     #[must_use]
     pub const fn status(&self) -> Option<u16> {
         self.status
+    }
+
+    /// Adds the error that led to this one, such as that of a dial. It is data of this process: it is
+    /// not written with the error.
+    #[must_use]
+    pub fn with_cause(mut self, cause: Self) -> Self {
+        self.cause = Some(Box::new(cause));
+        self
     }
 
     /// Returns what happened, in the words of whoever noticed it.
@@ -276,7 +285,11 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}
 
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -327,6 +340,16 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), ErrorCode::ALL.len());
+    }
+
+    #[test]
+    fn a_cause_is_the_source_and_is_not_written() {
+        let plain = Error::new(ErrorCode::ConnectFailed, "gave up");
+        let error = plain.clone().with_cause(Error::new(ErrorCode::TlsFailed, "expired"));
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(source.to_string(), "TLS_FAILED: expired");
+        let written = |error| serde_json::to_string(error).unwrap();
+        assert_eq!(written(&error), written(&plain));
     }
 
     #[test]

@@ -19,8 +19,8 @@ pub(crate) fn outcome(work: &WorkContext, result: Given) -> (Outcome, Option<Err
     }
     let message = format!("Handler for command \"{}\" threw an unhandled error", work.key());
     let told = work.withdrawal().is_none().then(|| {
-        let text = format!("{message}: {failure}");
-        Error::new(ErrorCode::HandlerFailed, text)
+        let error = Error::new(ErrorCode::HandlerFailed, format!("{message}: {failure}"));
+        error.with_source(failure.into_source())
     });
     (Outcome::Failed { message }, told)
 }

@@ -190,14 +190,15 @@ impl VoltDaemon {
     /// No connection came about.
     pub(super) fn cannot_connect(&mut self, error: &Error, now: Now) {
         let why = error.message();
-        let error = Error::new(ErrorCode::ConnectFailed, format!("{PREFIX}{why}"));
+        let failed = |text| Error::new(ErrorCode::ConnectFailed, text).with_cause(error.clone());
+        let error = failed(format!("{PREFIX}{why}"));
         if !self.options.reconnect_enabled {
             return self.end(Some(error), now);
         }
         let Some(delay) = self.next_delay() else {
             let attempts = self.backoff.attempt();
             let text = format!("{PREFIX}gave up after {attempts} attempts: {why}");
-            return self.end(Some(Error::new(ErrorCode::ConnectFailed, text)), now);
+            return self.end(Some(failed(text)), now);
         };
         self.complain(error);
         self.wait(delay, now);
