@@ -7,7 +7,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::options::{HubAccess, HubOptions, User};
-use super::rate::RateLimit;
 use crate::base::entropy::{Entropy, Seed};
 use crate::base::secret::Secret;
 use crate::base::time::Instant;
@@ -16,7 +15,8 @@ use crate::dialect::beacon::wire::coordinator::{
     self as wire, LoginRequest, UserContext, UserRecord,
 };
 use crate::net::{Headers, HttpResponse};
-use crate::parts::accepted::address;
+use crate::parts::admission::address;
+use crate::parts::window::Buckets;
 
 /// The most sessions; beyond, the one that ends first is dropped.
 const MAX_SESSIONS: usize = 100_000;
@@ -45,8 +45,8 @@ pub(super) struct Accounts {
     ttl_ms: u64,
     sessions: HashMap<String, Session>,
     ends: BTreeSet<(Instant, String)>,
-    failures: RateLimit,
-    rate: RateLimit,
+    failures: Buckets,
+    rate: Buckets,
     entropy: Entropy,
 }
 
@@ -68,8 +68,8 @@ impl Accounts {
             ttl_ms: options.session_ttl_ms,
             sessions: HashMap::new(),
             ends: BTreeSet::new(),
-            failures: RateLimit::new(FAILED_LOGINS.0, FAILED_LOGINS.1),
-            rate: RateLimit::new(options.enqueue_rate, options.enqueue_burst),
+            failures: Buckets::new(FAILED_LOGINS.0, FAILED_LOGINS.1),
+            rate: Buckets::new(options.enqueue_rate, options.enqueue_burst),
             entropy: Entropy::new(seed),
         }
     }

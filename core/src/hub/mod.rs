@@ -15,7 +15,6 @@ mod children;
 mod lifecycle;
 mod listener;
 pub(crate) mod options;
-mod rate;
 mod routes;
 mod status;
 #[cfg(test)]

@@ -9,6 +9,9 @@ use bytes::Bytes;
 
 use crate::base::time::Instant;
 
+/// Unanswered pings that end a link.
+const MAX_STRIKES: u8 = 2;
+
 /// How long the second unanswered ping may take: a dead link is noticed within two intervals and this.
 const LAST_CHANCE_MS: u64 = 1_000;
 
@@ -23,24 +26,56 @@ pub(crate) enum Pulse {
     Dead,
 }
 
+/// How many pings in a row were not answered.
+#[derive(Debug, Default)]
+pub(crate) struct Strikes(u8);
+
+impl Strikes {
+    /// Notes a sign of the peer: a busy one may answer pings late.
+    pub(crate) const fn heard(&mut self) {
+        self.0 = 0;
+    }
+
+    /// Notes that a ping is sent.
+    pub(crate) const fn pinged(&mut self) {
+        self.0 = self.0.saturating_add(1);
+    }
+
+    /// Returns when to look again after a ping: the first of two has had a whole interval more.
+    pub(crate) fn wait_ms(&self, interval_ms: u64) -> u64 {
+        if self.is_lost() { interval_ms.min(LAST_CHANCE_MS) } else { interval_ms }
+    }
+
+    /// Tells whether as many pings as allowed are unanswered.
+    pub(crate) const fn is_lost(&self) -> bool {
+        self.0 >= MAX_STRIKES
+    }
+}
+
 /// Pings of one link.
 #[derive(Debug)]
 pub(crate) struct Liveness {
     interval_ms: u64,
     next: Option<Instant>,
-    unanswered: u8,
+    strikes: Strikes,
     serial: u64,
     outstanding: VecDeque<(u64, u64)>,
 }
 
 impl Liveness {
     pub(crate) const fn new(interval_ms: u64) -> Self {
-        Self { interval_ms, next: None, unanswered: 0, serial: 0, outstanding: VecDeque::new() }
+        Self {
+            interval_ms,
+            next: None,
+            strikes: Strikes(0),
+            serial: 0,
+            outstanding: VecDeque::new(),
+        }
     }
 
     pub(crate) fn arm(&mut self, now: Instant) {
         self.next = Some(now.after(self.interval_ms));
-        self.unanswered = 0;
+        self.strikes.heard();
         self.outstanding.clear();
     }
 
@@ -58,12 +93,11 @@ impl Liveness {
         if self.next.is_none_or(|due| now < due) {
             return Pulse::NotDue;
         }
-        match self.unanswered {
-            0 => self.next = Some(now.after(self.interval_ms)),
-            1 => self.next = Some(now.after(self.interval_ms.min(LAST_CHANCE_MS))),
-            _ => return Pulse::Dead,
+        if self.strikes.is_lost() {
+            return Pulse::Dead;
         }
-        self.unanswered += 1;
+        self.strikes.pinged();
+        self.next = Some(now.after(self.strikes.wait_ms(self.interval_ms)));
         Pulse::Ping
     }
 
@@ -76,8 +110,8 @@ impl Liveness {
 
     /// Notes that the peer sent something.
     pub(crate) fn heard(&mut self, now: Instant) {
-        if self.unanswered > 0 {
-            self.unanswered = 0;
+        if self.strikes.0 > 0 {
+            self.strikes.heard();
             self.next = self.next.map(|_| now.after(self.interval_ms));
         }
     }

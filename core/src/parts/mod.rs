@@ -1,6 +1,6 @@
 //! What roles are built of: each idea once, without IO and without a wire.
 
-pub(crate) mod accepted;
+pub(crate) mod admission;
 pub(crate) mod backoff;
 pub(crate) mod calls;
 pub(crate) mod credentials;

@@ -1,45 +1,118 @@
-//! How often each address may do something within a fixed window, as the original counts it.
+//! How often each client may do something: a fixed window that counts, or a bucket of tokens.
 
 use std::collections::BTreeMap;
 
 use crate::base::time::Instant;
 
-/// The most addresses told apart; beyond, newcomers share one count.
-const MAX_ADDRESSES: usize = 10_000;
+/// The most clients told apart; beyond, newcomers share one count.
+const MAX_CLIENTS: usize = 10_000;
 
-/// Counts by address.
+/// Something of each client, such as an address.
+#[derive(Debug)]
+struct Clients<T>(BTreeMap<String, T>);
+
+impl<T> Clients<T> {
+    /// Returns the client's own, which begins as `new`; `is_idle` says whose can be forgotten.
+    fn get(&mut self, client: &str, new: T, is_idle: impl Fn(&T) -> bool) -> &mut T {
+        let mut is_known = self.0.contains_key(client);
+        if !is_known && self.0.len() >= MAX_CLIENTS {
+            self.0.retain(|_, own| !is_idle(own));
+        }
+        is_known |= self.0.len() < MAX_CLIENTS;
+        self.0.entry(if is_known { client } else { "" }.to_owned()).or_insert(new)
+    }
+}
+
+/// Counts within fixed windows, each of which begins with its first.
 #[derive(Debug)]
 pub(crate) struct Window {
     limit: u64,
     length_ms: u64,
-    counts: BTreeMap<String, (Instant, u64)>,
+    counts: Clients<(Instant, u64)>,
 }
 
 impl Window {
+    /// Allows `limit` within `length_ms`.
     pub(crate) const fn new(limit: u64, length_ms: u64) -> Self {
-        Self { limit, length_ms, counts: BTreeMap::new() }
+        Self { limit, length_ms, counts: Clients(BTreeMap::new()) }
     }
 
     /// Counts one.
     ///
     /// # Errors
     /// Milliseconds until the window ends, if it is one too many.
-    pub(crate) fn count(&mut self, address: &str, now: Instant) -> Result<(), u64> {
+    pub(crate) fn count(&mut self, client: &str, now: Instant) -> Result<(), u64> {
         let length = self.length_ms;
-        if !self.counts.contains_key(address) && self.counts.len() >= MAX_ADDRESSES {
-            self.counts.retain(|_, (since, _)| now.since(*since) < length);
+        let is_over = |(since, _): &(Instant, u64)| now.since(*since) >= length;
+        let own = self.counts.get(client, (now, 0), is_over);
+        if is_over(own) {
+            *own = (now, 0);
         }
-        let known = self.counts.len() < MAX_ADDRESSES || self.counts.contains_key(address);
-        let address = if known { address } else { "" };
-        let (since, count) = self.counts.entry(address.to_owned()).or_insert((now, 0));
-        if now.since(*since) >= length {
-            (*since, *count) = (now, 0);
+        if own.1 >= self.limit {
+            return Err(length - now.since(own.0));
         }
-        if *count >= self.limit {
-            return Err(length - now.since(*since));
-        }
-        *count += 1;
+        own.1 += 1;
         Ok(())
+    }
+}
+
+/// Buckets of tokens: a burst passes, then a rate holds.
+#[derive(Debug)]
+pub(crate) struct Buckets {
+    per_second: u64,
+    burst: u64,
+    buckets: Clients<Bucket>,
+}
+
+/// Thousandths of a token, so that a millisecond counts.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    milli_tokens: u64,
+    at: Instant,
+}
+
+impl Buckets {
+    /// Allows `burst` at once and `per_second` in the long run; 0 per second does not limit.
+    pub(crate) const fn new(per_second: u64, burst: u64) -> Self {
+        Self { per_second, burst, buckets: Clients(BTreeMap::new()) }
+    }
+
+    /// Takes a token.
+    ///
+    /// # Errors
+    /// Milliseconds until there is one.
+    pub(crate) fn take(&mut self, client: &str, now: Instant) -> Result<(), u64> {
+        self.check(client, now)?;
+        let bucket = self.bucket(client, now);
+        bucket.milli_tokens = bucket.milli_tokens.saturating_sub(1_000);
+        Ok(())
+    }
+
+    /// Looks whether there is a token, without taking it.
+    ///
+    /// # Errors
+    /// Milliseconds until there is one.
+    pub(crate) fn check(&mut self, client: &str, now: Instant) -> Result<(), u64> {
+        if self.per_second == 0 {
+            return Ok(());
+        }
+        let per_second = self.per_second;
+        let bucket = self.bucket(client, now);
+        let missing = 1_000u64.saturating_sub(bucket.milli_tokens);
+        if missing == 0 { Ok(()) } else { Err(missing.div_ceil(per_second)) }
+    }
+
+    fn bucket(&mut self, client: &str, now: Instant) -> &mut Bucket {
+        let full = self.burst.saturating_mul(1_000);
+        let per_second = self.per_second;
+        let refilled = |bucket: &Bucket| {
+            let gained = now.since(bucket.at).saturating_mul(per_second);
+            bucket.milli_tokens.saturating_add(gained).min(full)
+        };
+        let new = Bucket { milli_tokens: full, at: now };
+        let bucket = self.buckets.get(client, new, |bucket| refilled(bucket) >= full);
+        *bucket = Bucket { milli_tokens: refilled(bucket), at: now };
+        bucket
     }
 }
 
@@ -50,20 +123,45 @@ mod tests {
     #[test]
     fn a_window_counts_and_ends() {
         let mut window = Window::new(2, 1_000);
-        let at = Instant::from_millis;
         assert_eq!(window.count("a", at(0)), Ok(()));
         assert_eq!(window.count("a", at(400)), Ok(()));
         assert_eq!(window.count("a", at(600)), Err(400));
-        assert_eq!(window.count("b", at(600)), Ok(()), "addresses do not share");
+        assert_eq!(window.count("b", at(600)), Ok(()), "clients do not share");
         assert_eq!(window.count("a", at(1_000)), Ok(()));
     }
 
     #[test]
-    fn the_table_of_addresses_is_bounded() {
-        let mut window = Window::new(1, 1_000);
-        for address in 0..MAX_ADDRESSES + 50 {
-            let _ = window.count(&address.to_string(), Instant::from_millis(0));
+    fn a_burst_passes_and_then_the_rate_holds() {
+        let mut buckets = Buckets::new(10, 3);
+        for _ in 0..3 {
+            assert_eq!(buckets.take("a", at(0)), Ok(()));
         }
-        assert!(window.counts.len() <= MAX_ADDRESSES + 1);
+        assert_eq!(buckets.take("a", at(0)), Err(100));
+        assert_eq!(buckets.take("b", at(0)), Ok(()), "clients do not share");
+        assert_eq!(buckets.take("a", at(100)), Ok(()));
+        assert!(buckets.take("a", at(150)).is_err());
+    }
+
+    #[test]
+    fn zero_does_not_limit() {
+        let mut buckets = Buckets::new(0, 1);
+        for _ in 0..100 {
+            assert_eq!(buckets.take("a", at(0)), Ok(()));
+        }
+    }
+
+    #[test]
+    fn the_tables_of_clients_are_bounded() {
+        let (mut window, mut buckets) = (Window::new(1, 1_000), Buckets::new(1, 1));
+        for client in 0..MAX_CLIENTS + 50 {
+            let _ = window.count(&client.to_string(), at(0));
+            let _ = buckets.take(&client.to_string(), at(0));
+        }
+        assert!(window.counts.0.len() <= MAX_CLIENTS + 1);
+        assert!(buckets.buckets.0.len() <= MAX_CLIENTS + 1);
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
     }
 }

@@ -8,10 +8,6 @@ const KNOWN: &[(&str, &str)] = &[
     ("core/src/session/", "parts imports top: crate::dialect::"),
     ("core/src/dialect/beacon/policy.rs", "dialect/beacon imports top"),
     ("core/src/dialect/beacon/worker.rs", "dialect/beacon imports top"),
-    ("core/src/parts/accepted/liveness.rs", "Liveness defines the part Liveness again"),
-    ("core/src/parts/accepted/liveness.rs", "is named like the part Liveness"),
-    ("core/src/hub/queue.rs", "is named like the part Queue"),
-    ("core/src/hub/queue.rs", "Queue defines the part Queue again"),
     ("core/src/dialect/mod.rs", "the trait Dialect has 1 implementors"),
 ];
 

@@ -9,7 +9,7 @@ use super::wire;
 
 /// A part: the word for it, which its type's name is or ends with, and the file that defines it.
 const PARTS: &[(&str, &str)] = &[
-    ("Admission", "core/src/parts/accepted/admission.rs"),
+    ("Admission", "core/src/parts/admission.rs"),
     ("Backoff", "core/src/parts/backoff.rs"),
     ("Calls", "core/src/parts/calls.rs"),
     ("Credentials", "core/src/parts/credentials.rs"),

@@ -2,6 +2,7 @@
 //!
 //! Source: `ultravisor-beacon` 1.0.5 and `ultravisor` 1.3.24.
 
+#[cfg(feature = "server")]
 pub(crate) mod coordinator;
 mod dispatcher;
 

@@ -17,7 +17,7 @@ impl Coordinator {
     /// Gives an item to a worker, or lets it wait in its lane.
     pub(super) fn place(&mut self, id: ItemId, now: Now) {
         let Some(lane) = self.lane_of(id, now) else { return };
-        if self.queue.change(id, State::Pending(lane.clone())).is_none() || !self.is_open {
+        if self.items.change(id, State::Pending(lane.clone())).is_none() || !self.is_open {
             return;
         }
         let worker = match &lane.name {
@@ -53,7 +53,7 @@ impl Coordinator {
         }
         let id = self.next_for(worker)?;
         self.deliver(id, worker, now);
-        if let Some(item) = self.queue.get_mut(id) {
+        if let Some(item) = self.items.get_mut(id) {
             item.polled = true;
         }
         Some(id)
@@ -61,7 +61,7 @@ impl Coordinator {
 
     /// Takes an item away from its worker and lets it wait again; `lost` counts as a lost worker.
     pub(super) fn release(&mut self, id: ItemId, why: &str, now: Now) {
-        let Some(item) = self.queue.get_mut(id) else { return };
+        let Some(item) = self.items.get_mut(id) else { return };
         let worker = item.worker();
         item.losses += 1;
         item.last_event = now.unix;
@@ -88,7 +88,7 @@ impl Coordinator {
     pub(super) fn replace_reserved(&mut self, name: &Arc<str>, lanes: &[Arc<str>], now: Now) {
         for capability in lanes {
             let lane = Lane { capability: capability.clone(), name: Some(name.clone()) };
-            for id in self.queue.lane(&lane) {
+            for id in self.items.lane(&lane) {
                 self.place(id, now);
             }
         }
@@ -98,7 +98,7 @@ impl Coordinator {
     pub(super) fn adopt(&mut self, id: ItemId, worker: PeerId, now: Now) {
         let Some(record) = self.registry.get(worker) else { return };
         let holder = Holder { beacon_id: record.beacon_id.clone(), name: record.name.clone() };
-        let Some(item) = self.queue.change(id, State::Running(worker)) else { return };
+        let Some(item) = self.items.change(id, State::Running(worker)) else { return };
         let renamed = item.holder.as_ref() != Some(&holder);
         item.holder = Some(holder);
         item.last_event = now.unix;
@@ -111,7 +111,7 @@ impl Coordinator {
 
     /// Starts the time limit of an item that runs, unless it is running already.
     pub(super) fn limit(&mut self, id: ItemId, now: Now) {
-        let Some(item) = self.queue.get_mut(id) else { return };
+        let Some(item) = self.items.get_mut(id) else { return };
         if item.deadline.is_none() {
             let at = now.mono.after(item.order.timeout_ms);
             item.deadline = Some(at);
@@ -121,7 +121,7 @@ impl Coordinator {
 
     /// Returns the lane where an item belongs now.
     fn lane_of(&self, id: ItemId, now: Now) -> Option<Lane> {
-        let order = &self.queue.get(id)?.order;
+        let order = &self.items.get(id)?.order;
         let capability = order.capability.clone();
         let key = order.affinity_key.as_str();
         let here = |worker: PeerId| {
@@ -150,7 +150,7 @@ impl Coordinator {
                 [None, Some(worker.name.clone())]
                     .map(|name| Lane { capability: capability.clone(), name })
             })
-            .filter_map(|lane| self.queue.first(&lane))
+            .filter_map(|lane| self.items.first(&lane))
             .min()
             .map(|(_, _, id)| id)
     }
@@ -159,7 +159,7 @@ impl Coordinator {
     fn deliver(&mut self, id: ItemId, worker: PeerId, now: Now) {
         let Some(record) = self.registry.get(worker) else { return };
         let holder = Holder { beacon_id: record.beacon_id.clone(), name: record.name.clone() };
-        let Some(item) = self.queue.change(id, State::Running(worker)) else { return };
+        let Some(item) = self.items.change(id, State::Running(worker)) else { return };
         item.attempt += 1;
         item.polled = false;
         item.assigned = Some(now.unix);
@@ -179,7 +179,7 @@ impl Coordinator {
 
     fn push(&mut self, id: ItemId, worker: PeerId) {
         let Some(conn) = self.registry.get(worker).and_then(|worker| worker.conn) else { return };
-        let Some(item) = self.queue.get(id) else { return };
+        let Some(item) = self.items.get(id) else { return };
         let text = wire::work_frame(&item.delivery());
         self.promise_text(conn, text);
     }

@@ -76,7 +76,7 @@ impl Coordinator {
 
     /// Takes an auth worker's word on a login.
     pub(super) fn decide_login(&mut self, http: HttpId, done: &Finished) {
-        self.queue.unwait(http);
+        self.items.unwait(http);
         let outputs: LoginOutputs =
             done.outputs.as_ref().and_then(|(outputs, _)| outputs.read().ok()).unwrap_or_default();
         let user = outputs.success.then(|| outputs.user_context.unwrap_or_default());

@@ -113,7 +113,7 @@ impl Coordinator {
     /// Cancels a call, and its item if nobody else waits for it.
     pub(crate) fn cancel_call(&mut self, call: CallId, now: Now) {
         let Some(id) = self.calls.remove(&call) else { return };
-        let Some(item) = self.queue.get_mut(id) else { return };
+        let Some(item) = self.items.get_mut(id) else { return };
         item.waiters.retain(|waiter| match waiter {
             Waiter::Call { call: waiting, .. } => *waiting != call,
             Waiter::Http { .. } | Waiter::Login { .. } | Waiter::Join { .. } => true,

@@ -127,7 +127,7 @@ impl Coordinator {
     ) -> Result<String, Denial> {
         Ok(match self.submit(body, key, caller, false, now)? {
             Submitted::Item(id) | Submitted::Known { id, .. } => {
-                let Some(item) = self.queue.get(id) else {
+                let Some(item) = self.items.get(id) else {
                     return Err(Denial::new(500, "The work item ended at once."));
                 };
                 let order = &item.order;
@@ -184,13 +184,13 @@ impl Coordinator {
 
     fn wait_for(&mut self, id: ItemId, waiter: Waiter) {
         match &waiter {
-            Waiter::Http { http, .. } | Waiter::Login { http } => self.queue.wait(*http, id),
+            Waiter::Http { http, .. } | Waiter::Login { http } => self.items.wait(*http, id),
             Waiter::Call { call, .. } => {
                 self.calls.insert(*call, id);
             }
             Waiter::Join { .. } => {}
         }
-        if let Some(item) = self.queue.get_mut(id) {
+        if let Some(item) = self.items.get_mut(id) {
             item.waiters.push(waiter);
         }
     }
@@ -198,10 +198,10 @@ impl Coordinator {
     /// Answers one who has waited for as long as it wanted; the item goes on for the others.
     pub(super) fn lose_patience(&mut self, patience: Patience, timeout_ms: u64) {
         let id = match patience {
-            Patience::Http(http) => self.queue.unwait(http),
+            Patience::Http(http) => self.items.unwait(http),
             Patience::Call(call) => self.calls.remove(&call),
         };
-        let Some(item) = id.and_then(|id| self.queue.get_mut(id)) else { return };
+        let Some(item) = id.and_then(|id| self.items.get_mut(id)) else { return };
         let (gone, stay) = std::mem::take(&mut item.waiters)
             .into_iter()
             .partition(|waiter| Patience::of(waiter) == Some(patience));
@@ -254,8 +254,8 @@ impl Coordinator {
             Some(_) => return Err(Denial::new(400, "Settings must be an object.")),
         };
         let size = settings.as_str().len() as u64;
-        if self.queue.waiting() as u64 >= self.options.max_queued
-            || self.queue.bytes().saturating_add(size) > self.options.max_queued_bytes
+        if self.items.waiting() as u64 >= self.options.max_queued
+            || self.items.bytes().saturating_add(size) > self.options.max_queued_bytes
         {
             return Err(Denial::later("queued_depth_exceeded", 1_000));
         }
@@ -296,7 +296,7 @@ impl Coordinator {
     pub(super) fn insert(&mut self, mut order: Order, priority: i64, now: Now) -> ItemId {
         order.strict &= !order.affinity_key.is_empty();
         let direct = order.direct;
-        let id = self.queue.insert(Item::new(order, priority, self.queue.next_turn()));
+        let id = self.items.insert(Item::new(order, priority, self.items.next_turn()));
         if direct {
             self.limit(id, now);
         }
@@ -312,7 +312,7 @@ impl Coordinator {
         loop {
             self.minted += 1;
             let hash = format!("{stem}-{}", self.minted);
-            if self.queue.find(&hash).is_none() && self.results.find(&hash).is_none() {
+            if self.items.find(&hash).is_none() && self.results.find(&hash).is_none() {
                 return hash.into();
             }
         }
@@ -331,8 +331,8 @@ impl Coordinator {
 
     /// Forgets a client that went away; its item goes on, and its outcome is kept.
     pub(super) fn handle_gone(&mut self, http: HttpId) {
-        let Some(id) = self.queue.unwait(http) else { return };
-        if let Some(item) = self.queue.get_mut(id) {
+        let Some(id) = self.items.unwait(http) else { return };
+        if let Some(item) = self.items.get_mut(id) {
             item.waiters.retain(|waiter| match waiter {
                 Waiter::Http { http: waiting, .. } | Waiter::Login { http: waiting } => {
                     *waiting != http
@@ -351,8 +351,8 @@ impl Coordinator {
     ) -> Result<Option<Submitted>, Denial> {
         let Some(key) = key else { return Ok(None) };
         let other = || Denial::new(409, "The idempotency key was used for other work.");
-        if let Some(id) = self.queue.find_key(key) {
-            let same = self.queue.get(id).is_some_and(|item| {
+        if let Some(id) = self.items.find_key(key) {
+            let same = self.items.get(id).is_some_and(|item| {
                 *item.order.capability == *capability && item.order.action == action
             });
             return if same { Ok(Some(Submitted::Known { id, timeout_ms })) } else { Err(other()) };

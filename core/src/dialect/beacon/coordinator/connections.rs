@@ -10,12 +10,12 @@ use crate::base::time::Now;
 use crate::dialect::beacon::wire::coordinator::{self as wire, WorkerFrame, action};
 use crate::machine::Output;
 use crate::net::{Frame, HttpResponse};
-use crate::parts::accepted::Refusal;
+use crate::parts::admission::Refusal;
 
 impl Coordinator {
     /// Answers an upgrade request of someone whom the hub lets in; `caller` is who logged in.
     pub(crate) fn offer(&mut self, conn: ConnId, remote: &str, caller: Option<Caller>, now: Now) {
-        match self.server.accept(conn, remote, now.mono) {
+        match self.accepted.accept(conn, remote, now.mono) {
             Ok(limits) => {
                 self.links.insert(conn, Link { caller, joining: None });
                 self.out.push_back(Output::Admit { conn, limits });
@@ -34,10 +34,10 @@ impl Coordinator {
 
     /// Takes a frame of a worker.
     pub(super) fn handle_frame(&mut self, conn: ConnId, frame: Frame, now: Now) {
-        if !self.server.is_open(conn) {
+        if !self.accepted.is_open(conn) {
             return;
         }
-        self.server.heard(conn);
+        self.accepted.heard(conn);
         if let Some(worker) = self.registry.by_conn(conn)
             && self.registry.heard(worker, now.mono)
         {
@@ -86,7 +86,7 @@ impl Coordinator {
             }
             action::DEREGISTER => {
                 self.remove_worker(worker, "it said farewell", now);
-                self.server.dismiss(conn, now.mono);
+                self.accepted.dismiss(conn, now.mono);
                 self.send(conn, wire::deregistered());
             }
             _ => {}

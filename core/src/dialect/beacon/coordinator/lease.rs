@@ -70,7 +70,7 @@ impl Coordinator {
         let running: Vec<ItemId> = record.running.iter().copied().collect();
         self.registry.connect(worker, None);
         for id in running {
-            if self.queue.get(id).is_some_and(|item| !item.polled) {
+            if self.items.get(id).is_some_and(|item| !item.polled) {
                 self.release(id, why, now);
             }
         }

@@ -3,7 +3,7 @@
 //! ```text
 //! connections, registration, registry, worker     who works here
 //! clients, calls, requests, routes                what is asked: by clients, by the application
-//! item, queue, assign, affinity                   what waits, and who gets it
+//! item, items, assign, affinity                   what waits, and who gets it
 //! lease, reports, settle, results                 who holds it, how it ends
 //! auth_worker                                     what a worker decides about logins and joins
 //! runs, catalogue, views, records                 what is kept and shown
@@ -21,9 +21,9 @@ mod catalogue;
 mod clients;
 mod connections;
 mod item;
+mod items;
 mod lease;
 mod outputs;
-mod queue;
 mod records;
 mod registration;
 mod registry;
@@ -47,7 +47,7 @@ pub(crate) use auth_worker::Decision;
 use catalogue::Catalogue;
 pub(crate) use clients::Denial;
 use item::{ItemId, Waiter};
-use queue::Queue;
+use items::Items;
 pub(crate) use records::SPACES;
 use registry::Registry;
 use results::Results;
@@ -64,7 +64,7 @@ use crate::dialect::beacon::wire::coordinator::{self as wire, Verdict};
 use crate::machine::{ConnInput, Input, Machine, Output, ServerInput};
 use crate::net::target::FrameLimits;
 use crate::net::{Frame, HttpResponse};
-use crate::parts::accepted::{Due, Server, ServerPolicy};
+use crate::parts::admission::{Accepted, AdmissionPolicy, Due};
 use crate::parts::journal::Journal;
 use crate::parts::timers::Timers;
 
@@ -140,11 +140,11 @@ pub(crate) struct Coordinator {
     journal: Journal<Promise>,
     /// Words on outcomes, sent together at the end of a turn.
     verdicts: BTreeMap<ConnId, Vec<Verdict>>,
-    server: Server,
+    accepted: Accepted,
     links: BTreeMap<ConnId, Link>,
     registry: Registry,
     catalogue: Catalogue,
-    queue: Queue,
+    items: Items,
     /// Items that ran when the hub was restarted, by the name of their holder.
     held: BTreeMap<Arc<str>, BTreeSet<ItemId>>,
     affinity: Affinity,
@@ -240,7 +240,7 @@ impl Coordinator {
             max_fragments: usize::try_from(limits.max_fragments).unwrap_or(usize::MAX),
             max_send_queue: usize::try_from(limits.max_send_queue_bytes).unwrap_or(usize::MAX),
         };
-        let server = Server::new(ServerPolicy {
+        let accepted = Accepted::new(AdmissionPolicy {
             unadmitted: FrameLimits {
                 max_message: admitted.max_message.min(UNREGISTERED_FRAME),
                 ..admitted
@@ -255,11 +255,11 @@ impl Coordinator {
             out: VecDeque::new(),
             journal: Journal::default(),
             verdicts: BTreeMap::new(),
-            server,
+            accepted,
             links: BTreeMap::new(),
             registry: Registry::default(),
             catalogue: Catalogue::default(),
-            queue: Queue::default(),
+            items: Items::default(),
             held: BTreeMap::new(),
             affinity: Affinity::new(options.affinity_ttl_ms),
             results: Results::new(
@@ -287,7 +287,7 @@ impl Coordinator {
     /// Counts what workers run; what is held since a restart is as safe in the store as before.
     pub(crate) fn in_flight(&self) -> usize {
         let held: usize = self.held.values().map(BTreeSet::len).sum();
-        self.queue.running().saturating_sub(held)
+        self.items.running().saturating_sub(held)
     }
 
     /// Tells whether everything is stored and said that was promised.
@@ -297,16 +297,16 @@ impl Coordinator {
 
     /// Returns how many connections of workers there are.
     pub(crate) fn connections(&self) -> usize {
-        self.server.len()
+        self.accepted.len()
     }
 
     /// Answers everyone who waits: the queue is stored, so they may come back for it. Whoever waits
     /// for the store is answered `unavailable`.
     pub(crate) fn end(&mut self, unavailable: &HttpResponse) {
         self.is_open = false;
-        let waiting: Vec<ItemId> = self.queue.iter().map(|(id, _)| id).collect();
+        let waiting: Vec<ItemId> = self.items.iter().map(|(id, _)| id).collect();
         for id in waiting {
-            let Some(item) = self.queue.get_mut(id) else { continue };
+            let Some(item) = self.items.get_mut(id) else { continue };
             for waiter in std::mem::take(&mut item.waiters) {
                 self.turn_away(waiter, 503, ErrorCode::Stopped, "The hub is going away.");
             }
@@ -329,7 +329,7 @@ impl Coordinator {
 
     /// Closes every connection.
     pub(crate) fn hang_up(&mut self) {
-        let connections: Vec<ConnId> = self.server.connections().collect();
+        let connections: Vec<ConnId> = self.accepted.connections().collect();
         for conn in connections {
             self.close(conn, 1001, "the hub is going away");
         }
@@ -355,7 +355,7 @@ impl Coordinator {
 
     /// Sends at once: for what promises nothing that must be stored.
     fn send(&mut self, conn: ConnId, text: String) {
-        if self.server.is_open(conn) {
+        if self.accepted.is_open(conn) {
             self.out.push_back(Output::Send { conn, frame: Frame::Text(text.into()) });
         }
     }
@@ -386,7 +386,7 @@ impl Coordinator {
 
     fn keep(&mut self, promise: Promise) {
         match promise {
-            Promise::Output(Output::Send { conn, .. }) if !self.server.is_open(conn) => {}
+            Promise::Output(Output::Send { conn, .. }) if !self.accepted.is_open(conn) => {}
             Promise::Output(output) => self.out.push_back(output),
             Promise::Verdict { conn, verdict } => {
                 self.verdicts.entry(conn).or_default().push(verdict);
@@ -396,8 +396,8 @@ impl Coordinator {
 
     /// Closes a connection from this side.
     fn close(&mut self, conn: ConnId, code: u16, reason: &str) {
-        if self.server.is_open(conn) {
-            self.server.closing(conn);
+        if self.accepted.is_open(conn) {
+            self.accepted.closing(conn);
             self.out.push_back(Output::Close { conn, code, reason: reason.to_owned() });
         }
     }
@@ -416,7 +416,7 @@ impl Machine for Coordinator {
         match input {
             Input::Conn(ConnInput::Received { conn, frame }) => self.handle_frame(conn, frame, now),
             Input::Conn(ConnInput::Closed { conn, cause }) => {
-                self.server.closed(conn);
+                self.accepted.closed(conn);
                 self.handle_lost(conn, cause.to_error().message(), now);
                 self.links.remove(&conn);
             }
@@ -435,7 +435,7 @@ impl Machine for Coordinator {
 
     fn handle_timeout(&mut self, now: Now) {
         self.journal.retry(now.mono);
-        while let Some(due) = self.server.take_due(now.mono) {
+        while let Some(due) = self.accepted.take_due(now.mono) {
             match due {
                 Due::Ping(conn) => {
                     self.out.push_back(Output::Send { conn, frame: Frame::Ping(Bytes::new()) });
@@ -470,8 +470,8 @@ impl Machine for Coordinator {
 
     fn poll_timeout(&self) -> Option<Deadline> {
         let timer = self.timers.deadline(Timer::why);
-        let server = self.server.next_due().map(|at| Deadline { at, why: Why::Ping });
+        let accepted = self.accepted.next_due().map(|at| Deadline { at, why: Why::Ping });
         let retry = self.journal.retry_at().map(|at| Deadline { at, why: Why::Store });
-        [timer, server, retry].into_iter().flatten().min()
+        [timer, accepted, retry].into_iter().flatten().min()
     }
 }

@@ -90,7 +90,7 @@ struct ResultRecord<'a> {
 impl Coordinator {
     /// Stores what was asked.
     pub(super) fn store_work(&mut self, id: ItemId) {
-        let Some(item) = self.queue.get(id) else { return };
+        let Some(item) = self.items.get(id) else { return };
         let order = &item.order;
         if order.internal {
             return;
@@ -119,7 +119,7 @@ impl Coordinator {
 
     /// Stores the latest attempt of an item.
     pub(super) fn store_attempt(&mut self, id: ItemId) {
-        let Some(item) = self.queue.get(id) else { return };
+        let Some(item) = self.items.get(id) else { return };
         let (Some(holder), false) = (&item.holder, item.order.internal) else { return };
         let mut record = Object::new()
             .number("attempt", item.attempt)
@@ -232,7 +232,7 @@ impl Coordinator {
     }
 
     fn restore_item(&mut self, mut item: Item, attempt: Option<Bytes>, now: Now) {
-        let turn = self.queue.next_turn();
+        let turn = self.items.next_turn();
         if item.turn != turn {
             item.turn = turn;
         }
@@ -263,7 +263,7 @@ impl Coordinator {
         let left = since.map(|at| at.0.saturating_add(limit).saturating_sub(now.unix.0).min(limit));
         item.deadline = left.map(|left| now.mono.after(left));
         let (deadline, state) = (item.deadline, item.state.clone());
-        let id = self.queue.insert(item);
+        let id = self.items.insert(item);
         if let Some(at) = deadline {
             self.timers.add(Timer::Limit(id), at);
         }

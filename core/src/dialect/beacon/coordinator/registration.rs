@@ -111,7 +111,7 @@ impl Coordinator {
     }
 
     fn accept_connection(&mut self, conn: ConnId, registration: Registration<'_>, now: Now) {
-        if !self.server.is_open(conn) {
+        if !self.accepted.is_open(conn) {
             return;
         }
         let name: Arc<str> = registration.name.as_deref().unwrap_or("unnamed").into();
@@ -128,7 +128,7 @@ impl Coordinator {
             .filter(|_| self.options.is_secured);
         let (worker, running, acks) = self.record(name, registration, owner, now);
         let replaced = self.registry.connect(worker, Some(conn));
-        if let Some(limits) = self.server.admit(conn, now.mono) {
+        if let Some(limits) = self.accepted.admit(conn, now.mono) {
             self.out.push_back(Output::SetLimits { conn, limits });
         }
         let Some(record) = self.registry.get(worker) else { return };
@@ -285,14 +285,14 @@ impl Coordinator {
         name: &Arc<str>,
         now: Now,
     ) -> Result<Option<ItemId>, &'static str> {
-        let Some(id) = self.queue.find(&listed.work_item_hash) else {
+        let Some(id) = self.items.find(&listed.work_item_hash) else {
             return match self.results.find(&listed.work_item_hash) {
                 Some(done) if done.is_by(name, listed.attempt_number) => Ok(None),
                 Some(_) => Err("The work item was settled by another attempt."),
                 None => Err("The work item is not known."),
             };
         };
-        let Some(item) = self.queue.get(id) else { return Err("The work item is not known.") };
+        let Some(item) = self.items.get(id) else { return Err("The work item is not known.") };
         if item.attempt != listed.attempt_number
             || item.holder.as_ref().is_none_or(|holder| holder.name != *name)
         {
@@ -360,7 +360,7 @@ impl Coordinator {
         let items = record
             .running
             .iter()
-            .filter_map(|id| self.queue.get(*id))
+            .filter_map(|id| self.items.get(*id))
             .filter(|item| !item.order.internal)
             .map(|item| &*item.order.hash)
             .collect();

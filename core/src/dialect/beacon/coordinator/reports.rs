@@ -68,7 +68,7 @@ impl Coordinator {
         let Ok(report) = serde_json::from_str::<ProgressReport<'_>>(data.get()) else {
             return Err(unknown());
         };
-        let Some(item) = self.queue.get_mut(id) else { return Err(unknown()) };
+        let Some(item) = self.items.get_mut(id) else { return Err(unknown()) };
         item.last_event = now.unix;
         item.progress.merge(&report);
         if let Some(lines) = wire::array(report.log)
@@ -127,8 +127,8 @@ impl Coordinator {
         };
         let outputs = outputs.map_or_else(Raw::empty_object, |raw| Raw::span(text, raw));
         let log = wire::array(log);
-        let worker = self.queue.get(id).and_then(Item::worker);
-        let log = match self.queue.get(id).map(|item| item.log.as_str()) {
+        let worker = self.items.get(id).and_then(Item::worker);
+        let log = match self.items.get(id).map(|item| item.log.as_str()) {
             Some("") | None => log.map_or_else(Raw::empty_list, |raw| Raw::span(text, raw)),
             Some(before) => {
                 let mut lines = before.to_owned();
@@ -161,7 +161,7 @@ impl Coordinator {
         };
         let mut message = wire::text(message).unwrap_or_else(|| "Unknown error".to_owned());
         message.truncate(message.floor_char_boundary(MAX_ERROR_BYTES));
-        let Some(item) = self.queue.get_mut(id) else { return Ok(()) };
+        let Some(item) = self.items.get_mut(id) else { return Ok(()) };
         let worker = item.worker();
         item.failures += 1;
         item.failed_attempt = Some(item.attempt);
@@ -182,7 +182,7 @@ impl Coordinator {
     }
 
     fn retry(&mut self, id: ItemId, message: String, now: Now) {
-        let Some(item) = self.queue.get_mut(id) else { return };
+        let Some(item) = self.items.get_mut(id) else { return };
         let delay = item.order.retry_backoff_ms.saturating_mul(item.failures);
         let worker = item.worker();
         item.last_error = Some(message);
@@ -196,7 +196,7 @@ impl Coordinator {
             self.registry.unassign(worker, id);
         }
         let at = now.mono.after(delay);
-        self.queue.change(id, State::Retry(at));
+        self.items.change(id, State::Retry(at));
         self.timers.add(Timer::Retry(id), at);
         self.store_attempt(id);
     }
@@ -224,7 +224,7 @@ impl Coordinator {
         now: Now,
     ) -> Result<Aim, String> {
         let missing = || format!("BeaconCoordinator: work item [{hash}] not found.");
-        let Some(id) = self.queue.find(hash) else {
+        let Some(id) = self.items.find(hash) else {
             let name = self.reporter_name(reporter);
             let done = self.results.find(hash).zip(attempt).zip(name);
             return match done {
@@ -235,7 +235,7 @@ impl Coordinator {
                 }
             };
         };
-        let Some(item) = self.queue.get(id) else { return Err(missing()) };
+        let Some(item) = self.items.get(id) else { return Err(missing()) };
         if attempt.is_some() && attempt == item.failed_attempt {
             return Ok(Aim::Settled);
         }

@@ -88,7 +88,7 @@ impl Coordinator {
         self.registry.polled(worker);
         let (lag, in_flight) = (report.host_lag_ms, report.in_flight);
         self.beat(worker, wire::count(lag), wire::count(in_flight), now);
-        let item = self.take_for(worker, now).and_then(|id| self.queue.get(id));
+        let item = self.take_for(worker, now).and_then(|id| self.items.get(id));
         (200, wire::polled(item.map(Item::delivery).as_ref()))
     }
 
@@ -117,7 +117,7 @@ impl Coordinator {
         let conn = self.registry.get(worker).and_then(|worker| worker.conn);
         self.remove_worker(worker, "it said farewell", now);
         if let Some(conn) = conn {
-            self.server.dismiss(conn, now.mono);
+            self.accepted.dismiss(conn, now.mono);
         }
         (200, wire::farewell(beacon_id))
     }
@@ -240,7 +240,7 @@ impl Coordinator {
     pub(super) fn cancel_by_hash(&mut self, hash: &str, body: &ByteString, now: Now) -> Answer {
         let control: ControlBody = serde_json::from_str(body).unwrap_or_default();
         let reason = control.reason.unwrap_or_default();
-        if let Some(id) = self.queue.find(hash)
+        if let Some(id) = self.items.find(hash)
             && let Some(text) = self.cancel(id, &crate::base::error::printable(&reason), now)
         {
             return (200, text);
@@ -259,10 +259,10 @@ impl Coordinator {
             Some("down") => false,
             Some(_) | None => return (400, wire::error("Direction must be up or down.")),
         };
-        let Some(id) = self.queue.find(hash) else {
+        let Some(id) = self.items.find(hash) else {
             return (404, wire::error(&format!("Work item [{hash}] not found.")));
         };
-        let Some((one, other)) = self.queue.reorder(id, up) else {
+        let Some((one, other)) = self.items.reorder(id, up) else {
             return (409, wire::error("The work item cannot be moved that way."));
         };
         self.store_work(one);

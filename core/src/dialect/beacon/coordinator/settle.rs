@@ -32,7 +32,7 @@ impl Coordinator {
         error: Option<String>,
         now: Now,
     ) {
-        let Some(mut item) = self.queue.remove(id) else { return };
+        let Some(mut item) = self.items.remove(id) else { return };
         if let Some(limit) = item.deadline {
             self.timers.remove(Timer::Limit(id), limit);
         }
@@ -67,7 +67,7 @@ impl Coordinator {
 
     /// Ends an item whose time limit passed.
     pub(super) fn expire_item(&mut self, id: ItemId, now: Now) {
-        let Some(item) = self.queue.get(id) else { return };
+        let Some(item) = self.items.get(id) else { return };
         let limit = item.order.timeout_ms;
         let text = if item.order.direct {
             format!("Direct dispatch timed out after {limit}ms.")
@@ -79,7 +79,7 @@ impl Coordinator {
 
     /// Ends an item for another reason than its worker's word, and tells the worker.
     pub(super) fn withdraw(&mut self, id: ItemId, ending: Ending, text: &str, now: Now) {
-        let Some(item) = self.queue.get(id) else { return };
+        let Some(item) = self.items.get(id) else { return };
         let (worker, hash) = (item.worker(), item.order.hash.clone());
         self.finish(id, ending, false, None, Some(text.to_owned()), now);
         let Some(worker) = worker else { return };
@@ -104,7 +104,7 @@ impl Coordinator {
 
     /// Cancels an item. One that runs at a worker that cannot be told is only marked.
     pub(super) fn cancel(&mut self, id: ItemId, reason: &str, now: Now) -> Option<String> {
-        let item = self.queue.get_mut(id)?;
+        let item = self.items.get_mut(id)?;
         let hash = item.order.hash.clone();
         let told = match item.state {
             State::Running(worker) => self.registry.get(worker).is_some_and(|worker| worker.acks),
@@ -124,7 +124,7 @@ impl Coordinator {
     pub(super) fn answer(&mut self, waiter: Waiter, done: &Finished, now: Now) {
         match waiter {
             Waiter::Http { http, stream: false } => {
-                self.queue.unwait(http);
+                self.items.unwait(http);
                 let response = match (&done.outputs, &done.error) {
                     (Some((outputs, log)), _) => {
                         let text = wire::dispatched(&done.hash, outputs.as_str(), log.as_str());
@@ -142,7 +142,7 @@ impl Coordinator {
     }
 
     fn end_stream(&mut self, http: HttpId, done: &Finished) {
-        self.queue.unwait(http);
+        self.items.unwait(http);
         let mut frames = Vec::new();
         match (&done.outputs, &done.error) {
             (Some((outputs, log)), _) => {

@@ -51,7 +51,7 @@ impl Coordinator {
         if let Some(done) = self.results.find(hash) {
             return (200, wire::result(&result_view(done)));
         }
-        let item = self.queue.find(hash).and_then(|id| self.queue.get(id));
+        let item = self.items.find(hash).and_then(|id| self.items.get(id));
         let Some(item) = item.filter(|item| !item.order.internal) else {
             return (404, wire::error(&format!("Work item [{hash}] not found.")));
         };
@@ -89,19 +89,19 @@ impl Coordinator {
         let retrying =
             self.shown().filter(|item| matches!(item.state, State::Retry(_))).count() as u64;
         QueueView {
-            pending: self.queue.waiting() as u64 - retrying.min(self.queue.waiting() as u64),
-            running: self.queue.running() as u64,
+            pending: self.items.waiting() as u64 - retrying.min(self.items.waiting() as u64),
+            running: self.items.running() as u64,
             retrying,
             finished: self.counts.finished,
             redelivered: self.counts.redelivered,
             refused_reports: self.counts.refused_reports,
             results: self.results.len() as u64,
-            bytes: self.queue.bytes(),
+            bytes: self.items.bytes(),
         }
     }
 
     fn shown(&self) -> impl Iterator<Item = &Item> {
-        self.queue.iter().map(|(_, item)| item).filter(|item| !item.order.internal)
+        self.items.iter().map(|(_, item)| item).filter(|item| !item.order.internal)
     }
 
     fn item_record(&self, item: &Item) -> String {

@@ -4,6 +4,7 @@
 //! one buffer a frame. No payload is ever parsed.
 
 mod calls;
+#[cfg(feature = "server")]
 pub(crate) mod coordinator;
 mod read;
 mod write;

@@ -191,12 +191,8 @@ impl VoltServer {
 
     /// Begins a session; `None` when there are too many.
     fn begin(&mut self, remote: &str, conn: Option<ConnId>, now: Now) -> Option<SessionId> {
-        let address = crate::parts::accepted::address(remote).to_owned();
-        let strangers = self.strangers.get(&address).copied().unwrap_or_default();
-        if self.sessions.len() >= self.max_sessions || strangers >= self.max_strangers {
-            return None;
-        }
-        self.strangers.insert(address.clone(), strangers + 1);
+        let address = crate::parts::admission::address(remote).to_owned();
+        self.admission.enter(&address).ok()?;
         let session = SessionId(self.number());
         let sid = self.entropy.uuid().simple().to_string();
         self.by_sid.insert(sid.clone(), session);

@@ -149,7 +149,7 @@ impl VoltServer {
             self.reply(http, response);
             return;
         }
-        let address = crate::parts::accepted::address(remote);
+        let address = crate::parts::admission::address(remote);
         if let Err(wait) = self.enrollments.count(address, now.mono) {
             let text = "Too many team cluster lifecycle requests, please try again later";
             let mut response = HttpResponse::json(429, wire::enrollment_refused(429, None, text));

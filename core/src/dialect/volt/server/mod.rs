@@ -49,6 +49,7 @@ use crate::dialect::volt::server::options::VoltHubOptions;
 use crate::machine::{ConnInput, Input, Machine, Output, ServerInput};
 use crate::net::target::FrameLimits;
 use crate::net::{HttpResponse, http};
+use crate::parts::admission::Admission;
 use crate::parts::journal::Journal;
 use crate::parts::timers::Timers;
 use crate::parts::window::Window;
@@ -105,16 +106,13 @@ pub(crate) struct VoltServer {
     options: VoltHubOptions,
     /// Limits of a session that has registered, and of one that has not.
     limits: (FrameLimits, FrameLimits),
-    max_sessions: usize,
-    max_strangers: u64,
     out: VecDeque<Output>,
     journal: Journal<Output>,
     sessions: BTreeMap<SessionId, Session>,
     by_sid: BTreeMap<String, SessionId>,
     by_conn: BTreeMap<ConnId, SessionId>,
     by_poll: BTreeMap<HttpId, SessionId>,
-    /// Sessions that have not registered, by address.
-    strangers: BTreeMap<String, u64>,
+    admission: Admission,
     /// Polling sessions with something to say.
     dirty: BTreeSet<SessionId>,
     daemons: BTreeMap<String, Daemon>,
@@ -160,15 +158,13 @@ impl VoltServer {
         let enrollments = Window::new(options.enroll_limit, options.enroll_window_ms);
         let mut server = Self {
             limits: (registered, stranger),
-            max_sessions: size(max_connections),
-            max_strangers,
             out: VecDeque::new(),
             journal: Journal::default(),
             sessions: BTreeMap::new(),
             by_sid: BTreeMap::new(),
             by_conn: BTreeMap::new(),
             by_poll: BTreeMap::new(),
-            strangers: BTreeMap::new(),
+            admission: Admission::new(max_connections, max_strangers),
             dirty: BTreeSet::new(),
             daemons: BTreeMap::new(),
             tokens: BTreeMap::new(),

@@ -236,16 +236,7 @@ impl VoltServer {
         if let Some(at) = register_by {
             self.timers.remove(Timer::Register(session), at);
         }
-        self.leave_strangers(&address);
-    }
-
-    fn leave_strangers(&mut self, address: &str) {
-        if let Some(count) = self.strangers.get_mut(address) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.strangers.remove(address);
-            }
-        }
+        self.admission.admitted(&address);
     }
 
     /// Returns what carries a session, and the address at its other end.
@@ -315,9 +306,7 @@ impl VoltServer {
         if let Some(at) = state.register_by {
             self.timers.remove(Timer::Register(session), at);
         }
-        if state.is_stranger {
-            self.leave_strangers(&state.address);
-        }
+        self.admission.left(&state.address, state.is_stranger);
         match state.carrier {
             Carrier::WebSocket(conn) => {
                 self.by_conn.remove(&conn);

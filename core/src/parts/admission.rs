@@ -8,22 +8,17 @@
 //!
 //! What registration means is the dialect's affair; this part counts, pings and keeps deadlines.
 
-mod admission;
-mod liveness;
-
-use std::collections::{BTreeMap, BTreeSet};
-
-use admission::Admission;
-pub(crate) use admission::address;
-use liveness::Liveness;
+use std::collections::BTreeMap;
 
 use crate::base::ids::ConnId;
 use crate::base::time::Instant;
 use crate::net::target::FrameLimits;
+use crate::parts::liveness::Strikes;
+use crate::parts::timers::Timers;
 
-/// The numbers of a server.
+/// The numbers of [`Accepted`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ServerPolicy {
+pub(crate) struct AdmissionPolicy {
     /// Limits of a connection that has not registered.
     pub(crate) unadmitted: FrameLimits,
     /// Limits of a connection that has.
@@ -47,6 +42,61 @@ pub(crate) enum Refusal {
     TooManyUnregistered,
 }
 
+/// Counts of connections.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    max_total: u64,
+    max_waiting: u64,
+    total: u64,
+    waiting: BTreeMap<String, u64>,
+}
+
+impl Admission {
+    /// Allows `max_total` connections, of which `max_waiting` of an address may be unregistered.
+    pub(crate) const fn new(max_total: u64, max_waiting: u64) -> Self {
+        Self { max_total, max_waiting, total: 0, waiting: BTreeMap::new() }
+    }
+
+    /// Counts a new connection in.
+    ///
+    /// # Errors
+    /// There are as many as allowed.
+    pub(crate) fn enter(&mut self, address: &str) -> Result<(), Refusal> {
+        if self.total >= self.max_total {
+            return Err(Refusal::Full);
+        }
+        if self.waiting.get(address).is_some_and(|count| *count >= self.max_waiting) {
+            return Err(Refusal::TooManyUnregistered);
+        }
+        self.total += 1;
+        self.dismissed(address);
+        Ok(())
+    }
+
+    /// Counts a connection as registered.
+    pub(crate) fn admitted(&mut self, address: &str) {
+        if let Some(count) = self.waiting.get_mut(address) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.waiting.remove(address);
+            }
+        }
+    }
+
+    /// Counts a connection as unregistered.
+    pub(crate) fn dismissed(&mut self, address: &str) {
+        *self.waiting.entry(address.to_owned()).or_default() += 1;
+    }
+
+    /// Counts a connection out.
+    pub(crate) fn left(&mut self, address: &str, was_waiting: bool) {
+        self.total = self.total.saturating_sub(1);
+        if was_waiting {
+            self.admitted(address);
+        }
+    }
+}
+
 /// What is due for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
@@ -60,34 +110,34 @@ pub(crate) enum Due {
 
 /// Every connection that was accepted and has not ended.
 #[derive(Debug)]
-pub(crate) struct Server {
-    policy: ServerPolicy,
+pub(crate) struct Accepted {
+    policy: AdmissionPolicy,
     peers: BTreeMap<ConnId, Peer>,
     admission: Admission,
-    due: BTreeSet<(Instant, ConnId)>,
+    timers: Timers<ConnId>,
 }
 
 #[derive(Debug)]
 struct Peer {
     address: String,
     stage: Stage,
-    due: Instant,
+    due: Option<Instant>,
 }
 
 #[derive(Debug)]
 enum Stage {
     Waiting,
-    Admitted(Liveness),
+    Admitted(Strikes),
     Closing,
 }
 
-impl Server {
-    pub(crate) fn new(policy: ServerPolicy) -> Self {
+impl Accepted {
+    pub(crate) fn new(policy: AdmissionPolicy) -> Self {
         Self {
             policy,
             peers: BTreeMap::new(),
             admission: Admission::new(policy.max_connections, policy.max_unadmitted_per_address),
-            due: BTreeSet::new(),
+            timers: Timers::new(),
         }
     }
 
@@ -100,9 +150,10 @@ impl Server {
     ) -> Result<FrameLimits, Refusal> {
         let address = address(remote).to_owned();
         self.admission.enter(&address)?;
-        let due = now.after(self.policy.registration_timeout_ms);
-        self.due.insert((due, conn));
-        self.peers.insert(conn, Peer { address, stage: Stage::Waiting, due });
+        let mut peer = Peer { address, stage: Stage::Waiting, due: None };
+        let at = now.after(self.policy.registration_timeout_ms);
+        self.timers.set(&mut peer.due, conn, at);
+        self.peers.insert(conn, peer);
         Ok(self.policy.unadmitted)
     }
 
@@ -114,8 +165,8 @@ impl Server {
             Stage::Admitted(_) | Stage::Closing => return None,
         }
         self.admission.admitted(&peer.address);
-        peer.stage = Stage::Admitted(Liveness::default());
-        Self::rearm(&mut self.due, conn, peer, now.after(self.policy.ping_interval_ms));
+        peer.stage = Stage::Admitted(Strikes::default());
+        self.timers.set(&mut peer.due, conn, now.after(self.policy.ping_interval_ms));
         Some(self.policy.admitted)
     }
 
@@ -128,20 +179,20 @@ impl Server {
         }
         self.admission.dismissed(&peer.address);
         peer.stage = Stage::Waiting;
-        Self::rearm(&mut self.due, conn, peer, now.after(self.policy.registration_timeout_ms));
+        self.timers.set(&mut peer.due, conn, now.after(self.policy.registration_timeout_ms));
     }
 
     /// Notes a sign of life.
     pub(crate) fn heard(&mut self, conn: ConnId) {
-        if let Some(Peer { stage: Stage::Admitted(liveness), .. }) = self.peers.get_mut(&conn) {
-            liveness.heard();
+        if let Some(Peer { stage: Stage::Admitted(strikes), .. }) = self.peers.get_mut(&conn) {
+            strikes.heard();
         }
     }
 
     /// Notes that this side closes a connection: nothing is due for it any more.
     pub(crate) fn closing(&mut self, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
-        self.due.remove(&(peer.due, conn));
+        self.timers.clear(&mut peer.due, conn);
         if matches!(peer.stage, Stage::Waiting) {
             self.admission.admitted(&peer.address);
         }
@@ -150,8 +201,8 @@ impl Server {
 
     /// Forgets a connection that ended.
     pub(crate) fn closed(&mut self, conn: ConnId) {
-        let Some(peer) = self.peers.remove(&conn) else { return };
-        self.due.remove(&(peer.due, conn));
+        let Some(mut peer) = self.peers.remove(&conn) else { return };
+        self.timers.clear(&mut peer.due, conn);
         self.admission.left(&peer.address, matches!(peer.stage, Stage::Waiting));
     }
 
@@ -172,42 +223,29 @@ impl Server {
 
     /// Returns what is due next up to `now`, once.
     pub(crate) fn take_due(&mut self, now: Instant) -> Option<Due> {
-        let (at, conn) = *self.due.first()?;
-        if at > now {
-            return None;
-        }
-        let Some(peer) = self.peers.get_mut(&conn) else {
-            self.due.remove(&(at, conn));
-            return self.take_due(now);
-        };
-        let (due, again_ms) = match &mut peer.stage {
-            Stage::Waiting => (Due::Unregistered(conn), None),
-            Stage::Closing => (Due::Silent(conn), None),
-            Stage::Admitted(liveness) if liveness.is_lost() => (Due::Silent(conn), None),
-            Stage::Admitted(liveness) => {
-                liveness.pinged();
-                (Due::Ping(conn), Some(liveness.wait_ms(self.policy.ping_interval_ms)))
+        let (_, conn) = self.timers.take_due(now)?;
+        let peer = self.peers.get_mut(&conn)?;
+        Some(match &mut peer.stage {
+            Stage::Waiting => Due::Unregistered(conn),
+            Stage::Admitted(strikes) if !strikes.is_lost() => {
+                strikes.pinged();
+                let at = now.after(strikes.wait_ms(self.policy.ping_interval_ms));
+                self.timers.set(&mut peer.due, conn, at);
+                Due::Ping(conn)
             }
-        };
-        match again_ms {
-            Some(millis) => Self::rearm(&mut self.due, conn, peer, now.after(millis)),
-            None => {
-                self.due.remove(&(at, conn));
-            }
-        }
-        Some(due)
+            Stage::Admitted(_) | Stage::Closing => Due::Silent(conn),
+        })
     }
 
     /// Returns when something is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.due.first().map(|(at, _)| *at)
+        self.timers.first().map(|(at, _)| at)
     }
+}
 
-    fn rearm(due: &mut BTreeSet<(Instant, ConnId)>, conn: ConnId, peer: &mut Peer, at: Instant) {
-        due.remove(&(peer.due, conn));
-        peer.due = at;
-        due.insert((at, conn));
-    }
+/// Returns the host part of `host:port`.
+pub(crate) fn address(remote: &str) -> &str {
+    remote.rsplit_once(':').map_or(remote, |(host, _)| host)
 }
 
 #[cfg(test)]
@@ -217,8 +255,8 @@ mod tests {
     const LIMITS: FrameLimits =
         FrameLimits { max_message: 64, max_fragments: 4, max_send_queue: 1_024 };
 
-    fn server() -> Server {
-        Server::new(ServerPolicy {
+    fn accepted() -> Accepted {
+        Accepted::new(AdmissionPolicy {
             unadmitted: LIMITS,
             admitted: FrameLimits { max_message: 1_024, ..LIMITS },
             max_connections: 3,
@@ -234,49 +272,49 @@ mod tests {
 
     #[test]
     fn connections_are_counted_by_address_until_they_register() {
-        let mut server = server();
-        assert!(server.accept(ConnId(1), "10.0.0.1:5", at(0)).is_ok());
-        assert!(server.accept(ConnId(3), "10.0.0.1:6", at(0)).is_ok());
+        let mut accepted = accepted();
+        assert!(accepted.accept(ConnId(1), "10.0.0.1:5", at(0)).is_ok());
+        assert!(accepted.accept(ConnId(3), "10.0.0.1:6", at(0)).is_ok());
         assert_eq!(
-            server.accept(ConnId(5), "10.0.0.1:7", at(0)),
+            accepted.accept(ConnId(5), "10.0.0.1:7", at(0)),
             Err(Refusal::TooManyUnregistered)
         );
-        assert_eq!(server.admit(ConnId(1), at(1)).map(|l| l.max_message), Some(1_024));
-        assert!(server.accept(ConnId(7), "10.0.0.1:8", at(1)).is_ok());
-        assert_eq!(server.accept(ConnId(9), "10.0.0.2:8", at(1)), Err(Refusal::Full));
-        server.closed(ConnId(3));
-        assert!(server.accept(ConnId(11), "10.0.0.2:8", at(1)).is_ok());
+        assert_eq!(accepted.admit(ConnId(1), at(1)).map(|l| l.max_message), Some(1_024));
+        assert!(accepted.accept(ConnId(7), "10.0.0.1:8", at(1)).is_ok());
+        assert_eq!(accepted.accept(ConnId(9), "10.0.0.2:8", at(1)), Err(Refusal::Full));
+        accepted.closed(ConnId(3));
+        assert!(accepted.accept(ConnId(11), "10.0.0.2:8", at(1)).is_ok());
     }
 
     #[test]
     fn who_does_not_register_in_time_is_named_once() {
-        let mut server = server();
-        server.accept(ConnId(1), "a:1", at(0)).unwrap();
-        assert_eq!(server.take_due(at(99)), None);
-        assert_eq!(server.take_due(at(100)), Some(Due::Unregistered(ConnId(1))));
-        assert_eq!(server.take_due(at(500)), None);
+        let mut accepted = accepted();
+        accepted.accept(ConnId(1), "a:1", at(0)).unwrap();
+        assert_eq!(accepted.take_due(at(99)), None);
+        assert_eq!(accepted.take_due(at(100)), Some(Due::Unregistered(ConnId(1))));
+        assert_eq!(accepted.take_due(at(500)), None);
     }
 
     #[test]
     fn two_unanswered_pings_end_a_connection() {
-        let mut server = server();
-        server.accept(ConnId(1), "a:1", at(0)).unwrap();
-        server.admit(ConnId(1), at(0));
-        assert_eq!(server.take_due(at(5_000)), Some(Due::Ping(ConnId(1))));
-        server.heard(ConnId(1));
-        assert_eq!(server.take_due(at(10_000)), Some(Due::Ping(ConnId(1))));
-        assert_eq!(server.take_due(at(15_000)), Some(Due::Ping(ConnId(1))));
-        assert_eq!(server.take_due(at(15_999)), None);
-        assert_eq!(server.take_due(at(16_000)), Some(Due::Silent(ConnId(1))));
-        assert_eq!(server.next_due(), None);
+        let mut accepted = accepted();
+        accepted.accept(ConnId(1), "a:1", at(0)).unwrap();
+        accepted.admit(ConnId(1), at(0));
+        assert_eq!(accepted.take_due(at(5_000)), Some(Due::Ping(ConnId(1))));
+        accepted.heard(ConnId(1));
+        assert_eq!(accepted.take_due(at(10_000)), Some(Due::Ping(ConnId(1))));
+        assert_eq!(accepted.take_due(at(15_000)), Some(Due::Ping(ConnId(1))));
+        assert_eq!(accepted.take_due(at(15_999)), None);
+        assert_eq!(accepted.take_due(at(16_000)), Some(Due::Silent(ConnId(1))));
+        assert_eq!(accepted.next_due(), None);
     }
 
     #[test]
     fn a_dismissed_connection_must_register_again() {
-        let mut server = server();
-        server.accept(ConnId(1), "a:1", at(0)).unwrap();
-        server.admit(ConnId(1), at(0));
-        server.dismiss(ConnId(1), at(10));
-        assert_eq!(server.take_due(at(110)), Some(Due::Unregistered(ConnId(1))));
+        let mut accepted = accepted();
+        accepted.accept(ConnId(1), "a:1", at(0)).unwrap();
+        accepted.admit(ConnId(1), at(0));
+        accepted.dismiss(ConnId(1), at(10));
+        assert_eq!(accepted.take_due(at(110)), Some(Due::Unregistered(ConnId(1))));
     }
 }

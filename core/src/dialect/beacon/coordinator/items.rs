@@ -8,7 +8,7 @@ use crate::base::ids::HttpId;
 
 /// The items of a hub.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(super) struct Items {
     items: BTreeMap<ItemId, Item>,
     by_hash: HashMap<Arc<str>, ItemId>,
     by_key: HashMap<String, ItemId>,
@@ -19,7 +19,7 @@ pub(super) struct Queue {
     bytes: u64,
 }
 
-impl Queue {
+impl Items {
     /// Returns the number that the next item gets.
     pub(super) const fn next_turn(&self) -> u64 {
         self.next
