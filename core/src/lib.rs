@@ -41,7 +41,10 @@ pub use hub::Hub;
 pub use machine::{
     CloseCause, ConnInput, Endpoint, HttpInput, Input, Machine, Output, ServerInput,
 };
-pub use net::target::{DialTarget, FrameLimits, HttpLimits};
+pub use net::target::{
+    DialAddress, DialTarget, FrameLimits, HttpLimits, ListenTarget, PeerCredentials, Pulses,
+    StreamLimits,
+};
 pub use net::{Frame, Framing, HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method};
 pub use open::{Opened, open};
 

@@ -17,7 +17,7 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId, ListenId, StoreId};
 use crate::base::store::{StoreReply, StoreRequest};
 use crate::base::time::{Deadline, Now};
-use crate::net::target::{DialTarget, FrameLimits, HttpLimits};
+use crate::net::target::{DialTarget, FrameLimits, ListenTarget, PeerCredentials, Pulses};
 use crate::net::{Frame, HttpRequest, HttpResponse};
 
 /// Everything that a driver drives.
@@ -129,7 +129,8 @@ pub enum ServerInput {
     Listening {
         /// The listener.
         listen: ListenId,
-        /// The address, with the port that was chosen, such as `127.0.0.1:54321`.
+        /// The address, with the port that was chosen, such as `127.0.0.1:54321`; `unix:` and the
+        /// path for a Unix socket.
         address: String,
     },
     /// A listener could not be bound.
@@ -147,6 +148,18 @@ pub enum ServerInput {
         request: HttpRequest,
         /// The client's address, such as `127.0.0.1:49152`.
         remote: String,
+    },
+    /// A client opened a stream. Answer with [`Output::Admit`] or [`Output::Close`].
+    Accepted {
+        /// The connection to be.
+        conn: ConnId,
+        /// The listener.
+        listen: ListenId,
+        /// The client's address, such as `127.0.0.1:49152`; `unix:` and the listener's path for a
+        /// Unix socket.
+        remote: String,
+        /// Who the client is, where the system tells: at Unix sockets.
+        credentials: Option<PeerCredentials>,
     },
     /// A client asks something over HTTP. Answer with [`Output::HttpReply`].
     Asked {
@@ -169,7 +182,7 @@ pub enum ServerInput {
 pub enum CloseCause {
     /// The other side closed it, with its code and reason.
     Remote {
-        /// The WebSocket close code; 1005 if none was sent.
+        /// The WebSocket close code; 1005 if none was sent, as at the end of a stream.
         code: u16,
         /// The reason.
         reason: String,
@@ -214,12 +227,15 @@ pub enum Output {
         /// Where to and how.
         target: DialTarget,
     },
-    /// Accept an offered connection. Frames flow at once; no [`ConnInput::Opened`] follows.
+    /// Let in a connection that was offered or accepted. Frames flow at once; no
+    /// [`ConnInput::Opened`] follows.
     Admit {
         /// The connection.
         conn: ConnId,
         /// Limits for its frames.
         limits: FrameLimits,
+        /// Frames by which the peer asks for a sign of life, or gives one.
+        pulses: Pulses,
     },
     /// Decline an offered connection.
     Refuse {
@@ -235,7 +251,7 @@ pub enum Output {
         /// Limits from the next frame on.
         limits: FrameLimits,
     },
-    /// Send a frame.
+    /// Send a frame. A stream has no pings and pongs: there they are dropped.
     Send {
         /// The connection.
         conn: ConnId,
@@ -252,9 +268,9 @@ pub enum Output {
     Close {
         /// The connection.
         conn: ConnId,
-        /// The WebSocket close code.
+        /// The WebSocket close code; a stream says none.
         code: u16,
-        /// The reason, at most 123 bytes.
+        /// The reason, at most 123 bytes; a stream says none.
         reason: String,
     },
     /// Make an HTTP call. Ends in [`HttpInput::Replied`].
@@ -309,10 +325,8 @@ pub enum Output {
     Listen {
         /// The listener.
         listen: ListenId,
-        /// The address to bind, such as `127.0.0.1:0`.
-        address: String,
-        /// Limits for what clients send over HTTP.
-        limits: HttpLimits,
+        /// Where, and what for.
+        target: ListenTarget,
     },
     /// Stop accepting; connections that are open stay.
     Unlisten {

@@ -14,7 +14,7 @@ use url::{Host, Url};
 
 use crate::counters::Counting;
 use crate::io::Io;
-use crate::proxy::Proxies;
+use crate::proxy::{Proxies, Proxy};
 use crate::tls::Tls;
 
 /// How long an address has before the next one is tried beside it.
@@ -120,8 +120,42 @@ impl Connector {
 
     /// Connects to `target`. The caller bounds the time.
     pub(crate) async fn connect(&self, target: &Target, progress: &Progress) -> Result<Io, Error> {
+        self.connect_over(self.proxies.route(target)?, target, progress).await
+    }
+
+    /// Connects to `target` for a stream that is not HTTP: only a proxy for everything leads there.
+    pub(crate) async fn connect_stream(
+        &self,
+        target: &Target,
+        progress: &Progress,
+    ) -> Result<Io, Error> {
+        self.connect_over(self.proxies.route_stream(target)?, target, progress).await
+    }
+
+    /// Connects to a Unix socket.
+    #[cfg(unix)]
+    pub(crate) async fn connect_unix(&self, path: &str) -> Result<Io, Error> {
+        match tokio::net::UnixStream::connect(path).await {
+            Ok(stream) => Ok(Io::unix(stream, Arc::clone(&self.counting))),
+            Err(e) => Err(failed(format!("cannot connect to unix:{path}: {e}"))),
+        }
+    }
+
+    /// Fails: this system's runtime has no Unix sockets.
+    #[cfg(not(unix))]
+    pub(crate) async fn connect_unix(&self, path: &str) -> Result<Io, Error> {
+        let message = format!("there are no Unix sockets here to dial {path}");
+        Err(Error::new(ErrorCode::Unsupported, message))
+    }
+
+    async fn connect_over(
+        &self,
+        proxy: Option<Proxy>,
+        target: &Target,
+        progress: &Progress,
+    ) -> Result<Io, Error> {
         progress.reach(Hop::Connect);
-        let stream = match self.proxies.route(target)? {
+        let stream = match proxy {
             None => dial(&target.host, target.port).await?,
             Some(proxy) => {
                 let stream = dial(&proxy.place.host, proxy.place.port).await.map_err(|e| {

@@ -1,4 +1,4 @@
-//! Dials a WebSocket: connector, then the upgrade over HTTP/1.1.
+//! Dials: connector, then for a WebSocket the upgrade over HTTP/1.1.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +9,16 @@ use bytes::Bytes;
 use http::header;
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
-use moorline_core::ConnInput;
-use moorline_core::{CloseCause, ConnId, DialTarget, Error, ErrorCode, Input};
+use moorline_core::{
+    CloseCause, ConnId, ConnInput, DialAddress, DialTarget, Error, ErrorCode, Headers, Input,
+};
 use url::Url;
 
 use crate::connect::{Connector, Progress, Target};
 use crate::inbox::{Arrival, Inbox};
 use crate::io::Io;
-use crate::ws;
+use crate::transport::Carrier;
+use crate::ws::{self, Role};
 
 /// Dials `target` and reports `Dialed` or `Closed`.
 pub(crate) async fn dial(
@@ -27,9 +29,10 @@ pub(crate) async fn dial(
 ) {
     let limit = Duration::from_millis(target.timeout_ms);
     let progress = Progress::default();
-    let outcome = tokio::time::timeout(limit, upgrade(&target, &connector, &progress)).await;
+    let open = open(&target.address, &connector, &progress);
+    let outcome = tokio::time::timeout(limit, open).await;
     inbox.arrive(match outcome {
-        Ok(Ok((io, rest))) => Arrival::Dialed { conn, io, rest, limits: target.limits },
+        Ok(Ok(carrier)) => Arrival::Dialed { conn, carrier, limits: target.limits },
         Ok(Err(cause)) => Arrival::Input(Input::Conn(ConnInput::Closed { conn, cause })),
         Err(_) => Arrival::Input(Input::Conn(ConnInput::Closed {
             conn,
@@ -37,7 +40,7 @@ pub(crate) async fn dial(
                 ErrorCode::ConnectTimeout,
                 format!(
                     "no connection to {} within {} ms: gave up {progress}",
-                    shown(&target.url),
+                    named(&target.address),
                     target.timeout_ms
                 ),
             )),
@@ -45,13 +48,33 @@ pub(crate) async fn dial(
     });
 }
 
-async fn upgrade(
-    target: &DialTarget,
+async fn open(
+    address: &DialAddress,
     connector: &Connector,
     progress: &Progress,
-) -> Result<(Io, Bytes), CloseCause> {
-    let url = Url::parse(&target.url)
-        .map_err(|e| failed(format!("{} is not a URL: {e}", shown(&target.url))))?;
+) -> Result<Carrier, CloseCause> {
+    match address {
+        DialAddress::WebSocket { url, headers } => upgrade(url, headers, connector, progress).await,
+        DialAddress::Tcp { host, port, tls, framing } => {
+            let place = Target { is_secure: *tls, host: host.clone(), port: *port };
+            let io = connector.connect_stream(&place, progress).await;
+            let io = io.map_err(CloseCause::Failed)?;
+            Ok(Carrier::Stream { io, framing: *framing })
+        }
+        DialAddress::Unix { path, framing } => {
+            let io = connector.connect_unix(path).await.map_err(CloseCause::Failed)?;
+            Ok(Carrier::Stream { io, framing: *framing })
+        }
+    }
+}
+
+async fn upgrade(
+    url: &str,
+    headers: &Headers,
+    connector: &Connector,
+    progress: &Progress,
+) -> Result<Carrier, CloseCause> {
+    let url = Url::parse(url).map_err(|e| failed(format!("{} is not a URL: {e}", shown(url))))?;
     let place = Target::of(&url).map_err(CloseCause::Failed)?;
     let io = connector.connect(&place, progress).await.map_err(CloseCause::Failed)?;
     let lost =
@@ -60,7 +83,7 @@ async fn upgrade(
         hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(lost)?;
     let driving = tokio::spawn(connection.with_upgrades());
     let key = key()?;
-    let mut response = sender.send_request(request(target, &url, &key)?).await.map_err(lost)?;
+    let mut response = sender.send_request(request(headers, &url, &key)?).await.map_err(lost)?;
     if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
         driving.abort();
         return Err(CloseCause::Refused { status: response.status().as_u16() });
@@ -71,13 +94,17 @@ async fn upgrade(
     }
     let upgraded = hyper::upgrade::on(&mut response).await.map_err(lost)?;
     match upgraded.downcast::<TokioIo<Io>>() {
-        Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf)),
+        Ok(parts) => Ok(Carrier::WebSocket {
+            io: parts.io.into_inner(),
+            rest: parts.read_buf,
+            role: Role::Client,
+        }),
         Err(_) => Err(failed("the upgraded transport is of another kind")),
     }
 }
 
 fn request(
-    target: &DialTarget,
+    headers: &Headers,
     url: &Url,
     key: &[u8],
 ) -> Result<http::Request<Empty<Bytes>>, CloseCause> {
@@ -91,7 +118,7 @@ fn request(
         .header(header::UPGRADE, "websocket")
         .header(header::SEC_WEBSOCKET_VERSION, "13")
         .header(header::SEC_WEBSOCKET_KEY, key);
-    for (name, value) in target.headers.iter() {
+    for (name, value) in headers.iter() {
         request = request.header(name, value.expose());
     }
     request.body(Empty::new()).map_err(|e| failed(format!("the upgrade request is invalid: {e}")))
@@ -101,6 +128,14 @@ fn key() -> Result<Vec<u8>, CloseCause> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|e| failed(format!("no random bytes: {e}")))?;
     Ok(STANDARD.encode(bytes).into_bytes())
+}
+
+/// An address as it may stand in a message.
+fn named(address: &DialAddress) -> String {
+    match address {
+        DialAddress::WebSocket { url, .. } => shown(url),
+        DialAddress::Tcp { .. } | DialAddress::Unix { .. } => address.url().into_owned(),
+    }
 }
 
 /// A URL without user, password and query: what may stand in a message.

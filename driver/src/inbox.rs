@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use bytes::Bytes;
-use moorline_core::{Command, ConnId, FrameLimits, HttpId, HttpRequest, Input};
+use moorline_core::{
+    Command, ConnId, FrameLimits, HttpId, HttpRequest, Input, ListenId, PeerCredentials,
+};
 use tokio::sync::oneshot;
 
 use crate::body::Answer;
-use crate::io::Io;
+use crate::listen::Accepted;
+use crate::transport::Carrier;
 
 /// The most commands that wait for the I/O thread.
 pub(crate) const MAX_COMMANDS: usize = 131_072;
@@ -23,7 +25,7 @@ pub(crate) enum Arrival {
     /// Goes to the machine as it is.
     Input(Input),
     /// A dial succeeded.
-    Dialed { conn: ConnId, io: Io, rest: Bytes, limits: FrameLimits },
+    Dialed { conn: ConnId, carrier: Carrier, limits: FrameLimits },
     /// A client asks to upgrade; dropping the sender closes it.
     Offered {
         conn: ConnId,
@@ -32,7 +34,15 @@ pub(crate) enum Arrival {
         decision: oneshot::Sender<Decision>,
     },
     /// An admitted upgrade is through.
-    Upgraded { conn: ConnId, io: Io, rest: Bytes, limits: FrameLimits },
+    Upgraded { conn: ConnId, carrier: Carrier, limits: FrameLimits },
+    /// A client has opened a stream.
+    Accepted {
+        conn: ConnId,
+        listen: ListenId,
+        remote: String,
+        credentials: Option<PeerCredentials>,
+        accepted: Accepted,
+    },
     /// A client asks something over HTTP.
     Asked { http: HttpId, request: HttpRequest, remote: String, answer: oneshot::Sender<Answer> },
     /// A script says it.

@@ -27,7 +27,9 @@ mod recording;
 #[cfg(feature = "scripted")]
 mod scripted;
 mod store;
+mod stream;
 mod tls;
+mod transport;
 mod ws;
 
 pub use clock::{Clock, SystemClock};

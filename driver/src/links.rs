@@ -1,19 +1,17 @@
-//! The WebSocket connections of one I/O thread, from dial or offer to their end.
+//! The connections of one I/O thread, from dial, offer or accept to their end.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
-use bytes::Bytes;
-use moorline_core::ConnInput;
-use moorline_core::{CloseCause, ConnId, Frame, FrameLimits, Input, Instant};
+use moorline_core::{CloseCause, ConnId, ConnInput, Frame, FrameLimits, Input, Instant, Pulses};
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use crate::inbox::{ConnWaker, Decision, Inbox};
-use crate::io::Io;
-use crate::ws::{Flushed, Role, Step, Ws};
+use crate::listen::Accepted;
+use crate::transport::{Carrier, Flushed, Step, Transport};
 
 /// How long a connection that was closed may take to part in order.
 const LINGER_MS: u64 = 2_000;
@@ -35,9 +33,10 @@ pub(crate) struct Links {
 }
 
 enum Link {
-    Dialing(AbortHandle, &'static str),
+    Dialing(AbortHandle, Pulses),
     Offered(oneshot::Sender<Decision>),
-    Admitted(Vec<Waiting>),
+    Accepted(Box<Accepted>),
+    Admitted(Vec<Waiting>, Pulses),
     Open(Box<Connection>),
 }
 
@@ -50,7 +49,7 @@ enum Waiting {
 }
 
 struct Connection {
-    ws: Ws,
+    transport: Transport,
     waker: Arc<ConnWaker>,
     phase: Phase,
     held: VecDeque<Frame>,
@@ -60,8 +59,8 @@ struct Connection {
     is_touched: bool,
     is_unflushed: bool,
     asks_sent: bool,
-    /// The text by which the peer asks for a sign of life, if it has one.
-    pulse: &'static str,
+    /// Frames by which the peer asks for a sign of life, or gives one.
+    pulses: Pulses,
 }
 
 impl Connection {
@@ -79,13 +78,11 @@ impl Connection {
                 self.held_bytes -= frame.len() + FRAME_BYTES;
                 return Some(Step::Frame(frame));
             }
-            return Some(self.over.take().map_or_else(|| self.ws.receive(), Step::Over));
+            return Some(self.over.take().map_or_else(|| self.transport.receive(), Step::Over));
         }
         while self.over.is_none() && self.held_bytes < MAX_HELD {
-            match self.ws.receive() {
-                Step::Frame(Frame::Text(text)) if !text.is_empty() && text == self.pulse => {
-                    return Some(Step::Frame(Frame::Text(text)));
-                }
+            match self.transport.receive() {
+                Step::Frame(frame) if self.is_pulse(&frame) => return Some(Step::Frame(frame)),
                 Step::Frame(frame @ (Frame::Text(_) | Frame::Binary(_))) => {
                     self.held_bytes += frame.len() + FRAME_BYTES;
                     self.held.push_back(frame);
@@ -98,6 +95,14 @@ impl Connection {
             }
         }
         None
+    }
+
+    fn is_pulse(&self, frame: &Frame) -> bool {
+        match frame {
+            Frame::Text(text) => self.pulses.contains(&text.as_bytes().as_ref()),
+            Frame::Binary(bytes) => self.pulses.contains(&bytes.as_ref()),
+            Frame::Ping(_) | Frame::Pong(_) => false,
+        }
     }
 }
 
@@ -134,8 +139,8 @@ impl Links {
     }
 
     /// Notes a dial that has begun.
-    pub(crate) fn dialing(&mut self, conn: ConnId, task: AbortHandle, pulse: &'static str) {
-        self.links.insert(conn, Link::Dialing(task, pulse));
+    pub(crate) fn dialing(&mut self, conn: ConnId, task: AbortHandle, pulses: Pulses) {
+        self.links.insert(conn, Link::Dialing(task, pulses));
     }
 
     /// Notes a client that asks to be let in.
@@ -143,12 +148,33 @@ impl Links {
         self.links.insert(conn, Link::Offered(decision));
     }
 
-    /// Lets a client in; what is sent from here on waits for the upgrade.
-    pub(crate) fn admit(&mut self, conn: ConnId, limits: FrameLimits) {
-        if let Some(Link::Offered(decision)) = self.links.remove(&conn) {
-            self.links.insert(conn, Link::Admitted(Vec::new()));
-            // A client that has left reports itself as closed.
-            let _ = decision.send(Decision::Admit(limits));
+    /// Notes a client that has opened a stream.
+    pub(crate) fn accepted(&mut self, conn: ConnId, accepted: Accepted) {
+        self.links.insert(conn, Link::Accepted(Box::new(accepted)));
+    }
+
+    /// Lets a client in; what is sent from here on waits for the upgrade, if there is one.
+    pub(crate) fn admit(
+        &mut self,
+        conn: ConnId,
+        limits: FrameLimits,
+        pulses: Pulses,
+        now: Instant,
+    ) {
+        match self.links.remove(&conn) {
+            Some(Link::Offered(decision)) => {
+                self.links.insert(conn, Link::Admitted(Vec::new(), pulses));
+                // A client that has left reports itself as closed.
+                let _ = decision.send(Decision::Admit(limits));
+            }
+            Some(Link::Accepted(accepted)) => {
+                self.links.insert(conn, Link::Admitted(Vec::new(), pulses));
+                self.open(conn, accepted.admit(), limits, now);
+            }
+            Some(link @ (Link::Dialing(..) | Link::Admitted(..) | Link::Open(_))) => {
+                self.links.insert(conn, link);
+            }
+            None => {}
         }
     }
 
@@ -159,27 +185,26 @@ impl Links {
         }
     }
 
-    /// Takes over a transport whose upgrade is through; false if nobody waits for it any more.
+    /// Takes over a byte stream over which frames can flow; false if nobody waits for it any more.
     pub(crate) fn open(
         &mut self,
         conn: ConnId,
-        (io, rest): (Io, Bytes),
-        role: Role,
+        carrier: Carrier,
         limits: FrameLimits,
         now: Instant,
     ) -> bool {
-        let (waiting, pulse) = match self.links.remove(&conn) {
-            Some(Link::Dialing(_, pulse)) => (Vec::new(), pulse),
-            Some(Link::Admitted(waiting)) => (waiting, ""),
-            Some(Link::Offered(_) | Link::Open(_)) | None => return false,
+        let (waiting, pulses) = match self.links.remove(&conn) {
+            Some(Link::Dialing(_, pulses)) => (Vec::new(), pulses),
+            Some(Link::Admitted(waiting, pulses)) => (waiting, pulses),
+            Some(Link::Offered(_) | Link::Accepted(_) | Link::Open(_)) | None => return false,
         };
         let waker = ConnWaker::new(conn, Arc::clone(&self.inbox));
-        let ws = Ws::new(io, rest, role, limits, Waker::from(Arc::clone(&waker)));
+        let transport = Transport::new(carrier, limits, Waker::from(Arc::clone(&waker)));
         waker.requeue();
         self.links.insert(
             conn,
             Link::Open(Box::new(Connection {
-                ws,
+                transport,
                 waker,
                 phase: Phase::Open,
                 held: VecDeque::new(),
@@ -189,7 +214,7 @@ impl Links {
                 is_touched: false,
                 is_unflushed: false,
                 asks_sent: false,
-                pulse,
+                pulses,
             })),
         );
         for said in waiting {
@@ -211,21 +236,21 @@ impl Links {
     /// Changes limits.
     pub(crate) fn set_limits(&mut self, conn: ConnId, limits: FrameLimits) {
         match self.links.get_mut(&conn) {
-            Some(Link::Open(connection)) => connection.ws.set_limits(limits),
-            Some(Link::Admitted(waiting)) => waiting.push(Waiting::Limits(limits)),
-            Some(Link::Dialing(..) | Link::Offered(_)) | None => {}
+            Some(Link::Open(connection)) => connection.transport.set_limits(limits),
+            Some(Link::Admitted(waiting, _)) => waiting.push(Waiting::Limits(limits)),
+            Some(Link::Dialing(..) | Link::Offered(_) | Link::Accepted(_)) | None => {}
         }
     }
 
     /// Sends a frame with this turn's flush. Returns why the connection failed, if it did.
     pub(crate) fn send(&mut self, conn: ConnId, frame: Frame) -> Option<CloseCause> {
         match self.links.get_mut(&conn) {
-            Some(Link::Admitted(waiting)) => {
+            Some(Link::Admitted(waiting, _)) => {
                 waiting.push(Waiting::Frame(frame));
                 None
             }
             Some(Link::Open(connection)) if connection.phase == Phase::Open => {
-                let sent = connection.ws.send(frame);
+                let sent = connection.transport.send(frame);
                 if let Err(cause) = sent {
                     self.links.remove(&conn);
                     return Some(cause);
@@ -233,19 +258,21 @@ impl Links {
                 connection.touch(&mut self.touched);
                 None
             }
-            Some(Link::Open(_) | Link::Dialing(..) | Link::Offered(_)) | None => None,
+            Some(Link::Open(_) | Link::Dialing(..) | Link::Offered(_) | Link::Accepted(_))
+            | None => None,
         }
     }
 
     /// Asks when what was sent so far has been handed to the network.
     pub(crate) fn ask_sent(&mut self, conn: ConnId) {
         match self.links.get_mut(&conn) {
-            Some(Link::Admitted(waiting)) => waiting.push(Waiting::AskSent),
+            Some(Link::Admitted(waiting, _)) => waiting.push(Waiting::AskSent),
             Some(Link::Open(connection)) if connection.phase == Phase::Open => {
                 connection.asks_sent = true;
                 connection.touch(&mut self.touched);
             }
-            Some(Link::Open(_) | Link::Dialing(..) | Link::Offered(_)) | None => {}
+            Some(Link::Open(_) | Link::Dialing(..) | Link::Offered(_) | Link::Accepted(_))
+            | None => {}
         }
     }
 
@@ -255,14 +282,14 @@ impl Links {
             Some(Link::Open(connection)) => {
                 if connection.phase == Phase::Open {
                     connection.phase = Phase::Closing;
-                    connection.ws.close(code, &reason);
+                    connection.transport.close(code, &reason);
                     self.leaving.push_back((now.after(LINGER_MS), conn));
                     connection.touch(&mut self.touched);
                     connection.waker.requeue();
                 }
                 false
             }
-            Some(Link::Admitted(waiting)) => {
+            Some(Link::Admitted(waiting, _)) => {
                 waiting.push(Waiting::Close(code, reason));
                 false
             }
@@ -271,7 +298,7 @@ impl Links {
                 self.links.remove(&conn);
                 true
             }
-            Some(Link::Offered(_)) => {
+            Some(Link::Offered(_) | Link::Accepted(_)) => {
                 self.links.remove(&conn);
                 true
             }
@@ -311,6 +338,7 @@ impl Links {
                 (Step::Frame(_), Phase::Closing | Phase::Leaving) => {}
                 (Step::Pending, _) => return Look::Nothing,
                 (Step::Over(cause), Phase::Open) => {
+                    connection.transport.part();
                     connection.phase = Phase::Leaving;
                     self.leaving.push_back((now.after(LINGER_MS), conn));
                     connection.touch(&mut self.touched);
@@ -355,7 +383,7 @@ impl Links {
         for conn in self.touched.drain(..) {
             let Some(Link::Open(connection)) = self.links.get_mut(&conn) else { continue };
             connection.is_touched = false;
-            match connection.ws.flush() {
+            match connection.transport.flush() {
                 Flushed::All => {
                     connection.is_unflushed = false;
                     if std::mem::take(&mut connection.asks_sent) {

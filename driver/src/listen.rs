@@ -1,33 +1,41 @@
-//! Listeners: HTTP/1.1 and the upgrade to WebSocket on one port.
+//! Listeners: HTTP/1.1 and the upgrade to WebSocket on one port, or streams.
 //!
 //! One task per HTTP connection, none per request; a request becomes an arrival of the drive loop's
 //! turn and its answer comes back through a one-shot. An admitted upgrade leaves the task and is
-//! polled by the drive loop from then on.
+//! polled by the drive loop from then on. A stream needs no task but for a TLS handshake.
 
+mod crowd;
+mod socket;
+mod stream;
+#[cfg(unix)]
+mod unix;
 mod visit;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use moorline_core::ServerInput;
-use moorline_core::{Error, ErrorCode, HttpLimits, Input, ListenId};
+use moorline_core::{Error, ErrorCode, HttpLimits, Input, ListenId, ListenTarget, ServerInput};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
+
+pub(crate) use stream::Accepted;
 
 use crate::counters::Counting;
 use crate::inbox::{Arrival, Inbox};
 use crate::io::Io;
+use crate::listen::crowd::{Crowd, Place};
+use crate::listen::socket::{Client, Peer, Socket};
+use crate::listen::stream::StreamDoor;
 use crate::listen::visit::Visit;
 use crate::tls::Tls;
 
@@ -42,12 +50,12 @@ pub(crate) struct Listeners {
     counting: Arc<Counting>,
     ids: Arc<Ids>,
     tls: Arc<Tls>,
-    open: HashMap<ListenId, (AbortHandle, Socket)>,
+    open: HashMap<ListenId, (AbortHandle, Bound)>,
 }
 
 /// A listening socket, held where it can be closed at once: a task that is aborted lets go of what it
 /// owns only later.
-type Socket = Arc<Mutex<Option<TcpListener>>>;
+type Bound = Arc<Mutex<Option<Socket>>>;
 
 /// Numbers what others begin: odd, never reused.
 struct Ids(AtomicU64);
@@ -66,9 +74,9 @@ impl Listeners {
     }
 
     /// Begins to listen; reports `Listening` or `ListenFailed`.
-    pub(crate) fn listen(&mut self, listen: ListenId, address: String, limits: HttpLimits) {
-        let tls = match self.tls.acceptor() {
-            Ok(tls) => tls,
+    pub(crate) fn listen(&mut self, listen: ListenId, target: ListenTarget) {
+        let (crowd, door) = match self.door(listen, &target) {
+            Ok(it) => it,
             Err(error) => {
                 self.inbox.arrive(Arrival::Input(Input::Server(ServerInput::ListenFailed {
                     listen,
@@ -77,98 +85,123 @@ impl Listeners {
                 return;
             }
         };
-        let door = Arc::new(Door {
-            limits,
-            tls,
-            inbox: Arc::clone(&self.inbox),
-            counting: Arc::clone(&self.counting),
-            ids: Arc::clone(&self.ids),
-            crowd: Mutex::default(),
-        });
-        let socket = Socket::default();
-        let place = Arc::clone(&socket);
+        let bound = Bound::default();
+        let place = Arc::clone(&bound);
+        let inbox = Arc::clone(&self.inbox);
         let task = tokio::spawn(async move {
-            let bound = match TcpListener::bind(&address).await {
-                Ok(listener) => listener.local_addr().map(|address| (listener, address)),
-                Err(e) => Err(e),
-            };
-            match bound {
-                Ok((listener, address)) => {
-                    let address = address.to_string();
-                    *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
-                    door.inbox.arrive(Arrival::Input(Input::Server(ServerInput::Listening {
-                        listen,
-                        address,
-                    })));
-                    door.accept(&place).await;
+            match Socket::bind(&target).await {
+                Ok((socket, address)) => {
+                    *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+                    let input = ServerInput::Listening { listen, address };
+                    inbox.arrive(Arrival::Input(Input::Server(input)));
+                    accept(&place, &crowd, &door).await;
                 }
-                Err(e) => {
-                    let message = format!("cannot listen on {address}: {e}");
-                    let error = Error::new(ErrorCode::ListenFailed, message);
-                    door.inbox.arrive(Arrival::Input(Input::Server(ServerInput::ListenFailed {
-                        listen,
-                        error,
-                    })));
+                Err(error) => {
+                    let input = ServerInput::ListenFailed { listen, error };
+                    inbox.arrive(Arrival::Input(Input::Server(input)));
                 }
             }
         });
-        self.open.insert(listen, (task.abort_handle(), socket));
+        self.open.insert(listen, (task.abort_handle(), bound));
     }
 
     /// Stops accepting: the address is free when this returns.
     pub(crate) fn unlisten(&mut self, listen: ListenId) {
-        if let Some((task, socket)) = self.open.remove(&listen) {
+        if let Some((task, bound)) = self.open.remove(&listen) {
             task.abort();
-            drop(socket.lock().unwrap_or_else(PoisonError::into_inner).take());
+            drop(bound.lock().unwrap_or_else(PoisonError::into_inner).take());
+        }
+    }
+
+    fn door(&self, listen: ListenId, target: &ListenTarget) -> Result<(Arc<Crowd>, Door), Error> {
+        let (inbox, counting) = (Arc::clone(&self.inbox), Arc::clone(&self.counting));
+        let ids = Arc::clone(&self.ids);
+        let (tls, framing, limits) = match target {
+            ListenTarget::Http { limits, .. } => {
+                let crowd = Crowd::new(limits.max_connections, limits.max_unadmitted_per_address);
+                let tls = self.tls.acceptor()?;
+                let door = HttpDoor { limits: *limits, tls, inbox, counting, ids };
+                return Ok((crowd, Door::Http(Arc::new(door))));
+            }
+            ListenTarget::Tcp { tls: false, framing, limits, .. }
+            | ListenTarget::Unix { framing, limits, .. } => (None, *framing, limits),
+            ListenTarget::Tcp { tls: true, framing, limits, .. } => {
+                let tls = self.tls.acceptor()?.ok_or_else(|| {
+                    let message = "TLS needs runtime.cert_file and runtime.key_file";
+                    Error::new(ErrorCode::ListenFailed, message)
+                })?;
+                (Some(tls), *framing, limits)
+            }
+        };
+        let crowd = Crowd::new(limits.max_connections, limits.max_unadmitted_per_address);
+        let handshake = Duration::from_millis(limits.handshake_timeout_ms);
+        let door = StreamDoor { listen, framing, tls, handshake, inbox, counting, ids };
+        Ok((crowd, Door::Stream(Arc::new(door))))
+    }
+}
+
+impl Drop for Listeners {
+    fn drop(&mut self) {
+        for (task, bound) in std::mem::take(&mut self.open).into_values() {
+            task.abort();
+            drop(bound.lock().unwrap_or_else(PoisonError::into_inner).take());
         }
     }
 }
 
-/// What the connections of one listener share.
-struct Door {
+/// What clients of a listener find.
+enum Door {
+    Http(Arc<HttpDoor>),
+    Stream(Arc<StreamDoor>),
+}
+
+async fn accept(bound: &Mutex<Option<Socket>>, crowd: &Arc<Crowd>, door: &Door) {
+    loop {
+        let accepted = poll_fn(|cx| {
+            let socket = bound.lock().unwrap_or_else(PoisonError::into_inner);
+            socket.as_ref().map_or(Poll::Ready(None), |it| it.poll_accept(cx).map(Some))
+        });
+        let Some(accepted) = accepted.await else { return };
+        match accepted {
+            Ok(client) => {
+                let Some(place) = Place::take(crowd, client.address) else {
+                    tracing::debug!(remote = client.remote, "too many connections: closed");
+                    continue;
+                };
+                door.enter(client, place);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+impl Door {
+    fn enter(&self, client: Client, place: Place) {
+        match (self, client.peer) {
+            (Self::Http(door), Peer::Tcp(stream)) => {
+                tokio::spawn(Arc::clone(door).serve(stream, place, client.remote));
+            }
+            (Self::Stream(door), peer) => door.enter(peer, client.remote, place),
+            #[cfg(unix)]
+            (Self::Http(_), Peer::Unix(..)) => {}
+        }
+    }
+}
+
+/// What the connections of one HTTP listener share.
+struct HttpDoor {
     limits: HttpLimits,
     tls: Option<TlsAcceptor>,
     inbox: Arc<Inbox>,
     counting: Arc<Counting>,
     ids: Arc<Ids>,
-    crowd: Mutex<Crowd>,
 }
 
-/// Who is connected.
-#[derive(Default)]
-struct Crowd {
-    connections: usize,
-    unadmitted: HashMap<IpAddr, usize>,
-}
-
-impl Door {
-    async fn accept(self: &Arc<Self>, socket: &Mutex<Option<TcpListener>>) {
-        loop {
-            let accepted = poll_fn(|cx| {
-                let socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
-                socket.as_ref().map_or(Poll::Ready(None), |it| it.poll_accept(cx).map(Some))
-            });
-            let Some(accepted) = accepted.await else { return };
-            match accepted {
-                Ok((stream, remote)) => {
-                    let Some(place) = Place::take(self, remote.ip()) else {
-                        tracing::debug!(%remote, "too many connections: closed");
-                        continue;
-                    };
-                    tokio::spawn(Self::serve(Arc::clone(self), stream, place, remote.to_string()));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
+impl HttpDoor {
     async fn serve(self: Arc<Self>, stream: TcpStream, place: Place, remote: String) {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY not set");
-        }
         let timeout = Duration::from_millis(self.limits.request_timeout_ms);
         let counting = Arc::clone(&self.counting);
         let io = match &self.tls {
@@ -206,62 +239,6 @@ impl Door {
         let mut io = parts.io.into_inner();
         if io.write_all(answer).await.is_ok() {
             let _ = io.shutdown().await;
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Crowd> {
-        self.crowd.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A connection's place among the limits; given back on drop.
-struct Place {
-    door: Arc<Door>,
-    address: IpAddr,
-    admitted: AtomicBool,
-}
-
-impl Place {
-    fn take(door: &Arc<Door>, address: IpAddr) -> Option<Self> {
-        let mut crowd = door.lock();
-        let unadmitted = crowd.unadmitted.get(&address).copied().unwrap_or(0);
-        if crowd.connections >= door.limits.max_connections
-            || unadmitted >= door.limits.max_unadmitted_per_address
-        {
-            return None;
-        }
-        crowd.connections += 1;
-        crowd.unadmitted.insert(address, unadmitted + 1);
-        Some(Self { door: Arc::clone(door), address, admitted: AtomicBool::new(false) })
-    }
-
-    fn is_admitted(&self) -> bool {
-        self.admitted.load(Ordering::Relaxed)
-    }
-
-    /// A whole request came, or an upgrade was admitted: no longer a stranger.
-    fn admit(&self) {
-        if !self.admitted.swap(true, Ordering::Relaxed) {
-            self.leave_strangers(&mut self.door.lock());
-        }
-    }
-
-    fn leave_strangers(&self, crowd: &mut Crowd) {
-        if let Some(count) = crowd.unadmitted.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                crowd.unadmitted.remove(&self.address);
-            }
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut crowd = self.door.lock();
-        crowd.connections -= 1;
-        if !self.is_admitted() {
-            self.leave_strangers(&mut crowd);
         }
     }
 }

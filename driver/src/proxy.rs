@@ -80,6 +80,15 @@ impl Proxies {
             Self::Environment(environment) => environment.route(target),
         }
     }
+
+    /// Returns the proxy for a stream to `target` that is not HTTP.
+    pub(crate) fn route_stream(&self, target: &Target) -> Result<Option<Proxy>, Error> {
+        match self {
+            Self::None => Ok(None),
+            Self::Fixed(proxy) => Ok(Some(proxy.clone())),
+            Self::Environment(environment) => environment.via(environment.all.as_ref(), target),
+        }
+    }
 }
 
 impl Environment {
@@ -103,7 +112,11 @@ impl Environment {
 
     fn route(&self, target: &Target) -> Result<Option<Proxy>, Error> {
         let own = if target.is_secure { &self.https } else { &self.http };
-        match own.as_ref().or(self.all.as_ref()) {
+        self.via(own.as_ref().or(self.all.as_ref()), target)
+    }
+
+    fn via(&self, proxy: Option<&Secret>, target: &Target) -> Result<Option<Proxy>, Error> {
+        match proxy {
             Some(url) if !self.is_direct(target) => Proxy::parse(url.expose()).map(Some),
             Some(_) | None => Ok(None),
         }
@@ -263,6 +276,18 @@ mod tests {
         assert_eq!(route(&environment, true, "hub.example"), Some(("two.example".into(), 8080)));
         let environment = self::environment(&[("ALL_PROXY", "socks5://three.example")]);
         assert_eq!(route(&environment, true, "hub.example"), Some(("three.example".into(), 1080)));
+    }
+
+    #[test]
+    fn a_stream_goes_through_the_proxy_for_everything_alone() {
+        let target = Target { is_secure: false, host: "runner.example".into(), port: 9 };
+        let route = |variables| {
+            let proxies = Proxies::Environment(environment(variables));
+            proxies.route_stream(&target).unwrap().map(|proxy| proxy.place.host)
+        };
+        assert_eq!(route(&[("HTTP_PROXY", "http://one.example:3128")]), None);
+        assert_eq!(route(&[("ALL_PROXY", "socks5://all.example")]).unwrap(), "all.example");
+        assert_eq!(route(&[("ALL_PROXY", "socks5://all.example"), ("NO_PROXY", "*")]), None);
     }
 
     #[test]

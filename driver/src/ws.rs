@@ -24,6 +24,7 @@ pub(crate) use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::fragments::FragmentWatch;
 use crate::io::Io;
+use crate::transport::{Flushed, Step};
 
 /// The read buffer of a connection that was accepted; the largest part of what an idle one costs.
 const ACCEPTED_BUFFER: usize = 6 * 1024;
@@ -40,26 +41,6 @@ const NO_CODE: u16 = 1005;
 pub(crate) struct Ws {
     socket: WebSocket<Transport>,
     max_send_queue: usize,
-}
-
-/// What a read gave.
-pub(crate) enum Step {
-    /// A frame.
-    Frame(Frame),
-    /// Nothing more for now; the connection's waker will tell.
-    Pending,
-    /// The connection is over, or will be once what was sent is flushed.
-    Over(CloseCause),
-}
-
-/// How a flush went.
-pub(crate) enum Flushed {
-    /// Everything is written.
-    All,
-    /// The transport would block; the connection's waker will tell.
-    Pending,
-    /// The connection failed.
-    Failed(CloseCause),
 }
 
 impl Ws {

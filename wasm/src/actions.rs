@@ -13,10 +13,9 @@ impl Actions {
     /// `["dial", conn, url, timeout_ms, max_message, max_send_queue]`.
     ///
     /// Header fields stay behind: a page cannot set any on a WebSocket. Its cookies go by themselves.
-    pub(crate) fn dial(&mut self, conn: u64, target: &DialTarget) {
+    pub(crate) fn dial(&mut self, conn: u64, url: &str, target: &DialTarget) {
         let FrameLimits { max_message, max_fragments: _, max_send_queue } = target.limits;
-        let (url, timeout_ms) = (&target.url, target.timeout_ms);
-        self.push(&("dial", conn, url, timeout_ms, max_message, max_send_queue));
+        self.push(&("dial", conn, url, target.timeout_ms, max_message, max_send_queue));
     }
 
     /// `["limits", conn, max_message, max_send_queue]`.

@@ -6,8 +6,8 @@
 use moorline_core::command::parse_turn;
 use moorline_core::{CallEvent, ConnInput, HttpInput, ServerInput, SessionEvent};
 use moorline_core::{
-    CloseCause, Command, ConnId, Endpoint, Error, ErrorCode, Event, Frame, Headers, HttpBody,
-    HttpId, HttpResponse, Input, Now, Output,
+    CloseCause, Command, ConnId, DialAddress, Endpoint, Error, ErrorCode, Event, Frame, Headers,
+    HttpBody, HttpId, HttpResponse, Input, Now, Output,
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -208,7 +208,16 @@ impl Machine {
     fn turn(&mut self, now: Now) {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
-                Output::Dial { conn, target } => self.actions.dial(conn.0, &target),
+                Output::Dial { conn, target } => match &target.address {
+                    DialAddress::WebSocket { url, .. } => self.actions.dial(conn.0, url, &target),
+                    DialAddress::Tcp { .. } | DialAddress::Unix { .. } => {
+                        let message = format!("a browser cannot dial {}", target.address.url());
+                        let error = Error::new(ErrorCode::Unsupported, message);
+                        let cause = CloseCause::Failed(error);
+                        let closed = Input::Conn(ConnInput::Closed { conn, cause });
+                        self.endpoint.handle_input(closed, now);
+                    }
+                },
                 Output::SetLimits { conn, limits } => self.actions.limits(conn.0, limits),
                 Output::Send { conn, frame } => self.actions.send(conn.0, &frame),
                 Output::Close { conn, code, reason } => self.actions.close(conn.0, code, &reason),
@@ -230,11 +239,9 @@ impl Machine {
                     self.endpoint.handle_input(Input::HostLag { millis }, now);
                 }
                 Output::Event(event) => self.events.push(&event),
-                Output::Listen { listen, address, .. } => {
-                    let error = Error::new(
-                        ErrorCode::Unsupported,
-                        format!("a browser cannot listen on {address}"),
-                    );
+                Output::Listen { listen, target } => {
+                    let message = format!("a browser cannot listen on {}", target.address());
+                    let error = Error::new(ErrorCode::Unsupported, message);
                     self.endpoint.handle_input(
                         Input::Server(ServerInput::ListenFailed { listen, error }),
                         now,

@@ -12,7 +12,7 @@ use crate::base::time::{Instant, Now};
 use crate::dialect::beacon::coordinator;
 use crate::dialect::volt::server as volt_server;
 use crate::machine::{Input, Machine as _, Output};
-use crate::net::target::HttpLimits;
+use crate::net::target::{HttpLimits, ListenTarget};
 
 /// The only listener of a hub.
 const LISTENER: ListenId = ListenId(0);
@@ -83,14 +83,16 @@ impl Hub {
         let limit = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         self.out.push_back(Output::Listen {
             listen: LISTENER,
-            address: self.options.listen.clone(),
-            limits: HttpLimits {
-                max_head: MAX_HEAD.0,
-                max_headers: MAX_HEAD.1,
-                max_body: limit(self.options.max_body_bytes),
-                request_timeout_ms: REQUEST_TIMEOUT_MS,
-                max_connections: limit(self.options.max_connections),
-                max_unadmitted_per_address: limit(self.options.max_unadmitted_per_address),
+            target: ListenTarget::Http {
+                address: self.options.listen.clone(),
+                limits: HttpLimits {
+                    max_head: MAX_HEAD.0,
+                    max_headers: MAX_HEAD.1,
+                    max_body: limit(self.options.max_body_bytes),
+                    request_timeout_ms: REQUEST_TIMEOUT_MS,
+                    max_connections: limit(self.options.max_connections),
+                    max_unadmitted_per_address: limit(self.options.max_unadmitted_per_address),
+                },
             },
         });
         self.phase = Phase::Loading { waiting, loaded: BTreeMap::new() };

@@ -123,8 +123,9 @@ impl Machine for Hub {
             Input::Server(ServerInput::Listening { address, .. }) => self.handle_listening(address),
             Input::Server(ServerInput::ListenFailed { error, .. }) => self.end(Some(error), now),
             Input::Stored { store, result } => self.handle_stored(store, result, now),
-            // A hub dials nobody and asks nobody.
+            // A hub dials nobody, asks nobody and takes no streams.
             Input::Conn(ConnInput::Opened { .. } | ConnInput::Sent { .. })
+            | Input::Server(ServerInput::Accepted { .. })
             | Input::Http(_)
             | Input::HostLag { .. } => {}
         }

@@ -14,6 +14,7 @@ use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 
 use super::Frame;
+use super::target::Pulses;
 
 /// The revision of the protocol, the value of `EIO` in every URL.
 pub const REVISION: &str = "4";
@@ -21,8 +22,11 @@ pub const REVISION: &str = "4";
 /// What a ping and a pong carry while an upgrade is probed.
 pub const PROBE: &str = "probe";
 
-/// The server's ping as a WebSocket frame.
-pub const PING: &str = "2";
+/// The server's ping as a WebSocket frame: what a client must hear in time.
+pub const PINGS: Pulses = &[b"2"];
+
+/// The client's pong as a WebSocket frame: what a server must hear in time.
+pub const PONGS: Pulses = &[b"3"];
 
 /// What stands between the packets of a polling body.
 pub const SEPARATOR: char = '\u{1e}';

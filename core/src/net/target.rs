@@ -1,29 +1,157 @@
-//! Where connections lead and what they may carry.
+//! Where connections lead, where they come from, and what they may carry.
+
+use std::borrow::Cow;
 
 use crate::net::http::Headers;
+use crate::net::split::Framing;
 
 /// Where to dial and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DialTarget {
-    /// A `ws:` or `wss:` URL.
-    pub url: String,
-    /// Extra header fields of the upgrade request.
-    pub headers: Headers,
-    /// Time for name look-up, connection, TLS and upgrade together, in milliseconds.
+    /// Where it is, and what carries the frames.
+    pub address: DialAddress,
+    /// Time for all that comes before frames can flow, in milliseconds: name look-up, connection, TLS
+    /// and upgrade together.
     pub timeout_ms: u64,
     /// Limits for its frames.
     pub limits: FrameLimits,
-    /// A text frame by which the peer asks for a sign of life; empty if it has none. It reaches the
-    /// machine even while frames are held back because the application lags.
-    pub pulse: &'static str,
+    /// Frames by which the peer asks for a sign of life.
+    pub pulses: Pulses,
+}
+
+/// What is dialed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DialAddress {
+    /// A WebSocket.
+    WebSocket {
+        /// A `ws:` or `wss:` URL.
+        url: String,
+        /// Extra header fields of the upgrade request.
+        headers: Headers,
+    },
+    /// A stream over TCP.
+    Tcp {
+        /// The host: a name, or an address without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Whether TLS is spoken.
+        tls: bool,
+        /// How frames are divided.
+        framing: Framing,
+    },
+    /// A stream over a Unix socket.
+    Unix {
+        /// The socket's file.
+        path: String,
+        /// How frames are divided.
+        framing: Framing,
+    },
+}
+
+impl DialAddress {
+    /// Returns the address as a URL: `ws://host/path`, `tcp://host:port`, `tls://host:port`,
+    /// `unix:path`.
+    #[must_use]
+    pub fn url(&self) -> Cow<'_, str> {
+        match self {
+            Self::WebSocket { url, .. } => Cow::Borrowed(url),
+            Self::Tcp { host, port, tls, .. } => {
+                let scheme = if *tls { "tls" } else { "tcp" };
+                let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+                Cow::Owned(format!("{scheme}://{open}{host}{close}:{port}"))
+            }
+            Self::Unix { path, .. } => Cow::Owned(format!("unix:{path}")),
+        }
+    }
+
+    /// Returns the extra header fields; a stream has none.
+    #[must_use]
+    pub const fn headers(&self) -> Option<&Headers> {
+        match self {
+            Self::WebSocket { headers, .. } => Some(headers),
+            Self::Tcp { .. } | Self::Unix { .. } => None,
+        }
+    }
+
+    /// Returns how frames are divided; a WebSocket has its own way.
+    #[must_use]
+    pub const fn framing(&self) -> Option<Framing> {
+        match self {
+            Self::WebSocket { .. } => None,
+            Self::Tcp { framing, .. } | Self::Unix { framing, .. } => Some(*framing),
+        }
+    }
+}
+
+/// Payloads of frames that reach the machine even while others are held back because the application
+/// lags: what the peer asks for a sign of life by, or answers with.
+pub type Pulses = &'static [&'static [u8]];
+
+/// Where to listen and what for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenTarget {
+    /// HTTP, and the upgrade to WebSocket, over TCP. With a certificate in the driver's options: TLS.
+    Http {
+        /// The address to bind, such as `127.0.0.1:0`.
+        address: String,
+        /// Limits for what clients send over HTTP.
+        limits: HttpLimits,
+    },
+    /// Streams over TCP.
+    Tcp {
+        /// The address to bind, such as `127.0.0.1:0`.
+        address: String,
+        /// Whether TLS is spoken, with the certificate of the driver's options.
+        tls: bool,
+        /// How frames are divided.
+        framing: Framing,
+        /// Limits for who may connect.
+        limits: StreamLimits,
+    },
+    /// Streams over a Unix socket. A file that nobody listens behind is replaced; it is removed when
+    /// listening ends.
+    Unix {
+        /// The socket's file; its folder must exist.
+        path: String,
+        /// The file's permissions, such as `0o600`.
+        mode: u32,
+        /// How frames are divided.
+        framing: Framing,
+        /// Limits for who may connect; all clients count as one address.
+        limits: StreamLimits,
+    },
+}
+
+impl ListenTarget {
+    /// Returns the address, with `unix:` before the path of a Unix socket.
+    #[must_use]
+    pub fn address(&self) -> Cow<'_, str> {
+        match self {
+            Self::Http { address, .. } | Self::Tcp { address, .. } => Cow::Borrowed(address),
+            Self::Unix { path, .. } => Cow::Owned(format!("unix:{path}")),
+        }
+    }
+}
+
+/// Who is at the other end of a Unix socket, as the operating system says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerCredentials {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The process, where the system tells.
+    pub pid: Option<i32>,
 }
 
 /// Limits that a transport enforces on one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameLimits {
-    /// The largest message accepted, in bytes. Beyond: close 1009.
+    /// The largest message accepted, in bytes. Beyond: the connection fails with `TOO_LARGE`, a
+    /// WebSocket is closed with 1009.
     pub max_message: usize,
-    /// The most fragments of one message. Beyond: close 1008.
+    /// The most fragments of one message of a WebSocket. Beyond: close 1008.
     pub max_fragments: usize,
     /// The most bytes waiting to be sent. Beyond: the connection fails with `OVERLOADED`.
     pub max_send_queue: usize,
@@ -44,4 +172,29 @@ pub struct HttpLimits {
     pub max_connections: usize,
     /// The most connections of one address that are not admitted yet. Beyond: closed at once.
     pub max_unadmitted_per_address: usize,
+}
+
+/// Limits that a listener enforces on clients that open streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamLimits {
+    /// The most connections accepted at once. Beyond: closed at once.
+    pub max_connections: usize,
+    /// The most connections of one address that are not admitted yet. Beyond: closed at once.
+    pub max_unadmitted_per_address: usize,
+    /// Time for the TLS handshake, in milliseconds. Beyond: closed.
+    pub handshake_timeout_ms: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_streams_are_urls_too() {
+        let framing = Framing::Lines;
+        let tcp = |host: &str, tls| DialAddress::Tcp { host: host.into(), port: 9, tls, framing };
+        assert_eq!(tcp("runner.example", false).url(), "tcp://runner.example:9");
+        assert_eq!(tcp("2001:db8::1", true).url(), "tls://[2001:db8::1]:9");
+        assert_eq!(DialAddress::Unix { path: "/run/x".into(), framing }.url(), "unix:/run/x");
+    }
 }

@@ -1,5 +1,7 @@
 //! Inputs, commands and outputs as JSON.
 
+mod target;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -15,7 +17,7 @@ use crate::base::store::{StoreReply, StoreRequest, Write};
 use crate::event;
 use crate::machine::{CloseCause, Input, Output};
 use crate::machine::{ConnInput, HttpInput, ServerInput};
-use crate::net::target::{FrameLimits, HttpLimits};
+use crate::net::target::PeerCredentials;
 use crate::net::{Frame, Headers, HttpBody, HttpRequest, HttpResponse, Method};
 use crate::trace::redact::Redactor;
 
@@ -62,6 +64,14 @@ struct Record {
     records: Option<Vec<(String, Option<Body>)>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<Raw>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    framing: Option<String>,
+    /// The permissions of a socket's file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<u32>,
+    /// User, group and process of a client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credentials: Option<(u32, u32, Option<i32>)>,
 }
 
 /// Bytes: as text where they are text, as base64 elsewhere.
@@ -155,6 +165,12 @@ pub(super) fn input(input: &Input, redactor: &mut Redactor) -> String {
             let record = Record { address: Some(remote.clone()), ..Record::conn("offered", *conn) };
             record.request(request, redactor)
         }
+        Input::Server(ServerInput::Accepted { conn, listen, remote, credentials }) => Record {
+            listen: Some(listen.0),
+            address: Some(remote.clone()),
+            credentials: credentials.map(|PeerCredentials { uid, gid, pid }| (uid, gid, pid)),
+            ..Record::conn("accepted", *conn)
+        },
         Input::Conn(ConnInput::Received { conn, frame }) => {
             Record::conn("received", *conn).frame(frame, redactor)
         }
@@ -246,6 +262,12 @@ pub(super) fn read_input(raw: &RawValue) -> Result<Input, String> {
             let request = HttpRequest { method, url, headers, body };
             Input::Server(ServerInput::Offered { conn: conn?, request, remote })
         }
+        "accepted" => {
+            let credentials =
+                record.credentials.map(|(uid, gid, pid)| PeerCredentials { uid, gid, pid });
+            let (conn, listen) = (conn?, listen?);
+            Input::Server(ServerInput::Accepted { conn, listen, remote, credentials })
+        }
         "received" => {
             let frame = match record.frame.as_deref() {
                 Some("text") => Frame::Text(text(&body)?.into()),
@@ -308,21 +330,15 @@ pub(super) fn read_input(raw: &RawValue) -> Result<Input, String> {
 /// Writes an output.
 pub(super) fn output(output: &Output, redactor: &mut Redactor) -> String {
     let record = match output {
-        Output::Dial { conn, target } => Record {
-            url: Some(target.url.clone()),
-            headers: redacted(&target.headers, redactor),
-            millis: Some(target.timeout_ms),
-            limits: frame_limits(&target.limits),
-            ..Record::conn("dial", *conn)
-        },
-        Output::Admit { conn, limits } => {
-            Record { limits: frame_limits(limits), ..Record::conn("admit", *conn) }
+        Output::Dial { conn, target } => Record::conn("dial", *conn).dial(target, redactor),
+        Output::Admit { conn, limits, .. } => {
+            Record { limits: target::frame_limits(limits), ..Record::conn("admit", *conn) }
         }
         Output::Refuse { conn, response } => {
             Record::conn("refuse", *conn).response(response, redactor)
         }
         Output::SetLimits { conn, limits } => {
-            Record { limits: frame_limits(limits), ..Record::conn("set_limits", *conn) }
+            Record { limits: target::frame_limits(limits), ..Record::conn("set_limits", *conn) }
         }
         Output::Send { conn, frame } => Record::conn("send", *conn).frame(frame, redactor),
         Output::AskSent { conn } => Record::conn("ask_sent", *conn),
@@ -362,12 +378,9 @@ pub(super) fn output(output: &Output, redactor: &mut Redactor) -> String {
                 }
             }
         }
-        Output::Listen { listen, address, limits } => Record {
-            listen: Some(listen.0),
-            address: Some(address.clone()),
-            limits: http_limits(limits),
-            ..Record::new("listen")
-        },
+        Output::Listen { listen, target } => {
+            Record { listen: Some(listen.0), ..Record::new("listen") }.listen(target)
+        }
         Output::Unlisten { listen } => Record { listen: Some(listen.0), ..Record::new("unlisten") },
         Output::ProbeHost => Record::new("probe_host"),
         Output::Event(event) => {
@@ -470,22 +483,4 @@ fn redacted_url(url: &str, redactor: &mut Redactor) -> String {
         }
         None => url.to_owned(),
     }
-}
-
-fn frame_limits(limits: &FrameLimits) -> Vec<u64> {
-    [limits.max_message, limits.max_fragments, limits.max_send_queue]
-        .into_iter()
-        .map(|limit| limit as u64)
-        .collect()
-}
-
-fn http_limits(limits: &HttpLimits) -> Vec<u64> {
-    vec![
-        limits.max_head as u64,
-        limits.max_headers as u64,
-        limits.max_body as u64,
-        limits.request_timeout_ms,
-        limits.max_connections as u64,
-        limits.max_unadmitted_per_address as u64,
-    ]
 }

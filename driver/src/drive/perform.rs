@@ -11,15 +11,14 @@ use crate::dial::dial;
 use crate::drive::Driver;
 use crate::http_client::Bounds;
 use crate::inbox::Arrival;
-use crate::ws::Role;
 
 impl Driver {
     /// Feeds the machine what a task has reported.
     pub(super) fn arrived(&mut self, arrival: Arrival, now: Now) {
         match arrival {
             Arrival::Input(input) => self.arrived_input(input, now),
-            Arrival::Dialed { conn, io, rest, limits } => {
-                if self.links.open(conn, (io, rest), Role::Client, limits, now.mono) {
+            Arrival::Dialed { conn, carrier, limits } => {
+                if self.links.open(conn, carrier, limits, now.mono) {
                     self.feed(Input::Conn(ConnInput::Opened { conn }), now);
                 }
             }
@@ -27,8 +26,13 @@ impl Driver {
                 self.links.offered(conn, decision);
                 self.feed(Input::Server(ServerInput::Offered { conn, request, remote }), now);
             }
-            Arrival::Upgraded { conn, io, rest, limits } => {
-                self.links.open(conn, (io, rest), Role::Server, limits, now.mono);
+            Arrival::Upgraded { conn, carrier, limits } => {
+                self.links.open(conn, carrier, limits, now.mono);
+            }
+            Arrival::Accepted { conn, listen, remote, credentials, accepted } => {
+                self.links.accepted(conn, accepted);
+                let input = ServerInput::Accepted { conn, listen, remote, credentials };
+                self.feed(Input::Server(input), now);
             }
             Arrival::Asked { http, request, remote, answer } => {
                 self.answers.insert(http, answer);
@@ -64,6 +68,7 @@ impl Driver {
             | Input::Conn(ConnInput::Received { .. })
             | Input::Conn(ConnInput::Sent { .. })
             | Input::Server(ServerInput::Offered { .. })
+            | Input::Server(ServerInput::Accepted { .. })
             | Input::Server(ServerInput::Asked { .. })
             | Input::Stored { .. }
             | Input::Server(ServerInput::Listening { .. })
@@ -85,11 +90,13 @@ impl Driver {
             Output::Dial { conn, target } => {
                 let connector = Arc::clone(&self.connector);
                 let inbox = Arc::clone(&self.shared.inbox);
-                let pulse = target.pulse;
+                let pulses = target.pulses;
                 let task = tokio::spawn(dial(conn, target, connector, inbox));
-                self.links.dialing(conn, task.abort_handle(), pulse);
+                self.links.dialing(conn, task.abort_handle(), pulses);
             }
-            Output::Admit { conn, limits } => self.links.admit(conn, limits),
+            Output::Admit { conn, limits, pulses } => {
+                self.links.admit(conn, limits, pulses, now.mono);
+            }
             Output::Refuse { conn, response } => self.links.refuse(conn, answer(response).0),
             Output::SetLimits { conn, limits } => self.links.set_limits(conn, limits),
             Output::Send { conn, frame } => {
@@ -132,9 +139,7 @@ impl Driver {
                     self.inputs.push_back(Input::Stored { store, result });
                 }
             }
-            Output::Listen { listen, address, limits } => {
-                self.listeners.listen(listen, address, limits);
-            }
+            Output::Listen { listen, target } => self.listeners.listen(listen, target),
             Output::Unlisten { listen } => self.listeners.unlisten(listen),
             Output::ProbeHost => {
                 self.is_probing = true;

@@ -17,12 +17,14 @@ use crate::body::{Answer, AnswerBody, Gone, plain};
 use crate::http_client::headers;
 use crate::inbox::{Arrival, Decision, Inbox};
 use crate::io::Io;
-use crate::listen::{Door, Place};
-use crate::ws;
+use crate::listen::HttpDoor;
+use crate::listen::crowd::Place;
+use crate::transport::Carrier;
+use crate::ws::{self, Role};
 
 /// One client's connection while it speaks HTTP.
 pub(super) struct Visit {
-    pub(super) door: Arc<Door>,
+    pub(super) door: Arc<HttpDoor>,
     pub(super) place: Place,
     pub(super) remote: String,
 }
@@ -113,7 +115,9 @@ impl Visit {
             let arrival = match on_upgrade.await.map(|it| it.downcast::<TokioIo<Io>>()) {
                 Ok(Ok(parts)) => {
                     let io = parts.io.into_inner().holding(visit.clone());
-                    Arrival::Upgraded { conn, io, rest: parts.read_buf, limits }
+                    let carrier =
+                        Carrier::WebSocket { io, rest: parts.read_buf, role: Role::Server };
+                    Arrival::Upgraded { conn, carrier, limits }
                 }
                 Ok(Err(_)) | Err(_) => Arrival::Input(gone(conn)),
             };

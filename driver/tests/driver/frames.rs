@@ -84,7 +84,7 @@ fn with_64_in_flight_ten_messages_share_a_write() {
     let echo = |limits| {
         move |input: &Input| match input {
             Input::Server(ServerInput::Offered { conn, .. }) => {
-                vec![Output::Admit { conn: *conn, limits }]
+                vec![Output::Admit { conn: *conn, limits, pulses: &[] }]
             }
             Input::Conn(ConnInput::Received { conn, frame }) => {
                 vec![Output::Send { conn: *conn, frame: frame.clone() }]
@@ -204,7 +204,10 @@ fn a_server_that_never_answers_is_connect_timeout() {
 fn what_is_sent_right_after_admission_is_not_lost() {
     let hub = Rig::reacting(|input| match input {
         Input::Server(ServerInput::Offered { conn, .. }) => {
-            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS }, text(*conn, "welcome")]
+            vec![
+                Output::Admit { conn: *conn, limits: FRAME_LIMITS, pulses: &[] },
+                text(*conn, "welcome"),
+            ]
         }
         _ => Vec::new(),
     });

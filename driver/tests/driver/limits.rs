@@ -8,7 +8,7 @@ use moorline_driver::Handle;
 use moorline_driver::core::options::RuntimeOptions;
 use moorline_driver::core::{
     CloseCause, ConnId, DialTarget, ErrorCode, Event, Frame, FrameLimits, HttpLimits, HttpResponse,
-    Input, Output, Raw,
+    Input, Output, Pulses, Raw,
 };
 use moorline_driver::core::{ConnInput, PeerEvent, ServerInput};
 
@@ -182,7 +182,7 @@ fn unread_events_hold_frames_back_but_pings_pass() {
     let payload = Raw::from_value(&"x".repeat(10_000)).unwrap();
     let react = move |input: &Input| match input {
         Input::Server(ServerInput::Offered { conn, .. }) => {
-            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS }]
+            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS, pulses: &[] }]
         }
         Input::Conn(ConnInput::Received { frame: Frame::Text(_), .. }) => {
             vec![Output::Event(Event::Peer(PeerEvent::Message {
@@ -218,8 +218,33 @@ fn unread_events_hold_frames_back_but_pings_pass() {
 
 #[test]
 fn a_pulse_passes_frames_that_are_held_back() {
+    let (hub, daemon) = (admitting(), lagging());
+    let address = hub.listen(HTTP_LIMITS);
+    let target = DialTarget { pulses: PULSES, ..target(&address) };
+    daemon.perform([Output::Dial { conn: ConnId(2), target }]);
+    let Input::Server(ServerInput::Offered { conn, .. }) = hub.input() else { panic!() };
+    pulses_pass(&hub, conn, &daemon);
+}
+
+#[test]
+fn a_pulse_passes_at_the_side_that_listens_too() {
+    let (hub, daemon) = (lagging(), Rig::new());
+    let address = hub.listen(HTTP_LIMITS);
+    let conn = ConnId(2);
+    daemon.perform([Output::Dial { conn, target: target(&address) }]);
+    assert!(matches!(daemon.input(), Input::Conn(ConnInput::Opened { .. })));
+    pulses_pass(&daemon, conn, &hub);
+}
+
+pub(crate) const PULSES: Pulses = &[b"2"];
+
+/// A rig whose application reads no events; it answers pulses and lets in whoever comes.
+pub(crate) fn lagging() -> Rig {
     let payload = Raw::from_value(&"x".repeat(10_000)).unwrap();
     let react = move |input: &Input| match input {
+        Input::Server(ServerInput::Offered { conn, .. } | ServerInput::Accepted { conn, .. }) => {
+            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS, pulses: PULSES }]
+        }
         Input::Conn(ConnInput::Received { conn, frame: Frame::Text(frame) }) if frame == "2" => {
             vec![Output::Send { conn: *conn, frame: Frame::Text("3".into()) }]
         }
@@ -231,23 +256,22 @@ fn a_pulse_passes_frames_that_are_held_back() {
         }
         _ => Vec::new(),
     };
-    let hub = admitting();
-    let address = hub.listen(HTTP_LIMITS);
     let mut runtime = RuntimeOptions::default();
     runtime.max_event_bytes = 65_536;
-    let daemon = Rig::build(react, runtime, Handle::drive);
-    let target = DialTarget { pulse: "2", ..target(&address) };
-    daemon.perform([Output::Dial { conn: ConnId(2), target }]);
-    let Input::Server(ServerInput::Offered { conn, .. }) = hub.input() else { panic!() };
+    Rig::build(react, runtime, Handle::drive)
+}
+
+/// Asks a rig that lags for a hundred signs of life, each behind a message.
+pub(crate) fn pulses_pass(asking: &Rig, conn: ConnId, lagging: &Rig) {
     let text = |text: &'static str| Output::Send { conn, frame: Frame::Text(text.into()) };
     for _ in 0..100 {
-        hub.perform([text("a message"), text("2")]);
+        asking.perform([text("a message"), text("2")]);
         assert!(
-            matches!(hub.input(), Input::Conn(ConnInput::Received { frame: Frame::Text(t), .. }) if t == "3")
+            matches!(asking.input(), Input::Conn(ConnInput::Received { frame: Frame::Text(t), .. }) if t == "3")
         );
     }
     let mut events = String::new();
-    daemon.handle.events().drain(&mut events);
+    lagging.handle.events().drain(&mut events);
     let held: Vec<serde_json::Value> = serde_json::from_str(&events).unwrap();
     assert!(held.len() < 20, "{}", held.len());
 }

@@ -9,7 +9,10 @@ mod limits;
 mod proxy;
 mod rig;
 mod store;
+mod streams;
 mod time;
 mod tls;
+#[cfg(unix)]
+mod unix;
 #[cfg(target_os = "linux")]
 mod weight;

@@ -8,8 +8,9 @@ use std::time::Duration;
 use moorline_driver::Handle;
 use moorline_driver::core::options::RuntimeOptions;
 use moorline_driver::core::{
-    Command, ConnId, Deadline, DialTarget, Endpoint, Error, ErrorCode, Event, FrameLimits, Headers,
-    HttpLimits, Input, Instant, ListenId, Machine, Now, Output, Why,
+    Command, ConnId, Deadline, DialAddress, DialTarget, Endpoint, Error, ErrorCode, Event,
+    FrameLimits, Headers, HttpLimits, Input, Instant, ListenId, ListenTarget, Machine, Now, Output,
+    Why,
 };
 use moorline_driver::core::{ConnInput, ServerInput, SessionEvent, WorkCommand};
 
@@ -27,6 +28,8 @@ pub(crate) const HTTP_LIMITS: HttpLimits = HttpLimits {
     max_connections: 1_000,
     max_unadmitted_per_address: 64,
 };
+
+pub(crate) const LISTENER: ListenId = ListenId(2);
 
 type React = Box<dyn FnMut(&Input) -> Vec<Output> + Send>;
 
@@ -174,13 +177,14 @@ impl Rig {
         self.inputs.try_recv().ok()
     }
 
-    /// Begins to listen and returns the address.
+    /// Begins to listen for HTTP and returns the address.
     pub(crate) fn listen(&self, limits: HttpLimits) -> String {
-        self.perform([Output::Listen {
-            listen: ListenId(2),
-            address: String::from("127.0.0.1:0"),
-            limits,
-        }]);
+        self.listen_at(ListenTarget::Http { address: String::from("127.0.0.1:0"), limits })
+    }
+
+    /// Begins to listen and returns the address.
+    pub(crate) fn listen_at(&self, target: ListenTarget) -> String {
+        self.perform([Output::Listen { listen: LISTENER, target }]);
         match self.input() {
             Input::Server(ServerInput::Listening { address, .. }) => address,
             other => panic!("{other:?}"),
@@ -234,11 +238,13 @@ impl Rig {
 /// A target to dial at `address`.
 pub(crate) fn target(address: &str) -> DialTarget {
     DialTarget {
-        url: format!("ws://{address}/path?q=1"),
-        headers: Headers::new().with("x-test", "yes"),
+        address: DialAddress::WebSocket {
+            url: format!("ws://{address}/path?q=1"),
+            headers: Headers::new().with("x-test", "yes"),
+        },
         timeout_ms: 5_000,
         limits: FRAME_LIMITS,
-        pulse: "",
+        pulses: &[],
     }
 }
 
@@ -259,8 +265,8 @@ pub(crate) fn connected() -> (Rig, ConnId, Rig, ConnId) {
 /// A rig that admits whoever asks.
 pub(crate) fn admitting() -> Rig {
     Rig::reacting(|input| match input {
-        Input::Server(ServerInput::Offered { conn, .. }) => {
-            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS }]
+        Input::Server(ServerInput::Offered { conn, .. } | ServerInput::Accepted { conn, .. }) => {
+            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS, pulses: &[] }]
         }
         _ => Vec::new(),
     })

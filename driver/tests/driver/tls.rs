@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use moorline_driver::Handle;
 use moorline_driver::core::options::RuntimeOptions;
 use moorline_driver::core::{
-    CloseCause, ConnId, ErrorCode, Frame, Headers, HttpId, HttpRequest, Input, Method, Output,
+    CloseCause, ConnId, DialAddress, ErrorCode, Frame, Framing, Headers, HttpId, HttpRequest,
+    Input, Method, Output,
 };
 use moorline_driver::core::{ConnInput, HttpInput, ServerInput};
 
-use crate::rig::{FRAME_LIMITS, HTTP_LIMITS, Nothing, Rig, target};
+use crate::rig::{FRAME_LIMITS, HTTP_LIMITS, LISTENER, Nothing, Rig, target};
+use crate::streams::{stream, tcp};
 
 /// A certificate for 127.0.0.1, its key, and the authority that signed it, as PEM files.
 struct Papers {
@@ -45,8 +47,10 @@ impl Papers {
         runtime.cert_file = self.path("cert.pem");
         runtime.key_file = self.path("key.pem");
         let react = |input: &Input| match input {
-            Input::Server(ServerInput::Offered { conn, .. }) => {
-                vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS }]
+            Input::Server(
+                ServerInput::Offered { conn, .. } | ServerInput::Accepted { conn, .. },
+            ) => {
+                vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS, pulses: &[] }]
             }
             Input::Server(ServerInput::Asked { http, .. }) => vec![Output::HttpReply {
                 http: *http,
@@ -71,7 +75,8 @@ fn frames_and_calls_go_over_tls_with_an_own_authority() {
     let address = hub.listen(HTTP_LIMITS);
     let conn = ConnId(2);
     let mut target = target(&address);
-    target.url = format!("wss://{address}/");
+    target.address =
+        DialAddress::WebSocket { url: format!("wss://{address}/"), headers: Headers::new() };
     worker.perform([Output::Dial { conn, target }]);
     assert!(matches!(worker.input(), Input::Conn(ConnInput::Opened { .. })));
     assert!(matches!(hub.input(), Input::Server(ServerInput::Offered { .. })));
@@ -105,13 +110,49 @@ fn frames_and_calls_go_over_tls_with_an_own_authority() {
 }
 
 #[test]
+fn streams_go_over_tls_too() {
+    let papers = Papers::new();
+    let (hub, worker) = (papers.hub(), papers.worker());
+    let address = hub.listen_at(tcp(Framing::Lines, true));
+    let conn = ConnId(2);
+    worker.perform([Output::Dial { conn, target: stream(&address, Framing::Lines, true) }]);
+    assert!(matches!(worker.input(), Input::Conn(ConnInput::Opened { .. })));
+    assert!(matches!(hub.input(), Input::Server(ServerInput::Accepted { .. })));
+    worker.rest();
+    let before = worker.handle.counters();
+    worker
+        .perform((0..100).map(|n| Output::Send { conn, frame: Frame::Text(n.to_string().into()) }));
+    for n in 0..100 {
+        let Input::Conn(ConnInput::Received { frame: Frame::Text(text), .. }) = hub.input() else {
+            panic!()
+        };
+        assert_eq!(text, n.to_string());
+    }
+    worker.rest();
+    assert_eq!(worker.handle.counters().writes - before.writes, 1);
+    worker.perform([Output::Close { conn, code: 1000, reason: String::new() }]);
+    let Input::Conn(ConnInput::Closed { cause, .. }) = hub.input() else { panic!() };
+    assert_eq!(cause, CloseCause::Remote { code: 1005, reason: String::new() });
+}
+
+#[test]
+fn a_listener_for_tls_needs_a_certificate() {
+    let hub = Rig::new();
+    let target = tcp(Framing::Lines, true);
+    hub.perform([Output::Listen { listen: LISTENER, target }]);
+    let Input::Server(ServerInput::ListenFailed { error, .. }) = hub.input() else { panic!() };
+    assert!(error.message().contains("cert_file"), "{error}");
+}
+
+#[test]
 fn an_unknown_authority_is_tls_failed() {
     let papers = Papers::new();
     let others = Papers::new();
     let (hub, worker) = (papers.hub(), others.worker());
     let address = hub.listen(HTTP_LIMITS);
     let mut target = target(&address);
-    target.url = format!("wss://{address}/");
+    target.address =
+        DialAddress::WebSocket { url: format!("wss://{address}/"), headers: Headers::new() };
     worker.perform([Output::Dial { conn: ConnId(2), target }]);
     let Input::Conn(ConnInput::Closed { cause: CloseCause::Failed(error), .. }) = worker.input()
     else {

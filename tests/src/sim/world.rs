@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use moorline_core::entropy::Entropy;
 use moorline_core::{
-    CloseCause, Command, Error, ErrorCode, Event, HttpBody, Input, Now, Outcome, Output, Raw,
-    WorkId,
+    CloseCause, Command, DialAddress, Error, ErrorCode, Event, HttpBody, Input, Now, Outcome,
+    Output, Raw, WorkId,
 };
 use moorline_core::{ConnInput, HttpInput, ServerInput, WorkCommand, WorkEvent};
 
@@ -354,7 +354,12 @@ impl World {
         self.note(|| format!("{id:?} -> {}", brief(&output)));
         let life = self.nodes[id.0].life;
         match output {
-            Output::Dial { conn, target } => self.dial(id, conn, &target.url, target.headers),
+            Output::Dial { conn, target } => {
+                let DialAddress::WebSocket { url, headers } = target.address else {
+                    panic!("nobody here dials streams: {target:?}")
+                };
+                self.dial(id, conn, &url, headers);
+            }
             Output::Admit { conn, .. } => {
                 let delay = self.delay();
                 if let Some((link, _)) = self.transports.link(id, conn) {
@@ -412,7 +417,8 @@ impl World {
                 let delay = low + self.entropy.below(spread);
                 self.schedule(delay, id, life, Happening::Sync(store, request));
             }
-            Output::Listen { listen, address, .. } => {
+            Output::Listen { listen, target } => {
+                let address = target.address().into_owned();
                 self.nodes[id.0].listening = Some(address.clone());
                 let heard = Input::Server(ServerInput::Listening { listen, address });
                 self.schedule(0, id, life, Happening::Input(heard));

@@ -13,7 +13,8 @@ use super::{Daemon, Told, failed, ok, parameter, replied};
 impl Daemon {
     pub(super) fn dial(&mut self, conn: ConnId, target: DialTarget) {
         self.conns.insert(conn);
-        let sid = parameter(&target.url, "sid");
+        let url = target.address.url().into_owned();
+        let sid = parameter(&url, "sid");
         let session = self.sessions.iter().position(|it| sid.is_some_and(|sid| it.is_polling(sid)));
         if !self.network.is_up {
             self.close(conn, CloseCause::Failed(Error::from(ErrorCode::ConnectFailed)));
@@ -25,7 +26,7 @@ impl Daemon {
         } else if sid.is_some() {
             self.close(conn, CloseCause::Refused { status: 400 });
         } else {
-            self.ask(Transport::Dialing(conn), target.url);
+            self.ask(Transport::Dialing(conn), url);
         }
     }
 

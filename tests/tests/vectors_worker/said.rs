@@ -58,7 +58,12 @@ impl Said {
             },
             Output::Dial { conn, target } => Self::Dial {
                 conn: Some(*conn),
-                cookie: target.headers.first("cookie").unwrap_or_default().to_owned(),
+                cookie: target
+                    .address
+                    .headers()
+                    .and_then(|headers| headers.first("cookie"))
+                    .unwrap_or_default()
+                    .to_owned(),
             },
             Output::Send { conn, frame: Frame::Text(text) } => {
                 Self::Text { conn: Some(*conn), frame: value(text) }

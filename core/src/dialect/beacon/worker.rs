@@ -14,7 +14,7 @@ use crate::dialect::beacon::wire::{
 };
 use crate::dialect::{Asked, Dialect, Meaning, Outgoing, Parcel, Policy, Preflight, Transport};
 use crate::net::origin::{Origin, path};
-use crate::net::target::{DialTarget, FrameLimits};
+use crate::net::target::{DialAddress, DialTarget, FrameLimits};
 use crate::net::{Frame, Headers, HttpRequest, HttpResponse, Method, cookies};
 use crate::parts::credentials::Credentials;
 use crate::parts::work::Inbound;
@@ -235,15 +235,14 @@ impl Dialect for BeaconWorker {
         let limits = &self.policy.limits;
         let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         DialTarget {
-            url: self.origin.web_socket(),
-            headers,
+            address: DialAddress::WebSocket { url: self.origin.web_socket(), headers },
             timeout_ms: self.policy.connect_timeout_ms,
             limits: FrameLimits {
                 max_message: size(limits.max_message_bytes),
                 max_fragments: size(limits.max_fragments),
                 max_send_queue: size(limits.max_send_queue_bytes),
             },
-            pulse: "",
+            pulses: &[],
         }
     }
 

@@ -18,7 +18,7 @@ impl Coordinator {
         match self.accepted.accept(conn, remote, now.mono) {
             Ok(limits) => {
                 self.links.insert(conn, Link { caller, joining: None });
-                self.out.push_back(Output::Admit { conn, limits });
+                self.out.push_back(Output::Admit { conn, limits, pulses: &[] });
             }
             Err(refusal) => {
                 let text = match refusal {

@@ -26,7 +26,7 @@ use crate::dialect::volt::options::{DaemonOptions, DaemonTransport};
 use crate::machine::{CloseCause, Output};
 use crate::net::cookies::Cookies;
 use crate::net::engineio::{self, Handshake, Packet};
-use crate::net::target::{DialTarget, FrameLimits};
+use crate::net::target::{DialAddress, DialTarget, FrameLimits};
 use crate::net::{Frame, Headers, HttpBody, HttpRequest, HttpResponse, Method};
 use crate::parts::queue::{Overflow, Queue};
 
@@ -377,11 +377,13 @@ impl Engine {
 
     fn target(&self, sid: Option<&str>, timeout_ms: u64) -> DialTarget {
         DialTarget {
-            url: self.address.web_socket(sid),
-            headers: self.cookies.headers(),
+            address: DialAddress::WebSocket {
+                url: self.address.web_socket(sid),
+                headers: self.cookies.headers(),
+            },
             timeout_ms,
             limits: self.limits,
-            pulse: engineio::PING,
+            pulses: engineio::PINGS,
         }
     }
 

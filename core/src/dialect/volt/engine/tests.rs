@@ -19,7 +19,7 @@ struct Bench {
 /// `close 2`, `cancel 4`, `flush 2`.
 fn show(output: Output) -> String {
     match output {
-        Output::Dial { conn, target } => format!("dial {} {}", conn.0, target.url),
+        Output::Dial { conn, target } => format!("dial {} {}", conn.0, target.address.url()),
         Output::HttpCall { http, request, .. } if request.method == Method::Get => {
             format!("get {} {}", http.0, request.url)
         }

@@ -169,8 +169,8 @@ impl VoltServer {
                 return Err(RequestError::UnsupportedVersion);
             }
             let session = self.begin(remote, Some(conn), now).ok_or(RequestError::Forbidden)?;
-            let limits = self.limits.1;
-            self.out.push_back(Output::Admit { conn, limits });
+            let (limits, pulses) = (self.limits.1, engineio::PONGS);
+            self.out.push_back(Output::Admit { conn, limits, pulses });
             let handshake = self.handshake(session);
             self.send(session, Packet::Open(handshake.to_json().into()).to_frame());
             return Ok(());
@@ -183,9 +183,10 @@ impl VoltServer {
         let give_up = now.mono.after(self.options.upgrade_timeout_ms);
         state.probe = Some(Probe { conn, give_up, release: None });
         let limits = if state.is_stranger { self.limits.1 } else { self.limits.0 };
+        let pulses = engineio::PONGS;
         self.by_conn.insert(conn, session);
         self.timers.add(Timer::Probe(session), give_up);
-        self.out.push_back(Output::Admit { conn, limits });
+        self.out.push_back(Output::Admit { conn, limits, pulses });
         Ok(())
     }
 

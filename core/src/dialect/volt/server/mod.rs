@@ -327,8 +327,9 @@ impl Machine for VoltServer {
                 Ok(held) => self.out.extend(held),
                 Err(error) => self.event(Event::Session(SessionEvent::Notice { error })),
             },
-            // It dials nobody, asks nobody, and the hub listens for it.
+            // It dials nobody, asks nobody, takes no streams, and the hub listens for it.
             Input::Conn(ConnInput::Opened { .. } | ConnInput::Sent { .. })
+            | Input::Server(ServerInput::Accepted { .. })
             | Input::Http(_)
             | Input::Server(ServerInput::Listening { .. } | ServerInput::ListenFailed { .. })
             | Input::HostLag { .. } => {}

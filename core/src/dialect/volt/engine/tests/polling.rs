@@ -163,7 +163,7 @@ fn cookies_go_back_with_every_request_and_dial() {
         outputs
             .filter_map(|output| match output {
                 Output::HttpCall { request, .. } => Some(request.headers),
-                Output::Dial { target, .. } => Some(target.headers),
+                Output::Dial { target, .. } => target.address.headers().cloned(),
                 _ => None,
             })
             .map(|headers| headers.first("cookie").map(str::to_owned))

@@ -1,0 +1,107 @@
+//! What carries the frames of a connection, whichever it is.
+
+use std::task::Waker;
+
+use bytes::Bytes;
+use moorline_core::{CloseCause, Frame, FrameLimits, Framing};
+
+use crate::io::Io;
+use crate::stream::Stream;
+use crate::ws::{Role, Ws};
+
+/// Byte streams over which frames can flow.
+pub(crate) enum Carrier {
+    /// A WebSocket whose upgrade is through; `rest` was read beyond it.
+    WebSocket { io: Io, rest: Bytes, role: Role },
+    /// A stream.
+    Stream { io: Io, framing: Framing },
+}
+
+/// The transport of one connection.
+pub(crate) enum Transport {
+    WebSocket(Ws),
+    Stream(Stream),
+}
+
+/// What a read gave.
+pub(crate) enum Step {
+    /// A frame.
+    Frame(Frame),
+    /// Nothing more for now; the connection's waker will tell.
+    Pending,
+    /// The connection is over, or will be once what was sent is flushed.
+    Over(CloseCause),
+}
+
+/// How a flush went.
+pub(crate) enum Flushed {
+    /// Everything is written.
+    All,
+    /// The transport would block; the connection's waker will tell.
+    Pending,
+    /// The connection failed.
+    Failed(CloseCause),
+}
+
+impl Transport {
+    /// Takes over a byte stream.
+    pub(crate) fn new(carrier: Carrier, limits: FrameLimits, waker: Waker) -> Self {
+        match carrier {
+            Carrier::WebSocket { io, rest, role } => {
+                Self::WebSocket(Ws::new(io, rest, role, limits, waker))
+            }
+            Carrier::Stream { io, framing } => {
+                Self::Stream(Stream::new(io, framing, limits, waker))
+            }
+        }
+    }
+
+    /// Changes the limits from the next frame on.
+    pub(crate) fn set_limits(&mut self, limits: FrameLimits) {
+        match self {
+            Self::WebSocket(ws) => ws.set_limits(limits),
+            Self::Stream(stream) => stream.set_limits(limits),
+        }
+    }
+
+    /// Reads one frame.
+    pub(crate) fn receive(&mut self) -> Step {
+        match self {
+            Self::WebSocket(ws) => ws.receive(),
+            Self::Stream(stream) => stream.receive(),
+        }
+    }
+
+    /// Adds a frame to what the next flush writes.
+    pub(crate) fn send(&mut self, frame: Frame) -> Result<(), CloseCause> {
+        match self {
+            Self::WebSocket(ws) => ws.send(frame),
+            Self::Stream(stream) => stream.send(frame),
+        }
+    }
+
+    /// Writes what was collected.
+    pub(crate) fn flush(&mut self) -> Flushed {
+        match self {
+            Self::WebSocket(ws) => ws.flush(),
+            Self::Stream(stream) => stream.flush(),
+        }
+    }
+
+    /// Closes after what was collected. Read on until the connection is over.
+    pub(crate) fn close(&mut self, code: u16, reason: &str) {
+        match self {
+            Self::WebSocket(ws) => ws.close(code, reason),
+            Self::Stream(stream) => stream.close(),
+        }
+    }
+
+    /// Parts in order from a peer whose end the machine has been told.
+    pub(crate) fn part(&mut self) {
+        match self {
+            // The library has answered the close frame.
+            Self::WebSocket(_) => {}
+            Self::Stream(stream) => stream.close(),
+        }
+    }
+}
