@@ -1,5 +1,7 @@
 //! Builds the contestants as they are released, each as its package is built, and runs the benchmarks.
 
+mod machine;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +26,9 @@ pub(crate) fn run(
     rounds: u32,
     seconds: f64,
 ) -> Result<(), String> {
+    if part == "machine" {
+        return machine::run(&Shell::new(root));
+    }
     let mut plan = Plan::default();
     plan.then("languages", prepare::languages);
     plan.then("rust programs", |shell| {

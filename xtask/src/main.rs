@@ -56,7 +56,8 @@ enum Task {
     },
     /// Measure beside hand-written peers and write `docs/benchmarks.md`.
     Bench {
-        /// What is measured: `all`, `beacon` or `volt`; the page keeps the rest.
+        /// What is measured: `all`, `beacon` or `volt`; the page keeps the rest. `machine` counts the
+        /// instructions of an item with valgrind and prints them.
         #[arg(default_value = "all")]
         part: String,
         /// Measures one section of `volt` alone, prints it and leaves the page as it is: `calls`, `official`,
