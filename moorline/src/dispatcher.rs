@@ -69,7 +69,7 @@ impl Dispatcher {
     /// Returns what happens to the dispatcher from here on.
     #[must_use]
     pub fn events(&self) -> Events {
-        Events(self.application.events.subscribe())
+        Events::new(&self.application)
     }
 
     /// Returns the state as JSON.

@@ -1,11 +1,15 @@
 //! What an application learns besides work and replies.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
+use futures_core::Stream;
 
 use crate::Error;
+use crate::application::Application;
+use crate::subscription::{Read, Subscription};
 
 /// Something that happened to a role.
 #[derive(Clone, Debug)]
@@ -57,19 +61,32 @@ pub enum Event {
     Missed(u64),
 }
 
-/// The events of a role, from the call of its method `events` on.
+/// The events of a role, from the call of its method `events` on: a [`Stream`] that ends with the role.
 ///
 /// A reader that falls 256 events behind loses the oldest and is told how many.
 #[derive(Debug)]
-pub struct Events(pub(crate) broadcast::Receiver<Event>);
+pub struct Events(Subscription<Event>);
 
 impl Events {
+    pub(crate) fn new(application: &Application) -> Self {
+        Self(Subscription::new(&application.events))
+    }
+
     /// Waits for the next event; `None` when the role is gone.
     pub async fn next(&mut self) -> Option<Event> {
-        match self.0.recv().await {
-            Ok(event) => Some(event),
-            Err(RecvError::Lagged(count)) => Some(Event::Missed(count)),
-            Err(RecvError::Closed) => None,
-        }
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+impl Stream for Events {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.0.poll_read(cx).map(|read| {
+            Some(match read? {
+                Read::Value(event) => event,
+                Read::Missed(count) => Event::Missed(count),
+            })
+        })
     }
 }

@@ -169,7 +169,7 @@ impl Hub {
     /// Returns what happens to the hub from here on; VOLT daemons that come and go, among others.
     #[must_use]
     pub fn events(&self) -> Events {
-        Events(self.application.events.subscribe())
+        Events::new(&self.application)
     }
 
     /// Returns the state as JSON: workers, queue, counters.

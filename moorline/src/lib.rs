@@ -40,6 +40,7 @@ mod handler;
 mod hub;
 mod reply;
 mod stream;
+mod subscription;
 pub mod volt;
 mod work;
 mod worker;

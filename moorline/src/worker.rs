@@ -80,7 +80,7 @@ impl Worker {
     /// Returns what happens to the worker from here on.
     #[must_use]
     pub fn events(&self) -> Events {
-        Events(self.application.events.subscribe())
+        Events::new(&self.application)
     }
 
     /// Returns the state as JSON: link, ids, counters, running work.

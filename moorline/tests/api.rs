@@ -2,11 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests may panic")]
 
+use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::pin::Pin;
 use std::time::Duration;
 
-use moorline::{Dispatcher, ErrorCode, Failure, Hub, Report, Withdrawal, WorkContext, Worker};
+use futures_core::Stream;
+use moorline::{
+    Dispatcher, ErrorCode, Event, Failure, Hub, Report, Withdrawal, WorkContext, Worker,
+};
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
@@ -199,6 +204,36 @@ async fn a_recording_replays_the_run() {
     let said: Vec<_> = moorline::core::trace::outputs(&recording).collect();
     assert!(said.len() > 5, "{recording}");
     assert_eq!(moorline::core::trace::replay(&recording).unwrap(), said);
+}
+
+#[tokio::test]
+async fn every_role_tells_its_events_as_a_stream() {
+    async fn next(events: &mut (impl Stream<Item = Event> + Unpin)) -> Option<Event> {
+        poll_fn(|cx| Pin::new(&mut *events).poll_next(cx)).await
+    }
+    let hub = hub().await;
+    let mut at_hub = hub.events();
+    let worker = Worker::builder(&hub.url()).name("told").connect().await.unwrap();
+    let dispatcher = Dispatcher::connect(&hub.url()).await.unwrap();
+    let (mut at_worker, mut at_dispatcher) = (worker.events(), dispatcher.events());
+    assert!(matches!(next(&mut at_hub).await, Some(Event::PeerJoined { .. })));
+    worker.drain(SOON).await.unwrap();
+    dispatcher.drain(SOON).await.unwrap();
+    assert!(matches!(next(&mut at_worker).await, Some(Event::Draining { in_flight: 0, .. })));
+    for events in [&mut at_worker, &mut at_dispatcher] {
+        while let Some(event) = next(events).await {
+            assert!(
+                matches!(event, Event::Draining { .. } | Event::Ended { error: None }),
+                "{event:?}"
+            );
+        }
+    }
+    loop {
+        if let Some(Event::PeerLeft { .. }) = next(&mut at_hub).await {
+            break;
+        }
+    }
+    hub.drain(SOON).await.unwrap();
 }
 
 #[tokio::test]

@@ -195,7 +195,7 @@ impl DaemonClient {
     /// Returns what happens to the daemon from here on.
     #[must_use]
     pub fn events(&self) -> Events {
-        Events(self.application.events.subscribe())
+        Events::new(&self.application)
     }
 
     /// Returns the messages of the control plane from here on. They are asked for while somebody has

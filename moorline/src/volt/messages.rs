@@ -1,14 +1,17 @@
 //! Messages of a control plane that are no commands.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll, ready};
 
+use futures_core::Stream;
 use moorline_core::{Command, Raw, WorkCommand};
 use serde::Serialize;
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
 
 use crate::application::Application;
 use crate::endpoint::{Session, lock};
+use crate::subscription::{Read, Subscription};
 
 /// The key under which an application asks for messages.
 const MESSAGES: &str = "*";
@@ -17,12 +20,13 @@ const MESSAGES: &str = "*";
 pub(super) type Live = Mutex<Option<Arc<Session>>>;
 
 /// The messages of the control plane that are no commands, from the call of
-/// [`messages`](super::DaemonClient::messages) on; answers to our own commands are among them.
+/// [`messages`](super::DaemonClient::messages) on, as a [`Stream`]; answers to our own commands are
+/// among them.
 ///
 /// A reader that falls 1,024 messages behind loses the oldest; [`missed`](Self::missed) counts them.
 #[derive(Debug)]
 pub struct Messages {
-    receiver: broadcast::Receiver<Raw>,
+    messages: Subscription<Raw>,
     missed: u64,
     application: Weak<Application>,
     live: Weak<Live>,
@@ -30,26 +34,34 @@ pub struct Messages {
 
 impl Messages {
     pub(super) fn new(application: &Arc<Application>, live: &Arc<Live>) -> Self {
-        let receiver = application.messages.subscribe();
+        let messages = Subscription::new(&application.messages);
         let (application, live) = (Arc::downgrade(application), Arc::downgrade(live));
-        Self { receiver, missed: 0, application, live }
+        Self { messages, missed: 0, application, live }
     }
 
     /// Waits for the next message; `None` when every client of the daemon is gone.
     pub async fn next(&mut self) -> Option<Raw> {
-        loop {
-            match self.receiver.recv().await {
-                Ok(message) => return Some(message),
-                Err(RecvError::Lagged(count)) => self.missed += count,
-                Err(RecvError::Closed) => return None,
-            }
-        }
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
     /// Returns how many messages this reader was too slow for.
     #[must_use]
     pub const fn missed(&self) -> u64 {
         self.missed
+    }
+}
+
+impl Stream for Messages {
+    type Item = Raw;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Raw>> {
+        loop {
+            match ready!(self.messages.poll_read(cx)) {
+                Some(Read::Value(message)) => return Poll::Ready(Some(message)),
+                Some(Read::Missed(count)) => self.missed += count,
+                None => return Poll::Ready(None),
+            }
+        }
     }
 }
 
