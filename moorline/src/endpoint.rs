@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use moorline_core::{
     CallCommand, CallEvent, CallId, Command, Fault, Outcome, PeerEvent, PeerId, Raw, SessionEvent,
-    WorkEvent,
+    Withdrawal, WorkEvent,
 };
 use moorline_driver::{Counters, Handle, Mailbox};
 use tokio::sync::watch;
@@ -78,6 +78,8 @@ pub(crate) struct Endpoint {
     /// Why the link was lost last.
     lost: Mutex<Option<Error>>,
     is_muted: AtomicBool,
+    /// Handlers were still running when a drain was over.
+    is_cut_short: AtomicBool,
     max_message: AtomicU64,
 }
 
@@ -115,6 +117,7 @@ impl Session {
             status: watch::channel(Status::Starting).0,
             lost: Mutex::default(),
             is_muted: AtomicBool::new(false),
+            is_cut_short: AtomicBool::new(false),
             max_message: AtomicU64::new(0),
         });
         let peers = Peers { names: HashMap::new(), on_message };
@@ -293,7 +296,11 @@ impl Endpoint {
     pub(crate) async fn drain(&self, limit: Duration) -> Result<(), Error> {
         let drain_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         self.submit(vec![Command::Stop { drain_ms }])?;
-        self.ended().await
+        self.ended().await?;
+        if self.is_cut_short.load(Ordering::Acquire) {
+            return Err(ErrorCode::DrainTimeout.into());
+        }
+        Ok(())
     }
 
     /// Tells nobody anything from here on.
@@ -439,6 +446,9 @@ impl Endpoint {
                 }
             }
             WorkEvent::Withdrawn { work, why } => {
+                if why == Withdrawal::Draining {
+                    self.is_cut_short.store(true, Ordering::Release);
+                }
                 self.running.amend(work, |course| course.withdrawn = Some(why));
             }
             WorkEvent::Drained { work, chunks } => {

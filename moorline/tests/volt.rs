@@ -435,6 +435,69 @@ async fn a_disconnect_settles_a_connect() {
 }
 
 #[tokio::test]
+async fn a_drain_lets_running_commands_finish() {
+    let peer = Peer::serve(vec![script(|link| {
+        link.command("r-1", "slow", "json", &json!({}));
+        let answer = link.message();
+        assert_eq!((&answer["requestId"], &answer["ok"]), (&json!("r-1"), &json!(true)));
+        link.farewell();
+    })]);
+    let (began, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (begin, gone) = (Arc::clone(&began), Arc::clone(&go));
+    let daemon = daemon(&peer)
+        .handle("slow", move |_: Value, _| {
+            let (begin, gone) = (Arc::clone(&begin), Arc::clone(&gone));
+            async move {
+                begin.notify_one();
+                gone.notified().await;
+                Ok(7)
+            }
+        })
+        .build()
+        .unwrap();
+    assert_eq!(daemon.drain(SOON).await.unwrap_err().code(), ErrorCode::NotStarted);
+    daemon.connect().await.unwrap();
+    let mut events = daemon.events();
+    began.notified().await;
+    let going = async {
+        let event = events.next().await;
+        assert!(matches!(event, Some(Event::Draining { in_flight: 1, .. })), "{event:?}");
+        go.notify_one();
+    };
+    let (drained, ()) = tokio::join!(daemon.drain(SOON), going);
+    drained.unwrap();
+    assert!(!daemon.is_ready());
+    assert!(matches!(events.next().await, Some(Event::Ended { error: None })));
+    peer.end().await;
+}
+
+#[tokio::test]
+async fn a_drain_says_that_commands_did_not_finish() {
+    let peer = Peer::serve(vec![script(|link| {
+        link.command("r-1", "endless", "json", &json!({}));
+        link.farewell();
+    })]);
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let daemon = daemon(&peer)
+        .handle("endless", move |_: Value, work: WorkContext| {
+            let tell = tell.clone();
+            async move {
+                tell.send(None)?;
+                tell.send(Some(work.cancelled().await))?;
+                Ok(())
+            }
+        })
+        .connect()
+        .await
+        .unwrap();
+    assert_eq!(told.recv().await, Some(None));
+    let error = daemon.drain(Duration::from_millis(1)).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::DrainTimeout);
+    assert_eq!(told.recv().await, Some(Some(Withdrawal::Draining)));
+    peer.end().await;
+}
+
+#[tokio::test]
 async fn heartbeats_carry_what_the_application_makes() {
     let peer = Peer::serve(vec![script(|link| {
         for number in 0..2 {

@@ -103,6 +103,24 @@ impl DaemonClient {
         self.learn();
     }
 
+    /// Refuses new commands with status 503, lets running handlers and commands finish for `limit`, says
+    /// farewell and closes. [`connect`](Self::connect) may be called again.
+    ///
+    /// # Errors
+    /// `DRAIN_TIMEOUT` if handlers were still running then; `NOT_STARTED` when not connected; or why
+    /// else the session ended.
+    pub async fn drain(&self, limit: Duration) -> Result<(), Error> {
+        let session = self.session()?;
+        let drained = session.drain(limit).await;
+        let mut live = lock(&self.live);
+        if live.as_ref().is_some_and(|present| Arc::ptr_eq(present, &session)) {
+            *live = None;
+        }
+        drop(live);
+        self.learn();
+        drained
+    }
+
     /// Tells whether the daemon is registered.
     #[must_use]
     pub fn is_ready(&self) -> bool {
