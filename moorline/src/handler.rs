@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 use moorline_core::{Command, Outcome, Raw, Withdrawal, WorkCommand, WorkId};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::endpoint::{Endpoint, lock};
 use crate::reply::{Failure, IntoReply, Reply};
@@ -79,7 +81,8 @@ impl Running {
                 return;
             }
         };
-        tokio::spawn(settling.run(handler(payload, work)));
+        let span = span(&work);
+        tokio::spawn(settling.run(handler(payload, work)).instrument(span));
     }
 
     /// Tells a handler what becomes of its item.
@@ -113,6 +116,22 @@ impl Running {
             items.remove(&work);
         }
     }
+}
+
+/// Makes the span around an item's handler.
+fn span(work: &WorkContext) -> Span {
+    let span = tracing::info_span!(
+        target: "moorline::work",
+        "work",
+        dialect = work.endpoint().role.dialect,
+        handler = work.key(),
+        work = work.id(),
+        wire_id = Empty,
+    );
+    if !span.is_disabled() {
+        span.record("wire_id", work.wire_id());
+    }
+    span
 }
 
 /// Settles an item however its handler ends.
