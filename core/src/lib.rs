@@ -23,8 +23,6 @@ mod machine;
 mod net;
 mod open;
 mod parts;
-#[cfg(feature = "beacon")]
-mod session;
 pub mod trace;
 
 pub use api::command::{self, CallCommand, Command, Outcome, WorkCommand};

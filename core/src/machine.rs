@@ -49,6 +49,9 @@ pub trait Endpoint: Machine {
     fn snapshot(&self, now: Now) -> String;
 }
 
+/// What a driver may take beyond a time limit that it was told, before it is not believed.
+pub(crate) const DRIVER_SLACK_MS: u64 = 1_000;
+
 /// What a driver tells a machine.
 #[derive(Clone, Debug)]
 pub enum Input {

@@ -208,10 +208,7 @@ pub fn find(dialect: &str, role: &str) -> Option<&'static Role> {
 fn open_worker(options: &str, host: &str, seed: Seed) -> Result<Opened, Error> {
     let options: beacon::options::WorkerOptions = read(options)?;
     let runtime = options.runtime.clone();
-    let worker = beacon::BeaconWorker::new(options, host)?;
-    let credentials = worker.credentials();
-    let session = crate::session::Session::new(worker, credentials, seed);
-    Ok(Opened { endpoint: Box::new(session), runtime })
+    Ok(Opened { endpoint: Box::new(beacon::BeaconWorker::new(options, host, seed)?), runtime })
 }
 
 #[cfg(feature = "beacon")]

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use crate::base::ids::ConnId;
 use crate::base::time::Instant;
 use crate::net::target::FrameLimits;
-use crate::parts::liveness::Strikes;
+use crate::parts::liveness::Liveness;
 use crate::parts::timers::Timers;
 
 /// The numbers of [`Accepted`].
@@ -127,7 +127,7 @@ struct Peer {
 #[derive(Debug)]
 enum Stage {
     Waiting,
-    Admitted(Strikes),
+    Admitted(Liveness),
     Closing,
 }
 
@@ -165,7 +165,7 @@ impl Accepted {
             Stage::Admitted(_) | Stage::Closing => return None,
         }
         self.admission.admitted(&peer.address);
-        peer.stage = Stage::Admitted(Strikes::default());
+        peer.stage = Stage::Admitted(Liveness::default());
         self.timers.set(&mut peer.due, conn, now.after(self.policy.ping_interval_ms));
         Some(self.policy.admitted)
     }
@@ -184,8 +184,8 @@ impl Accepted {
 
     /// Notes a sign of life.
     pub(crate) fn heard(&mut self, conn: ConnId) {
-        if let Some(Peer { stage: Stage::Admitted(strikes), .. }) = self.peers.get_mut(&conn) {
-            strikes.heard();
+        if let Some(Peer { stage: Stage::Admitted(liveness), .. }) = self.peers.get_mut(&conn) {
+            liveness.heard();
         }
     }
 
@@ -227,13 +227,14 @@ impl Accepted {
         let peer = self.peers.get_mut(&conn)?;
         Some(match &mut peer.stage {
             Stage::Waiting => Due::Unregistered(conn),
-            Stage::Admitted(strikes) if !strikes.is_lost() => {
-                strikes.pinged();
-                let at = now.after(strikes.wait_ms(self.policy.ping_interval_ms));
-                self.timers.set(&mut peer.due, conn, at);
-                Due::Ping(conn)
-            }
-            Stage::Admitted(_) | Stage::Closing => Due::Silent(conn),
+            Stage::Admitted(liveness) => match liveness.ping(self.policy.ping_interval_ms) {
+                Some(next_ms) => {
+                    self.timers.set(&mut peer.due, conn, now.after(next_ms));
+                    Due::Ping(conn)
+                }
+                None => Due::Silent(conn),
+            },
+            Stage::Closing => Due::Silent(conn),
         })
     }
 

@@ -1,90 +1,61 @@
-//! Handler keys: what this process offers, in the order in which it was offered.
+//! What an application handles: opaque keys, with what the role keeps about each.
+
+use std::collections::BTreeMap;
 
 use crate::base::error::{Error, ErrorCode};
-use crate::base::json::Raw;
 
-/// The most handlers of one session.
+/// The most handlers of one owner.
 const MAX_HANDLERS: usize = 4_096;
 
-/// One handler on offer.
-#[derive(Clone, Debug)]
-pub(crate) struct Handler {
-    /// The group of work: the part of the key before the first `/`.
-    pub(crate) capability: String,
-    /// The operation in it.
-    pub(crate) action: String,
-    /// What the application says about it.
-    pub(crate) meta: Raw,
+/// Handlers in the order in which their keys were first added.
+#[derive(Debug)]
+pub(crate) struct Handlers<T> {
+    /// Whose they are, in messages.
+    owner: &'static str,
+    order: BTreeMap<String, u64>,
+    handlers: BTreeMap<u64, (String, T)>,
+    next: u64,
 }
 
-/// All handlers, in the order of registration.
-#[derive(Debug, Default)]
-pub(crate) struct Handlers(Vec<Handler>);
+impl<T> Handlers<T> {
+    pub(crate) const fn new(owner: &'static str) -> Self {
+        Self { owner, order: BTreeMap::new(), handlers: BTreeMap::new(), next: 0 }
+    }
 
-impl Handlers {
-    /// Adds a handler, or replaces what is said about one.
-    pub(crate) fn add(&mut self, key: &str, meta: Raw) -> Result<(), Error> {
-        let (capability, action) = split(key)?;
-        if let Some(handler) = self.find_mut(capability, action) {
-            handler.meta = meta;
+    /// Adds a handler, or replaces what is kept about one.
+    ///
+    /// # Errors
+    /// `OVERLOADED` for too many.
+    pub(crate) fn add(&mut self, key: String, about: T) -> Result<(), Error> {
+        if let Some(order) = self.order.get(&key) {
+            self.handlers.insert(*order, (key, about));
             return Ok(());
         }
-        if self.0.len() >= MAX_HANDLERS {
-            let message = format!("a session takes at most {MAX_HANDLERS} handlers");
+        if self.order.len() >= MAX_HANDLERS {
+            let message = format!("a {} takes at most {MAX_HANDLERS} handlers", self.owner);
             return Err(Error::new(ErrorCode::Overloaded, message));
         }
-        self.0.push(Handler { capability: capability.into(), action: action.into(), meta });
+        self.order.insert(key.clone(), self.next);
+        self.handlers.insert(self.next, (key, about));
+        self.next += 1;
         Ok(())
     }
 
-    pub(crate) fn remove(&mut self, key: &str) -> Result<(), Error> {
-        let (capability, action) = split(key)?;
-        let before = self.0.len();
-        self.0.retain(|handler| handler.capability != capability || handler.action != action);
-        if self.0.len() == before {
-            let message = format!("no handler is registered under {key:?}");
-            return Err(Error::new(ErrorCode::HandlerUnknown, message));
-        }
-        Ok(())
+    /// Removes a handler; tells whether there was one.
+    pub(crate) fn remove(&mut self, key: &str) -> bool {
+        let order = self.order.remove(key);
+        order.and_then(|order| self.handlers.remove(&order)).is_some()
     }
 
-    /// Returns the handler for exactly this capability and action.
-    pub(crate) fn find(&self, capability: &str, action: &str) -> Option<&Handler> {
-        self.0.iter().find(|handler| handler.capability == capability && handler.action == action)
+    /// Tells whether a key has a handler.
+    pub(crate) fn contains(&self, key: &str) -> bool {
+        self.order.contains_key(key)
     }
 
-    /// Returns the handler that was offered first for a capability.
-    pub(crate) fn first_of(&self, capability: &str) -> Option<&Handler> {
-        self.0.iter().find(|handler| handler.capability == capability)
+    /// Returns all keys, with what is kept about each.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
+        self.handlers.values().map(|(key, about)| (key.as_str(), about))
     }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Handler> {
-        self.0.iter()
-    }
-
-    /// Returns the capabilities in the order in which they were first offered.
-    pub(crate) fn capabilities(&self) -> Vec<&str> {
-        let mut seen = Vec::new();
-        for handler in &self.0 {
-            if !seen.contains(&handler.capability.as_str()) {
-                seen.push(handler.capability.as_str());
-            }
-        }
-        seen
-    }
-
-    fn find_mut(&mut self, capability: &str, action: &str) -> Option<&mut Handler> {
-        self.0
-            .iter_mut()
-            .find(|handler| handler.capability == capability && handler.action == action)
-    }
-}
-
-fn split(key: &str) -> Result<(&str, &str), Error> {
-    key.split_once('/').filter(|(one, two)| !one.is_empty() && !two.is_empty()).ok_or_else(|| {
-        let message = format!("a handler key is Capability/Action, not {key:?}");
-        Error::new(ErrorCode::ArgumentInvalid, message)
-    })
 }
 
 #[cfg(test)]
@@ -92,24 +63,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn order_is_that_of_registration() {
-        let mut handlers = Handlers::default();
-        for key in ["B/two", "A/one", "B/one"] {
-            handlers.add(key, Raw::empty_object()).unwrap();
+    fn the_order_is_that_of_the_first_adding() {
+        let mut handlers = Handlers::new("role");
+        for (key, about) in [("b", 1), ("c", 2), ("a", 3), ("b", 4)] {
+            handlers.add(key.into(), about).unwrap();
         }
-        assert_eq!(handlers.capabilities(), ["B", "A"]);
-        assert_eq!(handlers.first_of("B").unwrap().action, "two");
-        handlers.remove("B/two").unwrap();
-        assert_eq!(handlers.first_of("B").unwrap().action, "one");
+        assert_eq!(handlers.iter().collect::<Vec<_>>(), [("b", &4), ("c", &2), ("a", &3)]);
+        assert!(handlers.remove("c"));
+        assert!(!handlers.remove("c") && !handlers.contains("c"));
+        handlers.add("c".into(), 5).unwrap();
+        assert_eq!(handlers.iter().map(|(key, _)| key).collect::<Vec<_>>(), ["b", "a", "c"]);
     }
 
     #[test]
-    fn bad_and_unknown_keys_are_named() {
-        let mut handlers = Handlers::default();
-        for key in ["", "A", "/x", "A/"] {
-            let error = handlers.add(key, Raw::empty_object()).unwrap_err();
-            assert_eq!(error.code(), ErrorCode::ArgumentInvalid);
+    fn one_too_many_is_refused_and_a_known_one_never() {
+        let mut handlers = Handlers::new("role");
+        for number in 0..MAX_HANDLERS {
+            handlers.add(number.to_string(), ()).unwrap();
         }
-        assert_eq!(handlers.remove("A/b").unwrap_err().code(), ErrorCode::HandlerUnknown);
+        let error = handlers.add("more".into(), ()).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Overloaded);
+        assert_eq!(error.message(), "a role takes at most 4096 handlers");
+        handlers.add("7".into(), ()).unwrap();
     }
 }

@@ -3,9 +3,13 @@
 //! An outcome enters when its handler is done and leaves when the peer's answer, or the wire's best
 //! evidence, says that it arrived; or when the peer says that it no longer knows the item. In between
 //! it survives every loss of the link; with a store, also the end of the process.
+//!
+//! A connection delivers in order, so the answer to a ping proves that everything sent before it arrived:
+//! each ping carries a number.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +63,9 @@ pub(crate) struct Outbox {
     bytes_sent: usize,
     next: u64,
     sending: u64,
+    /// Pings that were not answered, by number, and the latest sending before each.
+    pings: VecDeque<(u64, u64)>,
+    last_ping: u64,
 }
 
 impl Outbox {
@@ -74,6 +81,8 @@ impl Outbox {
             bytes_sent: 0,
             next: 0,
             sending: 0,
+            pings: VecDeque::new(),
+            last_ping: 0,
         }
     }
 
@@ -123,11 +132,6 @@ impl Outbox {
         self.unsent.len() < self.entries.len()
     }
 
-    /// Returns the number of the latest sending.
-    pub(crate) const fn sending(&self) -> u64 {
-        self.sending
-    }
-
     /// Marks the oldest unsent outcome as sent and returns it, unless `window` bytes are on their
     /// way already. One outcome is always let through.
     pub(crate) fn send(&mut self, window: usize) -> Option<&Entry> {
@@ -174,8 +178,33 @@ impl Outbox {
         }
     }
 
-    /// Removes everything whose sending is proven by evidence up to `covers`.
-    pub(crate) fn proven(&mut self, covers: u64) -> Vec<Removed> {
+    /// Returns the payload of a ping whose answer proves that everything sent so far has arrived.
+    pub(crate) fn ping(&mut self) -> Bytes {
+        self.last_ping += 1;
+        self.pings.push_back((self.last_ping, self.sending));
+        Bytes::from(self.last_ping.to_string())
+    }
+
+    /// Removes everything that the answer to a ping proves to have arrived; without `as_evidence` it
+    /// proves nothing.
+    pub(crate) fn pong(&mut self, payload: &[u8], as_evidence: bool) -> Vec<Removed> {
+        let number = std::str::from_utf8(payload).ok().and_then(|text| text.parse::<u64>().ok());
+        let mut covers = None;
+        while let Some((ping, sending)) = self.pings.front().copied()
+            && number.is_some_and(|number| ping <= number)
+        {
+            self.pings.pop_front();
+            covers = Some(sending);
+        }
+        covers.filter(|_| as_evidence).map_or_else(Vec::new, |covers| self.proven(covers))
+    }
+
+    /// Forgets pings that were not answered: another link answers none of them.
+    pub(crate) fn forget_pings(&mut self) {
+        self.pings.clear();
+    }
+
+    fn proven(&mut self, covers: u64) -> Vec<Removed> {
         let mut removed = Vec::new();
         while let Some((sending, id)) = self.sendings.front().copied() {
             if sending > covers {
@@ -262,11 +291,13 @@ mod tests {
         put(&mut outbox, "a", 1);
         put(&mut outbox, "b", 1);
         outbox.send(1 << 20).unwrap();
-        let covers = outbox.sending();
+        let ping = outbox.ping();
         outbox.send(1 << 20).unwrap();
-        let gone: Vec<_> = outbox.proven(covers).into_iter().map(|r| r.wire).collect();
+        assert!(outbox.pong(b"hello", true).is_empty());
+        let gone: Vec<_> = outbox.pong(&ping, true).into_iter().map(|r| r.wire).collect();
         assert_eq!(gone, ["a"]);
         assert!(outbox.find("b").is_some());
+        assert!(outbox.pong(&ping, true).is_empty());
     }
 
     #[test]
@@ -276,9 +307,9 @@ mod tests {
         put(&mut outbox, "b", 1);
         outbox.send(1 << 20);
         outbox.send(1 << 20);
-        let covers = outbox.sending();
+        let ping = outbox.ping();
         outbox.unsend_all();
-        assert!(outbox.proven(covers).is_empty(), "evidence of an old link proves nothing");
+        assert!(outbox.pong(&ping, true).is_empty(), "evidence of an old link proves nothing");
         assert_eq!(outbox.send(1 << 20).unwrap().wire, "a");
     }
 
@@ -287,11 +318,12 @@ mod tests {
         let mut outbox = Outbox::new(10, 1 << 20);
         put(&mut outbox, "a", 1);
         outbox.send(1 << 20);
-        let covers = outbox.sending();
+        let early = outbox.ping();
         outbox.adopt("a", 2);
         assert_eq!(outbox.send(1 << 20).unwrap().attempt, 2);
-        assert!(outbox.proven(covers).is_empty());
-        assert_eq!(outbox.proven(outbox.sending()).len(), 1);
+        assert!(outbox.pong(&early, true).is_empty());
+        let late = outbox.ping();
+        assert_eq!(outbox.pong(&late, true).len(), 1);
         assert!(outbox.is_empty());
         assert_eq!((outbox.bytes(), outbox.bytes_sent), (0, 0));
     }
@@ -305,6 +337,24 @@ mod tests {
         assert!(outbox.send(1).is_none());
         outbox.remove("a");
         assert!(outbox.send(1).is_some());
+    }
+
+    #[test]
+    fn a_late_answer_stands_for_the_pings_before_it() {
+        let mut outbox = Outbox::new(10, 1 << 20);
+        put(&mut outbox, "a", 1);
+        put(&mut outbox, "b", 1);
+        outbox.send(1 << 20);
+        let first = outbox.ping();
+        outbox.send(1 << 20);
+        let second = outbox.ping();
+        assert_eq!(outbox.pong(&second, true).len(), 2);
+        assert!(outbox.pong(&first, true).is_empty());
+        put(&mut outbox, "c", 1);
+        outbox.send(1 << 20);
+        let third = outbox.ping();
+        outbox.forget_pings();
+        assert!(outbox.pong(&third, true).is_empty());
     }
 
     #[test]

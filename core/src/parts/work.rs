@@ -1,4 +1,4 @@
-//! Matches inbound work to handlers and keeps track of it until it is settled.
+//! Work for handlers: which runs, which waits for a slot, until each is settled.
 //!
 //! ```text
 //!   offered ──▶ Waiting ──▶ Running ──▶ settled
@@ -19,26 +19,21 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::WorkId;
 use crate::base::json::Raw;
 use crate::base::time::{Deadline, Instant, Why};
-use crate::parts::handlers::Handlers;
 use crate::parts::slots::Slots;
 use crate::parts::timers::Timers;
 
 /// How long the handler of a withdrawn item may keep its slot.
 const WITHDRAWN_GRACE_MS: u64 = 10_000;
 
-/// A work item as a dialect understood it.
+/// A work item for a handler.
 #[derive(Debug)]
 pub(crate) struct Inbound {
     /// Its wire id.
     pub(crate) wire: ByteString,
     /// Which attempt this is, from 1.
     pub(crate) attempt: u32,
-    /// The first part of the handler key.
-    pub(crate) capability: String,
-    /// The second part.
-    pub(crate) action: String,
-    /// Whether the first handler of the capability may stand in for an unknown action.
-    pub(crate) or_first: bool,
+    /// The key of its handler.
+    pub(crate) key: String,
     /// The user's part.
     pub(crate) payload: Raw,
     /// Its time limit, counted from its arrival.
@@ -47,17 +42,6 @@ pub(crate) struct Inbound {
     pub(crate) meta: Raw,
     /// Whether the peer may be about to forget it: send a sign of life at once.
     pub(crate) is_stale: bool,
-}
-
-/// What became of an offered item.
-#[derive(Debug)]
-pub(crate) enum Offer {
-    /// It runs, or waits for a slot.
-    Taken,
-    /// It runs here already; the attempt number was adopted if it was higher.
-    Known,
-    /// It cannot be run here.
-    Refused(String),
 }
 
 /// An item that left the table.
@@ -72,7 +56,7 @@ pub(crate) struct Settled {
 }
 
 #[derive(Debug)]
-enum Phase {
+enum State {
     Waiting { key: String, payload: Raw, meta: Raw },
     Running,
     Withdrawn,
@@ -82,17 +66,16 @@ enum Phase {
 struct Item {
     wire: ByteString,
     attempt: u32,
-    phase: Phase,
+    state: State,
     deadline: Option<Instant>,
     limit_ms: u64,
     sign_at: Option<Instant>,
     grace: Option<Instant>,
 }
 
-/// The table of inbound work.
+/// The items of one role.
 #[derive(Debug)]
-pub(crate) struct Dispatcher {
-    handlers: Handlers,
+pub(crate) struct Work {
     slots: Slots,
     items: BTreeMap<WorkId, Item>,
     by_wire: BTreeMap<ByteString, WorkId>,
@@ -103,10 +86,9 @@ pub(crate) struct Dispatcher {
     next: u64,
 }
 
-impl Dispatcher {
+impl Work {
     pub(crate) fn new(max_concurrent: usize, max_waiting: usize, sign_interval_ms: u64) -> Self {
         Self {
-            handlers: Handlers::default(),
             slots: Slots::new(max_concurrent, max_waiting),
             items: BTreeMap::new(),
             by_wire: BTreeMap::new(),
@@ -118,36 +100,24 @@ impl Dispatcher {
         }
     }
 
-    pub(crate) const fn handlers(&self) -> &Handlers {
-        &self.handlers
-    }
-
-    pub(crate) const fn handlers_mut(&mut self) -> &mut Handlers {
-        &mut self.handlers
-    }
-
     pub(crate) const fn slots(&self) -> &Slots {
         &self.slots
     }
 
-    /// Takes an item, unless it is known, has no handler or finds no room.
-    pub(crate) fn offer(&mut self, inbound: Inbound, now: Instant) -> Offer {
-        if let Some(work) = self.by_wire.get(&inbound.wire) {
-            if let Some(item) = self.items.get_mut(work) {
-                item.attempt = item.attempt.max(inbound.attempt);
-            }
-            return Offer::Known;
-        }
-        let Some(key) = self.resolve(&inbound) else {
-            return Offer::Refused(format!(
-                "this worker has no handler for {}/{}",
-                inbound.capability, inbound.action
-            ));
+    /// Takes over the attempt number of an item that is here already, if it is higher; tells whether
+    /// there is one.
+    pub(crate) fn adopt(&mut self, wire: &str, attempt: u32) -> bool {
+        let Some(item) = self.by_wire.get(wire).and_then(|work| self.items.get_mut(work)) else {
+            return false;
         };
+        item.attempt = item.attempt.max(attempt);
+        true
+    }
+
+    /// Takes an item that is not here yet, to run or to wait; tells whether there was room.
+    pub(crate) fn offer(&mut self, inbound: Inbound, now: Instant) -> bool {
         if !self.slots.has_free() && !self.slots.has_room() {
-            return Offer::Refused(String::from(
-                "this worker runs and keeps waiting as much as it may; try another or later",
-            ));
+            return false;
         }
         self.next += 1;
         let work = WorkId(self.next);
@@ -155,7 +125,11 @@ impl Dispatcher {
         let mut item = Item {
             wire: inbound.wire,
             attempt: inbound.attempt,
-            phase: Phase::Waiting { key, payload: inbound.payload, meta: inbound.meta },
+            state: State::Waiting {
+                key: inbound.key,
+                payload: inbound.payload,
+                meta: inbound.meta,
+            },
             limit_ms: inbound.timeout_ms.unwrap_or(0),
             deadline: None,
             sign_at: None,
@@ -168,7 +142,7 @@ impl Dispatcher {
         self.signs.set(&mut item.sign_at, work, now.after(sign_ms));
         self.items.insert(work, item);
         self.slots.wait(work);
-        Offer::Taken
+        true
     }
 
     /// Starts the oldest waiting item if a slot is free.
@@ -179,10 +153,10 @@ impl Dispatcher {
                 self.slots.finish();
                 continue;
             };
-            let phase = std::mem::replace(&mut item.phase, Phase::Running);
+            let state = std::mem::replace(&mut item.state, State::Running);
             let timeout_ms = item.deadline.map(|deadline| deadline.since(now));
-            match phase {
-                Phase::Waiting { key, payload, meta } => {
+            match state {
+                State::Waiting { key, payload, meta } => {
                     return Some(Event::Work(WorkEvent::Assigned {
                         work,
                         key,
@@ -191,7 +165,7 @@ impl Dispatcher {
                         meta,
                     }));
                 }
-                Phase::Running | Phase::Withdrawn => self.slots.finish(),
+                State::Running | State::Withdrawn => self.slots.finish(),
             }
         }
     }
@@ -205,10 +179,10 @@ impl Dispatcher {
             let message = format!("work item {} is not running here", work.0);
             return Err(Error::new(ErrorCode::WorkUnknown, message));
         };
-        let wanted = match item.phase {
-            Phase::Running => true,
-            Phase::Withdrawn => false,
-            Phase::Waiting { .. } => {
+        let wanted = match item.state {
+            State::Running => true,
+            State::Withdrawn => false,
+            State::Waiting { .. } => {
                 let message = format!("work item {} was not handed out yet", work.0);
                 return Err(Error::new(ErrorCode::WorkUnknown, message));
             }
@@ -220,14 +194,14 @@ impl Dispatcher {
     /// Returns wire id and attempt of a running item, for a report about it.
     pub(crate) fn running(&self, work: WorkId) -> Option<(&ByteString, u32)> {
         let item = self.items.get(&work)?;
-        matches!(item.phase, Phase::Running).then_some((&item.wire, item.attempt))
+        matches!(item.state, State::Running).then_some((&item.wire, item.attempt))
     }
 
     /// Returns every item that runs or waits, with its attempt.
     pub(crate) fn held(&self) -> impl Iterator<Item = (&ByteString, u32)> {
         self.items
             .values()
-            .filter(|item| !matches!(item.phase, Phase::Withdrawn))
+            .filter(|item| !matches!(item.state, State::Withdrawn))
             .map(|item| (&item.wire, item.attempt))
     }
 
@@ -297,13 +271,6 @@ impl Dispatcher {
         timers.into_iter().flatten().min()
     }
 
-    fn resolve(&self, inbound: &Inbound) -> Option<String> {
-        let exact = self.handlers.find(&inbound.capability, &inbound.action);
-        let stand_in = || self.handlers.first_of(&inbound.capability).filter(|_| inbound.or_first);
-        let handler = exact.or_else(stand_in)?;
-        Some(format!("{}/{}", handler.capability, handler.action))
-    }
-
     fn withdraw_work(
         &mut self,
         work: WorkId,
@@ -311,14 +278,14 @@ impl Dispatcher {
         now: Instant,
     ) -> Option<(Option<Event>, Settled)> {
         let item = self.items.get_mut(&work)?;
-        match item.phase {
-            Phase::Withdrawn => None,
-            Phase::Waiting { .. } => {
+        match item.state {
+            State::Withdrawn => None,
+            State::Waiting { .. } => {
                 self.slots.forget(work);
                 self.remove(work).map(|settled| (None, settled))
             }
-            Phase::Running => {
-                item.phase = Phase::Withdrawn;
+            State::Running => {
+                item.state = State::Withdrawn;
                 let settled = Settled {
                     wire: item.wire.clone(),
                     attempt: item.attempt,
@@ -335,7 +302,7 @@ impl Dispatcher {
 
     fn remove(&mut self, work: WorkId) -> Option<Settled> {
         let mut item = self.items.remove(&work)?;
-        if !matches!(item.phase, Phase::Withdrawn) {
+        if !matches!(item.state, State::Withdrawn) {
             self.by_wire.remove(&item.wire);
         }
         self.deadlines.clear(&mut item.deadline, work);

@@ -320,8 +320,8 @@ mod tests {
     use crate::api::event::Event;
     use crate::base::ids::{HttpId, ListenId};
     use crate::base::store::{StoreReply, StoreRequest};
+    use crate::dialect::beacon::bench::Bench;
     use crate::net::{Headers, HttpRequest, HttpResponse, Method};
-    use crate::session::bench::Bench;
 
     #[test]
     fn a_worker_is_replayed_byte_for_byte_without_its_secrets() {

@@ -25,11 +25,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "net", modules: &["net"], imports: &["base"] },
     Layer { name: "api", modules: &["api"], imports: &["base"] },
     Layer { name: "machine", modules: &["machine"], imports: &["base", "net", "api"] },
-    Layer {
-        name: "parts",
-        modules: &["parts", "session"],
-        imports: &["base", "net", "api", "machine"],
-    },
+    Layer { name: "parts", modules: &["parts"], imports: &["base", "net", "api", "machine"] },
     Layer { name: DIALECT, modules: &[], imports: &["base", "net", "api", "machine", "parts"] },
     Layer {
         name: "hub",

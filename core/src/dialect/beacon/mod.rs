@@ -2,12 +2,13 @@
 //!
 //! Source: `ultravisor-beacon` 1.0.5 and `ultravisor` 1.3.24.
 
+#[cfg(test)]
+pub(crate) mod bench;
 #[cfg(feature = "server")]
 pub(crate) mod coordinator;
 mod dispatcher;
 
 pub(crate) mod options;
-mod policy;
 pub(crate) mod wire;
 pub(crate) mod words;
 mod worker;

@@ -4,9 +4,10 @@ use crate::api::event::Event;
 use crate::api::event::SessionEvent;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::time::{Instant, Now};
-use crate::dialect::beacon::dispatcher::{BeaconDispatcher, DRIVER_SLACK_MS, Purpose};
+use crate::dialect::beacon::dispatcher::{BeaconDispatcher, Purpose};
 use crate::dialect::beacon::wire::{LoginAnswer, error_text, login};
-use crate::net::{HttpResponse, Method, cookies};
+use crate::machine::DRIVER_SLACK_MS;
+use crate::net::{HttpResponse, cookies};
 
 /// Where the login stands.
 #[derive(Debug)]
@@ -35,8 +36,7 @@ impl Login {
 impl BeaconDispatcher {
     pub(super) fn log_in(&mut self) {
         self.login = Login::Asking;
-        let body = login(self.credentials.user(), self.credentials.password().expose());
-        let request = self.origin.request(Method::Post, "/1.0/Authenticate", None, body);
+        let request = login(&self.origin, &self.credentials);
         self.ask(Purpose::Login, request, self.options.http_timeout_ms);
     }
 

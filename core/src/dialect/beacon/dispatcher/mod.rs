@@ -46,9 +46,6 @@ use crate::parts::calls::Slab;
 use crate::parts::credentials::Credentials;
 use crate::parts::timers::Timers;
 
-/// What the driver may take beyond a time limit that it was told.
-const DRIVER_SLACK_MS: u64 = 1_000;
-
 /// What an HTTP request was for.
 #[derive(Debug)]
 enum Purpose {

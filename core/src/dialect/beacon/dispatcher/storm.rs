@@ -10,10 +10,10 @@ use crate::api::event::CallEvent;
 use crate::api::event::Event;
 use crate::base::ids::{CallId, HttpId};
 use crate::base::json::Raw;
+use crate::dialect::beacon::bench::Bench;
 use crate::machine::HttpInput;
 use crate::machine::{Input, Output};
 use crate::net::HttpResponse;
-use crate::session::bench::Bench;
 
 #[derive(Clone, Debug)]
 enum Step {

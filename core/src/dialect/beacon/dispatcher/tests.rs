@@ -12,10 +12,10 @@ use crate::api::event::{CallEvent, SessionEvent};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::CallId;
 use crate::base::json::Raw;
+use crate::dialect::beacon::bench::Bench;
 use crate::machine::HttpInput;
 use crate::machine::{Input, Output};
 use crate::net::{Headers, HttpBody, HttpResponse, Method};
-use crate::session::bench::Bench;
 
 const DONE: &str =
     r#"{"Success":true,"WorkItemHash":"wi-1","Outputs":{"b":1.0,"a":1e2},"Log":["x"]}"#;

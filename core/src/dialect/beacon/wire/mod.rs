@@ -13,7 +13,7 @@ pub(crate) use calls::{
     OrderAnswer, Subject, cancellation, command, dispatch_answer, keyed_run, order, stream_error,
 };
 pub(crate) use read::{
-    HandlerMeta, HubFrame, LoginAnswer, PollAnswer, RecordAnswer, WireItem, error_text,
+    HubFrame, LoginAnswer, PollAnswer, RecordAnswer, WireExtension, WireItem, error_text,
 };
 pub(crate) use write::{
     Announcement, Authorship, farewell, heartbeat, item_meta, login, outcome, poll, progress,

@@ -12,7 +12,6 @@ use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::base::json::Raw;
 use crate::net::HttpResponse;
 
 /// A frame from the control plane. Frames with another discriminator have an empty `event`.
@@ -41,7 +40,13 @@ pub(crate) struct HubFrame<'a> {
 pub(crate) struct WireExtension {
     /// Whether it acknowledges outcomes by `WorkTaken`.
     #[serde(rename = "Acks", default)]
-    pub(crate) acks: bool,
+    acks: bool,
+}
+
+impl WireExtension {
+    pub(crate) fn acks(said: Option<Self>) -> bool {
+        said.is_some_and(|said| said.acks)
+    }
 }
 
 /// One entry of `WorkTaken`.
@@ -126,15 +131,6 @@ pub(crate) fn error_text(response: &HttpResponse) -> String {
     let said = serde_json::from_slice::<WireError>(response.bytes()).ok();
     let said = said.and_then(|body| body.error.or(body.message).or(body.reason));
     said.unwrap_or_else(|| format!("the control plane answered with status {}", response.status))
-}
-
-/// What `handle` says about a handler of this dialect.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct HandlerMeta {
-    #[serde(default)]
-    pub(crate) description: String,
-    pub(crate) settings_schema: Option<Raw>,
 }
 
 /// Text that may be absent, null or of another type, all of which count as empty.

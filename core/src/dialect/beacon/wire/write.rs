@@ -7,7 +7,11 @@ use bytestring::ByteString;
 use crate::api::command::Outcome;
 use crate::base::json::Raw;
 use crate::dialect::beacon::options::WorkerOptions;
-use crate::dialect::beacon::wire::{HandlerMeta, WireItem};
+use crate::dialect::beacon::wire::WireItem;
+use crate::dialect::beacon::worker::Action;
+use crate::net::origin::Origin;
+use crate::net::{HttpRequest, Method};
+use crate::parts::credentials::Credentials;
 use crate::parts::handlers::Handlers;
 
 /// Whether words travel as a frame, with an `Action`, or as an HTTP body, with our id.
@@ -23,14 +27,14 @@ pub(crate) enum Authorship<'a> {
 pub(crate) struct Announcement<'a> {
     pub(crate) options: &'a WorkerOptions,
     pub(crate) host: &'a str,
-    pub(crate) handlers: &'a Handlers,
-    pub(crate) held: &'a [(ByteString, u32)],
+    pub(crate) handlers: &'a Handlers<Action>,
     pub(crate) is_frame: bool,
 }
 
 impl Announcement<'_> {
     /// Writes the registration; optional fields are absent when empty, as the original leaves them.
-    pub(crate) fn write(&self) -> String {
+    /// `held` are items that run here or have an outcome on its way, with their attempts.
+    pub(crate) fn write<'a>(&self, held: impl Iterator<Item = (&'a ByteString, u32)>) -> String {
         let options = self.options;
         let mut out = String::with_capacity(1_024);
         out.push('{');
@@ -40,24 +44,25 @@ impl Announcement<'_> {
         out.push_str("\"Name\":");
         text(&mut out, &options.name);
         out.push_str(",\"Capabilities\":[");
-        for (index, capability) in self.handlers.capabilities().into_iter().enumerate() {
-            comma(&mut out, index);
-            text(&mut out, capability);
+        let mut seen: Vec<&str> = Vec::new();
+        for (_, Action { capability, .. }) in self.handlers.iter() {
+            if !seen.contains(&capability.as_str()) {
+                comma(&mut out, seen.len());
+                text(&mut out, capability);
+                seen.push(capability);
+            }
         }
         out.push_str("],\"ActionSchemas\":[");
-        for (index, handler) in self.handlers.iter().enumerate() {
+        for (index, (_, action)) in self.handlers.iter().enumerate() {
             comma(&mut out, index);
-            let meta = handler.meta.read::<HandlerMeta>().ok();
-            let (description, schema) =
-                meta.map(|meta| (meta.description, meta.settings_schema)).unwrap_or_default();
             out.push_str("{\"Capability\":");
-            text(&mut out, &handler.capability);
+            text(&mut out, &action.capability);
             out.push_str(",\"Action\":");
-            text(&mut out, &handler.action);
+            text(&mut out, &action.name);
             out.push_str(",\"Description\":");
-            text(&mut out, &description);
+            text(&mut out, &action.about.description);
             out.push_str(",\"SettingsSchema\":");
-            out.push_str(schema.as_ref().map_or("[]", Raw::as_str));
+            out.push_str(action.about.settings_schema.as_ref().map_or("[]", Raw::as_str));
             out.push('}');
         }
         let _ = write!(out, "],\"MaxConcurrent\":{},\"Tags\":", options.max_concurrent);
@@ -74,7 +79,7 @@ impl Announcement<'_> {
         out.push_str(",\"SharedMounts\":");
         out.push_str(options.shared_mounts.as_str());
         out.push_str(",\"Moorline\":{\"Acks\":true,\"Running\":[");
-        for (index, (wire, attempt)) in self.held.iter().enumerate() {
+        for (index, (wire, attempt)) in held.enumerate() {
             comma(&mut out, index);
             out.push_str("{\"WorkItemHash\":");
             text(&mut out, wire);
@@ -85,14 +90,14 @@ impl Announcement<'_> {
     }
 }
 
-/// Writes a login.
-pub(crate) fn login(user: &str, password: &str) -> String {
+/// Makes the request of a login.
+pub(crate) fn login(origin: &Origin, credentials: &Credentials) -> HttpRequest {
     let mut out = String::from("{\"UserName\":");
-    text(&mut out, user);
+    text(&mut out, credentials.user());
     out.push_str(",\"Password\":");
-    text(&mut out, password);
+    text(&mut out, credentials.password().expose());
     out.push('}');
-    out
+    origin.request(Method::Post, "/1.0/Authenticate", None, out)
 }
 
 /// Writes the request for work.

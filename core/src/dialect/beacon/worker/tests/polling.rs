@@ -6,9 +6,9 @@ use crate::api::event::Event;
 use crate::api::event::SessionEvent;
 use crate::base::error::ErrorCode;
 use crate::base::ids::HttpId;
+use crate::dialect::beacon::bench::{Bench, work};
 use crate::machine::ConnInput;
 use crate::machine::{CloseCause, Input, Output};
-use crate::session::bench::{Bench, work};
 
 const NO_WORK: &str = r#"{"WorkItem":null}"#;
 

@@ -12,10 +12,10 @@ use crate::api::event::{SessionEvent, WorkEvent};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId, WorkId};
 use crate::base::json::Raw;
+use crate::dialect::beacon::bench::{Bench, work};
 use crate::machine::{CloseCause, Input, Output};
 use crate::machine::{ConnInput, HttpInput};
 use crate::net::{Frame, HttpResponse};
-use crate::session::bench::{Bench, work};
 
 const SLOTS: u64 = 3;
 const OUTBOX: u64 = 4;

@@ -7,10 +7,10 @@ use crate::api::event::{Event, Withdrawal};
 use crate::api::event::{SessionEvent, WorkEvent};
 use crate::base::error::ErrorCode;
 use crate::base::ids::ConnId;
+use crate::dialect::beacon::bench::Bench;
 use crate::machine::ConnInput;
 use crate::machine::{CloseCause, Input, Output};
 use crate::net::Frame;
-use crate::session::bench::Bench;
 
 const TAKEN: &str = r#"{"EventType":"WorkTaken","Items":[{"WorkItemHash":"wi-1","Taken":true}]}"#;
 

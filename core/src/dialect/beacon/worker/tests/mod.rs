@@ -1,16 +1,16 @@
-//! The session with the beacon worker's codec, in virtual time.
+//! The worker, in virtual time.
 
 mod drain;
 mod polling;
 mod storm;
 
-use super::bench::{Bench, work};
 use crate::api::command::WorkCommand;
 use crate::api::command::{Command, Outcome};
 use crate::api::event::{Event, Withdrawal};
 use crate::api::event::{SessionEvent, WorkEvent};
 use crate::base::error::ErrorCode;
 use crate::base::store::{StoreReply, StoreRequest, Write};
+use crate::dialect::beacon::bench::{Bench, work};
 use crate::machine::ConnInput;
 use crate::machine::{CloseCause, Input, Output};
 

@@ -1,0 +1,305 @@
+//! What comes in: frames and answers to HTTP calls.
+
+use bytestring::ByteString;
+
+use crate::api::command::Outcome;
+use crate::api::event::Withdrawal;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{ConnId, HttpId};
+use crate::base::json::Raw;
+use crate::base::time::Now;
+use crate::dialect::beacon::wire::{
+    HubFrame, PollAnswer, RecordAnswer, WireExtension, WireItem, error_text, event, item_meta,
+};
+use crate::machine::Output;
+use crate::net::{Frame, HttpResponse};
+use crate::parts::link::Pace;
+use crate::parts::work::{Inbound, Settled};
+
+use super::{BeaconWorker, Carrier, Exchange, Purpose, Stage, action};
+
+/// So many failed exchanges in a row mean that the link is gone.
+const MAX_FAILURES: u32 = 2;
+
+/// Peer: items are thrown away after 120 s without an event, and waiting in the queue counts. One
+/// that waited for half of it gets its first sign of life at once.
+const STALE_AFTER_MS: u64 = 60_000;
+
+/// Peer: the hub fills in this action when a dispatcher names none.
+const UNNAMED_ACTION: &str = "Execute";
+
+/// Peer: an item without a capability is a shell command.
+const UNNAMED_CAPABILITY: &str = "Shell";
+
+impl BeaconWorker {
+    pub(super) fn received(&mut self, conn: ConnId, frame: &Frame, now: Now) {
+        if self.link.stage().conn() != Some(conn) {
+            return;
+        }
+        if self.liveness.heard() && self.schedule.ping.is_some() {
+            self.schedule.ping = Some(now.mono.after(self.options.ping_interval_ms));
+        }
+        match frame {
+            Frame::Text(text) => self.heard(text, now),
+            Frame::Pong(payload) => self.pong(payload),
+            Frame::Binary(_) => self.counters.noise += 1,
+            Frame::Ping(_) => {}
+        }
+    }
+
+    fn heard(&mut self, text: &ByteString, now: Now) {
+        let Ok(frame) = serde_json::from_str::<HubFrame<'_>>(text) else {
+            self.counters.noise += 1;
+            return;
+        };
+        match frame.event.as_str() {
+            event::WORK => match frame.item.filter(|item| !item.hash.is_empty()) {
+                Some(item) => self.take_work(&item, text, now),
+                None => self.counters.noise += 1,
+            },
+            event::TAKEN => {
+                for item in frame.items {
+                    let refusal = (!item.taken).then(|| item.reason.unwrap_or_default());
+                    self.taken(&item.hash, refusal.as_deref(), now);
+                }
+            }
+            event::REGISTERED => {
+                if !frame.beacon_id.is_empty() {
+                    self.id = frame.beacon_id.0.into_owned();
+                }
+                self.registered(WireExtension::acks(frame.moorline), now);
+            }
+            event::REJECTED => self.rejected(frame.reason.as_str(), now),
+            event::DEREGISTERED => self.forgotten(now),
+            event::CANCEL => {
+                let why = Withdrawal::from_word(frame.why.as_str());
+                let events = self.work.withdraw(frame.hash.as_str(), why, now.mono);
+                self.counters.withdrawn += events.len() as u64;
+                events.into_iter().for_each(|event| self.event(event));
+            }
+            _ => self.counters.noise += 1,
+        }
+    }
+
+    fn take_work(&mut self, item: &WireItem<'_>, text: &ByteString, now: Now) {
+        self.counters.received += 1;
+        self.polling.hasten(now.mono);
+        if self.drain.is_on() {
+            // Not taken and not answered: the farewell gives it back, and somebody else runs it.
+            return;
+        }
+        let wire = item.hash.as_str();
+        let attempt = u32::try_from(item.attempt.0).unwrap_or(u32::MAX).max(1);
+        if let Some(entry) = self.outbox.find(wire) {
+            let is_done = matches!(entry.outcome, Outcome::Done { .. });
+            if is_done || attempt <= entry.attempt {
+                let attempt = entry.attempt.max(attempt);
+                self.outbox.adopt(wire, attempt);
+                return;
+            }
+            let removed = self.outbox.remove(wire);
+            self.forget(removed.into_iter().collect());
+        }
+        if self.work.adopt(wire, attempt) {
+            return;
+        }
+        let (capability, name) = (item.capability.as_str(), item.action.as_str());
+        let capability = if capability.is_empty() { UNNAMED_CAPABILITY } else { capability };
+        let or_first = name.is_empty() || name == UNNAMED_ACTION;
+        let Some(key) = action::find(&self.handlers, capability, name, or_first) else {
+            let message = format!("this worker has no handler for {capability}/{name}");
+            return self.refuse(wire, attempt, message);
+        };
+        let queued_ms = item.queue.as_ref().map(|queue| queue.wait_ms.0);
+        let inbound = Inbound {
+            wire: wire.into(),
+            attempt,
+            key,
+            payload: item.settings.map_or_else(Raw::empty_object, |raw| Raw::span(text, raw)),
+            timeout_ms: Some(item.timeout_ms.0).filter(|millis| *millis > 0),
+            meta: Raw::trusted(item_meta(item)),
+            is_stale: queued_ms.is_none_or(|millis| millis >= STALE_AFTER_MS),
+        };
+        if !self.work.offer(inbound, now.mono) {
+            let message =
+                "this worker runs and keeps waiting as much as it may; try another or later";
+            self.refuse(wire, attempt, message.to_owned());
+        }
+    }
+
+    /// Answers an item that cannot be run here.
+    fn refuse(&mut self, wire: &str, attempt: u32, message: String) {
+        self.counters.refused += 1;
+        let code = ErrorCode::HandlerUnknown;
+        self.notice(Error::new(code, format!("{wire} was refused: {message}")));
+        let settled = Settled { wire: wire.into(), attempt, limit_ms: 0 };
+        self.keep(settled, Outcome::Failed { message });
+    }
+
+    /// Fails what ran longer than it may, and takes slots from handlers that ignore it.
+    pub(super) fn expire_work(&mut self, now: Now) {
+        while let Some((event, settled)) = self.work.expire(now.mono) {
+            self.counters.expired += 1;
+            event.into_iter().for_each(|event| self.event(event));
+            let message =
+                format!("the work item ran longer than its time limit of {} ms", settled.limit_ms);
+            self.keep(settled, Outcome::Failed { message });
+        }
+        for work in self.work.forget_ignored(now.mono) {
+            let message = format!(
+                "the handler of work item {} ignored its withdrawal; its slot is free",
+                work.0
+            );
+            self.notice(Error::new(ErrorCode::WorkExpired, message));
+        }
+    }
+
+    pub(super) fn replied(&mut self, http: HttpId, result: Result<HttpResponse, Error>, now: Now) {
+        let Some(Exchange { purpose, .. }) = self.exchanges.remove(&http) else { return };
+        match purpose {
+            Purpose::Login => return self.logged_in(result, now),
+            Purpose::Poll => {
+                self.polling.answered(now.mono.after(self.options.poll_interval_ms));
+            }
+            Purpose::Registration
+            | Purpose::Heartbeat
+            | Purpose::Verify
+            | Purpose::Progress
+            | Purpose::Outcome(_)
+            | Purpose::Farewell => {}
+        }
+        let response = match result {
+            Ok(response) => response,
+            Err(error) => return self.exchange_failed(&purpose, error, now),
+        };
+        let said = || error_text(&response);
+        let failure = || Error::new(ErrorCode::RemoteError, said());
+        match (response.status, &purpose) {
+            (200..=299, _) => self.granted(&purpose, &response, now),
+            (401, _) => self.denied(&purpose, now),
+            (..=399 | 407 | 408 | 425 | 429 | 500.., _) => {
+                self.exchange_failed(&purpose, failure(), now);
+            }
+            // What stands before a control plane that is starting answers so.
+            (404 | 405, Purpose::Registration) => self.exchange_failed(&purpose, failure(), now),
+            (_, Purpose::Registration) => self.rejected(&said(), now),
+            (404, Purpose::Heartbeat | Purpose::Verify | Purpose::Poll) => self.forgotten(now),
+            (_, Purpose::Outcome(wire)) => {
+                self.exchange_succeeded(&purpose);
+                self.taken(wire, Some(&said()), now);
+            }
+            // Peer: progress of an item in state `Dispatched` is refused with 404 while it runs.
+            (_, Purpose::Progress) => self.exchange_succeeded(&purpose),
+            (_, Purpose::Farewell) => {
+                self.exchange_succeeded(&purpose);
+                self.farewell_answered(now);
+            }
+            (_, Purpose::Login | Purpose::Poll | Purpose::Heartbeat | Purpose::Verify) => {
+                self.exchange_failed(&purpose, failure(), now);
+            }
+        }
+    }
+
+    /// What we asked was done.
+    fn granted(&mut self, purpose: &Purpose, response: &HttpResponse, now: Now) {
+        let misunderstood = |what: &str| {
+            let message = format!("the control plane's answer to {what} was not understood");
+            Error::new(ErrorCode::PeerProtocol, message)
+        };
+        match purpose {
+            Purpose::Registration => {
+                let Ok(record) = serde_json::from_slice::<RecordAnswer>(response.bytes()) else {
+                    let error = misunderstood("the registration");
+                    return self.exchange_failed(purpose, error, now);
+                };
+                self.exchange_succeeded(purpose);
+                self.id = record.beacon_id;
+                self.registered(WireExtension::acks(record.moorline), now);
+            }
+            Purpose::Poll => {
+                let text = std::str::from_utf8(response.bytes()).unwrap_or_default();
+                let text = ByteString::from(text);
+                let Ok(answer) = serde_json::from_str::<PollAnswer<'_>>(&text) else {
+                    return self.exchange_failed(purpose, misunderstood("a poll"), now);
+                };
+                self.exchange_succeeded(purpose);
+                if let Some(item) = answer.item.filter(|item| !item.hash.is_empty()) {
+                    self.take_work(&item, &text, now);
+                }
+            }
+            Purpose::Outcome(wire) => {
+                self.exchange_succeeded(purpose);
+                self.taken(wire, None, now);
+            }
+            Purpose::Farewell => {
+                self.exchange_succeeded(purpose);
+                self.farewell_answered(now);
+            }
+            Purpose::Login | Purpose::Heartbeat | Purpose::Verify | Purpose::Progress => {
+                self.exchange_succeeded(purpose);
+            }
+        }
+    }
+
+    /// The session that we showed was not valid.
+    fn denied(&mut self, purpose: &Purpose, now: Now) {
+        match purpose {
+            Purpose::Farewell => return self.farewell_answered(now),
+            Purpose::Verify => return,
+            Purpose::Outcome(wire) => self.outbox.unsend(wire),
+            Purpose::Login
+            | Purpose::Registration
+            | Purpose::Poll
+            | Purpose::Heartbeat
+            | Purpose::Progress => {}
+        }
+        self.unauthorized(now);
+    }
+
+    fn exchange_succeeded(&mut self, purpose: &Purpose) {
+        self.failures = 0;
+        if !matches!(purpose, Purpose::Registration) {
+            self.credentials.honour();
+        }
+    }
+
+    fn exchange_failed(&mut self, purpose: &Purpose, error: Error, now: Now) {
+        match purpose {
+            Purpose::Registration => {
+                if matches!(self.link.stage(), Stage::Greeting(Carrier::Requests)) {
+                    self.fall_back(error, now);
+                }
+                return;
+            }
+            Purpose::Farewell => return self.finish(now),
+            Purpose::Verify | Purpose::Login => return,
+            Purpose::Outcome(wire) => {
+                self.outbox.unsend(wire);
+                self.schedule.report = Some(now.mono.after(self.options.poll_interval_ms));
+            }
+            Purpose::Poll | Purpose::Heartbeat | Purpose::Progress => {}
+        }
+        self.failures += 1;
+        if self.failures >= MAX_FAILURES && self.carrier() == Some(Carrier::Requests) {
+            self.lose(error, Pace::Ladder, now);
+        }
+    }
+
+    fn farewell_answered(&mut self, now: Now) {
+        if let Stage::Leaving(carrier @ Carrier::Requests) = self.link.stage() {
+            self.left(carrier, now);
+        }
+    }
+
+    /// Fails exchanges that the driver has not answered in time.
+    pub(super) fn expire_exchanges(&mut self, now: Now) {
+        while let Some((http, exchange)) = self.exchanges.first_key_value() {
+            if exchange.until > now.mono {
+                return;
+            }
+            let http = *http;
+            self.outputs.push_back(Output::HttpCancel { http });
+            self.replied(http, Err(ErrorCode::ConnectTimeout.into()), now);
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! The life of the link, from the first attempt to the end.
+
+use crate::api::event::{SessionEvent, Withdrawal};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::ConnId;
+use crate::base::store::{StoreReply, StoreRequest};
+use crate::base::time::{Now, Why};
+use crate::dialect::beacon::options::WorkerTransport;
+use crate::dialect::beacon::wire::{LoginAnswer, error_text};
+use crate::machine::{CloseCause, Output};
+use crate::net::{HttpResponse, cookies};
+use crate::parts::link::Pace;
+use crate::parts::liveness::Liveness;
+
+use super::report::SPACE;
+use super::{BeaconWorker, Carrier, Schedule, Stage};
+
+/// How long the store may take to return the outcomes of an earlier run.
+const RECALL_MS: u64 = 5_000;
+
+/// A link that was ready for less is not registered again at once when the peer forgets us.
+const MIN_READY_MS: u64 = 1_000;
+
+/// How long the farewell may take.
+const FAREWELL_MS: u64 = 2_000;
+
+/// The close code of a hub that refuses a worker.
+const CLOSE_REJECTED: u16 = 4403;
+
+/// How long finished outcomes may still be flushed after the drain deadline.
+const FLUSH_GRACE_MS: u64 = 2_000;
+
+impl BeaconWorker {
+    pub(super) fn start(&mut self, now: Now) -> Result<(), Error> {
+        if !matches!(self.link.stage(), Stage::Idle) {
+            return Err(ErrorCode::AlreadyStarted.into());
+        }
+        if self.is_durable() {
+            self.enter(Stage::Recalling, now);
+            self.store(StoreRequest::Load { space: SPACE });
+        } else {
+            self.log_in(now);
+        }
+        Ok(())
+    }
+
+    /// The store returns the outcomes of an earlier run, or confirms a commit.
+    pub(super) fn stored(&mut self, result: Result<StoreReply, Error>, now: Now) {
+        let is_recalling = matches!(self.link.stage(), Stage::Recalling);
+        match result {
+            Ok(StoreReply::Loaded(records)) => self.recall(records),
+            Ok(StoreReply::Committed) => return,
+            Err(error) => self.notice(error),
+        }
+        if is_recalling {
+            self.log_in(now);
+        }
+    }
+
+    /// Begins an attempt.
+    pub(super) fn log_in(&mut self, now: Now) {
+        self.credentials.drop_session();
+        self.say_login(now);
+        self.enter(Stage::Preflight, now);
+    }
+
+    pub(super) fn logged_in(&mut self, result: Result<HttpResponse, Error>, now: Now) {
+        let response = match result {
+            Ok(response) => response,
+            Err(error) => return self.lose(error, Pace::Ladder, now),
+        };
+        let refused = |said: String| Error::new(ErrorCode::AuthenticationFailed, said);
+        if response.status >= 400 {
+            return self.lose(refused(error_text(&response)), Pace::Ladder, now);
+        }
+        if !response.bytes().is_empty() {
+            let Ok(answer) = serde_json::from_slice::<LoginAnswer>(response.bytes()) else {
+                let message = "the control plane's answer to the login was not JSON";
+                let error = Error::new(ErrorCode::PeerProtocol, message);
+                return self.lose(error, Pace::Ladder, now);
+            };
+            // Peer: an open hub refuses every login, so a refusal matters only to those who have a
+            // password to be refused.
+            if !answer.logged_in && !self.credentials.password().is_empty() {
+                self.notice(refused(answer.error.unwrap_or_default()));
+            }
+        }
+        self.credentials.keep(cookies::first(&response));
+        if self.prefers_connections() {
+            let conn = self.dial();
+            self.enter(Stage::Dialing(conn), now);
+        } else {
+            self.greet(Carrier::Requests, now);
+        }
+    }
+
+    pub(super) fn opened(&mut self, conn: ConnId, now: Now) {
+        let is_upgrade = self.upgrade.is_dialing(conn);
+        if matches!(self.link.stage(), Stage::Dialing(dialed) if dialed == conn) {
+            self.greet(Carrier::Connection(conn), now);
+        } else if is_upgrade && self.carrier() == Some(Carrier::Requests) {
+            self.upgrade.stop();
+            self.greet(Carrier::Connection(conn), now);
+        } else {
+            self.close(conn);
+        }
+    }
+
+    /// Announces us; the answer makes the link ready.
+    pub(super) fn greet(&mut self, carrier: Carrier, now: Now) {
+        self.enter(Stage::Greeting(carrier), now);
+        self.announce(carrier, now);
+    }
+
+    /// The present transport failed before it was ready: try the other one, if there is one.
+    pub(super) fn fall_back(&mut self, error: Error, now: Now) {
+        let is_auto = self.options.transport == WorkerTransport::Auto;
+        if is_auto && self.link.stage().conn().is_some() {
+            self.notice(error);
+            self.greet(Carrier::Requests, now);
+        } else {
+            self.lose(error, Pace::Ladder, now);
+        }
+    }
+
+    pub(super) fn registered(&mut self, acks: bool, now: Now) {
+        self.acks = acks;
+        let Stage::Greeting(carrier) = self.link.stage() else { return };
+        self.last_error = None;
+        self.outbox.unsend_all();
+        self.heartbeat.arm(now.mono);
+        match carrier {
+            Carrier::Connection(_) => {
+                self.liveness = Liveness::default();
+                self.schedule.ping = Some(now.mono.after(self.options.ping_interval_ms));
+            }
+            Carrier::Requests => {
+                self.polling.start(now.mono);
+                if self.prefers_connections() {
+                    self.stop_upgrade();
+                    self.upgrade.wait(now.mono.after(self.options.upgrade_interval_ms));
+                }
+            }
+        }
+        if self.link.enter_ready(Stage::Ready(carrier), now) {
+            self.counters.reconnects += 1;
+        }
+        let transport = carrier.name();
+        self.tell(SessionEvent::Ready { id: self.id.clone(), transport, max_message: None });
+    }
+
+    /// We are refused: for good if we were never let in.
+    pub(super) fn rejected(&mut self, reason: &str, now: Now) {
+        let error = Error::new(ErrorCode::PeerRefused, reason);
+        if self.link.was_ready() {
+            self.lose(error, Pace::Longest, now);
+        } else {
+            self.end(Some(error), now);
+        }
+    }
+
+    /// The peer has forgotten us: announce us again, unless it does so all the time.
+    pub(super) fn forgotten(&mut self, now: Now) {
+        match self.link.stage() {
+            // A worker that is about to go reports by the items' ids and is gone.
+            Stage::Ready(_) if self.drain.is_on() => {}
+            Stage::Ready(carrier) if now.mono.since(self.link.since().mono) >= MIN_READY_MS => {
+                self.greet(carrier, now);
+            }
+            Stage::Ready(_) => {
+                let message = "the control plane forgets this worker as soon as it is registered";
+                self.lose(Error::new(ErrorCode::PeerProtocol, message), Pace::Ladder, now);
+            }
+            Stage::Leaving(carrier) => self.left(carrier, now),
+            Stage::Idle
+            | Stage::Recalling
+            | Stage::Preflight
+            | Stage::Dialing(_)
+            | Stage::Greeting(_)
+            | Stage::Waiting { .. }
+            | Stage::Ended => {}
+        }
+    }
+
+    /// The session that we showed is not valid: ask for another, if one has been of use before.
+    pub(super) fn unauthorized(&mut self, now: Now) {
+        let (Stage::Ready(Carrier::Requests) | Stage::Greeting(Carrier::Requests)) =
+            self.link.stage()
+        else {
+            return;
+        };
+        if self.credentials.drop_session() {
+            self.outbox.unsend_all();
+            self.drop_exchanges();
+            self.log_in(now);
+        } else {
+            let message = "the control plane does not accept the session of this worker";
+            self.lose(Error::new(ErrorCode::AuthenticationFailed, message), Pace::Ladder, now);
+        }
+    }
+
+    pub(super) fn closed(&mut self, conn: ConnId, cause: &CloseCause, now: Now) {
+        if self.upgrade.is_dialing(conn) {
+            self.upgrade.wait(now.mono.after(self.options.upgrade_interval_ms));
+            return;
+        }
+        if self.link.stage().conn() != Some(conn) {
+            return;
+        }
+        self.gone = Some(conn);
+        let refusal = match cause {
+            CloseCause::Remote { code: CLOSE_REJECTED, reason } => Some(reason),
+            CloseCause::Remote { .. }
+            | CloseCause::Refused { .. }
+            | CloseCause::Local
+            | CloseCause::Failed(_) => None,
+        };
+        match (self.link.stage(), refusal) {
+            (Stage::Leaving(_), _) => self.finish(now),
+            (Stage::Greeting(_), Some(reason)) => self.rejected(reason, now),
+            (Stage::Ready(_), Some(_)) => self.lose(cause.to_error(), Pace::Longest, now),
+            (Stage::Ready(_), None) => self.lose(cause.to_error(), Pace::Ladder, now),
+            (_, _) => self.fall_back(cause.to_error(), now),
+        }
+    }
+
+    /// The link is gone: wait, then begin anew.
+    pub(super) fn lose(&mut self, error: Error, pace: Pace, now: Now) {
+        self.abandon();
+        self.last_error = Some(error.clone());
+        if self.options.withdraw_on_loss {
+            self.work.drop_waiting();
+            self.counters.withdrawn += self.withdraw_all(Withdrawal::LinkLost, now) as u64;
+        }
+        if self.drain.is_on() && self.is_spent() {
+            return self.finish(now);
+        }
+        let Some(retry_ms) = self.link.lose(pace, &mut self.entropy, now.mono) else {
+            return self.end(Some(error), now);
+        };
+        self.enter(Stage::Waiting { retry_ms }, now);
+        self.tell(SessionEvent::Lost { reason: error, retry_ms, attempt: self.link.attempt() });
+    }
+
+    /// The time limit of the present stage has passed.
+    pub(super) fn link_timed_out(&mut self, now: Now) {
+        if !self.link.is_due(now.mono) {
+            return;
+        }
+        match self.link.stage() {
+            Stage::Recalling => {
+                let message = "the store did not answer; outcomes of an earlier run stay in it";
+                self.notice(Error::new(ErrorCode::StoreFailed, message));
+                self.log_in(now);
+            }
+            Stage::Dialing(conn) => {
+                self.close_for_good(conn);
+                self.fall_back(ErrorCode::ConnectTimeout.into(), now);
+            }
+            Stage::Greeting(carrier) => {
+                let message = "the control plane did not confirm the registration in time";
+                if let Carrier::Connection(conn) = carrier {
+                    self.close_for_good(conn);
+                }
+                self.fall_back(Error::new(ErrorCode::ConnectTimeout, message), now);
+            }
+            Stage::Waiting { .. } => self.log_in(now),
+            Stage::Leaving(carrier) => self.left(carrier, now),
+            Stage::Idle | Stage::Preflight | Stage::Ready(_) | Stage::Ended => {}
+        }
+    }
+
+    /// Refuses new work, keeps beating, lets running work finish, flushes the outbox, says farewell.
+    pub(super) fn stop(&mut self, drain_ms: u64, now: Now) {
+        if !self.drain.begin(drain_ms, now.mono) {
+            return;
+        }
+        self.work.drop_waiting();
+        self.stop_upgrade();
+        match self.link.stage() {
+            Stage::Idle => self.end(None, now),
+            // What is still to be said needs a link: do not wait for the ladder.
+            Stage::Waiting { .. } if !self.is_spent() && drain_ms > 0 => self.log_in(now),
+            Stage::Waiting { .. }
+            | Stage::Recalling
+            | Stage::Preflight
+            | Stage::Dialing(_)
+            | Stage::Greeting(_)
+            | Stage::Ready(_)
+            | Stage::Leaving(_)
+            | Stage::Ended => {}
+        }
+        self.heartbeat.hasten(now.mono);
+        self.schedule.evidence = self.schedule.evidence.map(|_| now.mono);
+    }
+
+    /// Advances the drain as far as it goes.
+    pub(super) fn advance_drain(&mut self, now: Now) {
+        if !self.drain.is_on() || self.is_leaving() {
+            return;
+        }
+        let (in_flight, outbox) = (self.work.held().count(), self.outbox.len());
+        if self.drain.has_news(in_flight, outbox) {
+            self.tell(SessionEvent::Draining { in_flight, outbox });
+        }
+        if in_flight > 0 && self.drain.is_over(now.mono) {
+            self.unfinished += self.withdraw_all(Withdrawal::Draining, now);
+        }
+        if !self.work.is_idle() {
+            return;
+        }
+        let may_flush = self.drain.may_flush(FLUSH_GRACE_MS, now.mono);
+        // A registration on its way is waited for: the peer may know us by now.
+        let is_greeting = matches!(self.link.stage(), Stage::Greeting(_));
+        if may_flush && (is_greeting || !self.outbox.is_empty()) {
+            return;
+        }
+        self.leave(now);
+    }
+
+    /// Says goodbye; the answer, the close or a time limit ends the worker.
+    pub(super) fn leave(&mut self, now: Now) {
+        let Some(carrier) = self.carrier() else { return self.finish(now) };
+        self.drop_exchanges();
+        self.enter(Stage::Leaving(carrier), now);
+        self.say_farewell(carrier, now);
+    }
+
+    /// The farewell was answered or is given up.
+    pub(super) fn left(&mut self, carrier: Carrier, now: Now) {
+        match carrier {
+            Carrier::Connection(conn) if self.gone != Some(conn) => {
+                self.close_for_good(conn);
+                self.enter(Stage::Leaving(carrier), now);
+            }
+            Carrier::Connection(_) | Carrier::Requests => self.finish(now),
+        }
+    }
+
+    /// Ends a drained worker and says what was lost by it.
+    pub(super) fn finish(&mut self, now: Now) {
+        let (unfinished, left) = (self.unfinished, self.outbox.len());
+        let error = if unfinished > 0 {
+            let message = format!("{unfinished} work items were still running at the deadline");
+            Some(Error::new(ErrorCode::DrainTimeout, message))
+        } else if left > 0 && !self.is_durable() {
+            let message = format!("{left} outcomes were not taken by the control plane");
+            Some(Error::new(ErrorCode::ConnectionLost, message))
+        } else {
+            None
+        };
+        self.end(error, now);
+    }
+
+    /// Cancels everything and tells the application. Nothing follows.
+    pub(super) fn end(&mut self, error: Option<Error>, now: Now) {
+        self.abandon();
+        self.enter(Stage::Ended, now);
+        self.tell(SessionEvent::Ended { error });
+    }
+
+    /// Moves the link, except to ready, with the time limit of the stage.
+    pub(super) fn enter(&mut self, stage: Stage, now: Now) {
+        let limit = match stage {
+            Stage::Recalling => Some((RECALL_MS, Why::Store)),
+            Stage::Dialing(_) => Some((self.dial_ms(), Why::Connect)),
+            Stage::Greeting(_) => Some((self.options.registration_timeout_ms, Why::Registration)),
+            Stage::Waiting { retry_ms } => Some((retry_ms, Why::Backoff)),
+            Stage::Leaving(_) => Some((FAREWELL_MS, Why::Farewell)),
+            Stage::Idle | Stage::Preflight | Stage::Ready(_) | Stage::Ended => None,
+        };
+        self.link.enter(stage, limit, now);
+        self.schedule = Schedule::default();
+        self.heartbeat.disarm();
+        self.polling.stop();
+        self.outbox.forget_pings();
+    }
+
+    /// Cancels everything that belongs to the present link.
+    pub(super) fn abandon(&mut self) {
+        self.drop_exchanges();
+        self.outbox.unsend_all();
+        self.stop_upgrade();
+        if let Some(conn) = self.link.stage().conn().filter(|conn| self.gone != Some(*conn)) {
+            self.close(conn);
+        }
+    }
+
+    pub(super) fn close(&mut self, conn: ConnId) {
+        self.outputs.push_back(Output::Close { conn, code: 1000, reason: String::new() });
+    }
+
+    /// Closes a connection that the link stands on still.
+    pub(super) fn close_for_good(&mut self, conn: ConnId) {
+        self.gone = Some(conn);
+        self.close(conn);
+    }
+
+    /// Gives up every exchange of the present link.
+    pub(super) fn drop_exchanges(&mut self) {
+        for http in std::mem::take(&mut self.exchanges).into_keys() {
+            self.outputs.push_back(Output::HttpCancel { http });
+        }
+        self.polling.forget();
+        self.failures = 0;
+        self.schedule.report = None;
+    }
+}

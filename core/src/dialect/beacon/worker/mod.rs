@@ -1,0 +1,400 @@
+//! A worker: registers at a control plane, runs its work items and reports how they ended.
+//!
+//! ```text
+//! Idle ─start─▶ Recalling ─▶ Preflight ─▶ Dialing ─▶ Greeting ─▶ Ready ─stop─▶ Leaving ─▶ Ended
+//!                (store)      (login)        │           │          │                        ▲
+//!                                 ▲          └─── fails ─┴── lost ──┤    attempts used up,   │
+//!                                 └──────────────── Waiting ◀───────┴── refused at the first ┘
+//! ```
+//!
+//! A failed dial or greeting on WebSocket tries HTTP requests before it counts as failed. While the link
+//! is ready on requests, WebSocket is dialed in the background; only its greeting moves the link, so that
+//! exactly one transport is active at any time. Work goes on while the link is away; what it yields waits
+//! in the outbox.
+
+mod action;
+mod intake;
+mod life;
+mod polling;
+mod report;
+mod say;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytestring::ByteString;
+
+use crate::api::command::{Command, WorkCommand};
+use crate::api::event::{CallEvent, Event, SessionEvent, Withdrawal};
+use crate::api::options::ConfigError;
+use crate::base::entropy::{Entropy, Seed};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{ConnId, HttpId};
+use crate::base::json::Raw;
+use crate::base::time::{Deadline, Instant, Now, Why};
+use crate::dialect::beacon::options::{WorkerOptions, WorkerTransport};
+use crate::machine::{ConnInput, DRIVER_SLACK_MS, Endpoint, HttpInput, Input, Machine, Output};
+use crate::net::origin::Origin;
+use crate::parts::backoff::Backoff;
+use crate::parts::credentials::Credentials;
+use crate::parts::drain::Drain;
+use crate::parts::handlers::Handlers;
+use crate::parts::heartbeat::Heartbeat;
+use crate::parts::link::Link;
+use crate::parts::liveness::Liveness;
+use crate::parts::outbox::Outbox;
+use crate::parts::work::Work;
+
+pub(super) use action::Action;
+use polling::{Polling, Upgrade};
+use snapshot::Counters;
+
+/// The worker's machine.
+#[derive(Debug)]
+pub(crate) struct BeaconWorker {
+    options: WorkerOptions,
+    origin: Origin,
+    host: String,
+    entropy: Entropy,
+    link: Link<Stage>,
+    /// The connection whose end has been seen to: it needs no further close.
+    gone: Option<ConnId>,
+    upgrade: Upgrade,
+    polling: Polling,
+    schedule: Schedule,
+    heartbeat: Heartbeat,
+    liveness: Liveness,
+    credentials: Credentials,
+    handlers: Handlers<Action>,
+    work: Work,
+    outbox: Outbox,
+    drain: Drain,
+    /// Work items that were still running at the end of the drain.
+    unfinished: usize,
+    exchanges: BTreeMap<HttpId, Exchange>,
+    /// Exchanges that failed in a row.
+    failures: u32,
+    id: String,
+    /// The control plane acknowledges outcomes.
+    acks: bool,
+    last_error: Option<Error>,
+    counters: Counters,
+    outputs: VecDeque<Output>,
+    last_conn: u64,
+    last_http: u64,
+    last_store: u64,
+}
+
+/// Where the link stands.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Idle,
+    /// Outcomes are being read back from the store.
+    Recalling,
+    Preflight,
+    Dialing(ConnId),
+    Greeting(Carrier),
+    Ready(Carrier),
+    Waiting {
+        retry_ms: u64,
+    },
+    /// The farewell was said.
+    Leaving(Carrier),
+    Ended,
+}
+
+/// What carries the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carrier {
+    Connection(ConnId),
+    Requests,
+}
+
+/// When something is due on a link that is ready; nothing is on others.
+#[derive(Debug, Default)]
+struct Schedule {
+    ping: Option<Instant>,
+    /// To ask for evidence of what was sent.
+    evidence: Option<Instant>,
+    /// To announce changed handlers.
+    announce: Option<Instant>,
+    /// To try reports again that failed over HTTP.
+    report: Option<Instant>,
+}
+
+/// An HTTP call that was not answered yet.
+#[derive(Debug)]
+struct Exchange {
+    purpose: Purpose,
+    until: Instant,
+}
+
+/// What an HTTP call is for.
+#[derive(Debug)]
+enum Purpose {
+    Login,
+    Registration,
+    Poll,
+    Heartbeat,
+    /// To learn whether we are still known.
+    Verify,
+    Progress,
+    /// The outcome of the item with this wire id.
+    Outcome(ByteString),
+    Farewell,
+}
+
+impl BeaconWorker {
+    /// Makes a worker that is idle until it is started; `host` is the operating system's host name.
+    pub(crate) fn new(options: WorkerOptions, host: &str, seed: Seed) -> Result<Self, ConfigError> {
+        let mut problems = ConfigError::default();
+        let origin = Origin::parse(&options.server_url)
+            .map_err(|problem| problems.add("server_url", problem))
+            .ok();
+        let shapes = [
+            ("tags", &options.tags, '{'),
+            ("contexts", &options.contexts, '{'),
+            ("operations", &options.operations, '['),
+            ("bind_addresses", &options.bind_addresses, '['),
+            ("shared_mounts", &options.shared_mounts, '['),
+        ];
+        for (name, value, first) in shapes {
+            if !value.as_str().starts_with(first) {
+                let kind = if first == '{' { "object" } else { "list" };
+                problems.add(name, format!("must be a JSON {kind}"));
+            }
+        }
+        let Some(origin) = origin else { return Err(problems) };
+        let host = if options.host_id.is_empty() { host } else { options.host_id.as_str() };
+        let user = &options.user_name;
+        let user = if user.is_empty() { &options.name } else { user };
+        problems.check(Self {
+            origin,
+            host: host.to_owned(),
+            entropy: Entropy::new(seed),
+            link: Link::new(Stage::Idle, Backoff::new(options.reconnect.clone())),
+            gone: None,
+            upgrade: Upgrade::default(),
+            polling: Polling::default(),
+            schedule: Schedule::default(),
+            heartbeat: Heartbeat::new(options.heartbeat_interval_ms, options.max_stall_ms),
+            liveness: Liveness::default(),
+            credentials: Credentials::new(user.clone(), options.password.clone()),
+            handlers: Handlers::new("session"),
+            work: Work::new(
+                size(options.max_concurrent),
+                size(options.max_waiting),
+                options.life_sign_interval_ms,
+            ),
+            outbox: Outbox::new(size(options.outbox.max_items), size(options.outbox.max_bytes)),
+            drain: Drain::default(),
+            unfinished: 0,
+            exchanges: BTreeMap::new(),
+            failures: 0,
+            id: String::new(),
+            acks: false,
+            last_error: None,
+            counters: Counters::default(),
+            outputs: VecDeque::new(),
+            last_conn: 0,
+            last_http: 0,
+            last_store: 0,
+            options,
+        })
+    }
+
+    /// Takes all work back from its handlers; returns how many were told.
+    fn withdraw_all(&mut self, why: Withdrawal, now: Now) -> usize {
+        let events = self.work.withdraw_all(why, now.mono);
+        let count = events.len();
+        events.into_iter().for_each(|event| self.event(event));
+        count
+    }
+
+    /// Does everything that has become possible.
+    fn pump(&mut self, now: Now) {
+        while !self.drain.is_on() && !self.outbox.is_full() {
+            let Some(event) = self.work.start_next(now.mono) else { break };
+            self.event(event);
+        }
+        self.flush(now);
+        self.poll(now);
+        self.advance_drain(now);
+    }
+
+    /// Returns what carries a link that is ready.
+    const fn carrier(&self) -> Option<Carrier> {
+        if let Stage::Ready(carrier) = self.link.stage() { Some(carrier) } else { None }
+    }
+
+    const fn is_leaving(&self) -> bool {
+        matches!(self.link.stage(), Stage::Leaving(_) | Stage::Ended)
+    }
+
+    const fn has_ended(&self) -> bool {
+        matches!(self.link.stage(), Stage::Ended)
+    }
+
+    fn prefers_connections(&self) -> bool {
+        self.options.transport != WorkerTransport::Polling
+    }
+
+    const fn is_durable(&self) -> bool {
+        !self.options.runtime.store_path.is_empty()
+    }
+
+    /// Tells whether nothing runs, waits or is to be reported.
+    fn is_spent(&self) -> bool {
+        self.work.is_idle() && self.outbox.is_empty()
+    }
+
+    const fn dial_ms(&self) -> u64 {
+        self.options.connect_timeout_ms + DRIVER_SLACK_MS
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn tell(&mut self, event: SessionEvent) {
+        self.event(Event::Session(event));
+    }
+
+    fn notice(&mut self, error: Error) {
+        self.tell(SessionEvent::Notice { error });
+    }
+}
+
+impl Stage {
+    /// Returns the connection that the link stands on, dials or leaves.
+    const fn conn(self) -> Option<ConnId> {
+        match self {
+            Self::Dialing(conn)
+            | Self::Greeting(Carrier::Connection(conn))
+            | Self::Ready(Carrier::Connection(conn))
+            | Self::Leaving(Carrier::Connection(conn)) => Some(conn),
+            Self::Idle
+            | Self::Recalling
+            | Self::Preflight
+            | Self::Greeting(Carrier::Requests)
+            | Self::Ready(Carrier::Requests)
+            | Self::Waiting { .. }
+            | Self::Leaving(Carrier::Requests)
+            | Self::Ended => None,
+        }
+    }
+}
+
+impl Carrier {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Connection(_) => "websocket",
+            Self::Requests => "polling",
+        }
+    }
+}
+
+impl Machine for BeaconWorker {
+    fn handle_input(&mut self, input: Input, now: Now) {
+        if self.has_ended() {
+            return;
+        }
+        match input {
+            Input::Conn(ConnInput::Opened { conn }) => self.opened(conn, now),
+            Input::Conn(ConnInput::Received { conn, frame }) => self.received(conn, &frame, now),
+            Input::Conn(ConnInput::Closed { conn, cause }) => self.closed(conn, &cause, now),
+            Input::Http(HttpInput::Replied { http, result }) => self.replied(http, result, now),
+            Input::Stored { result, .. } => self.stored(result, now),
+            Input::HostLag { millis } => self.heartbeat.host_lag(millis),
+            // Nobody dials this side, and it asks for no such news.
+            Input::Server(_)
+            | Input::Conn(ConnInput::Sent { .. })
+            | Input::Http(HttpInput::Part { .. }) => {}
+        }
+        self.pump(now);
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        self.expire_work(now);
+        self.expire_exchanges(now);
+        self.link_timed_out(now);
+        self.check_pulse(now);
+        self.beat(now);
+        self.life_signs(now);
+        self.gather_evidence(now);
+        self.try_upgrade(now);
+        if let (Some(carrier), true) =
+            (self.carrier(), self.schedule.announce.is_some_and(|at| at <= now.mono))
+        {
+            self.announce(carrier, now);
+        }
+        self.pump(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        if self.has_ended() {
+            return None;
+        }
+        let timers = [
+            (self.exchanges.values().next().map(|exchange| exchange.until), Why::Http),
+            (self.heartbeat.deadline(), Why::Heartbeat),
+            (self.schedule.ping, Why::Ping),
+            (self.polling.deadline().filter(|_| self.may_poll()), Why::Poll),
+            (self.upgrade.deadline(), Why::Upgrade),
+            (self.schedule.report.filter(|_| self.outbox.has_unsent()), Why::Report),
+            (self.schedule.evidence, Why::Evidence),
+            (self.schedule.announce, Why::Registration),
+        ];
+        let timers = timers.into_iter().filter_map(|(at, why)| Some(Deadline { at: at?, why }));
+        let drain = self.drain.deadline().filter(|_| !self.is_leaving());
+        timers.chain(self.link.deadline()).chain(self.work.deadline()).chain(drain).min()
+    }
+}
+
+impl Endpoint for BeaconWorker {
+    fn handle_command(&mut self, command: Command, now: Now) -> Result<(), Error> {
+        if self.has_ended() && !matches!(command, Command::Snapshot { .. }) {
+            return Err(ErrorCode::Stopped.into());
+        }
+        let result = match command {
+            Command::Start => self.start(now),
+            Command::Stop { drain_ms } => {
+                self.stop(drain_ms, now);
+                Ok(())
+            }
+            Command::Work(WorkCommand::Handle { key, meta }) => self.handle(key, &meta, now),
+            Command::Work(WorkCommand::Unhandle { key }) => self.unhandle(&key, now),
+            Command::Work(WorkCommand::Complete { work, outcome }) => {
+                let result = self.complete(work, outcome);
+                self.polling.hasten(now.mono);
+                result
+            }
+            Command::Work(WorkCommand::Progress { work, report }) => {
+                self.progress(work, &report, now)
+            }
+            Command::Snapshot { call } => {
+                let result = Ok(Raw::trusted(self.snapshot(now)));
+                self.event(Event::Call(CallEvent::Done { call, result }));
+                Ok(())
+            }
+            Command::Call(_) | Command::Emit { .. } => Err(ErrorCode::Unsupported.into()),
+        };
+        self.pump(now);
+        result
+    }
+
+    fn snapshot(&self, now: Now) -> String {
+        self.describe(now)
+    }
+}
+
+/// Limits are options of 64 bits on every platform.
+fn size(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,129 @@
+//! A link that stands on HTTP requests: when to ask for work, and when to try a connection again.
+
+use crate::base::ids::ConnId;
+use crate::base::time::{Instant, Now};
+
+use super::{BeaconWorker, Carrier};
+
+impl BeaconWorker {
+    /// Asks for work, when it is time and there is room for it.
+    pub(super) fn poll(&mut self, now: Now) {
+        if self.polling.is_due(now.mono) && self.may_poll() {
+            self.polling.asked(now.mono.after(self.options.poll_interval_ms));
+            self.say_poll(now);
+        }
+    }
+
+    pub(super) fn may_poll(&self) -> bool {
+        self.carrier() == Some(Carrier::Requests)
+            && !self.drain.is_on()
+            && self.work.slots().wants_more()
+            && !self.outbox.is_full()
+    }
+
+    /// Dials a connection in the background, or gives the dial up.
+    pub(super) fn try_upgrade(&mut self, now: Now) {
+        if self.upgrade.deadline().is_none_or(|at| at > now.mono) {
+            return;
+        }
+        if !self.stop_upgrade() && self.carrier() == Some(Carrier::Requests) {
+            let conn = self.dial();
+            self.upgrade.dial(conn, now.mono.after(self.dial_ms()));
+        } else {
+            self.upgrade.wait(now.mono.after(self.options.upgrade_interval_ms));
+        }
+    }
+
+    /// Ends the attempt; tells whether a connection was being dialed.
+    pub(super) fn stop_upgrade(&mut self) -> bool {
+        let conn = self.upgrade.stop();
+        conn.inspect(|conn| self.close(*conn)).is_some()
+    }
+}
+
+/// When to ask for work. At most one question is on its way.
+#[derive(Debug, Default)]
+pub(super) struct Polling {
+    next: Option<Instant>,
+    is_asking: bool,
+}
+
+impl Polling {
+    pub(super) fn start(&mut self, now: Instant) {
+        self.next = Some(now);
+    }
+
+    /// Asks no more; a question that is on its way may still be answered.
+    pub(super) fn stop(&mut self) {
+        self.next = None;
+    }
+
+    /// Forgets the question that was on its way.
+    pub(super) fn forget(&mut self) {
+        self.is_asking = false;
+    }
+
+    /// Makes the next question due at `at`, unless it is due earlier.
+    pub(super) fn hasten(&mut self, at: Instant) {
+        self.next = self.next.map(|next| next.min(at));
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.deadline().is_some_and(|next| next <= now)
+    }
+
+    fn asked(&mut self, next: Instant) {
+        self.is_asking = true;
+        self.next = self.next.map(|_| next);
+    }
+
+    pub(super) fn answered(&mut self, next: Instant) {
+        self.is_asking = false;
+        self.next = self.next.map(|_| next);
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.next.filter(|_| !self.is_asking)
+    }
+}
+
+/// The attempt to get back to a connection.
+#[derive(Debug, Default)]
+pub(super) enum Upgrade {
+    /// None is wanted.
+    #[default]
+    Off,
+    /// One is due at this instant.
+    Waiting(Instant),
+    /// A dial in the background, given up at this instant.
+    Dialing(ConnId, Instant),
+}
+
+impl Upgrade {
+    pub(super) fn wait(&mut self, at: Instant) {
+        *self = Self::Waiting(at);
+    }
+
+    fn dial(&mut self, conn: ConnId, until: Instant) {
+        *self = Self::Dialing(conn, until);
+    }
+
+    /// Ends it; returns the connection being dialed, if any.
+    pub(super) fn stop(&mut self) -> Option<ConnId> {
+        match std::mem::take(self) {
+            Self::Dialing(conn, _) => Some(conn),
+            Self::Off | Self::Waiting(_) => None,
+        }
+    }
+
+    pub(super) fn is_dialing(&self, conn: ConnId) -> bool {
+        matches!(self, Self::Dialing(dialed, _) if *dialed == conn)
+    }
+
+    pub(super) const fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Off => None,
+            Self::Waiting(at) | Self::Dialing(_, at) => Some(*at),
+        }
+    }
+}

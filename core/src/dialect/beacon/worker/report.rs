@@ -1,0 +1,225 @@
+//! Reports on their way: outcomes through the outbox and the store, progress, heartbeats.
+
+use bytes::Bytes;
+
+use crate::api::command::Outcome;
+use crate::api::event::Withdrawal;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{StoreId, WorkId};
+use crate::base::json::Raw;
+use crate::base::store::{StoreRequest, Write};
+use crate::base::time::Now;
+use crate::machine::Output;
+use crate::parts::heartbeat::Beat;
+use crate::parts::link::Pace;
+use crate::parts::outbox::{Removed, from_record};
+use crate::parts::work::Settled;
+
+use super::{BeaconWorker, Carrier, Purpose, size};
+
+/// Where outcomes lie in the store.
+pub(super) const SPACE: &str = "outbox";
+
+/// The most outcomes reported over HTTP at the same time.
+const MAX_HTTP_REPORTS: usize = 8;
+
+/// Outcomes share one ping as evidence for so long.
+const EVIDENCE_DELAY_MS: u64 = 50;
+
+/// Peer: a hub that drops a shared record when an older connection of the same name closes tells
+/// nobody (`ultravisor` 1.3.24), so a worker asks now and then whether it is still known.
+const VERIFY_EVERY_BEATS: u64 = 4;
+
+impl BeaconWorker {
+    /// Takes the outcome of an item from its handler.
+    pub(super) fn complete(&mut self, work: WorkId, outcome: Outcome) -> Result<(), Error> {
+        let (outcome, refusal) = self.bounded(outcome);
+        if let Some(settled) = self.work.settle(work)? {
+            match &outcome {
+                Outcome::Done { .. } => self.counters.completed += 1,
+                Outcome::Failed { .. } | Outcome::Cancelled => self.counters.failed += 1,
+            }
+            self.keep(settled, outcome);
+        }
+        refusal.map_or(Ok(()), Err)
+    }
+
+    /// Replaces an outcome that no link could carry by an error that says so.
+    fn bounded(&self, outcome: Outcome) -> (Outcome, Option<Error>) {
+        let max = self.options.limits.max_message_bytes;
+        let Outcome::Done { value, log } = &outcome else { return (outcome, None) };
+        let problem = if value.as_str().len() + log.as_str().len() > size(max) {
+            let message = format!("the outcome is larger than limits.max_message_bytes ({max})");
+            Error::new(ErrorCode::TooLarge, message)
+        } else if !log.as_str().starts_with('[') {
+            Error::new(ErrorCode::ArgumentInvalid, "the log of an outcome is a list of text")
+        } else {
+            return (outcome, None);
+        };
+        (Outcome::Failed { message: problem.message().to_owned() }, Some(problem))
+    }
+
+    /// Puts an outcome into the outbox and, with a store, on the way to the disk.
+    pub(super) fn keep(&mut self, settled: Settled, outcome: Outcome) {
+        let Settled { wire, attempt, .. } = settled;
+        self.outbox.put(wire.clone(), attempt, outcome);
+        if !self.is_durable() {
+            return;
+        }
+        if let Some(entry) = self.outbox.find(&wire) {
+            let value = Bytes::from(entry.to_record());
+            let write = Write::Put { space: SPACE, key: wire.to_string(), value };
+            self.store(StoreRequest::Commit { writes: vec![write] });
+        }
+    }
+
+    /// Removes outcomes that the peer has, or does not want.
+    pub(super) fn forget(&mut self, removed: Vec<Removed>) {
+        if removed.is_empty() || !self.is_durable() {
+            return;
+        }
+        let delete = |gone: Removed| Write::Delete { space: SPACE, key: gone.wire.to_string() };
+        self.store(StoreRequest::Commit { writes: removed.into_iter().map(delete).collect() });
+    }
+
+    /// Takes the outcomes of an earlier run.
+    pub(super) fn recall(&mut self, records: Vec<(String, Bytes)>) {
+        for (wire, bytes) in records {
+            let is_newer_here = self.outbox.find(&wire).is_some();
+            let record = from_record(&bytes).filter(|_| !is_newer_here);
+            if let Some((attempt, outcome)) = record {
+                self.outbox.put(wire.into(), attempt, outcome);
+            }
+        }
+    }
+
+    pub(super) fn store(&mut self, request: StoreRequest) {
+        self.last_store += 1;
+        self.outputs.push_back(Output::Store { store: StoreId(self.last_store), request });
+    }
+
+    /// Sends what is unsent, as far as the link takes it.
+    pub(super) fn flush(&mut self, now: Now) {
+        let Some(carrier) = self.carrier() else { return };
+        if !self.outbox.has_unsent() {
+            return;
+        }
+        let is_http = carrier == Carrier::Requests;
+        if is_http && self.schedule.report.is_some_and(|at| at > now.mono) {
+            return;
+        }
+        self.schedule.report = None;
+        let window = size(self.options.limits.max_send_queue_bytes / 2);
+        while (!is_http || self.reports_on_their_way() < MAX_HTTP_REPORTS)
+            && self.say_outcome(carrier, window, now)
+        {}
+        if !self.acks && !is_http {
+            // A drain waits for the evidence, and half a window of it holds up the rest.
+            let is_urgent = self.drain.is_on() || self.outbox.has_unsent();
+            let at = now.mono.after(if is_urgent { 0 } else { EVIDENCE_DELAY_MS });
+            let planned = self.schedule.evidence;
+            self.schedule.evidence = Some(planned.map_or(at, |planned| planned.min(at)));
+        }
+    }
+
+    fn reports_on_their_way(&self) -> usize {
+        let is_report = |purpose: &Purpose| matches!(purpose, Purpose::Outcome(_));
+        self.exchanges.values().filter(|exchange| is_report(&exchange.purpose)).count()
+    }
+
+    /// Asks for evidence of everything sent so far: one ping for many outcomes.
+    pub(super) fn gather_evidence(&mut self, now: Now) {
+        if self.schedule.evidence.is_none_or(|at| at > now.mono) {
+            return;
+        }
+        self.schedule.evidence = None;
+        if self.outbox.has_sent() {
+            self.say_ping();
+        }
+    }
+
+    pub(super) fn pong(&mut self, payload: &[u8]) {
+        let removed = self.outbox.pong(payload, !self.acks);
+        self.counters.taken += removed.len() as u64;
+        self.forget(removed);
+    }
+
+    /// The peer has taken an outcome, or will never.
+    pub(super) fn taken(&mut self, wire: &str, refusal: Option<&str>, now: Now) {
+        let removed = self.outbox.remove(wire);
+        match (&removed, refusal) {
+            (Some(_), None) => self.counters.taken += 1,
+            (Some(_), Some(reason)) => {
+                self.counters.lost += 1;
+                let message = format!("the outcome of {wire} was not taken: {reason}");
+                self.notice(Error::new(ErrorCode::WorkLost, message));
+            }
+            (None, Some(_)) => {
+                let events = self.work.withdraw(wire, Withdrawal::Superseded, now.mono);
+                events.into_iter().for_each(|event| self.event(event));
+            }
+            (None, None) => {}
+        }
+        self.forget(removed.into_iter().collect());
+    }
+
+    /// Reports progress, if there is a link: progress is of no use later.
+    pub(super) fn progress(&mut self, work: WorkId, report: &Raw, now: Now) -> Result<(), Error> {
+        if !report.as_str().starts_with('{') {
+            let message = "a progress report is a JSON object";
+            return Err(Error::new(ErrorCode::ArgumentInvalid, message));
+        }
+        let Some((wire, attempt)) = self.work.running(work) else {
+            let message = format!("work item {} is not running here", work.0);
+            return Err(Error::new(ErrorCode::WorkUnknown, message));
+        };
+        if let Some(carrier) = self.carrier() {
+            let wire = wire.clone();
+            self.say_progress(carrier, &wire, attempt, Some(report), now);
+        }
+        Ok(())
+    }
+
+    pub(super) fn life_signs(&mut self, now: Now) {
+        while let Some((wire, attempt)) = self.work.life_sign(now.mono) {
+            if let Some(carrier) = self.carrier().filter(|_| !self.acks) {
+                self.say_progress(carrier, &wire, attempt, None, now);
+            }
+        }
+    }
+
+    pub(super) fn beat(&mut self, now: Now) {
+        let Some(carrier) = self.carrier() else { return };
+        match self.heartbeat.take(now.mono) {
+            Beat::NotDue => return,
+            Beat::Withhold { first: true } => {
+                let message = "heartbeats are withheld: the application does not read its events";
+                self.notice(Error::new(ErrorCode::HostStalled, message));
+            }
+            Beat::Withhold { first: false } => {}
+            Beat::Send => {
+                self.counters.heartbeats += 1;
+                self.say_heartbeat(carrier, now);
+                // On a connection without acknowledgements nothing else would tell.
+                let is_blind = !self.acks && carrier != Carrier::Requests;
+                if is_blind && self.counters.heartbeats.is_multiple_of(VERIFY_EVERY_BEATS) {
+                    self.say_verify(now);
+                }
+            }
+        }
+        self.outputs.push_back(Output::ProbeHost);
+    }
+
+    pub(super) fn check_pulse(&mut self, now: Now) {
+        if self.schedule.ping.is_none_or(|at| at > now.mono) {
+            return;
+        }
+        match self.liveness.ping(self.options.ping_interval_ms) {
+            Some(next_ms) => {
+                self.schedule.ping = Some(now.mono.after(next_ms));
+                self.say_ping();
+            }
+            None => self.lose(ErrorCode::PeerSilent.into(), Pace::Ladder, now),
+        }
+    }
+}

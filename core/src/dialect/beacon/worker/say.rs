@@ -1,0 +1,181 @@
+//! What a worker says: frames on a connection, requests over HTTP.
+
+use crate::api::command::Outcome;
+use crate::base::ids::{ConnId, HttpId};
+use crate::base::json::Raw;
+use crate::base::time::Now;
+use crate::dialect::beacon::wire::{
+    Announcement, Authorship, farewell, heartbeat, login, outcome, poll, progress,
+};
+use crate::machine::{DRIVER_SLACK_MS, Output};
+use crate::net::origin::path;
+use crate::net::target::{DialAddress, DialTarget, FrameLimits};
+use crate::net::{Frame, Headers, HttpRequest, Method};
+use crate::parts::outbox::Entry;
+
+use super::{BeaconWorker, Carrier, Exchange, Purpose, size};
+
+impl BeaconWorker {
+    pub(super) fn say_login(&mut self, now: Now) {
+        let request = login(&self.origin, &self.credentials);
+        self.ask(Purpose::Login, request, now);
+    }
+
+    pub(super) fn dial(&mut self) -> ConnId {
+        self.last_conn += 2;
+        let conn = ConnId(self.last_conn);
+        let mut headers = Headers::new();
+        if let Some(session) = self.credentials.session() {
+            headers.push("cookie", session.expose());
+        }
+        let limits = &self.options.limits;
+        let target = DialTarget {
+            address: DialAddress::WebSocket { url: self.origin.web_socket(), headers },
+            timeout_ms: self.options.connect_timeout_ms,
+            limits: FrameLimits {
+                max_message: size(limits.max_message_bytes),
+                max_fragments: size(limits.max_fragments),
+                max_send_queue: size(limits.max_send_queue_bytes),
+            },
+            pulses: &[],
+        };
+        self.outputs.push_back(Output::Dial { conn, target });
+        conn
+    }
+
+    /// Announces what we offer, and which items we hold or have an outcome of.
+    pub(super) fn announce(&mut self, carrier: Carrier, now: Now) {
+        self.schedule.announce = None;
+        let held = self.work.held();
+        let held = held.chain(self.outbox.entries().map(|entry| (&entry.wire, entry.attempt)));
+        let announcement = Announcement {
+            options: &self.options,
+            host: &self.host,
+            handlers: &self.handlers,
+            is_frame: carrier != Carrier::Requests,
+        };
+        let text = announcement.write(held);
+        match carrier {
+            Carrier::Connection(conn) => self.send(conn, text),
+            Carrier::Requests => {
+                self.post(Purpose::Registration, &["Beacon", "Register"], text, now);
+            }
+        }
+    }
+
+    pub(super) fn say_poll(&mut self, now: Now) {
+        let text = poll(&self.id);
+        self.post(Purpose::Poll, &["Beacon", "Work", "Poll"], text, now);
+    }
+
+    pub(super) fn say_heartbeat(&mut self, carrier: Carrier, now: Now) {
+        let id = (carrier != Carrier::Requests).then_some(self.id.as_str());
+        let running = self.work.slots().running();
+        let text = heartbeat(id, self.heartbeat.host_lag_ms(), running, self.drain.is_on());
+        match carrier {
+            Carrier::Connection(conn) => self.send(conn, text),
+            Carrier::Requests => {
+                let path = path(&["Beacon", &self.id, "Heartbeat"]);
+                self.request(Purpose::Heartbeat, Method::Post, &path, text, now);
+            }
+        }
+    }
+
+    /// Asks whether we are still known.
+    pub(super) fn say_verify(&mut self, now: Now) {
+        let path = path(&["Beacon", &self.id]);
+        self.request(Purpose::Verify, Method::Get, &path, String::new(), now);
+    }
+
+    /// Reports progress of an item; `None` is a mere sign of life.
+    pub(super) fn say_progress(
+        &mut self,
+        carrier: Carrier,
+        wire: &str,
+        attempt: u32,
+        report: Option<&Raw>,
+        now: Now,
+    ) {
+        let text = progress(author(carrier, &self.id), wire, attempt, report);
+        match carrier {
+            Carrier::Connection(conn) => self.send(conn, text),
+            Carrier::Requests => {
+                self.post(Purpose::Progress, &["Beacon", "Work", wire, "Progress"], text, now);
+            }
+        }
+    }
+
+    /// Reports the oldest outcome that was not sent; tells whether `window` had room for one.
+    pub(super) fn say_outcome(&mut self, carrier: Carrier, window: usize, now: Now) -> bool {
+        let Some(entry) = self.outbox.send(window) else { return false };
+        let Entry { wire, attempt, outcome: what, .. } = entry;
+        let text = outcome(author(carrier, &self.id), wire, *attempt, what);
+        match carrier {
+            Carrier::Connection(conn) => self.send(conn, text),
+            Carrier::Requests => {
+                let verb = match what {
+                    Outcome::Done { .. } => "Complete",
+                    Outcome::Failed { .. } | Outcome::Cancelled => "Error",
+                };
+                let path = path(&["Beacon", "Work", wire, verb]);
+                let purpose = Purpose::Outcome(wire.clone());
+                self.request(purpose, Method::Post, &path, text, now);
+            }
+        }
+        true
+    }
+
+    /// Says goodbye, if the peer knows us.
+    pub(super) fn say_farewell(&mut self, carrier: Carrier, now: Now) {
+        if self.id.is_empty() {
+            return;
+        }
+        match carrier {
+            Carrier::Connection(conn) => self.send(conn, farewell(&self.id)),
+            Carrier::Requests => {
+                let path = path(&["Beacon", &self.id]);
+                self.request(Purpose::Farewell, Method::Delete, &path, String::new(), now);
+            }
+        }
+    }
+
+    /// Sends a ping whose answer proves what has arrived.
+    pub(super) fn say_ping(&mut self) {
+        if let Some(Carrier::Connection(conn)) = self.carrier() {
+            let payload = self.outbox.ping();
+            self.outputs.push_back(Output::Send { conn, frame: Frame::Ping(payload) });
+        }
+    }
+
+    fn send(&mut self, conn: ConnId, text: String) {
+        self.outputs.push_back(Output::Send { conn, frame: Frame::Text(text.into()) });
+    }
+
+    fn post(&mut self, purpose: Purpose, segments: &[&str], body: String, now: Now) {
+        self.request(purpose, Method::Post, &path(segments), body, now);
+    }
+
+    fn request(&mut self, purpose: Purpose, method: Method, path: &str, body: String, now: Now) {
+        let request = self.origin.request(method, path, self.credentials.session(), body);
+        self.ask(purpose, request, now);
+    }
+
+    /// Makes an HTTP call and remembers what it is for.
+    fn ask(&mut self, purpose: Purpose, request: HttpRequest, now: Now) {
+        self.last_http += 2;
+        let http = HttpId(self.last_http);
+        let timeout_ms = self.options.http_timeout_ms;
+        let until = now.mono.after(timeout_ms + DRIVER_SLACK_MS);
+        self.exchanges.insert(http, Exchange { purpose, until });
+        let max_body = size(self.options.limits.max_message_bytes);
+        let streams = false;
+        self.outputs.push_back(Output::HttpCall { http, request, timeout_ms, max_body, streams });
+    }
+}
+
+const fn author(carrier: Carrier, id: &str) -> Authorship<'_> {
+    match carrier {
+        Carrier::Connection(_) => Authorship::Frame,
+        Carrier::Requests => Authorship::Body(id),
+    }
+}

@@ -1,0 +1,151 @@
+//! One link after another: where the present one stands, until when, and when the next one begins.
+//!
+//! ```text
+//! idle ─▶ preflight ─▶ dialing ─▶ greeting ─▶ ready ─▶ leaving ─▶ ended
+//!             ▲           └─ fails ─┴─ lost ────┤         attempts used up, or refused ▲
+//!             └──────────── waiting ◀───────────┴────────── before it was ever ready ──┘
+//! ```
+//!
+//! What the stages are called and what each of them stands on is the role's affair. This part keeps the
+//! time limit of the present stage, and counts attempts until a link has held.
+
+use crate::base::entropy::Entropy;
+use crate::base::time::{Deadline, Instant, Now, Why};
+use crate::parts::backoff::Backoff;
+
+/// The links of one role; `S` are its stages.
+#[derive(Debug)]
+pub(crate) struct Link<S> {
+    stage: S,
+    since: Now,
+    limit: Option<Deadline>,
+    ready_since: Option<Instant>,
+    was_ready: bool,
+    backoff: Backoff,
+}
+
+/// How soon to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// By the ladder.
+    Ladder,
+    /// As late as allowed: the peer refused us.
+    Longest,
+}
+
+impl<S: Copy> Link<S> {
+    pub(crate) fn new(stage: S, backoff: Backoff) -> Self {
+        let since = Now::default();
+        Self { stage, since, limit: None, ready_since: None, was_ready: false, backoff }
+    }
+
+    pub(crate) const fn stage(&self) -> S {
+        self.stage
+    }
+
+    /// Returns when the present stage began.
+    pub(crate) const fn since(&self) -> Now {
+        self.since
+    }
+
+    /// Moves to a stage on the way up or down, which may last so many milliseconds.
+    pub(crate) fn enter(&mut self, stage: S, limit: Option<(u64, Why)>, now: Now) {
+        self.stage = stage;
+        self.since = now;
+        self.limit = limit.map(|(millis, why)| Deadline { at: now.mono.after(millis), why });
+        self.ready_since = None;
+    }
+
+    /// Moves to the stage in which the link is ready; tells whether one before it was.
+    pub(crate) fn enter_ready(&mut self, stage: S, now: Now) -> bool {
+        self.enter(stage, None, now);
+        self.ready_since = Some(now.mono);
+        std::mem::replace(&mut self.was_ready, true)
+    }
+
+    /// Tells whether any link was ready: a peer that refuses us before does so for good.
+    pub(crate) const fn was_ready(&self) -> bool {
+        self.was_ready
+    }
+
+    /// Returns when the time limit of the present stage ends, and what it is for.
+    pub(crate) const fn deadline(&self) -> Option<Deadline> {
+        self.limit
+    }
+
+    /// Tells whether the time limit of the present stage has passed.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.limit.is_some_and(|limit| limit.at <= now)
+    }
+
+    /// Returns the delay in milliseconds before the next attempt, or `None` when all are used up. A
+    /// link that was ready for long enough starts the ladder anew.
+    pub(crate) fn lose(&mut self, pace: Pace, entropy: &mut Entropy, now: Instant) -> Option<u64> {
+        if let Some(since) = self.ready_since {
+            self.backoff.link_ended(since, now);
+        }
+        match pace {
+            Pace::Ladder => self.backoff.next(entropy),
+            Pace::Longest => self.backoff.longest(entropy),
+        }
+    }
+
+    /// Returns the number of the attempt that was last announced, from 1; 0 before the first.
+    pub(crate) const fn attempt(&self) -> u32 {
+        self.backoff.attempt()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::options::ReconnectOptions;
+
+    #[test]
+    fn a_stage_has_its_time_limit_and_no_other() {
+        let mut link = link();
+        link.enter("dialing", Some((500, Why::Connect)), at(100));
+        assert_eq!(
+            link.deadline(),
+            Some(Deadline { at: Instant::from_millis(600), why: Why::Connect })
+        );
+        assert!(!link.is_due(at(599).mono));
+        assert!(link.is_due(at(600).mono));
+        link.enter_ready("ready", at(300));
+        assert_eq!((link.stage(), link.since(), link.deadline()), ("ready", at(300), None));
+        assert!(!link.is_due(at(9_999).mono));
+    }
+
+    #[test]
+    fn only_a_link_that_held_starts_the_ladder_anew() {
+        let (mut link, mut entropy) = (link(), Entropy::new([0; 32]));
+        link.enter_ready("ready", at(0));
+        assert_eq!(link.lose(Pace::Ladder, &mut entropy, at(29_999).mono), Some(10_000));
+        link.enter("waiting", None, at(29_999));
+        assert_eq!(link.lose(Pace::Ladder, &mut entropy, at(90_000).mono), Some(20_000));
+        link.enter_ready("ready", at(100_000));
+        assert_eq!(link.lose(Pace::Ladder, &mut entropy, at(130_000).mono), Some(10_000));
+        assert_eq!(link.attempt(), 1);
+        assert_eq!(link.lose(Pace::Longest, &mut entropy, at(130_000).mono), Some(300_000));
+    }
+
+    #[test]
+    fn it_is_known_whether_a_link_was_ever_ready() {
+        let mut link = link();
+        link.enter("greeting", None, at(0));
+        assert!(!link.was_ready());
+        assert!(!link.enter_ready("ready", at(0)));
+        link.enter("waiting", None, at(0));
+        assert!(link.was_ready());
+        assert!(link.enter_ready("ready", at(0)));
+    }
+
+    fn link() -> Link<&'static str> {
+        let options = ReconnectOptions { jitter_percent: 0, ..ReconnectOptions::default() };
+        Link::new("idle", Backoff::new(options))
+    }
+
+    fn at(millis: u64) -> Now {
+        Now::new(millis, 0)
+    }
+}
