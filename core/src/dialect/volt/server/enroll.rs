@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -37,8 +37,9 @@ const MAX_NAME: usize = 256;
 /// The longest time a token may be good for: ten years.
 const MAX_TTL_MS: u64 = 315_360_000_000;
 
-/// The SHA-256 of a secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// The SHA-256 of a secret; stored as hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub(super) struct Hash([u8; 32]);
 
 /// Hashes a secret.
@@ -51,36 +52,39 @@ impl Hash {
     pub(super) fn is_of(&self, secret: &str) -> bool {
         self.0.ct_eq(&digest(secret).0).into()
     }
+}
 
-    fn to_hex(self) -> String {
+impl From<Hash> for String {
+    fn from(hash: Hash) -> Self {
         use std::fmt::Write as _;
-        self.0.iter().fold(String::with_capacity(64), |mut text, byte| {
+        hash.0.iter().fold(Self::with_capacity(64), |mut text, byte| {
             // Writing to a string cannot fail.
             let _ = write!(text, "{byte:02x}");
             text
         })
     }
+}
 
-    fn from_hex(text: &str) -> Option<Self> {
-        let mut hash = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
-            return None;
-        }
-        for (index, byte) in hash.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
-        }
-        Some(Self(hash))
+impl TryFrom<String> for Hash {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let digits = |at: usize| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok();
+        let bytes: Option<Vec<u8>> = (0..text.len().div_ceil(2)).map(digits).collect();
+        let hash = bytes.and_then(|bytes| bytes.try_into().ok());
+        hash.map(Self).ok_or("64 hexadecimal digits are wanted")
     }
 }
 
-/// A one-time token.
-#[derive(Debug)]
+/// A one-time token, as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Token {
     hash: Hash,
     cluster: String,
     name: String,
     created: UnixMillis,
     expires: UnixMillis,
+    #[serde(skip_serializing_if = "Option::is_none")]
     used: Option<UnixMillis>,
 }
 
@@ -99,24 +103,16 @@ pub(super) struct NewToken {
     pub(super) expires_ms: u64,
 }
 
-#[derive(Deserialize)]
+/// What is stored of a daemon.
+#[derive(Serialize, Deserialize)]
 struct DaemonRecord {
     name: String,
     /// Not named after the password: recordings hide that, and a replay needs the hash.
     digest: Option<String>,
     version: Option<String>,
     created: UnixMillis,
+    #[serde(skip_serializing_if = "Option::is_none")]
     enrolled: Option<UnixMillis>,
-}
-
-#[derive(Deserialize)]
-struct TokenRecord {
-    hash: String,
-    cluster: String,
-    name: String,
-    created: UnixMillis,
-    expires: UnixMillis,
-    used: Option<UnixMillis>,
 }
 
 /// Returns the id in the path of an enrollment.
@@ -227,7 +223,7 @@ impl VoltServer {
     /// Makes 256 random bits, in hexadecimal digits.
     fn secret(&mut self) -> Secret {
         let seed = self.entropy.seed();
-        Secret::new(Hash(seed).to_hex())
+        Secret::new(String::from(Hash(seed)))
     }
 
     /// Makes a token; the answer shows it, once.
@@ -374,31 +370,20 @@ impl VoltServer {
 
     fn store_token(&mut self, id: &str) {
         let Some(token) = self.tokens.get(id) else { return };
-        let record = Object::new()
-            .text("hash", &token.hash.to_hex())
-            .text("cluster", &token.cluster)
-            .text("name", &token.name)
-            .number("created", token.created.0)
-            .number("expires", token.expires.0);
-        let value = match token.used {
-            Some(used) => record.number("used", used.0).end(),
-            None => record.end(),
-        };
+        let value = serde_json::to_string(token).unwrap_or_default();
         self.journal.put(TOKENS, id, value);
     }
 
     fn store_daemon(&mut self, cluster: &str) {
         let Some(daemon) = self.daemons.get(cluster) else { return };
-        let hash = daemon.password.map(Hash::to_hex);
-        let record = Object::new()
-            .text("name", &daemon.name)
-            .text_or_null("digest", hash.as_deref())
-            .text_or_null("version", daemon.version.as_deref())
-            .number("created", daemon.created.0);
-        let value = match daemon.enrolled {
-            Some(enrolled) => record.number("enrolled", enrolled.0).end(),
-            None => record.end(),
+        let record = DaemonRecord {
+            name: daemon.name.clone(),
+            digest: daemon.password.map(String::from),
+            version: daemon.version.clone(),
+            created: daemon.created,
+            enrolled: daemon.enrolled,
         };
+        let value = serde_json::to_string(&record).unwrap_or_default();
         self.journal.put(DAEMONS, cluster, value);
     }
 
@@ -411,22 +396,19 @@ impl VoltServer {
                 continue;
             };
             let mut daemon = Daemon::new(record.name, record.created);
-            daemon.password = record.digest.as_deref().and_then(Hash::from_hex);
+            daemon.password = record.digest.and_then(|hex| Hash::try_from(hex).ok());
             daemon.version = record.version;
             daemon.enrolled = record.enrolled;
             // What the options say of a daemon wins.
             self.daemons.entry(id).or_insert(daemon);
         }
         for (id, bytes) in spaces.remove(TOKENS).unwrap_or_default() {
-            let record = serde_json::from_slice::<TokenRecord>(&bytes).ok();
-            let hash = record.as_ref().and_then(|record| Hash::from_hex(&record.hash));
-            let (Some(record), Some(hash)) = (record, hash) else {
+            let Ok(token) = serde_json::from_slice::<Token>(&bytes) else {
                 unreadable += 1;
                 continue;
             };
-            let TokenRecord { cluster, name, created, expires, used, .. } = record;
-            self.token_by_hash.insert(hash, id.clone());
-            self.tokens.insert(id, Token { hash, cluster, name, created, expires, used });
+            self.token_by_hash.insert(token.hash, id.clone());
+            self.tokens.insert(id, token);
         }
         unreadable
     }
