@@ -114,9 +114,9 @@ export interface ReconnectOptions {
   baseDelayMs?: number | undefined;
   /** The largest delay. Default: `300000` ms. Range: 1 to 86400000. */
   maxDelayMs?: number | undefined;
-  /** What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Default: `200` %. Range: 100 to 1000. */
+  /** What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Above 100 it grows by 1 ms at least. Default: `200` %. Range: 100 to 1000. */
   growthPercent?: number | undefined;
-  /** How far a delay is spread at random, up and down. Default: `20` %. Range: 0 to 100. */
+  /** How far a delay is spread at random: up and down, but never beyond max_delay_ms. Default: `20` %. Range: 0 to 100. */
   jitterPercent?: number | undefined;
   /** Attempts before the session gives up; 0 never gives up. Default: `0`. Range: 0 to 1000000. */
   maxAttempts?: number | undefined;
@@ -230,9 +230,9 @@ export interface DispatcherReconnectOptions {
   baseDelayMs?: number | undefined;
   /** The largest delay. Default: `5000` ms. Range: 1 to 86400000. */
   maxDelayMs?: number | undefined;
-  /** What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Default: `200` %. Range: 100 to 1000. */
+  /** What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Above 100 it grows by 1 ms at least. Default: `200` %. Range: 100 to 1000. */
   growthPercent?: number | undefined;
-  /** How far a delay is spread at random, up and down. Default: `20` %. Range: 0 to 100. */
+  /** How far a delay is spread at random: up and down, but never beyond max_delay_ms. Default: `20` %. Range: 0 to 100. */
   jitterPercent?: number | undefined;
   /** Attempts before the session gives up; 0 never gives up. Default: `0`. Range: 0 to 1000000. */
   maxAttempts?: number | undefined;
@@ -420,9 +420,9 @@ export interface DaemonReconnectOptions {
   baseDelayMs?: number | undefined;
   /** The largest delay. Default: `30000` ms. Range: 1 to 86400000. */
   maxDelayMs?: number | undefined;
-  /** What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Default: `200` %. Range: 100 to 1000. */
+  /** What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Above 100 it grows by 1 ms at least. Default: `200` %. Range: 100 to 1000. */
   growthPercent?: number | undefined;
-  /** How far a delay is spread at random, up and down. Default: `30` %. Range: 0 to 100. */
+  /** How far a delay is spread at random: up and down, but never beyond max_delay_ms. Default: `30` %. Range: 0 to 100. */
   jitterPercent?: number | undefined;
   /** Attempts before the session gives up; 0 never gives up. Default: `0`. Range: 0 to 1000000. */
   maxAttempts?: number | undefined;

@@ -367,10 +367,10 @@ class ReconnectOptions(TypedDict, total=False):
     """The largest delay. Default: `300000` ms. Range: 1 to 86400000."""
 
     growth_percent: int
-    """What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Default: `200` %. Range: 100 to 1000."""
+    """What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Above 100 it grows by 1 ms at least. Default: `200` %. Range: 100 to 1000."""
 
     jitter_percent: int
-    """How far a delay is spread at random, up and down. Default: `20` %. Range: 0 to 100."""
+    """How far a delay is spread at random: up and down, but never beyond max_delay_ms. Default: `20` %. Range: 0 to 100."""
 
     max_attempts: int
     """Attempts before the session gives up; 0 never gives up. Default: `0`. Range: 0 to 1000000."""
@@ -531,10 +531,10 @@ class DispatcherReconnectOptions(TypedDict, total=False):
     """The largest delay. Default: `5000` ms. Range: 1 to 86400000."""
 
     growth_percent: int
-    """What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Default: `200` %. Range: 100 to 1000."""
+    """What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Above 100 it grows by 1 ms at least. Default: `200` %. Range: 100 to 1000."""
 
     jitter_percent: int
-    """How far a delay is spread at random, up and down. Default: `20` %. Range: 0 to 100."""
+    """How far a delay is spread at random: up and down, but never beyond max_delay_ms. Default: `20` %. Range: 0 to 100."""
 
     max_attempts: int
     """Attempts before the session gives up; 0 never gives up. Default: `0`. Range: 0 to 1000000."""
@@ -800,10 +800,10 @@ class DaemonReconnectOptions(TypedDict, total=False):
     """The largest delay. Default: `30000` ms. Range: 1 to 86400000."""
 
     growth_percent: int
-    """What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Default: `200` %. Range: 100 to 1000."""
+    """What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Above 100 it grows by 1 ms at least. Default: `200` %. Range: 100 to 1000."""
 
     jitter_percent: int
-    """How far a delay is spread at random, up and down. Default: `30` %. Range: 0 to 100."""
+    """How far a delay is spread at random: up and down, but never beyond max_delay_ms. Default: `30` %. Range: 0 to 100."""
 
     max_attempts: int
     """Attempts before the session gives up; 0 never gives up. Default: `0`. Range: 0 to 1000000."""

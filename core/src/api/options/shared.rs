@@ -10,9 +10,9 @@ options! {
         base_delay_ms: u64 = 10_000; in 1..=3_600_000; unit "ms",
         /// The largest delay.
         max_delay_ms: u64 = 300_000; in 1..=86_400_000; unit "ms",
-        /// What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it.
+        /// What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Above 100 it grows by 1 ms at least.
         growth_percent: u64 = 200; in 100..=1_000; unit "%",
-        /// How far a delay is spread at random, up and down.
+        /// How far a delay is spread at random: up and down, but never beyond max_delay_ms.
         jitter_percent: u64 = 20; in 0..=100; unit "%",
         /// Attempts before the session gives up; 0 never gives up.
         max_attempts: u64 = 0; in 0..=1_000_000,
