@@ -10,10 +10,10 @@ use super::options::{HubAccess, HubOptions, User};
 use crate::base::entropy::{Entropy, Seed};
 use crate::base::secret::Secret;
 use crate::base::time::Instant;
-use crate::dialect::beacon::coordinator::{Caller, Denial};
-use crate::dialect::beacon::wire::coordinator::{
+use crate::dialect::beacon::coordinator::wire::{
     self as wire, LoginRequest, UserContext, UserRecord,
 };
+use crate::dialect::beacon::coordinator::{Caller, Denial};
 use crate::net::{Headers, HttpResponse};
 use crate::parts::admission::address;
 use crate::parts::window::Buckets;

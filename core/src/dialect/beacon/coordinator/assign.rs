@@ -11,7 +11,7 @@ use super::item::{Holder, ItemId, Lane, State};
 use super::{Coordinator, Timer};
 use crate::base::ids::PeerId;
 use crate::base::time::Now;
-use crate::dialect::beacon::wire::coordinator as wire;
+use crate::dialect::beacon::coordinator::wire;
 
 impl Coordinator {
     /// Gives an item to a worker, or lets it wait in its lane.
@@ -180,7 +180,7 @@ impl Coordinator {
     fn push(&mut self, id: ItemId, worker: PeerId) {
         let Some(conn) = self.registry.get(worker).and_then(|worker| worker.conn) else { return };
         let Some(item) = self.items.get(id) else { return };
-        let text = wire::work_frame(&item.delivery());
+        let text = wire::work_frame(item);
         self.promise_text(conn, text);
     }
 }

@@ -4,12 +4,10 @@ use super::Coordinator;
 use super::clients::Submitted;
 use super::item::{Order, Waiter};
 use super::results::Finished;
+use super::wire::{self, JoinOutputs, LoginOutputs, UserContext};
 use crate::base::ids::{ConnId, HttpId};
 use crate::base::json::Raw;
 use crate::base::time::Now;
-use crate::dialect::beacon::wire::coordinator::{
-    self as wire, JoinOutputs, LoginOutputs, UserContext,
-};
 
 /// The capability of workers that decide about logins and joins.
 pub(super) const AUTHENTICATION: &str = "Authentication";
@@ -35,7 +33,7 @@ impl Coordinator {
     /// Asks an auth worker whether a login is right. The answer is a [`Decision`].
     pub(crate) fn ask_login(&mut self, http: HttpId, name: &str, password: &str, now: Now) {
         let question = wire::login_question(name, password);
-        self.ask_auth_worker("AUTH_Login", &question, Waiter::Login { http }, now);
+        self.ask_auth_worker("AUTH_Login", question, Waiter::Login { http }, now);
     }
 
     /// Takes what was decided about logins.
@@ -47,28 +45,17 @@ impl Coordinator {
     pub(super) fn ask_auth_worker(
         &mut self,
         action: &str,
-        settings: &str,
+        settings: String,
         waiter: Waiter,
         now: Now,
     ) {
+        let hash = self.mint_hash("", "", now);
+        let settings = Raw::trusted(settings);
         let order = Order {
-            hash: self.mint_hash("", "", now),
-            capability: AUTHENTICATION.into(),
-            action: action.to_owned(),
-            settings: Raw::parse(settings.to_owned()).unwrap_or_else(|_| Raw::empty_object()),
-            run_id: String::new(),
-            run_hash: String::new(),
-            node_hash: String::new(),
-            operation_hash: String::new(),
-            affinity_key: String::new(),
-            strict: false,
             timeout_ms: AUTH_TIMEOUT_MS,
-            max_attempts: 1,
-            retry_backoff_ms: 0,
-            key: None,
             direct: true,
             internal: true,
-            enqueued: now.unix,
+            ..Order::new(hash, AUTHENTICATION, action, settings, now.unix)
         };
         let id = self.insert(order, i64::MAX, now);
         self.attach(Submitted::Item(id), waiter, now);

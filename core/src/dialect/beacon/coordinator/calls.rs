@@ -4,6 +4,7 @@ use bytestring::ByteString;
 
 use super::item::{Ending, Waiter};
 use super::routes::View;
+use super::wire::ControlBody;
 use super::{ANONYMOUS, Caller, Coordinator};
 use crate::api::event::{CallEvent, Event};
 use crate::base::error::{Error, ErrorCode};
@@ -12,7 +13,6 @@ use crate::base::json::Raw;
 use crate::base::json::object::Object;
 use crate::base::time::Now;
 use crate::dialect::beacon::options::CallOptions;
-use crate::dialect::beacon::wire::coordinator::ControlBody;
 use crate::machine::Output;
 
 impl Coordinator {

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::wire::{ActionSchema, action_entry};
 use super::worker::Worker;
 use crate::base::json::Raw;
-use crate::dialect::beacon::wire::coordinator::{ActionSchema, ActionView};
 
 /// The most actions, and the most bytes of their descriptions; beyond, new ones are not listed.
 const MAX_ACTIONS: usize = 10_000;
@@ -20,11 +20,11 @@ pub(super) struct Catalogue {
 }
 
 #[derive(Debug)]
-struct Entry {
-    capability: Arc<str>,
-    action: String,
-    description: String,
-    settings_schema: Raw,
+pub(crate) struct Entry {
+    pub(super) capability: Arc<str>,
+    pub(super) action: String,
+    pub(super) description: String,
+    pub(super) settings_schema: Raw,
 }
 
 impl Entry {
@@ -64,21 +64,16 @@ impl Catalogue {
     }
 
     /// Shows every action with the workers that offer its capability.
-    pub(super) fn views<'a>(
-        &'a self,
-        workers: impl Iterator<Item = &'a Worker> + Clone + 'a,
-    ) -> impl Iterator<Item = ActionView<'a>> {
-        self.entries.iter().map(move |entry| ActionView {
-            capability: &entry.capability,
-            action: &entry.action,
-            description: &entry.description,
-            settings_schema: entry.settings_schema.as_str(),
-            sources: workers
-                .clone()
-                .filter(|worker| worker.offers(&entry.capability))
-                .map(|worker| &*worker.beacon_id)
-                .collect(),
-        })
+    pub(super) fn show<'a>(
+        &self,
+        workers: impl Iterator<Item = &'a Worker> + Clone,
+    ) -> Vec<String> {
+        let show = |entry: &Entry| {
+            let offer = workers.clone().filter(|worker| worker.offers(&entry.capability));
+            let sources: Vec<&str> = offer.map(|worker| &*worker.beacon_id).collect();
+            action_entry(entry, &sources)
+        };
+        self.entries.iter().map(show).collect()
     }
 }
 
@@ -101,8 +96,9 @@ mod tests {
         catalogue.describe(vec![schema("Say", "old"), schema("Sing", "")]);
         catalogue.describe(vec![schema("Say", "new")]);
         let seen: Vec<_> = catalogue
-            .views(std::iter::empty())
-            .map(|view| (view.action.to_owned(), view.description.to_owned()))
+            .entries
+            .iter()
+            .map(|entry| (entry.action.clone(), entry.description.clone()))
             .collect();
         assert_eq!(seen, [("Say".into(), "new".into()), ("Sing".into(), String::new())]);
     }

@@ -9,12 +9,12 @@ use super::auth_worker::AUTHENTICATION;
 use super::item::{Item, ItemId, Order, State, Waiter};
 use super::registration::MAX_NAME;
 use super::results::Finished;
+use super::wire::{self, HubSettings, WorkRequest};
 use super::{Coordinator, Patience, Timer};
 use crate::base::error::ErrorCode;
 use crate::base::ids::HttpId;
 use crate::base::json::Raw;
 use crate::base::time::Now;
-use crate::dialect::beacon::wire::coordinator::{self as wire, HubSettings, WorkRequest};
 use crate::machine::Output;
 use crate::net::HttpResponse;
 use crate::net::binary_frames;
@@ -270,10 +270,8 @@ impl Coordinator {
         let node_hash = request.node_hash.unwrap_or_default();
         let max_attempts = wire::count(own.max_retries).unwrap_or(1).clamp(1, MAX_ATTEMPTS);
         let backoff = wire::count(own.retry_backoff_ms).unwrap_or(RETRY_BACKOFF_MS);
+        let hash = self.mint_hash(&run_hash, &node_hash, now);
         let order = Order {
-            hash: self.mint_hash(&run_hash, &node_hash, now),
-            capability: capability.into(),
-            action,
             run_id,
             run_hash,
             node_hash,
@@ -285,9 +283,7 @@ impl Coordinator {
             retry_backoff_ms: backoff.min(MAX_TIMEOUT_MS),
             key,
             direct,
-            internal: false,
-            enqueued: now.unix,
-            settings,
+            ..Order::new(hash, &capability, &action, settings, now.unix)
         };
         Ok(Submitted::Item(self.insert(order, priority, now)))
     }

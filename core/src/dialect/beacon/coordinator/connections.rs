@@ -3,11 +3,11 @@
 use bytestring::ByteString;
 
 use super::reports::Reporter;
+use super::wire::{self, WorkerFrame, action};
 use super::{Caller, Coordinator, Link};
 use crate::base::error::ErrorCode;
 use crate::base::ids::ConnId;
 use crate::base::time::Now;
-use crate::dialect::beacon::wire::coordinator::{self as wire, WorkerFrame, action};
 use crate::machine::Output;
 use crate::net::{Frame, HttpResponse};
 use crate::parts::admission::Refusal;

@@ -4,11 +4,13 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer};
+
+use super::wire::Progress;
 use crate::api::event::Withdrawal;
 use crate::base::ids::{CallId, ConnId, HttpId, PeerId};
 use crate::base::json::Raw;
 use crate::base::time::{Instant, UnixMillis};
-use crate::dialect::beacon::wire::coordinator::{Delivery, ItemView, Progress};
 
 /// An item's number in this process; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,9 +49,11 @@ pub(super) enum State {
 }
 
 /// Who ran the latest attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct Holder {
+    #[serde(deserialize_with = "shared")]
     pub(super) beacon_id: Arc<str>,
+    #[serde(deserialize_with = "shared")]
     pub(super) name: Arc<str>,
 }
 
@@ -67,9 +71,11 @@ pub(super) enum Waiter {
 }
 
 /// What was asked for. Does not change.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub(super) struct Order {
+    #[serde(skip)]
     pub(super) hash: Arc<str>,
+    #[serde(deserialize_with = "shared")]
     pub(super) capability: Arc<str>,
     pub(super) action: String,
     pub(super) settings: Raw,
@@ -88,13 +94,45 @@ pub(super) struct Order {
     /// Someone waits for it: its time runs from the beginning, not from its delivery.
     pub(super) direct: bool,
     /// The hub asks for itself: not stored, not shown.
+    #[serde(skip)]
     pub(super) internal: bool,
     pub(super) enqueued: UnixMillis,
 }
 
+impl Order {
+    /// Makes an order of one attempt, without limits and names.
+    pub(super) fn new(
+        hash: Arc<str>,
+        capability: &str,
+        action: &str,
+        settings: Raw,
+        enqueued: UnixMillis,
+    ) -> Self {
+        Self {
+            hash,
+            capability: capability.into(),
+            action: action.to_owned(),
+            settings,
+            run_id: String::new(),
+            run_hash: String::new(),
+            node_hash: String::new(),
+            operation_hash: String::new(),
+            affinity_key: String::new(),
+            strict: false,
+            timeout_ms: 0,
+            max_attempts: 1,
+            retry_backoff_ms: 0,
+            key: None,
+            direct: false,
+            internal: false,
+            enqueued,
+        }
+    }
+}
+
 /// One work item.
 #[derive(Clone, Debug)]
-pub(super) struct Item {
+pub(crate) struct Item {
     pub(super) order: Order,
     pub(super) priority: i64,
     /// The place among items of equal priority.
@@ -174,72 +212,32 @@ impl Item {
             State::Retry(_) => "RetryScheduled",
         }
     }
+}
 
-    /// Shows the item as a worker gets it.
-    pub(super) fn delivery(&self) -> Delivery<'_> {
-        let order = &self.order;
-        Delivery {
-            hash: &order.hash,
-            run_id: &order.run_id,
-            capability: &order.capability,
-            action: &order.action,
-            settings: order.settings.as_str(),
-            operation_hash: &order.operation_hash,
-            timeout_ms: order.timeout_ms,
-            attempt: self.attempt,
-            enqueued: order.enqueued,
-            dispatched: self.assigned.unwrap_or(order.enqueued),
-        }
-    }
-
-    /// Shows the item as the management views do.
-    pub(super) fn view(&self, reserved: bool) -> ItemView<'_> {
-        let (beacon_id, assigned) = match self.state {
-            State::Running(_) | State::Held => {
-                (self.holder.as_ref().map(|holder| &*holder.beacon_id), self.assigned)
-            }
-            State::Pending(_) | State::Retry(_) => (None, None),
-        };
-        ItemView {
-            delivery: self.delivery(),
-            run_hash: &self.order.run_hash,
-            node_hash: &self.order.node_hash,
-            affinity_key: &self.order.affinity_key,
-            strict: self.order.strict,
-            beacon_id,
-            status: self.status(reserved),
-            assigned,
-            cancel_reason: self.cancel_reason.as_deref(),
-            last_event: self.last_event,
-            priority: self.priority,
-            max_attempts: self.order.max_attempts,
-            retry_backoff_ms: self.order.retry_backoff_ms,
-            retry_after: self.retry_after,
-            last_error: self.last_error.as_deref(),
-        }
-    }
+/// Reads a text that is shared.
+pub(super) fn shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+    String::deserialize(deserializer).map(Arc::from)
 }
 
 /// How an item ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub(super) enum Ending {
     Complete,
     Error,
+    #[serde(rename = "Canceled")]
     Cancelled,
     Timeout,
 }
 
 impl Ending {
-    /// Every ending by its name on the wire.
-    const NAMES: [(Self, &'static str); 4] = [
-        (Self::Complete, "Complete"),
-        (Self::Error, "Error"),
-        (Self::Cancelled, "Canceled"),
-        (Self::Timeout, "Timeout"),
-    ];
-
-    pub(super) fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(ending, _)| *ending == self).map_or("Error", |(_, name)| name)
+    /// Returns the name on the wire, by which it is stored too.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "Complete",
+            Self::Error => "Error",
+            Self::Cancelled => "Canceled",
+            Self::Timeout => "Timeout",
+        }
     }
 
     /// Returns what the worker that still runs the item is told.
@@ -248,10 +246,6 @@ impl Ending {
             Self::Timeout => Withdrawal::Expired,
             Self::Complete | Self::Error | Self::Cancelled => Withdrawal::Cancelled,
         }
-    }
-
-    pub(super) fn parse(name: &str) -> Option<Self> {
-        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(ending, _)| *ending)
     }
 }
 

@@ -34,6 +34,7 @@ mod routes;
 mod runs;
 mod settle;
 mod views;
+pub(crate) mod wire;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -53,6 +54,7 @@ use registry::Registry;
 use results::Results;
 pub(crate) use routes::Route;
 use runs::Runs;
+use wire::Verdict;
 
 use crate::api::event::{Event, SessionEvent};
 use crate::api::options::LimitOptions;
@@ -60,7 +62,6 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, ConnId, HttpId, PeerId};
 use crate::base::secret::Secret;
 use crate::base::time::{Deadline, Instant, Now, Why};
-use crate::dialect::beacon::wire::coordinator::{self as wire, Verdict};
 use crate::machine::{ConnInput, Input, Machine, Output, ServerInput};
 use crate::net::target::FrameLimits;
 use crate::net::{Frame, HttpResponse};

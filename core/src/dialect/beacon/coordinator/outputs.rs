@@ -4,10 +4,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::value::RawValue;
 
+use super::wire::OUTPUT_DATA;
 use crate::api::options::Fields;
 use crate::base::json::Raw;
 use crate::base::json::object::Object;
-use crate::dialect::beacon::wire::coordinator::OUTPUT_DATA;
 
 /// Decodes base64 inside a JSON string; anything else is absent.
 pub(super) fn decode(raw: &RawValue) -> Option<Vec<u8>> {

@@ -11,11 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use bytestring::ByteString;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
-use super::item::{Ending, Holder, Item, ItemId, Order, State};
+use super::item::{Holder, Item, ItemId, Order, State};
 use super::results::Finished;
 use super::runs::Run;
 use super::{Coordinator, SWEEP_MS, Timer};
@@ -32,24 +30,9 @@ pub(super) const RUNS: &str = "hub.run";
 /// Every space, in the order of loading.
 pub(crate) const SPACES: [&str; 4] = [WORK, ATTEMPTS, RESULTS, RUNS];
 
+/// What a record of work says beside the order.
 #[derive(Deserialize)]
-struct WorkRecord<'a> {
-    capability: String,
-    action: String,
-    #[serde(borrow)]
-    settings: &'a RawValue,
-    run_id: String,
-    run_hash: String,
-    node_hash: String,
-    operation_hash: String,
-    affinity_key: String,
-    strict: bool,
-    timeout_ms: u64,
-    max_attempts: u64,
-    retry_backoff_ms: u64,
-    key: Option<String>,
-    direct: bool,
-    enqueued: UnixMillis,
+struct Place {
     priority: i64,
     turn: u64,
 }
@@ -66,25 +49,11 @@ struct AttemptRecord {
     retry_after: Option<UnixMillis>,
 }
 
+/// What a record of a success says beside the rest.
 #[derive(Deserialize)]
-struct ResultRecord<'a> {
-    key: Option<String>,
-    capability: String,
-    action: String,
-    run_id: String,
-    priority: i64,
-    enqueued: UnixMillis,
-    finished: UnixMillis,
-    ending: &'a str,
-    reported: bool,
-    attempt: u64,
-    beacon_id: Option<String>,
-    name: Option<String>,
-    error: Option<String>,
-    #[serde(borrow)]
-    outputs: Option<&'a RawValue>,
-    #[serde(borrow)]
-    log: Option<&'a RawValue>,
+struct Success {
+    outputs: Raw,
+    log: Raw,
 }
 
 impl Coordinator {
@@ -184,7 +153,7 @@ impl Coordinator {
         let mut unreadable = 0;
         let mut done = Vec::new();
         for (hash, bytes) in results {
-            match parse_result(&hash, bytes) {
+            match parse_result(&hash, &bytes) {
                 Some(finished) => done.push(finished),
                 None => unreadable += 1,
             }
@@ -209,7 +178,7 @@ impl Coordinator {
         let mut latest: BTreeMap<String, Bytes> = attempts.into_iter().collect();
         let mut items = Vec::new();
         for (hash, bytes) in work {
-            match parse_work(&hash, bytes) {
+            match parse_work(&hash, &bytes) {
                 Some(item) => items.push((item, latest.remove(&hash))),
                 None => unreadable += 1,
             }
@@ -278,52 +247,19 @@ impl Coordinator {
     }
 }
 
-fn parse_work(hash: &str, bytes: Bytes) -> Option<Item> {
-    let text = ByteString::try_from(bytes).ok()?;
-    let record: WorkRecord<'_> = serde_json::from_str(&text).ok()?;
-    let order = Order {
-        hash: hash.into(),
-        capability: record.capability.into(),
-        action: record.action,
-        settings: Raw::span(&text, record.settings),
-        run_id: record.run_id,
-        run_hash: record.run_hash,
-        node_hash: record.node_hash,
-        operation_hash: record.operation_hash,
-        affinity_key: record.affinity_key,
-        strict: record.strict,
-        timeout_ms: record.timeout_ms,
-        max_attempts: record.max_attempts,
-        retry_backoff_ms: record.retry_backoff_ms,
-        key: record.key,
-        direct: record.direct,
-        internal: false,
-        enqueued: record.enqueued,
-    };
-    Some(Item::new(order, record.priority, record.turn))
+fn parse_work(hash: &str, bytes: &[u8]) -> Option<Item> {
+    let order: Order = serde_json::from_slice(bytes).ok()?;
+    let place: Place = serde_json::from_slice(bytes).ok()?;
+    Some(Item::new(Order { hash: hash.into(), ..order }, place.priority, place.turn))
 }
 
-fn parse_result(hash: &str, bytes: Bytes) -> Option<Finished> {
-    let text = ByteString::try_from(bytes).ok()?;
-    let record: ResultRecord<'_> = serde_json::from_str(&text).ok()?;
-    let span = |raw: &RawValue| Raw::span(&text, raw);
+fn parse_result(hash: &str, bytes: &[u8]) -> Option<Finished> {
+    let done: Finished = serde_json::from_slice(bytes).ok()?;
+    let success: Option<Success> = serde_json::from_slice(bytes).ok();
     Some(Finished {
         hash: hash.into(),
-        key: record.key,
-        capability: record.capability.into(),
-        action: record.action,
-        run_id: record.run_id,
-        priority: record.priority,
-        enqueued: record.enqueued,
-        finished: record.finished,
-        ending: Ending::parse(record.ending)?,
-        reported: record.reported,
-        attempt: record.attempt,
-        holder: record
-            .beacon_id
-            .zip(record.name)
-            .map(|(id, name)| Holder { beacon_id: id.into(), name: name.into() }),
-        outputs: record.outputs.zip(record.log).map(|(outputs, log)| (span(outputs), span(log))),
-        error: record.error,
+        holder: serde_json::from_slice(bytes).ok(),
+        outputs: success.map(|success| (success.outputs, success.log)),
+        ..done
     })
 }

@@ -10,6 +10,7 @@ use super::Caller;
 use super::auth_worker::AUTHENTICATION;
 use super::item::{ItemId, State, Waiter};
 use super::registry::Profile;
+use super::wire::{self, Registration, RunningItem, Verdict};
 use super::{Coordinator, UNREGISTERED_FRAME};
 use crate::api::event::PeerEvent;
 use crate::api::event::{Event, Withdrawal};
@@ -18,7 +19,6 @@ use crate::base::ids::{ConnId, HttpId, PeerId};
 use crate::base::json::Raw;
 use crate::base::secret::Secret;
 use crate::base::time::{Instant, Now};
-use crate::dialect::beacon::wire::coordinator::{self as wire, Registration, RunningItem, Verdict};
 use crate::machine::Output;
 use crate::net::HttpResponse;
 
@@ -64,7 +64,7 @@ impl Coordinator {
                 let Some(link) = self.links.get_mut(&conn) else { return };
                 if link.joining.replace(text.clone()).is_none() {
                     let waiter = Waiter::Join { conn };
-                    self.ask_auth_worker("AUTH_ValidateBeaconJoin", &question, waiter, now);
+                    self.ask_auth_worker("AUTH_ValidateBeaconJoin", question, waiter, now);
                 }
             }
         }
@@ -364,9 +364,9 @@ impl Coordinator {
             .filter(|item| !item.order.internal)
             .map(|item| &*item.order.hash)
             .collect();
-        let mut view = record.view(items);
-        view.session = view.session.filter(|session| *session == viewer);
-        Some(wire::beacon_record(&view, acks))
+        let session = record.owner.as_ref().map(|owner| &*owner.session);
+        let session = session.filter(|session| *session == viewer);
+        Some(wire::beacon_record(record, items, session, acks))
     }
 }
 

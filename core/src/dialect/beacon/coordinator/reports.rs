@@ -9,13 +9,13 @@ use super::Caller;
 use super::item::{Ending, Item, ItemId, State, Waiter};
 use super::outputs;
 use super::results::Finished;
+use super::wire::{self, ProgressReport, Verdict};
 use super::{Coordinator, Timer};
 use crate::api::event::CallEvent;
 use crate::api::event::Event;
 use crate::base::ids::{ConnId, PeerId};
 use crate::base::json::Raw;
 use crate::base::time::Now;
-use crate::dialect::beacon::wire::coordinator::{self as wire, ProgressReport, Verdict};
 use crate::machine::Output;
 use crate::net::binary_frames::{self, Kind};
 

@@ -2,15 +2,13 @@
 
 use bytestring::ByteString;
 
-use super::item::{Ending, Item};
+use super::item::Ending;
 use super::reports::Reporter;
 use super::routes::Route;
+use super::wire::{self, BatchBody, ControlBody, ReportBody, RunRequest};
 use super::{Caller, Coordinator};
 use crate::base::ids::{HttpId, PeerId};
 use crate::base::time::Now;
-use crate::dialect::beacon::wire::coordinator::{
-    self as wire, BatchBody, ControlBody, ReportBody, RunRequest,
-};
 use crate::machine::Output;
 use crate::net::HttpResponse;
 
@@ -89,7 +87,7 @@ impl Coordinator {
         let (lag, in_flight) = (report.host_lag_ms, report.in_flight);
         self.beat(worker, wire::count(lag), wire::count(in_flight), now);
         let item = self.take_for(worker, now).and_then(|id| self.items.get(id));
-        (200, wire::polled(item.map(Item::delivery).as_ref()))
+        (200, wire::polled(item))
     }
 
     fn heartbeat(

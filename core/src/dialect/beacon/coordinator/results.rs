@@ -3,15 +3,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::item::{Ending, Holder};
+use serde::Deserialize;
+
+use super::item::{Ending, Holder, shared};
 use crate::base::json::Raw;
 use crate::base::time::UnixMillis;
 
 /// One outcome.
-#[derive(Clone, Debug)]
-pub(super) struct Finished {
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Finished {
+    #[serde(skip)]
     pub(super) hash: Arc<str>,
     pub(super) key: Option<String>,
+    #[serde(deserialize_with = "shared")]
     pub(super) capability: Arc<str>,
     pub(super) action: String,
     pub(super) run_id: String,
@@ -22,8 +26,10 @@ pub(super) struct Finished {
     /// It is its holder's own word, rather than a time limit, a cancellation or a loss.
     pub(super) reported: bool,
     pub(super) attempt: u64,
+    #[serde(skip)]
     pub(super) holder: Option<Holder>,
     /// `Outputs` and `Log` of a success.
+    #[serde(skip)]
     pub(super) outputs: Option<(Raw, Raw)>,
     pub(super) error: Option<String>,
 }

@@ -11,7 +11,7 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, HttpId};
 use crate::base::json::Raw;
 use crate::base::time::Now;
-use crate::dialect::beacon::wire::coordinator as wire;
+use crate::dialect::beacon::coordinator::wire;
 use crate::machine::Output;
 use crate::net::HttpResponse;
 use crate::net::binary_frames::{self, Kind};

@@ -3,12 +3,9 @@
 use super::Coordinator;
 use super::item::{Item, State};
 use super::requests::unknown_worker;
-use super::results::Finished;
 use super::routes::View;
+use super::wire::{self, QueueView};
 use crate::base::json::object::list;
-use crate::dialect::beacon::wire::coordinator::{
-    self as wire, QueueView, ResultView, StatusWorkerView,
-};
 
 impl Coordinator {
     /// Answers what only looks; `viewer` is the session of whoever does.
@@ -49,35 +46,18 @@ impl Coordinator {
     /// Shows the outcome of an item, or where it is.
     pub(super) fn result_of(&self, hash: &str) -> (u16, String) {
         if let Some(done) = self.results.find(hash) {
-            return (200, wire::result(&result_view(done)));
+            return (200, wire::result(done));
         }
         let item = self.items.find(hash).and_then(|id| self.items.get(id));
         let Some(item) = item.filter(|item| !item.order.internal) else {
             return (404, wire::error(&format!("Work item [{hash}] not found.")));
         };
-        let view = ResultView {
-            hash,
-            status: item.status(self.is_reserved(item)),
-            attempt: item.attempt,
-            outputs: None,
-            log: None,
-            error: item.last_error.as_deref(),
-        };
-        (200, wire::result(&view))
+        (200, wire::unfinished(item, self.is_reserved(item)))
     }
 
     /// Shows every worker, with what only workers of ours report.
     pub(crate) fn show_workers(&self) -> String {
-        list(self.registry.iter().map(|(_, worker)| {
-            wire::status_worker(&StatusWorkerView {
-                record: worker.view(Vec::new()),
-                transport: if worker.conn.is_some() { "websocket" } else { "polling" },
-                in_flight: worker.running.len() as u64,
-                reported_in_flight: worker.in_flight,
-                host_lag_ms: worker.host_lag_ms,
-                draining: worker.draining,
-            })
-        }))
+        list(self.registry.iter().map(|(_, worker)| wire::status_worker(worker)))
     }
 
     /// Shows the queue in numbers.
@@ -105,22 +85,10 @@ impl Coordinator {
     }
 
     fn item_record(&self, item: &Item) -> String {
-        wire::item_record(&item.view(self.is_reserved(item)))
+        wire::item_record(item, self.is_reserved(item))
     }
 
     fn action_entries(&self) -> Vec<String> {
-        let workers = self.registry.iter().map(|(_, worker)| worker);
-        self.catalogue.views(workers).map(|view| wire::action_entry(&view)).collect()
-    }
-}
-
-fn result_view(done: &Finished) -> ResultView<'_> {
-    ResultView {
-        hash: &done.hash,
-        status: done.ending.name(),
-        attempt: done.attempt,
-        outputs: done.outputs.as_ref().map(|(outputs, _)| outputs.as_str()),
-        log: done.outputs.as_ref().map(|(_, log)| log.as_str()),
-        error: done.error.as_deref(),
+        self.catalogue.show(self.registry.iter().map(|(_, worker)| worker))
     }
 }

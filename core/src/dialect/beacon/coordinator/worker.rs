@@ -8,11 +8,10 @@ use super::item::ItemId;
 use crate::base::ids::ConnId;
 use crate::base::json::Raw;
 use crate::base::time::{Instant, UnixMillis};
-use crate::dialect::beacon::wire::coordinator::WorkerView;
 
 /// A worker's record.
 #[derive(Debug)]
-pub(super) struct Worker {
+pub(crate) struct Worker {
     pub(super) beacon_id: Arc<str>,
     pub(super) name: Arc<str>,
     /// Who registered it; nobody if it did so over a connection without having logged in.
@@ -62,25 +61,6 @@ impl Worker {
             "Busy"
         } else {
             "Online"
-        }
-    }
-
-    pub(super) fn view<'a>(&'a self, items: Vec<&'a str>) -> WorkerView<'a> {
-        WorkerView {
-            beacon_id: &self.beacon_id,
-            name: &self.name,
-            session: self.owner.as_ref().map(|owner| &*owner.session),
-            capabilities: self.capabilities.iter().map(|name| &**name).collect(),
-            status: self.status(),
-            heartbeat: self.heartbeat,
-            items,
-            max_concurrent: self.max_concurrent,
-            tags: self.tags.as_str(),
-            contexts: self.contexts.as_str(),
-            bind_addresses: self.bind_addresses.as_str(),
-            host_id: self.host_id.as_deref(),
-            shared_mounts: self.shared_mounts.as_str(),
-            registered: self.registered,
         }
     }
 }

@@ -4,8 +4,6 @@
 //! one buffer a frame. No payload is ever parsed.
 
 mod calls;
-#[cfg(feature = "server")]
-pub(crate) mod coordinator;
 mod read;
 mod write;
 

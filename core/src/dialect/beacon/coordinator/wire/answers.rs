@@ -1,113 +1,88 @@
 //! Bodies of HTTP answers. Key order as recorded.
 
-use super::frames::{Delivery, moorline, queue_metadata, with_metadata};
+use super::super::catalogue::Entry;
+use super::super::item::{Item, State};
+use super::super::results::Finished;
+use super::super::worker::Worker;
+use super::frames::{moorline, queue_metadata, with_metadata};
 use crate::base::json::object::{Object, list, text_list};
 use crate::base::time::UnixMillis;
 
-/// A worker's record.
-#[derive(Debug)]
-pub(crate) struct WorkerView<'a> {
-    pub(crate) beacon_id: &'a str,
-    pub(crate) name: &'a str,
-    pub(crate) session: Option<&'a str>,
-    pub(crate) capabilities: Vec<&'a str>,
-    pub(crate) status: &'static str,
-    pub(crate) heartbeat: UnixMillis,
-    pub(crate) items: Vec<&'a str>,
-    pub(crate) max_concurrent: u64,
-    pub(crate) tags: &'a str,
-    pub(crate) contexts: &'a str,
-    pub(crate) bind_addresses: &'a str,
-    pub(crate) host_id: Option<&'a str>,
-    pub(crate) shared_mounts: &'a str,
-    pub(crate) registered: UnixMillis,
-}
-
-/// A worker's record; with `acks` it answers a worker of ours.
-pub(crate) fn beacon_record(view: &WorkerView<'_>, acks: bool) -> String {
+/// A worker's record, with its session for whoever may see it; with `acks` it answers a worker of ours.
+pub(crate) fn beacon_record(
+    worker: &Worker,
+    items: Vec<&str>,
+    session: Option<&str>,
+    acks: bool,
+) -> String {
     let object = Object::with_capacity(512)
-        .text("BeaconID", view.beacon_id)
-        .text("Name", view.name)
-        .text_or_null("SessionID", view.session)
-        .raw("Capabilities", &text_list(view.capabilities.iter().copied()))
-        .text("Status", view.status)
-        .plain("LastHeartbeat", view.heartbeat)
-        .raw("CurrentWorkItems", &text_list(view.items.iter().copied()))
-        .number("MaxConcurrent", view.max_concurrent)
-        .raw("Tags", view.tags)
-        .raw("Contexts", view.contexts)
-        .raw("BindAddresses", view.bind_addresses)
-        .text_or_null("HostID", view.host_id)
-        .raw("SharedMounts", view.shared_mounts)
-        .plain("RegisteredAt", view.registered);
+        .text("BeaconID", &worker.beacon_id)
+        .text("Name", &worker.name)
+        .text_or_null("SessionID", session)
+        .raw("Capabilities", &text_list(worker.capabilities.iter().map(|name| &**name)))
+        .text("Status", worker.status())
+        .plain("LastHeartbeat", worker.heartbeat)
+        .raw("CurrentWorkItems", &text_list(items))
+        .number("MaxConcurrent", worker.max_concurrent)
+        .raw("Tags", worker.tags.as_str())
+        .raw("Contexts", worker.contexts.as_str())
+        .raw("BindAddresses", worker.bind_addresses.as_str())
+        .text_or_null("HostID", worker.host_id.as_deref())
+        .raw("SharedMounts", worker.shared_mounts.as_str())
+        .plain("RegisteredAt", worker.registered);
     moorline(object, acks).end()
 }
 
-/// An item as the management views show it.
-#[derive(Debug)]
-pub(crate) struct ItemView<'a> {
-    pub(crate) delivery: Delivery<'a>,
-    pub(crate) run_hash: &'a str,
-    pub(crate) node_hash: &'a str,
-    pub(crate) affinity_key: &'a str,
-    pub(crate) strict: bool,
-    pub(crate) beacon_id: Option<&'a str>,
-    pub(crate) status: &'static str,
-    pub(crate) assigned: Option<UnixMillis>,
-    pub(crate) cancel_reason: Option<&'a str>,
-    pub(crate) last_event: UnixMillis,
-    pub(crate) priority: i64,
-    pub(crate) max_attempts: u64,
-    pub(crate) retry_backoff_ms: u64,
-    pub(crate) retry_after: Option<UnixMillis>,
-    pub(crate) last_error: Option<&'a str>,
-}
-
-/// An item's record.
-pub(crate) fn item_record(view: &ItemView<'_>) -> String {
-    let delivery = &view.delivery;
-    let settings = match view.assigned {
-        Some(_) => with_metadata(delivery.settings, &queue_metadata(delivery)),
-        None => delivery.settings.to_owned(),
+/// An item's record; `reserved` if the worker that it waits for is here.
+pub(crate) fn item_record(item: &Item, reserved: bool) -> String {
+    let order = &item.order;
+    let (holder, assigned) = match item.state {
+        State::Running(_) | State::Held => (item.holder.as_ref(), item.assigned),
+        State::Pending(_) | State::Retry(_) => (None, None),
     };
-    let wait = view.assigned.map_or(0, |at| at.0.saturating_sub(delivery.enqueued.0));
+    let settings = order.settings.as_str();
+    let settings = match assigned {
+        Some(_) => with_metadata(settings, &queue_metadata(item)),
+        None => settings.to_owned(),
+    };
+    let wait = assigned.map_or(0, |at| at.0.saturating_sub(order.enqueued.0));
     Object::with_capacity(settings.len() + 1_024)
-        .text("WorkItemHash", delivery.hash)
-        .text("RunHash", view.run_hash)
-        .text("RunID", delivery.run_id)
-        .text("NodeHash", view.node_hash)
-        .text("OperationHash", delivery.operation_hash)
-        .text("Capability", delivery.capability)
-        .text("Action", delivery.action)
+        .text("WorkItemHash", &order.hash)
+        .text("RunHash", &order.run_hash)
+        .text("RunID", &order.run_id)
+        .text("NodeHash", &order.node_hash)
+        .text("OperationHash", &order.operation_hash)
+        .text("Capability", &order.capability)
+        .text("Action", &order.action)
         .raw("Settings", &settings)
-        .text("AffinityKey", view.affinity_key)
-        .flag("RequireAffinityMatch", view.strict)
-        .text_or_null("AssignedBeaconID", view.beacon_id)
-        .text("Status", view.status)
-        .number("TimeoutMs", delivery.timeout_ms)
-        .plain("CreatedAt", delivery.enqueued)
-        .plain("EnqueuedAt", delivery.enqueued)
-        .plain_or_null("AssignedAt", view.assigned)
-        .plain_or_null("DispatchedAt", view.assigned)
-        .plain_or_null("StartedAt", view.assigned)
-        .plain_or_null("ClaimedAt", view.assigned)
+        .text("AffinityKey", &order.affinity_key)
+        .flag("RequireAffinityMatch", order.strict)
+        .text_or_null("AssignedBeaconID", holder.map(|holder| &*holder.beacon_id))
+        .text("Status", item.status(reserved))
+        .number("TimeoutMs", order.timeout_ms)
+        .plain("CreatedAt", order.enqueued)
+        .plain("EnqueuedAt", order.enqueued)
+        .plain_or_null("AssignedAt", assigned)
+        .plain_or_null("DispatchedAt", assigned)
+        .plain_or_null("StartedAt", assigned)
+        .plain_or_null("ClaimedAt", assigned)
         .raw("CompletedAt", "null")
         .raw("CanceledAt", "null")
-        .flag("CancelRequested", view.cancel_reason.is_some())
-        .text("CancelReason", view.cancel_reason.unwrap_or(""))
-        .plain("LastEventAt", view.last_event)
+        .flag("CancelRequested", item.cancel_reason.is_some())
+        .text("CancelReason", item.cancel_reason.as_deref().unwrap_or_default())
+        .plain("LastEventAt", item.last_event)
         .number("QueueWaitMs", wait)
-        .number("Priority", view.priority)
+        .number("Priority", item.priority)
         .raw("Health", "null")
         .text("HealthLabel", "Unknown")
         .text("HealthReason", "")
         .raw("HealthComputedAt", "null")
         .raw("Result", "null")
-        .number("AttemptNumber", delivery.attempt.max(1))
-        .number("MaxAttempts", view.max_attempts)
-        .number("RetryBackoffMs", view.retry_backoff_ms)
-        .plain_or_null("RetryAfter", view.retry_after)
-        .text_or_null("LastError", view.last_error)
+        .number("AttemptNumber", item.attempt.max(1))
+        .number("MaxAttempts", order.max_attempts)
+        .number("RetryBackoffMs", order.retry_backoff_ms)
+        .plain_or_null("RetryAfter", item.retry_after)
+        .text_or_null("LastError", item.last_error.as_deref())
         .end()
 }
 
@@ -178,33 +153,30 @@ pub(crate) fn call_value(hash: &str, outputs: &str, log: &str) -> String {
         .end()
 }
 
-/// The state or the outcome of an item.
-#[derive(Debug)]
-pub(crate) struct ResultView<'a> {
-    pub(crate) hash: &'a str,
-    pub(crate) status: &'static str,
-    pub(crate) attempt: u64,
-    pub(crate) outputs: Option<&'a str>,
-    pub(crate) log: Option<&'a str>,
-    pub(crate) error: Option<&'a str>,
+/// The answer to a look-up of an outcome.
+pub(crate) fn result(done: &Finished) -> String {
+    let mut object = state(&done.hash, done.ending.name(), done.attempt);
+    if let Some((outputs, log)) = &done.outputs {
+        object = object.raw("Outputs", outputs.as_str()).raw("Log", log.as_str());
+    }
+    with_error(object, done.error.as_deref())
 }
 
-/// The answer to a look-up of a result.
-pub(crate) fn result(view: &ResultView<'_>) -> String {
-    let mut object = Object::new()
-        .text("WorkItemHash", view.hash)
-        .text("Status", view.status)
-        .number("AttemptNumber", view.attempt);
-    if let Some(outputs) = view.outputs {
-        object = object.raw("Outputs", outputs);
+/// The answer to a look-up of an item that is not finished.
+pub(crate) fn unfinished(item: &Item, reserved: bool) -> String {
+    let object = state(&item.order.hash, item.status(reserved), item.attempt);
+    with_error(object, item.last_error.as_deref())
+}
+
+fn state(hash: &str, status: &str, attempt: u64) -> Object {
+    Object::new().text("WorkItemHash", hash).text("Status", status).number("AttemptNumber", attempt)
+}
+
+fn with_error(object: Object, error: Option<&str>) -> String {
+    match error {
+        Some(error) => object.text("Error", error).end(),
+        None => object.end(),
     }
-    if let Some(log) = view.log {
-        object = object.raw("Log", log);
-    }
-    if let Some(error) = view.error {
-        object = object.text("Error", error);
-    }
-    object.end()
 }
 
 /// The answer to a report over HTTP, such as `Completed`.
@@ -336,25 +308,15 @@ pub(crate) fn hub_status(secured: bool) -> String {
         .end()
 }
 
-/// One action that some worker described.
-#[derive(Debug)]
-pub(crate) struct ActionView<'a> {
-    pub(crate) capability: &'a str,
-    pub(crate) action: &'a str,
-    pub(crate) description: &'a str,
-    pub(crate) settings_schema: &'a str,
-    pub(crate) sources: Vec<&'a str>,
-}
-
-/// One entry of the action catalogue.
-pub(crate) fn action_entry(view: &ActionView<'_>) -> String {
+/// One entry of the action catalogue; `sources` are the workers that offer it.
+pub(crate) fn action_entry(entry: &Entry, sources: &[&str]) -> String {
     Object::new()
-        .text("Capability", view.capability)
-        .text("Action", view.action)
-        .text("Description", view.description)
-        .raw("SettingsSchema", view.settings_schema)
-        .flag("Available", !view.sources.is_empty())
-        .raw("SourceBeacons", &text_list(view.sources.iter().copied()))
+        .text("Capability", &entry.capability)
+        .text("Action", &entry.action)
+        .text("Description", &entry.description)
+        .raw("SettingsSchema", entry.settings_schema.as_str())
+        .flag("Available", !sources.is_empty())
+        .raw("SourceBeacons", &text_list(sources.iter().copied()))
         .end()
 }
 

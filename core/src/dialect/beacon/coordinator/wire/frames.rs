@@ -2,63 +2,53 @@
 
 use serde_json::value::RawValue;
 
+use super::super::item::Item;
 use super::ProgressReport;
 use crate::api::event::Withdrawal;
 use crate::base::json::object::{Object, list};
 use crate::base::time::UnixMillis;
 
-/// A work item on its way to a worker.
-#[derive(Debug)]
-pub(crate) struct Delivery<'a> {
-    pub(crate) hash: &'a str,
-    pub(crate) run_id: &'a str,
-    pub(crate) capability: &'a str,
-    pub(crate) action: &'a str,
-    pub(crate) settings: &'a str,
-    pub(crate) operation_hash: &'a str,
-    pub(crate) timeout_ms: u64,
-    pub(crate) attempt: u64,
-    pub(crate) enqueued: UnixMillis,
-    pub(crate) dispatched: UnixMillis,
-}
-
 /// The frame that pushes a work item.
-pub(crate) fn work_frame(delivery: &Delivery<'_>) -> String {
-    Object::with_capacity(delivery.settings.len() + 768)
+pub(crate) fn work_frame(item: &Item) -> String {
+    Object::with_capacity(item.order.settings.as_str().len() + 768)
         .text("EventType", "WorkItem")
-        .raw("WorkItem", &work_item(delivery))
+        .raw("WorkItem", &work_item(item))
         .end()
 }
 
 /// The answer to a poll.
-pub(crate) fn polled(item: Option<&Delivery<'_>>) -> String {
+pub(crate) fn polled(item: Option<&Item>) -> String {
     let item = item.map(work_item);
     Object::new().raw("WorkItem", item.as_deref().unwrap_or("null")).end()
 }
 
-fn work_item(delivery: &Delivery<'_>) -> String {
-    let metadata = queue_metadata(delivery);
-    Object::with_capacity(delivery.settings.len() + 704)
-        .text("WorkItemHash", delivery.hash)
-        .text("RunID", delivery.run_id)
-        .text("Capability", delivery.capability)
-        .text("Action", delivery.action)
-        .raw("Settings", &with_metadata(delivery.settings, &metadata))
-        .text("OperationHash", delivery.operation_hash)
-        .number("TimeoutMs", delivery.timeout_ms)
-        .number("AttemptNumber", delivery.attempt)
+fn work_item(item: &Item) -> String {
+    let order = &item.order;
+    let metadata = queue_metadata(item);
+    let settings = order.settings.as_str();
+    Object::with_capacity(settings.len() + 704)
+        .text("WorkItemHash", &order.hash)
+        .text("RunID", &order.run_id)
+        .text("Capability", &order.capability)
+        .text("Action", &order.action)
+        .raw("Settings", &with_metadata(settings, &metadata))
+        .text("OperationHash", &order.operation_hash)
+        .number("TimeoutMs", order.timeout_ms)
+        .number("AttemptNumber", item.attempt)
         .raw("QueueMetadata", &metadata)
         .end()
 }
 
-pub(super) fn queue_metadata(delivery: &Delivery<'_>) -> String {
+pub(super) fn queue_metadata(item: &Item) -> String {
+    let order = &item.order;
+    let dispatched = item.assigned.unwrap_or(order.enqueued);
     Object::with_capacity(256)
-        .text("RunID", delivery.run_id)
-        .text("WorkItemHash", delivery.hash)
-        .plain("EnqueuedAt", delivery.enqueued)
-        .plain("DispatchedAt", delivery.dispatched)
-        .number("QueueWaitMs", delivery.dispatched.0.saturating_sub(delivery.enqueued.0))
-        .number("AttemptNumber", delivery.attempt)
+        .text("RunID", &order.run_id)
+        .text("WorkItemHash", &order.hash)
+        .plain("EnqueuedAt", order.enqueued)
+        .plain("DispatchedAt", dispatched)
+        .number("QueueWaitMs", dispatched.0.saturating_sub(order.enqueued.0))
+        .number("AttemptNumber", item.attempt)
         .text("HubInstanceID", "")
         .end()
 }
@@ -193,21 +183,20 @@ pub(crate) fn lines(inner: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::item::Order;
     use super::*;
+    use crate::base::json::Raw;
 
-    fn delivery(settings: &str) -> Delivery<'_> {
-        Delivery {
-            hash: "wi-unknown-unknown-1795246516776-1",
-            run_id: "",
-            capability: "Echo",
-            action: "Say",
-            settings,
-            operation_hash: "",
-            timeout_ms: 15_000,
-            attempt: 1,
-            enqueued: UnixMillis(1_795_246_617_932),
-            dispatched: UnixMillis(1_795_246_617_962),
-        }
+    fn item(settings: &str) -> Item {
+        let hash = "wi-unknown-unknown-1795246516776-1".into();
+        let settings = Raw::parse(settings.to_owned()).unwrap();
+        let enqueued = UnixMillis(1_795_246_617_932);
+        let order = Order::new(hash, "Echo", "Say", settings, enqueued);
+        let order = Order { timeout_ms: 15_000, ..order };
+        let mut item = Item::new(order, 0, 0);
+        item.attempt = 1;
+        item.assigned = Some(UnixMillis(1_795_246_617_962));
+        item
     }
 
     #[test]
@@ -226,7 +215,7 @@ mod tests {
             "}}",
         ]
         .concat();
-        assert_eq!(work_frame(&delivery(r#"{"Text":"hello"}"#)), expected);
+        assert_eq!(work_frame(&item(r#"{"Text":"hello"}"#)), expected);
     }
 
     #[test]

@@ -1,20 +1,7 @@
 //! What only this coordinator shows, for people and for the CLI.
 
-use super::answers::WorkerView;
+use super::super::worker::Worker;
 use crate::base::json::object::{Object, text_list};
-
-/// A worker, with what only workers of ours report.
-#[derive(Debug)]
-pub(crate) struct StatusWorkerView<'a> {
-    pub(crate) record: WorkerView<'a>,
-    pub(crate) transport: &'static str,
-    /// Items that it holds as the hub knows.
-    pub(crate) in_flight: u64,
-    /// Items that it runs as it says.
-    pub(crate) reported_in_flight: Option<u64>,
-    pub(crate) host_lag_ms: u64,
-    pub(crate) draining: bool,
-}
 
 /// The queue in numbers.
 #[derive(Clone, Copy, Debug)]
@@ -29,21 +16,20 @@ pub(crate) struct QueueView {
     pub(crate) bytes: u64,
 }
 
-/// One worker of `GET /Moorline/Status`.
-pub(crate) fn status_worker(view: &StatusWorkerView<'_>) -> String {
-    let record = &view.record;
+/// One worker of `GET /Moorline/Status`, with what only workers of ours report.
+pub(crate) fn status_worker(worker: &Worker) -> String {
     let object = Object::new()
-        .text("BeaconID", record.beacon_id)
-        .text("Name", record.name)
-        .text("Transport", view.transport)
-        .text("Status", record.status)
-        .raw("Capabilities", &text_list(record.capabilities.iter().copied()))
-        .number("MaxConcurrent", record.max_concurrent)
-        .number("InFlight", view.in_flight)
-        .number("HostLagMs", view.host_lag_ms)
-        .plain("LastHeartbeat", record.heartbeat)
-        .flag("Draining", view.draining);
-    match view.reported_in_flight {
+        .text("BeaconID", &worker.beacon_id)
+        .text("Name", &worker.name)
+        .text("Transport", if worker.conn.is_some() { "websocket" } else { "polling" })
+        .text("Status", worker.status())
+        .raw("Capabilities", &text_list(worker.capabilities.iter().map(|name| &**name)))
+        .number("MaxConcurrent", worker.max_concurrent)
+        .number("InFlight", worker.running.len() as u64)
+        .number("HostLagMs", worker.host_lag_ms)
+        .plain("LastHeartbeat", worker.heartbeat)
+        .flag("Draining", worker.draining);
+    match worker.in_flight {
         Some(reported) => object.number("ReportedInFlight", reported).end(),
         None => object.end(),
     }
