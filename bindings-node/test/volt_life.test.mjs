@@ -94,6 +94,57 @@ test('a stream that is cut cancels its source, and the next one runs on the new 
   assert.equal(size, 3 << 20);
 });
 
+test('a drain lets running handlers and commands finish, and says farewell', async (t) => {
+  const server = await startServer(t, { answers: { held: [] } });
+  const client = daemon(t, server);
+  const told = [];
+  client.onDisconnected((reason) => told.push(reason)).onError((error) => told.push(error));
+  let finish;
+  const finished = new Promise((resolve) => (finish = resolve));
+  const begun = new Promise((resolve) => client.registerHandler('slow', () => (resolve(), finished)));
+  await client.connect();
+  await server.do('command', { fields: { requestId: 'r-1', command: 'slow' } });
+  await begun;
+  const own = client.sendCommand('held');
+  const { requestId } = server.records[await server.seen(({ record }) => record === 'command')];
+  const drained = client.drain(60_000);
+  const answer = async (id) =>
+    server.records[await server.seen(({ message }) => message?.type === 'response' && message.requestId === id)].message;
+  await server.do('command', { fields: { requestId: 'r-2', command: 'slow' } });
+  assert.equal((await answer('r-2')).status, 503);
+  finish({ slept: true });
+  assert.deepEqual((await answer('r-1')).data, { status: 'success', data: { slept: true } });
+  await server.do('reply', { requestId, fields: { ok: true, status: 200, data: { status: 'success', data: 7 } } });
+  assert.equal(await own, 7);
+  await drained;
+  await server.seen(({ record, reason }) => record === 'left' && reason === 'client namespace disconnect');
+  assert.equal(client.isReady(), false);
+  assert.throws(() => client.emit({ type: 'late' }), { code: 'EMIT_FAILED' });
+  await client.drain(60_000);
+  assert.deepEqual(told, []);
+  await client.connect();
+  assert.equal(client.isReady(), true);
+});
+
+test('a drain says that handlers did not finish, and their signals tell why', async (t) => {
+  const server = await startServer(t);
+  const client = daemon(t, server);
+  let signal;
+  const begun = new Promise((resolve) => {
+    client.registerHandler('endless', (_, context) => {
+      signal = context.signal;
+      resolve();
+      return new Promise(() => {});
+    });
+  });
+  await client.connect();
+  await server.do('command', { fields: { requestId: 'r-1', command: 'endless' } });
+  await begun;
+  await assert.rejects(client.drain(1), { name: 'MoorlineError', code: 'DRAIN_TIMEOUT' });
+  assert.equal(signal.reason.code, 'DRAIN_TIMEOUT');
+  await server.seen(({ record, reason }) => record === 'left' && reason === 'client namespace disconnect');
+});
+
 const PROGRAM = `
   import { ClusterDaemonClient } from 'moorline/volt';
   const [url, when, token] = process.argv.slice(1);

@@ -97,6 +97,8 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   #lastCall = 0;
   #listening = false;
   #held = false;
+  /** Work was taken away from its handlers when the time of a drain was over. */
+  #cutShort: MoorlineError | undefined;
   #state: 'idle' | 'running' | 'ended' = 'idle';
 
   /** A persistent endpoint keeps the process alive until it ends; others only during calls. */
@@ -353,8 +355,10 @@ export abstract class Endpoint<Events extends EndpointEvents> {
         return this.emit('draining', { inFlight: event.in_flight, outbox: event.outbox });
       case 'ended':
         return this.#end(event);
-      case 'work':
       case 'work_withdrawn':
+        if (event.why === 'draining') this.#cutShort = received(event.error);
+        return this.receive(event);
+      case 'work':
       case 'message':
       case 'peer_joined':
       case 'peer_left':
@@ -386,8 +390,9 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     const reason = error ?? new MoorlineError('STOPPED');
     this.#native.close();
     this.forsake(reason);
-    if (error === null) this.#settleEnded.resolve();
-    else this.#settleEnded.reject(error);
+    const lost = error ?? this.#cutShort;
+    if (lost === undefined) this.#settleEnded.resolve();
+    else this.#settleEnded.reject(lost);
     this.emit('ended', error);
   }
 

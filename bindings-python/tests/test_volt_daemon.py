@@ -360,3 +360,81 @@ def test_run_goes_on_until_it_is_pointless(run: Any) -> None:
 def test_wrong_options_are_one_error() -> None:
     with pytest.raises(MoorlineError, match="control_socket_url.*team_cluster_id"):
         ClusterDaemonClient()
+
+
+def test_a_drain_lets_what_runs_finish(run: Any) -> None:
+    async def main() -> None:
+        async with Peer() as peer:
+            daemon = ClusterDaemonClient(**peer.options())
+            with pytest.raises(MoorlineError) as raised:
+                await daemon.drain(60_000)
+            assert raised.value.code == "NOT_STARTED"
+            told: List[Any] = []
+            daemon.on_disconnected(told.append)
+            daemon.on_error(told.append)
+            begun, go = asyncio.Event(), asyncio.Event()
+
+            @daemon.register_handler("slow")
+            async def slow(payload: Any) -> int:
+                begun.set()
+                await go.wait()
+                return 7
+
+            await daemon.connect()
+            link = await peer.links.get()
+            link.command(1, "slow")
+            await begun.wait()
+            own = asyncio.ensure_future(daemon.send_command("jobs.count"))
+            asked = await link.message()
+            draining = asyncio.ensure_future(daemon.drain(60_000))
+            await asyncio.sleep(0)
+            link.command(2, "slow")
+            refused = await link.message()
+            assert refused is not None
+            assert (refused["requestId"], refused["status"]) == ("req-2", 503)
+            go.set()
+            answer = await link.message()
+            assert answer is not None and answer["requestId"] == "req-1"
+            assert answer["data"] == {"status": "success", "data": 7}
+            assert asked is not None and not draining.done()
+            link.answer(asked, 3)
+            assert await own == 3
+            await draining
+            assert await link.frame() == "41"
+            assert not daemon.is_ready and told == []
+            with pytest.raises(DaemonClientError) as failed:
+                daemon.emit({"type": "late"})
+            assert failed.value.code is CODES.EmitFailed
+            await daemon.connect()
+            assert daemon.is_ready
+            await daemon.disconnect()
+
+    run(main())
+
+
+def test_a_drain_says_that_handlers_did_not_finish(run: Any) -> None:
+    async def main() -> None:
+        async with Peer() as peer:
+            daemon = ClusterDaemonClient(**peer.options())
+            begun = asyncio.Event()
+            reasons: List[Any] = []
+
+            @daemon.register_handler("endless")
+            async def endless(payload: Any, context: CommandContext) -> None:
+                begun.set()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    reasons.append(context.reason)
+
+            await daemon.connect()
+            link = await peer.links.get()
+            link.command(1, "endless")
+            await begun.wait()
+            with pytest.raises(MoorlineError) as raised:
+                await daemon.drain(1)
+            assert raised.value.code == "DRAIN_TIMEOUT"
+            assert [reason.code for reason in reasons] == ["DRAIN_TIMEOUT"]
+            assert await link.frame() == "41"
+
+    run(main())

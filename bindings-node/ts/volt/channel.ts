@@ -86,6 +86,15 @@ export class Channel {
     this.#leave('the client was disconnected; whether commands in flight were carried out is unknown');
   }
 
+  async drain(ms: number | undefined): Promise<void> {
+    const generation = this.#generation;
+    try {
+      await this.#session?.drain(ms);
+    } finally {
+      if (this.#generation === generation) this.disconnect();
+    }
+  }
+
   command<T>(name: string, payload: unknown, timeout: number | undefined): Promise<T | undefined> {
     const session = this.#session;
     if (session === undefined || !this.#ready) return Promise.reject(DaemonClientError.socketNotReady());

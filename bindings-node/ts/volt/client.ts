@@ -52,6 +52,15 @@ export class ClusterDaemonClient {
     this.#channel.disconnect();
   }
 
+  /**
+   * Refuses new commands with status 503, lets running handlers and own commands finish for `ms`, then
+   * ends as `disconnect()` does. Rejects with a MoorlineError `DRAIN_TIMEOUT` when handlers were still
+   * running then, or with what else ended the session. Resolves at once when not connected.
+   */
+  drain(ms?: number): Promise<void> {
+    return this.#channel.drain(ms);
+  }
+
   /** Whether the daemon is registered. */
   isReady(): boolean {
     return this.#channel.ready;

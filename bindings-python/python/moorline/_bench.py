@@ -95,9 +95,12 @@ class Bench(Endpoint):
             self._threads.run(job, len(self._on_threads))
 
     def _on_withdrawn(self, event: WorkWithdrawnEvent) -> None:
+        reason = exception_of(event["error"])
+        if event["why"] == "draining":
+            self._cut_short = reason
         item = self._items.get(event["work"])
         if item is not None:
-            self._withdraw(item, exception_of(event["error"]))
+            self._withdraw(item, reason)
 
     def _withdraw(self, item: Item, reason: MoorlineError) -> None:
         if item.reason is not None:

@@ -74,6 +74,7 @@ class Endpoint:
         self._outcomes: List[Tuple[int, Answer]] = []
         self._flushing = False
         self._over = False
+        self._cut_short: Optional[MoorlineError] = None
         self._open()
 
     @property
@@ -413,7 +414,7 @@ class Endpoint:
             return
         stopped = error or error_of("STOPPED", "the endpoint has ended")
         _settle(self._ready, stopped)
-        _settle(self._ended, error)
+        _settle(self._ended, error or self._cut_short)
         _settle(self._life, None)
         calls, self._calls = self._calls, {}
         for future in calls.values():

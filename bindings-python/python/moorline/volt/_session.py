@@ -131,6 +131,10 @@ class Session(Bench):
         except MoorlineError:
             self._finish(None)
 
+    def _farewell(self) -> None:
+        self.is_ready = False
+        super()._farewell()
+
     # Events
 
     def _greet(self) -> None:
@@ -201,7 +205,6 @@ class Session(Bench):
         self._listeners.report(client_error(cause))
 
     def _on_fatal(self, error: MoorlineError) -> None:
-        self.is_ready = False
         # A failed enrollment is told by connect alone; what a notice has told is told once.
         if error.code != "ENROLLMENT_FAILED" and error.message != self._last_notice:
             code = DaemonClientErrorCode.SocketConnectionFailed

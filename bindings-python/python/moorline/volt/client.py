@@ -145,6 +145,20 @@ class ClusterDaemonClient:
         self._learn()
         await self._session.leave()
 
+    async def drain(self, drain_ms: Optional[int] = None) -> None:
+        """Refuses new commands with status 503, lets what runs finish for `drain_ms`, disconnects.
+
+        What runs are handlers, and commands that wait for their answers. Without `drain_ms` the core's
+        default applies. Raises `MoorlineError`: `DRAIN_TIMEOUT` if handlers were still running then,
+        `NOT_STARTED` or `STOPPED` when not connected. `connect` may be called again.
+        """
+        session = self._session
+        try:
+            await session.drain(drain_ms)
+        finally:
+            if session is self._session:
+                self._learn()
+
     async def run(self) -> None:
         """Connects and goes on until SIGTERM, through failed attempts; then disconnects.
 
