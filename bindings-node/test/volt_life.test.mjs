@@ -108,6 +108,7 @@ test('a drain lets running handlers and commands finish, and says farewell', asy
   const own = client.sendCommand('held');
   const { requestId } = server.records[await server.seen(({ record }) => record === 'command')];
   const drained = client.drain(60_000);
+  await assert.rejects(client.sendCommand('late'), { code: 'SOCKET_NOT_READY' });
   const answer = async (id) =>
     server.records[await server.seen(({ message }) => message?.type === 'response' && message.requestId === id)].message;
   await server.do('command', { fields: { requestId: 'r-2', command: 'slow' } });

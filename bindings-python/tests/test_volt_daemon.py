@@ -388,6 +388,9 @@ def test_a_drain_lets_what_runs_finish(run: Any) -> None:
             asked = await link.message()
             draining = asyncio.ensure_future(daemon.drain(60_000))
             await asyncio.sleep(0)
+            with pytest.raises(DaemonClientError) as failed:
+                await daemon.send_command("late")
+            assert failed.value.code is CODES.SocketNotReady
             link.command(2, "slow")
             refused = await link.message()
             assert refused is not None
