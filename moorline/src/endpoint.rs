@@ -10,23 +10,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use moorline_core::{
-    CallCommand, CallEvent, CallId, Command, Fault, Outcome, PeerEvent, PeerId, Raw, SessionEvent,
-    Withdrawal, WorkEvent,
-};
+use moorline_core::{CallCommand, CallEvent, CallId, Command, Outcome, Raw};
 use moorline_driver::{Counters, Handle, Mailbox};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::application::Application;
 use crate::calls::Calls;
-use crate::events::Event;
 use crate::handler::{Given, Running};
+use crate::routing::pump;
 use crate::work::WorkContext;
 use crate::{Error, ErrorCode};
-
-/// How often those who were woken by a batch of events are let run before the turn ends without them.
-const MAX_PASSES: usize = 64;
 
 /// What an endpoint must know of its role: names, and how the role takes what handlers give.
 pub(crate) struct Role {
@@ -52,7 +46,7 @@ pub(crate) type OnMessage = Box<dyn FnMut(&str, Raw) + Send>;
 
 /// Where a session stands.
 #[derive(Clone, Debug)]
-enum Status {
+pub(crate) enum Status {
     /// Not ready for the first time yet.
     Starting,
     /// Not ready for the first time yet, and an attempt has failed.
@@ -70,17 +64,17 @@ pub(crate) struct Endpoint {
     pub(crate) role: &'static Role,
     pub(crate) application: Arc<Application>,
     pub(crate) running: Running,
-    io: Handle<Mailbox>,
-    calls: Mutex<Calls>,
-    parts: Mutex<HashMap<CallId, OnPart>>,
+    pub(crate) io: Handle<Mailbox>,
+    pub(crate) calls: Mutex<Calls>,
+    pub(crate) parts: Mutex<HashMap<CallId, OnPart>>,
     turn: Mutex<Turn>,
-    status: watch::Sender<Status>,
+    pub(crate) status: watch::Sender<Status>,
     /// Why the link was lost last.
-    lost: Mutex<Option<Error>>,
+    pub(crate) lost: Mutex<Option<Error>>,
     is_muted: AtomicBool,
     /// Handlers were still running when a drain was over.
-    is_cut_short: AtomicBool,
-    max_message: AtomicU64,
+    pub(crate) is_cut_short: AtomicBool,
+    pub(crate) max_message: AtomicU64,
 }
 
 /// Commands that cross together.
@@ -120,8 +114,7 @@ impl Session {
             is_cut_short: AtomicBool::new(false),
             max_message: AtomicU64::new(0),
         });
-        let peers = Peers { names: HashMap::new(), on_message };
-        let pump = tokio::spawn(pump(Arc::clone(&endpoint), peers)).abort_handle();
+        let pump = tokio::spawn(pump(Arc::clone(&endpoint), on_message)).abort_handle();
         let session = Self { endpoint, pump };
         session.submit(commands)?;
         Ok(session)
@@ -213,16 +206,16 @@ impl Endpoint {
     }
 
     /// What is woken by events that are handed out now hands its commands over together.
-    fn begin_turn(&self) {
+    pub(crate) fn begin_turn(&self) {
         lock(&self.turn).is_open = true;
     }
 
-    fn end_turn(&self) {
+    pub(crate) fn end_turn(&self) {
         self.hand_over(false);
     }
 
     /// Hands over what the turn has gathered; it goes on if `is_open`.
-    fn hand_over(&self, is_open: bool) {
+    pub(crate) fn hand_over(&self, is_open: bool) {
         let mut turn = lock(&self.turn);
         turn.is_open = is_open;
         if turn.commands.is_empty() {
@@ -263,7 +256,7 @@ impl Endpoint {
         Ok(waiting)
     }
 
-    fn settle(&self, call: CallId, result: Result<Raw, Error>) {
+    pub(crate) fn settle(&self, call: CallId, result: Result<Raw, Error>) {
         let waker = lock(&self.calls).settle(call, result);
         if let Some(waker) = waker {
             waker.wake();
@@ -271,7 +264,11 @@ impl Endpoint {
     }
 
     /// Settles the calls whose results come first among the events, and wakes who waits for them.
-    fn settle_first(&self, events: &mut VecDeque<moorline_core::Event>, woken: &mut Vec<Waker>) {
+    pub(crate) fn settle_first(
+        &self,
+        events: &mut VecDeque<moorline_core::Event>,
+        woken: &mut Vec<Waker>,
+    ) {
         if !matches!(events.front(), Some(moorline_core::Event::Call(CallEvent::Done { .. }))) {
             return;
         }
@@ -369,157 +366,6 @@ impl Endpoint {
         let reached = status.wait_for(is_there).await.ok();
         reached.map(|status| status.clone())
     }
-
-    /// Hands an event to whom it concerns.
-    fn route(self: &Arc<Self>, event: moorline_core::Event, peers: &mut Peers) {
-        match event {
-            moorline_core::Event::Session(event) => self.route_session(event),
-            moorline_core::Event::Call(CallEvent::Done { call, result }) => {
-                self.settle(call, result.map_err(Error::from));
-            }
-            moorline_core::Event::Call(CallEvent::Part { call, part }) => {
-                self.take_part(call, part);
-            }
-            moorline_core::Event::Work(event) => self.route_work(event),
-            moorline_core::Event::Peer(event) => self.route_peer(event, peers),
-        }
-    }
-
-    fn route_session(&self, event: SessionEvent) {
-        match event {
-            SessionEvent::Ready { id, transport, max_message } => {
-                tracing::debug!(id, %transport, "ready");
-                if !self.is_muted() {
-                    *lock(&self.lost) = None;
-                    self.max_message.store(max_message.unwrap_or(0), Ordering::Release);
-                    self.status.send_replace(Status::Ready(id.clone()));
-                    self.tell(Event::Ready { id, transport });
-                }
-            }
-            SessionEvent::Lost { reason, retry_ms, attempt } => {
-                tracing::info!(%reason, retry_ms, attempt, "the link is down");
-                self.status.send_if_modified(|status| {
-                    let Status::Ready(id) = status else { return false };
-                    *status = Status::Lost(std::mem::take(id));
-                    true
-                });
-                let (reason, retry) = (Error::from(reason), Duration::from_millis(retry_ms));
-                *lock(&self.lost) = Some(reason.clone());
-                self.tell(Event::Lost { reason, retry, attempt });
-            }
-            SessionEvent::Notice { error } => {
-                tracing::warn!(%error, "notice");
-                let error = self.explained(error);
-                let is_attempt = matches!(
-                    error.code(),
-                    ErrorCode::ConnectFailed | ErrorCode::RegistrationFailed
-                );
-                self.status.send_if_modified(|status| {
-                    let is_first = is_attempt && matches!(status, Status::Starting);
-                    if is_first {
-                        *status = Status::Failing(error.clone());
-                    }
-                    is_first
-                });
-                self.tell(Event::Notice(error));
-            }
-            SessionEvent::Enrolled { password } => self.application.enrolled(password),
-            SessionEvent::Draining { in_flight, outbox } => {
-                self.tell(Event::Draining { in_flight, outbox });
-            }
-            SessionEvent::Ended { error } => {
-                let error = error.map(|error| self.explained(error));
-                self.status.send_replace(Status::Ended(error.clone()));
-                let waiting = lock(&self.calls).end();
-                waiting.into_iter().for_each(Waker::wake);
-                self.tell(Event::Ended { error });
-            }
-        }
-    }
-
-    fn route_work(self: &Arc<Self>, event: WorkEvent) {
-        match event {
-            WorkEvent::Assigned { work, key, payload, timeout_ms, meta } => {
-                if !self.is_muted() {
-                    let item = WorkContext::new(self, work, key, meta, timeout_ms, &payload);
-                    self.running.begin(item, payload);
-                }
-            }
-            WorkEvent::Withdrawn { work, why } => {
-                if why == Withdrawal::Draining {
-                    self.is_cut_short.store(true, Ordering::Release);
-                }
-                self.running.amend(work, |course| course.withdrawn = Some(why));
-            }
-            WorkEvent::Drained { work, chunks } => {
-                self.running.amend(work, |course| course.drained = chunks);
-            }
-            WorkEvent::BeatAsked { beat } => self.running.make_beat(self, beat),
-        }
-    }
-
-    fn route_peer(&self, event: PeerEvent, peers: &mut Peers) {
-        match event {
-            PeerEvent::Joined { peer, name } => {
-                peers.names.insert(peer, name.clone());
-                self.tell(Event::PeerJoined { name });
-            }
-            PeerEvent::Left { peer, name, reason } => {
-                peers.names.remove(&peer);
-                self.tell(Event::PeerLeft { name, reason });
-            }
-            PeerEvent::Message { peer: Some(peer), payload } => peers.heard(peer, payload),
-            PeerEvent::Message { peer: None, payload } => {
-                if !self.is_muted() {
-                    self.application.tell_message(payload);
-                }
-            }
-        }
-    }
-
-    /// Puts the loss of the link behind an error that came of it.
-    fn explained(&self, error: moorline_core::Error) -> Error {
-        let error = Error::from(error);
-        let is_of_link = matches!(error.code().fault(), Fault::Transport | Fault::Deadline)
-            || error.code() == ErrorCode::RegistrationFailed;
-        match &*lock(&self.lost) {
-            Some(lost) if is_of_link && !error.has_source() => {
-                error.with_source(Some(Arc::new(lost.clone())))
-            }
-            Some(_) | None => error,
-        }
-    }
-
-    /// Tells the application, unless it wants to hear nothing.
-    pub(crate) fn tell(&self, event: Event) {
-        if !self.is_muted() {
-            self.application.tell(event);
-        }
-    }
-
-    fn take_part(&self, call: CallId, part: Raw) {
-        // Called outside the lock: it is the application's.
-        let on_part = lock(&self.parts).remove(&call);
-        let Some(mut on_part) = on_part else { return };
-        on_part(part);
-        if lock(&self.calls).is_open(call) {
-            lock(&self.parts).insert(call, on_part);
-        }
-    }
-}
-
-/// The peers of a server, and who takes their messages.
-struct Peers {
-    names: HashMap<PeerId, String>,
-    on_message: Option<OnMessage>,
-}
-
-impl Peers {
-    fn heard(&mut self, peer: PeerId, message: Raw) {
-        if let (Some(take), Some(name)) = (&mut self.on_message, self.names.get(&peer)) {
-            take(name, message);
-        }
-    }
 }
 
 /// A call that waits for its result; dropping it cancels the call.
@@ -564,27 +410,4 @@ impl Drop for Waiting {
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-async fn pump(endpoint: Arc<Endpoint>, mut peers: Peers) {
-    let mut events = VecDeque::new();
-    let mut woken = Vec::new();
-    while !matches!(*endpoint.status.borrow(), Status::Ended(_)) {
-        endpoint.io.events().take(&mut events).await;
-        endpoint.begin_turn();
-        loop {
-            endpoint.settle_first(&mut events, &mut woken);
-            let Some(event) = events.pop_front() else { break };
-            endpoint.route(event, &mut peers);
-        }
-        // Those who were woken take their turn first; runtimes let some run at a time.
-        for _ in 0..MAX_PASSES {
-            tokio::task::yield_now().await;
-            endpoint.hand_over(true);
-            if !lock(&endpoint.calls).has_untaken() {
-                break;
-            }
-        }
-        endpoint.end_turn();
-    }
 }

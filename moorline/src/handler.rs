@@ -46,13 +46,13 @@ where
 
 /// What becomes of a running item.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Course {
+pub(crate) struct ItemState {
     pub(crate) withdrawn: Option<Withdrawal>,
     /// How many parts of its stream have left.
     pub(crate) drained: u64,
 }
 
-type Items = HashMap<WorkId, watch::Sender<Course>>;
+type Items = HashMap<WorkId, watch::Sender<ItemState>>;
 
 /// The items whose handlers run; `None` when the session is gone.
 pub(crate) struct Running(Mutex<Option<Items>>);
@@ -65,8 +65,8 @@ impl Default for Running {
 
 impl Running {
     /// Runs the handler of an item.
-    pub(crate) fn begin(&self, item: (WorkContext, watch::Sender<Course>), payload: Raw) {
-        let (work, course) = item;
+    pub(crate) fn begin(&self, item: (WorkContext, watch::Sender<ItemState>), payload: Raw) {
+        let (work, state) = item;
         let endpoint = Arc::clone(work.endpoint());
         let mut settling = Settling { work: work.clone(), is_settled: false };
         let Some(handler) = endpoint.application.handler(work.key()) else {
@@ -75,7 +75,7 @@ impl Running {
             return settling.settle(Err(Failure::rejected(404, text)));
         };
         match &mut *lock(&self.0) {
-            Some(items) => items.insert(work.work_id(), course),
+            Some(items) => items.insert(work.work_id(), state),
             None => {
                 settling.is_settled = true;
                 return;
@@ -86,10 +86,10 @@ impl Running {
     }
 
     /// Tells a handler what becomes of its item.
-    pub(crate) fn amend(&self, work: WorkId, amend: impl FnOnce(&mut Course)) {
+    pub(crate) fn amend(&self, work: WorkId, amend: impl FnOnce(&mut ItemState)) {
         let items = lock(&self.0);
-        if let Some(course) = items.as_ref().and_then(|items| items.get(&work)) {
-            course.send_modify(amend);
+        if let Some(state) = items.as_ref().and_then(|items| items.get(&work)) {
+            state.send_modify(amend);
         }
     }
 
@@ -144,7 +144,7 @@ impl Settling {
     async fn run(mut self, answering: Answering) {
         let result = tokio::select! {
             biased;
-            () = self.work.let_go(), if self.work.endpoint().role.drops_withdrawn => {
+            () = self.work.unwanted(), if self.work.endpoint().role.drops_withdrawn => {
                 // Nobody waits for the outcome.
                 self.is_settled = true;
                 return;

@@ -39,6 +39,7 @@ mod events;
 mod handler;
 mod hub;
 mod reply;
+mod routing;
 mod stream;
 mod subscription;
 pub mod volt;

@@ -13,7 +13,7 @@ use moorline_core::{Command, Outcome, Raw, WorkCommand};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::handler::Course;
+use crate::handler::ItemState;
 use crate::reply::{Failure, Parts};
 use crate::work::WorkContext;
 
@@ -66,13 +66,13 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 
 /// Sends a stream to its end and returns the outcome of its item.
 pub(crate) async fn deliver(item: &WorkContext, opening: Raw, mut parts: Parts) -> Outcome {
-    let (endpoint, work, mut course) = (item.endpoint(), item.work_id(), item.course());
+    let (endpoint, work, mut state) = (item.endpoint(), item.work_id(), item.state());
     endpoint.submit_with_turn(Command::Work(WorkCommand::Progress { work, report: opening }));
     let mut sent = 0;
     loop {
         let part = tokio::select! {
             biased;
-            () = item.let_go() => return Outcome::Cancelled,
+            () = item.unwanted() => return Outcome::Cancelled,
             part = poll_fn(|cx| parts.as_mut().poll_next(cx)) => part,
         };
         let report = match part {
@@ -83,10 +83,10 @@ pub(crate) async fn deliver(item: &WorkContext, opening: Raw, mut parts: Parts) 
             }
         };
         let Ok(report) = report else { continue };
-        let room = |course: &Course| {
-            course.withdrawn.is_some() || sent < course.drained + MAX_CHUNKS_IN_FLIGHT
+        let room = |state: &ItemState| {
+            state.withdrawn.is_some() || sent < state.drained + MAX_CHUNKS_IN_FLIGHT
         };
-        if course.wait_for(room).await.is_err() {
+        if state.wait_for(room).await.is_err() {
             return Outcome::Cancelled;
         }
         endpoint.submit_with_turn(Command::Work(WorkCommand::Progress { work, report }));

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::endpoint::{Endpoint, lock};
-use crate::handler::Course;
+use crate::handler::ItemState;
 
 /// The most log lines that one work item keeps; later ones are dropped.
 const MAX_LINES: usize = 10_000;
@@ -51,7 +51,7 @@ struct Item {
     blobs: Vec<Bytes>,
     deadline: Option<Instant>,
     log: Mutex<Vec<String>>,
-    course: watch::Receiver<Course>,
+    state: watch::Receiver<ItemState>,
 }
 
 impl WorkContext {
@@ -63,10 +63,10 @@ impl WorkContext {
         meta: Raw,
         timeout_ms: Option<u64>,
         payload: &Raw,
-    ) -> (Self, watch::Sender<Course>) {
+    ) -> (Self, watch::Sender<ItemState>) {
         let limit = timeout_ms.map(Duration::from_millis);
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let (sender, course) = watch::channel(Course::default());
+        let (sender, state) = watch::channel(ItemState::default());
         let item = Item {
             endpoint: Arc::clone(endpoint),
             work,
@@ -75,7 +75,7 @@ impl WorkContext {
             blobs: payload.blobs().to_vec(),
             deadline,
             log: Mutex::default(),
-            course,
+            state,
         };
         (Self { item: Arc::new(item) }, sender)
     }
@@ -136,16 +136,16 @@ impl WorkContext {
     /// Returns why the item is no longer wanted; `None` while it is.
     #[must_use]
     pub fn withdrawal(&self) -> Option<Withdrawal> {
-        self.item.course.borrow().withdrawn
+        self.item.state.borrow().withdrawn
     }
 
     /// Waits until the item is no longer wanted, and says why: its outcome would be ignored. Meant for
     /// `select!`: a handler that does not wait for this runs to its end for nothing. At a hub, a
     /// handler whose item is withdrawn is dropped where it waits.
     pub async fn cancelled(&self) -> Withdrawal {
-        let mut course = self.item.course.clone();
-        let withdrawn = course.wait_for(|course| course.withdrawn.is_some()).await;
-        match withdrawn.ok().and_then(|course| course.withdrawn) {
+        let mut state = self.item.state.clone();
+        let withdrawn = state.wait_for(|state| state.withdrawn.is_some()).await;
+        match withdrawn.ok().and_then(|state| state.withdrawn) {
             Some(why) => why,
             // Settled, or the session is gone, and with it whoever could withdraw the item.
             None => std::future::pending().await,
@@ -188,8 +188,8 @@ impl WorkContext {
         self.item.work
     }
 
-    pub(crate) fn course(&self) -> watch::Receiver<Course> {
-        self.item.course.clone()
+    pub(crate) fn state(&self) -> watch::Receiver<ItemState> {
+        self.item.state.clone()
     }
 
     pub(crate) fn wants_stream(&self) -> bool {
@@ -197,8 +197,8 @@ impl WorkContext {
     }
 
     /// Waits until nobody waits for the outcome: the item is withdrawn, or the session is gone.
-    pub(crate) async fn let_go(&self) {
-        let _ = self.course().wait_for(|course| course.withdrawn.is_some()).await;
+    pub(crate) async fn unwanted(&self) {
+        let _ = self.state().wait_for(|state| state.withdrawn.is_some()).await;
     }
 
     fn member<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
