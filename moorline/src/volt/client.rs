@@ -11,12 +11,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::builder::DaemonBuilder;
-use super::messages::{Live, Messages, listen};
 use super::outcome::outcome;
 use crate::application::{Application, offer};
 use crate::call::written;
-use crate::endpoint::{Endpoint, Role, Session, lock};
+use crate::endpoint::{Role, lock};
 use crate::handler::erased;
+use crate::messages::{Messages, listen};
+use crate::session_slot::SessionSlot;
 use crate::{Call, Counters, Error, ErrorCode, Events, Failure, IntoReply, Reply, WorkContext};
 
 static DAEMON: Role = Role {
@@ -34,7 +35,7 @@ static DAEMON: Role = Role {
 pub struct DaemonClient {
     options: Arc<Mutex<DaemonOptions>>,
     application: Arc<Application>,
-    live: Arc<Live>,
+    slot: Arc<SessionSlot>,
     timeout: Option<Duration>,
 }
 
@@ -53,7 +54,7 @@ impl DaemonClient {
         Self {
             options: Arc::new(Mutex::new(options)),
             application: Arc::new(application),
-            live: Arc::default(),
+            slot: Arc::default(),
             timeout,
         }
     }
@@ -68,25 +69,15 @@ impl DaemonClient {
     /// the daemon goes on trying in the background until [`disconnect`](Self::disconnect), unless the
     /// control plane has no such namespace.
     pub async fn connect(&self) -> Result<(), Error> {
-        let old = lock(&self.live).take();
-        if let Some(old) = old {
-            leave(&old).await;
-        }
-        self.learn();
+        self.disconnect().await;
         let mut commands = self.application.offers();
         if self.application.messages.receiver_count() > 0 {
             commands.push(listen());
         }
         commands.push(Command::Start);
         let options = lock(&self.options).describe();
-        let session =
-            Arc::new(Session::start(&DAEMON, &options, commands, &self.application, None)?);
-        let replaced = lock(&self.live).replace(Arc::clone(&session));
-        drop(replaced);
-        let mut connecting = Connecting { daemon: self, session: Some(Arc::clone(&session)) };
-        let result = session.first_attempt().await;
-        connecting.session = None;
-        result.unwrap_or_else(|| {
+        let connecting = self.slot.connect(&DAEMON, &options, commands, &self.application);
+        connecting.await?.unwrap_or_else(|| {
             let text = "disconnected before the daemon was registered";
             Err(Error::new(ErrorCode::ConnectFailed, text))
         })
@@ -96,10 +87,7 @@ impl DaemonClient {
     /// anything any more; commands that wait fail with `NOT_READY`. May be repeated, and
     /// [`connect`](Self::connect) may be called again.
     pub async fn disconnect(&self) {
-        let session = lock(&self.live).take();
-        if let Some(session) = session {
-            leave(&session).await;
-        }
+        self.slot.disconnect().await;
         self.learn();
     }
 
@@ -110,13 +98,7 @@ impl DaemonClient {
     /// `DRAIN_TIMEOUT` if handlers were still running then; `NOT_STARTED` when not connected; or why
     /// else the session ended.
     pub async fn drain(&self, limit: Duration) -> Result<(), Error> {
-        let session = self.session()?;
-        let drained = session.drain(limit).await;
-        let mut live = lock(&self.live);
-        if live.as_ref().is_some_and(|present| Arc::ptr_eq(present, &session)) {
-            *live = None;
-        }
-        drop(live);
+        let drained = self.slot.drain(limit).await;
         self.learn();
         drained
     }
@@ -124,7 +106,7 @@ impl DaemonClient {
     /// Tells whether the daemon is registered.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        lock(&self.live).as_ref().is_some_and(|session| session.is_ready())
+        self.slot.ready().is_some()
     }
 
     /// Prepares a command with a payload of any type of serde; `null`, such as that of `&()`, is left
@@ -154,7 +136,9 @@ impl DaemonClient {
     }
 
     fn prepare(&self, command: &str, payload: Result<Raw, Error>) -> Call<CommandOptions> {
-        let call: Call<CommandOptions> = Call::new(self.ready(), command, payload, Reply::read);
+        let text = "the daemon is not registered at the control plane";
+        let endpoint = self.slot.ready().ok_or_else(|| Error::new(ErrorCode::NotReady, text));
+        let call: Call<CommandOptions> = Call::new(endpoint, command, payload, Reply::read);
         match self.timeout {
             Some(limit) => call.timeout(limit),
             None => call,
@@ -174,7 +158,7 @@ impl DaemonClient {
     /// # Errors
     /// Those of [`emit`](Self::emit).
     pub fn emit_raw(&self, message: Raw) -> Result<(), Error> {
-        let session = self.session()?;
+        let session = self.slot.session()?;
         let (size, blobs) = (message.as_str().len() as u64, message.blobs().len());
         if let Some(max) = session.max_message().filter(|max| size > *max) {
             let text = format!("a message of {size} bytes; the control plane takes at most {max}");
@@ -200,13 +184,13 @@ impl DaemonClient {
         Fut: Future<Output = Result<R, Failure>> + Send + 'static,
     {
         lock(&self.application.handlers).insert(command.to_owned(), erased(handler));
-        self.tell(offer(command));
+        self.slot.tell(offer(command));
     }
 
     /// Handles a command no longer; what runs goes on. Unknown commands are ignored.
     pub fn unregister_handler(&self, command: &str) {
         if lock(&self.application.handlers).remove(command).is_some() {
-            self.tell(Command::Work(WorkCommand::Unhandle { key: command.to_owned() }));
+            self.slot.tell(Command::Work(WorkCommand::Unhandle { key: command.to_owned() }));
         }
     }
 
@@ -220,8 +204,8 @@ impl DaemonClient {
     /// such a value: drop it when they are no longer wanted.
     #[must_use]
     pub fn messages(&self) -> Messages {
-        let messages = Messages::new(&self.application, &self.live);
-        self.tell(listen());
+        let messages = Messages::new(&self.application, &self.slot);
+        self.slot.tell(listen());
         messages
     }
 
@@ -236,7 +220,7 @@ impl DaemonClient {
         }
         self.learn();
         lock(&self.options).daemon_password = Secret::new(password);
-        let Ok(session) = self.session() else { return Ok(()) };
+        let Ok(session) = self.slot.session() else { return Ok(()) };
         let payload = Raw::from_value(&Password { password })
             .map_err(|e| Error::caused(ErrorCode::Internal, "the password", e))?;
         session.submit_soon(Command::Emit { name: String::from("$password"), payload })
@@ -260,36 +244,14 @@ impl DaemonClient {
     /// # Errors
     /// `NOT_STARTED` when not connected.
     pub async fn snapshot(&self) -> Result<Raw, Error> {
-        let session = self.session()?;
+        let session = self.slot.session()?;
         session.endpoint().snapshot().await
     }
 
     /// Returns what the I/O thread of the present session has done, counted; zeros without one.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.session().map(|session| session.counters()).unwrap_or_default()
-    }
-
-    fn ready(&self) -> Result<Arc<Endpoint>, Error> {
-        match &*lock(&self.live) {
-            Some(session) if session.is_ready() => Ok(Arc::clone(session.endpoint())),
-            Some(_) | None => Err(Error::new(
-                ErrorCode::NotReady,
-                "the daemon is not registered at the control plane",
-            )),
-        }
-    }
-
-    fn session(&self) -> Result<Arc<Session>, Error> {
-        lock(&self.live).clone().ok_or_else(|| ErrorCode::NotStarted.into())
-    }
-
-    /// A session that is there is told; a later one is told when it begins.
-    fn tell(&self, command: Command) {
-        if let Ok(session) = self.session() {
-            // It may have ended.
-            let _ = session.submit_soon(command);
-        }
+        self.slot.session().map(|session| session.counters()).unwrap_or_default()
     }
 
     /// A token is good for one enrollment: later sessions use the password that it returned.
@@ -305,29 +267,5 @@ impl DaemonClient {
 impl fmt::Debug for DaemonClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DaemonClient").field("is_ready", &self.is_ready()).finish_non_exhaustive()
-    }
-}
-
-/// Says farewell and waits until that is done; nobody is told anything any more.
-async fn leave(session: &Session) {
-    session.mute();
-    // However the session ended before: it is over.
-    let _ = session.drain(Duration::ZERO).await;
-}
-
-/// Gives up when whoever connects does.
-struct Connecting<'a> {
-    daemon: &'a DaemonClient,
-    session: Option<Arc<Session>>,
-}
-
-impl Drop for Connecting<'_> {
-    fn drop(&mut self) {
-        let Some(given_up) = self.session.take() else { return };
-        given_up.mute();
-        let mut live = lock(&self.daemon.live);
-        if live.as_ref().is_some_and(|present| Arc::ptr_eq(present, &given_up)) {
-            *live = None;
-        }
     }
 }

@@ -25,11 +25,9 @@
 
 mod builder;
 mod client;
-mod messages;
 mod outcome;
 
 pub use builder::DaemonBuilder;
 pub use client::DaemonClient;
-pub use messages::Messages;
 pub use moorline_core::words::volt_code as client_code;
 pub(crate) use outcome::outcome;

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
@@ -10,17 +10,14 @@ use moorline_core::{Command, Raw, WorkCommand};
 use serde::Serialize;
 
 use crate::application::Application;
-use crate::endpoint::{Session, lock};
+use crate::session_slot::SessionSlot;
 use crate::subscription::{Read, Subscription};
 
 /// The key under which an application asks for messages.
 const MESSAGES: &str = "*";
 
-/// Where a daemon keeps its present session.
-pub(super) type Live = Mutex<Option<Arc<Session>>>;
-
 /// The messages of the control plane that are no commands, from the call of
-/// [`messages`](super::DaemonClient::messages) on, as a [`Stream`]; answers to our own commands are
+/// [`messages`](crate::volt::DaemonClient::messages) on, as a [`Stream`]; answers to our own commands are
 /// among them.
 ///
 /// A reader that falls 1,024 messages behind loses the oldest; [`missed`](Self::missed) counts them.
@@ -29,14 +26,14 @@ pub struct Messages {
     messages: Subscription<Raw>,
     missed: u64,
     application: Weak<Application>,
-    live: Weak<Live>,
+    slot: Weak<SessionSlot>,
 }
 
 impl Messages {
-    pub(super) fn new(application: &Arc<Application>, live: &Arc<Live>) -> Self {
+    pub(crate) fn new(application: &Arc<Application>, slot: &Arc<SessionSlot>) -> Self {
         let messages = Subscription::new(&application.messages);
-        let (application, live) = (Arc::downgrade(application), Arc::downgrade(live));
-        Self { messages, missed: 0, application, live }
+        let (application, slot) = (Arc::downgrade(application), Arc::downgrade(slot));
+        Self { messages, missed: 0, application, slot }
     }
 
     /// Waits for the next message; `None` when every client of the daemon is gone.
@@ -67,24 +64,18 @@ impl Stream for Messages {
 
 impl Drop for Messages {
     fn drop(&mut self) {
-        let (Some(application), Some(live)) = (self.application.upgrade(), self.live.upgrade())
+        let (Some(application), Some(slot)) = (self.application.upgrade(), self.slot.upgrade())
         else {
             return;
         };
-        if application.messages.receiver_count() > 1 {
-            return;
-        }
-        let session = lock(&live).clone();
-        if let Some(session) = session {
-            // A session that has ended tells nobody anything.
-            let _ = session
-                .submit_soon(Command::Work(WorkCommand::Unhandle { key: String::from(MESSAGES) }));
+        if application.messages.receiver_count() <= 1 {
+            slot.tell(Command::Work(WorkCommand::Unhandle { key: String::from(MESSAGES) }));
         }
     }
 }
 
 /// Asks for messages.
-pub(super) fn listen() -> Command {
+pub(crate) fn listen() -> Command {
     #[derive(Serialize)]
     struct Meta {
         messages: bool,
