@@ -11,6 +11,7 @@ from fake import FakeNative, ended, error, ready, withdrawn, work
 
 import moorline
 from moorline import Dispatcher, MoorlineError, Worker
+from moorline._endpoint import Endpoint
 
 
 @pytest.fixture(autouse=True)
@@ -515,3 +516,11 @@ def test_errors_survive_pickling() -> None:
     )
     assert isinstance(error, moorline.DeadlineError)
     assert str(error) == "CALL_TIMEOUT: late"
+
+
+def test_a_role_says_of_each_kind_of_event_what_becomes_of_it() -> None:
+    with pytest.raises(AttributeError, match="_on_(work|message|peer_)"):
+
+        class Forgetful(Endpoint):  # pyright: ignore[reportUnusedClass]
+            _role = "worker"
+            _ignored = frozenset({"work_withdrawn", "work_drained", "enrolled", "beat_asked"})

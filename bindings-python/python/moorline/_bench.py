@@ -12,8 +12,10 @@ import logging
 import sys
 from typing import Any, Callable, Coroutine, Dict, Mapping, Optional, Set
 
+from ._blobs import payload_of, text_of_bytes
 from ._endpoint import Endpoint, exception_of
-from ._generated import NativeEvent, WorkWithdrawnEvent
+from ._generated import MAX_CHUNKS_IN_FLIGHT, WorkDrainedEvent, WorkEvent, WorkWithdrawnEvent
+from ._streams import Stream, chunks, close
 from ._threads import Threads
 from .errors import MoorlineError, error_of
 
@@ -47,15 +49,33 @@ class Registered:
 class Item:
     """Work that runs, as its endpoint sees it."""
 
-    __slots__ = ("context", "key", "loop", "reason", "task", "work")
+    __slots__ = (
+        "context",
+        "drained",
+        "handler",
+        "key",
+        "loop",
+        "reason",
+        "room",
+        "sent",
+        "task",
+        "work",
+    )
 
-    def __init__(self, work: int, key: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, work: int, key: str, loop: asyncio.AbstractEventLoop, handler: Registered
+    ) -> None:
         self.work = work
         self.key = key
+        self.handler = handler
         self.loop = loop
         self.reason: Optional[MoorlineError] = None
         self.task: Optional[asyncio.Task[None]] = None
         self.context: Any = None
+        self.sent = 0
+        """The chunks of a streamed result that were handed over, and of those the ones that left."""
+        self.drained = 0
+        self.room: Optional[asyncio.Future[None]] = None
 
 
 class Bench(Endpoint):
@@ -72,11 +92,33 @@ class Bench(Endpoint):
         for key, handler in self._handlers.items():
             self._send("handle", 0, {"key": key, "meta": handler.meta})
 
-    def _on_event(self, event: NativeEvent) -> None:
-        if event["event"] == "work_withdrawn":
-            self._on_withdrawn(event)
-        else:
-            super()._on_event(event)
+    def _offer(self, key: str, meta: Mapping[str, Any]) -> None:
+        """Tells of a handler; those of before `connect` are told with the start."""
+        if self._loop is not None:
+            self._send("handle", 0, {"key": key, "meta": meta})
+
+    def _take_back(self, key: str) -> None:
+        """Tells that a handler is gone."""
+        if self._loop is not None:
+            self._send("unhandle", 0, {"key": key})
+
+    def _on_work(self, event: WorkEvent) -> None:
+        handler = self._handlers.get(event["key"])
+        if handler is None:
+            self._on_unknown(event)
+            return
+        item = Item(event["work"], event["key"], asyncio.get_running_loop(), handler)
+        item.context = self._context(event, item)
+        self._begin(item, payload_of(event))
+
+    def _on_unknown(self, event: WorkEvent) -> None:
+        """Answers work whose handler was withdrawn while it was on its way."""
+        error = error_of("HANDLER_UNKNOWN", f"no handler is registered under {event['key']}")
+        self._send("failed", event["work"], {"message": str(error)})
+
+    def _context(self, event: WorkEvent, item: Item) -> Any:
+        """Makes what the handler gets besides the payload."""
+        raise NotImplementedError
 
     def _on_unreadable(self, kind: str, number: int, error: Exception) -> None:
         if kind == "work":
@@ -85,8 +127,9 @@ class Bench(Endpoint):
         else:
             super()._on_unreadable(kind, number, error)
 
-    def _begin(self, item: Item, handler: Registered, payload: Any) -> None:
+    def _begin(self, item: Item, payload: Any) -> None:
         self._items[item.work] = item
+        handler = item.handler
         if handler.is_coroutine:
             self._spawn(self._run(handler.call, payload, item), item)
         else:
@@ -94,13 +137,20 @@ class Bench(Endpoint):
             job = functools.partial(self._run_plain, handler.call, payload, item)
             self._threads.run(job, len(self._on_threads))
 
-    def _on_withdrawn(self, event: WorkWithdrawnEvent) -> None:
+    def _on_work_withdrawn(self, event: WorkWithdrawnEvent) -> None:
         reason = exception_of(event["error"])
         if event["why"] == "draining":
             self._cut_short = reason
         item = self._items.get(event["work"])
         if item is not None:
             self._withdraw(item, reason)
+
+    def _on_work_drained(self, event: WorkDrainedEvent) -> None:
+        item = self._items.get(event["work"])
+        if item is not None:
+            item.drained = event["chunks"]
+            if item.room is not None and not item.room.done():
+                item.room.set_result(None)
 
     def _withdraw(self, item: Item, reason: MoorlineError) -> None:
         if item.reason is not None:
@@ -165,6 +215,27 @@ class Bench(Endpoint):
     def _complete(self, item: Item, value: Any) -> _Rest:
         """Settles an item with what its handler returned; what is still to be done is returned."""
         raise NotImplementedError
+
+    async def _stream(self, item: Item, head: Mapping[str, Any], stream: Stream) -> None:
+        """Streams a result: `head` first, then chunks, no faster than they leave."""
+        try:
+            self._send("progress", item.work, {"open": head})
+            async for chunk in chunks(stream):
+                while item.sent - item.drained >= MAX_CHUNKS_IN_FLIGHT:
+                    item.room = item.loop.create_future()
+                    await item.room
+                self._send("progress", item.work, {"chunk": text_of_bytes(chunk)})
+                item.sent += 1
+            self._settle(item, "done", {"value": {}})
+        except asyncio.CancelledError as error:
+            if not self._torn_down:
+                self._settle(item, "failed", {"message": text_of(error)})
+            raise
+        except Exception as error:
+            # The answer has begun: all that is left is to end it with what went wrong.
+            self._settle(item, "failed", {"message": text_of(error)})
+        finally:
+            await close(stream)
 
     def _fail(self, item: Item, error: BaseException) -> None:
         if item.reason is None:

@@ -10,7 +10,12 @@ from ._generated import CallOptions
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["Caller"]
+__all__ = ["NOT_FOR_CALLERS", "Caller"]
+
+NOT_FOR_CALLERS = frozenset(
+    {"work", "work_withdrawn", "work_drained", "message", "enrolled", "beat_asked"}
+)
+"""The kinds of events that no endpoint hears that makes calls alone."""
 
 
 class Caller(Endpoint):

@@ -18,13 +18,15 @@ import threading
 import warnings
 from asyncio import get_running_loop
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, Iterator, List
-from typing import Mapping, Optional, Tuple, Type, Union, cast
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Dict, FrozenSet, Iterator, List
+from typing import Mapping, Optional, Tuple, Type, Union, cast, get_args, get_type_hints
 
+from ._blobs import encode_with_blobs, payload_of, unpack
 from ._doorbell import Unwatch, watch
 from ._events import read, read_value
-from ._generated import CallDoneEvent, DrainingEvent, EndedEvent, LostEvent, NativeError
-from ._generated import NativeEvent, NoticeEvent, PeerJoinedEvent, PeerLeftEvent, ReadyEvent
+from ._generated import CallDoneEvent, CallPartEvent, DrainingEvent, EndedEvent, LostEvent
+from ._generated import MessageEvent, NativeError, NativeEvent, NoticeEvent, PeerJoinedEvent
+from ._generated import PeerLeftEvent, ReadyEvent
 from ._json import encode
 from ._native import Native
 from ._process import Process, on_sigterm
@@ -45,6 +47,8 @@ Answer = Union[bytes, CallDoneEvent]
 
 _logger = logging.getLogger("moorline")
 _OnPart = Callable[[Any], None]
+_KINDS = frozenset(get_args(get_type_hints(shape)["event"])[0] for shape in get_args(NativeEvent))
+"""All kinds of events that cross."""
 _KEPT = 0
 """In place of a call's number: a command that no call waits for and that must not be lost."""
 _MESSAGE = 0
@@ -52,10 +56,27 @@ _MESSAGE = 0
 
 
 class Endpoint:
-    """What workers, dispatchers and hubs share. Belongs to the event loop on which it connects."""
+    """What the roles of all dialects share. Belongs to the event loop on which it connects.
+
+    A role names itself, has a method `_on_KIND` for each kind of event that it hears, and lists the
+    others: a class that forgets a kind cannot be made.
+    """
 
     _dialect: ClassVar[str] = "beacon"
     _role: ClassVar[str]
+    _ignored: ClassVar[FrozenSet[str]]
+    """The kinds of events that the role does not hear."""
+    _carries_bytes: ClassVar[bool] = False
+    """Whether the dialect's payloads hold byte strings."""
+    _heard: ClassVar[Dict[str, Callable[[Any, Any], None]]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        ignored = getattr(cls, "_ignored", None)
+        if ignored is None:
+            # What roles have in common is no role.
+            return
+        cls._heard = {kind: getattr(cls, f"_on_{kind}") for kind in _KINDS - ignored}
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.on_event: Optional[Callable[[Event], None]] = None
@@ -185,7 +206,13 @@ class Endpoint:
         finally:
             if on_part is not None:
                 self._on_parts.pop(call, None)
-        return read_value(answer) if isinstance(answer, bytes) else self._value_of(answer)
+        if isinstance(answer, bytes):
+            return read_value(answer)
+        failed = answer.get("error")
+        if failed:
+            raise self._exception_of(failed) if name == "call" else exception_of(failed)
+        value = answer.get("value")
+        return unpack(value, answer["blobs"]) if "blobs" in answer else value
 
     def _begin_call(self, name: str, body: Any) -> Tuple[asyncio.Future[Answer], int]:
         loop = self._loop
@@ -207,13 +234,13 @@ class Endpoint:
         if self._calls.pop(call, None) is not None:
             self._send("cancel", call)
 
-    def _value_of(self, event: CallDoneEvent) -> Any:
-        error = event.get("error")
-        if error:
-            raise exception_of(error)
-        return event.get("value")
+    def _exception_of(self, error: NativeError) -> Exception:
+        """Makes what a failed call raises."""
+        return exception_of(error)
 
     def _encode(self, name: str, number: int, body: Any) -> bytes:
+        if self._carries_bytes:
+            return encode_with_blobs(name, number, body)[0]
         return encode([name, number, body])
 
     def _send(self, name: str, number: int = 0, body: Any = None) -> None:
@@ -287,7 +314,9 @@ class Endpoint:
             self._answer(zip(calls, answers))
             for event in read(batch, self._on_unreadable) if batch else ():
                 try:
-                    self._on_event(event)
+                    hear = self._heard.get(event["event"])
+                    if hear is not None:
+                        hear(self, event)
                 except Exception as error:
                     self._complain(f"handling the event {event['event']} failed", error)
             outcomes, self._outcomes = self._outcomes, []
@@ -314,7 +343,7 @@ class Endpoint:
             future = pop(call, None)
             if future is None:
                 if call == _MESSAGE and isinstance(answer, bytes):
-                    self._on_message(answer)
+                    self._on_text(answer)
                 continue
             waiting = getattr(future, "_callbacks", None)
             if waiting is not None and len(waiting) == 1:
@@ -333,41 +362,58 @@ class Endpoint:
             if future is not None:
                 _settle(future, answer)
             elif call == _MESSAGE and isinstance(answer, bytes) and self._loop is not None:
-                self._loop.call_soon(self._on_message, answer)
+                self._loop.call_soon(self._on_text, answer)
 
-    def _on_message(self, text: bytes) -> None:
-        """Handles a message without byte strings, as text."""
+    def _on_call_done(self, event: CallDoneEvent) -> None:
+        # Callers find everything else done that came with the end of their calls.
+        self._outcomes.append((event["call"], event))
 
-    def _on_event(self, event: NativeEvent) -> None:
-        if event["event"] == "call_done":
-            # Callers find everything else done that came with the end of their calls.
-            self._outcomes.append((event["call"], event))
-        elif event["event"] == "call_part":
-            on_part = self._on_parts.get(event["call"])
-            if on_part is not None:
-                on_part(event["part"])
-        elif event["event"] == "ready":
-            self._id = event["id"]
-            _logger.info("ready as %s over %s", event["id"], event["transport"])
-            if not self._ready.done():
-                self._ready.set_result(None)
-            self._tell(event)
-        elif event["event"] == "lost":
-            reason = exception_of(event["reason"])
-            _logger.warning("link lost: %s; next attempt in %d ms", reason, event["retry_ms"])
-            self._tell(event)
-        elif event["event"] == "notice":
-            _logger.warning("%s", exception_of(event["error"]))
-            self._tell(event)
-        elif event["event"] == "ended":
-            self._tell(event)
-            self._finish(exception_of(event["error"]) if event["error"] else None)
-        elif (
-            event["event"] == "draining"
-            or event["event"] == "peer_joined"
-            or event["event"] == "peer_left"
-        ):
-            self._tell(event)
+    def _on_call_part(self, event: CallPartEvent) -> None:
+        on_part = self._on_parts.get(event["call"])
+        if on_part is not None:
+            on_part(event["part"])
+
+    def _on_ready(self, event: ReadyEvent) -> None:
+        self._id = event["id"]
+        _logger.info("ready as %s over %s", event["id"], event["transport"])
+        if not self._ready.done():
+            self._ready.set_result(None)
+        self._tell(event)
+
+    def _on_lost(self, event: LostEvent) -> None:
+        reason = exception_of(event["reason"])
+        _logger.warning("link lost: %s; next attempt in %d ms", reason, event["retry_ms"])
+        self._tell(event)
+
+    def _on_notice(self, event: NoticeEvent) -> None:
+        _logger.warning("%s", exception_of(event["error"]))
+        self._tell(event)
+
+    def _on_draining(self, event: DrainingEvent) -> None:
+        self._tell(event)
+
+    def _on_ended(self, event: EndedEvent) -> None:
+        self._tell(event)
+        self._finish(exception_of(event["error"]) if event["error"] else None)
+
+    def _on_message(self, event: MessageEvent) -> None:
+        payload = payload_of(event)
+        if payload is not None:
+            self._hear(payload)
+
+    def _on_text(self, text: bytes) -> None:
+        if "message" not in self._heard:
+            return
+        try:
+            payload = read_value(text)
+        except MoorlineError:
+            # What Python cannot read is no message.
+            return
+        if payload is not None:
+            self._hear(payload)
+
+    def _hear(self, payload: Any) -> None:
+        """Handles a message."""
 
     def _on_unreadable(self, kind: str, number: int, error: Exception) -> None:
         if kind == "call_done":

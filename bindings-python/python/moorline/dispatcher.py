@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._caller import Caller
+from ._caller import NOT_FOR_CALLERS, Caller
 from ._generated import DispatcherOptions
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class Dispatcher(Caller):
     """
 
     _role = "dispatcher"
+    _ignored = NOT_FOR_CALLERS | {"peer_joined", "peer_left"}
 
     def __init__(self, **options: Unpack[DispatcherOptions]) -> None:
         super().__init__(options)

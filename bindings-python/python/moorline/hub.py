@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._caller import Caller
-from ._generated import HubOptions
+from ._caller import NOT_FOR_CALLERS, Caller
+from ._generated import HubOptions, PeerJoinedEvent, PeerLeftEvent
 from .errors import error_of
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class Hub(Caller):
     """
 
     _role = "hub"
+    _ignored = NOT_FOR_CALLERS
 
     def __init__(self, **options: Unpack[HubOptions]) -> None:
         self._scheme = "https" if options.get("runtime", {}).get("cert_file") else "http"
@@ -35,3 +36,9 @@ class Hub(Caller):
         if self.id is None:
             raise error_of("NOT_STARTED", "connect first")
         return f"{self._scheme}://{self.id}"
+
+    def _on_peer_joined(self, event: PeerJoinedEvent) -> None:
+        self._tell(event)
+
+    def _on_peer_left(self, event: PeerLeftEvent) -> None:
+        self._tell(event)

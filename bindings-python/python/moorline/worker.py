@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, TypeVar
 
 from ._bench import Bench, Item, Registered, is_coroutine
-from ._generated import NativeEvent, WorkerOptions, WorkEvent
-from .errors import MoorlineError, error_of
+from ._generated import WorkerOptions, WorkEvent
+from .errors import MoorlineError
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -66,19 +65,6 @@ class Context:
         self.lines.append(str(line))
 
 
-class _Item(Item):
-    __slots__ = ()
-
-    def __init__(
-        self,
-        event: WorkEvent,
-        loop: asyncio.AbstractEventLoop,
-        send: Callable[[str, int, Any], None],
-    ) -> None:
-        super().__init__(event["work"], event["key"], loop)
-        self.context = Context(event, self, send)
-
-
 class Worker(Bench):
     """Offers handlers to a control plane.
 
@@ -94,6 +80,7 @@ class Worker(Bench):
     """
 
     _role = "worker"
+    _ignored = frozenset({"message", "peer_joined", "peer_left", "enrolled", "beat_asked"})
 
     def __init__(self, **options: Unpack[WorkerOptions]) -> None:
         super().__init__(options, {})
@@ -115,31 +102,18 @@ class Worker(Bench):
 
         def register(handler: _H) -> _H:
             self._handlers[key] = Registered(handler, meta, is_coroutine(handler))
-            if self._loop is not None:
-                self._send("handle", 0, {"key": key, "meta": meta})
+            self._offer(key, meta)
             return handler
 
         return register
 
     def unhandle(self, key: str) -> None:
         """Withdraws the handler under `key`; its running items go on."""
-        if self._handlers.pop(key, None) is not None and self._loop is not None:
-            self._send("unhandle", 0, {"key": key})
+        if self._handlers.pop(key, None) is not None:
+            self._take_back(key)
 
-    def _on_event(self, event: NativeEvent) -> None:
-        if event["event"] == "work":
-            self._on_work(event)
-        else:
-            super()._on_event(event)
-
-    def _on_work(self, event: WorkEvent) -> None:
-        handler = self._handlers.get(event["key"])
-        if handler is None:
-            error = error_of("HANDLER_UNKNOWN", f"no handler is registered under {event['key']}")
-            self._send("failed", event["work"], {"message": str(error)})
-            return
-        item = _Item(event, asyncio.get_running_loop(), self._send)
-        self._begin(item, handler, event.get("payload"))
+    def _context(self, event: WorkEvent, item: Item) -> Context:
+        return Context(event, item, self._send)
 
     def _complete(self, item: Item, value: Any) -> None:
         self._settle(item, "done", {"value": value, "log": item.context.lines})

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from typing import Any, AsyncIterator, Coroutine, Dict, Mapping, Optional, Tuple, cast
+from typing import Any, Coroutine, Dict, Mapping, Optional
 
-from .._bench import Bench, Item, Registered, text_of
-from .._endpoint import Answer, exception_of
-from .._events import read_value
-from .._generated import MAX_ATTACHMENTS, MAX_CHUNKS_IN_FLIGHT, CallDoneEvent
-from .._generated import DaemonClientErrorCode, LostEvent, NativeEvent, NoticeEvent
-from .._generated import ReadyEvent, WorkDrainedEvent, WorkEvent
-from .._json import encode
+from .._bench import Bench, Item, Registered
+from .._blobs import encode_with_blobs, text_of_bytes
+from .._endpoint import exception_of
+from .._generated import MAX_ATTACHMENTS, BeatAskedEvent, DaemonClientErrorCode, EndedEvent
+from .._generated import EnrolledEvent, LostEvent, NativeError, NoticeEvent, ReadyEvent, WorkEvent
+from .._streams import close
 from ..errors import MoorlineError, error_of
-from ._blobs import Bytes, encode_with_blobs, text_of_bytes, unpack
 from ._listeners import Listeners
-from .envelope import CommandContext, Envelope, HandlerEntry, Rejection, Stream
+from .envelope import CommandContext, HandlerEntry, Rejection
 from .errors import DaemonClientError, client_error
 
 __all__ = ["Session"]
@@ -25,27 +22,13 @@ _EVERY_MESSAGE: Dict[str, Any] = {"key": "*", "meta": {"messages": True}}
 _FAILED_ATTEMPTS = ("CONNECT_FAILED", "REGISTRATION_FAILED")
 
 
-class _Item(Item):
-    """A command that runs, or a heartbeat in the making."""
-
-    __slots__ = ("drained", "handler", "room", "sent", "streams")
-
-    def __init__(
-        self, work: int, key: str, loop: asyncio.AbstractEventLoop, handler: Registered
-    ) -> None:
-        super().__init__(work, key, loop)
-        self.handler = handler
-        self.streams = False
-        self.sent = 0
-        self.drained = 0
-        self.room: Optional[asyncio.Future[None]] = None
-
-
 class Session(Bench):
     """The endpoint behind a `ClusterDaemonClient`, good for one connect."""
 
     _dialect = "volt"
     _role = "daemon"
+    _ignored = frozenset({"peer_joined", "peer_left"})
+    _carries_bytes = True
 
     def __init__(
         self,
@@ -72,36 +55,26 @@ class Session(Bench):
 
     def listen(self, on: bool) -> None:
         """Asks for messages, or no longer."""
-        if not self.is_open:
-            return
-        if on:
+        if on and self.is_open:
             self._send("handle", 0, _EVERY_MESSAGE)
-        else:
-            self._send("unhandle", 0, {"key": _EVERY_MESSAGE["key"]})
+        elif self.is_open:
+            self._take_back(_EVERY_MESSAGE["key"])
 
     def offer(self, command: str, on: bool) -> None:
         """Offers a handler, or withdraws it."""
-        if self.is_open:
-            self._send("handle" if on else "unhandle", 0, {"key": command})
+        if on:
+            self._offer(command, {})
+        else:
+            self._take_back(command)
 
-    def begin(
-        self, command: str, payload: Any, timeout_ms: Optional[int]
-    ) -> Tuple[asyncio.Future[Answer], int]:
-        """Sends a command; the future has its answer, the number gives it up."""
+    async def ask(self, command: str, payload: Any, timeout_ms: Optional[int]) -> Any:
+        """Sends a command and returns the data of its answer."""
         body: Dict[str, Any] = {"name": command}
         if payload is not None:
             body["payload"] = payload
         if timeout_ms is not None:
             body["options"] = {"timeout_ms": timeout_ms}
-        return self._begin_call("call", body)
-
-    def give_up(self, call: int) -> None:
-        """Cancels a command, unless it is settled."""
-        self._give_up(call)
-
-    def value_of(self, event: CallDoneEvent) -> Any:
-        """Returns the data of an answer with its byte strings, or raises what went wrong."""
-        return self._value_of(event)
+        return await self._request("call", body)
 
     def emit(self, message: Any, name: str = "") -> None:
         """Sends a message, or queues it until registered; refuses what cannot be sent."""
@@ -142,181 +115,86 @@ class Session(Bench):
         if self._listeners.message:
             self._send("handle", 0, _EVERY_MESSAGE)
 
-    def _encode(self, name: str, number: int, body: Any) -> bytes:
-        try:
-            return encode([name, number, body])
-        except MoorlineError:
-            return encode_with_blobs(name, number, body)[0]
+    def _exception_of(self, error: NativeError) -> Exception:
+        # Made in the client's words at once: thousands may fail together, with the connection.
+        return client_error(exception_of(error))
 
-    def _on_event(self, event: NativeEvent) -> None:
-        if event["event"] == "work":
-            self._on_work(event)
-        elif event["event"] == "message":
-            payload = _value(event)
-            if payload is not None:
-                self._listeners.tell(self._listeners.message, payload)
-        elif event["event"] == "work_drained":
-            self._on_drained(event)
-        elif event["event"] == "beat_asked":
-            self._on_beat(event["beat"])
-        elif event["event"] == "enrolled":
-            self.password = event["password"]
-        elif event["event"] == "ready":
-            self._on_ready(event)
-        elif event["event"] == "lost":
-            self._on_lost(event)
-        elif event["event"] == "notice":
-            self._on_notice(event)
-        else:
-            if event["event"] == "ended" and event["error"] is not None:
-                self._on_fatal(exception_of(event["error"]))
-            super()._on_event(event)
+    def _hear(self, payload: Any) -> None:
+        self._listeners.tell(self._listeners.message, payload)
 
-    def _value_of(self, event: CallDoneEvent) -> Any:
-        value = super()._value_of(event)
-        return unpack(value, event["blobs"]) if "blobs" in event else value
-
-    def _on_message(self, text: bytes) -> None:
-        try:
-            payload = read_value(text)
-        except MoorlineError:
-            # What Python cannot read is no message.
-            return
-        if payload is not None:
-            self._listeners.tell(self._listeners.message, payload)
+    def _on_enrolled(self, event: EnrolledEvent) -> None:
+        self.password = event["password"]
 
     def _on_ready(self, event: ReadyEvent) -> None:
         self.is_ready = True
         self._max_message = event["max_message"]
         self._listeners.tell(self._listeners.connected)
-        super()._on_event(event)
+        super()._on_ready(event)
 
     def _on_lost(self, event: LostEvent) -> None:
         self.is_ready = False
-        super()._on_event(event)
+        super()._on_lost(event)
         self._listeners.tell(self._listeners.disconnected, event["reason"]["message"])
 
     def _on_notice(self, event: NoticeEvent) -> None:
-        super()._on_event(event)
+        super()._on_notice(event)
         cause = exception_of(event["error"])
         self._last_notice = cause.message
         if cause.code in _FAILED_ATTEMPTS and not self._ready.done():
             self._ready.set_result(cause)
         self._listeners.report(client_error(cause))
 
-    def _on_fatal(self, error: MoorlineError) -> None:
-        # A failed enrollment is told by connect alone; what a notice has told is told once.
-        if error.code != "ENROLLMENT_FAILED" and error.message != self._last_notice:
-            code = DaemonClientErrorCode.SocketConnectionFailed
-            self._listeners.report(client_error(error, code))
+    def _on_ended(self, event: EndedEvent) -> None:
+        if event["error"] is not None:
+            error = exception_of(event["error"])
+            # A failed enrollment is told by connect alone; what a notice has told is told once.
+            if error.code != "ENROLLMENT_FAILED" and error.message != self._last_notice:
+                code = DaemonClientErrorCode.SocketConnectionFailed
+                self._listeners.report(client_error(error, code))
+        super()._on_ended(event)
 
     # Commands of the control plane
 
-    def _on_work(self, event: WorkEvent) -> None:
-        handler = self._handlers.get(event["key"])
-        if handler is None:
-            # It was withdrawn while the command was on its way.
-            told = {"status": 404, "message": f"Unknown daemon command: {event['key']}"}
-            self._send("done", event["work"], {"value": {"reject": told}})
-            return
-        item = _Item(event["work"], event["key"], asyncio.get_running_loop(), handler)
-        item.context = CommandContext(item, event["meta"])
-        item.streams = event["meta"]["response_type"] == "stream"
-        self._begin(item, handler, _value(event))
+    def _on_unknown(self, event: WorkEvent) -> None:
+        refusal = _refusal(404, f"Unknown daemon command: {event['key']}")
+        self._send("done", event["work"], refusal)
 
-    def _on_beat(self, beat: int) -> None:
+    def _context(self, event: WorkEvent, item: Item) -> CommandContext:
+        return CommandContext(item, event["meta"])
+
+    def _on_beat_asked(self, event: BeatAskedEvent) -> None:
         if self._factory is not None:
-            item = _Item(beat, "", asyncio.get_running_loop(), self._factory)
-            self._begin(item, self._factory, None)
-
-    def _on_drained(self, event: WorkDrainedEvent) -> None:
-        item = cast("Optional[_Item]", self._items.get(event["work"]))
-        if item is not None:
-            item.drained = event["chunks"]
-            if item.room is not None and not item.room.done():
-                item.room.set_result(None)
+            item = Item(event["beat"], "", asyncio.get_running_loop(), self._factory)
+            self._begin(item, None)
 
     def _complete(self, item: Item, value: Any) -> Optional[Coroutine[Any, Any, None]]:
-        handler = cast(_Item, item).handler
+        handler = item.handler
         if not isinstance(handler, HandlerEntry):
             self._settle(item, "done", {"value": value})
             return None
         envelope = handler.envelope(value)
-        if envelope.stream is not None and cast(_Item, item).streams:
-            return self._stream(cast(_Item, item), envelope, envelope.stream)
+        if envelope.stream is not None and item.context.response_type == "stream":
+            return self._stream(item, envelope.head(), envelope.stream)
         answer = envelope.head()
         if envelope.data is not None:
             answer["data"] = envelope.data
         if envelope.body is not None:
             answer["body"] = text_of_bytes(envelope.body)
         self._settle(item, "done", {"value": answer})
-        return None if envelope.stream is None else _close(envelope.stream)
+        return None if envelope.stream is None else close(envelope.stream)
 
     def _fail(self, item: Item, error: BaseException) -> None:
         if isinstance(error, Rejection):
-            told = {"status": error.status, "message": error.message}
-            self._settle(item, "done", {"value": {"reject": told}})
+            self._settle(item, "done", _refusal(error.status, error.message))
             return
         super()._fail(item, error)
-        if item.reason is None and isinstance(cast(_Item, item).handler, HandlerEntry):
+        if item.reason is None and isinstance(item.handler, HandlerEntry):
             text = f'Handler for command "{item.key}" threw an unhandled error'
             report = DaemonClientError(DaemonClientErrorCode.HandlerError, text)
             report.__cause__ = error
             # A plain function fails on its thread.
             item.loop.call_soon_threadsafe(self._listeners.report, report)
 
-    async def _stream(self, item: _Item, envelope: Envelope, stream: Stream) -> None:
-        try:
-            self._send("progress", item.work, {"open": envelope.head()})
-            async for chunk in _chunks(stream):
-                while item.sent - item.drained >= MAX_CHUNKS_IN_FLIGHT:
-                    item.room = item.loop.create_future()
-                    await item.room
-                self._send("progress", item.work, {"chunk": text_of_bytes(chunk)})
-                item.sent += 1
-            self._settle(item, "done", {"value": {}})
-        except asyncio.CancelledError as error:
-            if not self._torn_down:
-                self._settle(item, "failed", {"message": text_of(error)})
-            raise
-        except Exception as error:
-            # The answer has begun: all that is left is to end it with what went wrong.
-            self._settle(item, "failed", {"message": text_of(error)})
-        finally:
-            await _close(stream)
 
-
-def _value(event: Any) -> Any:
-    """Returns the payload of an event with its byte strings."""
-    payload = event.get("payload")
-    blobs = event.get("blobs")
-    return payload if blobs is None else unpack(payload, blobs)
-
-
-async def _chunks(stream: Any) -> AsyncIterator[Any]:
-    if isinstance(stream, (str, *Bytes)):
-        raise TypeError("a stream is an iterable of bytes; bytes alone are a body")
-    if hasattr(stream, "__aiter__"):
-        async for chunk in stream:
-            yield chunk
-        return
-    iterator = iter(stream)
-    end = object()
-    loop = asyncio.get_running_loop()
-    while (chunk := await loop.run_in_executor(None, next, iterator, end)) is not end:
-        yield chunk
-
-
-async def _close(stream: Any) -> None:
-    close = getattr(stream, "aclose", None) or getattr(stream, "close", None)
-    if close is None:
-        return
-    try:
-        closed = close()
-        if inspect.isawaitable(closed):
-            await closed
-    except Exception as error:
-        # A generator that still runs on its thread cannot be closed; it is let go of.
-        loop = asyncio.get_running_loop()
-        if not isinstance(error, ValueError):
-            loop.call_exception_handler({"message": "closing a stream failed", "exception": error})
+def _refusal(status: int, message: str) -> Dict[str, Any]:
+    return {"value": {"reject": {"status": status, "message": message}}}

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Mapping,
 from typing import Protocol, Type, TypeVar, Union, cast, overload
 
 from .._bench import Registered, is_coroutine
-from .._endpoint import exception_of
-from .._events import read_value
 from .._generated import DaemonClientErrorCode, DaemonOptions
 from .._process import on_sigterm
 from ..errors import MoorlineError, error_of
@@ -196,19 +194,8 @@ class ClusterDaemonClient:
             message = "the daemon is not registered at the control plane"
             raise client_error(error_of("NOT_READY", message))
         limit = self._timeout_ms if timeout_ms is None else timeout_ms
-        call = 0
         try:
-            future, call = session.begin(command, payload, limit)
-            answer = await future
-            if isinstance(answer, bytes):
-                return read_value(answer)
-            if "error" in answer:
-                # Raised once: thousands may fail together, with the connection.
-                raise client_error(exception_of(answer["error"]))
-            return session.value_of(answer)
-        except asyncio.CancelledError:
-            session.give_up(call)
-            raise
+            return await session.ask(command, payload, limit)
         except MoorlineError as error:
             raise client_error(error) from error
 

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import Any, AsyncIterable, Dict, Iterable, Mapping, Optional, Union, cast
+from typing import Any, Dict, Mapping, Optional, cast
 
 from .._bench import Call, Item, Registered, is_coroutine
+from .._streams import Buffer, Stream
 from ..errors import MoorlineError
 
 __all__ = ["Buffer", "CommandContext", "Envelope", "HandlerEntry", "Rejection", "Stream"]
-
-Buffer = Union[bytes, bytearray, memoryview]
-"""Bytes of any kind."""
-
-Stream = Union[AsyncIterable[Buffer], Iterable[Buffer]]
-"""Parts of a streamed answer; plain iterators are read on a thread and may block."""
 
 
 @dataclass(frozen=True)

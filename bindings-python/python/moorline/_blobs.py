@@ -8,10 +8,10 @@ from __future__ import annotations
 import base64
 from typing import Any, List, Tuple, cast
 
-from .._json import encode
-from ..errors import MoorlineError, error_of
+from ._json import encode
+from .errors import MoorlineError, error_of
 
-__all__ = ["Bytes", "encode_with_blobs", "text_of_bytes", "unpack"]
+__all__ = ["Bytes", "encode_with_blobs", "payload_of", "text_of_bytes", "unpack"]
 
 Bytes = (bytes, bytearray, memoryview)
 _MARK = "_placeholder"
@@ -54,6 +54,13 @@ def _pack(value: Any, blobs: List[str]) -> Any:
 def unpack(value: Any, texts: List[str]) -> Any:
     """Puts the byte strings that crossed beside a value into their places."""
     return _fill(value, [base64.b64decode(text) for text in texts])
+
+
+def payload_of(event: Any) -> Any:
+    """Returns the payload of an event with its byte strings."""
+    payload = event.get("payload")
+    blobs = event.get("blobs")
+    return payload if blobs is None else unpack(payload, blobs)
 
 
 def _fill(value: Any, blobs: List[bytes]) -> Any:
