@@ -11,7 +11,7 @@ pub(crate) fn write(surface: &Surface) -> String {
          \"\"\"Error codes, options and events, as the core declares them.\"\"\"\n\n\
          from __future__ import annotations\n\n\
          from enum import Enum\n\
-         from typing import Any, Dict, Final, List, Literal, NamedTuple, Optional, Tuple, TypedDict, Union\n",
+         from typing import Any, Dict, Final, List, Literal, NamedTuple, Optional, TypedDict, Union\n",
     );
     errors(surface, &mut out);
     for table in &surface.tables {
