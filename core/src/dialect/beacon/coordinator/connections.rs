@@ -4,7 +4,7 @@ use bytestring::ByteString;
 
 use super::reports::Reporter;
 use super::wire::{self, WorkerFrame, action};
-use super::{Caller, Coordinator, Link};
+use super::{Caller, Connection, Coordinator};
 use crate::base::error::ErrorCode;
 use crate::base::ids::ConnId;
 use crate::base::time::Now;
@@ -17,7 +17,7 @@ impl Coordinator {
     pub(crate) fn offer(&mut self, conn: ConnId, remote: &str, caller: Option<Caller>, now: Now) {
         match self.accepted.accept(conn, remote, now.mono) {
             Ok(limits) => {
-                self.links.insert(conn, Link { caller, joining: None });
+                self.conns.insert(conn, Connection { caller, joining: None });
                 self.out.push_back(Output::Admit { conn, limits, pulses: &[] });
             }
             Err(refusal) => {

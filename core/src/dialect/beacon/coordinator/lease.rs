@@ -58,7 +58,7 @@ impl Coordinator {
 
     /// Notes that a connection is gone. A record that belongs to a newer one stays.
     pub(super) fn handle_lost(&mut self, conn: ConnId, why: &str, now: Now) {
-        if let Some(link) = self.links.get_mut(&conn) {
+        if let Some(link) = self.conns.get_mut(&conn) {
             link.joining = None;
         }
         let Some(worker) = self.registry.by_conn(conn) else { return };

@@ -142,7 +142,7 @@ pub(crate) struct Coordinator {
     /// Words on outcomes, sent together at the end of a turn.
     verdicts: BTreeMap<ConnId, Vec<Verdict>>,
     accepted: Accepted,
-    links: BTreeMap<ConnId, Link>,
+    conns: BTreeMap<ConnId, Connection>,
     registry: Registry,
     catalogue: Catalogue,
     items: Items,
@@ -171,7 +171,7 @@ enum Promise {
 
 /// What is known of an accepted connection beside its registration.
 #[derive(Debug)]
-struct Link {
+struct Connection {
     caller: Option<Caller>,
     /// A registration that an auth worker is asked about.
     joining: Option<ByteString>,
@@ -257,7 +257,7 @@ impl Coordinator {
             journal: Journal::default(),
             verdicts: BTreeMap::new(),
             accepted,
-            links: BTreeMap::new(),
+            conns: BTreeMap::new(),
             registry: Registry::default(),
             catalogue: Catalogue::default(),
             items: Items::default(),
@@ -419,7 +419,7 @@ impl Machine for Coordinator {
             Input::Conn(ConnInput::Closed { conn, cause }) => {
                 self.accepted.closed(conn);
                 self.handle_lost(conn, cause.to_error().message(), now);
-                self.links.remove(&conn);
+                self.conns.remove(&conn);
             }
             Input::Server(ServerInput::Gone { http }) => self.handle_gone(http),
             Input::Stored { store, result } => match self.journal.stored(store, result, now.mono) {

@@ -61,7 +61,7 @@ impl Coordinator {
                 let capabilities = registration.capabilities.clone().unwrap_or_default();
                 let secret = registration.join_secret.clone().unwrap_or_default();
                 let question = wire::join_question(name, secret.expose(), &capabilities);
-                let Some(link) = self.links.get_mut(&conn) else { return };
+                let Some(link) = self.conns.get_mut(&conn) else { return };
                 if link.joining.replace(text.clone()).is_none() {
                     let waiter = Waiter::Join { conn };
                     self.ask_auth_worker("AUTH_ValidateBeaconJoin", question, waiter, now);
@@ -72,7 +72,7 @@ impl Coordinator {
 
     /// Takes an auth worker's word on a registration.
     pub(super) fn joined(&mut self, conn: ConnId, verdict: Result<(), String>, now: Now) {
-        let Some(text) = self.links.get_mut(&conn).and_then(|link| link.joining.take()) else {
+        let Some(text) = self.conns.get_mut(&conn).and_then(|link| link.joining.take()) else {
             return;
         };
         match (verdict, read(&text)) {
@@ -92,7 +92,7 @@ impl Coordinator {
         if !self.options.join_secret.is_empty() {
             return check_secret(&self.options.join_secret, &offered);
         }
-        let logged_in = self.links.get(&conn).is_some_and(|link| link.caller.is_some());
+        let logged_in = self.conns.get(&conn).is_some_and(|link| link.caller.is_some());
         if self.options.has_users && logged_in {
             return Join::Allowed;
         }
@@ -122,7 +122,7 @@ impl Coordinator {
             self.remove_worker(before, "it registered under another name", now);
         }
         let owner = self
-            .links
+            .conns
             .get(&conn)
             .and_then(|link| link.caller.clone())
             .filter(|_| self.options.is_secured);
@@ -347,7 +347,7 @@ impl Coordinator {
 
     /// Notes that a session ended before its time.
     pub(crate) fn end_session(&mut self, session: &str) {
-        let connected = self.links.values_mut().filter_map(|link| link.caller.as_mut());
+        let connected = self.conns.values_mut().filter_map(|link| link.caller.as_mut());
         let owners = self.registry.owners_mut().chain(connected);
         for caller in owners.filter(|caller| *caller.session == *session) {
             caller.until = Instant::default();

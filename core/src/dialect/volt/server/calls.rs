@@ -62,7 +62,7 @@ pub(super) struct Pending {
     /// Over which session it was sent; none while it waits for the daemon.
     pub(super) session: Option<SessionId>,
     stream: Option<Stream>,
-    due: Instant,
+    due: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -97,22 +97,21 @@ impl VoltServer {
             0 => self.options.command_timeout_ms,
             given => given,
         };
-        let due = now.mono.after(self.options.registration_wait_ms.min(timeout_ms));
         let request = self.entropy.uuid();
         let call = self.number();
         let cluster = order.cluster.clone();
-        let pending =
-            Pending { asker, order, timeout_ms, request, session: None, stream: None, due };
+        let mut pending =
+            Pending { asker, order, timeout_ms, request, session: None, stream: None, due: None };
+        if session.is_none() {
+            let due = now.mono.after(self.options.registration_wait_ms.min(timeout_ms));
+            self.timers.set(&mut pending.due, Timer::Call(call), due);
+        }
         self.calls.insert(call, pending);
         self.askers.insert(asker, call);
-        match session {
-            Some(session) => self.send_call(call, session, now),
-            None => {
-                self.timers.add(Timer::Call(call), due);
-                if let Some(daemon) = self.daemons.get_mut(&cluster) {
-                    daemon.waiting.insert(call);
-                }
-            }
+        if let Some(session) = session {
+            self.send_call(call, session, now);
+        } else if let Some(daemon) = self.daemons.get_mut(&cluster) {
+            daemon.waiting.insert(call);
         }
         Ok(())
     }
@@ -128,10 +127,10 @@ impl VoltServer {
 
     fn send_call(&mut self, call: u64, session: SessionId, now: Now) {
         let Some(pending) = self.calls.get_mut(&call) else { return };
-        let (before, request) = (pending.due, pending.request);
+        let request = pending.request;
         pending.session = Some(session);
-        pending.due = now.mono.after(pending.timeout_ms);
-        let due = pending.due;
+        let due = now.mono.after(pending.timeout_ms);
+        self.timers.set(&mut pending.due, Timer::Call(call), due);
         let order = &pending.order;
         let payload = &order.payload;
         let mut frames: Vec<Frame> = Vec::with_capacity(1 + payload.blobs().len());
@@ -155,8 +154,6 @@ impl VoltServer {
             daemon.sent.insert(call);
         }
         self.requests.insert(request, call);
-        self.timers.remove(Timer::Call(call), before);
-        self.timers.add(Timer::Call(call), due);
         frames.into_iter().for_each(|frame| self.send(session, frame));
     }
 
@@ -279,15 +276,13 @@ impl VoltServer {
     /// Gives a stream the usual time once more.
     fn wait_again(&mut self, call: u64, now: Now) {
         let Some(pending) = self.calls.get_mut(&call) else { return };
-        let next = now.mono.after(pending.timeout_ms);
-        let before = std::mem::replace(&mut pending.due, next);
-        self.timers.remove(Timer::Call(call), before);
-        self.timers.add(Timer::Call(call), next);
+        let due = now.mono.after(pending.timeout_ms);
+        self.timers.set(&mut pending.due, Timer::Call(call), due);
     }
 
     /// Fails a call whose time is up.
     pub(super) fn expire(&mut self, call: u64, at: Instant) {
-        let Some(pending) = self.calls.get(&call).filter(|pending| pending.due == at) else {
+        let Some(pending) = self.calls.get(&call).filter(|pending| pending.due == Some(at)) else {
             return;
         };
         let command = &pending.order.command;
@@ -316,10 +311,10 @@ impl VoltServer {
     }
 
     fn forget_call(&mut self, call: u64) -> Option<Pending> {
-        let pending = self.calls.remove(&call)?;
+        let mut pending = self.calls.remove(&call)?;
         self.askers.remove(&pending.asker);
         self.requests.remove(&pending.request);
-        self.timers.remove(Timer::Call(call), pending.due);
+        self.timers.clear(&mut pending.due, Timer::Call(call));
         if let Some(daemon) = self.daemons.get_mut(&pending.order.cluster) {
             daemon.waiting.remove(&call);
             daemon.sent.remove(&call);

@@ -204,10 +204,11 @@ impl VoltServer {
             }
             None => Carrier::Polling { poll: None, queue: VecDeque::new(), bytes: 0 },
         };
-        let life = now.mono.after(self.options.ping_interval_ms);
-        let join_by = now.mono.after(self.options.connect_timeout_ms);
-        self.timers.add(Timer::Life(session), life);
-        self.timers.add(Timer::Join(session), join_by);
+        let (mut life, mut join_by) = (None, None);
+        let ping_at = now.mono.after(self.options.ping_interval_ms);
+        self.timers.set(&mut life, Timer::Life(session), ping_at);
+        let give_up = now.mono.after(self.options.connect_timeout_ms);
+        self.timers.set(&mut join_by, Timer::Join(session), give_up);
         let limits = DecoderLimits {
             max_attachment_bytes: self.limits.0.max_message,
             ..DecoderLimits::default()

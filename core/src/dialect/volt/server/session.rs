@@ -24,13 +24,13 @@ pub(super) struct Session {
     pub(super) carrier: Carrier,
     pub(super) probe: Option<Probe>,
     /// When it is pinged next, or must have answered.
-    pub(super) life: Instant,
+    pub(super) life: Option<Instant>,
     pub(super) awaits_pong: bool,
     pub(super) decoder: Decoder,
     /// Whether the namespace was joined.
     pub(super) is_joined: bool,
     /// When it must have joined one.
-    pub(super) join_by: Instant,
+    pub(super) join_by: Option<Instant>,
     /// When it must have registered, once it has joined. Leaving and joining again wins no time.
     pub(super) register_by: Option<Instant>,
     /// The daemon that registered, and whether one ever did.
@@ -62,15 +62,14 @@ impl VoltServer {
         if !std::mem::replace(&mut state.awaits_pong, false) {
             return;
         }
-        let before = std::mem::replace(&mut state.life, next);
-        self.timers.remove(Timer::Life(session), before);
-        self.timers.add(Timer::Life(session), next);
+        self.timers.set(&mut state.life, Timer::Life(session), next);
     }
 
     /// Pings a session, or ends it when it has not answered.
     pub(super) fn check_life(&mut self, session: SessionId, at: Instant, now: Now) {
         let timeout = self.options.ping_timeout_ms;
-        let Some(state) = self.sessions.get_mut(&session).filter(|state| state.life == at) else {
+        let Some(state) = self.sessions.get_mut(&session).filter(|state| state.life == Some(at))
+        else {
             return;
         };
         let is_late = now.mono.since(at) > LATE_MS;
@@ -80,9 +79,7 @@ impl VoltServer {
         }
         // A process that slept gives everyone the usual time once more.
         let asks = !std::mem::replace(&mut state.awaits_pong, true);
-        state.life = now.mono.after(timeout);
-        let next = state.life;
-        self.timers.add(Timer::Life(session), next);
+        self.timers.set(&mut state.life, Timer::Life(session), now.mono.after(timeout));
         if asks {
             self.send(session, Packet::Ping(ByteString::new()).to_frame());
         }
@@ -91,7 +88,7 @@ impl VoltServer {
     /// Ends a session that has joined no namespace in time.
     pub(super) fn check_joined(&mut self, session: SessionId, at: Instant) {
         let state = self.sessions.get(&session);
-        if state.is_some_and(|state| !state.is_joined && state.join_by == at) {
+        if state.is_some_and(|state| !state.is_joined && state.join_by == Some(at)) {
             self.close(session, "it joined no namespace in time");
         }
     }
@@ -100,13 +97,10 @@ impl VoltServer {
     pub(super) fn await_registration(&mut self, session: SessionId, now: Now) {
         let register_by = now.mono.after(self.options.registration_timeout_ms);
         let Some(state) = self.sessions.get_mut(&session) else { return };
-        let joined = state.join_by;
-        let begins = state.is_stranger && state.register_by.is_none();
-        if begins {
-            state.register_by = Some(register_by);
-            self.timers.add(Timer::Register(session), register_by);
+        if state.is_stranger && state.register_by.is_none() {
+            self.timers.set(&mut state.register_by, Timer::Register(session), register_by);
         }
-        self.timers.remove(Timer::Join(session), joined);
+        self.timers.clear(&mut state.join_by, Timer::Join(session));
     }
 
     /// Ends a session that was let in and has not said who it is in time.
@@ -228,15 +222,12 @@ impl VoltServer {
         if !std::mem::replace(&mut state.is_stranger, false) {
             return;
         }
-        let (address, register_by) = (state.address.clone(), state.register_by.take());
         if let Carrier::WebSocket(conn) = state.carrier {
             let limits = self.limits.0;
             self.out.push_back(Output::SetLimits { conn, limits });
         }
-        if let Some(at) = register_by {
-            self.timers.remove(Timer::Register(session), at);
-        }
-        self.admission.admitted(&address);
+        self.timers.clear(&mut state.register_by, Timer::Register(session));
+        self.admission.admitted(&state.address);
     }
 
     /// Returns what carries a session, and the address at its other end.
@@ -298,14 +289,12 @@ impl VoltServer {
     pub(super) fn forget(&mut self, session: SessionId, reason: &str) {
         self.drop_probe(session);
         self.unbind(session, reason);
-        let Some(state) = self.sessions.remove(&session) else { return };
+        let Some(mut state) = self.sessions.remove(&session) else { return };
         self.by_sid.remove(&state.sid);
         self.dirty.remove(&session);
-        self.timers.remove(Timer::Life(session), state.life);
-        self.timers.remove(Timer::Join(session), state.join_by);
-        if let Some(at) = state.register_by {
-            self.timers.remove(Timer::Register(session), at);
-        }
+        self.timers.clear(&mut state.life, Timer::Life(session));
+        self.timers.clear(&mut state.join_by, Timer::Join(session));
+        self.timers.clear(&mut state.register_by, Timer::Register(session));
         self.admission.left(&state.address, state.is_stranger);
         match state.carrier {
             Carrier::WebSocket(conn) => {

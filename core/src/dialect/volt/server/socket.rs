@@ -69,9 +69,8 @@ impl VoltServer {
         match packet.kind {
             Kind::Disconnect => {
                 state.is_joined = false;
-                state.join_by = now.mono.after(self.options.connect_timeout_ms);
-                let join_by = state.join_by;
-                self.timers.add(Timer::Join(session), join_by);
+                let join_by = now.mono.after(self.options.connect_timeout_ms);
+                self.timers.set(&mut state.join_by, Timer::Join(session), join_by);
                 self.unbind(session, "the daemon said farewell");
             }
             Kind::Event => match &*packet.name {
