@@ -52,6 +52,10 @@ impl<T> Handlers<T> {
         self.order.contains_key(key)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
     /// Returns all keys, with what is kept about each.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
         self.handlers.values().map(|(key, about)| (key.as_str(), about))

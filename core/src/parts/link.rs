@@ -56,6 +56,12 @@ impl<S: Copy> Link<S> {
         self.ready_since = None;
     }
 
+    /// Moves to a further stage within the time limit of the present one.
+    pub(crate) const fn go_on(&mut self, stage: S, now: Now) {
+        self.stage = stage;
+        self.since = now;
+    }
+
     /// Moves to the stage in which the link is ready; tells whether one before it was.
     pub(crate) fn enter_ready(&mut self, stage: S, now: Now) -> bool {
         self.enter(stage, None, now);
@@ -78,16 +84,29 @@ impl<S: Copy> Link<S> {
         self.limit.is_some_and(|limit| limit.at <= now)
     }
 
-    /// Returns the delay in milliseconds before the next attempt, or `None` when all are used up. A
-    /// link that was ready for long enough starts the ladder anew.
+    /// Notes the end of a link: one that was ready for long enough starts the ladder anew. Tells whether
+    /// it was.
+    pub(crate) fn ended(&mut self, now: Instant) -> bool {
+        self.ready_since.is_some_and(|since| self.backoff.link_ended(since, now))
+    }
+
+    /// Notes the end of a link, and returns the delay before the next attempt.
     pub(crate) fn lose(&mut self, pace: Pace, entropy: &mut Entropy, now: Instant) -> Option<u64> {
-        if let Some(since) = self.ready_since {
-            self.backoff.link_ended(since, now);
-        }
+        self.ended(now);
+        self.retry(pace, entropy)
+    }
+
+    /// Returns the delay in milliseconds before the next attempt, or `None` when all are used up.
+    pub(crate) fn retry(&mut self, pace: Pace, entropy: &mut Entropy) -> Option<u64> {
         match pace {
             Pace::Ladder => self.backoff.next(entropy),
             Pace::Longest => self.backoff.longest(entropy),
         }
+    }
+
+    /// Returns the delay of a rung of the ladder, counted from 0, for attempts of another kind.
+    pub(crate) fn delay(&self, rung: u32, entropy: &mut Entropy) -> u64 {
+        self.backoff.delay(rung, entropy)
     }
 
     /// Returns the number of the attempt that was last announced, from 1; 0 before the first.
@@ -114,6 +133,16 @@ mod tests {
         link.enter_ready("ready", at(300));
         assert_eq!((link.stage(), link.since(), link.deadline()), ("ready", at(300), None));
         assert!(!link.is_due(at(9_999).mono));
+    }
+
+    #[test]
+    fn a_further_stage_has_the_time_that_is_left() {
+        let mut link = link();
+        link.enter("dialing", Some((500, Why::Connect)), at(100));
+        link.go_on("greeting", at(400));
+        assert_eq!((link.stage(), link.since()), ("greeting", at(400)));
+        assert!(!link.is_due(at(599).mono));
+        assert!(link.is_due(at(600).mono));
     }
 
     #[test]

@@ -6,7 +6,6 @@
 use super::VoltDaemon;
 use super::calls::Asker;
 use crate::api::command::Outcome;
-use crate::api::event::Event;
 use crate::api::event::WorkEvent;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::WorkId;
@@ -95,7 +94,7 @@ impl VoltDaemon {
         let grace = (self.options.heartbeat.interval_ms / 2).clamp(100, MAX_GRACE_MS);
         self.beats.asked = Some((beat, now.mono.after(grace)));
         self.beats.late = Some(beat);
-        self.event(Event::Work(WorkEvent::BeatAsked { beat }));
+        self.event(WorkEvent::BeatAsked { beat });
     }
 
     /// The application made a payload, or could not.

@@ -35,7 +35,7 @@ impl VoltDaemon {
                 Error::new(ErrorCode::ArgumentInvalid, format!("the command's options: {e}"))
             })?,
         };
-        if !self.is_ready() || self.drain_until.is_some() {
+        if !self.is_ready() || self.drain.is_on() {
             return Err(not_ready(&name));
         }
         if self.calls.is_full() {

@@ -1,13 +1,13 @@
 //! From one attempt to connect to the next.
 
 use super::VoltDaemon;
-use super::beats;
-use crate::api::event::SessionEvent;
-use crate::api::event::{Event, Withdrawal};
+use super::beats::Beats;
+use crate::api::event::{SessionEvent, Withdrawal, WorkEvent};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::HttpId;
-use crate::base::time::{Deadline, Instant, Now, Why};
+use crate::base::time::{Now, Why};
 use crate::net::socketio;
+use crate::parts::link::Pace;
 
 /// What every complaint about a failed connection begins with.
 ///
@@ -22,7 +22,7 @@ const FAREWELL_MS: u64 = 1_000;
 
 /// Where the daemon stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum Stage {
     Idle,
     /// A password is looked up in the store.
     Recalling,
@@ -31,134 +31,87 @@ pub(super) enum Phase {
     /// The password that the enrollment gave is being stored.
     Keeping,
     /// A transport session is being opened.
-    Opening {
-        until: Instant,
-    },
+    Opening,
     /// The namespace was asked for.
-    Joining {
-        until: Instant,
-    },
+    Joining,
     /// The registration was sent for the `tries`th time.
     Registering {
-        until: Instant,
         tries: u32,
     },
     /// The registration failed; it is sent again on the same socket.
     Repeating {
-        until: Instant,
         tries: u32,
     },
-    Ready {
-        since: Instant,
-    },
-    Waiting {
-        until: Instant,
-    },
-    Leaving {
-        until: Instant,
-    },
+    Ready,
+    Waiting,
+    Leaving,
     Ended,
 }
 
-impl Phase {
+impl Stage {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Idle => "idle",
             Self::Recalling | Self::Enrolling(_) | Self::Keeping => "enrolling",
-            Self::Opening { .. } | Self::Joining { .. } => "opening",
+            Self::Opening | Self::Joining => "opening",
             Self::Registering { .. } | Self::Repeating { .. } => "registering",
-            Self::Ready { .. } => "ready",
-            Self::Waiting { .. } => "waiting",
-            Self::Leaving { .. } => "leaving",
+            Self::Ready => "ready",
+            Self::Waiting => "waiting",
+            Self::Leaving => "leaving",
             Self::Ended => "ended",
         }
     }
 
-    pub(super) const fn deadline(self) -> Option<Deadline> {
-        match self {
-            Self::Opening { until } | Self::Joining { until } => {
-                Some(Deadline { at: until, why: Why::Connect })
-            }
-            Self::Registering { until, .. } => Some(Deadline { at: until, why: Why::Registration }),
-            Self::Repeating { until, .. } | Self::Waiting { until } => {
-                Some(Deadline { at: until, why: Why::Backoff })
-            }
-            Self::Leaving { until } => Some(Deadline { at: until, why: Why::Farewell }),
-            Self::Idle
-            | Self::Recalling
-            | Self::Enrolling(_)
-            | Self::Keeping
-            | Self::Ready { .. }
-            | Self::Ended => None,
-        }
-    }
-
-    const fn ready_since(self) -> Option<Instant> {
-        if let Self::Ready { since } = self { Some(since) } else { None }
-    }
-
-    const fn enrollment(self) -> Option<HttpId> {
-        if let Self::Enrolling(http) = self { Some(http) } else { None }
-    }
-
-    /// Returns when the next attempt begins, while it is waited for.
-    pub(super) const fn next_attempt(self) -> Option<Instant> {
-        if let Self::Waiting { until } = self { Some(until) } else { None }
-    }
-
     /// Tells whether there is a session that says and hears something.
     pub(super) const fn is_connected(self) -> bool {
-        matches!(self, Self::Joining { .. }) || self.is_joined()
+        matches!(self, Self::Joining) || self.is_joined()
     }
 
     /// Tells whether the namespace is joined.
     pub(super) const fn is_joined(self) -> bool {
-        matches!(self, Self::Registering { .. } | Self::Repeating { .. } | Self::Ready { .. })
+        matches!(self, Self::Registering { .. } | Self::Repeating { .. } | Self::Ready)
     }
 }
 
 impl VoltDaemon {
     pub(super) fn start(&mut self, now: Now) -> Result<(), Error> {
-        if self.phase != Phase::Idle {
+        if self.link.stage() != Stage::Idle {
             return Err(ErrorCode::AlreadyStarted.into());
         }
         self.recall(now);
         Ok(())
     }
 
-    pub(super) fn enter(&mut self, phase: Phase, now: Now) {
-        self.phase = phase;
-        self.since = now;
-    }
-
     /// Begins a transport session.
     pub(super) fn open(&mut self, now: Now) {
         self.decoder = socketio::Decoder::new(socketio::DecoderLimits::default());
-        self.enter(Phase::Opening { until: now.mono.after(self.options.connect_timeout_ms) }, now);
+        let limit = (self.options.connect_timeout_ms, Why::Connect);
+        self.link.enter(Stage::Opening, Some(limit), now);
         self.engine.open(&mut self.outputs);
     }
 
     /// The transport is open: asks for the namespace.
     pub(super) fn join(&mut self, now: Now) {
-        let Phase::Opening { until } = self.phase else { return };
-        self.enter(Phase::Joining { until }, now);
+        if self.link.stage() != Stage::Opening {
+            return;
+        }
+        self.link.go_on(Stage::Joining, now);
         let frame = socketio::connect(&self.address.namespace, &crate::base::json::Raw::absent());
         self.engine.send(frame, now, &mut self.outputs);
     }
 
-    pub(super) fn phase_timed_out(&mut self, now: Now) {
-        let Some(Deadline { at, .. }) = self.phase.deadline() else { return };
-        if at > now.mono {
+    pub(super) fn stage_timed_out(&mut self, now: Now) {
+        if !self.link.is_due(now.mono) {
             return;
         }
-        match self.phase {
-            Phase::Opening { .. } | Phase::Joining { .. } => {
+        match self.link.stage() {
+            Stage::Opening | Stage::Joining => {
                 self.engine.abandon(&mut self.outputs);
                 let limit = self.options.connect_timeout_ms;
                 let message = format!("timeout: no connection within {limit} ms");
                 self.cannot_connect(&Error::new(ErrorCode::ConnectTimeout, message), now);
             }
-            Phase::Registering { .. } => {
+            Stage::Registering { .. } => {
                 let limit = self.options.registration_timeout_ms;
                 if self.engine.is_backed_up() {
                     // A second registration would only queue up behind the first.
@@ -172,18 +125,18 @@ impl VoltDaemon {
                     now,
                 );
             }
-            Phase::Repeating { tries, .. } => self.register(tries, now),
-            Phase::Waiting { .. } => self.open(now),
-            Phase::Leaving { .. } => {
+            Stage::Repeating { tries } => self.register(tries, now),
+            Stage::Waiting => self.open(now),
+            Stage::Leaving => {
                 self.engine.abandon(&mut self.outputs);
                 self.end(None, now);
             }
-            Phase::Idle
-            | Phase::Recalling
-            | Phase::Enrolling(_)
-            | Phase::Keeping
-            | Phase::Ready { .. }
-            | Phase::Ended => {}
+            Stage::Idle
+            | Stage::Recalling
+            | Stage::Enrolling(_)
+            | Stage::Keeping
+            | Stage::Ready
+            | Stage::Ended => {}
         }
     }
 
@@ -196,7 +149,7 @@ impl VoltDaemon {
             return self.end(Some(error), now);
         }
         let Some(delay) = self.next_delay() else {
-            let attempts = self.backoff.attempt();
+            let attempts = self.link.attempt();
             let text = format!("{PREFIX}gave up after {attempts} attempts: {why}");
             return self.end(Some(failed(text)), now);
         };
@@ -218,27 +171,24 @@ impl VoltDaemon {
 
     /// A joined session is over.
     pub(super) fn lost(&mut self, reason: &str, by_server: bool, now: Now) {
-        let was = self.phase;
         self.counters.losses += 1;
-        self.drop_held();
-        if was.ready_since().is_some_and(|since| self.backoff.link_ended(since, now.mono)) {
+        if self.link.ended(now.mono) {
             self.early_ends = 0;
         } else if by_server {
             self.early_ends += 1;
         }
         // From here on the application's answers and commands find no session.
-        self.phase = Phase::Waiting { until: now.mono };
-        self.fail_calls(now);
-        self.withdraw_all(Withdrawal::LinkLost);
+        self.link.enter(Stage::Waiting, None, now);
+        self.give_up(Withdrawal::LinkLost, now);
         self.beats.link_lost();
         let error = Error::new(ErrorCode::ConnectionLost, reason);
         self.last_error = Some(error.clone());
         let goes_on = self.options.reconnect_enabled
             && (!by_server || self.options.reconnect_on_server_disconnect);
         let delay = if goes_on { self.next_delay() } else { None };
-        let (retry_ms, attempt) = (delay.unwrap_or(0), self.backoff.attempt());
-        self.event(Event::Session(SessionEvent::Lost { reason: error, retry_ms, attempt }));
-        if !self.was_ready {
+        let (retry_ms, attempt) = (delay.unwrap_or(0), self.link.attempt());
+        self.event(SessionEvent::Lost { reason: error, retry_ms, attempt });
+        if !self.link.was_ready() {
             let message = format!("the connection ended before the registration: {reason}");
             self.notice(ErrorCode::RegistrationFailed, message);
         }
@@ -255,66 +205,65 @@ impl VoltDaemon {
         }
     }
 
+    /// Gives up all that belongs to a session that is over: the control plane has.
+    fn give_up(&mut self, why: Withdrawal, now: Now) {
+        self.drop_held();
+        self.fail_calls(now);
+        for work in std::mem::take(&mut self.running).into_keys() {
+            self.event(WorkEvent::Withdrawn { work, why });
+        }
+    }
+
     /// Returns the next delay, or `None` when all attempts are used up.
     fn next_delay(&mut self) -> Option<u64> {
-        if self.early_ends >= MAX_EARLY_ENDS {
-            self.backoff.longest(&mut self.entropy)
-        } else {
-            self.backoff.next(&mut self.entropy)
-        }
+        let is_unwanted = self.early_ends >= MAX_EARLY_ENDS;
+        let pace = if is_unwanted { Pace::Longest } else { Pace::Ladder };
+        self.link.retry(pace, &mut self.entropy)
     }
 
     fn wait(&mut self, delay: u64, now: Now) {
-        self.enter(Phase::Waiting { until: now.mono.after(delay) }, now);
+        self.link.enter(Stage::Waiting, Some((delay, Why::Backoff)), now);
     }
 
     pub(super) fn stop(&mut self, drain_ms: u64, now: Now) {
-        let until = now.mono.after(drain_ms);
-        if self.drain_until.is_none() {
-            self.event(Event::Session(SessionEvent::Draining {
-                in_flight: self.running.len(),
-                outbox: 0,
-            }));
+        if self.drain.begin(drain_ms, now.mono) {
+            let in_flight = self.running.len();
+            self.event(SessionEvent::Draining { in_flight, outbox: 0 });
         }
-        self.drain_until = Some(self.drain_until.map_or(until, |before| before.min(until)));
     }
 
     /// Leaves when nothing is under way any more, or when the drain has taken long enough.
     pub(super) fn advance_drain(&mut self, now: Now) {
-        let Some(until) = self.drain_until else { return };
-        if matches!(self.phase, Phase::Leaving { .. } | Phase::Ended) {
+        let stage = self.link.stage();
+        if !self.drain.is_on() || matches!(stage, Stage::Leaving | Stage::Ended) {
             return;
         }
         let is_busy = self.is_ready() && (!self.running.is_empty() || self.calls.len() > 0);
-        if is_busy && now.mono < until {
+        if is_busy && !self.drain.is_over(now.mono) {
             return;
         }
-        let joined = self.phase.is_joined();
-        let asked = self.phase.enrollment();
-        self.enter(Phase::Leaving { until: now.mono.after(FAREWELL_MS) }, now);
-        self.fail_calls(now);
-        self.withdraw_all(Withdrawal::Draining);
-        self.beats = beats::Beats::stopped();
-        self.drop_held();
-        if let Some(http) = asked {
+        self.link.enter(Stage::Leaving, Some((FAREWELL_MS, Why::Farewell)), now);
+        self.give_up(Withdrawal::Draining, now);
+        self.beats = Beats::stopped();
+        if let Stage::Enrolling(http) = stage {
             self.outputs.push_back(crate::machine::Output::HttpCancel { http });
         }
-        let farewell = joined.then(|| socketio::disconnect(&self.address.namespace));
+        let farewell = stage.is_joined().then(|| socketio::disconnect(&self.address.namespace));
         self.engine.close(farewell, &mut self.outputs);
     }
 
     /// Ends for good, once a farewell that takes an exchange has left.
     pub(super) fn end(&mut self, error: Option<Error>, now: Now) {
-        self.fail_calls(now);
-        self.withdraw_all(Withdrawal::Draining);
+        self.give_up(Withdrawal::Draining, now);
         let error = error.or_else(|| self.ending.take());
-        if self.engine.is_posting_farewell() && !matches!(self.phase, Phase::Leaving { .. }) {
+        if self.engine.is_posting_farewell() && self.link.stage() != Stage::Leaving {
             self.ending = error;
-            self.beats = beats::Beats::stopped();
-            return self.enter(Phase::Leaving { until: now.mono.after(FAREWELL_MS) }, now);
+            self.beats = Beats::stopped();
+            let limit = (FAREWELL_MS, Why::Farewell);
+            return self.link.enter(Stage::Leaving, Some(limit), now);
         }
-        self.enter(Phase::Ended, now);
+        self.link.enter(Stage::Ended, None, now);
         self.last_error = error.clone().or(self.last_error.take());
-        self.event(Event::Session(SessionEvent::Ended { error }));
+        self.event(SessionEvent::Ended { error });
     }
 }

@@ -6,8 +6,7 @@
 use serde_json::value::RawValue;
 
 use super::VoltDaemon;
-use super::connect::Phase;
-use crate::api::event::Event;
+use super::connect::Stage;
 use crate::api::event::SessionEvent;
 use crate::api::options::ConfigError;
 use crate::base::error::{Error, ErrorCode};
@@ -81,7 +80,7 @@ impl VoltDaemon {
         if self.options.runtime.store_path.is_empty() {
             return self.enroll(now);
         }
-        self.enter(Phase::Recalling, now);
+        self.link.enter(Stage::Recalling, None, now);
         let store = self.next_store();
         self.outputs
             .push_back(Output::Store { store, request: StoreRequest::Load { space: SPACE } });
@@ -91,29 +90,27 @@ impl VoltDaemon {
         let reply = match result {
             Ok(reply) => reply,
             Err(error) => {
-                if let Phase::Recalling | Phase::Keeping = self.phase {
+                if let Stage::Recalling | Stage::Keeping = self.link.stage() {
                     self.end(Some(error), now);
                 }
                 return;
             }
         };
-        match (self.phase, reply) {
-            (Phase::Recalling, StoreReply::Loaded(records)) => {
+        match (self.link.stage(), reply) {
+            (Stage::Recalling, StoreReply::Loaded(records)) => {
                 let mut records = records.into_iter();
                 let found = records.find(|(cluster, _)| *cluster == self.options.team_cluster_id);
                 let found = found.and_then(|(_, value)| serde_json::from_slice(&value).ok());
                 match found {
                     Some(Stored { daemon_password }) => {
                         self.password = Secret::new(daemon_password);
-                        self.event(Event::Session(SessionEvent::Enrolled {
-                            password: self.password.clone(),
-                        }));
+                        self.event(SessionEvent::Enrolled { password: self.password.clone() });
                         self.open(now);
                     }
                     None => self.enroll(now),
                 }
             }
-            (Phase::Keeping, StoreReply::Committed) => self.enrolled(now),
+            (Stage::Keeping, StoreReply::Committed) => self.enrolled(now),
             _ => {}
         }
     }
@@ -130,7 +127,7 @@ impl VoltDaemon {
             body: self.enrollment_body().into(),
         };
         let timeout_ms = self.options.enrollment.timeout_ms;
-        self.enter(Phase::Enrolling(http), now);
+        self.link.enter(Stage::Enrolling(http), None, now);
         let max_body = MAX_ANSWER;
         self.outputs.push_back(Output::HttpCall {
             http,
@@ -159,7 +156,7 @@ impl VoltDaemon {
 
     /// An HTTP exchange ended: the enrollment's, or one of the transport.
     pub(super) fn replied(&mut self, http: HttpId, result: Result<HttpResponse, Error>, now: Now) {
-        if self.phase != Phase::Enrolling(http) {
+        if self.link.stage() != Stage::Enrolling(http) {
             return self.engine.replied(http, result, now, &mut self.outputs);
         }
         let url = self.enrollment.url.clone().unwrap_or_default();
@@ -224,7 +221,7 @@ impl VoltDaemon {
         if self.options.runtime.store_path.is_empty() {
             return self.enrolled(now);
         }
-        self.enter(Phase::Keeping, now);
+        self.link.enter(Stage::Keeping, None, now);
         let store = self.next_store();
         let stored = Stored { daemon_password: self.password.expose().to_owned() };
         let writes = vec![Write::Put {
@@ -237,7 +234,7 @@ impl VoltDaemon {
 
     fn enrolled(&mut self, now: Now) {
         self.enrollment.url = None;
-        self.event(Event::Session(SessionEvent::Enrolled { password: self.password.clone() }));
+        self.event(SessionEvent::Enrolled { password: self.password.clone() });
         self.open(now);
     }
 

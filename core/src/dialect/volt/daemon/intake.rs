@@ -4,8 +4,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::VoltDaemon;
-use super::connect::Phase;
-use crate::api::event::Event;
+use super::connect::Stage;
 use crate::api::event::PeerEvent;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::json::Raw;
@@ -21,7 +20,8 @@ impl VoltDaemon {
             match event {
                 EngineEvent::Opened => self.join(now),
                 // What came behind the end of a session is not its any more.
-                EngineEvent::Text(_) | EngineEvent::Binary(_) if !self.phase.is_connected() => {}
+                EngineEvent::Text(_) | EngineEvent::Binary(_)
+                    if !self.link.stage().is_connected() => {}
                 EngineEvent::Text(text) => self.text(&text, now),
                 EngineEvent::Binary(bytes) => {
                     let packet = self.decoder.binary(bytes);
@@ -31,7 +31,7 @@ impl VoltDaemon {
                 EngineEvent::Failed(error) => self.transport_failed(&error, now),
                 EngineEvent::Closed(reason) => self.transport_closed(reason, now),
                 EngineEvent::Gone => {
-                    if let Phase::Leaving { .. } = self.phase {
+                    if self.link.stage() == Stage::Leaving {
                         self.end(None, now);
                     }
                 }
@@ -40,17 +40,17 @@ impl VoltDaemon {
     }
 
     fn transport_failed(&mut self, error: &Error, now: Now) {
-        if let Phase::Opening { .. } | Phase::Joining { .. } = self.phase {
+        if let Stage::Opening | Stage::Joining = self.link.stage() {
             self.cannot_connect(error, now);
         }
     }
 
     fn transport_closed(&mut self, reason: Reason, now: Now) {
-        if self.phase.is_joined() {
+        if self.link.stage().is_joined() {
             self.lost(reason.as_str(), false, now);
-        } else if let Phase::Opening { .. } | Phase::Joining { .. } = self.phase {
+        } else if let Stage::Opening | Stage::Joining = self.link.stage() {
             self.cannot_connect(&Error::new(ErrorCode::ConnectFailed, reason.as_str()), now);
-        } else if let Phase::Leaving { .. } = self.phase {
+        } else if self.link.stage() == Stage::Leaving {
             self.end(None, now);
         }
     }
@@ -87,15 +87,15 @@ impl VoltDaemon {
             Kind::Disconnect => {
                 self.engine.drop_unsent();
                 self.engine.close(None, &mut self.outputs);
-                if self.phase.is_joined() {
+                if self.link.stage().is_joined() {
                     self.lost("io server disconnect", true, now);
-                } else if let Phase::Joining { .. } = self.phase {
+                } else if self.link.stage() == Stage::Joining {
                     let error = Error::new(ErrorCode::ConnectFailed, "io server disconnect");
                     self.cannot_connect(&error, now);
                 }
             }
             Kind::ConnectError => {
-                if let Phase::Joining { .. } = self.phase {
+                if self.link.stage() == Stage::Joining {
                     let message = socketio::refusal(&packet.data);
                     self.refused(&message, now);
                 }
@@ -121,7 +121,7 @@ impl VoltDaemon {
     }
 
     fn connected(&mut self, data: &Raw, now: Now) {
-        if !matches!(self.phase, Phase::Joining { .. }) {
+        if self.link.stage() != Stage::Joining {
             return;
         }
         match data.read::<Joined>() {
@@ -149,7 +149,7 @@ impl VoltDaemon {
             return self.command(whole, message, blobs, now);
         }
         if self.wants_messages {
-            self.event(Event::Peer(PeerEvent::Message { peer: None, payload: argument() }));
+            self.event(PeerEvent::Message { peer: None, payload: argument() });
         }
         if message.is_kind("response") {
             let result = || Message::share(whole, message.result).with_blobs(blobs.to_vec());
@@ -161,7 +161,7 @@ impl VoltDaemon {
     fn odd_message(&mut self, argument: Raw) {
         self.counters.messages_in += 1;
         if self.wants_messages && !argument.is_absent() && argument.as_str() != "null" {
-            self.event(Event::Peer(PeerEvent::Message { peer: None, payload: argument }));
+            self.event(PeerEvent::Message { peer: None, payload: argument });
         }
     }
 }

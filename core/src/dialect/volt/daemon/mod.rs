@@ -22,35 +22,35 @@ mod reverse;
 mod snapshot;
 mod streams;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use beats::Beats;
 use calls::Asker;
-use connect::Phase;
+use connect::Stage;
 use enroll::Enrollment;
 use reverse::Running;
 
 use super::address::Address;
 use super::engine::Engine;
-use crate::api::command::Command;
-use crate::api::command::{CallCommand, WorkCommand};
-use crate::api::event::Event;
-use crate::api::event::{CallEvent, SessionEvent};
+use crate::api::command::{CallCommand, Command, WorkCommand};
+use crate::api::event::{CallEvent, Event, SessionEvent};
 use crate::api::options::ConfigError;
 use crate::base::entropy::{Entropy, Seed};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, StoreId, WorkId};
 use crate::base::json::Raw;
 use crate::base::secret::Secret;
-use crate::base::time::{Deadline, Instant, Now, Why};
+use crate::base::time::{Deadline, Now, Why};
 use crate::dialect::volt::options::DaemonOptions;
 use crate::dialect::volt::words::MESSAGE;
-use crate::machine::{ConnInput, HttpInput};
-use crate::machine::{Endpoint, Input, Machine, Output};
+use crate::machine::{ConnInput, Endpoint, HttpInput, Input, Machine, Output};
 use crate::net::Frame;
 use crate::net::socketio::{self, Decoder, DecoderLimits};
 use crate::parts::backoff::Backoff;
 use crate::parts::calls::Calls;
+use crate::parts::drain::Drain;
+use crate::parts::handlers::Handlers;
+use crate::parts::link::Link;
 use crate::parts::queue::{Overflow, Queue};
 
 /// The daemon's machine.
@@ -59,23 +59,20 @@ pub(crate) struct VoltDaemon {
     options: DaemonOptions,
     address: Address,
     entropy: Entropy,
-    phase: Phase,
-    since: Now,
+    /// Where the daemon stands, and the ladder of attempts until a registration has held.
+    link: Link<Stage>,
     engine: Engine,
     decoder: Decoder,
     /// What an ordinary message begins with, in both directions: `2["team-cluster-daemon:message",`.
     prefix: String,
     password: Secret,
     enrollment: Enrollment,
-    /// Counts the attempts to connect that failed since a registration held.
-    backoff: Backoff,
     /// Orderly ends by the server, in a row, of registrations that did not hold.
     early_ends: u32,
     was_joined: bool,
-    was_ready: bool,
     /// Commands that we have sent, with their names.
     calls: Calls<Asker, String>,
-    handlers: BTreeSet<String>,
+    handlers: Handlers<()>,
     wants_messages: bool,
     running: BTreeMap<WorkId, Running>,
     last_work: u64,
@@ -87,8 +84,7 @@ pub(crate) struct VoltDaemon {
     held: Queue<Vec<Frame>>,
     /// Answers were dropped for want of room: further ones are, too.
     has_dropped: bool,
-    /// When the drain gives up; set while draining.
-    drain_until: Option<Instant>,
+    drain: Drain,
     /// Why the daemon ends, while its farewell is on its way.
     ending: Option<Error>,
     outputs: VecDeque<Output>,
@@ -129,18 +125,15 @@ impl VoltDaemon {
             engine: Engine::new(address.clone(), &options),
             address,
             entropy: Entropy::new(seed),
-            phase: Phase::Idle,
-            since: Now::default(),
+            link: Link::new(Stage::Idle, Backoff::like_socket_io(options.reconnect.clone())),
             decoder,
             prefix: format!("2{namespace}[\"{MESSAGE}\","),
             password: options.daemon_password.clone(),
             enrollment,
-            backoff: Backoff::like_socket_io(options.reconnect.clone()),
             early_ends: 0,
             was_joined: false,
-            was_ready: false,
             calls: Calls::new(options.limits.max_pending_calls),
-            handlers: BTreeSet::new(),
+            handlers: Handlers::new("daemon"),
             wants_messages: false,
             running: BTreeMap::new(),
             last_work: 0,
@@ -149,7 +142,7 @@ impl VoltDaemon {
             queue: Queue::new(options.max_queued, options.max_queued_bytes, Overflow::DropOldest),
             held: Queue::new(u64::MAX, options.max_queued_bytes, Overflow::DropNewest),
             has_dropped: false,
-            drain_until: None,
+            drain: Drain::default(),
             ending: None,
             outputs: VecDeque::new(),
             frames: Vec::new(),
@@ -159,8 +152,8 @@ impl VoltDaemon {
         })
     }
 
-    fn event(&mut self, event: Event) {
-        self.outputs.push_back(Output::Event(event));
+    fn event(&mut self, event: impl Into<Event>) {
+        self.outputs.push_back(Output::Event(event.into()));
     }
 
     fn notice(&mut self, code: ErrorCode, text: impl AsRef<str>) {
@@ -169,15 +162,15 @@ impl VoltDaemon {
 
     fn complain(&mut self, error: Error) {
         self.last_error = Some(error.clone());
-        self.event(Event::Session(SessionEvent::Notice { error }));
+        self.event(SessionEvent::Notice { error });
     }
 
     fn settle(&mut self, call: CallId, result: Result<Raw, Error>) {
-        self.event(Event::Call(CallEvent::Done { call, result }));
+        self.event(CallEvent::Done { call, result });
     }
 
     const fn is_ready(&self) -> bool {
-        matches!(self.phase, Phase::Ready { .. })
+        matches!(self.link.stage(), Stage::Ready)
     }
 
     /// Sends frames of this session once it is registered; they are lost with it.
@@ -199,6 +192,13 @@ impl VoltDaemon {
                  further ones are dropped"
             );
             self.notice(ErrorCode::Overloaded, message);
+        }
+    }
+
+    /// Sends frames at once.
+    fn send_all(&mut self, frames: Vec<Frame>, now: Now) {
+        for frame in frames {
+            self.engine.send(frame, now, &mut self.outputs);
         }
     }
 
@@ -243,9 +243,7 @@ impl VoltDaemon {
         self.check_size(&frames)?;
         if self.is_ready() {
             self.counters.messages_out += 1;
-            for frame in frames {
-                self.engine.send(frame, now, &mut self.outputs);
-            }
+            self.send_all(frames, now);
             return Ok(());
         }
         let bytes = size(&frames);
@@ -332,7 +330,7 @@ fn read_password(payload: &Raw) -> Result<Secret, Error> {
 
 impl Machine for VoltDaemon {
     fn handle_input(&mut self, input: Input, now: Now) {
-        if self.phase == Phase::Ended {
+        if self.link.stage() == Stage::Ended {
             return;
         }
         match input {
@@ -353,13 +351,13 @@ impl Machine for VoltDaemon {
     }
 
     fn handle_timeout(&mut self, now: Now) {
-        if self.phase == Phase::Ended {
+        if self.link.stage() == Stage::Ended {
             return;
         }
         self.expire_calls(now);
         self.engine.timed_out(now, &mut self.outputs);
         self.handle_engine_events(now);
-        self.phase_timed_out(now);
+        self.stage_timed_out(now);
         self.beat(now);
         self.pump(now);
     }
@@ -369,16 +367,16 @@ impl Machine for VoltDaemon {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        if self.phase == Phase::Ended {
+        if self.link.stage() == Stage::Ended {
             return None;
         }
-        let drain = self.drain_until.filter(|_| !matches!(self.phase, Phase::Leaving { .. }));
+        let drain = self.drain.deadline().filter(|_| self.link.stage() != Stage::Leaving);
         [
-            self.phase.deadline(),
+            self.link.deadline(),
             self.engine.deadline(),
             self.calls.deadline().map(|at| Deadline { at, why: Why::Call }),
             self.beats.deadline().map(|at| Deadline { at, why: Why::Heartbeat }),
-            drain.map(|at| Deadline { at, why: Why::Drain }),
+            drain,
         ]
         .into_iter()
         .flatten()
@@ -388,7 +386,7 @@ impl Machine for VoltDaemon {
 
 impl Endpoint for VoltDaemon {
     fn handle_command(&mut self, command: Command, now: Now) -> Result<(), Error> {
-        if self.phase == Phase::Ended && !matches!(command, Command::Snapshot { .. }) {
+        if self.link.stage() == Stage::Ended && !matches!(command, Command::Snapshot { .. }) {
             return Err(ErrorCode::Stopped.into());
         }
         let result = match command {

@@ -4,12 +4,11 @@
 //! the acknowledgement where one was asked for.
 
 use super::VoltDaemon;
-use super::connect::Phase;
-use crate::api::event::Event;
+use super::connect::Stage;
 use crate::api::event::SessionEvent;
 use crate::base::error::ErrorCode;
 use crate::base::json::Raw;
-use crate::base::time::Now;
+use crate::base::time::{Now, Why};
 use crate::dialect::volt::wire;
 use crate::dialect::volt::words::REGISTER;
 use crate::net::socketio::{self, Packet};
@@ -29,8 +28,8 @@ impl VoltDaemon {
 
     /// Sends the registration, with the password as it is now.
     pub(super) fn register(&mut self, tries: u32, now: Now) {
-        let until = now.mono.after(self.options.registration_timeout_ms);
-        self.enter(Phase::Registering { until, tries: tries + 1 }, now);
+        let limit = (self.options.registration_timeout_ms, Why::Registration);
+        self.link.enter(Stage::Registering { tries: tries + 1 }, Some(limit), now);
         self.send_registration(now);
     }
 
@@ -42,28 +41,23 @@ impl VoltDaemon {
         let mut frames = Vec::with_capacity(1);
         // Without attachments there is nothing to refuse.
         let _ = self.write_event(REGISTER, id, &Raw::trusted(json), &mut frames);
-        for frame in frames {
-            self.engine.send(frame, now, &mut self.outputs);
-        }
+        self.send_all(frames, now);
     }
 
     /// The control plane confirmed; a repeated confirmation changes nothing.
     pub(super) fn registered(&mut self, now: Now) {
-        if !matches!(self.phase, Phase::Registering { .. } | Phase::Repeating { .. }) {
+        if !matches!(self.link.stage(), Stage::Registering { .. } | Stage::Repeating { .. }) {
             return;
         }
-        self.enter(Phase::Ready { since: now.mono }, now);
-        self.was_ready = true;
+        self.link.enter_ready(Stage::Ready, now);
         self.counters.registrations += 1;
-        self.event(Event::Session(SessionEvent::Ready {
+        self.event(SessionEvent::Ready {
             id: self.options.team_cluster_id.clone(),
             transport: self.engine.transport_name(),
             max_message: self.engine.max_payload(),
-        }));
+        });
         while let Some(frames) = self.held.pop() {
-            for frame in frames {
-                self.engine.send(frame, now, &mut self.outputs);
-            }
+            self.send_all(frames, now);
         }
         self.drop_held();
         while let Some(frames) = self.queue.pop() {
@@ -73,9 +67,7 @@ impl VoltDaemon {
                 continue;
             }
             self.counters.messages_out += 1;
-            for frame in frames {
-                self.engine.send(frame, now, &mut self.outputs);
-            }
+            self.send_all(frames, now);
         }
         self.beats.registered(now.mono);
         self.beat(now);
@@ -92,7 +84,7 @@ impl VoltDaemon {
         if packet.id != Some(ACK) || !self.options.register_with_ack {
             return;
         }
-        let Phase::Registering { .. } = self.phase else { return };
+        let Stage::Registering { .. } = self.link.stage() else { return };
         if let Ok((Verdict { ok: false, error },)) = packet.data.read::<(Verdict,)>() {
             let why = if error.is_empty() { String::from("it gave no reason") } else { error };
             self.registration_failed(
@@ -120,7 +112,7 @@ impl VoltDaemon {
         }
         words.retain(|word| !word.is_empty());
         let words = if words.is_empty() { String::from("no reason") } else { words.join(": ") };
-        if let Phase::Registering { .. } = self.phase {
+        if let Stage::Registering { .. } = self.link.stage() {
             let message = format!("the control plane refused the registration: {words}");
             self.registration_failed(message, now);
         } else {
@@ -130,11 +122,11 @@ impl VoltDaemon {
 
     /// Tries again on the same socket, and gives the socket up in the end.
     pub(super) fn registration_failed(&mut self, message: String, now: Now) {
-        let Phase::Registering { tries, .. } = self.phase else { return };
+        let Stage::Registering { tries } = self.link.stage() else { return };
         self.notice(ErrorCode::RegistrationFailed, message);
         if tries < MAX_TRIES {
-            let delay = self.backoff.delay(tries - 1, &mut self.entropy);
-            self.enter(Phase::Repeating { until: now.mono.after(delay), tries }, now);
+            let limit = (self.link.delay(tries - 1, &mut self.entropy), Why::Backoff);
+            self.link.enter(Stage::Repeating { tries }, Some(limit), now);
             return;
         }
         let farewell = socketio::disconnect(&self.address.namespace);

@@ -8,7 +8,6 @@ use super::VoltDaemon;
 use super::streams::Stream;
 use crate::api::command::Outcome;
 use crate::api::event::WorkEvent;
-use crate::api::event::{Event, Withdrawal};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::WorkId;
 use crate::base::json::Raw;
@@ -18,9 +17,6 @@ use crate::dialect::volt::wire::{self, Message};
 
 /// The key under which an application listens to messages.
 const MESSAGES: &str = "*";
-
-/// The most handlers of one daemon.
-const MAX_HANDLERS: usize = 4_096;
 
 /// A command that a handler works on.
 #[derive(Debug)]
@@ -53,12 +49,7 @@ impl VoltDaemon {
             self.wants_messages = true;
             return Ok(());
         }
-        if self.handlers.len() >= MAX_HANDLERS && !self.handlers.contains(&key) {
-            let message = format!("a daemon takes at most {MAX_HANDLERS} handlers");
-            return Err(Error::new(ErrorCode::Overloaded, message));
-        }
-        self.handlers.insert(key);
-        Ok(())
+        self.handlers.add(key, ())
     }
 
     pub(super) fn unhandle(&mut self, key: &str) {
@@ -87,7 +78,7 @@ impl VoltDaemon {
         let name = name.as_deref().unwrap_or("undefined");
         let refusal = if !self.handlers.contains(name) {
             Some((404, format!("Unknown daemon command: {name}")))
-        } else if self.drain_until.is_some() {
+        } else if self.drain.is_on() {
             Some((503, String::from("The daemon is shutting down")))
         } else if self.running.len() as u64 >= self.options.max_concurrent {
             let max = self.options.max_concurrent;
@@ -112,13 +103,7 @@ impl VoltDaemon {
         let name = name.to_owned();
         self.running.insert(work, Running { name: name.clone(), request, form, stream: None });
         let meta = Raw::trusted(meta);
-        self.event(Event::Work(WorkEvent::Assigned {
-            work,
-            key: name,
-            payload,
-            timeout_ms: None,
-            meta,
-        }));
+        self.event(WorkEvent::Assigned { work, key: name, payload, timeout_ms: None, meta });
     }
 
     pub(super) fn complete(
@@ -205,13 +190,6 @@ impl VoltDaemon {
             Ok(())
         } else {
             Err(ErrorCode::WorkUnknown.into())
-        }
-    }
-
-    /// The session that delivered the commands is over: the control plane has given them up.
-    pub(super) fn withdraw_all(&mut self, why: Withdrawal) {
-        for (work, _) in std::mem::take(&mut self.running) {
-            self.event(Event::Work(WorkEvent::Withdrawn { work, why }));
         }
     }
 }

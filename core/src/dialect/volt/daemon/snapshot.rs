@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::connect::Stage;
 use super::{Counters, VoltDaemon};
 use crate::base::error::Error;
 use crate::base::time::Now;
@@ -27,16 +28,18 @@ struct Snapshot<'a> {
 
 impl VoltDaemon {
     pub(super) fn describe(&self, now: Now) -> String {
+        let since = self.link.since();
+        let retry = self.link.deadline().filter(|_| self.link.stage() == Stage::Waiting);
         let snapshot = Snapshot {
             dialect: "volt",
             role: "daemon",
             id: &self.options.team_cluster_id,
-            state: self.phase.name(),
+            state: self.link.stage().name(),
             transport: self.engine.transport_name(),
-            since: self.since.unix.to_string(),
-            since_ms: now.mono.since(self.since.mono),
-            attempt: self.backoff.attempt(),
-            next_attempt_ms: self.phase.next_attempt().map(|at| at.since(now.mono)),
+            since: since.unix.to_string(),
+            since_ms: now.mono.since(since.mono),
+            attempt: self.link.attempt(),
+            next_attempt_ms: retry.map(|due| due.at.since(now.mono)),
             last_error: self.last_error.as_ref(),
             pending_calls: self.calls.len(),
             in_flight: self.running.len(),

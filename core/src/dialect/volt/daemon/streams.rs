@@ -10,8 +10,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::VoltDaemon;
-use crate::api::event::Event;
-use crate::api::event::WorkEvent;
+use crate::api::event::{Event, WorkEvent};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::WorkId;
 use crate::base::json::Raw;
