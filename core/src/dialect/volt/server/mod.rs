@@ -172,7 +172,7 @@ impl VoltServer {
             calls: BTreeMap::new(),
             requests: HashMap::new(),
             askers: BTreeMap::new(),
-            work: Work::default(),
+            work: Work::new(),
             timers: Timers::new(),
             enrollments,
             failures: Window::new(MAX_FAILURES, FAILURE_WINDOW_MS),

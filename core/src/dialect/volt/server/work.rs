@@ -7,7 +7,7 @@
 //!              └── link lost ─▶ withdrawn
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{SessionId, Timer, VoltServer, wire};
 use crate::api::command::Outcome;
@@ -22,9 +22,7 @@ use crate::dialect::volt::wire::{Message, ok_reply};
 use crate::dialect::volt::words::{HEARTBEAT, MESSAGE};
 use crate::net::Frame;
 use crate::net::socketio::{self, ROOT};
-
-/// The most handlers of a hub.
-const MAX_HANDLERS: usize = 4_096;
+use crate::parts::handlers::Handlers;
 
 /// The longest name of a command that has a handler.
 const MAX_NAME: usize = 256;
@@ -33,14 +31,18 @@ const MAX_NAME: usize = 256;
 const MAX_REQUEST: usize = 1_024;
 
 /// What the application answers, and what it is at.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Work {
-    handlers: BTreeSet<String>,
+    handlers: Handlers<()>,
     running: BTreeMap<WorkId, Running>,
     last: u64,
 }
 
 impl Work {
+    pub(super) const fn new() -> Self {
+        Self { handlers: Handlers::new("hub"), running: BTreeMap::new(), last: 0 }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.running.len()
     }
@@ -71,13 +73,7 @@ impl VoltServer {
         if !(1..=MAX_NAME).contains(&name.len()) {
             return invalid(format!("a command's name has 1 to {MAX_NAME} bytes"));
         }
-        let handlers = &mut self.work.handlers;
-        if handlers.len() >= MAX_HANDLERS && !handlers.contains(&name) {
-            let text = format!("a hub takes at most {MAX_HANDLERS} handlers");
-            return Err(Error::new(ErrorCode::Overloaded, text));
-        }
-        handlers.insert(name);
-        Ok(())
+        self.work.handlers.add(name, ())
     }
 
     /// Takes a command from the application. What runs is answered all the same.
@@ -98,7 +94,7 @@ impl VoltServer {
         now: Now,
     ) -> Result<(), (u16, String)> {
         let name = wire::text(message.command).unwrap_or_default();
-        if !self.work.handlers.contains(&*name) {
+        if !self.work.handlers.contains(&name) {
             return Err((404, format!("Unknown daemon server command: {name}")));
         }
         if !self.is_open {
