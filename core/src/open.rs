@@ -24,6 +24,9 @@ pub struct Opened {
     pub runtime: RuntimeOptions,
 }
 
+/// Describes a table of options.
+pub type Describe = fn() -> Vec<Field>;
+
 /// One role of a dialect.
 #[derive(Clone, Copy, Debug)]
 pub struct Role {
@@ -36,11 +39,11 @@ pub struct Role {
     /// Whether it accepts connections: what cannot listen, such as a page, cannot have it.
     pub listens: bool,
     /// Describes its options.
-    pub fields: fn() -> Vec<Field>,
+    pub fields: Describe,
     /// The commands of a batch that it takes; all others are answered with `UNSUPPORTED`.
     pub commands: &'static [&'static str],
     /// Commands with options of their own: the word in messages, and their description.
-    pub command_options: &'static [(&'static str, fn() -> Vec<Field>)],
+    pub command_options: &'static [(&'static str, Describe)],
     /// The kinds of events that it tells.
     pub events: &'static [&'static str],
     /// Makes its machine from options as JSON text, the host's name and a seed.
@@ -232,7 +235,8 @@ fn open_daemon(options: &str, _: &str, seed: Seed) -> Result<Opened, Error> {
     Ok(Opened { endpoint: Box::new(volt::VoltDaemon::new(options, seed)?), runtime })
 }
 
-#[cfg(all(test, feature = "full"))]
+#[cfg(test)]
+#[cfg(feature = "full")]
 mod tests {
     use super::*;
     use crate::api::command::{Command, parse_batch};
@@ -359,7 +363,7 @@ mod tests {
     /// Starts a server and answers its store and its listener.
     fn serve(machine: &mut dyn Endpoint) {
         let now = Now::default();
-        machine.handle_command(Command::Start, now).unwrap();
+        machine.handle_command(Command::Start, now).expect("a start");
         while let Some(output) = machine.poll_output() {
             if let Output::Store { store, .. } = output {
                 let result = Ok(StoreReply::Loaded(Vec::new()));
