@@ -2,6 +2,9 @@
 //! else. `cargo xtask bench machine` counts the instructions of two runs with valgrind; their difference
 //! is the price of the items between.
 
+// Stops at the first surprise.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
+
 use moorline_core::{
     CallCommand, CallEvent, CallId, Command, ConnId, ConnInput, Endpoint, Event, Frame, Headers,
     HttpId, HttpInput, HttpRequest, HttpResponse, Input, Method, Now, Outcome, Output, Raw,
