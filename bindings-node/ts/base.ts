@@ -8,11 +8,12 @@
 
 import { EventEmitter } from 'node:events';
 
-import { restored } from './bytes.js';
+import { packed, restored } from './bytes.js';
 import { frameless, MoorlineError, received, wrapped } from './errors.js';
 import type { EndedEvent, NativeError, NativeEvent } from './generated.js';
 import { Native } from './native.js';
 import { Ring } from './ring.js';
+import { apiece } from './turn.js';
 
 /** The link is up and registered, or the listener is bound. */
 export interface Ready {
@@ -95,6 +96,10 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   #like = '';
   #next = 0;
   #lastCall = 0;
+  /** The last name and time of a call, and what calls like it have in common. */
+  #name = '';
+  #timeout: number | undefined;
+  #alike = '{"name":""}';
   #listening = false;
   #held = false;
   /** Work was taken away from its handlers when the time of a drain was over. */
@@ -215,6 +220,24 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     return promise;
   }
 
+  /**
+   * Makes a call without hooks by its name; byte strings may stand anywhere in the payload. `timeout` is
+   * in milliseconds. Throws what tells why the payload cannot be sent.
+   */
+  protected askNamed(name: string, payload: unknown, timeout: number | undefined): Promise<unknown> {
+    const { value, blobs } = packed(payload);
+    const text: string | undefined = JSON.stringify(value);
+    // Programs have few names of calls, and make the same one again and again.
+    if (name !== this.#name || timeout !== this.#timeout) {
+      const options = timeout === undefined ? '' : `,"options":{"timeout_ms":${milliseconds(timeout)}}`;
+      this.#alike = `{"name":${JSON.stringify(String(name))}${options}}`;
+      this.#name = name;
+      this.#timeout = timeout;
+    }
+    if (blobs === undefined) return this.askAlike(this.#alike, text ?? '');
+    return this.ask(`${this.#alike.slice(0, -1)},"payload":${text},"blobs":${JSON.stringify(blobs)}}`, {});
+  }
+
   /** What a call is rejected with; facades put their own error class here. */
   protected rejection(error: MoorlineError | NativeError): Error {
     return error instanceof MoorlineError ? error : received(error);
@@ -242,7 +265,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     apart(() => this.#listeners.emit(kind, event));
   }
 
-  /** Receives an event that only some roles have. */
+  /** Receives an event that only some roles have; kinds that the role ignores stand in one place there. */
   protected abstract receive(event: RoleEvent): void;
 
   /** Receives a message without byte strings. */
@@ -418,32 +441,10 @@ const taken = (resolve: (value: unknown) => void, reject: (reason: unknown) => v
 let takenResolve: (value: unknown) => void;
 let takenReject: (reason: unknown) => void;
 
-/** A command of a turn, and the lines that make it a turn of its own. */
-interface OneCommand {
-  readonly name: string;
-  readonly id: number;
-  readonly lines: readonly string[];
-}
-
-/** Takes a turn apart. */
-function apiece(turn: readonly string[]): OneCommand[] {
-  const commands: OneCommand[] = [];
-  let like = '';
-  let next = 0;
-  for (const line of turn) {
-    if (line.startsWith('!')) {
-      const [name, id] = JSON.parse(line.slice(1)) as [string, number];
-      commands.push({ name, id, lines: [line] });
-    } else if (line.startsWith('#')) {
-      const [, id, body] = JSON.parse(line.slice(1)) as [string, number, unknown];
-      like = JSON.stringify(body);
-      next = id;
-    } else {
-      commands.push({ name: 'call', id: next, lines: [`#["call",${next},${like}]`, line] });
-      next += 1;
-    }
-  }
-  return commands;
+/** A time as it crosses: endless is the longest there is. */
+function milliseconds(time: number): number {
+  if (!(time > 0)) return 0;
+  return Math.min(Math.ceil(time), Number.MAX_SAFE_INTEGER);
 }
 
 /** Runs the application's code; what it throws must not stop the engine. */

@@ -1,6 +1,6 @@
 /** A dispatcher: asks a control plane to run work items and waits for their results. */
 
-import { type CallHooks, Endpoint, type EndpointEvents } from './base.js';
+import { type CallHooks, Endpoint, type EndpointEvents, type RoleEvent } from './base.js';
 import { type CallOptions, type DispatcherOptions, OPTION_KEYS, SubjectField } from './generated.js';
 import { renamed } from './options.js';
 
@@ -94,7 +94,21 @@ export class Dispatcher extends Endpoint<EndpointEvents> {
     return this.#ask('$drain', { [SubjectField.Beacon]: beaconId });
   }
 
-  protected override receive(): void {}
+  protected override receive(event: RoleEvent): void {
+    switch (event.event) {
+      case 'work':
+      case 'work_withdrawn':
+      case 'work_drained':
+      case 'message':
+      case 'peer_joined':
+      case 'peer_left':
+      case 'enrolled':
+      case 'beat_asked':
+        return;
+      default:
+        event satisfies never;
+    }
+  }
 
   protected override release(): void {}
 

@@ -53,9 +53,20 @@ export class Hub extends Endpoint<HubEvents> {
   }
 
   protected override receive(event: RoleEvent): void {
-    if (event.event === 'peer_joined') this.emit('peerJoined', { peer: event.peer, name: event.name });
-    else if (event.event === 'peer_left') {
-      this.emit('peerLeft', { peer: event.peer, name: event.name, reason: event.reason });
+    switch (event.event) {
+      case 'peer_joined':
+        return this.emit('peerJoined', { peer: event.peer, name: event.name });
+      case 'peer_left':
+        return this.emit('peerLeft', { peer: event.peer, name: event.name, reason: event.reason });
+      case 'work':
+      case 'work_withdrawn':
+      case 'work_drained':
+      case 'message':
+      case 'enrolled':
+      case 'beat_asked':
+        return;
+      default:
+        event satisfies never;
     }
   }
 

@@ -1,9 +1,10 @@
 /** A worker: offers handlers to a control plane and runs its work items. */
 
-import { Endpoint, type EndpointEvents, type Ready, type RoleEvent } from './base.js';
-import { messageOf, MoorlineError, received } from './errors.js';
+import type { EndpointEvents, Ready } from './base.js';
+import { messageOf, MoorlineError } from './errors.js';
 import { OPTION_KEYS, type WorkEvent, type WorkerOptions } from './generated.js';
 import { renamed } from './options.js';
+import { attempt, Item, type OtherEvent, WorkEndpoint } from './work.js';
 
 /** What a handler gets beside its payload. */
 export interface WorkContext {
@@ -35,9 +36,8 @@ export interface HandlerMeta {
 }
 
 /** Offers capabilities to a control plane and runs its work items. */
-export class Worker extends Endpoint<EndpointEvents> {
+export class Worker extends WorkEndpoint<EndpointEvents> {
   readonly #handlers = new Map<string, Handler<unknown, unknown>>();
-  readonly #running = new Map<number, Context>();
 
   /** Checks the options; connects nothing. */
   constructor(options: WorkerOptions = {}) {
@@ -51,16 +51,15 @@ export class Worker extends Endpoint<EndpointEvents> {
     meta: HandlerMeta = {},
   ): this {
     const { description, settingsSchema: settings_schema } = meta;
-    const body = JSON.stringify({ key, meta: { description, settings_schema } });
+    this.offer(key, { description, settings_schema });
     this.#handlers.set(key, handler as Handler<unknown, unknown>);
-    this.submit('handle', 0, body);
     return this;
   }
 
   /** Withdraws a handler. */
   unhandle(key: string): this {
     this.#handlers.delete(key);
-    this.submit('unhandle', 0, JSON.stringify({ key }));
+    this.takeBack(key);
     return this;
   }
 
@@ -83,32 +82,31 @@ export class Worker extends Endpoint<EndpointEvents> {
       .finally(() => signal.removeEventListener('abort', close));
   }
 
-  protected override receive(event: RoleEvent): void {
-    if (event.event === 'work') this.#run(event);
-    else if (event.event === 'work_withdrawn') this.#running.get(event.work)?.withdraw(received(event.error));
-  }
-
-  protected override release(reason: MoorlineError): void {
-    for (const context of this.#running.values()) context.withdraw(reason);
-    this.#running.clear();
-  }
-
-  #run(event: WorkEvent): void {
+  protected override run(event: WorkEvent): void {
     const report = (body: string) => this.submit('progress', event.work, body);
     const context = new Context(event, report);
-    this.#running.set(event.work, context);
-    try {
-      const handler = this.#handlers.get(event.key);
-      if (handler === undefined) throw new MoorlineError('HANDLER_UNKNOWN');
-      const result = handler(event.payload, context);
-      if (isThenable(result)) {
-        result.then(
-          (value) => this.#done(context, value),
-          (error: unknown) => this.#failed(context, error),
-        );
-      } else this.#done(context, result);
-    } catch (error) {
-      this.#failed(context, error);
+    this.keep(context);
+    attempt(
+      () => {
+        const handler = this.#handlers.get(event.key);
+        if (handler === undefined) throw new MoorlineError('HANDLER_UNKNOWN');
+        return handler(event.payload, context);
+      },
+      (value) => this.#done(context, value),
+      (error) => this.#failed(context, error),
+    );
+  }
+
+  protected override hear(event: OtherEvent): void {
+    switch (event.event) {
+      case 'message':
+      case 'peer_joined':
+      case 'peer_left':
+      case 'enrolled':
+      case 'beat_asked':
+        return;
+      default:
+        event satisfies never;
     }
   }
 
@@ -127,14 +125,14 @@ export class Worker extends Endpoint<EndpointEvents> {
   }
 
   #settle(context: Context, outcome: 'done' | 'failed', body: string): void {
-    if (!this.#running.delete(context.work)) return;
+    if (!this.over(context.work)) return;
     if (context.settle()) this.submit(outcome, context.work, body);
     else this.submit('cancelled', context.work, 'null');
   }
 }
 
 /** One running work item. */
-class Context implements WorkContext {
+class Context extends Item implements WorkContext {
   readonly work: number;
   readonly key: string;
   readonly meta: unknown;
@@ -142,11 +140,9 @@ class Context implements WorkContext {
   lines: string[] | undefined;
   readonly #expires: number | null;
   readonly #report: (body: string) => void;
-  #controller: AbortController | undefined;
-  #withdrawn: MoorlineError | undefined;
-  #settled = false;
 
   constructor({ work, key, meta, timeout_ms }: WorkEvent, report: (body: string) => void) {
+    super();
     this.work = work;
     this.key = key;
     this.meta = meta;
@@ -154,41 +150,22 @@ class Context implements WorkContext {
     this.#report = report;
   }
 
+  get id(): number {
+    return this.work;
+  }
+
   get deadline(): Date | null {
     return this.#expires === null ? null : new Date(this.#expires);
   }
 
-  /** Made on first use: most handlers never look at it. */
-  get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      if (this.#withdrawn !== undefined) this.#controller.abort(this.#withdrawn);
-    }
-    return this.#controller.signal;
-  }
-
   progress(report: object): void {
     const body = JSON.stringify(report);
-    if (!this.#settled && this.#withdrawn === undefined) this.#report(body);
+    if (!this.isOver) this.#report(body);
   }
 
   log(line: string): void {
     (this.lines ??= []).push(String(line));
   }
 
-  withdraw(reason: MoorlineError): void {
-    if (this.#settled || this.#withdrawn !== undefined) return;
-    this.#withdrawn = reason;
-    this.#controller?.abort(reason);
-  }
-
-  /** Marks the item as over; tells whether its outcome is still wanted. */
-  settle(): boolean {
-    this.#settled = true;
-    return this.#withdrawn === undefined;
-  }
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
+  drained(): void {}
 }

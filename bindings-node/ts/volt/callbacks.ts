@@ -1,5 +1,7 @@
 /** Callbacks of the application, called in the order in which they were registered. */
 
+import { isThenable } from '../work.js';
+
 /** A list of callbacks of one kind. */
 export class Callbacks<Value> {
   readonly #thrown: (kind: string, thrown: unknown) => void;
@@ -43,9 +45,4 @@ export function uncaught(thrown: unknown): void {
   queueMicrotask(() => {
     throw thrown;
   });
-}
-
-/** Tells whether a value is a promise, of whatever make. */
-export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
 }

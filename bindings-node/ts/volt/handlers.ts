@@ -1,9 +1,9 @@
 /** Runs handlers and hands their answers to whoever carries them. */
 
 import { toBuffer } from '../bytes.js';
-import { messageOf, MoorlineError } from '../errors.js';
+import { messageOf, type MoorlineError } from '../errors.js';
 import { ResponseType } from '../generated.js';
-import { isThenable } from './callbacks.js';
+import { attempt, Item } from '../work.js';
 import { DaemonClientError, DaemonRejection } from './errors.js';
 import { discard, open, type Source } from './source.js';
 import type { CommandContext, CommandHandler, CommandResult } from './types.js';
@@ -59,7 +59,7 @@ export interface Reporter {
 }
 
 /** One running handler. */
-export class Run implements CommandContext {
+export class Run extends Item implements CommandContext {
   readonly command: string;
   readonly requestId: string;
   readonly #responseType: ResponseType;
@@ -67,12 +67,10 @@ export class Run implements CommandContext {
   readonly #reporter: Reporter;
   readonly #wanted: () => boolean;
   #source: Source | undefined;
-  #controller: AbortController | undefined;
-  #reason: MoorlineError | undefined;
-  #over = false;
 
   /** `wanted` tells whether a failure is to be reported. */
   constructor({ command, requestId, responseType }: Request, answer: Answer, reporter: Reporter, wanted: () => boolean) {
+    super();
     this.command = command;
     this.requestId = requestId;
     this.#responseType = responseType;
@@ -86,39 +84,25 @@ export class Run implements CommandContext {
     return this.#responseType;
   }
 
-  /** Made on first use: most handlers never look at it. */
-  get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      if (this.#reason !== undefined) this.#controller.abort(this.#reason);
-    }
-    return this.#controller.signal;
-  }
-
   /** Runs the handler; settles exactly once unless it is withdrawn. */
   start(handler: CommandHandler, payload: unknown): void {
     const plain = typeof handler === 'function';
-    try {
-      const result = plain ? handler(payload, this) : handler.handle(payload, this);
-      if (isThenable(result)) {
-        result.then(
-          (value) => this.#returned(value, plain),
-          (thrown: unknown) => this.#threw(thrown),
-        );
-      } else this.#returned(result, plain);
-    } catch (thrown) {
-      this.#threw(thrown);
-    }
+    attempt(
+      () => (plain ? handler(payload, this) : handler.handle(payload, this)),
+      (value) => this.#returned(value, plain),
+      (thrown) => this.#threw(thrown),
+    );
   }
 
   /** Nobody waits for the answer any more. */
-  withdraw(reason: MoorlineError): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#reason = reason;
-    this.#source?.cancel();
-    this.#controller?.abort(reason);
+  override withdraw(reason: MoorlineError): void {
+    if (this.isOver) return;
+    super.withdraw(reason);
     this.#answer.over();
+  }
+
+  protected override stop(): void {
+    this.#source?.cancel();
   }
 
   #returned(value: unknown, plain: boolean): void {
@@ -126,8 +110,8 @@ export class Run implements CommandContext {
       const result = resultOf(value, plain);
       const { stream, body } = result;
       const streams = stream !== undefined && stream !== null;
-      if (streams && (this.#over || this.#responseType !== ResponseType.Stream)) discard(stream);
-      if (this.#over) return;
+      if (streams && (this.isOver || this.#responseType !== ResponseType.Stream)) discard(stream);
+      if (this.isOver) return;
       const head = checked(result);
       if (streams && this.#responseType === ResponseType.Stream) {
         this.#source = open(stream);
@@ -146,9 +130,9 @@ export class Run implements CommandContext {
 
   #threw(thrown: unknown): void {
     // A handler that stops because it was told to has not failed.
-    if (this.#over && (thrown === this.#reason || (thrown as { name?: unknown } | null)?.name === 'AbortError')) return;
+    if (this.isOver && (thrown === this.reason || (thrown as { name?: unknown } | null)?.name === 'AbortError')) return;
     const error = thrown instanceof DaemonRejection ? undefined : DaemonClientError.handlerError(this.command, thrown);
-    if (!this.#over) {
+    if (!this.isOver) {
       if (thrown instanceof DaemonRejection) this.#answer.refuse(thrown.status, thrown.message);
       else if (error !== undefined) this.#answer.fail(error);
       this.#settled();
@@ -161,22 +145,22 @@ export class Run implements CommandContext {
     try {
       for (;;) {
         const { done, value } = await source.next();
-        if (this.#over || done) break;
+        if (this.isOver || done) break;
         this.#answer.chunk(toBuffer(value));
         await this.#answer.room();
-        if (this.#over) break;
+        if (this.isOver) break;
       }
     } catch (thrown) {
       source.cancel();
       message = messageOf(thrown);
     }
-    if (this.#over) return;
+    if (this.isOver) return;
     this.#answer.end(message);
     this.#settled();
   }
 
   #settled(): void {
-    this.#over = true;
+    this.settle();
     this.#answer.over();
   }
 }

@@ -1,11 +1,11 @@
 /** One native session of a daemon: from a `connect()` to the next, or to `disconnect()`. */
 
-import { type CallHooks, Endpoint, type EndpointEvents, type RoleEvent } from '../base.js';
+import type { EndpointEvents, RoleEvent } from '../base.js';
 import { packed, restored } from '../bytes.js';
-import { messageOf, MoorlineError, received } from '../errors.js';
+import { messageOf, MoorlineError } from '../errors.js';
 import { type DaemonOptions, MAX_CHUNKS_IN_FLIGHT, type NativeError, OPTION_KEYS, type ResponseType, type WorkEvent } from '../generated.js';
 import { renamed } from '../options.js';
-import { Ring } from '../ring.js';
+import { type OtherEvent, type Running, WorkEndpoint } from '../work.js';
 import type { Link, Reverse } from './bridge.js';
 import { clientError, type DaemonClientError, unsendable } from './errors.js';
 import type { Answer, Head, Run } from './handlers.js';
@@ -22,19 +22,15 @@ export interface Owner {
 }
 
 /** A session; it belongs to its owner until it is left. */
-export class DaemonSession extends Endpoint<EndpointEvents> implements Link {
+export class DaemonSession extends WorkEndpoint<EndpointEvents> implements Link {
   #reverse: Reverse;
-  readonly #running = new Ring<NativeAnswer>();
   readonly #wanted = (): boolean => this.#owner !== undefined;
   readonly #port: Port = {
     submit: (name, work, body) => this.submit(name, work, body),
-    over: (work) => void this.#running.take(work),
+    over: (work) => void this.over(work),
   };
   #owner: Owner | undefined;
   #maxMessage: number | null = null;
-  #name = '';
-  #timeout: number | undefined;
-  #like = '{"name":""}';
 
   constructor(options: DaemonOptions, reverse: Reverse, owner: Owner) {
     super('volt', 'daemon', renamed(options, OPTION_KEYS.daemon), true);
@@ -75,11 +71,7 @@ export class DaemonSession extends Endpoint<EndpointEvents> implements Link {
 
   command(name: string, payload: unknown, timeout: number | undefined): Promise<unknown> {
     try {
-      const { value, blobs } = packed(payload);
-      const text: string | undefined = JSON.stringify(value);
-      const like = this.#alike(name, timeout);
-      if (blobs === undefined) return this.askAlike(like, text ?? '');
-      return this.ask(`${like.slice(0, -1)},"payload":${text},"blobs":${JSON.stringify(blobs)}}`, NO_HOOKS);
+      return this.askNamed(name, payload, timeout);
     } catch (thrown) {
       return Promise.reject(unsendable(thrown));
     }
@@ -103,27 +95,16 @@ export class DaemonSession extends Endpoint<EndpointEvents> implements Link {
   }
 
   handled(key: string): void {
-    this.submit('handle', 0, JSON.stringify({ key, meta: {} }));
+    this.offer(key, {});
   }
 
   unhandled(key: string): void {
-    this.submit('unhandle', 0, JSON.stringify({ key }));
+    this.takeBack(key);
   }
 
   listening(wanted: boolean): void {
-    if (wanted) this.submit('handle', 0, '{"key":"*","meta":{"messages":true}}');
-    else this.unhandled('*');
-  }
-
-  /** Programs have few names of commands, and call the same one again and again. */
-  #alike(name: string, timeout: number | undefined): string {
-    if (name !== this.#name || timeout !== this.#timeout) {
-      const options = timeout === undefined ? '' : `,"options":{"timeout_ms":${milliseconds(timeout)}}`;
-      this.#like = `{"name":${JSON.stringify(String(name))}${options}}`;
-      this.#name = name;
-      this.#timeout = timeout;
-    }
-    return this.#like;
+    if (wanted) this.offer('*', { messages: true });
+    else this.takeBack('*');
   }
 
   protected override rejection(error: MoorlineError | NativeError): DaemonClientError {
@@ -131,21 +112,17 @@ export class DaemonSession extends Endpoint<EndpointEvents> implements Link {
   }
 
   protected override receive(event: RoleEvent): void {
-    const owner = this.#owner;
-    if (owner === undefined) return;
+    if (this.#owner !== undefined) super.receive(event);
+  }
+
+  protected override hear(event: OtherEvent): void {
     switch (event.event) {
       case 'message':
-        return this.#reverse.message(restored(event.payload, event.blobs), this.#wanted);
-      case 'work':
-        return this.#run(event);
-      case 'work_withdrawn':
-        return this.#running.get(event.work)?.run?.withdraw(received(event.error));
-      case 'work_drained':
-        return this.#running.get(event.work)?.drained(event.chunks);
+        return this.message(restored(event.payload, event.blobs));
       case 'beat_asked':
-        return void this.#beat(owner, event.beat);
+        return void this.#beat(event.beat);
       case 'enrolled':
-        return owner.enrolled(event.password);
+        return this.#owner?.enrolled(event.password);
       case 'peer_joined':
       case 'peer_left':
         return;
@@ -158,23 +135,20 @@ export class DaemonSession extends Endpoint<EndpointEvents> implements Link {
     if (this.#owner !== undefined) this.#reverse.message(payload, this.#wanted);
   }
 
-  protected override release(reason: MoorlineError): void {
-    for (const work of this.#running.ids()) this.#running.take(work)?.run?.withdraw(reason);
-  }
-
-  #run({ work, key, payload, blobs, meta }: WorkEvent): void {
+  protected override run({ work, key, payload, blobs, meta }: WorkEvent): void {
     const { request_id: requestId, response_type: responseType } = meta as { request_id: string; response_type: ResponseType };
     const answer = new NativeAnswer(work, this.#port);
-    this.#running.add(answer);
+    this.keep(answer);
     const request = { command: key, requestId, responseType, payload: restored(payload, blobs) };
     answer.run = this.#reverse.run(request, answer, this.#wanted);
   }
 
-  async #beat(owner: Owner, beat: number): Promise<void> {
+  async #beat(beat: number): Promise<void> {
+    const owner = this.#owner;
     let outcome: 'done' | 'failed' = 'done';
     let body;
     try {
-      const { value, blobs } = packed(await owner.beat());
+      const { value, blobs } = packed(await owner?.beat());
       body = JSON.stringify({ value: value ?? {}, blobs });
     } catch (thrown) {
       outcome = 'failed';
@@ -191,7 +165,7 @@ interface Port {
 }
 
 /** Carries an answer to the core, which writes it. */
-class NativeAnswer implements Answer {
+class NativeAnswer implements Answer, Running {
   readonly id: number;
   readonly #port: Port;
   #given = 0;
@@ -243,7 +217,10 @@ class NativeAnswer implements Answer {
     return new Promise((resolve) => (this.#awaited = resolve));
   }
 
-  /** So many chunks have left so far. */
+  withdraw(reason: MoorlineError): void {
+    this.run?.withdraw(reason);
+  }
+
   drained(chunks: number): void {
     this.#left = chunks;
     if (this.#given - this.#left < MAX_CHUNKS_IN_FLIGHT) this.#wake();
@@ -264,15 +241,7 @@ class NativeAnswer implements Answer {
   }
 }
 
-const NO_HOOKS: CallHooks = {};
-
 /** A text of JSON has at most three bytes for each of its units: most need no count. */
 function sizeOf(text: string, limit: number | null): number {
   return limit === null || text.length * 3 <= limit ? 0 : Buffer.byteLength(text);
-}
-
-/** A time as it crosses: endless is the longest there is. */
-function milliseconds(time: number): number {
-  if (!(time > 0)) return 0;
-  return Math.min(Math.ceil(time), Number.MAX_SAFE_INTEGER);
 }
