@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, Dict, Final, List, Literal, NamedOptional, Tuple, TypedDict, Union
+from typing import Any, Dict, Final, List, Literal, NamedTuple, Optional, TypedDict, Union
 
 ErrorCode = Literal[
     "CONFIG_INVALID",
