@@ -169,6 +169,7 @@ impl Settling {
         let endpoint = Arc::clone(self.work.endpoint());
         let (outcome, told) = (endpoint.role.outcome)(&self.work, result);
         if let Some(error) = told {
+            tracing::warn!(%error, "a handler failed");
             endpoint.tell(crate::Event::Notice(error));
         }
         self.complete(outcome);
