@@ -10,7 +10,7 @@ use crate::base::time::{Instant, Now};
 use crate::dialect::beacon::dispatcher::plan::{self, Plan};
 use crate::dialect::beacon::dispatcher::reply::{Verdict, judge};
 use crate::dialect::beacon::dispatcher::stream::Stream;
-use crate::dialect::beacon::dispatcher::{BeaconDispatcher, Phase, Purpose};
+use crate::dialect::beacon::dispatcher::{BeaconDispatcher, Purpose, Stage};
 use crate::dialect::beacon::options::CallOptions;
 use crate::dialect::beacon::wire::OrderAnswer;
 use crate::machine::Output;
@@ -67,10 +67,10 @@ impl BeaconDispatcher {
         options: &Raw,
         now: Now,
     ) -> Result<(), Error> {
-        match self.phase {
-            Phase::Idle => return Err(ErrorCode::NotStarted.into()),
-            Phase::Draining { .. } | Phase::Ended => return Err(ErrorCode::Stopped.into()),
-            Phase::Running => {}
+        match self.stage {
+            Stage::Idle => return Err(ErrorCode::NotStarted.into()),
+            Stage::Running if !self.drain.is_on() => {}
+            Stage::Running | Stage::Ended => return Err(ErrorCode::Stopped.into()),
         }
         let max = self.options.limits.max_pending_calls;
         if self.calls.len() as u64 >= max {
@@ -289,7 +289,7 @@ impl BeaconDispatcher {
     }
 
     pub(super) fn end(&mut self, error: Error, now: Now) {
-        self.phase = Phase::Ended;
+        self.stage = Stage::Ended;
         self.since = now;
         self.event(Event::Session(SessionEvent::Ended { error: Some(error) }));
     }

@@ -33,7 +33,7 @@ use crate::base::entropy::{Entropy, Seed};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, HttpId};
 use crate::base::json::Raw;
-use crate::base::time::{Deadline, Instant, Now, Why};
+use crate::base::time::{Deadline, Now, Why};
 use crate::dialect::beacon::dispatcher::call::Call;
 use crate::dialect::beacon::dispatcher::login::Login;
 use crate::dialect::beacon::options::DispatcherOptions;
@@ -44,6 +44,7 @@ use crate::net::origin::Origin;
 use crate::parts::backoff::Backoff;
 use crate::parts::calls::Slab;
 use crate::parts::credentials::Credentials;
+use crate::parts::drain::Drain;
 use crate::parts::timers::Timers;
 
 /// What an HTTP request was for.
@@ -58,10 +59,9 @@ enum Purpose {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum Stage {
     Idle,
     Running,
-    Draining { until: Instant },
     Ended,
 }
 
@@ -72,7 +72,8 @@ pub(crate) struct BeaconDispatcher {
     origin: Origin,
     credentials: Credentials,
     entropy: Entropy,
-    phase: Phase,
+    stage: Stage,
+    drain: Drain,
     since: Now,
     login: Login,
     login_backoff: Backoff,
@@ -124,7 +125,8 @@ impl BeaconDispatcher {
             credentials: Credentials::new(options.user_name.clone(), options.password.clone()),
             origin,
             entropy: Entropy::new(seed),
-            phase: Phase::Idle,
+            stage: Stage::Idle,
+            drain: Drain::default(),
             since: Now::default(),
             login: Login::Done,
             login_backoff: Backoff::new(options.reconnect.clone()),
@@ -141,10 +143,10 @@ impl BeaconDispatcher {
     }
 
     fn start(&mut self, now: Now) -> Result<(), Error> {
-        if self.phase != Phase::Idle {
+        if self.stage != Stage::Idle {
             return Err(ErrorCode::AlreadyStarted.into());
         }
-        self.phase = Phase::Running;
+        self.stage = Stage::Running;
         self.since = now;
         if self.options.user_name.is_empty() {
             self.ready();
@@ -163,25 +165,15 @@ impl BeaconDispatcher {
     }
 
     fn stop(&mut self, drain_ms: u64, now: Now) {
-        let until = now.mono.after(drain_ms);
-        self.phase = match self.phase {
-            Phase::Idle => Phase::Draining { until: now.mono },
-            Phase::Running => {
-                self.event(Event::Session(SessionEvent::Draining {
-                    in_flight: self.calls.len(),
-                    outbox: 0,
-                }));
-                Phase::Draining { until }
-            }
-            Phase::Draining { until: before } => Phase::Draining { until: before.min(until) },
-            Phase::Ended => Phase::Ended,
-        };
+        if self.drain.begin(drain_ms, now.mono) && self.stage == Stage::Running {
+            let in_flight = self.calls.len();
+            self.event(Event::Session(SessionEvent::Draining { in_flight, outbox: 0 }));
+        }
     }
 
     /// Ends a drained dispatcher, or one whose drain deadline has passed.
     fn advance_drain(&mut self, now: Now) {
-        let Phase::Draining { until } = self.phase else { return };
-        if !self.calls.is_empty() && now.mono < until {
+        if !self.drain.is_on() || !self.calls.is_empty() && !self.drain.is_over(now.mono) {
             return;
         }
         let open: Vec<_> = self.calls.keys().copied().collect();
@@ -192,7 +184,7 @@ impl BeaconDispatcher {
         let error = is_cut.then(|| {
             Error::new(ErrorCode::DrainTimeout, "calls were still open at the drain deadline")
         });
-        self.phase = Phase::Ended;
+        self.stage = Stage::Ended;
         self.since = now;
         self.event(Event::Session(SessionEvent::Ended { error }));
     }
@@ -217,13 +209,13 @@ impl BeaconDispatcher {
 
     fn describe(&self, now: Now) -> String {
         let retry = self.login.retry_at();
-        let state = match self.phase {
-            Phase::Idle => "idle",
-            Phase::Running if retry.is_some() => "waiting",
-            Phase::Running if self.login.is_done() => "ready",
-            Phase::Running => "preflight",
-            Phase::Draining { .. } => "draining",
-            Phase::Ended => "ended",
+        let state = match self.stage {
+            Stage::Ended => "ended",
+            Stage::Idle | Stage::Running if self.drain.is_on() => "draining",
+            Stage::Idle => "idle",
+            Stage::Running if retry.is_some() => "waiting",
+            Stage::Running if self.login.is_done() => "ready",
+            Stage::Running => "preflight",
         };
         let snapshot = Snapshot {
             dialect: "beacon",
@@ -243,7 +235,7 @@ impl BeaconDispatcher {
 
 impl Machine for BeaconDispatcher {
     fn handle_input(&mut self, input: Input, now: Now) {
-        if self.phase == Phase::Ended {
+        if self.stage == Stage::Ended {
             return;
         }
         if let Input::Http(HttpInput::Part { http, bytes }) = &input
@@ -264,7 +256,7 @@ impl Machine for BeaconDispatcher {
     }
 
     fn handle_timeout(&mut self, now: Now) {
-        if self.phase == Phase::Ended {
+        if self.stage == Stage::Ended {
             return;
         }
         while let Some((_, call)) = self.deadlines.take_due(now.mono) {
@@ -284,16 +276,14 @@ impl Machine for BeaconDispatcher {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        let drain = match self.phase {
-            Phase::Ended => return None,
-            Phase::Draining { until } => Some(until),
-            Phase::Idle | Phase::Running => None,
-        };
+        if self.stage == Stage::Ended {
+            return None;
+        }
         let timers = [
             self.deadlines.deadline(|_| Why::Call),
             self.retries.deadline(|_| Why::Retry),
             self.login.retry_at().map(|at| Deadline { at, why: Why::Login }),
-            drain.map(|at| Deadline { at, why: Why::Drain }),
+            self.drain.deadline(),
         ];
         timers.into_iter().flatten().min()
     }
@@ -301,7 +291,7 @@ impl Machine for BeaconDispatcher {
 
 impl Endpoint for BeaconDispatcher {
     fn handle_command(&mut self, command: Command, now: Now) -> Result<(), Error> {
-        if self.phase == Phase::Ended && !matches!(command, Command::Snapshot { .. }) {
+        if self.stage == Stage::Ended && !matches!(command, Command::Snapshot { .. }) {
             return Err(ErrorCode::Stopped.into());
         }
         match command {
