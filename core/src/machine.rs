@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use crate::api::command::Command;
 use crate::api::event::Event;
+use crate::api::options::LimitOptions;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId, ListenId, StoreId};
 use crate::base::store::{StoreReply, StoreRequest};
@@ -216,6 +217,17 @@ impl CloseCause {
             ),
             Self::Local => Error::new(ErrorCode::ConnectionLost, "closed by this side"),
             Self::Failed(error) => error.clone(),
+        }
+    }
+}
+
+impl From<&LimitOptions> for FrameLimits {
+    fn from(options: &LimitOptions) -> Self {
+        let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        Self {
+            max_message: size(options.max_message_bytes),
+            max_fragments: size(options.max_fragments),
+            max_send_queue: size(options.max_send_queue_bytes),
         }
     }
 }

@@ -235,12 +235,7 @@ impl Patience {
 impl Coordinator {
     /// Makes a coordinator that takes no work before [`restore`](Self::restore).
     pub(crate) fn new(options: CoordinatorOptions) -> Self {
-        let limits = &options.limits;
-        let admitted = FrameLimits {
-            max_message: usize::try_from(limits.max_message_bytes).unwrap_or(usize::MAX),
-            max_fragments: usize::try_from(limits.max_fragments).unwrap_or(usize::MAX),
-            max_send_queue: usize::try_from(limits.max_send_queue_bytes).unwrap_or(usize::MAX),
-        };
+        let admitted = FrameLimits::from(&options.limits);
         let accepted = Accepted::new(AdmissionPolicy {
             unadmitted: FrameLimits {
                 max_message: admitted.max_message.min(UNREGISTERED_FRAME),

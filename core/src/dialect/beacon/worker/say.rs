@@ -9,7 +9,7 @@ use crate::dialect::beacon::wire::{
 };
 use crate::machine::{DRIVER_SLACK_MS, Output};
 use crate::net::origin::path;
-use crate::net::target::{DialAddress, DialTarget, FrameLimits};
+use crate::net::target::{DialAddress, DialTarget};
 use crate::net::{Frame, Headers, HttpRequest, Method};
 use crate::parts::outbox::Entry;
 
@@ -28,15 +28,10 @@ impl BeaconWorker {
         if let Some(session) = self.credentials.session() {
             headers.push("cookie", session.expose());
         }
-        let limits = &self.options.limits;
         let target = DialTarget {
             address: DialAddress::WebSocket { url: self.origin.web_socket(), headers },
             timeout_ms: self.options.connect_timeout_ms,
-            limits: FrameLimits {
-                max_message: size(limits.max_message_bytes),
-                max_fragments: size(limits.max_fragments),
-                max_send_queue: size(limits.max_send_queue_bytes),
-            },
+            limits: (&self.options.limits).into(),
             pulses: &[],
         };
         self.outputs.push_back(Output::Dial { conn, target });

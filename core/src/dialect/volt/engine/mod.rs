@@ -106,17 +106,12 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new(address: Address, options: &DaemonOptions) -> Self {
-        let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         Self {
             address,
             transport: options.transport,
             connect_timeout_ms: options.connect_timeout_ms,
             http_timeout_ms: options.http_timeout_ms,
-            limits: FrameLimits {
-                max_message: size(options.limits.max_message_bytes),
-                max_fragments: size(options.limits.max_fragments),
-                max_send_queue: size(options.limits.max_send_queue_bytes),
-            },
+            limits: (&options.limits).into(),
             state: State::Idle,
             handshake: None,
             ping_deadline: None,
@@ -135,7 +130,6 @@ impl Engine {
             self.abandon(out);
         }
         self.handshake = None;
-        self.ping_deadline = None;
         self.forget();
         self.events.clear();
         match self.transport {

@@ -145,11 +145,9 @@ impl VoltServer {
         max_strangers: u64,
         seed: Seed,
     ) -> Self {
-        let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         let registered = FrameLimits {
-            max_message: size(options.max_message_bytes),
-            max_fragments: size(limits.max_fragments),
-            max_send_queue: size(limits.max_send_queue_bytes),
+            max_message: usize::try_from(options.max_message_bytes).unwrap_or(usize::MAX),
+            ..limits.into()
         };
         let stranger = FrameLimits {
             max_message: registered.max_message.min(engine::STRANGER_MESSAGE),
