@@ -3,6 +3,7 @@
  * strings themselves travel beside the text, in base64.
  */
 
+import { fromBase64, isBytes, toBase64, toBytes } from './byte_strings.js';
 import { MAX_ATTACHMENTS } from './generated.js';
 
 /** A value whose byte strings are replaced by placeholders. */
@@ -11,21 +12,6 @@ export interface Packed {
   readonly value: unknown;
   /** The byte strings in base64; left out when there are none. */
   readonly blobs: readonly string[] | undefined;
-}
-
-/** Tells whether `value` is a container of bytes. */
-export function isBytes(value: unknown): value is ArrayBufferView | ArrayBufferLike {
-  return ArrayBuffer.isView(value) || value instanceof ArrayBuffer || value instanceof SharedArrayBuffer;
-}
-
-/** Looks at a container of bytes, or at the UTF-8 of a text, as a Buffer; throws for anything else. */
-export function toBuffer(value: unknown): Buffer {
-  if (Buffer.isBuffer(value)) return value;
-  if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-  if (value instanceof ArrayBuffer || value instanceof SharedArrayBuffer) return Buffer.from(value);
-  if (typeof value === 'string') return Buffer.from(value);
-  if (Array.isArray(value)) return Buffer.from(value);
-  throw new TypeError(`bytes or a text are wanted, not ${value === null ? 'null' : typeof value}`);
 }
 
 /**
@@ -51,7 +37,7 @@ export function restored(value: unknown, blobs: readonly string[] | undefined): 
       if (typeof member !== 'object' || member === null) continue;
       const blob = isPlaceholder(member) ? blobs[member.num] : undefined;
       if (blob === undefined) rest.push(member);
-      else members[key] = Buffer.from(blob, 'base64');
+      else members[key] = fromBase64(blob);
     }
   }
   return whole.value;
@@ -88,7 +74,7 @@ function strip(value: unknown, key: string, blobs: string[]): unknown {
   if (typeof value !== 'object' || value === null) return value;
   if (isBytes(value)) {
     if (blobs.length === MAX_ATTACHMENTS) throw new RangeError(`a message holds at most ${MAX_ATTACHMENTS} byte strings`);
-    return { _placeholder: true, num: blobs.push(toBuffer(value).toString('base64')) - 1 };
+    return { _placeholder: true, num: blobs.push(toBase64(toBytes(value))) - 1 };
   }
   const { toJSON } = value as { toJSON?: unknown };
   if (typeof toJSON === 'function') {

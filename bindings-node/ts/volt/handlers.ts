@@ -1,6 +1,6 @@
 /** Runs handlers and hands their answers to whoever carries them. */
 
-import { toBuffer } from '../bytes.js';
+import { type ByteString, toBytes } from '../byte_strings.js';
 import { messageOf, type MoorlineError } from '../errors.js';
 import { ResponseType } from '../generated.js';
 import { attempt, Item } from '../work.js';
@@ -40,12 +40,12 @@ export interface Head {
 /** Carries the answer to one command. What `json` throws becomes a failure of the handler. */
 export interface Answer {
   json(head: Head, data: unknown): void;
-  body(head: Head, body: Buffer): void;
+  body(head: Head, body: ByteString): void;
   refuse(status: number, message: string): void;
   /** The handler failed; the cause is not for the server. */
   fail(error: DaemonClientError): void;
   begin(head: Head): void;
-  chunk(bytes: Buffer): void;
+  chunk(bytes: ByteString): void;
   end(message?: string): void;
   /** Resolves once there is room for a further chunk. */
   room(): PromiseLike<void> | undefined;
@@ -120,7 +120,7 @@ export class Run extends Item implements CommandContext {
         return;
       }
       if (this.#responseType === ResponseType.Buffer && body !== undefined && body !== null) {
-        this.#answer.body(head, toBuffer(body));
+        this.#answer.body(head, toBytes(body));
       } else this.#answer.json(head, result.data);
     } catch (thrown) {
       return this.#threw(thrown);
@@ -146,7 +146,7 @@ export class Run extends Item implements CommandContext {
       for (;;) {
         const { done, value } = await source.next();
         if (this.isOver || done) break;
-        this.#answer.chunk(toBuffer(value));
+        this.#answer.chunk(toBytes(value));
         await this.#answer.room();
         if (this.isOver) break;
       }

@@ -4,6 +4,8 @@ import { uncaught } from './callbacks.js';
 import { DaemonClientError } from './errors.js';
 import type { HeartbeatOptions } from './types.js';
 
+type Timer = ReturnType<typeof setTimeout>;
+
 /** The original's own interval. */
 const INTERVAL_MS = 30_000;
 
@@ -12,7 +14,7 @@ export class HeartbeatManager {
   readonly #options: HeartbeatOptions;
   readonly #send: (payload: object) => Promise<unknown>;
   readonly #onError: (error: DaemonClientError) => void;
-  #timer: NodeJS.Timeout | undefined;
+  #timer: Timer | undefined;
 
   constructor(
     options: HeartbeatOptions | undefined,
@@ -36,12 +38,12 @@ export class HeartbeatManager {
   }
 
   #schedule(delay: number): void {
-    const timer: NodeJS.Timeout = setTimeout(() => void this.#beat(timer), delay);
+    const timer: Timer = setTimeout(() => void this.#beat(timer), delay);
     this.#timer = timer;
   }
 
   /** `timer` is the loop that this beat belongs to: after a stop another one may run. */
-  async #beat(timer: NodeJS.Timeout): Promise<void> {
+  async #beat(timer: Timer): Promise<void> {
     try {
       const payload = (await this.#options.payloadFactory?.()) ?? {};
       if (this.#timer !== timer) return;

@@ -1,6 +1,7 @@
 /** One native session of a daemon: from a `connect()` to the next, or to `disconnect()`. */
 
 import type { EndpointEvents, RoleEvent } from '../base.js';
+import { base64Length, type ByteString, toBase64, utf8Length } from '../byte_strings.js';
 import { packed, restored } from '../bytes.js';
 import { messageOf, MoorlineError } from '../errors.js';
 import { type DaemonOptions, MAX_CHUNKS_IN_FLIGHT, type NativeError, OPTION_KEYS, type ResponseType, type WorkEvent } from '../generated.js';
@@ -82,7 +83,7 @@ export class DaemonSession extends WorkEndpoint<EndpointEvents> implements Link 
     const { value, blobs } = packed(message);
     const text: string | undefined = JSON.stringify(value);
     if (text === undefined) throw new TypeError('a message is an object');
-    const size = Math.max(sizeOf(text, this.#maxMessage), ...(blobs ?? []).map((blob) => Buffer.byteLength(blob, 'base64')));
+    const size = Math.max(sizeOf(text, this.#maxMessage), ...(blobs ?? []).map(base64Length));
     if (this.#maxMessage !== null && size > this.#maxMessage) {
       throw new RangeError(`${size} bytes are more than the ${this.#maxMessage} that the server accepts`);
     }
@@ -186,8 +187,8 @@ class NativeAnswer implements Answer, Running {
     } else this.#submit('done', JSON.stringify({ value: { status, headers, data: value }, blobs }));
   }
 
-  body({ status, headers }: Head, body: Buffer): void {
-    this.#submit('done', JSON.stringify({ value: { status, headers, body: body.toString('base64') } }));
+  body({ status, headers }: Head, body: ByteString): void {
+    this.#submit('done', JSON.stringify({ value: { status, headers, body: toBase64(body) } }));
   }
 
   refuse(status: number, message: string): void {
@@ -202,9 +203,9 @@ class NativeAnswer implements Answer, Running {
     this.#submit('progress', JSON.stringify({ open }));
   }
 
-  chunk(bytes: Buffer): void {
+  chunk(bytes: ByteString): void {
     this.#given += 1;
-    this.#submit('progress', `{"chunk":"${bytes.toString('base64')}"}`);
+    this.#submit('progress', `{"chunk":"${toBase64(bytes)}"}`);
   }
 
   end(message?: string): void {
@@ -243,5 +244,5 @@ class NativeAnswer implements Answer, Running {
 
 /** A text of JSON has at most three bytes for each of its units: most need no count. */
 function sizeOf(text: string, limit: number | null): number {
-  return limit === null || text.length * 3 <= limit ? 0 : Buffer.byteLength(text);
+  return limit === null || text.length * 3 <= limit ? 0 : utf8Length(text);
 }

@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 
+import { type ByteString, toBase64 } from '../byte_strings.js';
 import { DaemonSocketEvent } from '../generated.js';
 import type { DaemonClientError } from './errors.js';
 import type { Answer, Head } from './handlers.js';
@@ -34,8 +35,8 @@ export class SocketAnswer implements Answer {
     this.#good(head, { data: { status: 'success', ...(data !== undefined && { data }) } });
   }
 
-  body(head: Head, body: Buffer): void {
-    this.#good(head, { bodyBase64: body.toString('base64') });
+  body(head: Head, body: ByteString): void {
+    this.#good(head, { bodyBase64: toBase64(body) });
   }
 
   refuse(status: number, message: string): void {
@@ -50,8 +51,8 @@ export class SocketAnswer implements Answer {
     this.#good(head, { streamId: this.#streamId });
   }
 
-  chunk(bytes: Buffer): void {
-    this.#part('stream', { chunkBase64: bytes.toString('base64') });
+  chunk(bytes: ByteString): void {
+    this.#part('stream', { chunkBase64: toBase64(bytes) });
   }
 
   end(message?: string): void {

@@ -1,5 +1,6 @@
 /** The messages of the reverse channel, and what applications hand to the daemon client. */
 
+import type { ByteString } from '../byte_strings.js';
 import type { LimitsOptions, RuntimeOptions, SessionKind, TerminalTarget, TunnelSessionStatus } from '../generated.js';
 import type { ProgressStageType, ResponseType } from '../generated.js';
 
@@ -113,11 +114,7 @@ export interface CommandContext {
 }
 
 /** A source of chunks. */
-export type StreamSource =
-  | NodeJS.ReadableStream
-  | ReadableStream<unknown>
-  | AsyncIterable<Bytes | string>
-  | Iterable<Bytes | string>;
+export type StreamSource = ReadableStream<unknown> | AsyncIterable<Bytes | string> | Iterable<Bytes | string>;
 
 /** The answer to a command. */
 export interface CommandResult {
@@ -168,7 +165,7 @@ export interface Exposure {
 interface Chunk {
   readonly sessionId: string;
   readonly chunkBase64?: string;
-  readonly chunk?: Buffer;
+  readonly chunk?: ByteString;
   readonly isBinary: boolean;
 }
 
@@ -185,7 +182,7 @@ export type ReverseChannelMessage =
       readonly message?: string;
       readonly streamId?: string;
     }
-  | { readonly type: 'stream'; readonly requestId: string; readonly streamId: string; readonly chunkBase64?: string; readonly chunk?: Buffer }
+  | { readonly type: 'stream'; readonly requestId: string; readonly streamId: string; readonly chunkBase64?: string; readonly chunk?: ByteString }
   | { readonly type: 'stream-end'; readonly requestId: string; readonly streamId: string; readonly message?: string }
   | ({ readonly type: 'session-input' } & Chunk)
   | ({ readonly type: 'session-data' } & Chunk)
