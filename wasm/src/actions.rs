@@ -10,12 +10,15 @@ use serde::Serialize;
 pub(crate) struct Actions(String);
 
 impl Actions {
-    /// `["dial", conn, url, timeout_ms, max_message, max_send_queue]`.
+    /// `["dial", conn, url, timeout_ms, max_message, max_send_queue, [pulse, ...]]`.
     ///
     /// Header fields stay behind: a page cannot set any on a WebSocket. Its cookies go by themselves.
     pub(crate) fn dial(&mut self, conn: u64, url: &str, target: &DialTarget) {
         let FrameLimits { max_message, max_fragments: _, max_send_queue } = target.limits;
-        self.push(&("dial", conn, url, target.timeout_ms, max_message, max_send_queue));
+        let pulses: Vec<_> =
+            target.pulses.iter().filter_map(|pulse| std::str::from_utf8(pulse).ok()).collect();
+        let timeout_ms = target.timeout_ms;
+        self.push(&("dial", conn, url, timeout_ms, max_message, max_send_queue, pulses));
     }
 
     /// `["limits", conn, max_message, max_send_queue]`.
@@ -23,7 +26,7 @@ impl Actions {
         self.push(&("limits", conn, limits.max_message, limits.max_send_queue));
     }
 
-    /// `["text", conn, text]`, `["binary", conn, base64]` or `["ping", conn]`.
+    /// `["text", conn, text]`, `["binary", conn, base64]` or `["ping", conn, base64]`.
     pub(crate) fn send(&mut self, conn: u64, frame: &Frame) {
         match frame {
             Frame::Text(text) => self.push(&("text", conn, &**text)),
@@ -32,6 +35,11 @@ impl Actions {
             // The browser answers pings by itself.
             Frame::Pong(_) => {}
         }
+    }
+
+    /// `["ask_sent", conn]`.
+    pub(crate) fn ask_sent(&mut self, conn: u64) {
+        self.push(&("ask_sent", conn));
     }
 
     /// `["close", conn, code, reason]`.

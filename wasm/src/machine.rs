@@ -15,7 +15,7 @@ use crate::actions::{Actions, Bounds};
 use crate::events::Events;
 use crate::store::Store;
 
-/// One worker or dispatcher without transports.
+/// One endpoint without transports.
 #[wasm_bindgen]
 pub struct Machine {
     endpoint: Box<dyn Endpoint + Send>,
@@ -31,7 +31,7 @@ impl Machine {
     /// Opens a role with options as JSON text; `host` names the machine, `seed` is 32 random bytes.
     ///
     /// # Errors
-    /// An error as JSON text: `ROLE_UNKNOWN`, `UNSUPPORTED` or `CONFIG_INVALID`.
+    /// An error as JSON text: `ROLE_UNKNOWN`, `ARGUMENT_INVALID` or `CONFIG_INVALID`.
     pub fn open(
         dialect: &str,
         role: &str,
@@ -84,6 +84,11 @@ impl Machine {
     pub fn ponged(&mut self, conn: f64, payload: Vec<u8>, mono: f64, unix: f64) {
         let frame = Frame::Pong(payload.into());
         self.input(Input::Conn(ConnInput::Received { conn: ConnId(id(conn)), frame }), mono, unix);
+    }
+
+    /// What was sent before an `ask_sent` action has left this program.
+    pub fn sent(&mut self, conn: f64, mono: f64, unix: f64) {
+        self.input(Input::Conn(ConnInput::Sent { conn: ConnId(id(conn)) }), mono, unix);
     }
 
     /// The other side closed a WebSocket.
@@ -226,10 +231,7 @@ impl Machine {
                     self.actions.http(http.0, &request, &bounds);
                 }
                 Output::HttpCancel { http } => self.actions.http_cancel(http.0),
-                // A browser does not tell: what it took counts as sent.
-                Output::AskSent { conn } => {
-                    self.endpoint.handle_input(Input::Conn(ConnInput::Sent { conn }), now);
-                }
+                Output::AskSent { conn } => self.actions.ask_sent(conn.0),
                 Output::Store { store, request } => {
                     let result = Ok(self.store.perform(request));
                     self.endpoint.handle_input(Input::Stored { store, result }, now);

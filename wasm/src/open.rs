@@ -1,7 +1,7 @@
 //! What a browser cannot do is refused when a role is opened.
 
 use moorline_core::entropy::Seed;
-use moorline_core::options::{ConfigError, RuntimeOptions, find};
+use moorline_core::options::{ConfigError, RuntimeOptions};
 use moorline_core::{Error, ErrorCode, Opened};
 
 /// Opens a role; see [`moorline_core::open()`].
@@ -12,12 +12,6 @@ pub(crate) fn open(
     host: &str,
     seed: &[u8],
 ) -> Result<Opened, Error> {
-    if find(dialect, role).is_some_and(|role| role.listens) {
-        return Err(Error::new(
-            ErrorCode::Unsupported,
-            format!("a browser cannot listen: {dialect}/{role} runs in Rust, Node, Python and C"),
-        ));
-    }
     let seed = Seed::try_from(seed)
         .map_err(|_| Error::new(ErrorCode::ArgumentInvalid, "a seed has 32 bytes"))?;
     let opened = moorline_core::open(dialect, role, options, host, seed)?;
@@ -48,13 +42,6 @@ fn check(runtime: &RuntimeOptions) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_role_that_listens_is_refused() {
-        let error = open("beacon", "hub", "{}", "host", &[0; 32]).err().unwrap();
-        assert_eq!(error.code(), ErrorCode::Unsupported);
-        assert!(error.message().contains("cannot listen"), "{error}");
-    }
 
     #[test]
     fn files_are_refused_by_name() {

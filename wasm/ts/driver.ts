@@ -13,6 +13,7 @@ import { MoorlineError, wrapped } from '../../bindings-node/ts/errors.js';
 import type { ErrorCode, NativeError } from '../../bindings-node/ts/generated.js';
 import type { Native } from '../../bindings-node/ts/native.js';
 import type { Machine } from '../pkg/web/moorline.js';
+import { fromBase64 } from './byte_strings.js';
 
 type Header = [name: string, value: string];
 
@@ -26,11 +27,12 @@ interface Bounds {
 
 /** What `Machine.actions` lists; see `src/actions.rs`. */
 type Action =
-  | ['dial', conn: number, url: string, timeoutMs: number, maxMessage: number, maxSendQueue: number]
+  | ['dial', conn: number, url: string, timeoutMs: number, maxMessage: number, maxSendQueue: number, pulses: string[]]
   | ['limits', conn: number, maxMessage: number, maxSendQueue: number]
   | ['text', conn: number, text: string]
   | ['binary', conn: number, base64: string]
   | ['ping', conn: number, base64: string]
+  | ['ask_sent', conn: number]
   | ['close', conn: number, code: number, reason: string]
   | ['http', http: number, method: string, url: string, headers: Header[], body: string, isBase64: boolean, bounds: Bounds]
   | ['http_cancel', http: number];
@@ -41,6 +43,10 @@ interface Link {
   patience: ReturnType<typeof setTimeout>;
   maxMessage: number;
   maxSendQueue: number;
+  /** Messages that are taken however many events wait. */
+  readonly pulses: readonly string[];
+  /** Whether somebody is to be told when all that was sent has left. */
+  asksSent: boolean;
   isOpen: boolean;
   isClosing: boolean;
 }
@@ -49,10 +55,10 @@ interface Link {
 const LONGEST_DELAY = 2 ** 31 - 1;
 /** How long a browser may take for the closing handshake. */
 const CLOSE_PATIENCE_MS = 2_000;
-/** How often to look whether what was sent has left. */
+/** How often to look whether what was sent has left, after a look at once. */
 const FLUSH_CHECK_MS = 20;
 
-/** One worker or dispatcher in a page. */
+/** One endpoint in a page. */
 export class Driver implements Native {
   #machine: Machine | undefined;
   readonly #links = new Map<number, Link>();
@@ -121,11 +127,18 @@ export class Driver implements Native {
   }
 
   #turn(machine: Machine): void {
+    this.#performAll(machine);
+    // Timers of hidden pages are held back for up to a minute; what comes in is not.
+    const due = machine.deadline() ?? Infinity;
+    if (due <= mono()) this.#expire(machine, due);
+    this.#arm(machine);
+    this.#notify();
+  }
+
+  #performAll(machine: Machine): void {
     for (let text = machine.actions(); text !== ''; text = machine.actions()) {
       for (const action of JSON.parse(text) as Action[]) this.#perform(action);
     }
-    this.#arm(machine);
-    this.#notify();
   }
 
   #arm(machine: Machine): void {
@@ -135,15 +148,23 @@ export class Driver implements Native {
     clearTimeout(this.#timer);
     if (due === Infinity) return;
     const delay = Math.min(Math.max(0, Math.ceil(due - performance.now())), LONGEST_DELAY);
-    this.#timer = setTimeout(() => this.#timeout(due), delay);
+    this.#timer = setTimeout(() => this.#timeout(), delay);
   }
 
-  #timeout(due: number): void {
+  #timeout(): void {
+    const machine = this.#machine;
+    if (machine === undefined) return;
     this.#due = Infinity;
+    this.#turn(machine);
+  }
+
+  /** Acts on deadlines: the first of them was `due`. */
+  #expire(machine: Machine, due: number): void {
     const now = mono();
     // Timers are late when the page is busy; events wait when it does not come to read them.
     const lag = Math.max(0, now - due, now - (this.#rungAt ?? now));
-    this.#feed((machine) => machine.timeout(lag, now, Date.now()));
+    machine.timeout(lag, now, Date.now());
+    this.#performAll(machine);
   }
 
   #notify(): void {
@@ -155,7 +176,7 @@ export class Driver implements Native {
   #perform(action: Action): void {
     switch (action[0]) {
       case 'dial':
-        return this.#dial(action[1], action[2], action[3], action[4], action[5]);
+        return this.#dial(action);
       case 'limits': {
         const link = this.#links.get(action[1]);
         if (link === undefined) return;
@@ -165,11 +186,15 @@ export class Driver implements Native {
       case 'text':
         return this.#send(action[1], action[2], action[2].length);
       case 'binary': {
-        const bytes = decoded(action[2]);
+        const bytes = fromBase64(action[2]);
         return this.#send(action[1], bytes, bytes.length);
       }
-      case 'ping':
-        return this.#flushed(action[1], decoded(action[2]));
+      case 'ping': {
+        const [, conn, payload] = action;
+        return this.#whenSent(conn, (machine) => machine.ponged(conn, fromBase64(payload), mono(), Date.now()));
+      }
+      case 'ask_sent':
+        return this.#askSent(action[1]);
       case 'close':
         return this.#close(action[1], action[2], action[3]);
       case 'http':
@@ -183,7 +208,7 @@ export class Driver implements Native {
     }
   }
 
-  #dial(conn: number, url: string, timeoutMs: number, maxMessage: number, maxSendQueue: number): void {
+  #dial([, conn, url, timeoutMs, maxMessage, maxSendQueue, pulses]: Extract<Action, ['dial', ...unknown[]]>): void {
     let socket: WebSocket;
     try {
       socket = new WebSocket(url);
@@ -195,7 +220,8 @@ export class Driver implements Native {
     socket.binaryType = 'arraybuffer';
     const late = () => this.#lose(conn, 'CONNECT_TIMEOUT', `no connection within ${timeoutMs} ms`);
     const patience = setTimeout(late, timeoutMs);
-    const link: Link = { socket, patience, maxMessage, maxSendQueue, isOpen: false, isClosing: false };
+    const state = { asksSent: false, isOpen: false, isClosing: false };
+    const link: Link = { socket, patience, maxMessage, maxSendQueue, pulses, ...state };
     this.#links.set(conn, link);
     socket.onopen = () => {
       clearTimeout(link.patience);
@@ -204,6 +230,8 @@ export class Driver implements Native {
     };
     socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => this.#received(conn, link, data);
     socket.onclose = ({ code, reason }) => this.#closed(conn, link, code, reason);
+    // A close follows every error. Node's `ws` wants somebody to listen all the same.
+    socket.onerror = () => {};
   }
 
   #received(conn: number, link: Link, data: string | ArrayBuffer): void {
@@ -211,7 +239,7 @@ export class Driver implements Native {
     if (size > link.maxMessage) {
       return this.#lose(conn, 'TOO_LARGE', `a message exceeds max_message_bytes: ${size}`);
     }
-    if (this.#machine?.is_overloaded()) {
+    if (this.#machine?.is_overloaded() && !(typeof data === 'string' && link.pulses.includes(data))) {
       return this.#lose(conn, 'OVERLOADED', 'more events wait than runtime.max_event_bytes allows');
     }
     if (typeof data === 'string') {
@@ -231,16 +259,26 @@ export class Driver implements Native {
     link.socket.send(data);
   }
 
-  /** Answers a ping as soon as the browser has nothing left to send. */
-  #flushed(conn: number, payload: Uint8Array): void {
+  /** One answer serves whoever asks before it. */
+  #askSent(conn: number): void {
     const link = this.#links.get(conn);
-    if (link === undefined || link.socket.readyState !== WebSocket.OPEN) return;
+    if (link === undefined || link.asksSent) return;
+    link.asksSent = true;
+    this.#whenSent(conn, (machine) => {
+      link.asksSent = false;
+      machine.sent(conn, mono(), Date.now());
+    });
+  }
+
+  /** Feeds the machine as soon as the browser has nothing left to send. */
+  #whenSent(conn: number, input: (machine: Machine) => void): void {
+    const link = this.#links.get(conn);
     const look = () => {
-      if (this.#links.get(conn) !== link || link.socket.readyState !== WebSocket.OPEN) return;
+      if (link === undefined || this.#links.get(conn) !== link || link.socket.readyState !== WebSocket.OPEN) return;
       if (link.socket.bufferedAmount > 0) setTimeout(look, FLUSH_CHECK_MS);
-      else this.#feed((machine) => machine.ponged(conn, payload, mono(), Date.now()));
+      else this.#feed(input);
     };
-    setTimeout(look, 0);
+    setImmediate(look);
   }
 
   #close(conn: number, code: number, reason: string): void {
@@ -284,7 +322,7 @@ export class Driver implements Native {
     let input: (machine: Machine) => void;
     try {
       const { signal } = controller;
-      const data = body === '' ? null : isBase64 ? decoded(body) : body;
+      const data = body === '' ? null : isBase64 ? fromBase64(body) : body;
       const response = await fetch(url, { method, headers, body: data, signal, cache: 'no-store', redirect: 'error' });
       reached = 'CALL_TIMEOUT';
       const parts = bounds.streams && response.ok;
@@ -330,8 +368,6 @@ function mono(): number {
 function detach({ socket, patience }: Link): void {
   clearTimeout(patience);
   socket.onopen = socket.onmessage = socket.onclose = null;
-  // A polyfill may report a close before the opening as an error that somebody must listen to.
-  socket.onerror = () => {};
   socket.close();
 }
 
@@ -343,10 +379,6 @@ function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
     offset += chunk.length;
   }
   return bytes;
-}
-
-function decoded(base64: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 }
 
 /** Makes an error of the JSON text that the machine throws. */
