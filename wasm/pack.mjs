@@ -1,6 +1,6 @@
 // Bundles the facades of the Node package over the browser's driver, and prints what a page loads.
 
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
@@ -8,34 +8,56 @@ import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 
 const here = dirname(fileURLToPath(import.meta.url));
+const pkg = join(here, 'pkg');
 
 /** The facades import these; a page has something else in their place. */
-const instead = {
-  name: 'instead',
+const STAND_INS = [
+  [/\/native\.js$/, 'native'],
+  [/\/byte_strings\.js$/, 'byte_strings'],
+  [/^node:events$/, 'emitter'],
+  [/^node:crypto$/, 'crypto'],
+];
+const standIns = {
+  name: 'stand-ins',
   setup({ onResolve }) {
-    onResolve({ filter: /^\.\/native\.js$/ }, () => ({ path: join(here, 'ts/native.ts') }));
-    onResolve({ filter: /^node:events$/ }, () => ({ path: join(here, 'ts/emitter.ts') }));
+    for (const [filter, name] of STAND_INS) onResolve({ filter }, () => ({ path: join(here, `ts/${name}.ts`) }));
     onResolve({ filter: /^\.\.\/pkg\// }, ({ path }) => ({ path: path.replace('../pkg/', './'), external: true }));
   },
 };
 
-for (const name of ['web', 'node']) {
-  await build({
-    entryPoints: [join(here, `ts/${name}.ts`)],
-    outfile: join(here, `pkg/${name}.js`),
+/** Makes one bundle of each entry; what they share is a file of its own. */
+async function bundle(entries, options) {
+  const { metafile } = await build({
+    entryPoints: entries.map((name) => join(here, `ts/${name}.ts`)),
+    outdir: pkg,
     bundle: true,
+    splitting: true,
+    chunkNames: 'shared-[hash]',
     format: 'esm',
     target: 'es2022',
-    minify: name === 'web',
-    keepNames: false,
-    inject: name === 'web' ? [join(here, 'ts/globals.ts')] : [],
-    plugins: [instead],
+    plugins: [standIns],
+    metafile: true,
     logLevel: 'warning',
+    ...options,
   });
+  return metafile.outputs;
 }
 
-const kib = (bytes) => `${(bytes / 1024).toFixed(1)} KiB`;
-for (const file of ['web/moorline_bg.wasm', 'web/moorline.js', 'web.js']) {
-  const bytes = readFileSync(join(here, 'pkg', file));
-  console.log(`${file.padEnd(22)} ${kib(bytes.length).padStart(10)} ${kib(gzipSync(bytes, { level: 9 }).length).padStart(10)} gzip`);
+for (const name of readdirSync(pkg)) if (name.endsWith('.js')) rmSync(join(pkg, name));
+await bundle(['node', 'volt_node'], {});
+const outputs = await bundle(['web', 'volt'], { minify: true, inject: [join(here, 'ts/globals.ts')] });
+// Types are not bundled: those of a stand-in are sent to by the file in whose place it stands.
+writeFileSync(join(pkg, 'types/bindings-node/ts/byte_strings.d.ts'), "export * from '../../wasm/ts/byte_strings.js';\n");
+
+const kib = (bytes) => `${(bytes / 1024).toFixed(1)} KiB`.padStart(10);
+const print = (name, parts) => {
+  const bytes = parts.map((part) => readFileSync(join(pkg, part)));
+  const sum = (sizes) => kib(sizes.reduce((all, size) => all + size, 0));
+  console.log(name.padEnd(24), sum(bytes.map(({ length }) => length)), sum(bytes.map((part) => gzipSync(part, { level: 9 }).length)), 'gzip');
+};
+print('web/moorline_bg.wasm', ['web/moorline_bg.wasm']);
+for (const entry of ['web.js', 'volt.js']) {
+  const [, { imports }] = Object.entries(outputs).find(([path]) => path.endsWith(`pkg/${entry}`));
+  const shared = imports.filter(({ external }) => !external).map(({ path }) => path.slice(path.lastIndexOf('/') + 1));
+  print(`${entry} and its imports`, [entry, ...shared, 'web/moorline.js']);
 }

@@ -7,6 +7,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
+import { startServer } from '../../tests/peers/volt/child.mjs';
 import { consoleUntil, startChromium, startPages } from './page.mjs';
 import { root, startHub } from './hub.mjs';
 
@@ -91,6 +92,21 @@ test('docs/browser.md does what it says', patience, async () => {
   const { page, lines } = await consoleUntil(browser.context, pages.url, 'drained');
   assert.deepEqual(lines, ['Hello, Ada', '3 3', 'REMOTE_ERROR no luck', 'drained']);
   await page.close();
+  pages.close();
+});
+
+test('the daemon of docs/browser.md registers, asks and answers', patience, async (t) => {
+  const data = { status: 'success', data: { queueConcurrency: { analysis: 2 } } };
+  const answers = { 'runtime.config.get': [{ ok: true, status: 200, data }] };
+  const server = await startServer(t, { answers });
+  const pages = await startPages({ url: `http://127.0.0.1:${server.port}` }, blocks('js daemon'));
+  const { page, lines } = await consoleUntil(browser.context, pages.url, (text) => text.startsWith('{'));
+  assert.equal(lines.length, 1);
+  await server.do('command', { fields: { command: 'page.title', requestId: 'r1', payload: null } });
+  const place = await server.seen(({ record, message }) => record === 'message' && message.requestId === 'r1');
+  assert.equal(server.records[place].message.data.data.title, 'Moorline');
+  await page.close();
+  await server.seen(({ record }) => record === 'left');
   pages.close();
 });
 

@@ -10,12 +10,12 @@ import { chromium } from 'playwright-core';
 
 import { root } from './hub.mjs';
 
-const TYPES = { '.js': 'text/javascript', '.wasm': 'application/wasm' };
+const TYPES = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm' };
 
-/** Serves `module` as a page at `/` and the package below `/pkg/`; the rest is the hub's. */
+/** Serves `module` as a page at `/`, the package below `/pkg/` and modules of tests; the rest is the hub's. */
 export async function startPages(hub, module) {
   const html = `<!doctype html><meta charset="utf-8"><title>Moorline</title>
-<script type="importmap">{ "imports": { "@moorline/web": "/pkg/web.js" } }</script>
+<script type="importmap">{ "imports": { "@moorline/web": "/pkg/web.js", "@moorline/web/volt": "/pkg/volt.js" } }</script>
 <script type="module">\n${module}\n</script>`;
   const { hostname, port } = new URL(hub.url);
 
@@ -23,8 +23,8 @@ export async function startPages(hub, module) {
     const { pathname } = new URL(asked.url, 'http://page');
     if (pathname === '/' || pathname === '/favicon.ico') {
       answer.writeHead(200, { 'content-type': 'text/html' }).end(pathname === '/' ? html : '');
-    } else if (pathname.startsWith('/pkg/')) {
-      const file = createReadStream(join(root, 'wasm', normalize(pathname)));
+    } else if (pathname.startsWith('/pkg/') || pathname.endsWith('.mjs')) {
+      const file = createReadStream(join(root, pathname.endsWith('.mjs') ? '' : 'wasm', normalize(pathname)));
       file.once('error', () => answer.writeHead(404).end());
       file.once('open', () => answer.writeHead(200, { 'content-type': TYPES[extname(pathname)] }));
       file.pipe(answer);
@@ -85,7 +85,7 @@ export async function startChromium() {
   };
 }
 
-/** Opens `url` and collects what the page says, until it says `last` or something fails. */
+/** Opens `url` and collects what the page says, until it says `last` (a text, or what finds it) or something fails. */
 export async function consoleUntil(context, url, last) {
   const page = await context.newPage();
   const lines = [];
@@ -94,7 +94,7 @@ export async function consoleUntil(context, url, last) {
     page.on('console', (message) => {
       // Chromium's own remarks on requests that failed are of type error.
       if (message.type() !== 'error') lines.push(message.text());
-      if (message.text() === last) resolve();
+      if (typeof last === 'string' ? message.text() === last : last(message.text())) resolve();
     });
   });
   await Promise.all([said, page.goto(url)]);

@@ -13,6 +13,6 @@ export type {
   WorkerOptions,
 } from '../../bindings-node/ts/generated.js';
 export type { Draining, EndpointEvents, Lost, Ready } from '../../bindings-node/ts/base.js';
-export { Hub } from '../../bindings-node/ts/hub.js';
+export { Hub } from './hub.js';
 export { Worker } from '../../bindings-node/ts/worker.js';
 export type { Handler, HandlerMeta, WorkContext } from '../../bindings-node/ts/worker.js';

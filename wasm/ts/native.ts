@@ -18,7 +18,7 @@ export const Native = {
   /** Opens a role with options as JSON text. Connects nothing. */
   open(dialect: string, role: string, options: string): Native {
     if (machines === undefined) {
-      throw new MoorlineError('NOT_STARTED', 'await init() before the first worker or dispatcher');
+      throw new MoorlineError('NOT_STARTED', 'await init() before the first endpoint');
     }
     const seed = crypto.getRandomValues(new Uint8Array(32));
     try {

@@ -1,11 +1,4 @@
-/** The entry for Node, where the WebAssembly module is there at once. */
-
-import { Machine } from '../pkg/nodejs/moorline.js';
-import { provide } from './native.js';
+/** The entry for Node. */
 
 export * from './facade.js';
-
-provide(Machine);
-
-/** Does nothing: it is here so that one program runs in browsers and in Node. */
-export default async function init(): Promise<void> {}
+export { default } from './load_node.js';

@@ -1,12 +1,4 @@
 /** The entry for browsers: `await init()` first. */
 
-import load, { Machine } from '../pkg/web/moorline.js';
-import { provide } from './native.js';
-
 export * from './facade.js';
-
-/** Loads the WebAssembly module; by default from beside this file. */
-export default async function init(module?: URL | Response | BufferSource | WebAssembly.Module): Promise<void> {
-  await (module === undefined ? load() : load({ module_or_path: module }));
-  provide(Machine);
-}
+export { default } from './load.js';
