@@ -7,7 +7,6 @@ pub(crate) mod bench;
 #[cfg(feature = "server")]
 pub(crate) mod coordinator;
 mod dispatcher;
-
 pub(crate) mod options;
 pub(crate) mod wire;
 pub(crate) mod words;

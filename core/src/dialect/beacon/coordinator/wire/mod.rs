@@ -1,6 +1,6 @@
 //! What beacon workers and dispatchers say to the hub, and the texts that it answers with.
 //!
-//! Field names of the wire are spelled here and nowhere else in the hub. Unknown fields are ignored;
+//! Field names of the wire are spelled here and nowhere else in the coordinator. Unknown fields are ignored;
 //! payloads stay slices of the frame. Source: `ultravisor` 1.3.24, `ultravisor-beacon` 1.0.5.
 
 mod answers;
@@ -14,7 +14,6 @@ use serde_json::value::RawValue;
 
 pub(crate) use answers::*;
 pub(crate) use frames::*;
-
 pub(crate) use status::*;
 
 use crate::base::secret::Secret;
