@@ -40,8 +40,7 @@ pub use machine::{
     CloseCause, ConnInput, Endpoint, HttpInput, Input, Machine, Output, ServerInput,
 };
 pub use net::target::{
-    DialAddress, DialTarget, FrameLimits, HttpLimits, ListenTarget, PeerCredentials, Pulses,
-    StreamLimits,
+    DialAddress, DialTarget, FrameLimits, HttpLimits, ListenTarget, Pulses, StreamLimits, UnixPeer,
 };
 pub use net::{Frame, Framing, HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method};
 pub use open::{Opened, open};

@@ -18,7 +18,7 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId, ListenId, StoreId};
 use crate::base::store::{StoreReply, StoreRequest};
 use crate::base::time::{Deadline, Now};
-use crate::net::target::{DialTarget, FrameLimits, ListenTarget, PeerCredentials, Pulses};
+use crate::net::target::{DialTarget, FrameLimits, ListenTarget, Pulses, UnixPeer};
 use crate::net::{Frame, HttpRequest, HttpResponse};
 
 /// Everything that a driver drives.
@@ -163,7 +163,7 @@ pub enum ServerInput {
         /// Unix socket.
         remote: String,
         /// Who the client is, where the system tells: at Unix sockets.
-        credentials: Option<PeerCredentials>,
+        credentials: Option<UnixPeer>,
     },
     /// A client asks something over HTTP. Answer with [`Output::HttpReply`].
     Asked {

@@ -8,9 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use moorline_core::{
-    Command, ConnId, FrameLimits, HttpId, HttpRequest, Input, ListenId, PeerCredentials,
-};
+use moorline_core::{Command, ConnId, FrameLimits, HttpId, HttpRequest, Input, ListenId, UnixPeer};
 use tokio::sync::oneshot;
 
 use crate::body::Answer;
@@ -40,7 +38,7 @@ pub(crate) enum Arrival {
         conn: ConnId,
         listen: ListenId,
         remote: String,
-        credentials: Option<PeerCredentials>,
+        credentials: Option<UnixPeer>,
         accepted: Accepted,
     },
     /// A client asks something over HTTP.

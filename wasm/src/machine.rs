@@ -279,3 +279,76 @@ fn error(code: &str, message: &str) -> Error {
 fn thrown(error: Error) -> String {
     serde_json::to_string(&error).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::{Arc, Mutex};
+
+    use moorline_core::{Deadline, DialTarget, FrameLimits, Framing};
+
+    use super::*;
+
+    /// Dials what no browser can dial, and keeps what it is told.
+    struct Dialer {
+        outputs: VecDeque<Output>,
+        told: Arc<Mutex<Vec<Input>>>,
+    }
+
+    impl moorline_core::Machine for Dialer {
+        fn handle_input(&mut self, input: Input, _: Now) {
+            self.told.lock().unwrap().push(input);
+        }
+        fn handle_timeout(&mut self, _: Now) {}
+        fn poll_output(&mut self) -> Option<Output> {
+            self.outputs.pop_front()
+        }
+        fn poll_timeout(&self) -> Option<Deadline> {
+            None
+        }
+    }
+
+    impl Endpoint for Dialer {
+        fn handle_command(&mut self, _: Command, _: Now) -> Result<(), Error> {
+            Ok(())
+        }
+        fn snapshot(&self, _: Now) -> String {
+            String::from("{}")
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_dialed_is_closed_as_unsupported() {
+        let framing = Framing::Lines;
+        let told = Arc::default();
+        let outputs = [
+            DialAddress::Tcp { host: "h".into(), port: 9, tls: false, framing },
+            DialAddress::Unix { path: "/run/x".into(), framing },
+        ]
+        .map(|address| {
+            let limits = FrameLimits { max_message: 9, max_fragments: 9, max_send_queue: 9 };
+            let target = DialTarget { address, timeout_ms: 9, limits, pulses: &[] };
+            Output::Dial { conn: ConnId(2), target }
+        });
+        let endpoint = Dialer { outputs: outputs.into(), told: Arc::clone(&told) };
+        let mut machine = Machine {
+            endpoint: Box::new(endpoint),
+            actions: Actions::default(),
+            events: Events::default(),
+            store: Store::default(),
+            lag_ms: 0,
+            max_event_bytes: 1_000,
+        };
+        machine.turn(Now::new(1, 2));
+        let told = told.lock().unwrap();
+        for (input, url) in told.iter().zip(["tcp://h:9", "unix:/run/x"]) {
+            let Input::Conn(ConnInput::Closed { cause: CloseCause::Failed(error), .. }) = input
+            else {
+                panic!("{input:?}")
+            };
+            assert_eq!(error.code(), ErrorCode::Unsupported);
+            assert!(error.message().contains(url), "{error}");
+        }
+        assert_eq!((told.len(), machine.actions.drain().as_str()), (2, ""));
+    }
+}

@@ -136,7 +136,7 @@ impl ListenTarget {
 
 /// Who is at the other end of a Unix socket, as the operating system says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerCredentials {
+pub struct UnixPeer {
     /// The user.
     pub uid: u32,
     /// The group.

@@ -17,7 +17,7 @@ use crate::base::store::{StoreReply, StoreRequest, Write};
 use crate::event;
 use crate::machine::{CloseCause, Input, Output};
 use crate::machine::{ConnInput, HttpInput, ServerInput};
-use crate::net::target::PeerCredentials;
+use crate::net::target::UnixPeer;
 use crate::net::{Frame, Headers, HttpBody, HttpRequest, HttpResponse, Method};
 use crate::trace::redact::Redactor;
 
@@ -168,7 +168,7 @@ pub(super) fn input(input: &Input, redactor: &mut Redactor) -> String {
         Input::Server(ServerInput::Accepted { conn, listen, remote, credentials }) => Record {
             listen: Some(listen.0),
             address: Some(remote.clone()),
-            credentials: credentials.map(|PeerCredentials { uid, gid, pid }| (uid, gid, pid)),
+            credentials: credentials.map(|UnixPeer { uid, gid, pid }| (uid, gid, pid)),
             ..Record::conn("accepted", *conn)
         },
         Input::Conn(ConnInput::Received { conn, frame }) => {
@@ -263,8 +263,7 @@ pub(super) fn read_input(raw: &RawValue) -> Result<Input, String> {
             Input::Server(ServerInput::Offered { conn: conn?, request, remote })
         }
         "accepted" => {
-            let credentials =
-                record.credentials.map(|(uid, gid, pid)| PeerCredentials { uid, gid, pid });
+            let credentials = record.credentials.map(|(uid, gid, pid)| UnixPeer { uid, gid, pid });
             let (conn, listen) = (conn?, listen?);
             Input::Server(ServerInput::Accepted { conn, listen, remote, credentials })
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::task::{Context, Poll, ready};
 
 #[cfg(unix)]
-use moorline_core::PeerCredentials;
+use moorline_core::UnixPeer;
 use moorline_core::{Error, ErrorCode, ListenTarget};
 use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
@@ -32,7 +32,7 @@ pub(super) struct Client {
 pub(super) enum Peer {
     Tcp(TcpStream),
     #[cfg(unix)]
-    Unix(UnixStream, Option<PeerCredentials>),
+    Unix(UnixStream, Option<UnixPeer>),
 }
 
 impl Socket {
@@ -80,7 +80,7 @@ impl Socket {
             Self::Unix(listener, file) => {
                 let (stream, _) = ready!(listener.poll_accept(cx))?;
                 let credentials = match stream.peer_cred() {
-                    Ok(it) => Some(PeerCredentials { uid: it.uid(), gid: it.gid(), pid: it.pid() }),
+                    Ok(it) => Some(UnixPeer { uid: it.uid(), gid: it.gid(), pid: it.pid() }),
                     Err(error) => {
                         tracing::debug!(%error, "the client's credentials are not told");
                         None

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use moorline_core::{ConnId, Framing, ListenId, PeerCredentials};
+use moorline_core::{ConnId, Framing, ListenId, UnixPeer};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
@@ -77,7 +77,7 @@ impl StreamDoor {
         }
     }
 
-    fn report(&self, io: Io, remote: String, credentials: Option<PeerCredentials>, place: Place) {
+    fn report(&self, io: Io, remote: String, credentials: Option<UnixPeer>, place: Place) {
         self.inbox.arrive(Arrival::Accepted {
             conn: ConnId(self.ids.next()),
             listen: self.listen,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use moorline_driver::core::{
     ConnId, ConnInput, DialAddress, Error, ErrorCode, Framing, Input, ListenTarget, Output,
-    PeerCredentials, ServerInput,
+    ServerInput, UnixPeer,
 };
 
 use crate::rig::{LISTENER, Rig, admitting};
@@ -64,7 +64,7 @@ fn a_socket_has_its_permissions_and_tells_who_connects() {
         panic!()
     };
     assert_eq!(remote, address);
-    let PeerCredentials { uid, gid, pid } = credentials.unwrap();
+    let UnixPeer { uid, gid, pid } = credentials.unwrap();
     assert_eq!((uid, gid), (file.uid(), file.gid()));
     if cfg!(target_os = "linux") {
         assert_eq!(pid, i32::try_from(std::process::id()).ok());

@@ -75,8 +75,7 @@ mod tests {
     use crate::net::Headers;
     use crate::net::split::Framing;
     use crate::net::target::{
-        DialAddress, DialTarget, FrameLimits, HttpLimits, ListenTarget, PeerCredentials,
-        StreamLimits,
+        DialAddress, DialTarget, FrameLimits, HttpLimits, ListenTarget, StreamLimits, UnixPeer,
     };
     use crate::trace::record;
     use crate::trace::redact::Redactor;
@@ -136,7 +135,7 @@ mod tests {
                 conn: ConnId(1),
                 listen: ListenId(4),
                 remote: "unix:/run/x".into(),
-                credentials: Some(PeerCredentials { uid: 5, gid: 6, pid }),
+                credentials: Some(UnixPeer { uid: 5, gid: 6, pid }),
             });
             let text = record::input(&input, &mut Redactor::default());
             let wanted = format!(
