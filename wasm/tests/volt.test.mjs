@@ -1,11 +1,13 @@
 // Every scenario of `tests/peers/volt` with the official socket.io server: the package under Node, and
 // in pages of Chromium.
 
+import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
 import { WebSocket } from 'ws';
 
 import { freeze, thaw } from '../../tests/peers/volt/bytes.mjs';
+import { startServer } from '../../tests/peers/volt/child.mjs';
 import { opener } from '../../tests/peers/volt/daemon.mjs';
 import { run, scenarios } from '../../tests/peers/volt/runner.mjs';
 import init, * as volt from '../pkg/volt_node.js';
@@ -23,6 +25,43 @@ after(() => browser?.close());
 for (const scenario of scenarios) {
   test(`in Chromium: ${scenario.name}`, patience, (t) => run(t, scenario, inPage(t)));
   test(`in Node: ${scenario.name}`, patience, (t) => run(t, scenario, opener(volt)));
+}
+
+test('a stream is read only as fast as it leaves', patience, async (t) => {
+  const usual = globalThis.WebSocket;
+  globalThis.WebSocket = Slow;
+  t.after(() => (globalThis.WebSocket = usual));
+  const server = await startServer(t);
+  const base = `http://127.0.0.1:${server.port}`;
+  const client = new volt.ClusterDaemonClient({
+    serverUrl: base,
+    controlSocketUrl: base,
+    credentials: { teamClusterId: 'cluster-abc123', daemonPassword: 'rotated-pw-xyz' },
+    limits: { maxSendQueueBytes: 1 << 20 },
+  });
+  t.after(() => client.disconnect());
+  client.registerHandler('big', () => volt.envelope({ stream: Array(32).fill(new Uint8Array(1 << 17)) }));
+  await client.connect();
+  await server.do('command', { fields: { command: 'big', requestId: 'r1', responseType: 'stream' } });
+  await server.seen(({ record, message }) => record === 'left' || (record === 'message' && message.type === 'stream-end'));
+  const parts = server.records.filter(({ message }) => message?.type === 'stream');
+  const bytes = parts.map(({ message }) => Buffer.from(message.chunkBase64, 'base64').length);
+  assert.equal(bytes.reduce((all, size) => all + size, 0), 32 << 17);
+});
+
+/** Lets one message leave in each turn of the event loop. */
+class Slow extends WebSocket {
+  #waiting = [];
+
+  get bufferedAmount() {
+    return this.#waiting.reduce((all, size) => all + size, 0);
+  }
+
+  send(message) {
+    this.#waiting.push(message.length);
+    super.send(message);
+    setImmediate(() => this.#waiting.shift());
+  }
 }
 
 const MODULE = `
