@@ -2,7 +2,7 @@
 
 import { Endpoint, type EndpointEvents, type RoleEvent } from './base.js';
 import { type MoorlineError, received } from './errors.js';
-import type { WorkEvent } from './generated.js';
+import { MAX_CHUNKS_IN_FLIGHT, type WorkEvent } from './generated.js';
 import { Ring } from './ring.js';
 
 /** The events of such roles that are not about work. */
@@ -106,6 +106,40 @@ export abstract class Item {
 
   /** Ends what the item began itself, before its signal is aborted. */
   protected stop(): void {}
+}
+
+/** Counts the chunks of a streamed result, so that its source is read no faster than they leave. */
+export class ChunkWindow {
+  #given = 0;
+  #left = 0;
+  #awaited: (() => void) | undefined;
+
+  /** One more chunk was handed over. */
+  given(): void {
+    this.#given += 1;
+  }
+
+  /** So many chunks have left so far. */
+  drained(chunks: number): void {
+    this.#left = chunks;
+    if (this.#hasRoom) this.wake();
+  }
+
+  /** Resolves once there is room for a further chunk; `undefined` when there is. One waits at a time. */
+  room(): Promise<void> | undefined {
+    if (this.#hasRoom) return undefined;
+    return new Promise((resolve) => (this.#awaited = resolve));
+  }
+
+  /** Lets who waits go on. */
+  wake(): void {
+    this.#awaited?.();
+    this.#awaited = undefined;
+  }
+
+  get #hasRoom(): boolean {
+    return this.#given - this.#left < MAX_CHUNKS_IN_FLIGHT;
+  }
 }
 
 /** Runs a handler, whether it returns or promises; what `returned` throws is a failure as well. */

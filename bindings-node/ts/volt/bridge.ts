@@ -5,7 +5,7 @@
 
 import { MoorlineError, messageOf } from '../errors.js';
 import { DaemonSocketEvent, ResponseType } from '../generated.js';
-import { Callbacks, uncaught } from './callbacks.js';
+import { Callbacks, uncaught } from '../callbacks.js';
 import { DaemonClientError } from './errors.js';
 import { type Answer, type Request, Run } from './handlers.js';
 import { SocketAnswer, type SocketLike } from './socket_answer.js';

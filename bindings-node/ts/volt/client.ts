@@ -2,7 +2,7 @@
 
 import type { DaemonOptions } from '../generated.js';
 import { Reverse } from './bridge.js';
-import { Callbacks } from './callbacks.js';
+import { Callbacks } from '../callbacks.js';
 import { Channel } from './channel.js';
 import { DaemonClientError } from './errors.js';
 import { daemonOptions } from './options.js';

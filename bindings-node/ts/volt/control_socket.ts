@@ -1,7 +1,7 @@
 /** The control socket alone: registration and reconnects, without enrollment and heartbeat. */
 
 import { inside, Reverse, type ReverseChannelBridge } from './bridge.js';
-import { Callbacks } from './callbacks.js';
+import { Callbacks } from '../callbacks.js';
 import { Channel } from './channel.js';
 import type { DaemonClientError } from './errors.js';
 import { socketOptions } from './options.js';

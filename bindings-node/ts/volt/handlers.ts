@@ -5,7 +5,7 @@ import { messageOf, type MoorlineError } from '../errors.js';
 import { ResponseType } from '../generated.js';
 import { attempt, Item } from '../work.js';
 import { DaemonClientError, DaemonRejection } from './errors.js';
-import { discard, open, type Source } from './source.js';
+import { discard, open, type Source } from '../source.js';
 import type { CommandContext, CommandHandler, CommandResult } from './types.js';
 
 /** An answer that says more than its data; made with `envelope`. */

@@ -4,9 +4,9 @@ import type { EndpointEvents, RoleEvent } from '../base.js';
 import { base64Length, type ByteString, toBase64, utf8Length } from '../byte_strings.js';
 import { packed, restored } from '../bytes.js';
 import { messageOf, MoorlineError } from '../errors.js';
-import { type DaemonOptions, MAX_CHUNKS_IN_FLIGHT, type NativeError, OPTION_KEYS, type ResponseType, type WorkEvent } from '../generated.js';
+import { type DaemonOptions, type NativeError, OPTION_KEYS, type ResponseType, type WorkEvent } from '../generated.js';
 import { renamed } from '../options.js';
-import { type OtherEvent, type Running, WorkEndpoint } from '../work.js';
+import { ChunkWindow, type OtherEvent, type Running, WorkEndpoint } from '../work.js';
 import type { Link, Reverse } from './bridge.js';
 import { clientError, type DaemonClientError, unsendable } from './errors.js';
 import type { Answer, Head, Run } from './handlers.js';
@@ -169,9 +169,7 @@ interface Port {
 class NativeAnswer implements Answer, Running {
   readonly id: number;
   readonly #port: Port;
-  #given = 0;
-  #left = 0;
-  #awaited: (() => void) | undefined;
+  readonly #window = new ChunkWindow();
   run: Run | undefined;
 
   constructor(work: number, port: Port) {
@@ -204,7 +202,7 @@ class NativeAnswer implements Answer, Running {
   }
 
   chunk(bytes: ByteString): void {
-    this.#given += 1;
+    this.#window.given();
     this.#submit('progress', `{"chunk":"${toBase64(bytes)}"}`);
   }
 
@@ -214,8 +212,7 @@ class NativeAnswer implements Answer, Running {
   }
 
   room(): Promise<void> | undefined {
-    if (this.#given - this.#left < MAX_CHUNKS_IN_FLIGHT) return undefined;
-    return new Promise((resolve) => (this.#awaited = resolve));
+    return this.#window.room();
   }
 
   withdraw(reason: MoorlineError): void {
@@ -223,22 +220,16 @@ class NativeAnswer implements Answer, Running {
   }
 
   drained(chunks: number): void {
-    this.#left = chunks;
-    if (this.#given - this.#left < MAX_CHUNKS_IN_FLIGHT) this.#wake();
+    this.#window.drained(chunks);
   }
 
   over(): void {
     this.#port.over(this.id);
-    this.#wake();
+    this.#window.wake();
   }
 
   #submit(name: 'done' | 'failed' | 'progress', body: string): void {
     this.#port.submit(name, this.id, body);
-  }
-
-  #wake(): void {
-    this.#awaited?.();
-    this.#awaited = undefined;
   }
 }
 

@@ -1,6 +1,6 @@
 /** Sources of chunks: Node streams, web streams, iterables. */
 
-import { isThenable } from '../work.js';
+import { isThenable } from './work.js';
 
 /** Something that gives chunks until it ends or is cancelled. */
 export interface Source {

@@ -1,6 +1,6 @@
 /** Callbacks of the application, called in the order in which they were registered. */
 
-import { isThenable } from '../work.js';
+import { isThenable } from './work.js';
 
 /** A list of callbacks of one kind. */
 export class Callbacks<Value> {
