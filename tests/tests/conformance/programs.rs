@@ -11,7 +11,7 @@ use crate::compare::Trace;
 use crate::script::Script;
 
 /// The languages that the file of programs must have.
-const LANGUAGES: [&str; 4] = ["node", "python", "c", "wasm"];
+const LANGUAGES: [&str; 3] = ["node", "python", "c"];
 /// A program that has not ended by then hangs.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -45,6 +45,7 @@ impl Program {
         let (program, arguments) = self.words.split_first().expect("a program");
         let mut child = Command::new(program)
             .args(arguments)
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
