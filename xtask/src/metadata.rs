@@ -22,6 +22,7 @@ pub(crate) struct Package {
     pub(crate) license: Option<String>,
     pub(crate) source: Option<String>,
     pub(crate) dependencies: Vec<Dependency>,
+    pub(crate) features: BTreeMap<String, Vec<String>>,
 }
 
 /// One line of a manifest's dependencies.
@@ -29,6 +30,7 @@ pub(crate) struct Package {
 pub(crate) struct Dependency {
     pub(crate) name: String,
     pub(crate) kind: Option<String>,
+    pub(crate) features: Vec<String>,
 }
 
 impl Metadata {

@@ -39,7 +39,11 @@ pub(crate) fn workspace(shell: &Shell) -> Result<(), String> {
 }
 
 /// What makes another build find everything done that [`workspace`] has built.
-pub(crate) const WHOLE: [&str; 2] = ["--workspace", "--all-targets"];
+pub(crate) const WHOLE: [&str; 4] = ["--workspace", "--all-targets", "--features", SCRIPTED];
+
+/// Features of tests: endpoints that a script leads. What is released is never built with them.
+pub(crate) const SCRIPTED: &str =
+    "moorline-node/scripted,moorline-python/scripted,moorline-c/scripted";
 
 /// What the demonstration runs, for one build as well.
 pub(crate) const SHOWN: [&str; 8] = [
@@ -55,13 +59,23 @@ pub(crate) const SHOWN: [&str; 8] = [
 
 /// Builds what `selection` names.
 pub(crate) fn build(shell: &Shell, profile: Profile, selection: &[&str]) -> Result<(), String> {
+    check(profile, selection)?;
     let mut command = shell.cargo();
     command.args(["build", "--locked", "--profile", profile.name()]);
     shell.run(command.args(selection))
 }
 
+/// Refuses to build for a release what only tests have.
+fn check(profile: Profile, selection: &[&str]) -> Result<(), String> {
+    match selection.iter().find(|word| word.contains("scripted")) {
+        Some(word) if profile == Profile::Release => Err(format!("a release with {word}")),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Builds the Node package in its folder: the add-on, with all that `selection` names, and TypeScript.
 pub(crate) fn node(shell: &Shell, profile: Profile, selection: &[&str]) -> Result<(), String> {
+    check(profile, selection)?;
     prepare::npm(shell, "bindings-node")?;
     let folder = shell.root().join("bindings-node");
     let mut native = shell.command("node");
@@ -138,4 +152,16 @@ pub(crate) fn python(
     command.args(["--force-reinstall", "--no-deps"]).arg(wheel);
     shell.run(&mut command)?;
     Ok(python)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_released_with_a_feature_of_tests() {
+        assert!(check(Profile::Release, &WHOLE).is_err());
+        assert!(check(Profile::Test, &WHOLE).is_ok());
+        assert!(check(Profile::Release, &SHOWN).is_ok());
+    }
 }

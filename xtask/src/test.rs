@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::demo::Python;
-use crate::packages::{self, Profile, WHOLE};
+use crate::packages::{self, Profile, SCRIPTED, WHOLE};
 use crate::prepare;
 use crate::shell::Shell;
 use crate::steps::{Plan, step};
-use crate::{demo, fuzz, licences, surface, thin};
+use crate::{conformance, demo, fuzz, licences, surface, thin};
 
 const SYSTEM: &str = "system packages and wasm32 compiler";
 const NODE_PACKAGES: &str = "node packages";
@@ -33,9 +33,7 @@ pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), St
     checks(&mut plan, pages);
     plan.then("build", packages::workspace);
     plan.join(NODE_PACKAGES);
-    plan.then("rust tests", |shell| {
-        shell.run(shell.cargo().args(["test", "--workspace", "--locked"]))
-    });
+    plan.then("rust tests", |shell| conformance::rust_tests(shell, &[]));
     plan.then("fuzzed codecs", |shell| fuzz::run(shell, &WHOLE, None, FUZZ_SECONDS));
     plan.then("volt peer as recorded, hub with official clients", |shell| {
         let mut command = shell.command("node");
@@ -59,6 +57,7 @@ pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), St
     });
     plan.join(SYSTEM);
     plan.then("c tests", c_tests);
+    plan.then("conformance", conformance::run);
     plan.then("wasm package", |shell| {
         let generator = Profile::Test.folder(shell).join("moorline-wasm-generator");
         let mut command = shell.command("bash");
@@ -141,6 +140,8 @@ fn checks(plan: &mut Plan, pages: bool) {
             "--workspace",
             "--all-targets",
             "--locked",
+            "--features",
+            SCRIPTED,
             "--",
             "-D",
             "warnings",

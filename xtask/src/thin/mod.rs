@@ -12,6 +12,7 @@ mod parts;
 mod paths;
 mod purity;
 mod rust;
+mod scripted;
 mod sizes;
 mod source;
 mod walls;
@@ -90,6 +91,7 @@ pub(crate) fn run(shell: &Shell) -> Result<(), String> {
     let mut problems = known::without(found);
     sizes::check(root, &core, &mut problems)?;
     packages::check(shell, &mut problems)?;
+    scripted::makers(root, &mut problems)?;
     if problems.is_empty() {
         println!(
             "thin: bindings only forward; the core is pure, in layers, and has each part once"

@@ -2,6 +2,7 @@
 
 use crate::metadata::Metadata;
 use crate::shell::Shell;
+use crate::thin::scripted;
 
 /// Each package and those of the workspace that it may depend on; tests and tools may use them all.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -32,6 +33,7 @@ pub(super) fn check(shell: &Shell, problems: &mut Vec<String>) -> Result<(), Str
             problems.push(format!("{name} is not in the table of arrows in xtask"));
             continue;
         };
+        scripted::manifest(name, package, problems);
         for dependency in &package.dependencies {
             let other = dependency.name.as_str();
             let for_tests = dependency.kind.as_deref() == Some("dev");
