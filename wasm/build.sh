@@ -5,6 +5,7 @@
 #   wasm/build.sh --features volt    a package whose module speaks one dialect alone
 #   wasm/build.sh --sizes            prints how large the module of each set of features is, and what
 #                                    fills it; leaves wasm/pkg alone
+#   wasm/build.sh --scripted         the module of tests/conformance, in target/conformance/wasm
 #
 # MOORLINE_WASM_GENERATOR names the program that writes the JavaScript, if it is built already.
 set -euo pipefail
@@ -18,7 +19,8 @@ case ${1:-} in
   "") ;;
   --features) features=${2:?} ;;
   --sizes) sizes=1 ;;
-  *) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  --scripted) ;;
+  *) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
 
 # Another compiler than the workspace's own, so another target folder.
@@ -40,6 +42,16 @@ compile() { # features folder wasm-opt-flags...
     "$here/node_modules/.bin/wasm-opt" -Oz "${@:3}" "$2/$output/moorline_bg.wasm" -o "$2/$output/moorline_bg.wasm"
   done
 }
+
+if [ "${1:-}" = --scripted ]; then
+  out=$root/target/conformance/wasm
+  # shellcheck disable=SC2086
+  CARGO_TARGET_DIR=$wasm_target $WASM_CARGO build --locked --quiet --target wasm32-unknown-unknown \
+    -p moorline-wasm --features "$features,scripted"
+  "${generator[@]}" "$wasm_target/wasm32-unknown-unknown/debug/moorline_wasm.wasm" "$out"
+  printf '{ "type": "commonjs" }\n' >"$out/nodejs/package.json"
+  exit
+fi
 
 if [ "$sizes" = 1 ]; then
   for set in beacon volt beacon,volt; do

@@ -7,23 +7,10 @@ import { gzipSync } from 'node:zlib';
 
 import { build } from 'esbuild';
 
+import { standIns } from './stand_ins.mjs';
+
 const here = dirname(fileURLToPath(import.meta.url));
 const pkg = join(here, 'pkg');
-
-/** The facades import these; a page has something else in their place. */
-const STAND_INS = [
-  [/\/native\.js$/, 'native'],
-  [/\/byte_strings\.js$/, 'byte_strings'],
-  [/^node:events$/, 'emitter'],
-  [/^node:crypto$/, 'crypto'],
-];
-const standIns = {
-  name: 'stand-ins',
-  setup({ onResolve }) {
-    for (const [filter, name] of STAND_INS) onResolve({ filter }, () => ({ path: join(here, `ts/${name}.ts`) }));
-    onResolve({ filter: /^\.\.\/pkg\// }, ({ path }) => ({ path: path.replace('../pkg/', './'), external: true }));
-  },
-};
 
 /** Makes one bundle of each entry; what they share is a file of its own. */
 async function bundle(entries, options) {

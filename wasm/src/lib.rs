@@ -12,6 +12,8 @@ mod actions;
 mod events;
 mod machine;
 mod open;
+#[cfg(feature = "scripted")]
+mod scripted;
 mod store;
 
 pub use machine::Machine;

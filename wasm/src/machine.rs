@@ -7,7 +7,7 @@ use moorline_core::command::parse_turn;
 use moorline_core::{CallEvent, ConnInput, HttpInput, ServerInput, SessionEvent};
 use moorline_core::{
     CloseCause, Command, ConnId, DialAddress, Endpoint, Error, ErrorCode, Event, Frame, Headers,
-    HttpBody, HttpId, HttpResponse, Input, Now, Output,
+    HttpBody, HttpId, HttpResponse, Input, Now, Opened, Output,
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -18,12 +18,14 @@ use crate::store::Store;
 /// One endpoint without transports.
 #[wasm_bindgen]
 pub struct Machine {
-    endpoint: Box<dyn Endpoint + Send>,
+    pub(crate) endpoint: Box<dyn Endpoint + Send>,
     actions: Actions,
     events: Events,
     store: Store,
     lag_ms: u64,
     max_event_bytes: usize,
+    #[cfg(feature = "scripted")]
+    pub(crate) script: Option<crate::scripted::Script>,
 }
 
 #[wasm_bindgen]
@@ -39,16 +41,7 @@ impl Machine {
         host: &str,
         seed: &[u8],
     ) -> Result<Self, String> {
-        let opened = crate::open::open(dialect, role, options, host, seed).map_err(thrown)?;
-        let max_event_bytes = usize::try_from(opened.runtime.max_event_bytes).unwrap_or(usize::MAX);
-        Ok(Self {
-            endpoint: opened.endpoint,
-            actions: Actions::default(),
-            events: Events::default(),
-            store: Store::default(),
-            lag_ms: 0,
-            max_event_bytes,
-        })
+        crate::open::open(dialect, role, options, host, seed).map(Self::of).map_err(thrown)
     }
 
     /// Carries out one turn of commands, see [`parse_turn`].
@@ -57,6 +50,10 @@ impl Machine {
     /// `ARGUMENT_INVALID` as JSON text; then nothing was carried out.
     pub fn submit(&mut self, turn: String, mono: f64, unix: f64) -> Result<(), String> {
         let now = now(mono, unix);
+        #[cfg(feature = "scripted")]
+        if self.take_line(&turn) {
+            return Ok(());
+        }
         for command in parse_turn(turn).map_err(thrown)? {
             self.command(command, now);
         }
@@ -153,7 +150,7 @@ impl Machine {
     pub fn timeout(&mut self, lag_ms: f64, mono: f64, unix: f64) {
         let now = now(mono, unix);
         self.lag_ms = id(lag_ms);
-        self.endpoint.handle_input(Input::HostLag { millis: self.lag_ms }, now);
+        self.lag(now);
         self.endpoint.handle_timeout(now);
         self.turn(now);
     }
@@ -161,6 +158,10 @@ impl Machine {
     /// Returns when `timeout` wants to be called, in milliseconds of the monotonic clock.
     #[must_use]
     pub fn deadline(&self) -> Option<f64> {
+        #[cfg(feature = "scripted")]
+        if self.script.as_ref().is_some_and(|script| !script.rings) {
+            return None;
+        }
         self.endpoint.poll_timeout().map(|deadline| deadline.at.as_millis() as f64)
     }
 
@@ -188,13 +189,42 @@ impl Machine {
 }
 
 impl Machine {
+    pub(crate) fn of(opened: Opened) -> Self {
+        let max_event_bytes = usize::try_from(opened.runtime.max_event_bytes).unwrap_or(usize::MAX);
+        Self {
+            endpoint: opened.endpoint,
+            actions: Actions::default(),
+            events: Events::default(),
+            store: Store::default(),
+            lag_ms: 0,
+            max_event_bytes,
+            #[cfg(feature = "scripted")]
+            script: None,
+        }
+    }
+
+    /// Tells how late the page is.
+    fn lag(&mut self, now: Now) {
+        #[cfg(feature = "scripted")]
+        if let Some(script) = &mut self.script {
+            script.rings = false;
+            return;
+        }
+        self.endpoint.handle_input(Input::HostLag { millis: self.lag_ms }, now);
+    }
+
     fn command(&mut self, command: Command, now: Now) {
         let call = command.call();
         if let Err(error) = self.endpoint.handle_command(command, now) {
-            self.events.push(&match call {
+            let event = match call {
                 Some(call) => Event::Call(CallEvent::Done { call, result: Err(error) }),
                 None => Event::Session(SessionEvent::Notice { error }),
-            });
+            };
+            #[cfg(feature = "scripted")]
+            if let Some(script) = &mut self.script {
+                script.tell(&event);
+            }
+            self.events.push(&event);
         }
         self.turn(now);
     }
@@ -210,8 +240,12 @@ impl Machine {
     }
 
     /// Drains the machine: keeps actions and events, answers what needs no JavaScript.
-    fn turn(&mut self, now: Now) {
+    pub(crate) fn turn(&mut self, now: Now) {
         while let Some(output) = self.endpoint.poll_output() {
+            #[cfg(feature = "scripted")]
+            if self.script.as_mut().is_some_and(|script| !script.say(&output)) {
+                continue;
+            }
             match output {
                 Output::Dial { conn, target } => match &target.address {
                     DialAddress::WebSocket { url, .. } => self.actions.dial(conn.0, url, &target),
@@ -276,7 +310,7 @@ fn error(code: &str, message: &str) -> Error {
 }
 
 /// An error as JavaScript catches it; the driver makes a `MoorlineError` of it.
-fn thrown(error: Error) -> String {
+pub(crate) fn thrown(error: Error) -> String {
     serde_json::to_string(&error).unwrap_or_default()
 }
 
@@ -331,14 +365,8 @@ mod tests {
             Output::Dial { conn: ConnId(2), target }
         });
         let endpoint = Dialer { outputs: outputs.into(), told: Arc::clone(&told) };
-        let mut machine = Machine {
-            endpoint: Box::new(endpoint),
-            actions: Actions::default(),
-            events: Events::default(),
-            store: Store::default(),
-            lag_ms: 0,
-            max_event_bytes: 1_000,
-        };
+        let runtime = moorline_core::options::RuntimeOptions::default();
+        let mut machine = Machine::of(Opened { endpoint: Box::new(endpoint), runtime });
         machine.turn(Now::new(1, 2));
         let told = told.lock().unwrap();
         for (input, url) in told.iter().zip(["tcp://h:9", "unix:/run/x"]) {

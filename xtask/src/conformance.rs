@@ -42,6 +42,7 @@ pub(crate) fn run(shell: &Shell) -> Result<(), String> {
         "node": ["node", "tests/conformance/node.mjs", "bindings-node"],
         "python": python(shell, &folder)?,
         "c": [c(shell, &folder)?],
+        "wasm": wasm(shell)?,
     });
     let file = folder.join("executors.json");
     fs::write(&file, programs.to_string()).map_err(|e| format!("{}: {e}", file.display()))?;
@@ -87,4 +88,12 @@ fn c(shell: &Shell, folder: &Path) -> Result<PathBuf, String> {
     command.arg(&program).arg(format!("-L{}", libraries.display()));
     shell.run(command.arg(format!("-Wl,-rpath,{}", libraries.display())))?;
     Ok(program)
+}
+
+fn wasm(shell: &Shell) -> Result<[&'static str; 2], String> {
+    let generator = Profile::Test.folder(shell).join("moorline-wasm-generator");
+    let mut command = shell.command("bash");
+    command.env("MOORLINE_WASM_GENERATOR", generator);
+    shell.run(command.args(["wasm/build.sh", "--scripted"]))?;
+    Ok(["node", "tests/conformance/wasm.mjs"])
 }

@@ -43,7 +43,7 @@ pub(crate) const WHOLE: [&str; 4] = ["--workspace", "--all-targets", "--features
 
 /// Features of tests: endpoints that a script leads. What is released is never built with them.
 pub(crate) const SCRIPTED: &str =
-    "moorline-node/scripted,moorline-python/scripted,moorline-c/scripted";
+    "moorline-node/scripted,moorline-python/scripted,moorline-c/scripted,moorline-wasm/scripted";
 
 /// What the demonstration runs, for one build as well.
 pub(crate) const SHOWN: [&str; 8] = [

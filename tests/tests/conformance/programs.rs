@@ -11,7 +11,7 @@ use crate::compare::Trace;
 use crate::script::Script;
 
 /// The languages that the file of programs must have.
-const LANGUAGES: [&str; 3] = ["node", "python", "c"];
+const LANGUAGES: [&str; 4] = ["node", "python", "c", "wasm"];
 /// A program that has not ended by then hangs.
 const PATIENCE: Duration = Duration::from_secs(300);
 
