@@ -45,8 +45,12 @@ impl Object {
 
     pub(crate) fn number(mut self, key: &str, value: impl Into<i128>) -> Self {
         self.key(key);
-        // Writing to a string cannot fail.
-        let _ = write!(self.text, "{}", value.into());
+        let value = value.into();
+        // Writing to a string cannot fail. Wide numbers are slow to write, and rare.
+        let _ = match u64::try_from(value) {
+            Ok(value) => write!(self.text, "{value}"),
+            Err(_) => write!(self.text, "{value}"),
+        };
         self
     }
 
@@ -153,11 +157,12 @@ mod tests {
         let text = Object::new()
             .text("b", "say \"hi\"\n")
             .number("a", 7u64)
+            .number("m", -7i64)
             .flag("t", true)
             .raw("r", r#"{"x":1.0}"#)
             .text_or_null("n", None)
             .end();
-        assert_eq!(text, r#"{"b":"say \"hi\"\n","a":7,"t":true,"r":{"x":1.0},"n":null}"#);
+        assert_eq!(text, r#"{"b":"say \"hi\"\n","a":7,"m":-7,"t":true,"r":{"x":1.0},"n":null}"#);
         assert_eq!(Object::new().end(), "{}");
         assert_eq!(text_list(["a", "é"]), r#"["a","é"]"#);
     }
