@@ -28,8 +28,18 @@ fn its_links_lead_to_files() {
     let targets = readme.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let mut count = 0;
     for target in targets.filter(|target| !target.contains("://")) {
-        assert!(!read(target).is_empty(), "{target} is empty");
+        let (path, place) = target.split_once('#').unwrap_or((target, ""));
+        let page = read(path);
+        let is_heading = |line: &str| line.starts_with('#') && slug(line) == place;
+        assert!(!page.is_empty(), "{path} is empty");
+        assert!(place.is_empty() || page.lines().any(is_heading), "{path} has no heading {place}");
         count += 1;
     }
     assert!(count > 10);
+}
+
+/// What a heading is called in links.
+fn slug(heading: &str) -> String {
+    let words = heading.trim_start_matches('#').trim().to_lowercase();
+    words.replace(' ', "-").replace(|c: char| !c.is_alphanumeric() && c != '-', "")
 }
