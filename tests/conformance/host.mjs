@@ -49,7 +49,7 @@ export async function play({ Endpoint, restored, open }) {
         const onPart = (part) => this.told.push(['call_part', id, part]);
         const reply = name === 'call' ? this.ask(body, { onPart, signal }) : this.snapshot();
         reply.then(tell, (error) => tell(error === signal.reason ? 'cancelled' : fault(error)));
-      } else if (name === 'cancel') this.#cancels.get(id).abort();
+      } else if (name === 'cancel' && this.#cancels.has(id)) this.#cancels.get(id).abort();
       else this.submit(name, id, body);
       this.flush();
     }

@@ -43,7 +43,7 @@ class Application(_endpoint.Endpoint):
         number, text = int(number), b"[%b]" % triple.encode()
         if name in ("call", "snapshot"):
             self.calls[number] = asyncio.ensure_future(self.call(name, number, text))
-        elif name == "cancel":
+        elif name == "cancel" and number in self.calls:
             self.calls[number].cancel()
         elif name == "stop":
             self._stop(json.loads(body)["drain_ms"])
