@@ -26,6 +26,12 @@ thread_local! {
     static OPENED: Cell<u32> = const { Cell::new(0) };
 }
 
+/// Lets this test leave no scripts: a random run is another one each time, and misuses machines as no host
+/// can.
+pub fn leave_none() {
+    OPENED.set(MAX_SCRIPTS);
+}
+
 /// Opens a role as [`moorline_core::open()`] does; what it is told becomes a script of `group`, named
 /// after the test.
 ///

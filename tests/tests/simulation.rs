@@ -276,6 +276,7 @@ proptest! {
         kinds in any::<[bool; 4]>(),
         polling in any::<bool>(),
     ) {
+        moorline_tests::scripts::leave_none();
         let transport = if polling { "polling" } else { "auto" };
         let plan = Plan { seed, workers, slots, calls: 150, faults, kinds, transport };
         prop_assert_eq!(run(plan), Ok(()));
