@@ -21,20 +21,18 @@ const SOURCES: [&str; 6] = [
     "--test=simulation",
 ];
 
-/// Runs Rust tests of the workspace, all or those that `selection` names; their machines leave scripts.
-pub(crate) fn rust_tests(shell: &Shell, selection: &[&str]) -> Result<(), String> {
+/// Runs the tests whose machines leave scripts. Those with random misuse leave none: no host can do it.
+fn leave_scripts(shell: &Shell) -> Result<(), String> {
     let scripts = scripts(shell);
     if scripts.is_dir() {
         fs::remove_dir_all(&scripts).map_err(|e| format!("{}: {e}", scripts.display()))?;
     }
-    shell.run(tests(shell).args(selection).env("MOORLINE_SCRIPTS", scripts))
+    shell.run(tests(shell).args(SOURCES).env("MOORLINE_SCRIPTS", scripts))
 }
 
-/// Runs the scripts that there are, or makes them, through all executors, and prints the table.
+/// Makes the scripts, runs them through all executors, and prints the table.
 pub(crate) fn run(shell: &Shell) -> Result<(), String> {
-    if !scripts(shell).is_dir() {
-        rust_tests(shell, &SOURCES)?;
-    }
+    leave_scripts(shell)?;
     // Another build may have put something else in the place of the libraries.
     packages::build(shell, Profile::Test, &WHOLE)?;
     let folder = shell.target().join("conformance");
@@ -55,7 +53,8 @@ fn scripts(shell: &Shell) -> PathBuf {
     shell.target().join("conformance/scripts")
 }
 
-fn tests(shell: &Shell) -> std::process::Command {
+/// Runs tests of the workspace with the executors in its libraries.
+pub(crate) fn tests(shell: &Shell) -> std::process::Command {
     let mut command = shell.cargo();
     command.args(["test", "--workspace", "--locked", "--features", SCRIPTED]);
     command

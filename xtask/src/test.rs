@@ -33,7 +33,7 @@ pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), St
     checks(&mut plan, pages);
     plan.then("build", packages::workspace);
     plan.join(NODE_PACKAGES);
-    plan.then("rust tests", |shell| conformance::rust_tests(shell, &[]));
+    plan.then("rust tests", |shell| shell.run(&mut conformance::tests(shell)));
     plan.then("fuzzed codecs", |shell| fuzz::run(shell, &WHOLE, None, FUZZ_SECONDS));
     plan.then("volt peer as recorded, hub with official clients", |shell| {
         let mut command = shell.command("node");

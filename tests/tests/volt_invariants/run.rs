@@ -83,7 +83,6 @@ pub(crate) fn play(setting: Setting, moves: &[Move]) -> Vec<String> {
 /// Plays moves with a flight recorder; returns the recording.
 pub(crate) fn record(setting: Setting, moves: &[Move]) -> String {
     let options = setting.options();
-    moorline_tests::scripts::leave_none();
     let mut run = Run::new(setting, Daemon::recorded(&options, setting.seed, 1_000));
     for doing in moves {
         run.act(doing);
