@@ -90,6 +90,24 @@ impl Object {
         self
     }
 
+    /// Writes an object inside.
+    pub(crate) fn object(mut self, key: &str, fields: impl FnOnce(Self) -> Self) -> Self {
+        self.key(key);
+        self.text.push('{');
+        let mut object = fields(self);
+        object.text.push('}');
+        object
+    }
+
+    /// Copies the fields of another object in: what stands [`inside`] its braces.
+    pub(crate) fn fields(mut self, inside: &str) -> Self {
+        if !inside.is_empty() && !self.text.ends_with('{') {
+            self.text.push(',');
+        }
+        self.text.push_str(inside);
+        self
+    }
+
     pub(crate) fn end(mut self) -> String {
         self.text.push('}');
         self.text
@@ -103,6 +121,11 @@ impl Object {
         self.text.push_str(key);
         self.text.push_str("\":");
     }
+}
+
+/// Returns what stands between the braces of an object; `None` for anything else.
+pub(crate) fn inside(object: &str) -> Option<&str> {
+    object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'))
 }
 
 /// Joins JSON texts to a list.
@@ -164,6 +187,10 @@ mod tests {
             .end();
         assert_eq!(text, r#"{"b":"say \"hi\"\n","a":7,"m":-7,"t":true,"r":{"x":1.0},"n":null}"#);
         assert_eq!(Object::new().end(), "{}");
+        let inner = |object: Object| object.number("a", 1u8).fields(inside("{}").unwrap());
+        let text = Object::new().object("o", inner).fields(inside(r#"{"b":2}"#).unwrap()).end();
+        assert_eq!(text, r#"{"o":{"a":1},"b":2}"#);
+        assert_eq!(inside("[]"), None);
         assert_eq!(text_list(["a", "é"]), r#"["a","é"]"#);
     }
 }

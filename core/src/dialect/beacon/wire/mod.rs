@@ -14,7 +14,7 @@ pub(crate) use read::{
     HubFrame, LoginAnswer, PollAnswer, RecordAnswer, WireExtension, WireItem, error_text,
 };
 pub(crate) use write::{
-    Announcement, Authorship, farewell, heartbeat, item_meta, login, outcome, poll, progress,
+    Authorship, farewell, heartbeat, item_meta, login, outcome, poll, progress, registration,
 };
 
 /// Values of `EventType`.

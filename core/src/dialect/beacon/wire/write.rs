@@ -1,11 +1,10 @@
 //! What workers write on the beacon wire.
 
-use std::fmt::Write as _;
-
 use bytestring::ByteString;
 
 use crate::api::command::Outcome;
 use crate::base::json::Raw;
+use crate::base::json::object::{Object, inside, list, text_list};
 use crate::dialect::beacon::options::WorkerOptions;
 use crate::dialect::beacon::wire::WireItem;
 use crate::dialect::beacon::worker::Action;
@@ -23,97 +22,78 @@ pub(crate) enum Authorship<'a> {
     Body(&'a str),
 }
 
-/// A registration.
-pub(crate) struct Announcement<'a> {
-    pub(crate) options: &'a WorkerOptions,
-    pub(crate) host: &'a str,
-    pub(crate) handlers: &'a Handlers<Action>,
-    pub(crate) is_frame: bool,
-}
-
-impl Announcement<'_> {
-    /// Writes the registration; optional fields are absent when empty, as the original leaves them.
-    /// `held` are items that run here or have an outcome on its way, with their attempts.
-    pub(crate) fn write<'a>(&self, held: impl Iterator<Item = (&'a ByteString, u32)>) -> String {
-        let options = self.options;
-        let mut out = String::with_capacity(1_024);
-        out.push('{');
-        if self.is_frame {
-            out.push_str("\"Action\":\"BeaconRegister\",");
+/// Writes a registration; optional fields are absent when empty, as the original leaves them. `held`
+/// are items that run here or have an outcome on its way, with their attempts.
+pub(crate) fn registration<'a>(
+    options: &WorkerOptions,
+    host: &str,
+    handlers: &Handlers<Action>,
+    is_frame: bool,
+    held: impl Iterator<Item = (&'a ByteString, u32)>,
+) -> String {
+    let mut capabilities: Vec<&str> = Vec::new();
+    for (_, Action { capability, .. }) in handlers.iter() {
+        if !capabilities.contains(&capability.as_str()) {
+            capabilities.push(capability);
         }
-        out.push_str("\"Name\":");
-        text(&mut out, &options.name);
-        out.push_str(",\"Capabilities\":[");
-        let mut seen: Vec<&str> = Vec::new();
-        for (_, Action { capability, .. }) in self.handlers.iter() {
-            if !seen.contains(&capability.as_str()) {
-                comma(&mut out, seen.len());
-                text(&mut out, capability);
-                seen.push(capability);
-            }
-        }
-        out.push_str("],\"ActionSchemas\":[");
-        for (index, (_, action)) in self.handlers.iter().enumerate() {
-            comma(&mut out, index);
-            out.push_str("{\"Capability\":");
-            text(&mut out, &action.capability);
-            out.push_str(",\"Action\":");
-            text(&mut out, &action.name);
-            out.push_str(",\"Description\":");
-            text(&mut out, &action.about.description);
-            out.push_str(",\"SettingsSchema\":");
-            out.push_str(action.about.settings_schema.as_ref().map_or("[]", Raw::as_str));
-            out.push('}');
-        }
-        let _ = write!(out, "],\"MaxConcurrent\":{},\"Tags\":", options.max_concurrent);
-        out.push_str(options.tags.as_str());
-        if !options.join_secret.is_empty() {
-            out.push_str(",\"JoinSecret\":");
-            text(&mut out, options.join_secret.expose());
-        }
-        optional(&mut out, "Contexts", &options.contexts);
-        optional(&mut out, "Operations", &options.operations);
-        optional(&mut out, "BindAddresses", &options.bind_addresses);
-        out.push_str(",\"HostID\":");
-        text(&mut out, self.host);
-        out.push_str(",\"SharedMounts\":");
-        out.push_str(options.shared_mounts.as_str());
-        out.push_str(",\"Moorline\":{\"Acks\":true,\"Running\":[");
-        for (index, (wire, attempt)) in held.enumerate() {
-            comma(&mut out, index);
-            out.push_str("{\"WorkItemHash\":");
-            text(&mut out, wire);
-            let _ = write!(out, ",\"AttemptNumber\":{attempt}}}");
-        }
-        out.push_str("]}}");
-        out
     }
+    let schemas = handlers.iter().map(|(_, action)| {
+        Object::new()
+            .text("Capability", &action.capability)
+            .text("Action", &action.name)
+            .text("Description", &action.about.description)
+            .raw("SettingsSchema", action.about.settings_schema.as_ref().map_or("[]", Raw::as_str))
+            .end()
+    });
+    let running = held.map(|(wire, attempt)| {
+        Object::new().text("WorkItemHash", wire).number("AttemptNumber", attempt).end()
+    });
+    let mut object = Object::with_capacity(1_024);
+    if is_frame {
+        object = object.text("Action", "BeaconRegister");
+    }
+    object = object
+        .text("Name", &options.name)
+        .raw("Capabilities", &text_list(capabilities))
+        .raw("ActionSchemas", &list(schemas))
+        .number("MaxConcurrent", options.max_concurrent)
+        .raw("Tags", options.tags.as_str());
+    if !options.join_secret.is_empty() {
+        object = object.text("JoinSecret", options.join_secret.expose());
+    }
+    for (name, value) in [
+        ("Contexts", &options.contexts),
+        ("Operations", &options.operations),
+        ("BindAddresses", &options.bind_addresses),
+    ] {
+        if !matches!(value.as_str(), "{}" | "[]" | "null") {
+            object = object.raw(name, value.as_str());
+        }
+    }
+    object
+        .text("HostID", host)
+        .raw("SharedMounts", options.shared_mounts.as_str())
+        .object("Moorline", |ours| ours.flag("Acks", true).raw("Running", &list(running)))
+        .end()
 }
 
 /// Makes the request of a login.
 pub(crate) fn login(origin: &Origin, credentials: &Credentials) -> HttpRequest {
-    let mut out = String::from("{\"UserName\":");
-    text(&mut out, credentials.user());
-    out.push_str(",\"Password\":");
-    text(&mut out, credentials.password().expose());
-    out.push('}');
-    origin.request(Method::Post, "/1.0/Authenticate", None, out)
+    let body = Object::new()
+        .text("UserName", credentials.user())
+        .text("Password", credentials.password().expose())
+        .end();
+    origin.request(Method::Post, "/1.0/Authenticate", None, body)
 }
 
 /// Writes the request for work.
 pub(crate) fn poll(id: &str) -> String {
-    let mut out = String::from("{\"BeaconID\":");
-    text(&mut out, id);
-    out.push('}');
-    out
+    Object::new().text("BeaconID", id).end()
 }
 
 /// Writes a farewell frame.
 pub(crate) fn farewell(id: &str) -> String {
-    let mut out = String::from("{\"Action\":\"Deregister\",\"BeaconID\":");
-    text(&mut out, id);
-    out.push('}');
-    out
+    Object::new().text("Action", "Deregister").text("BeaconID", id).end()
 }
 
 /// Writes a heartbeat: a frame with our id, or a body without.
@@ -123,19 +103,12 @@ pub(crate) fn heartbeat(
     in_flight: usize,
     is_draining: bool,
 ) -> String {
-    let mut out = String::with_capacity(128);
-    out.push('{');
+    let mut object = Object::new();
     if let Some(id) = id {
-        out.push_str("\"Action\":\"BeaconHeartbeat\",\"BeaconID\":");
-        text(&mut out, id);
-        out.push(',');
+        object = object.text("Action", "BeaconHeartbeat").text("BeaconID", id);
     }
-    let _ = write!(out, "\"HostLagMs\":{host_lag_ms},\"InFlight\":{in_flight}");
-    if is_draining {
-        out.push_str(",\"Draining\":true");
-    }
-    out.push('}');
-    out
+    object = object.number("HostLagMs", host_lag_ms).number("InFlight", in_flight as u64);
+    if is_draining { object.flag("Draining", true).end() } else { object.end() }
 }
 
 /// Writes progress of an item, or a mere sign of life.
@@ -148,25 +121,12 @@ pub(crate) fn progress(
     report: Option<&Raw>,
 ) -> String {
     let report = report.map_or("{}", Raw::as_str);
-    let mut out = String::with_capacity(report.len() + wire.len() + 128);
-    match author {
-        Authorship::Frame => {
-            out.push_str("{\"Action\":\"WorkProgress\",\"WorkItemHash\":");
-            text(&mut out, wire);
-            out.push_str(",\"ProgressData\":");
-            out.push_str(report);
-            let _ = write!(out, ",\"AttemptNumber\":{attempt}}}");
-        }
-        Authorship::Body(id) => {
-            let fields = report.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-            let fields = fields.unwrap_or_default().trim();
-            out.push('{');
-            out.push_str(fields);
-            comma(&mut out, fields.len());
-            sign(&mut out, id, attempt);
-        }
-    }
-    out
+    let object = Object::with_capacity(report.len() + wire.len() + 128);
+    let object = match author {
+        Authorship::Frame => author.begin(object, "WorkProgress", wire).raw("ProgressData", report),
+        Authorship::Body(_) => object.fields(inside(report).unwrap_or_default().trim()),
+    };
+    author.sign(object, attempt)
 }
 
 /// Writes how an item ended.
@@ -176,114 +136,63 @@ pub(crate) fn outcome(
     attempt: u32,
     outcome: &Outcome,
 ) -> String {
-    let size = match outcome {
-        Outcome::Done { value, log } => value.as_str().len() + log.as_str().len(),
-        Outcome::Failed { message } => message.len() * 2,
-        Outcome::Cancelled => 0,
+    let (action, size) = match outcome {
+        Outcome::Done { value, log } => ("WorkComplete", value.as_str().len() + log.as_str().len()),
+        Outcome::Failed { message } => ("WorkError", message.len() * 2),
+        Outcome::Cancelled => ("WorkError", 0),
     };
-    let mut out = String::with_capacity(size + wire.len() + 160);
-    out.push('{');
-    if matches!(author, Authorship::Frame) {
-        out.push_str(match outcome {
-            Outcome::Done { .. } => "\"Action\":\"WorkComplete\",\"WorkItemHash\":",
-            Outcome::Failed { .. } | Outcome::Cancelled => {
-                "\"Action\":\"WorkError\",\"WorkItemHash\":"
-            }
-        });
-        text(&mut out, wire);
-        out.push(',');
-    }
-    match outcome {
-        Outcome::Done { value, log } => {
-            out.push_str("\"Outputs\":");
-            outputs(&mut out, value.as_str());
-            out.push_str(",\"Log\":");
-            out.push_str(log.as_str());
-        }
-        Outcome::Failed { message } => {
-            out.push_str("\"ErrorMessage\":");
-            text(&mut out, message);
-            out.push_str(",\"Log\":[]");
-        }
+    let object = Object::with_capacity(size + wire.len() + 160);
+    let object = author.begin(object, action, wire);
+    let object = match outcome {
+        Outcome::Done { value, log } => outputs(object, value.as_str()).raw("Log", log.as_str()),
+        Outcome::Failed { message } => object.text("ErrorMessage", message).raw("Log", "[]"),
         Outcome::Cancelled => {
-            out.push_str("\"ErrorMessage\":\"the handler gave the item up\",\"Log\":[]");
+            object.text("ErrorMessage", "the handler gave the item up").raw("Log", "[]")
         }
-    }
-    out.push(',');
-    match author {
-        Authorship::Frame => {
-            let _ = write!(out, "\"AttemptNumber\":{attempt}}}");
-        }
-        Authorship::Body(id) => sign(&mut out, id, attempt),
-    }
-    out
+    };
+    author.sign(object, attempt)
 }
 
 /// Writes the envelope of an item, without the user's part, for the application.
 pub(crate) fn item_meta(item: &WireItem<'_>) -> String {
-    let mut out = String::with_capacity(320);
-    out.push_str("{\"WorkItemHash\":");
-    text(&mut out, item.hash.as_str());
-    out.push_str(",\"Capability\":");
-    text(&mut out, item.capability.as_str());
-    out.push_str(",\"Action\":");
-    text(&mut out, item.action.as_str());
-    out.push_str(",\"RunID\":");
-    text(&mut out, item.run.as_str());
-    out.push_str(",\"OperationHash\":");
-    text(&mut out, item.operation.as_str());
-    let (attempt, timeout) = (item.attempt.0.max(1), item.timeout_ms.0);
-    let _ = write!(out, ",\"AttemptNumber\":{attempt},\"TimeoutMs\":{timeout}");
-    if let Some(queue) = &item.queue {
-        out.push_str(",\"EnqueuedAt\":");
-        text(&mut out, queue.enqueued_at.as_str());
-        let _ = write!(out, ",\"QueueWaitMs\":{}", queue.wait_ms.0);
-    }
-    out.push('}');
-    out
+    let object = Object::with_capacity(320)
+        .text("WorkItemHash", item.hash.as_str())
+        .text("Capability", item.capability.as_str())
+        .text("Action", item.action.as_str())
+        .text("RunID", item.run.as_str())
+        .text("OperationHash", item.operation.as_str())
+        .number("AttemptNumber", item.attempt.0.max(1))
+        .number("TimeoutMs", item.timeout_ms.0);
+    let Some(queue) = &item.queue else { return object.end() };
+    object
+        .text("EnqueuedAt", queue.enqueued_at.as_str())
+        .number("QueueWaitMs", queue.wait_ms.0)
+        .end()
 }
 
-/// Appends `value` as a JSON string.
-pub(crate) fn text(out: &mut String, value: &str) {
-    let is_plain = value.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
-    if is_plain {
-        out.push('"');
-        out.push_str(value);
-        out.push('"');
-    } else {
-        out.push_str(&serde_json::to_string(value).unwrap_or_else(|_| String::from("\"\"")));
+impl Authorship<'_> {
+    fn begin(self, object: Object, action: &str, wire: &str) -> Object {
+        match self {
+            Self::Frame => object.text("Action", action).text("WorkItemHash", wire),
+            Self::Body(_) => object,
+        }
+    }
+
+    fn sign(self, object: Object, attempt: u32) -> String {
+        let object = object.number("AttemptNumber", attempt);
+        match self {
+            Self::Frame => object.end(),
+            Self::Body(id) => object.text("BeaconID", id).end(),
+        }
     }
 }
 
-/// Appends what a handler returned as `Outputs`, which are always an object.
-fn outputs(out: &mut String, value: &str) {
-    if value.starts_with('{') {
-        out.push_str(value);
-    } else if value == "null" {
-        out.push_str("{}");
-    } else {
-        out.push_str("{\"Result\":");
-        out.push_str(value);
-        out.push('}');
-    }
-}
-
-fn sign(out: &mut String, id: &str, attempt: u32) {
-    let _ = write!(out, "\"AttemptNumber\":{attempt},\"BeaconID\":");
-    text(out, id);
-    out.push('}');
-}
-
-fn optional(out: &mut String, name: &str, value: &Raw) {
-    let is_empty = matches!(value.as_str(), "{}" | "[]" | "null");
-    if !is_empty {
-        let _ = write!(out, ",\"{name}\":{}", value.as_str());
-    }
-}
-
-fn comma(out: &mut String, before: usize) {
-    if before > 0 {
-        out.push(',');
+/// Writes what a handler returned as `Outputs`, which are always an object.
+fn outputs(object: Object, value: &str) -> Object {
+    match value {
+        "null" => object.raw("Outputs", "{}"),
+        value if value.starts_with('{') => object.raw("Outputs", value),
+        value => object.object("Outputs", |outputs| outputs.raw("Result", value)),
     }
 }
 

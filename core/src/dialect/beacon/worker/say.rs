@@ -5,7 +5,7 @@ use crate::base::ids::{ConnId, HttpId};
 use crate::base::json::Raw;
 use crate::base::time::Now;
 use crate::dialect::beacon::wire::{
-    Announcement, Authorship, farewell, heartbeat, login, outcome, poll, progress,
+    Authorship, farewell, heartbeat, login, outcome, poll, progress, registration,
 };
 use crate::machine::{DRIVER_SLACK_MS, Output};
 use crate::net::origin::path;
@@ -43,13 +43,8 @@ impl BeaconWorker {
         self.schedule.announce = None;
         let held = self.work.held();
         let held = held.chain(self.outbox.entries().map(|entry| (&entry.wire, entry.attempt)));
-        let announcement = Announcement {
-            options: &self.options,
-            host: &self.host,
-            handlers: &self.handlers,
-            is_frame: carrier != Carrier::Requests,
-        };
-        let text = announcement.write(held);
+        let is_frame = carrier != Carrier::Requests;
+        let text = registration(&self.options, &self.host, &self.handlers, is_frame, held);
         match carrier {
             Carrier::Connection(conn) => self.send(conn, text),
             Carrier::Requests => {

@@ -40,21 +40,20 @@ pub(crate) fn item_record(item: &Item, reserved: bool) -> String {
         State::Running(_) | State::Held => (item.holder.as_ref(), item.assigned),
         State::Pending(_) | State::Retry(_) => (None, None),
     };
-    let settings = order.settings.as_str();
-    let settings = match assigned {
-        Some(_) => with_metadata(settings, &queue_metadata(item)),
-        None => settings.to_owned(),
-    };
     let wait = assigned.map_or(0, |at| at.0.saturating_sub(order.enqueued.0));
-    Object::with_capacity(settings.len() + 1_024)
+    let object = Object::with_capacity(order.settings.as_str().len() + 1_280)
         .text("WorkItemHash", &order.hash)
         .text("RunHash", &order.run_hash)
         .text("RunID", &order.run_id)
         .text("NodeHash", &order.node_hash)
         .text("OperationHash", &order.operation_hash)
         .text("Capability", &order.capability)
-        .text("Action", &order.action)
-        .raw("Settings", &settings)
+        .text("Action", &order.action);
+    let object = match assigned {
+        Some(_) => with_metadata(object, &order.settings, &queue_metadata(item)),
+        None => object.raw("Settings", order.settings.as_str()),
+    };
+    object
         .text("AffinityKey", &order.affinity_key)
         .flag("RequireAffinityMatch", order.strict)
         .text_or_null("AssignedBeaconID", holder.map(|holder| &*holder.beacon_id))

@@ -5,38 +5,41 @@ use serde_json::value::RawValue;
 use super::super::item::Item;
 use super::ProgressReport;
 use crate::api::event::Withdrawal;
-use crate::base::json::object::{Object, list};
+use crate::base::json::Raw;
+use crate::base::json::object::{Object, inside, list};
 use crate::base::time::UnixMillis;
 
 /// The frame that pushes a work item.
 pub(crate) fn work_frame(item: &Item) -> String {
-    Object::with_capacity(item.order.settings.as_str().len() + 768)
+    Object::with_capacity(item.order.settings.as_str().len() + 1_280)
         .text("EventType", "WorkItem")
-        .raw("WorkItem", &work_item(item))
+        .object("WorkItem", |object| work_item(object, item))
         .end()
 }
 
 /// The answer to a poll.
 pub(crate) fn polled(item: Option<&Item>) -> String {
-    let item = item.map(work_item);
-    Object::new().raw("WorkItem", item.as_deref().unwrap_or("null")).end()
+    match item {
+        Some(item) => Object::with_capacity(item.order.settings.as_str().len() + 1_280)
+            .object("WorkItem", |object| work_item(object, item))
+            .end(),
+        None => Object::new().raw("WorkItem", "null").end(),
+    }
 }
 
-fn work_item(item: &Item) -> String {
+fn work_item(object: Object, item: &Item) -> Object {
     let order = &item.order;
     let metadata = queue_metadata(item);
-    let settings = order.settings.as_str();
-    Object::with_capacity(settings.len() + 704)
+    let object = object
         .text("WorkItemHash", &order.hash)
         .text("RunID", &order.run_id)
         .text("Capability", &order.capability)
-        .text("Action", &order.action)
-        .raw("Settings", &with_metadata(settings, &metadata))
+        .text("Action", &order.action);
+    with_metadata(object, &order.settings, &metadata)
         .text("OperationHash", &order.operation_hash)
         .number("TimeoutMs", order.timeout_ms)
         .number("AttemptNumber", item.attempt)
         .raw("QueueMetadata", &metadata)
-        .end()
 }
 
 pub(super) fn queue_metadata(item: &Item) -> String {
@@ -54,20 +57,9 @@ pub(super) fn queue_metadata(item: &Item) -> String {
 }
 
 /// Peer: the hub repeats its metadata inside the settings. Being last, it wins over a caller's own.
-pub(super) fn with_metadata(settings: &str, metadata: &str) -> String {
-    let inner = settings.trim();
-    let inner = inner.strip_prefix('{').unwrap_or(inner);
-    let inner = inner.strip_suffix('}').unwrap_or(inner).trim_end();
-    let mut text = String::with_capacity(inner.len() + metadata.len() + 24);
-    text.push('{');
-    text.push_str(inner);
-    if !inner.trim_start().is_empty() {
-        text.push(',');
-    }
-    text.push_str("\"QueueMetadata\":");
-    text.push_str(metadata);
-    text.push('}');
-    text
+pub(super) fn with_metadata(object: Object, settings: &Raw, metadata: &str) -> Object {
+    let own = inside(settings.as_str()).unwrap_or_default().trim_end();
+    object.object("Settings", |settings| settings.fields(own).raw("QueueMetadata", metadata))
 }
 
 /// The frame that confirms a registration.
@@ -185,7 +177,6 @@ pub(crate) fn lines(inner: &str) -> String {
 mod tests {
     use super::super::super::item::Order;
     use super::*;
-    use crate::base::json::Raw;
 
     fn item(settings: &str) -> Item {
         let hash = "wi-unknown-unknown-1795246516776-1".into();
@@ -220,9 +211,14 @@ mod tests {
 
     #[test]
     fn metadata_joins_any_object() {
-        assert_eq!(with_metadata("{}", "1"), r#"{"QueueMetadata":1}"#);
-        assert_eq!(with_metadata("{ }", "1"), r#"{"QueueMetadata":1}"#);
-        assert_eq!(with_metadata(r#"{"a":{}}"#, "1"), r#"{"a":{},"QueueMetadata":1}"#);
+        for (own, joined) in [
+            ("{}", r#"{"Settings":{"QueueMetadata":1}}"#),
+            ("{ }", r#"{"Settings":{"QueueMetadata":1}}"#),
+            (r#"{"a":{}}"#, r#"{"Settings":{"a":{},"QueueMetadata":1}}"#),
+        ] {
+            let own = Raw::parse(own).unwrap();
+            assert_eq!(with_metadata(Object::new(), &own, "1").end(), joined);
+        }
     }
 
     #[test]

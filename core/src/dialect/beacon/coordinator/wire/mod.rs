@@ -36,22 +36,14 @@ pub(crate) struct WorkerFrame<'a> {
     pub(crate) action: Cow<'a, str>,
     #[serde(borrow, default)]
     pub(crate) work_item_hash: Cow<'a, str>,
-    #[serde(borrow)]
     pub(crate) outputs: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) log: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) progress_data: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) error_message: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) attempt_number: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) host_lag_ms: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) in_flight: Option<&'a RawValue>,
     /// Whether the worker takes no more work.
-    #[serde(borrow)]
     pub(crate) draining: Option<&'a RawValue>,
 }
 
@@ -63,20 +55,13 @@ pub(crate) struct ReportBody<'a> {
     pub(crate) work_item_hash: Cow<'a, str>,
     #[serde(borrow, default, rename = "BeaconID")]
     pub(crate) beacon_id: Cow<'a, str>,
-    #[serde(borrow)]
     pub(crate) outputs: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) log: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) error_message: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) attempt_number: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) host_lag_ms: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) in_flight: Option<&'a RawValue>,
     /// Whether the worker takes no more work.
-    #[serde(borrow)]
     pub(crate) draining: Option<&'a RawValue>,
 }
 
@@ -86,9 +71,7 @@ pub(crate) struct ReportBody<'a> {
 pub(crate) struct BatchBody<'a> {
     #[serde(borrow)]
     pub(crate) items: Option<Vec<&'a RawValue>>,
-    #[serde(borrow)]
     pub(crate) completions: Option<Vec<&'a RawValue>>,
-    #[serde(borrow)]
     pub(crate) progress: Option<Vec<&'a RawValue>>,
 }
 
@@ -98,15 +81,10 @@ pub(crate) struct BatchBody<'a> {
 pub(crate) struct ProgressReport<'a> {
     #[serde(borrow)]
     pub(crate) percent: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) message: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) step: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) total_steps: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) log: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) binary_data: Option<&'a RawValue>,
 }
 
@@ -119,15 +97,11 @@ pub(crate) struct Registration<'a> {
     pub(crate) action_schemas: Option<Vec<ActionSchema>>,
     #[serde(borrow)]
     pub(crate) max_concurrent: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) tags: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) contexts: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) bind_addresses: Option<&'a RawValue>,
     #[serde(rename = "HostID")]
     pub(crate) host_id: Option<String>,
-    #[serde(borrow)]
     pub(crate) shared_mounts: Option<&'a RawValue>,
     pub(crate) join_secret: Option<Secret>,
     pub(crate) moorline: Option<MoorlineRegistration>,
@@ -173,11 +147,8 @@ pub(crate) struct WorkRequest<'a> {
     #[serde(borrow)]
     pub(crate) settings: Option<&'a RawValue>,
     pub(crate) affinity_key: Option<String>,
-    #[serde(borrow)]
     pub(crate) require_affinity_match: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) timeout_ms: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) priority: Option<&'a RawValue>,
     #[serde(rename = "RunID")]
     pub(crate) run_id: Option<String>,
@@ -192,9 +163,7 @@ pub(crate) struct WorkRequest<'a> {
 pub(crate) struct HubSettings<'a> {
     #[serde(borrow)]
     pub(crate) priority: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) max_retries: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(crate) retry_backoff_ms: Option<&'a RawValue>,
 }
 
