@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use serde::Serialize;
 
 /// An object or a list under construction.
 #[derive(Debug)]
@@ -88,6 +89,12 @@ impl Object {
         self.text.push(':');
         self.text.push_str(json);
         self
+    }
+
+    /// Writes what serializes itself; `null` in place of what does not.
+    pub(crate) fn value(self, key: &str, value: &impl Serialize) -> Self {
+        let json = serde_json::to_string(value);
+        self.raw(key, json.as_deref().unwrap_or("null"))
     }
 
     /// Writes an object inside.
@@ -184,8 +191,10 @@ mod tests {
             .flag("t", true)
             .raw("r", r#"{"x":1.0}"#)
             .text_or_null("n", None)
+            .value("v", &[Some(1), None])
             .end();
-        assert_eq!(text, r#"{"b":"say \"hi\"\n","a":7,"m":-7,"t":true,"r":{"x":1.0},"n":null}"#);
+        let start = r#"{"b":"say \"hi\"\n","a":7,"m":-7,"t":true,"r":{"x":1.0},"#;
+        assert_eq!(text, format!(r#"{start}"n":null,"v":[1,null]}}"#));
         assert_eq!(Object::new().end(), "{}");
         let inner = |object: Object| object.number("a", 1u8).fields(inside("{}").unwrap());
         let text = Object::new().object("o", inner).fields(inside(r#"{"b":2}"#).unwrap()).end();

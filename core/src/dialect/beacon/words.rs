@@ -16,6 +16,11 @@ pub mod subject {
     pub const TEAM_CLUSTER: &str = "TeamClusterID";
 }
 
+/// Takes the name of work apart, `Capability/Action`; neither may be empty.
+pub(crate) fn split(name: &str) -> Option<(&str, &str)> {
+    name.split_once('/').filter(|(capability, action)| !capability.is_empty() && !action.is_empty())
+}
+
 /// Every set of constants of the dialect.
 pub(crate) const WORDS: &[WordTable] = &[WordTable {
     dialect: "beacon",

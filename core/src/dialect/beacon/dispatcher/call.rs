@@ -1,19 +1,18 @@
 //! One call: sent, repeated while the control plane is away, settled once.
 
-use crate::api::event::Event;
-use crate::api::event::{CallEvent, SessionEvent};
+use crate::api::event::{CallEvent, Event};
 use crate::api::options::read;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, HttpId};
 use crate::base::json::Raw;
 use crate::base::time::{Instant, Now};
-use crate::dialect::beacon::dispatcher::plan::{self, Plan};
+use crate::dialect::beacon::dispatcher::plan::{Plan, Request};
 use crate::dialect::beacon::dispatcher::reply::{Verdict, judge};
 use crate::dialect::beacon::dispatcher::stream::Stream;
 use crate::dialect::beacon::dispatcher::{BeaconDispatcher, Purpose, Stage};
 use crate::dialect::beacon::options::CallOptions;
 use crate::dialect::beacon::wire::OrderAnswer;
-use crate::machine::Output;
+use crate::machine::{DRIVER_SLACK_MS, Output};
 use crate::net::HttpResponse;
 use crate::parts::backoff::Backoff;
 
@@ -44,14 +43,14 @@ impl Call {
         match &self.plan {
             Plan::Work { options, .. } => options.stream,
             Plan::Command { is_stream, .. } => *is_stream,
-            Plan::Request { .. } => false,
+            Plan::Request(_) => false,
         }
     }
 
     /// Tells whether it is asked again after a failure on the way.
     fn may_repeat(&self, error: &Error) -> bool {
         match &self.plan {
-            Plan::Work { .. } | Plan::Request { .. } => error.is_retryable(),
+            Plan::Work { .. } | Plan::Request(_) => error.is_retryable(),
             // It surely was not asked.
             Plan::Command { .. } => error.code() == ErrorCode::ConnectFailed,
         }
@@ -92,7 +91,7 @@ impl BeaconDispatcher {
         let plan = Plan::new(name, payload, options, &key)?;
         let default_ms = match plan {
             Plan::Work { .. } | Plan::Command { .. } => self.options.call_timeout_ms,
-            Plan::Request { .. } => self.options.http_timeout_ms,
+            Plan::Request(_) => self.options.http_timeout_ms,
         };
         let deadline = now.mono.after(if asked_ms > 0 { asked_ms } else { default_ms });
         self.counters.calls += 1;
@@ -127,13 +126,15 @@ impl BeaconDispatcher {
         }
         call.retry_at = None;
         call.stream = Stream::default();
+        call.sent_in = self.logins;
         let left_ms = call.deadline.since(now.mono);
-        let session = self.credentials.session();
-        let request = call.plan.request(&self.origin, session, &call.key, left_ms);
-        let http = self.ask(Purpose::Call(id), request, Self::exchange_ms(left_ms));
+        let (request, key) = (call.plan.request(left_ms), std::mem::take(&mut call.key));
+        // The driver gives a call up a little later than we do.
+        let timeout_ms = left_ms.saturating_add(DRIVER_SLACK_MS);
+        let http = self.request(Purpose::Call(id), request, Some(&key), timeout_ms);
         if let Some(call) = self.calls.get_mut(&id) {
             call.asking = Some(http);
-            call.sent_in = self.logins;
+            call.key = key;
         }
     }
 
@@ -174,9 +175,9 @@ impl BeaconDispatcher {
             Err(error) if call.may_repeat(&error) => Verdict::Again { error, after_ms: None },
             Err(error) => Verdict::Settled(Err(error)),
         };
-        parts
-            .into_iter()
-            .for_each(|part| self.event(Event::Call(CallEvent::Part { call: id, part })));
+        for part in parts {
+            self.event(Event::Call(CallEvent::Part { call: id, part }));
+        }
         match verdict {
             Verdict::Settled(result) => {
                 self.credentials.honour();
@@ -230,13 +231,13 @@ impl BeaconDispatcher {
     /// The deadline of a call has passed.
     pub(super) fn call_expired(&mut self, id: CallId) {
         let last = self.calls.get(&id).and_then(|call| call.last_error.clone());
-        let error = last.map_or_else(
-            || Error::from(ErrorCode::CallTimeout),
-            |last| {
+        let error = match last {
+            Some(last) => {
                 let message = format!("no reply came before the deadline; at last: {last}");
                 Error::new(ErrorCode::CallTimeout, message)
-            },
-        );
+            }
+            None => ErrorCode::CallTimeout.into(),
+        };
         self.settle(id, Err(error));
     }
 
@@ -262,9 +263,8 @@ impl BeaconDispatcher {
         let Some(call) = self.settle(id, Err(ErrorCode::CallCancelled.into())) else { return };
         let is_work = matches!(call.plan, Plan::Work { .. });
         if was_sent && is_work && call.deadline > now.mono {
-            let request = plan::extensions(&self.origin, self.credentials.session());
-            let timeout_ms = self.options.http_timeout_ms;
-            self.ask(Purpose::AskExtensions(Box::new(call)), request, timeout_ms);
+            let purpose = Purpose::AskExtensions(Box::new(call));
+            self.request(purpose, Request::extensions(), None, self.options.http_timeout_ms);
         }
     }
 
@@ -274,23 +274,23 @@ impl BeaconDispatcher {
         if !result.is_ok_and(|response| response.status == 200) {
             return;
         }
-        let session = self.credentials.session();
         let timeout_ms = self.options.http_timeout_ms;
-        if let Some(request) = call.plan.find(&self.origin, session, &call.key, timeout_ms) {
-            self.ask(Purpose::FindItem, request, timeout_ms);
+        if let Some(request) = call.plan.find(timeout_ms) {
+            self.request(Purpose::FindItem, request, Some(&call.key), timeout_ms);
         }
     }
 
     pub(super) fn item_found(&mut self, result: Result<HttpResponse, Error>) {
         let Ok(response) = result else { return };
         let Ok(OrderAnswer { hash }) = serde_json::from_slice(response.bytes()) else { return };
-        let request = plan::cancel(&self.origin, self.credentials.session(), &hash);
-        self.ask(Purpose::Farewell, request, self.options.http_timeout_ms);
+        let timeout_ms = self.options.http_timeout_ms;
+        self.request(Purpose::Farewell, Request::cancel(&hash), None, timeout_ms);
     }
 
-    pub(super) fn end(&mut self, error: Error, now: Now) {
-        self.stage = Stage::Ended;
-        self.since = now;
-        self.event(Event::Session(SessionEvent::Ended { error: Some(error) }));
+    /// Settles every call that is open.
+    pub(super) fn settle_all(&mut self, error: &Error) {
+        while let Some(call) = self.calls.keys().next().copied() {
+            self.settle(call, Err(error.clone()));
+        }
     }
 }

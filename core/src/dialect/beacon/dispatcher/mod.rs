@@ -24,23 +24,22 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
 
-use crate::api::command::Command;
-use crate::api::command::{CallCommand, WorkCommand};
-use crate::api::event::Event;
-use crate::api::event::{CallEvent, SessionEvent};
+use crate::api::command::{CallCommand, Command};
+use crate::api::event::{CallEvent, Event, SessionEvent};
 use crate::api::options::ConfigError;
 use crate::base::entropy::{Entropy, Seed};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, HttpId};
 use crate::base::json::Raw;
+use crate::base::json::object::Object;
 use crate::base::time::{Deadline, Now, Why};
 use crate::dialect::beacon::dispatcher::call::Call;
 use crate::dialect::beacon::dispatcher::login::Login;
+use crate::dialect::beacon::dispatcher::plan::Request;
 use crate::dialect::beacon::options::DispatcherOptions;
-use crate::machine::HttpInput;
-use crate::machine::{Endpoint, Input, Machine, Output};
-use crate::net::HttpRequest;
+use crate::machine::{Endpoint, HttpInput, Input, Machine, Output};
 use crate::net::origin::Origin;
+use crate::net::{HttpRequest, Method};
 use crate::parts::backoff::Backoff;
 use crate::parts::calls::Slab;
 use crate::parts::credentials::Credentials;
@@ -97,30 +96,13 @@ struct Counters {
     retries: u64,
 }
 
-#[derive(Serialize)]
-struct Snapshot<'a> {
-    dialect: &'static str,
-    role: &'static str,
-    state: &'static str,
-    since: String,
-    since_ms: u64,
-    attempt: u32,
-    next_attempt_ms: Option<u64>,
-    last_error: Option<&'a Error>,
-    pending_calls: usize,
-    counters: Counters,
-}
-
 impl BeaconDispatcher {
     pub(crate) fn new(options: DispatcherOptions, seed: Seed) -> Result<Self, ConfigError> {
-        let mut problems = ConfigError::default();
-        let origin = match Origin::parse(&options.server_url) {
-            Ok(origin) => origin,
-            Err(problem) => {
-                problems.add("server_url", problem);
-                return Err(problems);
-            }
-        };
+        let origin = Origin::parse(&options.server_url).map_err(|problem| {
+            let mut problems = ConfigError::default();
+            problems.add("server_url", problem);
+            problems
+        })?;
         Ok(Self {
             credentials: Credentials::new(options.user_name.clone(), options.password.clone()),
             origin,
@@ -157,17 +139,14 @@ impl BeaconDispatcher {
     }
 
     fn ready(&mut self) {
-        self.event(Event::Session(SessionEvent::Ready {
-            id: String::new(),
-            transport: "polling",
-            max_message: None,
-        }));
+        let (id, transport) = (String::new(), "polling");
+        self.tell(SessionEvent::Ready { id, transport, max_message: None });
     }
 
     fn stop(&mut self, drain_ms: u64, now: Now) {
         if self.drain.begin(drain_ms, now.mono) && self.stage == Stage::Running {
             let in_flight = self.calls.len();
-            self.event(Event::Session(SessionEvent::Draining { in_flight, outbox: 0 }));
+            self.tell(SessionEvent::Draining { in_flight, outbox: 0 });
         }
     }
 
@@ -176,17 +155,33 @@ impl BeaconDispatcher {
         if !self.drain.is_on() || !self.calls.is_empty() && !self.drain.is_over(now.mono) {
             return;
         }
-        let open: Vec<_> = self.calls.keys().copied().collect();
-        let is_cut = !open.is_empty();
-        for call in open {
-            self.settle(call, Err(ErrorCode::Stopped.into()));
-        }
-        let error = is_cut.then(|| {
+        let error = (!self.calls.is_empty()).then(|| {
             Error::new(ErrorCode::DrainTimeout, "calls were still open at the drain deadline")
         });
+        self.settle_all(&ErrorCode::Stopped.into());
+        self.end(error, now);
+    }
+
+    fn end(&mut self, error: Option<Error>, now: Now) {
         self.stage = Stage::Ended;
         self.since = now;
-        self.event(Event::Session(SessionEvent::Ended { error }));
+        self.tell(SessionEvent::Ended { error });
+    }
+
+    /// Asks under our session; under a `key` a repeated request finds its first one.
+    fn request(
+        &mut self,
+        purpose: Purpose,
+        request: Request,
+        key: Option<&str>,
+        timeout_ms: u64,
+    ) -> HttpId {
+        let Request { method, path, body } = request;
+        let mut request = self.origin.request(method, &path, self.credentials.session(), body);
+        if let Some(key) = key.filter(|_| method == Method::Post) {
+            request.headers.push("x-idempotency-key", key);
+        }
+        self.ask(purpose, request, timeout_ms)
     }
 
     /// Makes an HTTP call and remembers what it was for.
@@ -207,29 +202,8 @@ impl BeaconDispatcher {
         self.outputs.push_back(Output::Event(event));
     }
 
-    fn describe(&self, now: Now) -> String {
-        let retry = self.login.retry_at();
-        let state = match self.stage {
-            Stage::Ended => "ended",
-            Stage::Idle | Stage::Running if self.drain.is_on() => "draining",
-            Stage::Idle => "idle",
-            Stage::Running if retry.is_some() => "waiting",
-            Stage::Running if self.login.is_done() => "ready",
-            Stage::Running => "preflight",
-        };
-        let snapshot = Snapshot {
-            dialect: "beacon",
-            role: "dispatcher",
-            state,
-            since: self.since.unix.to_string(),
-            since_ms: now.mono.since(self.since.mono),
-            attempt: self.login_backoff.attempt(),
-            next_attempt_ms: retry.map(|at| at.since(now.mono)),
-            last_error: self.last_error.as_ref(),
-            pending_calls: self.calls.len(),
-            counters: self.counters,
-        };
-        serde_json::to_string(&snapshot).unwrap_or_else(|_| String::from("{}"))
+    fn tell(&mut self, event: SessionEvent) {
+        self.event(Event::Session(event));
     }
 }
 
@@ -310,19 +284,35 @@ impl Endpoint for BeaconDispatcher {
                 Ok(())
             }
             Command::Snapshot { call } => {
-                let result = Ok(Raw::trusted(self.describe(now)));
+                let result = Ok(Raw::trusted(self.snapshot(now)));
                 self.event(Event::Call(CallEvent::Done { call, result }));
                 Ok(())
             }
-            Command::Work(WorkCommand::Handle { .. })
-            | Command::Work(WorkCommand::Unhandle { .. })
-            | Command::Emit { .. }
-            | Command::Work(WorkCommand::Complete { .. })
-            | Command::Work(WorkCommand::Progress { .. }) => Err(ErrorCode::Unsupported.into()),
+            Command::Work(_) | Command::Emit { .. } => Err(ErrorCode::Unsupported.into()),
         }
     }
 
     fn snapshot(&self, now: Now) -> String {
-        self.describe(now)
+        let retry = self.login.retry_at();
+        let state = match self.stage {
+            Stage::Ended => "ended",
+            Stage::Idle | Stage::Running if self.drain.is_on() => "draining",
+            Stage::Idle => "idle",
+            Stage::Running if retry.is_some() => "waiting",
+            Stage::Running if self.login.is_done() => "ready",
+            Stage::Running => "preflight",
+        };
+        Object::new()
+            .text("dialect", "beacon")
+            .text("role", "dispatcher")
+            .text("state", state)
+            .text("since", &self.since.unix.to_string())
+            .number("since_ms", now.mono.since(self.since.mono))
+            .number("attempt", self.login_backoff.attempt())
+            .value("next_attempt_ms", &retry.map(|at| at.since(now.mono)))
+            .value("last_error", &self.last_error)
+            .value("pending_calls", &self.calls.len())
+            .value("counters", &self.counters)
+            .end()
     }
 }

@@ -3,7 +3,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use bytestring::ByteString;
 
 use crate::base::error::{Error, ErrorCode};
 use crate::base::json::Raw;
@@ -36,12 +35,9 @@ pub(super) fn judge(plan: &Plan, response: &HttpResponse, stream: Stream) -> Ver
         200..=299 => match plan {
             Plan::Work { options, .. } if options.stream => streamed(stream),
             Plan::Work { .. } => Verdict::Settled(dispatched(response.bytes(), &[])),
-            Plan::Request { .. } | Plan::Command { .. } => Verdict::Settled(
-                std::str::from_utf8(response.bytes())
-                    .ok()
-                    .and_then(|text| Raw::parse(text.to_owned()).ok())
-                    .ok_or_else(misunderstood),
-            ),
+            Plan::Request(_) | Plan::Command { .. } => {
+                Verdict::Settled(value(response.bytes().to_vec()))
+            }
         },
         401 => Verdict::Unauthorized,
         413 => remote(ErrorCode::TooLarge),
@@ -57,8 +53,7 @@ pub(super) fn judge(plan: &Plan, response: &HttpResponse, stream: Stream) -> Ver
 
 /// Tells the control plane's own failure of a dispatch from that of something in between.
 fn is_dispatch_failure(response: &HttpResponse) -> bool {
-    let text = std::str::from_utf8(response.bytes()).unwrap_or_default();
-    dispatch_answer(&ByteString::from(text)).is_some_and(|answer| answer.success == Some(false))
+    dispatch_answer(response.bytes()).is_some_and(|answer| answer.success == Some(false))
 }
 
 fn again(code: ErrorCode, response: &HttpResponse) -> Verdict {
@@ -72,31 +67,16 @@ fn retry_after(response: &HttpResponse) -> Option<u64> {
 }
 
 fn dispatched(body: &[u8], bytes: &[u8]) -> Result<Raw, Error> {
-    let text = std::str::from_utf8(body).map_err(|_| misunderstood())?;
-    let text = ByteString::from(text);
-    let answer = dispatch_answer(&text).ok_or_else(misunderstood)?;
-    if answer.success == Some(false) {
-        let said = stream_error(body).unwrap_or_else(|| String::from("the work item failed"));
-        return Err(Error::new(ErrorCode::RemoteError, said));
-    }
-    Ok(answer.value(bytes))
+    let answer = dispatch_answer(body).ok_or_else(misunderstood)?;
+    if answer.success == Some(false) { Err(failed(body)) } else { Ok(answer.value(bytes)) }
 }
 
 fn streamed(stream: Stream) -> Verdict {
-    let said = |payload: &[u8]| {
-        stream_error(payload).unwrap_or_else(|| String::from("the work item failed"))
-    };
     match stream.end {
         Some(End::Result(payload)) => Verdict::Settled(dispatched(&payload, &stream.bytes)),
-        Some(End::Error(payload)) => {
-            Verdict::Settled(Err(Error::new(ErrorCode::RemoteError, said(&payload))))
-        }
+        Some(End::Error(payload)) => Verdict::Settled(Err(failed(&payload))),
         // The stream was cut before its end: the same key finds the item again.
-        None => {
-            let message = "the stream ended before the result";
-            let error = Error::new(ErrorCode::ConnectionLost, message);
-            Verdict::Again { error, after_ms: None }
-        }
+        None => Verdict::Again { error: cut_off(), after_ms: None },
     }
 }
 
@@ -110,14 +90,10 @@ fn commanded(response: &HttpResponse, stream: Stream) -> Result<Raw, Error> {
         Some(End::Result(payload)) => payload,
         // A daemon that was asked for a stream may answer with a value.
         None if stream.cut.first() == Some(&b'{') => stream.cut,
-        None if response.bytes().is_empty() => {
-            let message = "the stream ended before the result";
-            return Err(Error::new(ErrorCode::ConnectionLost, message));
-        }
+        None if response.bytes().is_empty() => return Err(cut_off()),
         None => response.bytes().to_vec(),
     };
-    let text = String::from_utf8(payload).map_err(|_| misunderstood())?;
-    let answer = Raw::parse(text).map_err(|_| misunderstood())?;
+    let answer = value(payload)?;
     let bytes: Blobs = answer.read().unwrap_or_default();
     let blobs: Result<Vec<Bytes>, _> =
         bytes.blobs.iter().map(|text| STANDARD.decode(text).map(Bytes::from)).collect();
@@ -152,6 +128,21 @@ fn command_error(payload: &[u8], http_status: u16) -> Error {
         words.error
     };
     Error::new(code, text).with_status(words.status)
+}
+
+/// Reads an answer that is a value itself.
+fn value(payload: Vec<u8>) -> Result<Raw, Error> {
+    let text = String::from_utf8(payload).ok();
+    text.and_then(|text| Raw::parse(text).ok()).ok_or_else(misunderstood)
+}
+
+fn failed(payload: &[u8]) -> Error {
+    let said = stream_error(payload);
+    Error::new(ErrorCode::RemoteError, said.as_deref().unwrap_or("the work item failed"))
+}
+
+fn cut_off() -> Error {
+    Error::new(ErrorCode::ConnectionLost, "the stream ended before the result")
 }
 
 fn misunderstood() -> Error {

@@ -2,7 +2,6 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -13,14 +12,12 @@ use crate::dialect::beacon::options::CallOptions;
 
 /// The answer to a dispatch. `outputs` is there only if the item succeeded.
 #[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub(crate) struct DispatchAnswer<'a> {
-    #[serde(rename = "Success", default)]
     pub(crate) success: Option<bool>,
     #[serde(rename = "WorkItemHash", borrow)]
     pub(crate) hash: Option<&'a RawValue>,
-    #[serde(rename = "Outputs", borrow)]
     pub(crate) outputs: Option<&'a RawValue>,
-    #[serde(rename = "Log", borrow)]
     pub(crate) log: Option<&'a RawValue>,
 }
 
@@ -49,16 +46,17 @@ pub(crate) struct OrderAnswer {
 
 /// What an administrative call is about.
 #[derive(Default, Deserialize)]
+#[serde(default)]
 pub(crate) struct Subject {
-    #[serde(rename = "WorkItemHash", default)]
+    #[serde(rename = "WorkItemHash")]
     pub(crate) hash: String,
-    #[serde(rename = "RunID", default)]
+    #[serde(rename = "RunID")]
     pub(crate) run: String,
-    #[serde(rename = "BeaconID", default)]
+    #[serde(rename = "BeaconID")]
     pub(crate) beacon: String,
-    #[serde(rename = "TokenID", default)]
+    #[serde(rename = "TokenID")]
     pub(crate) token: String,
-    #[serde(rename = "TeamClusterID", default)]
+    #[serde(rename = "TeamClusterID")]
     pub(crate) cluster: String,
 }
 
@@ -128,6 +126,6 @@ pub(crate) fn stream_error(payload: &[u8]) -> Option<String> {
 }
 
 /// Reads an answer to a dispatch.
-pub(crate) fn dispatch_answer(body: &ByteString) -> Option<DispatchAnswer<'_>> {
-    serde_json::from_str(body).ok()
+pub(crate) fn dispatch_answer(body: &[u8]) -> Option<DispatchAnswer<'_>> {
+    serde_json::from_str(std::str::from_utf8(body).ok()?).ok()
 }

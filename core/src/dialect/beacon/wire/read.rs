@@ -8,121 +8,103 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::net::HttpResponse;
 
-/// A frame from the control plane. Frames with another discriminator have an empty `event`.
-#[derive(Deserialize)]
+/// A frame from the control plane. Frames with another discriminator have an empty `event_type`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 pub(crate) struct HubFrame<'a> {
-    #[serde(rename = "EventType", borrow, default)]
-    pub(crate) event: Text<'a>,
-    #[serde(rename = "WorkItem", borrow)]
-    pub(crate) item: Option<WireItem<'a>>,
-    #[serde(rename = "BeaconID", borrow, default)]
+    #[serde(borrow)]
+    pub(crate) event_type: Text<'a>,
+    pub(crate) work_item: Option<WireItem<'a>>,
+    #[serde(rename = "BeaconID")]
     pub(crate) beacon_id: Text<'a>,
-    #[serde(rename = "WorkItemHash", borrow, default)]
-    pub(crate) hash: Text<'a>,
-    #[serde(rename = "Reason", borrow, default)]
+    pub(crate) work_item_hash: Text<'a>,
     pub(crate) reason: Text<'a>,
-    #[serde(rename = "Why", borrow, default)]
     pub(crate) why: Text<'a>,
-    #[serde(rename = "Items", default)]
     pub(crate) items: Vec<WireTaken>,
-    #[serde(rename = "Moorline")]
     pub(crate) moorline: Option<WireExtension>,
 }
 
 /// What a control plane says of its extensions.
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 pub(crate) struct WireExtension {
     /// Whether it acknowledges outcomes by `WorkTaken`.
-    #[serde(rename = "Acks", default)]
-    acks: bool,
-}
-
-impl WireExtension {
-    pub(crate) fn acks(said: Option<Self>) -> bool {
-        said.is_some_and(|said| said.acks)
-    }
+    pub(crate) acks: bool,
 }
 
 /// One entry of `WorkTaken`.
 #[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub(crate) struct WireTaken {
-    #[serde(rename = "WorkItemHash")]
-    pub(crate) hash: String,
-    #[serde(rename = "Taken", default)]
+    pub(crate) work_item_hash: String,
+    #[serde(default)]
     pub(crate) taken: bool,
-    #[serde(rename = "Reason", default)]
     pub(crate) reason: Option<String>,
 }
 
 /// A work item. Absent fields have the meaning that section 7.1 of the protocol note gives them.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 pub(crate) struct WireItem<'a> {
-    #[serde(rename = "WorkItemHash", borrow, default)]
+    #[serde(rename = "WorkItemHash", borrow)]
     pub(crate) hash: Text<'a>,
-    #[serde(rename = "Capability", borrow, default)]
     pub(crate) capability: Text<'a>,
-    #[serde(rename = "Action", borrow, default)]
     pub(crate) action: Text<'a>,
-    #[serde(rename = "Settings", borrow)]
     pub(crate) settings: Option<&'a RawValue>,
-    #[serde(rename = "RunID", borrow, default)]
+    #[serde(rename = "RunID")]
     pub(crate) run: Text<'a>,
-    #[serde(rename = "OperationHash", borrow, default)]
-    pub(crate) operation: Text<'a>,
-    #[serde(rename = "TimeoutMs", default)]
+    pub(crate) operation_hash: Text<'a>,
     pub(crate) timeout_ms: Whole,
-    #[serde(rename = "AttemptNumber", default)]
-    pub(crate) attempt: Whole,
-    #[serde(rename = "QueueMetadata", borrow)]
-    pub(crate) queue: Option<WireQueue<'a>>,
+    pub(crate) attempt_number: Whole,
+    pub(crate) queue_metadata: Option<WireQueue<'a>>,
 }
 
 /// How an item fared in the queue.
-#[derive(Deserialize, Serialize)]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 pub(crate) struct WireQueue<'a> {
-    #[serde(rename = "EnqueuedAt", borrow, default)]
+    #[serde(borrow)]
     pub(crate) enqueued_at: Text<'a>,
-    #[serde(rename = "QueueWaitMs", default)]
-    pub(crate) wait_ms: Whole,
+    pub(crate) queue_wait_ms: Whole,
 }
 
 /// The answer to a poll.
 #[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub(crate) struct PollAnswer<'a> {
-    #[serde(rename = "WorkItem", borrow)]
-    pub(crate) item: Option<WireItem<'a>>,
+    #[serde(borrow)]
+    pub(crate) work_item: Option<WireItem<'a>>,
 }
 
 /// The answer to a registration over HTTP: the record, of which only this counts.
 #[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub(crate) struct RecordAnswer {
     #[serde(rename = "BeaconID")]
     pub(crate) beacon_id: String,
-    #[serde(rename = "Moorline")]
     pub(crate) moorline: Option<WireExtension>,
 }
 
 /// The answer to a login.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 pub(crate) struct LoginAnswer {
-    #[serde(rename = "LoggedIn", default)]
     pub(crate) logged_in: bool,
-    #[serde(rename = "Error")]
     pub(crate) error: Option<String>,
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct WireError {
-    #[serde(rename = "Error")]
     error: Option<String>,
+    #[serde(rename = "message")]
     message: Option<String>,
-    #[serde(rename = "Reason")]
     reason: Option<String>,
 }
 
@@ -147,21 +129,9 @@ impl Text<'_> {
     }
 }
 
-impl Serialize for Text<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
 /// A whole number that may be absent, null, a fraction or of another type; 0 stands for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Whole(pub(crate) u64);
-
-impl Serialize for Whole {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(self.0)
-    }
-}
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -160,13 +160,13 @@ pub(crate) fn item_meta(item: &WireItem<'_>) -> String {
         .text("Capability", item.capability.as_str())
         .text("Action", item.action.as_str())
         .text("RunID", item.run.as_str())
-        .text("OperationHash", item.operation.as_str())
-        .number("AttemptNumber", item.attempt.0.max(1))
+        .text("OperationHash", item.operation_hash.as_str())
+        .number("AttemptNumber", item.attempt_number.0.max(1))
         .number("TimeoutMs", item.timeout_ms.0);
-    let Some(queue) = &item.queue else { return object.end() };
+    let Some(queue) = &item.queue_metadata else { return object.end() };
     object
         .text("EnqueuedAt", queue.enqueued_at.as_str())
-        .number("QueueWaitMs", queue.wait_ms.0)
+        .number("QueueWaitMs", queue.queue_wait_ms.0)
         .end()
 }
 

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::json::Raw;
 use crate::base::time::Now;
+use crate::dialect::beacon::words;
 use crate::parts::handlers::Handlers;
 
 use super::BeaconWorker;
@@ -54,12 +55,10 @@ impl Action {
     /// # Errors
     /// `ARGUMENT_INVALID`.
     fn split(key: &str) -> Result<(&str, &str), Error> {
-        key.split_once('/').filter(|(one, two)| !one.is_empty() && !two.is_empty()).ok_or_else(
-            || {
-                let message = format!("a handler key is Capability/Action, not {key:?}");
-                Error::new(ErrorCode::ArgumentInvalid, message)
-            },
-        )
+        words::split(key).ok_or_else(|| {
+            let message = format!("a handler key is Capability/Action, not {key:?}");
+            Error::new(ErrorCode::ArgumentInvalid, message)
+        })
     }
 }
 

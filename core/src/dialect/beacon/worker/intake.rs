@@ -9,7 +9,7 @@ use crate::base::ids::{ConnId, HttpId};
 use crate::base::json::Raw;
 use crate::base::time::Now;
 use crate::dialect::beacon::wire::{
-    HubFrame, PollAnswer, RecordAnswer, WireExtension, WireItem, error_text, event, item_meta,
+    HubFrame, PollAnswer, RecordAnswer, WireItem, error_text, event, item_meta,
 };
 use crate::machine::Output;
 use crate::net::{Frame, HttpResponse};
@@ -52,28 +52,28 @@ impl BeaconWorker {
             self.counters.noise += 1;
             return;
         };
-        match frame.event.as_str() {
-            event::WORK => match frame.item.filter(|item| !item.hash.is_empty()) {
+        match frame.event_type.as_str() {
+            event::WORK => match frame.work_item.filter(|item| !item.hash.is_empty()) {
                 Some(item) => self.take_work(&item, text, now),
                 None => self.counters.noise += 1,
             },
             event::TAKEN => {
                 for item in frame.items {
                     let refusal = (!item.taken).then(|| item.reason.unwrap_or_default());
-                    self.taken(&item.hash, refusal.as_deref(), now);
+                    self.taken(&item.work_item_hash, refusal.as_deref(), now);
                 }
             }
             event::REGISTERED => {
                 if !frame.beacon_id.is_empty() {
                     self.id = frame.beacon_id.0.into_owned();
                 }
-                self.registered(WireExtension::acks(frame.moorline), now);
+                self.registered(frame.moorline.is_some_and(|ours| ours.acks), now);
             }
             event::REJECTED => self.rejected(frame.reason.as_str(), now),
             event::DEREGISTERED => self.forgotten(now),
             event::CANCEL => {
                 let why = Withdrawal::from_word(frame.why.as_str());
-                let events = self.work.withdraw(frame.hash.as_str(), why, now.mono);
+                let events = self.work.withdraw(frame.work_item_hash.as_str(), why, now.mono);
                 self.counters.withdrawn += events.len() as u64;
                 events.into_iter().for_each(|event| self.event(event));
             }
@@ -89,7 +89,7 @@ impl BeaconWorker {
             return;
         }
         let wire = item.hash.as_str();
-        let attempt = u32::try_from(item.attempt.0).unwrap_or(u32::MAX).max(1);
+        let attempt = u32::try_from(item.attempt_number.0).unwrap_or(u32::MAX).max(1);
         if let Some(entry) = self.outbox.find(wire) {
             let is_done = matches!(entry.outcome, Outcome::Done { .. });
             if is_done || attempt <= entry.attempt {
@@ -110,7 +110,7 @@ impl BeaconWorker {
             let message = format!("this worker has no handler for {capability}/{name}");
             return self.refuse(wire, attempt, message);
         };
-        let queued_ms = item.queue.as_ref().map(|queue| queue.wait_ms.0);
+        let queued_ms = item.queue_metadata.as_ref().map(|queue| queue.queue_wait_ms.0);
         let inbound = Inbound {
             wire: wire.into(),
             attempt,
@@ -214,7 +214,7 @@ impl BeaconWorker {
                 };
                 self.exchange_succeeded(purpose);
                 self.id = record.beacon_id;
-                self.registered(WireExtension::acks(record.moorline), now);
+                self.registered(record.moorline.is_some_and(|ours| ours.acks), now);
             }
             Purpose::Poll => {
                 let text = std::str::from_utf8(response.bytes()).unwrap_or_default();
@@ -223,7 +223,7 @@ impl BeaconWorker {
                     return self.exchange_failed(purpose, misunderstood("a poll"), now);
                 };
                 self.exchange_succeeded(purpose);
-                if let Some(item) = answer.item.filter(|item| !item.hash.is_empty()) {
+                if let Some(item) = answer.work_item.filter(|item| !item.hash.is_empty()) {
                     self.take_work(&item, &text, now);
                 }
             }

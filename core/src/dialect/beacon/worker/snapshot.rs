@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::base::error::Error;
+use crate::base::json::object::{Object, text_list};
 use crate::base::time::Now;
 
 use super::{BeaconWorker, Carrier, Stage};
@@ -34,57 +34,32 @@ pub(super) struct Counters {
     pub(super) noise: u64,
 }
 
-#[derive(Serialize)]
-struct Snapshot<'a> {
-    dialect: &'a str,
-    role: &'a str,
-    name: &'a str,
-    state: &'a str,
-    since: String,
-    since_ms: u64,
-    attempt: u32,
-    next_attempt_ms: Option<u64>,
-    last_error: Option<&'a Error>,
-    draining: bool,
-    transport: Option<&'a str>,
-    id: Option<&'a str>,
-    acknowledged: bool,
-    in_flight: usize,
-    waiting: usize,
-    outbox: usize,
-    outbox_bytes: usize,
-    host_lag_ms: u64,
-    handlers: Vec<&'a str>,
-    counters: Counters,
-}
-
 impl BeaconWorker {
     pub(super) fn describe(&self, now: Now) -> String {
         let is_waiting = matches!(self.link.stage(), Stage::Waiting { .. });
         let next_attempt = self.link.deadline().filter(|_| is_waiting);
-        let snapshot = Snapshot {
-            dialect: "beacon",
-            role: "worker",
-            name: &self.options.name,
-            state: self.link.stage().name(),
-            since: self.link.since().unix.to_string(),
-            since_ms: now.mono.since(self.link.since().mono),
-            attempt: self.link.attempt(),
-            next_attempt_ms: next_attempt.map(|due| due.at.since(now.mono)),
-            last_error: self.last_error.as_ref(),
-            draining: self.drain.is_on(),
-            transport: self.carrier().map(Carrier::name),
-            id: Some(self.id.as_str()).filter(|id| !id.is_empty()),
-            acknowledged: self.acks,
-            in_flight: self.work.slots().running(),
-            waiting: self.work.slots().waiting(),
-            outbox: self.outbox.len(),
-            outbox_bytes: self.outbox.bytes(),
-            host_lag_ms: self.heartbeat.host_lag_ms(),
-            handlers: self.handlers.iter().map(|(key, _)| key).collect(),
-            counters: self.counters,
-        };
-        serde_json::to_string(&snapshot).unwrap_or_else(|_| String::from("{}"))
+        Object::with_capacity(768)
+            .text("dialect", "beacon")
+            .text("role", "worker")
+            .text("name", &self.options.name)
+            .text("state", self.link.stage().name())
+            .text("since", &self.link.since().unix.to_string())
+            .number("since_ms", now.mono.since(self.link.since().mono))
+            .number("attempt", self.link.attempt())
+            .value("next_attempt_ms", &next_attempt.map(|due| due.at.since(now.mono)))
+            .value("last_error", &self.last_error)
+            .flag("draining", self.drain.is_on())
+            .text_or_null("transport", self.carrier().map(Carrier::name))
+            .text_or_null("id", Some(self.id.as_str()).filter(|id| !id.is_empty()))
+            .flag("acknowledged", self.acks)
+            .value("in_flight", &self.work.slots().running())
+            .value("waiting", &self.work.slots().waiting())
+            .value("outbox", &self.outbox.len())
+            .value("outbox_bytes", &self.outbox.bytes())
+            .number("host_lag_ms", self.heartbeat.host_lag_ms())
+            .raw("handlers", &text_list(self.handlers.iter().map(|(key, _)| key)))
+            .value("counters", &self.counters)
+            .end()
     }
 }
 
