@@ -35,7 +35,7 @@ impl Hub {
                 form: options.response_type,
                 timeout_ms: options.timeout_ms,
             };
-            return self.volt.call(Asker::Call(call), order, now);
+            return self.volt.call(Asker::Call(call), order);
         }
         let payload = &payload.or_empty_object();
         if !name.starts_with('$') {

@@ -7,33 +7,19 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::wire::{self, Reply};
+use crate::api::options::ResponseForm;
 use crate::base::json::Raw;
 
-/// What the caller wants back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    Json,
-    Buffer,
-    Stream,
+/// Reads what the caller wants back.
+pub(super) fn form_of(word: &str) -> Option<ResponseForm> {
+    [ResponseForm::Json, ResponseForm::Buffer, ResponseForm::Stream]
+        .into_iter()
+        .find(|form| form.as_str() == word)
 }
 
-impl Form {
-    /// Peer: what is missing or unknown counts as JSON.
-    pub(super) fn of(word: Option<&str>) -> Self {
-        match word.and_then(wire::lenient_text).as_deref() {
-            Some("buffer") => Self::Buffer,
-            Some("stream") => Self::Stream,
-            Some(_) | None => Self::Json,
-        }
-    }
-
-    pub(super) const fn word(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::Buffer => "buffer",
-            Self::Stream => "stream",
-        }
-    }
+/// The same of a message. Peer: what is missing or unknown counts as JSON.
+pub(super) fn lenient_form(word: Option<&str>) -> ResponseForm {
+    word.and_then(wire::lenient_text).and_then(|word| form_of(&word)).unwrap_or(ResponseForm::Json)
 }
 
 /// What a handler's result carries beside its data.
@@ -50,7 +36,9 @@ pub(super) struct Envelope<'a> {
 }
 
 /// A key with `null` is there; one left out is not.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+pub(super) fn present<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
@@ -87,9 +75,9 @@ impl<'a> Envelope<'a> {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn reply(&self, form: Form) -> Result<Reply<'_>, String> {
+    pub(super) fn reply(&self, form: ResponseForm) -> Result<Reply<'_>, String> {
         match &self.body {
-            Some(body) if form == Form::Buffer => {
+            Some(body) if form == ResponseForm::Buffer => {
                 if !is_base64(body) {
                     return Err(String::from("its body is not base64"));
                 }

@@ -8,11 +8,12 @@ use super::VoltDaemon;
 use super::streams::Stream;
 use crate::api::command::Outcome;
 use crate::api::event::WorkEvent;
+use crate::api::options::ResponseForm;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::WorkId;
 use crate::base::json::Raw;
 use crate::base::time::Now;
-use crate::dialect::volt::envelope::{Envelope, Form, Reject, unhandled};
+use crate::dialect::volt::envelope::{Envelope, Reject, lenient_form, unhandled};
 use crate::dialect::volt::wire::{self, Message};
 
 /// The key under which an application listens to messages.
@@ -24,13 +25,13 @@ pub(super) struct Running {
     pub(super) name: String,
     /// The id as it came: JSON.
     pub(super) request: Raw,
-    form: Form,
+    form: ResponseForm,
     pub(super) stream: Option<Stream>,
 }
 
 impl Running {
     pub(super) fn wants_stream(&self) -> bool {
-        self.form == Form::Stream
+        self.form == ResponseForm::Stream
     }
 }
 
@@ -89,7 +90,7 @@ impl VoltDaemon {
         if let Some((status, text)) = refusal {
             return self.refuse(&request, status, &text, now);
         }
-        let form = Form::of(message.response_type);
+        let form = lenient_form(message.response_type);
         self.last_work += 1;
         self.counters.commands_run += 1;
         let work = WorkId(self.last_work);
@@ -97,7 +98,7 @@ impl VoltDaemon {
         meta.push_str("{\"request_id\":");
         meta.push_str(request.as_str());
         meta.push_str(",\"response_type\":\"");
-        meta.push_str(form.word());
+        meta.push_str(form.as_str());
         meta.push_str("\"}");
         let payload = Message::share(whole, message.payload).with_blobs(blobs.to_vec());
         let name = name.to_owned();

@@ -1,17 +1,19 @@
 //! Commands to daemons: they wait for the daemon, then for its answer, then for its stream.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{SessionId, Timer, VoltServer, daemons, wire};
+use super::{SessionId, Timer, VoltServer, daemons, going_away, wire};
 use crate::api::options::ResponseForm;
 use crate::base::error::{Error, ErrorCode, printable};
 use crate::base::ids::{CallId, HttpId};
 use crate::base::json::Raw;
 use crate::base::json::object::Object;
-use crate::base::time::{Instant, Now};
+use crate::base::time::Instant;
 use crate::dialect::volt::wire::Message;
 use crate::dialect::volt::words::MESSAGE;
 use crate::net::Frame;
@@ -78,9 +80,9 @@ impl VoltServer {
     /// # Errors
     /// `STOPPED` while the hub drains, `NO_WORKER` for an unknown daemon, `OVERLOADED` when too many
     /// calls wait, `TOO_LARGE` for more attachments than peers take.
-    pub(crate) fn call(&mut self, asker: Asker, order: Order, now: Now) -> Result<(), Error> {
+    pub(crate) fn call(&mut self, asker: Asker, order: Order) -> Result<(), Error> {
         if !self.is_open {
-            return Err(Error::new(ErrorCode::Stopped, "The hub is going away."));
+            return Err(going_away());
         }
         if order.payload.blobs().len() > MAX_ATTACHMENTS {
             let text = format!("a message has at most {MAX_ATTACHMENTS} attachments");
@@ -89,7 +91,7 @@ impl VoltServer {
         if self.calls.len() as u64 >= self.options.max_calls {
             return Err(Error::new(ErrorCode::Overloaded, "Too many commands wait for daemons."));
         }
-        let Some(daemon) = self.daemons.get(&order.cluster) else {
+        let Some(daemon) = self.daemons.get_mut(&order.cluster) else {
             return Err(daemons::unknown(&order.cluster));
         };
         let session = daemon.session();
@@ -97,39 +99,37 @@ impl VoltServer {
             0 => self.options.command_timeout_ms,
             given => given,
         };
-        let request = self.entropy.uuid();
-        let call = self.number();
-        let cluster = order.cluster.clone();
+        let (call, request) = (self.next, self.entropy.uuid());
+        self.next += 1;
         let mut pending =
             Pending { asker, order, timeout_ms, request, session: None, stream: None, due: None };
         if session.is_none() {
-            let due = now.mono.after(self.options.registration_wait_ms.min(timeout_ms));
+            daemon.waiting.insert(call);
+            let due = self.clock.mono.after(self.options.registration_wait_ms.min(timeout_ms));
             self.timers.set(&mut pending.due, Timer::Call(call), due);
         }
         self.calls.insert(call, pending);
         self.askers.insert(asker, call);
         if let Some(session) = session {
-            self.send_call(call, session, now);
-        } else if let Some(daemon) = self.daemons.get_mut(&cluster) {
-            daemon.waiting.insert(call);
+            self.send_call(call, session);
         }
         Ok(())
     }
 
     /// Sends what has waited for a daemon.
-    pub(super) fn send_waiting(&mut self, cluster: &str, now: Now) {
+    pub(super) fn send_waiting(&mut self, cluster: &str) {
         let Some(daemon) = self.daemons.get_mut(cluster) else { return };
         let Some(session) = daemon.session() else { return };
         for call in std::mem::take(&mut daemon.waiting) {
-            self.send_call(call, session, now);
+            self.send_call(call, session);
         }
     }
 
-    fn send_call(&mut self, call: u64, session: SessionId, now: Now) {
+    fn send_call(&mut self, call: u64, session: SessionId) {
         let Some(pending) = self.calls.get_mut(&call) else { return };
         let request = pending.request;
         pending.session = Some(session);
-        let due = now.mono.after(pending.timeout_ms);
+        let due = self.clock.mono.after(pending.timeout_ms);
         self.timers.set(&mut pending.due, Timer::Call(call), due);
         let order = &pending.order;
         let payload = &order.payload;
@@ -165,28 +165,42 @@ impl VoltServer {
         (pending.session == Some(session)).then_some(call)
     }
 
-    /// Takes an answer. Tells whether it belonged to a call.
-    pub(super) fn take_response(
+    /// Takes an answer, or the part or the end of a stream. Tells whether it belonged to a call.
+    pub(super) fn take_reply(
         &mut self,
+        kind: &str,
         session: SessionId,
         message: &Message<'_>,
         argument: &Raw,
-        now: Now,
     ) -> bool {
         let Some(call) = self.called(session, message) else { return false };
-        let Some(pending) = self.calls.get_mut(&call) else { return false };
-        if pending.stream.is_some() {
-            return true;
+        let settled = match kind {
+            "response" => self.take_response(call, message, argument),
+            "stream" => self.take_chunk(call, message, argument),
+            _ => self.take_end(call, message),
+        };
+        if let Some(settled) = settled.transpose() {
+            self.settle(call, settled);
         }
+        true
+    }
+
+    /// Takes an answer; returns it unless a stream follows.
+    fn take_response(
+        &mut self,
+        call: u64,
+        message: &Message<'_>,
+        argument: &Raw,
+    ) -> Result<Option<Answer>, Error> {
+        let pending = self.calls.get_mut(&call).filter(|pending| pending.stream.is_none());
+        let Some(pending) = pending else { return Ok(None) };
         let status = message.status_or_default();
         if !message.is_ok() {
             let text = message.explanation().map_or_else(
                 || format!("The command \"{}\" was rejected.", pending.order.command),
-                std::borrow::Cow::into_owned,
+                Cow::into_owned,
             );
-            let error = Error::new(ErrorCode::RemoteError, text).with_status(Some(status));
-            self.fail(call, error);
-            return true;
+            return Err(Error::new(ErrorCode::RemoteError, text).with_status(Some(status)));
         }
         let headers =
             message.headers.filter(|json| json.starts_with('{')).map(|json| argument.part(json));
@@ -194,43 +208,36 @@ impl VoltServer {
             && let Some(id) = wire::text(message.stream_id)
         {
             pending.stream = Some(Stream { id: id.into_owned(), status, bytes: 0 });
-            let asker = pending.asker;
-            self.wait_again(call, now);
-            self.tell_open(asker, status, headers.as_ref());
-            return true;
+            if let Some(asker) = self.wait_again(call) {
+                self.tell_open(asker, status, headers.as_ref());
+            }
+            return Ok(None);
         }
         let data = message.result.map_or_else(Raw::absent, |json| argument.part(json));
         let data = data.with_blobs(argument.blobs().to_vec());
-        let body = match wire::text(message.body_base64) {
-            Some(text) if STANDARD.decode(text.as_bytes()).is_ok() => Some(text.into_owned()),
-            Some(_) => {
-                let text = "The daemon's answer has a body that is not base64.";
-                self.fail(call, Error::new(ErrorCode::PeerProtocol, text));
-                return true;
-            }
-            None => None,
-        };
-        self.settle(call, Ok(Answer { status, headers, data, body }));
-        true
+        let body = wire::text(message.body_base64).map(Cow::into_owned);
+        if body.as_ref().is_some_and(|text| STANDARD.decode(text).is_err()) {
+            let text = "The daemon's answer has a body that is not base64.";
+            return Err(Error::new(ErrorCode::PeerProtocol, text));
+        }
+        Ok(Some(Answer { status, headers, data, body }))
     }
 
-    /// Takes a part of a stream. Tells whether it belonged to a call.
-    pub(super) fn take_chunk(
+    /// Finds the stream that a message is about. Peer: parts of another stream are ignored.
+    fn stream_of(&mut self, call: u64, message: &Message<'_>) -> Option<&mut Stream> {
+        let stream = self.calls.get_mut(&call)?.stream.as_mut()?;
+        (wire::text(message.stream_id)? == stream.id).then_some(stream)
+    }
+
+    /// Takes a part of a stream.
+    fn take_chunk(
         &mut self,
-        session: SessionId,
+        call: u64,
         message: &Message<'_>,
         argument: &Raw,
-        now: Now,
-    ) -> bool {
-        let Some(call) = self.called(session, message) else { return false };
+    ) -> Result<Option<Answer>, Error> {
         let limit = self.options.max_stream_bytes;
-        let Some(pending) = self.calls.get_mut(&call) else { return false };
-        let asker = pending.asker;
-        let Some(stream) = pending.stream.as_mut() else { return true };
-        // Peer: parts of another stream are ignored.
-        if wire::text(message.stream_id).as_deref() != Some(&*stream.id) {
-            return true;
-        }
+        let Some(stream) = self.stream_of(call, message) else { return Ok(None) };
         let bytes = match (wire::text(message.chunk_base64), message.chunk) {
             (Some(text), _) => STANDARD.decode(text.as_bytes()).ok().map(Bytes::from),
             // A later generation attaches the bytes.
@@ -239,65 +246,66 @@ impl VoltServer {
         };
         let Some(bytes) = bytes else {
             let text = "A part of the daemon's stream is not base64.";
-            self.fail(call, Error::new(ErrorCode::PeerProtocol, text));
-            return true;
+            return Err(Error::new(ErrorCode::PeerProtocol, text));
         };
         stream.bytes = stream.bytes.saturating_add(bytes.len() as u64);
         if stream.bytes > limit {
             let text = format!("The daemon's stream has more than {limit} bytes.");
-            self.fail(call, Error::new(ErrorCode::TooLarge, text));
-            return true;
+            return Err(Error::new(ErrorCode::TooLarge, text));
         }
-        self.wait_again(call, now);
-        self.tell_part(asker, &bytes);
-        true
+        if let Some(asker) = self.wait_again(call) {
+            self.tell_part(asker, &bytes);
+        }
+        Ok(None)
     }
 
-    /// Takes the end of a stream. Tells whether it belonged to a call.
-    pub(super) fn take_end(&mut self, session: SessionId, message: &Message<'_>) -> bool {
-        let Some(call) = self.called(session, message) else { return false };
-        let stream = self.calls.get(&call).and_then(|pending| pending.stream.as_ref());
-        let Some(stream) = stream else { return true };
-        if wire::text(message.stream_id).as_deref() != Some(&*stream.id) {
-            return true;
-        }
-        let status = stream.status;
+    /// Takes the end of a stream.
+    fn take_end(&mut self, call: u64, message: &Message<'_>) -> Result<Option<Answer>, Error> {
+        let Some(&mut Stream { status, .. }) = self.stream_of(call, message) else {
+            return Ok(None);
+        };
         // Ours: the original takes a stream that failed for one that ended.
-        if let Some(text) = message.explanation() {
-            let error = Error::new(ErrorCode::RemoteError, text).with_status(Some(status));
-            self.fail(call, error);
-            return true;
+        match message.explanation() {
+            Some(text) => Err(Error::new(ErrorCode::RemoteError, text).with_status(Some(status))),
+            None => {
+                let data = Raw::absent();
+                Ok(Some(Answer { status, headers: None, data, body: None }))
+            }
         }
-        let answer = Answer { status, headers: None, data: Raw::absent(), body: None };
-        self.settle(call, Ok(answer));
-        true
     }
 
-    /// Gives a stream the usual time once more.
-    fn wait_again(&mut self, call: u64, now: Now) {
-        let Some(pending) = self.calls.get_mut(&call) else { return };
-        let due = now.mono.after(pending.timeout_ms);
+    /// Gives a stream the usual time once more; returns who listens to it.
+    fn wait_again(&mut self, call: u64) -> Option<Asker> {
+        let pending = self.calls.get_mut(&call)?;
+        let due = self.clock.mono.after(pending.timeout_ms);
         self.timers.set(&mut pending.due, Timer::Call(call), due);
+        Some(pending.asker)
     }
 
     /// Fails a call whose time is up.
-    pub(super) fn expire(&mut self, call: u64, at: Instant) {
-        let Some(pending) = self.calls.get(&call).filter(|pending| pending.due == Some(at)) else {
-            return;
-        };
+    pub(super) fn expire(&mut self, call: u64) {
+        let Some(pending) = self.calls.get(&call) else { return };
         let command = &pending.order.command;
-        let error = if pending.session.is_none() {
-            let text = format!(
-                "No daemon registered as {} in time for the command \"{command}\".",
-                printable(&pending.order.cluster)
-            );
-            Error::new(ErrorCode::NotReady, text)
+        let (code, text) = if pending.session.is_none() {
+            let cluster = printable(&pending.order.cluster);
+            let text =
+                format!("No daemon registered as {cluster} in time for the command \"{command}\".");
+            (ErrorCode::NotReady, text)
         } else {
             let timeout = pending.timeout_ms;
             let text = format!("The command \"{command}\" timed out after {timeout} ms.");
-            Error::new(ErrorCode::CallTimeout, text)
+            (ErrorCode::CallTimeout, text)
         };
-        self.fail(call, error);
+        self.fail(call, Error::new(code, text));
+    }
+
+    /// Fails the calls that are meant: the hub is going away.
+    pub(super) fn give_up_calls(&mut self, is_meant: impl Fn(&Pending) -> bool) {
+        let meant = self.calls.iter().filter(|(_, pending)| is_meant(pending));
+        let meant: Vec<u64> = meant.map(|(call, _)| *call).collect();
+        for call in meant {
+            self.fail(call, going_away());
+        }
     }
 
     pub(super) fn fail(&mut self, call: u64, error: Error) {

@@ -4,19 +4,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use bytestring::ByteString;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::VoltServer;
 use super::calls::{Answer, Asker, Order};
-use super::enroll::NewToken;
 use crate::api::event::{CallEvent, Event};
-use crate::api::options::ResponseForm;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, HttpId};
 use crate::base::json::Raw;
 use crate::base::json::object::{Object, base64_list};
 use crate::base::time::Now;
+use crate::dialect::volt::envelope::{form_of, present};
 use crate::machine::Output;
 use crate::net::binary_frames::{self, Kind};
 use crate::net::http::NoRoute;
@@ -103,19 +102,19 @@ impl VoltServer {
     pub(crate) fn control(&mut self, http: HttpId, asked: Control, body: &ByteString, now: Now) {
         self.at(now);
         let result = match asked {
-            Control::Call(cluster) => match self.call_over_http(http, cluster, body, now) {
+            Control::Call(cluster) => match self.call_over_http(http, cluster, body) {
                 Ok(()) => return,
                 Err(error) => Err(error),
             },
             Control::Message(cluster) => self
                 .send_message(&cluster, body)
                 .map(|()| Object::new().flag("Success", true).end()),
-            Control::CreateToken => self.create_token_of(body, now),
+            Control::CreateToken => self.create_token(body),
             Control::Daemons => Ok(self.show_daemons()),
-            Control::Tokens => Ok(self.show_tokens(now)),
+            Control::Tokens => Ok(self.show_tokens()),
             Control::Revoke(id) => self.revoke_token(&id),
             Control::Forget(cluster) => self.forget_daemon(&cluster),
-            Control::Password(cluster) => self.rotate_password(&cluster, now),
+            Control::Password(cluster) => self.rotate_password(&cluster),
         };
         let response = match result {
             Ok(text) => HttpResponse::json(200, text),
@@ -135,11 +134,11 @@ impl VoltServer {
         let token = named.token.ok_or_else(|| missing("TokenID"));
         let result = match name {
             "$daemons" => Ok(self.show_daemons()),
-            "$tokens" => Ok(self.show_tokens(now)),
-            "$enroll" => self.create_token_of(&payload.clone().into_text(), now),
+            "$tokens" => Ok(self.show_tokens()),
+            "$enroll" => self.create_token(&payload.clone().into_text()),
             "$revoke" => token.and_then(|id| self.revoke_token(&id)),
             "$forget" => cluster.and_then(|cluster| self.forget_daemon(&cluster)),
-            "$rotate" => cluster.and_then(|cluster| self.rotate_password(&cluster, now)),
+            "$rotate" => cluster.and_then(|cluster| self.rotate_password(&cluster)),
             _ => return false,
         };
         let result = result.map(Raw::trusted);
@@ -148,8 +147,7 @@ impl VoltServer {
     }
 
     fn send_message(&mut self, cluster: &str, body: &ByteString) -> Result<(), Error> {
-        let request: MessageBody<'_> = serde_json::from_str(body)
-            .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("The message: {e}")))?;
+        let request: MessageBody<'_> = read("The message", body)?;
         let message = Raw::span(body, request.message).with_blobs(bytes(&request.blobs)?);
         self.message(cluster, &message)
     }
@@ -159,39 +157,24 @@ impl VoltServer {
         http: HttpId,
         cluster: String,
         body: &ByteString,
-        now: Now,
     ) -> Result<(), Error> {
-        let invalid = |text: String| Error::new(ErrorCode::ArgumentInvalid, text);
-        let request: CallBody<'_> =
-            serde_json::from_str(body).map_err(|e| invalid(format!("The call: {e}")))?;
-        let form = match request.response_type.as_deref() {
-            None | Some("json") => ResponseForm::Json,
-            Some("buffer") => ResponseForm::Buffer,
-            Some("stream") => ResponseForm::Stream,
-            Some(_) => {
-                let text = "ResponseType must be \"json\", \"buffer\" or \"stream\".";
-                return Err(invalid(text.to_owned()));
-            }
-        };
+        let invalid = |text: &str| Error::new(ErrorCode::ArgumentInvalid, text);
+        let request: CallBody<'_> = read("The call", body)?;
+        let form = form_of(request.response_type.as_deref().unwrap_or("json"))
+            .ok_or_else(|| invalid("ResponseType must be \"json\", \"buffer\" or \"stream\"."))?;
         if request.command.is_empty() {
-            return Err(invalid("Command is required.".to_owned()));
+            return Err(invalid("Command is required."));
         }
         let payload = request.payload.map_or_else(Raw::absent, |raw| Raw::span(body, raw));
         let payload = payload.with_blobs(bytes(&request.blobs)?);
         let timeout_ms = request.timeout_ms.min(MAX_TIMEOUT_MS);
         let order = Order { cluster, command: request.command, payload, form, timeout_ms };
-        self.call(Asker::Http(http), order, now)
-    }
-
-    fn create_token_of(&mut self, body: &ByteString, now: Now) -> Result<String, Error> {
-        let new: NewToken = serde_json::from_str(body)
-            .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("The token: {e}")))?;
-        self.create_token(new, now)
+        self.call(Asker::Http(http), order)
     }
 
     /// Tells who called that a streamed answer begins.
     pub(super) fn tell_open(&mut self, asker: Asker, status: u16, headers: Option<&Raw>) {
-        let head = head(status, headers).end();
+        let head = head(status, headers, 160).end();
         match asker {
             Asker::Http(http) => {
                 self.reply(http, binary_frames::head());
@@ -208,10 +191,8 @@ impl VoltServer {
         match asker {
             Asker::Http(http) => self.part(http, Kind::Bytes, bytes),
             Asker::Call(call) => {
-                self.event(Event::Call(CallEvent::Part {
-                    call,
-                    part: binary_frames::bytes_part(bytes),
-                }));
+                let part = binary_frames::bytes_part(bytes);
+                self.event(Event::Call(CallEvent::Part { call, part }));
             }
         }
     }
@@ -227,7 +208,7 @@ impl VoltServer {
             (Asker::Http(http), settled) if streamed => {
                 match settled {
                     Ok(answer) => {
-                        let text = head(answer.status, None).end();
+                        let text = head(answer.status, None, 160).end();
                         self.part(http, Kind::Result, text.as_bytes());
                     }
                     Err(error) => self.part(http, Kind::Error, words(&error).as_bytes()),
@@ -254,6 +235,12 @@ impl VoltServer {
     }
 }
 
+/// Reads a body; `what` is what it should be, in complaints.
+pub(super) fn read<'a, T: Deserialize<'a>>(what: &str, body: &'a str) -> Result<T, Error> {
+    serde_json::from_str(body)
+        .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("{what}: {e}")))
+}
+
 /// Decodes byte strings that were given in base64.
 fn bytes(blobs: &[String]) -> Result<Vec<Bytes>, Error> {
     blobs
@@ -263,14 +250,9 @@ fn bytes(blobs: &[String]) -> Result<Vec<Bytes>, Error> {
         .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("Blobs: {e}")))
 }
 
-fn present<'de: 'a, 'a, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
-}
-
-fn head(status: u16, headers: Option<&Raw>) -> Object {
-    let object = Object::new().number("Status", status);
+/// Begins an answer.
+fn head(status: u16, headers: Option<&Raw>, capacity: usize) -> Object {
+    let object = Object::with_capacity(capacity).number("Status", status);
     match headers {
         Some(headers) => object.raw("Headers", headers.as_str()),
         None => object,
@@ -279,16 +261,12 @@ fn head(status: u16, headers: Option<&Raw>) -> Object {
 
 /// Writes an answer; `blobs` is the list of what placeholders of the value stand for.
 fn show(answer: &Answer, blobs: Option<&str>) -> String {
-    let mut object =
-        Object::with_capacity(answer.data.as_str().len() + 64).number("Status", answer.status);
-    if let Some(headers) = &answer.headers {
-        object = object.raw("Headers", headers.as_str());
-    }
-    if !answer.data.is_absent() {
-        object = object.raw("Data", answer.data.as_str());
-    }
-    if let Some(blobs) = blobs {
-        object = object.raw("Blobs", blobs);
+    let data = Some(answer.data.as_str()).filter(|_| !answer.data.is_absent());
+    let mut object = head(answer.status, answer.headers.as_ref(), answer.data.as_str().len() + 64);
+    for (key, json) in [("Data", data), ("Blobs", blobs)] {
+        if let Some(json) = json {
+            object = object.raw(key, json);
+        }
     }
     if let Some(bytes) = &answer.body {
         object = object.plain("Body", bytes);

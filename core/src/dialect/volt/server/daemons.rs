@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use super::enroll::{Hash, digest};
 use super::{SessionId, Timer, VoltServer, wire};
-use crate::api::event::PeerEvent;
-use crate::api::event::{Event, Withdrawal};
+use crate::api::event::{Event, PeerEvent, Withdrawal};
 use crate::base::error::{Error, ErrorCode, printable};
 use crate::base::ids::{PeerId, WorkId};
 use crate::base::json::Raw;
@@ -112,7 +111,7 @@ impl VoltServer {
     }
 
     /// Takes a registration.
-    pub(super) fn register(&mut self, session: SessionId, packet: &Packet, now: Now) {
+    pub(super) fn register(&mut self, session: SessionId, packet: &Packet) {
         let (cluster, password) = match wire::registration(&packet.argument) {
             Ok(read) => read,
             Err(details) => {
@@ -130,45 +129,40 @@ impl VoltServer {
         let address = self.carrier(session).1.to_owned();
         if let Some(error) = refusal {
             let shown = printable(&cluster);
-            if self.failures.count(&address, now.mono).is_err() {
+            if self.failures.count(&address, self.clock.mono).is_err() {
                 self.close(session, "too many failed registrations");
                 return;
             }
-            self.notice(
-                ErrorCode::AuthenticationFailed,
-                format!("the registration of daemon {shown} from {address} was refused: {error}"),
-            );
+            let text =
+                format!("the registration of daemon {shown} from {address} was refused: {error}");
+            self.notice(ErrorCode::AuthenticationFailed, text);
             // Peer: without an acknowledgement a refusal is silent.
             self.acknowledge(session, packet, Err(error));
             return;
         }
-        self.bind(session, &cluster, now);
+        self.bind(session, &cluster, &address);
         self.emit(session, REGISTERED, wire::registered(&cluster));
         self.acknowledge(session, packet, Ok(()));
-        self.send_waiting(&cluster, now);
+        self.send_waiting(&cluster);
     }
 
     /// Makes a session the one over which a daemon speaks. The newest wins; an older one is
     /// forgotten, not closed.
-    fn bind(&mut self, session: SessionId, cluster: &str, now: Now) {
-        let Some(state) = self.sessions.get_mut(&session) else { return };
-        let before = state.cluster.replace(cluster.to_owned());
-        if before.as_deref().is_some_and(|before| before != cluster) {
-            state.cluster = before;
+    fn bind(&mut self, session: SessionId, cluster: &str, address: &str) {
+        let before = self.sessions.get(&session).and_then(|state| state.cluster.as_deref());
+        if before.is_some_and(|before| before != cluster) {
             self.unbind(session, "the session registered as another daemon");
-            if let Some(state) = self.sessions.get_mut(&session) {
-                state.cluster = Some(cluster.to_owned());
-            }
         }
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        state.cluster = Some(cluster.to_owned());
         self.admit(session);
         let Some(daemon) = self.daemons.get_mut(cluster) else { return };
-        daemon.lives(now);
+        daemon.lives(self.clock);
         let older = daemon.session();
         if older == Some(session) {
             return;
         }
         if let Some(older) = older {
-            let address = self.carrier(session).1.to_owned();
             let shown = printable(cluster);
             let text = format!(
                 "a second daemon registered as {shown}, from {address}; the first one is ignored \
@@ -180,7 +174,7 @@ impl VoltServer {
         let peer = self.peer();
         if let Some(daemon) = self.daemons.get_mut(cluster) {
             daemon.link = Some(Link { session, peer });
-            daemon.lives(now);
+            daemon.lives(self.clock);
         }
         self.event(Event::Peer(PeerEvent::Joined { peer, name: cluster.to_owned() }));
     }
@@ -189,26 +183,27 @@ impl VoltServer {
     pub(super) fn unbind(&mut self, session: SessionId, reason: &str) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
         let Some(cluster) = state.cluster.take() else { return };
-        let clock = self.clock;
         let Some(daemon) = self.daemons.get_mut(&cluster) else { return };
         let Some(link) = daemon.link.take_if(|link| link.session == session) else { return };
         daemon.alive = None;
-        daemon.disconnected = Some(clock.unix);
+        daemon.disconnected = Some(self.clock.unix);
         let work = std::mem::take(&mut daemon.work);
         for call in std::mem::take(&mut daemon.sent) {
             let text =
                 "The daemon's connection was lost; whether the command was carried out is unknown.";
             self.fail(call, Error::new(ErrorCode::NotReady, text));
         }
+        // Nobody is there to hear an answer.
         for work in work {
-            self.withdraw(work, Withdrawal::LinkLost);
+            self.withdraw(work, Withdrawal::LinkLost, None);
         }
         let reason = reason.to_owned();
         self.event(Event::Peer(PeerEvent::Left { peer: link.peer, name: cluster, reason }));
     }
 
     /// Counts daemons as disconnected that have sent no heartbeat for too long.
-    pub(super) fn check_presence(&mut self, now: Now) {
+    pub(super) fn check_presence(&mut self) {
+        let now = self.clock;
         self.timers.add(Timer::Presence, now.mono.after(self.options.presence_interval_ms));
         let limit = self.options.heartbeat_timeout_ms;
         let mut silent = Vec::new();
@@ -226,7 +221,7 @@ impl VoltServer {
     }
 
     /// Takes a message. Peer: what comes before a registration is dropped without a trace.
-    pub(super) fn take_message(&mut self, session: SessionId, packet: &Packet, now: Now) {
+    pub(super) fn take_message(&mut self, session: SessionId, packet: &Packet) {
         if self.sessions.get(&session).is_none_or(|state| state.cluster.is_none()) {
             self.acknowledge(session, packet, Err("The daemon is not registered"));
             return;
@@ -236,53 +231,44 @@ impl VoltServer {
         let message = Message::read(argument.as_str()).unwrap_or_default();
         let is_taken = match wire::text(message.kind).as_deref() {
             Some("command") => {
-                self.take_command(session, &message, argument, now);
+                self.take_command(session, &message, argument);
                 true
             }
-            Some("response") => self.take_response(session, &message, argument, now),
-            Some("stream") => self.take_chunk(session, &message, argument, now),
-            Some("stream-end") => self.take_end(session, &message),
+            Some(kind @ ("response" | "stream" | "stream-end")) => {
+                self.take_reply(kind, session, &message, argument)
+            }
             Some(_) | None => argument.is_absent() || argument.as_str() == "null",
         };
         if !is_taken && self.listens {
-            let state = self.sessions.get(&session);
-            let cluster = state.and_then(|state| state.cluster.as_deref());
+            let cluster = self.sessions.get(&session).and_then(|state| state.cluster.as_deref());
             let daemon = cluster.and_then(|cluster| self.daemons.get(cluster));
-            if let Some(link) = daemon.and_then(|daemon| daemon.link) {
+            if let Some(peer) = daemon.and_then(Daemon::peer) {
                 let payload = argument.clone();
-                self.event(Event::Peer(PeerEvent::Message { peer: Some(link.peer), payload }));
+                self.event(Event::Peer(PeerEvent::Message { peer: Some(peer), payload }));
             }
         }
         self.acknowledge(session, packet, Ok(()));
     }
 
     /// Answers a command of a daemon, or hands it to the application; the hub itself knows one.
-    fn take_command(
-        &mut self,
-        session: SessionId,
-        message: &Message<'_>,
-        argument: &Raw,
-        now: Now,
-    ) {
+    fn take_command(&mut self, session: SessionId, message: &Message<'_>, argument: &Raw) {
         let Some(request) = message.request() else { return };
         if wire::text(message.command).as_deref() == Some(HEARTBEAT) {
-            let answer = self.beat(request, message, now);
+            let answer = self.beat(request, message);
             self.emit(session, MESSAGE, answer);
-        } else if let Err((status, text)) =
-            self.begin_work(session, request, message, argument, now)
-        {
+        } else if let Err((status, text)) = self.begin_work(session, request, message, argument) {
             self.emit(session, MESSAGE, wire::refused(request, status, &text));
         }
     }
 
     /// Takes a heartbeat, which is believed by what it carries.
-    fn beat(&mut self, request: &str, message: &Message<'_>, now: Now) -> String {
+    fn beat(&mut self, request: &str, message: &Message<'_>) -> String {
         let payload = message.payload.unwrap_or("{}");
         let beat: wire::Beat = serde_json::from_str(payload).unwrap_or_default();
         let id = beat.team_cluster_id.trim();
         match self.daemons.get_mut(id) {
             Some(daemon) if daemon.has_password(beat.daemon_password.trim()) => {
-                daemon.lives(now);
+                daemon.lives(self.clock);
                 if let Some(version) = beat.installed_version.filter(|text| text.len() <= 64) {
                     daemon.version = Some(version);
                 }
@@ -347,10 +333,8 @@ impl VoltServer {
                 .plain_or_null("Enrolled", daemon.enrolled)
                 .number("InFlight", daemon.sent.len() as u64)
                 .number("Waiting", daemon.waiting.len() as u64);
-            match link {
-                Some(link) => object.number("Peer", link.peer.0).end(),
-                None => object.raw("Peer", "null").end(),
-            }
+            let peer = link.map_or_else(|| "null".to_owned(), |link| link.peer.0.to_string());
+            object.raw("Peer", &peer).end()
         }))
     }
 }

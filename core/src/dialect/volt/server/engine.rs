@@ -14,17 +14,14 @@ use bytestring::ByteString;
 use super::session::{Carrier, Probe, Session, plain};
 use super::{SessionId, Timer, VoltServer};
 use crate::base::ids::{ConnId, HttpId};
-use crate::base::time::Now;
 use crate::machine::Output;
 use crate::net::engineio::{self, Handshake, PROBE, Packet, RequestError};
 use crate::net::socketio::{Decoder, DecoderLimits};
+use crate::net::target::FrameLimits;
 use crate::net::{Frame, HttpRequest, HttpResponse, Method};
 
 /// The largest message of a session that has not registered.
 pub(super) const STRANGER_MESSAGE: usize = 65_536;
-
-/// How often a poll is released while an upgrade is under way.
-pub(super) const RELEASE_MS: u64 = 100;
 
 /// What a request of a client asks for.
 struct Query<'a> {
@@ -51,12 +48,10 @@ impl<'a> Query<'a> {
 
 impl VoltServer {
     /// Answers a request of a polling client, or an enrollment.
-    pub(super) fn ask(&mut self, http: HttpId, request: &HttpRequest, remote: &str, now: Now) {
+    pub(super) fn ask(&mut self, http: HttpId, request: &HttpRequest, remote: &str) {
         if let Some(cluster) = super::enroll::cluster_of(&request.url) {
-            self.enroll(http, &cluster, request, remote, now);
-            return;
-        }
-        if let Err(error) = self.ask_engine(http, request, remote, now) {
+            self.enroll(http, &cluster, request, remote);
+        } else if let Err(error) = self.ask_engine(http, request, remote) {
             let mut response = HttpResponse::json(error.status(), error.to_json());
             response.headers.push("cache-control", "no-store");
             self.reply(http, response);
@@ -68,7 +63,6 @@ impl VoltServer {
         http: HttpId,
         request: &HttpRequest,
         remote: &str,
-        now: Now,
     ) -> Result<(), RequestError> {
         let query = Query::read(&request.url);
         match query.transport {
@@ -81,34 +75,40 @@ impl VoltServer {
             if request.method != Method::Get {
                 return Err(RequestError::HandshakeMethod);
             }
-            if query.revision != engineio::REVISION {
-                return Err(RequestError::UnsupportedVersion);
-            }
-            let session = self.begin(remote, None, now).ok_or(RequestError::Forbidden)?;
-            let handshake = self.handshake(session);
-            let body = Packet::Open(handshake.to_json().into()).to_frame();
-            self.answer(http, &[body]);
+            let (_, handshake) = self.begin(&query, remote, None)?;
+            self.answer(http, &[handshake]);
             return Ok(());
         };
-        let session = *self.by_sid.get(sid).ok_or(RequestError::SessionUnknown)?;
-        let state = self.sessions.get_mut(&session).ok_or(RequestError::SessionUnknown)?;
+        let (session, state) = self.known(sid)?;
         let Carrier::Polling { poll, .. } = &mut state.carrier else {
             return Err(RequestError::BadRequest);
         };
         match request.method {
+            Method::Get if poll.is_some() => {
+                self.close(session, "two polls at once");
+                Err(RequestError::BadRequest)
+            }
             Method::Get => {
-                if poll.is_some() {
-                    self.close(session, "two polls at once");
-                    return Err(RequestError::BadRequest);
-                }
                 *poll = Some(http);
                 self.by_poll.insert(http, session);
                 self.dirty.insert(session);
                 Ok(())
             }
-            Method::Post => self.take_body(http, session, request, now),
+            Method::Post => self.take_body(http, session, request),
             Method::Put | Method::Delete | Method::Other => Err(RequestError::BadRequest),
         }
+    }
+
+    /// Finds the session that a client names.
+    fn known(&mut self, sid: &str) -> Result<(SessionId, &mut Session), RequestError> {
+        let session = *self.by_sid.get(sid).ok_or(RequestError::SessionUnknown)?;
+        let state = self.sessions.get_mut(&session).ok_or(RequestError::SessionUnknown)?;
+        Ok((session, state))
+    }
+
+    /// Returns what a connection may send before its session has registered, and after.
+    pub(super) const fn limits(&self, is_stranger: bool) -> FrameLimits {
+        if is_stranger { self.limits.1 } else { self.limits.0 }
     }
 
     /// Reads what a polling client posted.
@@ -117,14 +117,11 @@ impl VoltServer {
         http: HttpId,
         session: SessionId,
         request: &HttpRequest,
-        now: Now,
     ) -> Result<(), RequestError> {
-        let stranger = self.sessions.get(&session).is_none_or(|state| state.is_stranger);
-        let limits = if stranger { self.limits.1 } else { self.limits.0 };
-        if request.body.len() > limits.max_message {
+        let is_stranger = self.sessions.get(&session).is_none_or(|state| state.is_stranger);
+        if request.body.len() > self.limits(is_stranger).max_message {
             self.close(session, "a message that is too large");
-            let response = plain(413, "text/plain", Vec::new());
-            self.reply(http, response);
+            self.reply(http, plain(413, "text/plain", Vec::new()));
             return Ok(());
         }
         let Ok(body) = ByteString::try_from(request.body.clone()) else {
@@ -133,21 +130,20 @@ impl VoltServer {
         };
         for packet in engineio::split(&body) {
             match packet {
-                Ok(packet) => self.take_packet(session, packet, now),
+                Ok(packet) => self.take_packet(session, packet),
                 Err(malformed) => self.close(session, &malformed.to_string()),
             }
             if !self.sessions.contains_key(&session) {
                 break;
             }
         }
-        let response = plain(200, "text/html", b"ok".to_vec());
-        self.reply(http, response);
+        self.reply(http, plain(200, "text/html", b"ok".to_vec()));
         Ok(())
     }
 
     /// Answers an upgrade request.
-    pub(super) fn offer(&mut self, conn: ConnId, request: &HttpRequest, remote: &str, now: Now) {
-        if let Err(error) = self.offer_engine(conn, request, remote, now) {
+    pub(super) fn offer(&mut self, conn: ConnId, request: &HttpRequest, remote: &str) {
+        if let Err(error) = self.offer_engine(conn, request, remote) {
             let response = HttpResponse::json(error.status(), error.to_json());
             self.out.push_back(Output::Refuse { conn, response });
         }
@@ -158,44 +154,57 @@ impl VoltServer {
         conn: ConnId,
         request: &HttpRequest,
         remote: &str,
-        now: Now,
     ) -> Result<(), RequestError> {
         let query = Query::read(&request.url);
         if query.transport != "websocket" || !self.options.websocket {
             return Err(RequestError::TransportUnknown);
         }
         let Some(sid) = query.sid else {
-            if query.revision != engineio::REVISION {
-                return Err(RequestError::UnsupportedVersion);
-            }
-            let session = self.begin(remote, Some(conn), now).ok_or(RequestError::Forbidden)?;
-            let (limits, pulses) = (self.limits.1, engineio::PONGS);
-            self.out.push_back(Output::Admit { conn, limits, pulses });
-            let handshake = self.handshake(session);
-            self.send(session, Packet::Open(handshake.to_json().into()).to_frame());
+            let (session, handshake) = self.begin(&query, remote, Some(conn))?;
+            self.let_in(conn, true);
+            self.send(session, handshake);
             return Ok(());
         };
-        let session = *self.by_sid.get(sid).ok_or(RequestError::SessionUnknown)?;
-        let state = self.sessions.get_mut(&session).ok_or(RequestError::SessionUnknown)?;
+        let give_up = self.clock.mono.after(self.options.upgrade_timeout_ms);
+        let (session, state) = self.known(sid)?;
         if !matches!(state.carrier, Carrier::Polling { .. }) || state.probe.is_some() {
             return Err(RequestError::BadRequest);
         }
-        let give_up = now.mono.after(self.options.upgrade_timeout_ms);
         state.probe = Some(Probe { conn, give_up, release: None });
-        let limits = if state.is_stranger { self.limits.1 } else { self.limits.0 };
-        let pulses = engineio::PONGS;
+        let is_stranger = state.is_stranger;
         self.by_conn.insert(conn, session);
         self.timers.add(Timer::Probe(session), give_up);
-        self.out.push_back(Output::Admit { conn, limits, pulses });
+        self.let_in(conn, is_stranger);
         Ok(())
     }
 
-    /// Begins a session; `None` when there are too many.
-    fn begin(&mut self, remote: &str, conn: Option<ConnId>, now: Now) -> Option<SessionId> {
+    fn let_in(&mut self, conn: ConnId, is_stranger: bool) {
+        let limits = self.limits(is_stranger);
+        self.out.push_back(Output::Admit { conn, limits, pulses: engineio::PONGS });
+    }
+
+    /// Begins a session; returns its handshake, too.
+    fn begin(
+        &mut self,
+        query: &Query<'_>,
+        remote: &str,
+        conn: Option<ConnId>,
+    ) -> Result<(SessionId, Frame), RequestError> {
+        if query.revision != engineio::REVISION {
+            return Err(RequestError::UnsupportedVersion);
+        }
         let address = crate::parts::admission::address(remote).to_owned();
-        self.admission.enter(&address).ok()?;
+        self.admission.enter(&address).map_err(|_| RequestError::Forbidden)?;
         let session = SessionId(self.number());
         let sid = self.entropy.uuid().simple().to_string();
+        let may_upgrade = conn.is_none() && self.options.websocket;
+        let handshake = Handshake {
+            sid: sid.clone(),
+            upgrades: if may_upgrade { vec!["websocket".into()] } else { vec![] },
+            ping_interval: self.options.ping_interval_ms,
+            ping_timeout: self.options.ping_timeout_ms,
+            max_payload: Some(self.options.max_message_bytes),
+        };
         self.by_sid.insert(sid.clone(), session);
         let carrier = match conn {
             Some(conn) => {
@@ -204,63 +213,45 @@ impl VoltServer {
             }
             None => Carrier::Polling { poll: None, queue: VecDeque::new(), bytes: 0 },
         };
-        let (mut life, mut join_by) = (None, None);
-        let ping_at = now.mono.after(self.options.ping_interval_ms);
-        self.timers.set(&mut life, Timer::Life(session), ping_at);
-        let give_up = now.mono.after(self.options.connect_timeout_ms);
-        self.timers.set(&mut join_by, Timer::Join(session), give_up);
         let limits = DecoderLimits {
             max_attachment_bytes: self.limits.0.max_message,
             ..DecoderLimits::default()
         };
-        self.sessions.insert(
-            session,
-            Session {
-                sid,
-                address,
-                carrier,
-                probe: None,
-                life,
-                awaits_pong: false,
-                decoder: Decoder::new(limits),
-                is_joined: false,
-                join_by,
-                register_by: None,
-                cluster: None,
-                is_stranger: true,
-            },
-        );
-        Some(session)
-    }
-
-    fn handshake(&self, session: SessionId) -> Handshake {
-        let state = self.sessions.get(&session);
-        let polls = state.is_some_and(|state| matches!(state.carrier, Carrier::Polling { .. }));
-        let upgrades =
-            if polls && self.options.websocket { vec!["websocket".into()] } else { vec![] };
-        Handshake {
-            sid: state.map(|state| state.sid.clone()).unwrap_or_default(),
-            upgrades,
-            ping_interval: self.options.ping_interval_ms,
-            ping_timeout: self.options.ping_timeout_ms,
-            max_payload: Some(self.options.max_message_bytes),
-        }
+        let mut state = Session {
+            sid,
+            address,
+            carrier,
+            probe: None,
+            life: None,
+            awaits_pong: false,
+            decoder: Decoder::new(limits),
+            is_joined: false,
+            join_by: None,
+            register_by: None,
+            cluster: None,
+            is_stranger: true,
+        };
+        let now = self.clock.mono;
+        let ping_at = now.after(self.options.ping_interval_ms);
+        self.timers.set(&mut state.life, Timer::Life(session), ping_at);
+        let give_up = now.after(self.options.connect_timeout_ms);
+        self.timers.set(&mut state.join_by, Timer::Join(session), give_up);
+        self.sessions.insert(session, state);
+        Ok((session, Packet::Open(handshake.to_json().into()).to_frame()))
     }
 
     /// Takes a frame of one of our connections.
-    pub(super) fn received(&mut self, conn: ConnId, frame: &Frame, now: Now) {
+    pub(super) fn received(&mut self, conn: ConnId, frame: &Frame) {
         let Some(session) = self.by_conn.get(&conn).copied() else { return };
         if matches!(frame, Frame::Ping(_) | Frame::Pong(_)) {
             return;
         }
         let Some(state) = self.sessions.get_mut(&session) else { return };
         let packet = engineio::decode(frame);
-        if let Some(probe) = state.probe.as_mut().filter(|probe| probe.conn == conn) {
+        if let Some(probe) = state.probe.as_ref().filter(|probe| probe.conn == conn) {
             match packet {
                 Ok(Packet::Ping(text)) if &*text == PROBE => {
-                    let release = now.mono.after(RELEASE_MS);
-                    probe.release = Some(release);
-                    self.timers.add(Timer::Probe(session), release);
+                    self.await_upgrade(session);
                     let frame = Packet::Pong(PROBE.into()).to_frame();
                     self.out.push_back(Output::Send { conn, frame });
                 }
@@ -270,7 +261,7 @@ impl VoltServer {
             return;
         }
         match packet {
-            Ok(packet) => self.take_packet(session, packet, now),
+            Ok(packet) => self.take_packet(session, packet),
             Err(malformed) => self.close(session, &malformed.to_string()),
         }
     }
@@ -290,19 +281,18 @@ impl VoltServer {
             self.cancel_http(http);
             return;
         };
-        if let Some(Session { carrier: Carrier::Polling { poll, .. }, .. }) =
-            self.sessions.get_mut(&session)
-        {
+        let state = self.sessions.get_mut(&session);
+        if let Some(Session { carrier: Carrier::Polling { poll, .. }, .. }) = state {
             *poll = None;
         }
         self.forget(session, "the client gave up its poll");
     }
 
-    fn take_packet(&mut self, session: SessionId, packet: Packet, now: Now) {
+    fn take_packet(&mut self, session: SessionId, packet: Packet) {
         match packet {
-            Packet::Message(text) => self.take_text(session, &text, now),
-            Packet::Binary(bytes) => self.take_binary(session, bytes, now),
-            Packet::Pong(_) => self.heard(session, now),
+            Packet::Message(text) => self.decode(session, |decoder| decoder.text(&text)),
+            Packet::Binary(bytes) => self.decode(session, |decoder| decoder.binary(bytes)),
+            Packet::Pong(_) => self.heard(session),
             Packet::Close => self.close(session, "the client closed the session"),
             // Peer: only servers ping; whoever pings a server speaks an older revision.
             Packet::Ping(_) => self.close(session, "a ping in the wrong direction"),

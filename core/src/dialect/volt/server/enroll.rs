@@ -8,19 +8,20 @@
 //! Tokens and passwords are 256 random bits; only their SHA-256 is kept.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::daemons::Daemon;
-use super::{VoltServer, wire};
+use super::{VoltServer, control, wire};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::HttpId;
 use crate::base::json::object::{Object, list};
 use crate::base::secret::Secret;
 use crate::base::store::Loaded;
-use crate::base::time::{Now, UnixMillis};
+use crate::base::time::UnixMillis;
 use crate::machine::Output;
 use crate::net::{HttpRequest, HttpResponse, Method, http};
 
@@ -91,16 +92,16 @@ pub(super) struct Token {
 /// What a token is made of.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub(super) struct NewToken {
+struct NewToken {
     /// The id under which the daemon will register.
     #[serde(rename = "TeamClusterID")]
-    pub(super) cluster: String,
+    cluster: String,
     /// What people call it; empty takes the id.
     #[serde(default)]
-    pub(super) name: String,
+    name: String,
     /// How long the token is good for; 0 takes the option's time.
     #[serde(default)]
-    pub(super) expires_ms: u64,
+    expires_ms: u64,
 }
 
 /// What is stored of a daemon.
@@ -113,6 +114,11 @@ struct DaemonRecord {
     created: UnixMillis,
     #[serde(skip_serializing_if = "Option::is_none")]
     enrolled: Option<UnixMillis>,
+}
+
+/// Refuses an enrollment.
+fn refused(status: u16, code: Option<&str>, message: &str) -> HttpResponse {
+    HttpResponse::json(status, wire::enrollment_refused(status, code, message))
 }
 
 /// Returns the id in the path of an enrollment.
@@ -132,7 +138,6 @@ impl VoltServer {
         cluster: &str,
         request: &HttpRequest,
         remote: &str,
-        now: Now,
     ) {
         if self.journal.retry_at().is_some() {
             let text = Object::new().text("Error", "The store is not available.").end();
@@ -140,32 +145,27 @@ impl VoltServer {
             return;
         }
         if request.method != Method::Post {
-            let text = wire::enrollment_refused(404, Some("Route::NotFound"), "Not Found");
-            let response = HttpResponse::json(404, text);
-            self.reply(http, response);
+            self.reply(http, refused(404, Some("Route::NotFound"), "Not Found"));
             return;
         }
         let address = crate::parts::admission::address(remote);
-        if let Err(wait) = self.enrollments.count(address, now.mono) {
+        if let Err(wait) = self.enrollments.count(address, self.clock.mono) {
             let text = "Too many team cluster lifecycle requests, please try again later";
-            let mut response = HttpResponse::json(429, wire::enrollment_refused(429, None, text));
+            let mut response = refused(429, None, text);
             response.headers.push("retry-after", wait.div_ceil(1_000).max(1).to_string());
             self.reply(http, response);
             return;
         }
-        match self.exchange(cluster, &request.body, now) {
+        let response = match self.exchange(cluster, &request.body) {
             Ok(text) => {
                 let mut response = HttpResponse::json(200, text);
                 response.headers.push("cache-control", "no-store");
-                self.hold(Output::HttpReply { http, response });
+                response
             }
-            Err((status, code, message)) => {
-                let text = wire::enrollment_refused(status, Some(code), &message);
-                // A token that is used may not be stored as such yet.
-                let response = HttpResponse::json(status, text);
-                self.hold(Output::HttpReply { http, response });
-            }
-        }
+            // A token that is used may not be stored as such yet.
+            Err((status, code, message)) => refused(status, Some(code), &message),
+        };
+        self.hold(Output::HttpReply { http, response });
     }
 
     /// Makes a password of a token.
@@ -173,10 +173,11 @@ impl VoltServer {
         &mut self,
         cluster: &str,
         body: &Bytes,
-        now: Now,
     ) -> Result<String, (u16, &'static str, String)> {
+        let now = self.clock.unix;
         let body = std::str::from_utf8(body).unwrap_or_default();
-        let request = wire::enrollment(body).map_err(|text| (400, wire::INVALID_INPUT, text))?;
+        let (token, version) =
+            wire::enrollment(body).map_err(|text| (400, wire::INVALID_INPUT, text))?;
         if !self.daemons.contains_key(cluster) {
             let text = wire::UNKNOWN_CLUSTER.to_owned();
             return Err((404, "TeamCluster::NotFound", text));
@@ -185,37 +186,26 @@ impl VoltServer {
             let text = "Invalid enrollment credentials".to_owned();
             (401, "TeamCluster::EnrollmentInvalid", text)
         };
-        let id = self.token_by_hash.get(&digest(&request.token)).ok_or_else(invalid)?.clone();
+        let id = self.token_by_hash.get(&digest(&token)).ok_or_else(invalid)?.clone();
         let token = self.tokens.get_mut(&id).filter(|token| token.cluster == cluster);
         let token = token.ok_or_else(invalid)?;
         if token.used.is_some() {
             let text = "Team cluster enrollment has already been completed".to_owned();
             return Err((409, "TeamCluster::EnrollmentAlreadyCompleted", text));
         }
-        if token.expires <= now.unix {
+        if token.expires <= now {
             return Err(invalid());
         }
-        token.used = Some(now.unix);
+        token.used = Some(now);
         let name = token.name.clone();
         self.store_token(&id);
         let password = self.secret();
         let Some(daemon) = self.daemons.get_mut(cluster) else { return Err(invalid()) };
         daemon.password = Some(digest(password.expose()));
-        daemon.enrolled = Some(now.unix);
-        daemon.version = request.version.or_else(|| daemon.version.take());
+        daemon.enrolled = Some(now);
+        daemon.version = version.or_else(|| daemon.version.take());
         daemon.name = name;
-        let text = wire::enrolled(
-            &wire::ClusterView {
-                id: cluster,
-                name: &daemon.name,
-                version: daemon.version.as_deref(),
-                heartbeat: daemon.heartbeat,
-                disconnected: daemon.disconnected,
-                created: daemon.created,
-                updated: now.unix,
-            },
-            password.expose(),
-        );
+        let text = wire::enrolled(cluster, daemon, now, password.expose());
         self.store_daemon(cluster);
         Ok(text)
     }
@@ -231,7 +221,9 @@ impl VoltServer {
     /// # Errors
     /// `ARGUMENT_INVALID` for an id or name of the wrong length or a time that is too long,
     /// `OVERLOADED` when there are too many tokens or daemons.
-    pub(super) fn create_token(&mut self, new: NewToken, now: Now) -> Result<String, Error> {
+    pub(super) fn create_token(&mut self, body: &ByteString) -> Result<String, Error> {
+        let new: NewToken = control::read("The token", body)?;
+        let now = self.clock.unix;
         let invalid = |text: &str| Error::new(ErrorCode::ArgumentInvalid, text);
         let cluster = new.cluster.trim().to_owned();
         if cluster.is_empty() || cluster.len() > MAX_NAME || cluster.contains('/') {
@@ -246,21 +238,21 @@ impl VoltServer {
         if self.daemons.get(&cluster).is_some_and(|daemon| daemon.is_configured) {
             return Err(invalid("The daemon's password stands in the hub's options."));
         }
-        self.make_room(now.unix)?;
+        self.make_room(now)?;
         let ttl = if new.expires_ms == 0 { self.options.token_ttl_ms } else { new.expires_ms };
         let name = if new.name.trim().is_empty() { cluster.clone() } else { new.name };
         if !self.daemons.contains_key(&cluster) {
             if self.daemons.len() as u64 >= self.options.max_daemons {
                 return Err(Error::new(ErrorCode::Overloaded, "There are too many daemons."));
             }
-            self.daemons.insert(cluster.clone(), Daemon::new(name.clone(), now.unix));
+            self.daemons.insert(cluster.clone(), Daemon::new(name.clone(), now));
             self.store_daemon(&cluster);
         }
         let secret = self.secret();
         let id = self.entropy.uuid().to_string();
         let hash = digest(secret.expose());
-        let expires = UnixMillis(now.unix.0.saturating_add(ttl));
-        let token = Token { hash, cluster, name, created: now.unix, expires, used: None };
+        let expires = UnixMillis(now.0.saturating_add(ttl));
+        let token = Token { hash, cluster, name, created: now, expires, used: None };
         let text = Object::new()
             .text("TokenID", &id)
             .text("TeamClusterID", &token.cluster)
@@ -279,16 +271,12 @@ impl VoltServer {
         if (self.tokens.len() as u64) < self.options.max_tokens {
             return Ok(());
         }
-        let oldest = self
-            .tokens
-            .iter()
-            .filter(|(_, token)| token.used.is_some() || token.expires <= now)
-            .min_by_key(|(_, token)| token.created)
-            .map(|(id, _)| id.clone());
-        let Some(id) = oldest else {
+        let over =
+            self.tokens.iter().filter(|(_, token)| token.used.is_some() || token.expires <= now);
+        let Some((id, _)) = over.min_by_key(|(_, token)| token.created) else {
             return Err(Error::new(ErrorCode::Overloaded, "There are too many tokens."));
         };
-        self.drop_token(&id);
+        self.drop_token(&id.clone());
         Ok(())
     }
 
@@ -305,12 +293,8 @@ impl VoltServer {
 
     /// Removes every token for a daemon.
     pub(super) fn revoke_tokens_of(&mut self, cluster: &str) {
-        let ids: Vec<String> = self
-            .tokens
-            .iter()
-            .filter(|(_, token)| token.cluster == cluster)
-            .map(|(id, _)| id.clone())
-            .collect();
+        let theirs = self.tokens.iter().filter(|(_, token)| token.cluster == cluster);
+        let ids: Vec<String> = theirs.map(|(id, _)| id.clone()).collect();
         for id in ids {
             self.drop_token(&id);
         }
@@ -328,7 +312,7 @@ impl VoltServer {
     ///
     /// # Errors
     /// `NO_WORKER` for an unknown daemon, `ARGUMENT_INVALID` for one from the options.
-    pub(super) fn rotate_password(&mut self, cluster: &str, now: Now) -> Result<String, Error> {
+    pub(super) fn rotate_password(&mut self, cluster: &str) -> Result<String, Error> {
         let password = self.secret();
         let Some(daemon) = self.daemons.get_mut(cluster) else {
             return Err(super::daemons::unknown(cluster));
@@ -338,7 +322,7 @@ impl VoltServer {
             return Err(Error::new(ErrorCode::ArgumentInvalid, text));
         }
         daemon.password = Some(digest(password.expose()));
-        daemon.enrolled = daemon.enrolled.or(Some(now.unix));
+        daemon.enrolled = daemon.enrolled.or(Some(self.clock.unix));
         self.store_daemon(cluster);
         Ok(Object::new()
             .text("TeamClusterID", cluster)
@@ -347,11 +331,11 @@ impl VoltServer {
     }
 
     /// Shows every token, without the secret.
-    pub(super) fn show_tokens(&self, now: Now) -> String {
+    pub(super) fn show_tokens(&self) -> String {
         list(self.tokens.iter().map(|(id, token)| {
             let state = if token.used.is_some() {
                 "used"
-            } else if token.expires <= now.unix {
+            } else if token.expires <= self.clock.unix {
                 "expired"
             } else {
                 "open"

@@ -37,7 +37,7 @@ use calls::Pending;
 use daemons::Daemon;
 use enroll::Token;
 use session::Session;
-use work::Work;
+use work::Running;
 
 use crate::api::event::{Event, SessionEvent};
 use crate::api::options::LimitOptions;
@@ -50,6 +50,7 @@ use crate::machine::{ConnInput, Input, Machine, Output, ServerInput};
 use crate::net::target::FrameLimits;
 use crate::net::{HttpResponse, http};
 use crate::parts::admission::Admission;
+use crate::parts::handlers::Handlers;
 use crate::parts::journal::Journal;
 use crate::parts::timers::Timers;
 use crate::parts::window::Window;
@@ -122,7 +123,10 @@ pub(crate) struct VoltServer {
     /// Calls that were sent, by request id. Never iterated.
     requests: HashMap<uuid::Uuid, u64>,
     askers: BTreeMap<Asker, u64>,
-    work: Work,
+    /// What the application answers, and what it is at.
+    handlers: Handlers<()>,
+    running: BTreeMap<WorkId, Running>,
+    last_work: u64,
     timers: Timers<Timer>,
     enrollments: Window,
     failures: Window,
@@ -170,7 +174,9 @@ impl VoltServer {
             calls: BTreeMap::new(),
             requests: HashMap::new(),
             askers: BTreeMap::new(),
-            work: Work::new(),
+            handlers: Handlers::new("hub"),
+            running: BTreeMap::new(),
+            last_work: 0,
             timers: Timers::new(),
             enrollments,
             failures: Window::new(MAX_FAILURES, FAILURE_WINDOW_MS),
@@ -213,7 +219,7 @@ impl VoltServer {
     /// Returns how many commands wait for an answer, ours and those of daemons: what a drain waits
     /// for.
     pub(crate) fn in_flight(&self) -> usize {
-        self.calls.len() + self.work.len()
+        self.calls.len() + self.running.len()
     }
 
     /// Tells whether everything is stored that was promised.
@@ -234,15 +240,7 @@ impl VoltServer {
     /// Takes no new commands, of either side: the hub drains.
     pub(crate) fn drain(&mut self) {
         self.is_open = false;
-        let waiting: Vec<u64> = self
-            .calls
-            .iter()
-            .filter(|(_, pending)| pending.session.is_none())
-            .map(|(call, _)| *call)
-            .collect();
-        for call in waiting {
-            self.fail(call, Error::new(ErrorCode::Stopped, "The hub is going away."));
-        }
+        self.give_up_calls(|pending| pending.session.is_none());
     }
 
     /// Says farewell to every daemon, in a way that makes them come back: `41`, then the transport.
@@ -250,10 +248,7 @@ impl VoltServer {
     pub(crate) fn end(&mut self, unavailable: &HttpResponse, now: Now) {
         self.clock = now;
         self.is_open = false;
-        let calls: Vec<u64> = self.calls.keys().copied().collect();
-        for call in calls {
-            self.fail(call, Error::new(ErrorCode::Stopped, "The hub is going away."));
-        }
+        self.give_up_calls(|_| true);
         self.withdraw_all();
         let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
         for session in sessions {
@@ -306,19 +301,23 @@ impl VoltServer {
     }
 }
 
+fn going_away() -> Error {
+    Error::new(ErrorCode::Stopped, "The hub is going away.")
+}
+
 impl Machine for VoltServer {
     fn handle_input(&mut self, input: Input, now: Now) {
         self.clock = now;
         match input {
-            Input::Conn(ConnInput::Received { conn, frame }) => self.received(conn, &frame, now),
+            Input::Conn(ConnInput::Received { conn, frame }) => self.received(conn, &frame),
             Input::Conn(ConnInput::Closed { conn, cause }) => {
                 self.closed(conn, cause.to_error().message());
             }
             Input::Server(ServerInput::Offered { conn, request, remote }) => {
-                self.offer(conn, &request, &remote, now);
+                self.offer(conn, &request, &remote);
             }
             Input::Server(ServerInput::Asked { http, request, remote }) => {
-                self.ask(http, &request, &remote, now);
+                self.ask(http, &request, &remote);
             }
             Input::Server(ServerInput::Gone { http }) => self.gone(http),
             Input::Stored { store, result } => match self.journal.stored(store, result, now.mono) {
@@ -339,13 +338,13 @@ impl Machine for VoltServer {
         self.journal.retry(now.mono);
         while let Some((at, timer)) = self.timers.take_due(now.mono) {
             match timer {
-                Timer::Life(session) => self.check_life(session, at, now),
-                Timer::Join(session) => self.check_joined(session, at),
-                Timer::Register(session) => self.check_registered(session, at),
-                Timer::Probe(session) => self.check_probe(session, at, now),
-                Timer::Call(call) => self.expire(call, at),
+                Timer::Life(session) => self.check_life(session, at),
+                Timer::Join(session) => self.check_joined(session),
+                Timer::Register(session) => self.check_registered(session),
+                Timer::Probe(session) => self.check_probe(session, at),
+                Timer::Call(call) => self.expire(call),
                 Timer::Work(work) => self.expire_work(work),
-                Timer::Presence => self.check_presence(now),
+                Timer::Presence => self.check_presence(),
             }
         }
     }

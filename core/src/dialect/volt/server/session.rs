@@ -4,10 +4,9 @@ use std::collections::VecDeque;
 
 use bytestring::ByteString;
 
-use super::engine::RELEASE_MS;
 use super::{SessionId, Timer, VoltServer, wire};
 use crate::base::ids::{ConnId, HttpId};
-use crate::base::time::{Instant, Now};
+use crate::base::time::Instant;
 use crate::machine::Output;
 use crate::net::engineio::{Packet, PayloadWriter};
 use crate::net::socketio::{self, Decoder};
@@ -15,6 +14,9 @@ use crate::net::{Frame, Headers, HttpBody, HttpResponse};
 
 /// By how much a deadline may be missed before this process is taken to have slept.
 const LATE_MS: u64 = 5_000;
+
+/// How often a poll is released while an upgrade is under way.
+const RELEASE_MS: u64 = 100;
 
 /// One session.
 #[derive(Debug)]
@@ -55,118 +57,112 @@ pub(super) struct Probe {
 }
 
 impl VoltServer {
-    pub(super) fn heard(&mut self, session: SessionId, now: Now) {
-        let next = now.mono.after(self.options.ping_interval_ms);
+    pub(super) fn heard(&mut self, session: SessionId) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
         // A pong that nobody waits for costs nothing: a body may hold a million.
-        if !std::mem::replace(&mut state.awaits_pong, false) {
-            return;
+        if std::mem::replace(&mut state.awaits_pong, false) {
+            let next = self.clock.mono.after(self.options.ping_interval_ms);
+            self.timers.set(&mut state.life, Timer::Life(session), next);
         }
-        self.timers.set(&mut state.life, Timer::Life(session), next);
     }
 
     /// Pings a session, or ends it when it has not answered.
-    pub(super) fn check_life(&mut self, session: SessionId, at: Instant, now: Now) {
-        let timeout = self.options.ping_timeout_ms;
-        let Some(state) = self.sessions.get_mut(&session).filter(|state| state.life == Some(at))
-        else {
-            return;
-        };
-        let is_late = now.mono.since(at) > LATE_MS;
-        if state.awaits_pong && !is_late {
+    pub(super) fn check_life(&mut self, session: SessionId, at: Instant) {
+        let now = self.clock.mono;
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        if state.awaits_pong && now.since(at) <= LATE_MS {
             self.close(session, "it answered no ping");
             return;
         }
         // A process that slept gives everyone the usual time once more.
         let asks = !std::mem::replace(&mut state.awaits_pong, true);
-        self.timers.set(&mut state.life, Timer::Life(session), now.mono.after(timeout));
+        let answer_by = now.after(self.options.ping_timeout_ms);
+        self.timers.set(&mut state.life, Timer::Life(session), answer_by);
         if asks {
             self.send(session, Packet::Ping(ByteString::new()).to_frame());
         }
     }
 
     /// Ends a session that has joined no namespace in time.
-    pub(super) fn check_joined(&mut self, session: SessionId, at: Instant) {
-        let state = self.sessions.get(&session);
-        if state.is_some_and(|state| !state.is_joined && state.join_by == Some(at)) {
+    pub(super) fn check_joined(&mut self, session: SessionId) {
+        if self.sessions.get(&session).is_some_and(|state| !state.is_joined) {
             self.close(session, "it joined no namespace in time");
         }
     }
 
     /// Begins to wait for the registration of a session that has joined.
-    pub(super) fn await_registration(&mut self, session: SessionId, now: Now) {
-        let register_by = now.mono.after(self.options.registration_timeout_ms);
+    pub(super) fn await_registration(&mut self, session: SessionId) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
         if state.is_stranger && state.register_by.is_none() {
+            let register_by = self.clock.mono.after(self.options.registration_timeout_ms);
             self.timers.set(&mut state.register_by, Timer::Register(session), register_by);
         }
         self.timers.clear(&mut state.join_by, Timer::Join(session));
     }
 
     /// Ends a session that was let in and has not said who it is in time.
-    pub(super) fn check_registered(&mut self, session: SessionId, at: Instant) {
-        let state = self.sessions.get(&session).filter(|state| state.register_by == Some(at));
-        let Some(state) = state else { return };
-        if state.is_joined {
+    pub(super) fn check_registered(&mut self, session: SessionId) {
+        if self.sessions.get(&session).is_some_and(|state| state.is_joined) {
             let limit = self.options.registration_timeout_ms;
             let details = format!("The daemon did not register within {limit} ms");
-            self.emit(
-                session,
-                wire::COMPLAINT,
-                wire::complaint(wire::REGISTRATION_TIMEOUT, &details),
-            );
+            let complaint = wire::complaint(wire::REGISTRATION_TIMEOUT, &details);
+            self.emit(session, wire::COMPLAINT, complaint);
         }
         // Peer: after a farewell the original client never comes back, after a closed transport it does.
         self.close(session, "it did not register in time");
     }
 
     /// Releases the poll of a session that is upgraded, or gives the upgrade up.
-    pub(super) fn check_probe(&mut self, session: SessionId, at: Instant, now: Now) {
+    pub(super) fn check_probe(&mut self, session: SessionId, at: Instant) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
         let Some(probe) = &mut state.probe else { return };
         if probe.give_up == at {
             self.drop_probe(session);
         } else if probe.release == Some(at) {
-            let next = now.mono.after(RELEASE_MS);
-            probe.release = Some(next);
-            self.timers.add(Timer::Probe(session), next);
+            self.await_upgrade(session);
             self.release(session);
         }
+    }
+
+    /// Gives the client a while to change over before its poll is released.
+    pub(super) fn await_upgrade(&mut self, session: SessionId) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        let Some(probe) = &mut state.probe else { return };
+        let release = self.clock.mono.after(RELEASE_MS);
+        probe.release = Some(release);
+        self.timers.add(Timer::Probe(session), release);
     }
 
     pub(super) fn drop_probe(&mut self, session: SessionId) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
         let Some(probe) = state.probe.take() else { return };
         self.by_conn.remove(&probe.conn);
-        self.hang_up(probe.conn, 1000, "");
+        self.hang_up(probe.conn);
     }
 
     /// Answers a waiting poll with nothing, unless there is something to say.
-    pub(super) fn release(&mut self, session: SessionId) {
+    fn release(&mut self, session: SessionId) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
         let Carrier::Polling { poll, queue, .. } = &mut state.carrier else { return };
         if queue.is_empty()
             && let Some(http) = poll.take()
         {
-            self.by_poll.remove(&http);
             self.answer(http, &[Packet::Noop.to_frame()]);
         }
     }
 
     /// Changes over to the connection that was probed.
     pub(super) fn upgrade(&mut self, session: SessionId) {
-        self.release(session);
         let Some(state) = self.sessions.get_mut(&session) else { return };
-        let Some(probe) = state.probe.take() else { return };
-        let before = std::mem::replace(&mut state.carrier, Carrier::WebSocket(probe.conn));
-        if !state.is_stranger {
-            let (conn, limits) = (probe.conn, self.limits.0);
-            self.out.push_back(Output::SetLimits { conn, limits });
-        }
+        let Some(Probe { conn, .. }) = state.probe.take() else { return };
+        let is_stranger = state.is_stranger;
+        let before = std::mem::replace(&mut state.carrier, Carrier::WebSocket(conn));
         let Carrier::Polling { poll, queue, .. } = before else { return };
         if let Some(http) = poll {
-            self.by_poll.remove(&http);
             self.answer(http, &[Packet::Noop.to_frame()]);
+        }
+        if !is_stranger {
+            self.out.push_back(Output::SetLimits { conn, limits: self.limits.0 });
         }
         for frame in queue {
             self.send(session, frame);
@@ -177,10 +173,7 @@ impl VoltServer {
     pub(super) fn send(&mut self, session: SessionId, frame: Frame) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
         match &mut state.carrier {
-            Carrier::WebSocket(conn) => {
-                let conn = *conn;
-                self.out.push_back(Output::Send { conn, frame });
-            }
+            Carrier::WebSocket(conn) => self.out.push_back(Output::Send { conn: *conn, frame }),
             Carrier::Polling { queue, bytes, .. } => {
                 *bytes += frame.len();
                 queue.push_back(frame);
@@ -204,12 +197,13 @@ impl VoltServer {
             let Some(http) = poll.take() else { continue };
             *bytes = 0;
             let frames: Vec<Frame> = queue.drain(..).collect();
-            self.by_poll.remove(&http);
             self.answer(http, &frames);
         }
     }
 
+    /// Answers a request of a polling client, which waits no longer.
     pub(super) fn answer(&mut self, http: HttpId, frames: &[Frame]) {
+        self.by_poll.remove(&http);
         let mut body = PayloadWriter::new();
         frames.iter().for_each(|frame| body.push(frame));
         let response = plain(200, "text/plain; charset=UTF-8", body.finish().into_bytes());
@@ -223,8 +217,7 @@ impl VoltServer {
             return;
         }
         if let Carrier::WebSocket(conn) = state.carrier {
-            let limits = self.limits.0;
-            self.out.push_back(Output::SetLimits { conn, limits });
+            self.out.push_back(Output::SetLimits { conn, limits: self.limits.0 });
         }
         self.timers.clear(&mut state.register_by, Timer::Register(session));
         self.admission.admitted(&state.address);
@@ -243,12 +236,11 @@ impl VoltServer {
     pub(super) fn dismiss(&mut self, session: SessionId, reason: &str) {
         let Some(state) = self.sessions.get(&session) else { return };
         // Peer: a client that reads both in one body takes note of the closed transport first.
-        let farewell = if state.is_joined {
-            socketio::disconnect(socketio::ROOT)
-        } else {
-            Packet::Close.to_frame()
-        };
-        if matches!(state.carrier, Carrier::WebSocket(_)) && state.is_joined {
+        if !state.is_joined {
+            return self.close(session, reason);
+        }
+        let farewell = socketio::disconnect(socketio::ROOT);
+        if matches!(state.carrier, Carrier::WebSocket(_)) {
             self.send(session, farewell.clone());
         }
         self.close_with(session, reason, farewell);
@@ -265,14 +257,12 @@ impl VoltServer {
         match &mut state.carrier {
             Carrier::WebSocket(conn) => {
                 let conn = *conn;
-                self.by_conn.remove(&conn);
-                self.hang_up(conn, 1000, "");
+                self.hang_up(conn);
             }
             Carrier::Polling { poll, queue, .. } => {
                 let mut frames: Vec<Frame> = queue.drain(..).collect();
                 frames.push(last);
                 if let Some(http) = poll.take() {
-                    self.by_poll.remove(&http);
                     self.answer(http, &frames);
                 }
             }
@@ -280,9 +270,8 @@ impl VoltServer {
         self.forget(session, reason);
     }
 
-    fn hang_up(&mut self, conn: ConnId, code: u16, reason: &str) {
-        let reason = reason.to_owned();
-        self.out.push_back(Output::Close { conn, code, reason });
+    fn hang_up(&mut self, conn: ConnId) {
+        self.out.push_back(Output::Close { conn, code: 1000, reason: String::new() });
     }
 
     /// Forgets a session that is over.
@@ -297,15 +286,11 @@ impl VoltServer {
         self.timers.clear(&mut state.register_by, Timer::Register(session));
         self.admission.left(&state.address, state.is_stranger);
         match state.carrier {
-            Carrier::WebSocket(conn) => {
-                self.by_conn.remove(&conn);
+            Carrier::WebSocket(conn) => drop(self.by_conn.remove(&conn)),
+            Carrier::Polling { poll: Some(http), .. } => {
+                self.answer(http, &[Packet::Noop.to_frame()]);
             }
-            Carrier::Polling { poll, .. } => {
-                if let Some(http) = poll {
-                    self.by_poll.remove(&http);
-                    self.answer(http, &[Packet::Noop.to_frame()]);
-                }
-            }
+            Carrier::Polling { poll: None, .. } => {}
         }
     }
 }

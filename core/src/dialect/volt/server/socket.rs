@@ -2,40 +2,26 @@
 //!
 //! Source: `socket.io` 4.8.
 
-use bytes::Bytes;
-use bytestring::ByteString;
-
 use super::{SessionId, Timer, VoltServer, wire};
 use crate::base::error::ErrorCode;
 use crate::base::json::Raw;
-use crate::base::time::Now;
 use crate::dialect::volt::words::{MESSAGE, REGISTER};
-use crate::net::socketio::{self, Kind, Malformed, Packet, ROOT};
+use crate::net::Frame;
+use crate::net::socketio::{self, Decoder, Kind, Malformed, Packet, ROOT};
 
 /// The refusal of every namespace but the root.
 const INVALID_NAMESPACE: &str = r#"{"message":"Invalid namespace"}"#;
 
 impl VoltServer {
-    pub(super) fn take_text(&mut self, session: SessionId, text: &ByteString, now: Now) {
-        let Some(state) = self.sessions.get_mut(&session) else { return };
-        let packet = state.decoder.text(text);
-        self.take_decoded(session, packet, now);
-    }
-
-    pub(super) fn take_binary(&mut self, session: SessionId, bytes: Bytes, now: Now) {
-        let Some(state) = self.sessions.get_mut(&session) else { return };
-        let packet = state.decoder.binary(bytes);
-        self.take_decoded(session, packet, now);
-    }
-
-    fn take_decoded(
+    /// Takes a message: a packet, or a part of one.
+    pub(super) fn decode(
         &mut self,
         session: SessionId,
-        packet: Result<Option<Packet>, Malformed>,
-        now: Now,
+        read: impl FnOnce(&mut Decoder) -> Result<Option<Packet>, Malformed>,
     ) {
-        match packet {
-            Ok(Some(packet)) => self.take_socket_packet(session, &packet, now),
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        match read(&mut state.decoder) {
+            Ok(Some(packet)) => self.take_socket_packet(session, &packet),
             Ok(None) => {}
             Err(malformed) => {
                 let name = self.name(session);
@@ -45,7 +31,7 @@ impl VoltServer {
         }
     }
 
-    fn take_socket_packet(&mut self, session: SessionId, packet: &Packet, now: Now) {
+    fn take_socket_packet(&mut self, session: SessionId, packet: &Packet) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
         if packet.kind == Kind::Connect {
             if &*packet.namespace != ROOT {
@@ -54,7 +40,7 @@ impl VoltServer {
                 self.close(session, "it joined the namespace twice");
             } else {
                 state.is_joined = true;
-                self.await_registration(session, now);
+                self.await_registration(session);
                 let id = self.entropy.uuid().simple();
                 let answer = Raw::trusted(format!("{{\"sid\":\"{id}\"}}"));
                 self.send(session, socketio::connect(ROOT, &answer));
@@ -69,13 +55,13 @@ impl VoltServer {
         match packet.kind {
             Kind::Disconnect => {
                 state.is_joined = false;
-                let join_by = now.mono.after(self.options.connect_timeout_ms);
+                let join_by = self.clock.mono.after(self.options.connect_timeout_ms);
                 self.timers.set(&mut state.join_by, Timer::Join(session), join_by);
                 self.unbind(session, "the daemon said farewell");
             }
             Kind::Event => match &*packet.name {
-                REGISTER => self.register(session, packet, now),
-                MESSAGE => self.take_message(session, packet, now),
+                REGISTER => self.register(session, packet),
+                MESSAGE => self.take_message(session, packet),
                 _ => {}
             },
             // We ask for no acknowledgement, and no client refuses a namespace.
@@ -91,12 +77,9 @@ impl VoltServer {
         result: Result<(), &str>,
     ) {
         let Some(id) = packet.id else { return };
-        let mut frames = Vec::new();
         let arguments = Raw::trusted(wire::acknowledgement(result));
         // Without attachments there are never too many.
-        if socketio::ack(ROOT, id, &arguments, &mut frames).is_ok() {
-            frames.into_iter().for_each(|frame| self.send(session, frame));
-        }
+        let _ = self.write(session, |frames| socketio::ack(ROOT, id, &arguments, frames));
     }
 
     /// Sends an event whose argument this side has written.
@@ -115,8 +98,20 @@ impl VoltServer {
         name: &str,
         argument: &Raw,
     ) -> Result<(), Malformed> {
+        self.write(session, |frames| socketio::event(ROOT, None, name, argument, frames))
+    }
+
+    /// Sends the frames that `write` makes.
+    ///
+    /// # Errors
+    /// More attachments than peers take.
+    pub(super) fn write(
+        &mut self,
+        session: SessionId,
+        write: impl FnOnce(&mut Vec<Frame>) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
         let mut frames = Vec::new();
-        socketio::event(ROOT, None, name, argument, &mut frames)?;
+        write(&mut frames)?;
         frames.into_iter().for_each(|frame| self.send(session, frame));
         Ok(())
     }

@@ -6,12 +6,13 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::api::options::Fields;
+use super::daemons::Daemon;
+use crate::api::options::{Fields, ResponseForm};
+use crate::base::error::printable;
 use crate::base::ids::PeerId;
 use crate::base::json::Raw;
 use crate::base::json::object::Object;
 use crate::base::time::UnixMillis;
-use crate::dialect::volt::envelope::Form;
 use crate::dialect::volt::wire::{Message, Reply, lenient_text, ok_reply, refusal};
 
 /// The event that complains about an invalid payload.
@@ -76,7 +77,7 @@ pub(super) fn registration(argument: &Raw) -> Result<(String, String), String> {
         .0
         .iter()
         .filter(|(key, _)| key != "teamClusterId" && key != "daemonPassword")
-        .map(|(key, _)| format!("\"{}\"", crate::base::error::printable(key)))
+        .map(|(key, _)| format!("\"{}\"", printable(key)))
         .take(8)
         .collect();
     if !foreign.is_empty() {
@@ -134,12 +135,12 @@ pub(super) fn heartbeat_taken(request: &str, cluster: &str) -> String {
 }
 
 /// What an application learns of a daemon's command beside its payload.
-pub(super) fn work_meta(peer: PeerId, cluster: &str, request: &str, form: Form) -> Raw {
+pub(super) fn work_meta(peer: PeerId, cluster: &str, request: &str, form: ResponseForm) -> Raw {
     let object = Object::with_capacity(request.len() + cluster.len() + 96)
         .number("peer", peer.0)
         .text("team_cluster_id", cluster)
         .raw("request_id", request)
-        .text("response_type", form.word());
+        .text("response_type", form.as_str());
     Raw::trusted(object.end())
 }
 
@@ -155,18 +156,11 @@ pub(super) struct Beat {
     pub(super) installed_version: Option<String>,
 }
 
-/// An enrollment.
-#[derive(Debug)]
-pub(super) struct Enrollment {
-    pub(super) token: String,
-    pub(super) version: Option<String>,
-}
-
-/// Reads the body of an enrollment as strictly as the original does.
+/// Reads the body of an enrollment as strictly as the original does: a token, and perhaps a version.
 ///
 /// # Errors
 /// What is wrong.
-pub(super) fn enrollment(body: &str) -> Result<Enrollment, String> {
+pub(super) fn enrollment(body: &str) -> Result<(String, Option<String>), String> {
     let invalid = |path: &str| format!("body{path}: Invalid input");
     let fields: Fields<'_> = serde_json::from_str(body).map_err(|_| invalid(""))?;
     let (mut token, mut version) = (None, None);
@@ -186,40 +180,25 @@ pub(super) fn enrollment(body: &str) -> Result<Enrollment, String> {
                 version = Some(text);
             }
             _ => {
-                return Err(format!(
-                    "body: Unrecognized key: \"{}\"",
-                    crate::base::error::printable(&key)
-                ));
+                return Err(format!("body: Unrecognized key: \"{}\"", printable(&key)));
             }
         }
     }
-    let token = token.ok_or_else(|| invalid(".enrollmentToken"))?;
-    Ok(Enrollment { token, version })
+    Ok((token.ok_or_else(|| invalid(".enrollmentToken"))?, version))
 }
 
-/// What an enrollment tells of the cluster.
-pub(super) struct ClusterView<'a> {
-    pub(super) id: &'a str,
-    pub(super) name: &'a str,
-    pub(super) version: Option<&'a str>,
-    pub(super) heartbeat: Option<UnixMillis>,
-    pub(super) disconnected: Option<UnixMillis>,
-    pub(super) created: UnixMillis,
-    pub(super) updated: UnixMillis,
-}
-
-/// The answer to an enrollment.
-pub(super) fn enrolled(view: &ClusterView<'_>, password: &str) -> String {
+/// The answer to an enrollment at `now`.
+pub(super) fn enrolled(id: &str, daemon: &Daemon, now: UnixMillis, password: &str) -> String {
     let cluster = Object::with_capacity(320)
-        .text("_id", view.id)
-        .text("name", view.name)
+        .text("_id", id)
+        .text("name", &daemon.name)
         .text("role", "cluster")
         .text("status", "healthcheck-received")
-        .text_or_null("installedVersion", view.version)
-        .plain_or_null("lastHeartbeatAt", view.heartbeat)
-        .plain_or_null("lastDisconnectAt", view.disconnected)
-        .plain("createdAt", view.created)
-        .plain("updatedAt", view.updated)
+        .text_or_null("installedVersion", daemon.version.as_deref())
+        .plain_or_null("lastHeartbeatAt", daemon.heartbeat)
+        .plain_or_null("lastDisconnectAt", daemon.disconnected)
+        .plain("createdAt", daemon.created)
+        .plain("updatedAt", now)
         .end();
     let data = Object::new().raw("teamCluster", &cluster).text("daemonPassword", password).end();
     Object::new().text("status", "success").raw("data", &data).end()
@@ -228,15 +207,12 @@ pub(super) fn enrolled(view: &ClusterView<'_>, password: &str) -> String {
 /// A refused enrollment.
 pub(super) fn enrollment_refused(status: u16, code: Option<&str>, message: &str) -> String {
     let object = Object::new().text("status", "error");
-    let object = match code {
-        Some(code) => object.text("code", code),
-        None => object,
-    };
-    let object = object.text("message", message);
     match code {
-        Some(_) => object.number("statusCode", status).end(),
+        Some(code) => {
+            object.text("code", code).text("message", message).number("statusCode", status).end()
+        }
         // Peer: the rate limiter's body has no status.
-        None => object.end(),
+        None => object.text("message", message).end(),
     }
 }
 
@@ -277,7 +253,7 @@ mod tests {
     #[test]
     fn an_enrollment_has_exactly_the_known_keys() {
         let good = enrollment(r#"{"enrollmentToken":"t","installedVersion":" 1.4 "}"#).unwrap();
-        assert_eq!((&*good.token, good.version.as_deref()), ("t", Some("1.4")));
+        assert_eq!((&*good.0, good.1.as_deref()), ("t", Some("1.4")));
         assert!(enrollment(r#"{"enrollmentToken":"t"}"#).is_ok());
         let long = format!(r#"{{"enrollmentToken":"t","installedVersion":"{}"}}"#, "v".repeat(65));
         for bad in [

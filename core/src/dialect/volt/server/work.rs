@@ -7,22 +7,18 @@
 //!              └── link lost ─▶ withdrawn
 //! ```
 
-use std::collections::BTreeMap;
-
 use super::{SessionId, Timer, VoltServer, wire};
 use crate::api::command::Outcome;
-use crate::api::event::WorkEvent;
-use crate::api::event::{Event, Withdrawal};
+use crate::api::event::{Event, Withdrawal, WorkEvent};
+use crate::api::options::ResponseForm;
 use crate::base::error::{Error, ErrorCode, printable};
 use crate::base::ids::WorkId;
 use crate::base::json::Raw;
-use crate::base::time::{Instant, Now};
-use crate::dialect::volt::envelope::{Envelope, Form, Reject, unhandled};
+use crate::base::time::Instant;
+use crate::dialect::volt::envelope::{Envelope, Reject, lenient_form, unhandled};
 use crate::dialect::volt::wire::{Message, ok_reply};
 use crate::dialect::volt::words::{HEARTBEAT, MESSAGE};
-use crate::net::Frame;
 use crate::net::socketio::{self, ROOT};
-use crate::parts::handlers::Handlers;
 
 /// The longest name of a command that has a handler.
 const MAX_NAME: usize = 256;
@@ -30,33 +26,15 @@ const MAX_NAME: usize = 256;
 /// The longest id of a command that is handed to the application, as JSON: it is kept until the answer.
 const MAX_REQUEST: usize = 1_024;
 
-/// What the application answers, and what it is at.
-#[derive(Debug)]
-pub(super) struct Work {
-    handlers: Handlers<()>,
-    running: BTreeMap<WorkId, Running>,
-    last: u64,
-}
-
-impl Work {
-    pub(super) const fn new() -> Self {
-        Self { handlers: Handlers::new("hub"), running: BTreeMap::new(), last: 0 }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.running.len()
-    }
-}
-
 /// A command that a handler works on.
 #[derive(Debug)]
-struct Running {
+pub(super) struct Running {
     session: SessionId,
     cluster: String,
     name: String,
     /// The id as it came: JSON. A copy, so that it does not hold on to the payload.
     request: String,
-    form: Form,
+    form: ResponseForm,
     due: Instant,
 }
 
@@ -73,12 +51,12 @@ impl VoltServer {
         if !(1..=MAX_NAME).contains(&name.len()) {
             return invalid(format!("a command's name has 1 to {MAX_NAME} bytes"));
         }
-        self.work.handlers.add(name, ())
+        self.handlers.add(name, ())
     }
 
     /// Takes a command from the application. What runs is answered all the same.
     pub(crate) fn unhandle(&mut self, name: &str) {
-        self.work.handlers.remove(name);
+        self.handlers.remove(name);
     }
 
     /// Hands a command to its handler.
@@ -91,25 +69,24 @@ impl VoltServer {
         request: &str,
         message: &Message<'_>,
         argument: &Raw,
-        now: Now,
     ) -> Result<(), (u16, String)> {
         let name = wire::text(message.command).unwrap_or_default();
-        if !self.work.handlers.contains(&name) {
+        if !self.handlers.contains(&name) {
             return Err((404, format!("Unknown daemon server command: {name}")));
         }
         if !self.is_open {
             return Err((503, "The hub is going away.".to_owned()));
         }
         let max = self.options.max_commands;
-        if self.work.len() as u64 >= max {
+        if self.running.len() as u64 >= max {
             let text = format!("The hub works on {max} commands already: volt.max_commands");
             return Err((503, text));
         }
         if request.len() > MAX_REQUEST {
             return Err((400, format!("A requestId has at most {MAX_REQUEST} bytes")));
         }
-        let form = Form::of(message.response_type);
-        if form == Form::Stream {
+        let form = lenient_form(message.response_type);
+        if form == ResponseForm::Stream {
             let text = "The hub answers commands with json or a buffer, not with a stream";
             return Err((406, text.to_owned()));
         }
@@ -118,11 +95,11 @@ impl VoltServer {
         let cluster = state.and_then(|state| state.cluster.clone()).ok_or_else(unregistered)?;
         let daemon = self.daemons.get_mut(&cluster).ok_or_else(unregistered)?;
         let peer = daemon.peer().ok_or_else(unregistered)?;
-        self.work.last += 1;
-        let work = WorkId(self.work.last);
+        self.last_work += 1;
+        let work = WorkId(self.last_work);
         daemon.work.insert(work);
         let timeout_ms = self.options.handler_timeout_ms;
-        let due = now.mono.after(timeout_ms);
+        let due = self.clock.mono.after(timeout_ms);
         self.timers.add(Timer::Work(work), due);
         let meta = wire::work_meta(peer, &cluster, request, form);
         let payload = message.payload.filter(|json| *json != "null");
@@ -130,7 +107,7 @@ impl VoltServer {
         let payload = payload.with_blobs(argument.blobs().to_vec());
         let (key, request) = (name.into_owned(), request.to_owned());
         let running = Running { session, cluster, name: key.clone(), request, form, due };
-        self.work.running.insert(work, running);
+        self.running.insert(work, running);
         self.event(Event::Work(WorkEvent::Assigned {
             work,
             key,
@@ -148,27 +125,20 @@ impl VoltServer {
     /// or `TOO_LARGE`, and the daemon is answered 500.
     pub(crate) fn complete(&mut self, work: WorkId, outcome: &Outcome) -> Result<(), Error> {
         let Some(running) = self.forget_work(work) else {
-            let is_late = (1..=self.work.last).contains(&work.0);
+            let is_late = (1..=self.last_work).contains(&work.0);
             return if is_late { Ok(()) } else { Err(ErrorCode::WorkUnknown.into()) };
         };
-        match outcome {
-            Outcome::Done { value, .. } => {
-                let result = self.reply_work(&running, value);
-                if result.is_err() {
-                    // Whatever was wrong with the result, the daemon gets an answer.
-                    self.refuse_work(&running, 500, &unhandled(&running.name));
-                }
-                result
-            }
-            Outcome::Failed { message } => {
-                self.refuse_work(&running, 500, &printable(message));
-                Ok(())
-            }
-            Outcome::Cancelled => {
-                self.refuse_work(&running, 500, &unhandled(&running.name));
-                Ok(())
-            }
+        let (result, refusal) = match outcome {
+            Outcome::Done { value, .. } => (self.reply_work(&running, value), None),
+            Outcome::Failed { message } => (Ok(()), Some(printable(message))),
+            Outcome::Cancelled => (Ok(()), Some(unhandled(&running.name))),
+        };
+        // Whatever was wrong with a result, the daemon gets an answer.
+        let refusal = refusal.or_else(|| result.is_err().then(|| unhandled(&running.name)));
+        if let Some(text) = refusal {
+            self.refuse_work(&running, 500, &text);
         }
+        result
     }
 
     fn reply_work(&mut self, running: &Running, value: &Raw) -> Result<(), Error> {
@@ -183,14 +153,13 @@ impl VoltServer {
         }
         let reply = envelope.reply(running.form).map_err(invalid)?;
         let (request, blobs) = (&running.request, value.blobs());
-        let mut frames: Vec<Frame> = Vec::with_capacity(1 + blobs.len());
         let size = value.as_str().len() + request.len() + 128;
-        socketio::event_with(ROOT, None, MESSAGE, size, blobs, &mut frames, |json| {
-            ok_reply(request, envelope.status(), envelope.headers(), reply, json);
+        self.write(running.session, |frames| {
+            socketio::event_with(ROOT, None, MESSAGE, size, blobs, frames, |json| {
+                ok_reply(request, envelope.status(), envelope.headers(), reply, json);
+            })
         })
-        .map_err(|malformed| Error::new(ErrorCode::TooLarge, malformed.to_string()))?;
-        frames.into_iter().for_each(|frame| self.send(running.session, frame));
-        Ok(())
+        .map_err(|malformed| Error::new(ErrorCode::TooLarge, malformed.to_string()))
     }
 
     fn refuse_work(&mut self, running: &Running, status: u16, text: &str) {
@@ -200,36 +169,32 @@ impl VoltServer {
 
     /// Gives up a handler whose time is up.
     pub(super) fn expire_work(&mut self, work: WorkId) {
-        let Some(running) = self.work.running.get(&work) else { return };
+        let Some(running) = self.running.get(&work) else { return };
         let limit = self.options.handler_timeout_ms;
         let text = format!("The command \"{}\" was not answered within {limit} ms.", running.name);
-        self.give_up(work, 504, &text, Withdrawal::Expired);
+        self.withdraw(work, Withdrawal::Expired, Some((504, &text)));
     }
 
     /// Gives up every handler: the hub ends.
     pub(super) fn withdraw_all(&mut self) {
-        let running: Vec<WorkId> = self.work.running.keys().copied().collect();
+        let running: Vec<WorkId> = self.running.keys().copied().collect();
         for work in running {
             let text = "The hub ended; whether the command was carried out is unknown.";
-            self.give_up(work, 503, text, Withdrawal::Draining);
+            self.withdraw(work, Withdrawal::Draining, Some((503, text)));
         }
     }
 
-    fn give_up(&mut self, work: WorkId, status: u16, text: &str, why: Withdrawal) {
+    /// Takes a command from its handler; `refusal` is what the daemon is answered.
+    pub(super) fn withdraw(&mut self, work: WorkId, why: Withdrawal, refusal: Option<(u16, &str)>) {
         let Some(running) = self.forget_work(work) else { return };
-        self.refuse_work(&running, status, text);
+        if let Some((status, text)) = refusal {
+            self.refuse_work(&running, status, text);
+        }
         self.event(Event::Work(WorkEvent::Withdrawn { work, why }));
     }
 
-    /// Takes a command from its handler without an answer: nobody is there to hear it.
-    pub(super) fn withdraw(&mut self, work: WorkId, why: Withdrawal) {
-        if self.forget_work(work).is_some() {
-            self.event(Event::Work(WorkEvent::Withdrawn { work, why }));
-        }
-    }
-
     fn forget_work(&mut self, work: WorkId) -> Option<Running> {
-        let running = self.work.running.remove(&work)?;
+        let running = self.running.remove(&work)?;
         self.timers.remove(Timer::Work(work), running.due);
         if let Some(daemon) = self.daemons.get_mut(&running.cluster) {
             daemon.work.remove(&work);
