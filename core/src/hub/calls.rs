@@ -52,9 +52,7 @@ impl Hub {
             }
             "$enqueue" => {
                 let client = Caller::in_process().client;
-                self.accounts
-                    .count(&client, now.mono)
-                    .map_err(|denial| Error::new(denial.code(), denial.text()))?;
+                self.accounts.count(&client, now.mono)?;
                 self.coordinator.administer(call, name, payload, &options, now)
             }
             _ => self.coordinator.administer(call, name, payload, &options, now),

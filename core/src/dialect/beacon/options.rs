@@ -126,3 +126,10 @@ options! {
         response_type: ResponseForm = ResponseForm::Json,
     }
 }
+
+impl CallOptions {
+    /// Returns the idempotency key, if one is given.
+    pub(crate) fn key(&self) -> Option<&str> {
+        Some(self.idempotency_key.as_str()).filter(|key| !key.is_empty())
+    }
+}

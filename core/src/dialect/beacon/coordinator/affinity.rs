@@ -19,7 +19,7 @@ pub(super) struct Binding {
 /// Every binding that has not ended.
 #[derive(Debug)]
 pub(super) struct Affinity {
-    ttl_ms: u64,
+    pub(super) ttl_ms: u64,
     bindings: BTreeMap<String, Binding>,
     ends: BTreeSet<(Instant, String)>,
 }
@@ -67,10 +67,6 @@ impl Affinity {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Binding)> {
         self.bindings.iter().map(|(key, binding)| (key.as_str(), binding))
-    }
-
-    pub(super) const fn ttl_ms(&self) -> u64 {
-        self.ttl_ms
     }
 }
 

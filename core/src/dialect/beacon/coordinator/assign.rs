@@ -7,11 +7,11 @@
 
 use std::sync::Arc;
 
-use super::item::{Holder, ItemId, Lane, State};
-use super::{Coordinator, Timer};
+use super::item::{Ending, Holder, ItemId, Lane, State};
+use super::worker::Worker;
+use super::{Coordinator, Timer, wire};
 use crate::base::ids::PeerId;
 use crate::base::time::Now;
-use crate::dialect::beacon::coordinator::wire;
 
 impl Coordinator {
     /// Gives an item to a worker, or lets it wait in its lane.
@@ -47,7 +47,7 @@ impl Coordinator {
 
     /// Takes the next item for a worker that asks for one.
     pub(super) fn take_for(&mut self, worker: PeerId, now: Now) -> Option<ItemId> {
-        let free = self.registry.get(worker).is_some_and(super::worker::Worker::has_slot);
+        let free = self.registry.get(worker).is_some_and(Worker::has_slot);
         if !free || !self.is_open {
             return None;
         }
@@ -62,11 +62,25 @@ impl Coordinator {
     /// Takes an item away from its worker and lets it wait again; `lost` counts as a lost worker.
     pub(super) fn release(&mut self, id: ItemId, why: &str, now: Now) {
         let Some(item) = self.items.get_mut(id) else { return };
-        let worker = item.worker();
         item.losses += 1;
         item.last_event = now.unix;
         item.last_error = Some(why.to_owned());
-        let used_up = item.losses > self.options.max_redeliveries;
+        let (losses, max) = (item.losses, self.options.max_redeliveries);
+        self.take_back(id);
+        if losses > max {
+            let times = max.saturating_add(1);
+            let text = format!("Its worker was lost {times} times; the last time {why}.");
+            self.finish(id, Ending::Error, false, Err(text), now);
+        } else {
+            self.place(id, now);
+        }
+    }
+
+    /// Takes an item away from its worker. Unless someone waits for it, its time limit begins anew with
+    /// its next delivery.
+    pub(super) fn take_back(&mut self, id: ItemId) {
+        let Some(item) = self.items.get_mut(id) else { return };
+        let worker = item.worker();
         let limit = if item.order.direct { None } else { item.deadline.take() };
         if let Some(limit) = limit {
             self.timers.remove(Timer::Limit(id), limit);
@@ -74,21 +88,13 @@ impl Coordinator {
         if let Some(worker) = worker {
             self.registry.unassign(worker, id);
         }
-        if used_up {
-            let text = format!("Its worker was lost {} times; the last time {why}.", {
-                self.options.max_redeliveries.saturating_add(1)
-            });
-            self.fail(id, &text, now);
-        } else {
-            self.place(id, now);
-        }
     }
 
     /// Finds other places for items that wait for a worker which is gone or offers something else.
     pub(super) fn replace_reserved(&mut self, name: &Arc<str>, lanes: &[Arc<str>], now: Now) {
         for capability in lanes {
             let lane = Lane { capability: capability.clone(), name: Some(name.clone()) };
-            for id in self.items.lane(&lane) {
+            for id in self.items.lanes.items(&lane) {
                 self.place(id, now);
             }
         }
@@ -150,7 +156,7 @@ impl Coordinator {
                 [None, Some(worker.name.clone())]
                     .map(|name| Lane { capability: capability.clone(), name })
             })
-            .filter_map(|lane| self.items.first(&lane))
+            .filter_map(|lane| self.items.lanes.first(&lane))
             .min()
             .map(|(_, _, id)| id)
     }
@@ -180,7 +186,6 @@ impl Coordinator {
     fn push(&mut self, id: ItemId, worker: PeerId) {
         let Some(conn) = self.registry.get(worker).and_then(|worker| worker.conn) else { return };
         let Some(item) = self.items.get(id) else { return };
-        let text = wire::work_frame(item);
-        self.promise_text(conn, text);
+        self.promise_text(conn, wire::work_frame(item));
     }
 }

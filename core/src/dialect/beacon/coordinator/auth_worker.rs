@@ -63,17 +63,17 @@ impl Coordinator {
 
     /// Takes an auth worker's word on a login.
     pub(super) fn decide_login(&mut self, http: HttpId, done: &Finished) {
-        self.items.unwait(http);
+        let said = done.result.as_ref().ok();
         let outputs: LoginOutputs =
-            done.outputs.as_ref().and_then(|(outputs, _)| outputs.read().ok()).unwrap_or_default();
+            said.and_then(|(outputs, _)| outputs.read().ok()).unwrap_or_default();
         let user = outputs.success.then(|| outputs.user_context.unwrap_or_default());
         self.decisions.push(Decision { http, user });
     }
 
     /// Lets a worker in, or not, as an auth worker decided.
     pub(super) fn decide_join(&mut self, conn: ConnId, done: &Finished, now: Now) {
-        let verdict = match &done.outputs {
-            Some((outputs, _)) => {
+        let verdict = match &done.result {
+            Ok((outputs, _)) => {
                 let outputs: JoinOutputs = outputs.read().unwrap_or_default();
                 if outputs.allowed {
                     Ok(())
@@ -81,7 +81,7 @@ impl Coordinator {
                     Err(outputs.reason.unwrap_or_else(|| "Join denied".to_owned()))
                 }
             }
-            None => Err("The auth beacon did not answer".to_owned()),
+            Err(_) => Err("The auth beacon did not answer".to_owned()),
         };
         self.joined(conn, verdict, now);
     }

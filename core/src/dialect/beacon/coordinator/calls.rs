@@ -3,9 +3,10 @@
 use bytestring::ByteString;
 
 use super::item::{Ending, Waiter};
+use super::requests::Asked;
 use super::routes::View;
 use super::wire::ControlBody;
-use super::{ANONYMOUS, Caller, Coordinator};
+use super::{ANONYMOUS, Caller, Client, Coordinator};
 use crate::api::event::{CallEvent, Event};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::CallId;
@@ -13,6 +14,8 @@ use crate::base::json::Raw;
 use crate::base::json::object::Object;
 use crate::base::time::Now;
 use crate::dialect::beacon::options::CallOptions;
+use crate::dialect::beacon::wire::stream_error;
+use crate::dialect::beacon::words::subject;
 use crate::machine::Output;
 
 impl Coordinator {
@@ -39,10 +42,9 @@ impl Coordinator {
             request = request.number("TimeoutMs", options.timeout_ms);
         }
         let body = ByteString::from(request.end());
-        let key = Some(options.idempotency_key.as_str()).filter(|key| !key.is_empty());
-        let submitted = self
-            .submit(&body, key, &Caller::in_process(), true, now)
-            .map_err(|denial| Error::new(denial.code(), denial.text()))?;
+        let caller = Caller::in_process();
+        let asked = Asked { body: &body, key: options.key(), caller: &caller, now };
+        let submitted = self.submit(asked, true)?;
         self.attach(submitted, Waiter::Call { call, stream: options.stream }, now);
         Ok(())
     }
@@ -66,29 +68,22 @@ impl Coordinator {
                 Error::new(ErrorCode::ArgumentInvalid, format!("{name} needs {field}"))
             })
         };
+        let item = control.work_item_hash;
         let (status, text) = match name {
             "$beacons" => self.show(&View::Workers, ANONYMOUS),
             "$work" => self.show(&View::Items, ANONYMOUS),
             "$capabilities" => self.show(&View::Capabilities, ANONYMOUS),
             "$enqueue" => {
-                let key = Some(options.idempotency_key.as_str()).filter(|key| !key.is_empty());
-                match self.enqueue(&body, key, &Caller::in_process(), now) {
-                    Ok(text) => (200, text),
-                    Err(denial) => return Err(Error::new(denial.code(), denial.text())),
-                }
+                let caller = Caller::in_process();
+                let asked = Asked { body: &body, key: options.key(), caller: &caller, now };
+                (200, self.enqueue(asked)?)
             }
-            "$result" => self.result_of(&named(control.work_item_hash, "WorkItemHash")?),
-            "$cancel" => {
-                let hash = named(control.work_item_hash, "WorkItemHash")?;
-                self.cancel_by_hash(&hash, &body, now)
-            }
+            "$result" => self.result_of(&named(item, subject::WORK_ITEM)?),
+            "$cancel" => self.cancel_by_hash(&named(item, subject::WORK_ITEM)?, &body, now),
             "$run_start" => self.start_run(&body, now),
-            "$run_end" => {
-                let id = named(control.run_id, "RunID")?;
-                self.end_run(&id, &body)
-            }
+            "$run_end" => self.end_run(&named(control.run_id, subject::RUN)?, &body),
             "$drain" => {
-                let id = named(control.beacon_id, "BeaconID")?;
+                let id = named(control.beacon_id, subject::BEACON)?;
                 self.drain_worker(&id, &body, ANONYMOUS, now)
             }
             other => {
@@ -112,13 +107,8 @@ impl Coordinator {
 
     /// Cancels a call, and its item if nobody else waits for it.
     pub(crate) fn cancel_call(&mut self, call: CallId, now: Now) {
-        let Some(id) = self.calls.remove(&call) else { return };
-        let Some(item) = self.items.get_mut(id) else { return };
-        item.waiters.retain(|waiter| match waiter {
-            Waiter::Call { call: waiting, .. } => *waiting != call,
-            Waiter::Http { .. } | Waiter::Login { .. } | Waiter::Join { .. } => true,
-        });
-        let alone = item.waiters.is_empty();
+        let Some((id, _)) = self.forget_client(Client::Call(call)) else { return };
+        let alone = self.items.get(id).is_some_and(|item| item.waiters.is_empty());
         let result = Err(Error::from(ErrorCode::CallCancelled));
         self.event(Event::Call(CallEvent::Done { call, result }));
         if alone {
@@ -130,13 +120,5 @@ impl Coordinator {
 /// Makes an error of an answer that is none.
 fn refusal(status: u16, text: &str) -> Error {
     let code = if status == 400 { ErrorCode::ArgumentInvalid } else { ErrorCode::RemoteError };
-    let words: Option<ErrorWords> = serde_json::from_str(text).ok();
-    Error::new(code, words.map_or_else(|| text.to_owned(), |words| words.error))
-}
-
-/// The error of an answer.
-#[derive(serde::Deserialize)]
-struct ErrorWords {
-    #[serde(rename = "Error")]
-    error: String,
+    Error::new(code, stream_error(text.as_bytes()).as_deref().unwrap_or(text))
 }

@@ -2,22 +2,19 @@
 
 use std::sync::Arc;
 
-use bytestring::ByteString;
-
-use super::Caller;
 use super::auth_worker::AUTHENTICATION;
-use super::item::{Item, ItemId, Order, State, Waiter};
+use super::item::{Item, ItemId, Lane, Order, State, Waiter};
 use super::registration::MAX_NAME;
+use super::requests::Asked;
 use super::results::Finished;
 use super::wire::{self, HubSettings, WorkRequest};
-use super::{Coordinator, Patience, Timer};
-use crate::base::error::ErrorCode;
+use super::{Client, Coordinator, Timer};
+use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::HttpId;
 use crate::base::json::Raw;
 use crate::base::time::Now;
 use crate::machine::Output;
-use crate::net::HttpResponse;
-use crate::net::binary_frames;
+use crate::net::{HttpResponse, binary_frames};
 
 /// The longest time limit of an item: a day.
 const MAX_TIMEOUT_MS: u64 = 86_400_000;
@@ -58,15 +55,12 @@ impl Denial {
     }
 
     pub(crate) fn later(reason: &'static str, retry_after_ms: u64) -> Self {
-        Self {
-            status: 429,
-            words: Words::Admission(reason),
-            retry_after_ms: Some(retry_after_ms.max(1)),
-        }
+        let retry_after_ms = Some(retry_after_ms.max(1));
+        Self { status: 429, words: Words::Admission(reason), retry_after_ms }
     }
 
     /// Returns the code for a call of this process.
-    pub(crate) fn code(&self) -> ErrorCode {
+    fn code(&self) -> ErrorCode {
         match (&self.words, self.status) {
             (Words::Admission(_), _) => ErrorCode::RateLimited,
             (_, 503) if self.retry_after_ms.is_some() => ErrorCode::Overloaded,
@@ -81,7 +75,7 @@ impl Denial {
     }
 
     /// Returns what it says, for people.
-    pub(crate) fn text(&self) -> &str {
+    fn text(&self) -> &str {
         match &self.words {
             Words::Text(text) | Words::Content(text) => text,
             Words::Admission(reason) => reason,
@@ -106,6 +100,12 @@ impl Denial {
     }
 }
 
+impl From<Denial> for Error {
+    fn from(denial: Denial) -> Self {
+        Self::new(denial.code(), denial.text())
+    }
+}
+
 /// What a request with an idempotency key leads to.
 pub(super) enum Submitted {
     /// A new item.
@@ -118,49 +118,31 @@ pub(super) enum Submitted {
 
 impl Coordinator {
     /// Answers `Enqueue`.
-    pub(super) fn enqueue(
-        &mut self,
-        body: &ByteString,
-        key: Option<&str>,
-        caller: &Caller,
-        now: Now,
-    ) -> Result<String, Denial> {
-        Ok(match self.submit(body, key, caller, false, now)? {
+    pub(super) fn enqueue(&mut self, asked: Asked<'_>) -> Result<String, Denial> {
+        Ok(match self.submit(asked, false)? {
             Submitted::Item(id) | Submitted::Known { id, .. } => {
                 let Some(item) = self.items.get(id) else {
                     return Err(Denial::new(500, "The work item ended at once."));
                 };
-                let order = &item.order;
+                let Order { run_id, hash, enqueued, .. } = &item.order;
                 let status = item.status(self.is_reserved(item));
-                let (run, hash) = (&order.run_id, &order.hash);
-                wire::enqueued(run, hash, status, order.enqueued, item.priority)
+                wire::enqueued(run_id, hash, status, *enqueued, item.priority)
             }
-            Submitted::Done(done) => wire::enqueued(
-                &done.run_id,
-                &done.hash,
-                done.ending.name(),
-                done.enqueued,
-                done.priority,
-            ),
+            Submitted::Done(done) => {
+                let Finished { run_id, hash, enqueued, priority, ending, .. } = &*done;
+                wire::enqueued(run_id, hash, ending.name(), *enqueued, *priority)
+            }
         })
     }
 
     /// Answers `Dispatch` and `DispatchStream`, now or when the item ends.
-    pub(super) fn dispatch(
-        &mut self,
-        http: HttpId,
-        body: &ByteString,
-        key: Option<&str>,
-        caller: &Caller,
-        stream: bool,
-        now: Now,
-    ) {
-        match self.submit(body, key, caller, true, now) {
+    pub(super) fn dispatch(&mut self, http: HttpId, asked: Asked<'_>, stream: bool) {
+        match self.submit(asked, true) {
             Ok(submitted) => {
                 if stream {
                     self.promise(Output::HttpReply { http, response: binary_frames::head() });
                 }
-                self.attach(submitted, Waiter::Http { http, stream }, now);
+                self.attach(submitted, Waiter::Http { http, stream }, asked.now);
             }
             Err(denial) => self.reply(http, denial.response(true)),
         }
@@ -172,9 +154,9 @@ impl Coordinator {
             Submitted::Item(id) => self.wait_for(id, waiter),
             Submitted::Known { id, timeout_ms } => {
                 // The item's own limit may be longer, or not have begun.
-                if let Some(patience) = Patience::of(&waiter) {
-                    self.timers
-                        .add(Timer::Patience(patience, timeout_ms), now.mono.after(timeout_ms));
+                if let Some(client) = Client::of(&waiter) {
+                    let patience = Timer::Patience(client, timeout_ms);
+                    self.timers.add(patience, now.mono.after(timeout_ms));
                 }
                 self.wait_for(id, waiter);
             }
@@ -183,12 +165,8 @@ impl Coordinator {
     }
 
     fn wait_for(&mut self, id: ItemId, waiter: Waiter) {
-        match &waiter {
-            Waiter::Http { http, .. } | Waiter::Login { http } => self.items.wait(*http, id),
-            Waiter::Call { call, .. } => {
-                self.calls.insert(*call, id);
-            }
-            Waiter::Join { .. } => {}
+        if let Some(client) = Client::of(&waiter) {
+            self.clients.insert(client, id);
         }
         if let Some(item) = self.items.get_mut(id) {
             item.waiters.push(waiter);
@@ -196,31 +174,16 @@ impl Coordinator {
     }
 
     /// Answers one who has waited for as long as it wanted; the item goes on for the others.
-    pub(super) fn lose_patience(&mut self, patience: Patience, timeout_ms: u64) {
-        let id = match patience {
-            Patience::Http(http) => self.items.unwait(http),
-            Patience::Call(call) => self.calls.remove(&call),
-        };
-        let Some(item) = id.and_then(|id| self.items.get_mut(id)) else { return };
-        let (gone, stay) = std::mem::take(&mut item.waiters)
-            .into_iter()
-            .partition(|waiter| Patience::of(waiter) == Some(patience));
-        item.waiters = stay;
-        for waiter in gone {
+    pub(super) fn lose_patience(&mut self, client: Client, timeout_ms: u64) {
+        if let Some((_, waiter)) = self.forget_client(client) {
             let text = format!("Direct dispatch timed out after {timeout_ms}ms.");
             self.turn_away(waiter, 500, ErrorCode::CallTimeout, &text);
         }
     }
 
     /// Takes work in. With a known idempotency key it finds the item or outcome of that key.
-    pub(super) fn submit(
-        &mut self,
-        body: &ByteString,
-        key: Option<&str>,
-        caller: &Caller,
-        direct: bool,
-        now: Now,
-    ) -> Result<Submitted, Denial> {
+    pub(super) fn submit(&mut self, asked: Asked<'_>, direct: bool) -> Result<Submitted, Denial> {
+        let Asked { body, key, caller, now } = asked;
         if !self.is_open {
             return Err(Denial::unavailable("The hub is not taking work."));
         }
@@ -255,7 +218,7 @@ impl Coordinator {
         };
         let size = settings.as_str().len() as u64;
         if self.items.waiting() as u64 >= self.options.max_queued
-            || self.items.bytes().saturating_add(size) > self.options.max_queued_bytes
+            || self.items.bytes.saturating_add(size) > self.options.max_queued_bytes
         {
             return Err(Denial::later("queued_depth_exceeded", 1_000));
         }
@@ -292,7 +255,7 @@ impl Coordinator {
     pub(super) fn insert(&mut self, mut order: Order, priority: i64, now: Now) -> ItemId {
         order.strict &= !order.affinity_key.is_empty();
         let direct = order.direct;
-        let id = self.items.insert(Item::new(order, priority, self.items.next_turn()));
+        let id = self.items.insert(Item::new(order, priority, self.items.next));
         if direct {
             self.limit(id, now);
         }
@@ -317,25 +280,21 @@ impl Coordinator {
     /// Tells whether the worker that an item waits for is here.
     pub(super) fn is_reserved(&self, item: &Item) -> bool {
         match &item.state {
-            State::Pending(lane) => lane.name.as_ref().is_some_and(|name| {
-                let worker = self.registry.by_name(name).and_then(|w| self.registry.get(w));
-                worker.is_some_and(|worker| worker.offers(&lane.capability))
-            }),
+            State::Pending(Lane { capability, name }) => {
+                let worker = name.as_ref().and_then(|name| self.registry.by_name(name));
+                let worker = worker.and_then(|worker| self.registry.get(worker));
+                worker.is_some_and(|worker| worker.offers(capability))
+            }
             State::Running(_) | State::Held | State::Retry(_) => false,
         }
     }
 
-    /// Forgets a client that went away; its item goes on, and its outcome is kept.
-    pub(super) fn handle_gone(&mut self, http: HttpId) {
-        let Some(id) = self.items.unwait(http) else { return };
-        if let Some(item) = self.items.get_mut(id) {
-            item.waiters.retain(|waiter| match waiter {
-                Waiter::Http { http: waiting, .. } | Waiter::Login { http: waiting } => {
-                    *waiting != http
-                }
-                Waiter::Call { .. } | Waiter::Join { .. } => true,
-            });
-        }
+    /// Lets a client wait no longer; its item goes on, and its outcome is kept.
+    pub(super) fn forget_client(&mut self, client: Client) -> Option<(ItemId, Waiter)> {
+        let id = self.clients.remove(&client)?;
+        let waiters = &mut self.items.get_mut(id)?.waiters;
+        let place = waiters.iter().position(|waiter| Client::of(waiter) == Some(client))?;
+        Some((id, waiters.remove(place)))
     }
 
     fn find_key(
@@ -346,18 +305,20 @@ impl Coordinator {
         timeout_ms: u64,
     ) -> Result<Option<Submitted>, Denial> {
         let Some(key) = key else { return Ok(None) };
-        let other = || Denial::new(409, "The idempotency key was used for other work.");
-        if let Some(id) = self.items.find_key(key) {
-            let same = self.items.get(id).is_some_and(|item| {
-                *item.order.capability == *capability && item.order.action == action
-            });
-            return if same { Ok(Some(Submitted::Known { id, timeout_ms })) } else { Err(other()) };
-        }
-        let Some(done) = self.results.find_key(key) else { return Ok(None) };
-        if *done.capability == *capability && done.action == action {
-            Ok(Some(Submitted::Done(Box::new(done.clone()))))
+        let item = self.items.find_key(key).and_then(|id| Some((id, self.items.get(id)?)));
+        let (known, before) = match (item, self.results.find_key(key)) {
+            (Some((id, Item { order, .. })), _) => {
+                (Submitted::Known { id, timeout_ms }, (&order.capability, &order.action))
+            }
+            (None, Some(done)) => {
+                (Submitted::Done(Box::new(done.clone())), (&done.capability, &done.action))
+            }
+            (None, None) => return Ok(None),
+        };
+        if (&**before.0, &**before.1) == (capability, action) {
+            Ok(Some(known))
         } else {
-            Err(other())
+            Err(Denial::new(409, "The idempotency key was used for other work."))
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use bytestring::ByteString;
 
-use super::reports::Reporter;
-use super::wire::{self, WorkerFrame, action};
+use super::reports::{Reporter, Told};
+use super::wire::{self, Report, action};
 use super::{Caller, Connection, Coordinator};
 use crate::base::error::ErrorCode;
 use crate::base::ids::ConnId;
@@ -38,10 +38,8 @@ impl Coordinator {
             return;
         }
         self.accepted.heard(conn);
-        if let Some(worker) = self.registry.by_conn(conn)
-            && self.registry.heard(worker, now.mono)
-        {
-            self.fill(worker, now);
+        if let Some(worker) = self.registry.by_conn(conn) {
+            self.hear(worker, now);
         }
         match frame {
             Frame::Text(text) => self.handle_text(conn, &text, now),
@@ -52,36 +50,28 @@ impl Coordinator {
 
     fn handle_text(&mut self, conn: ConnId, text: &ByteString, now: Now) {
         // Peer: what is not JSON, and unknown actions, are ignored.
-        let Ok(frame) = serde_json::from_str::<WorkerFrame<'_>>(text) else { return };
-        if frame.action == action::REGISTER {
+        let Ok(report) = serde_json::from_str::<Report<'_>>(text) else { return };
+        if report.action.as_str() == action::REGISTER {
             self.handle_registration(conn, text, now);
             return;
         }
         let Some(worker) = self.registry.by_conn(conn) else { return };
-        let reporter = Reporter::Connection(conn);
-        let hash = &*frame.work_item_hash;
-        let attempt = wire::count(frame.attempt_number);
-        match &*frame.action {
-            action::HEARTBEAT => {
-                let (lag, in_flight) = (frame.host_lag_ms, frame.in_flight);
-                self.beat(worker, wire::count(lag), wire::count(in_flight), now);
-                self.leaves(worker, wire::truthy(frame.draining));
-            }
+        let (hash, reporter) = (&*report.work_item_hash, Reporter::Connection(conn));
+        let told = Told { hash, report: &report, text, reporter };
+        match report.action.as_str() {
+            action::HEARTBEAT => self.beat(worker, &report, now),
             action::PROGRESS => {
-                if let Some(data) = wire::object(frame.progress_data) {
+                if let Some(data) = wire::object(report.progress_data) {
                     // Peer: progress of an unknown item is ignored.
-                    let _ = self.report_progress(hash, data, attempt, &reporter, now);
+                    let _ = self.report_progress(&told, data, now);
                 }
             }
             action::COMPLETE => {
-                let (outputs, log) = (frame.outputs, frame.log);
-                let result =
-                    self.report_complete(hash, outputs, log, attempt, text, &reporter, now);
+                let result = self.report_complete(&told, now);
                 self.send_verdict(conn, worker, hash, result);
             }
             action::ERROR => {
-                let message = frame.error_message;
-                let result = self.report_error(hash, message, frame.log, attempt, &reporter, now);
+                let result = self.report_error(&told, now);
                 self.send_verdict(conn, worker, hash, result);
             }
             action::DEREGISTER => {

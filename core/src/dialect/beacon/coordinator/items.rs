@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::item::{Item, ItemId, Lane, Lanes, State};
-use crate::base::ids::HttpId;
+use super::item::{Item, ItemId, Lanes, State};
 
 /// The items of a hub.
 #[derive(Debug, Default)]
@@ -12,19 +11,16 @@ pub(super) struct Items {
     items: BTreeMap<ItemId, Item>,
     by_hash: HashMap<Arc<str>, ItemId>,
     by_key: HashMap<String, ItemId>,
-    by_http: BTreeMap<HttpId, ItemId>,
-    lanes: Lanes,
-    next: u64,
-    running: usize,
-    bytes: u64,
+    pub(super) lanes: Lanes,
+    /// The number, and the turn, that the next item gets.
+    pub(super) next: u64,
+    /// How many of them run.
+    pub(super) running: usize,
+    /// The bytes of all items.
+    pub(super) bytes: u64,
 }
 
 impl Items {
-    /// Returns the number that the next item gets.
-    pub(super) const fn next_turn(&self) -> u64 {
-        self.next
-    }
-
     /// Takes an item in; it must be placed next.
     pub(super) fn insert(&mut self, item: Item) -> ItemId {
         let id = ItemId(self.next);
@@ -109,43 +105,13 @@ impl Items {
         self.by_key.get(key).copied()
     }
 
-    /// Remembers which item an HTTP exchange waits for.
-    pub(super) fn wait(&mut self, http: HttpId, id: ItemId) {
-        self.by_http.insert(http, id);
-    }
-
-    /// Forgets an HTTP exchange; returns its item.
-    pub(super) fn unwait(&mut self, http: HttpId) -> Option<ItemId> {
-        self.by_http.remove(&http)
-    }
-
-    /// Returns the lane's first item.
-    pub(super) fn first(&self, lane: &Lane) -> Option<super::item::Rank> {
-        self.lanes.first(lane)
-    }
-
-    /// Returns the items of a lane in order.
-    pub(super) fn lane(&self, lane: &Lane) -> Vec<ItemId> {
-        self.lanes.items(lane)
-    }
-
     /// Returns every item in order of arrival.
     pub(super) fn iter(&self) -> impl Iterator<Item = (ItemId, &Item)> {
         self.items.iter().map(|(id, item)| (*id, item))
     }
 
-    /// Returns how many of them run.
-    pub(super) const fn running(&self) -> usize {
-        self.running
-    }
-
     /// Returns how many wait.
     pub(super) fn waiting(&self) -> usize {
         self.items.len() - self.running
-    }
-
-    /// Returns the bytes of all items.
-    pub(super) const fn bytes(&self) -> u64 {
-        self.bytes
     }
 }

@@ -151,7 +151,7 @@ pub(crate) struct Coordinator {
     affinity: Affinity,
     results: Results,
     runs: Runs,
-    calls: BTreeMap<CallId, ItemId>,
+    clients: BTreeMap<Client, ItemId>,
     decisions: Vec<Decision>,
     timers: Timers<Timer>,
     minted: u64,
@@ -195,7 +195,7 @@ enum Timer {
     /// An item that failed runs again.
     Retry(ItemId),
     /// Someone who came later has waited for an item long enough; with the time that it allowed.
-    Patience(Patience, u64),
+    Patience(Client, u64),
     /// Holders from before a restart had their chance.
     Held,
     /// Expired records are swept out.
@@ -215,19 +215,19 @@ impl Timer {
     }
 }
 
-/// Who waits for an item with a limit of its own.
+/// Who waits for an item, and may go away or have waited long enough before it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Patience {
+enum Client {
     Http(HttpId),
     Call(CallId),
 }
 
-impl Patience {
+impl Client {
     const fn of(waiter: &Waiter) -> Option<Self> {
         match waiter {
-            Waiter::Http { http, .. } => Some(Self::Http(*http)),
+            Waiter::Http { http, .. } | Waiter::Login { http } => Some(Self::Http(*http)),
             Waiter::Call { call, .. } => Some(Self::Call(*call)),
-            Waiter::Login { .. } | Waiter::Join { .. } => None,
+            Waiter::Join { .. } => None,
         }
     }
 }
@@ -264,7 +264,7 @@ impl Coordinator {
                 options.result_ttl_ms,
             ),
             runs: Runs::default(),
-            calls: BTreeMap::new(),
+            clients: BTreeMap::new(),
             decisions: Vec::new(),
             timers: Timers::new(),
             minted: 0,
@@ -283,7 +283,7 @@ impl Coordinator {
     /// Counts what workers run; what is held since a restart is as safe in the store as before.
     pub(crate) fn in_flight(&self) -> usize {
         let held: usize = self.held.values().map(BTreeSet::len).sum();
-        self.items.running().saturating_sub(held)
+        self.items.running.saturating_sub(held)
     }
 
     /// Tells whether everything is stored and said that was promised.
@@ -416,7 +416,9 @@ impl Machine for Coordinator {
                 self.handle_lost(conn, cause.to_error().message(), now);
                 self.conns.remove(&conn);
             }
-            Input::Server(ServerInput::Gone { http }) => self.handle_gone(http),
+            Input::Server(ServerInput::Gone { http }) => {
+                self.forget_client(Client::Http(http));
+            }
             Input::Stored { store, result } => match self.journal.stored(store, result, now.mono) {
                 Ok(stored) => stored.into_iter().for_each(|promise| self.keep(promise)),
                 Err(error) => self.event(Event::Session(SessionEvent::Notice { error })),
@@ -450,7 +452,7 @@ impl Machine for Coordinator {
                 Timer::Silence(worker) => self.check_silence(worker, now),
                 Timer::Limit(item) => self.expire_item(item, now),
                 Timer::Retry(item) => self.place(item, now),
-                Timer::Patience(patience, timeout_ms) => self.lose_patience(patience, timeout_ms),
+                Timer::Patience(client, timeout_ms) => self.lose_patience(client, timeout_ms),
                 Timer::Held => self.release_held(None, now),
                 Timer::Sweep => self.sweep(now),
             }

@@ -49,11 +49,12 @@ struct AttemptRecord {
     retry_after: Option<UnixMillis>,
 }
 
-/// What a record of a success says beside the rest.
+/// What a record of an outcome says beside the rest.
 #[derive(Deserialize)]
-struct Success {
-    outputs: Raw,
-    log: Raw,
+struct Said {
+    outputs: Option<Raw>,
+    log: Option<Raw>,
+    error: Option<String>,
 }
 
 impl Coordinator {
@@ -119,12 +120,10 @@ impl Coordinator {
         if let Some(holder) = &done.holder {
             record = record.text("beacon_id", &holder.beacon_id).text("name", &holder.name);
         }
-        if let Some(error) = &done.error {
-            record = record.text("error", error);
-        }
-        if let Some((outputs, log)) = &done.outputs {
-            record = record.raw("outputs", outputs.as_str()).raw("log", log.as_str());
-        }
+        record = match &done.result {
+            Ok((outputs, log)) => record.raw("outputs", outputs.as_str()).raw("log", log.as_str()),
+            Err(error) => record.text("error", error),
+        };
         self.journal.delete(WORK, &done.hash);
         self.journal.delete(ATTEMPTS, &done.hash);
         self.journal.put(RESULTS, &done.hash, record.end());
@@ -201,10 +200,7 @@ impl Coordinator {
     }
 
     fn restore_item(&mut self, mut item: Item, attempt: Option<Bytes>, now: Now) {
-        let turn = self.items.next_turn();
-        if item.turn != turn {
-            item.turn = turn;
-        }
+        item.turn = self.items.next;
         let latest: Option<AttemptRecord> =
             attempt.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let (enqueued, limit) = (item.order.enqueued, item.order.timeout_ms);
@@ -255,11 +251,11 @@ fn parse_work(hash: &str, bytes: &[u8]) -> Option<Item> {
 
 fn parse_result(hash: &str, bytes: &[u8]) -> Option<Finished> {
     let done: Finished = serde_json::from_slice(bytes).ok()?;
-    let success: Option<Success> = serde_json::from_slice(bytes).ok();
-    Some(Finished {
-        hash: hash.into(),
-        holder: serde_json::from_slice(bytes).ok(),
-        outputs: success.map(|success| (success.outputs, success.log)),
-        ..done
-    })
+    let Said { outputs, log, error } = serde_json::from_slice(bytes).ok()?;
+    let result = match outputs.zip(log) {
+        Some(success) => Ok(success),
+        None => Err(error.unwrap_or_else(|| "Unknown error".to_owned())),
+    };
+    let holder = serde_json::from_slice(bytes).ok();
+    Some(Finished { hash: hash.into(), holder, result, ..done })
 }

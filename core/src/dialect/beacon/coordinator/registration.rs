@@ -4,19 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytestring::ByteString;
-use serde_json::value::RawValue;
 
 use super::Caller;
 use super::auth_worker::AUTHENTICATION;
 use super::item::{ItemId, State, Waiter};
-use super::registry::Profile;
-use super::wire::{self, Registration, RunningItem, Verdict};
+use super::requests::Asked;
+use super::wire::{self, Registration, Report, RunningItem, Verdict};
 use super::{Coordinator, UNREGISTERED_FRAME};
-use crate::api::event::PeerEvent;
-use crate::api::event::{Event, Withdrawal};
+use crate::api::event::{Event, PeerEvent, Withdrawal};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{ConnId, HttpId, PeerId};
-use crate::base::json::Raw;
 use crate::base::secret::Secret;
 use crate::base::time::{Instant, Now};
 use crate::machine::Output;
@@ -35,6 +32,10 @@ const MAX_LISTED: usize = 65_536;
 /// The close code and reason of a worker that may not join. Source: `ultravisor` 1.3.24.
 const DENIED: (u16, &str) = (4403, "Beacon admission denied");
 
+/// A worker's record, what a worker of ours says it runs, and whether it understands our
+/// acknowledgements.
+type Recorded = (PeerId, Option<Vec<RunningItem>>, bool);
+
 /// What a join check says.
 enum Join {
     Allowed,
@@ -48,19 +49,16 @@ impl Coordinator {
     pub(super) fn handle_registration(&mut self, conn: ConnId, text: &ByteString, now: Now) {
         let registration = match read(text) {
             Ok(registration) => registration,
-            Err(reason) => {
-                self.deny(conn, &reason);
-                return;
-            }
+            Err(reason) => return self.deny(conn, &reason),
         };
         match self.join(conn, &registration) {
             Join::Allowed => self.accept_connection(conn, registration, now),
             Join::Refused(reason) => self.deny(conn, reason),
             Join::Ask => {
                 let name = registration.name.as_deref().unwrap_or_default();
-                let capabilities = registration.capabilities.clone().unwrap_or_default();
-                let secret = registration.join_secret.clone().unwrap_or_default();
-                let question = wire::join_question(name, secret.expose(), &capabilities);
+                let capabilities = registration.capabilities.as_deref().unwrap_or_default();
+                let secret = registration.join_secret.as_ref().map_or("", Secret::expose);
+                let question = wire::join_question(name, secret, capabilities);
                 let Some(link) = self.conns.get_mut(&conn) else { return };
                 if link.joining.replace(text.clone()).is_none() {
                     let waiter = Waiter::Join { conn };
@@ -85,12 +83,11 @@ impl Coordinator {
         if !self.options.is_secured {
             return Join::Allowed;
         }
-        let offered = registration.join_secret.clone().unwrap_or_default();
         if is_auth_worker(registration) {
-            return check_secret(&self.options.auth_join_secret, &offered);
+            return check_secret(&self.options.auth_join_secret, registration);
         }
         if !self.options.join_secret.is_empty() {
-            return check_secret(&self.options.join_secret, &offered);
+            return check_secret(&self.options.join_secret, registration);
         }
         let logged_in = self.conns.get(&conn).is_some_and(|link| link.caller.is_some());
         if self.options.has_users && logged_in {
@@ -146,54 +143,46 @@ impl Coordinator {
     }
 
     /// Takes a registration over HTTP.
-    pub(super) fn register_over_http(
-        &mut self,
-        http: HttpId,
-        body: &ByteString,
-        caller: &Caller,
-        now: Now,
-    ) {
-        let registration = match read(body) {
-            Ok(registration) => registration,
-            Err(reason) => {
-                self.reply(http, HttpResponse::json(400, wire::error(&reason)));
-                return;
+    pub(super) fn register_over_http(&mut self, http: HttpId, asked: Asked<'_>) {
+        let registered = self.join_over_http(asked);
+        let (worker, running, acks) = match registered {
+            Ok(registered) => registered,
+            Err((status, text)) => {
+                return self.reply(http, HttpResponse::json(status, wire::error(&text)));
             }
         };
-        let name = registration.name.clone().filter(|name| !name.is_empty());
-        let (Some(name), Some(_)) = (name, &registration.capabilities) else {
-            let text = wire::error("Name and Capabilities are required.");
-            self.reply(http, HttpResponse::json(400, text));
-            return;
-        };
-        let offered = registration.join_secret.clone().unwrap_or_default();
-        let auth = self.options.is_secured && is_auth_worker(&registration);
-        if auth && !matches!(check_secret(&self.options.auth_join_secret, &offered), Join::Allowed)
-        {
-            self.reply(http, HttpResponse::json(403, wire::error(DENIED.1)));
-            return;
-        }
-        let known = self.registry.by_name(&name);
-        if known.is_none() && self.registry.len() as u64 >= self.options.max_connections {
-            self.reply(http, HttpResponse::json(503, wire::error("Too many workers.")));
-            return;
-        }
-        if known.is_some_and(|worker| !self.owns(worker, caller, now)) {
-            let text = wire::error("The name is registered by somebody else.");
-            self.reply(http, HttpResponse::json(403, text));
-            return;
-        }
-        let (worker, running, acks) =
-            self.record(name.into(), registration, Some(caller.clone()), now);
         if running.is_some() {
             // Our worker uses one transport at a time: its connection is not coming back.
             self.registry.connect(worker, None);
         }
-        if let Some(text) = self.worker_record(worker, &caller.session, acks) {
+        if let Some(text) = self.worker_record(worker, &asked.caller.session, acks) {
             self.reply(http, HttpResponse::json(200, text));
         }
-        self.reconcile(worker, running, false, now);
-        self.fill(worker, now);
+        self.reconcile(worker, running, false, asked.now);
+        self.fill(worker, asked.now);
+    }
+
+    fn join_over_http(&mut self, asked: Asked<'_>) -> Result<Recorded, (u16, String)> {
+        let refuse = |status: u16, text: &str| Err((status, text.to_owned()));
+        let registration = read(asked.body).map_err(|reason| (400, reason))?;
+        let name = registration.name.clone().filter(|name| !name.is_empty());
+        let (Some(name), Some(_)) = (name, &registration.capabilities) else {
+            return refuse(400, "Name and Capabilities are required.");
+        };
+        if self.options.is_secured
+            && is_auth_worker(&registration)
+            && !matches!(check_secret(&self.options.auth_join_secret, &registration), Join::Allowed)
+        {
+            return refuse(403, DENIED.1);
+        }
+        let known = self.registry.by_name(&name);
+        if known.is_none() && self.registry.len() as u64 >= self.options.max_connections {
+            return refuse(503, "Too many workers.");
+        }
+        if known.is_some_and(|worker| !self.owns(worker, asked.caller, asked.now)) {
+            return refuse(403, "The name is registered by somebody else.");
+        }
+        Ok(self.record(name.into(), registration, Some(asked.caller.clone()), asked.now))
     }
 
     /// Brings the record up to date; returns what a worker of ours says it runs.
@@ -203,27 +192,11 @@ impl Coordinator {
         registration: Registration<'_>,
         owner: Option<Caller>,
         now: Now,
-    ) -> (PeerId, Option<Vec<RunningItem>>, bool) {
-        let max_concurrent = wire::count(registration.max_concurrent);
-        let profile = Profile {
-            name: name.clone(),
-            capabilities: registration.capabilities.map(unique),
-            max_concurrent: max_concurrent.map(|max| max.clamp(1, 65_536)),
-            tags: keep(wire::object(registration.tags)),
-            contexts: keep(wire::object(registration.contexts)),
-            bind_addresses: keep(wire::array(registration.bind_addresses)),
-            host_id: registration.host_id,
-            shared_mounts: keep(wire::array(registration.shared_mounts)),
-        };
-        let before: Vec<Arc<str>> = self
-            .registry
-            .by_name(&name)
-            .and_then(|worker| self.registry.get(worker))
-            .map(|worker| worker.capabilities.clone())
-            .unwrap_or_default();
-        let (worker, new) = self.registry.register(profile, owner, now);
-        let acks = registration.moorline.as_ref().is_some_and(|ours| ours.acks);
-        self.registry.update(worker, |worker| worker.acks = acks);
+    ) -> Recorded {
+        let known = self.registry.by_name(&name).and_then(|worker| self.registry.get(worker));
+        let before = known.map(|worker| worker.capabilities.clone()).unwrap_or_default();
+        let (worker, new) = self.registry.register(&name, &registration, owner, now);
+        let acks = registration.acks();
         self.catalogue.describe(registration.action_schemas.unwrap_or_default());
         if new {
             self.watch(worker, now);
@@ -315,20 +288,11 @@ impl Coordinator {
         }
     }
 
-    /// Notes a heartbeat.
-    pub(super) fn beat(
-        &mut self,
-        worker: PeerId,
-        host_lag_ms: Option<u64>,
-        in_flight: Option<u64>,
-        now: Now,
-    ) {
-        self.registry.heartbeat(worker, host_lag_ms.unwrap_or(0), in_flight, now);
-    }
-
-    /// A worker that is about to go gets no more work; under its name it may come back for more.
-    pub(super) fn leaves(&mut self, worker: PeerId, is_leaving: bool) {
-        if is_leaving {
+    /// Notes a heartbeat. A worker that is about to go gets no more work; under its name it may come
+    /// back for more.
+    pub(super) fn beat(&mut self, worker: PeerId, report: &Report<'_>, now: Now) {
+        self.registry.heartbeat(worker, report, now);
+        if wire::truthy(report.draining) {
             self.registry.update(worker, |worker| worker.draining = true);
         }
     }
@@ -396,19 +360,10 @@ fn is_auth_worker(registration: &Registration<'_>) -> bool {
 }
 
 /// Compares in constant time; a secret that is not configured refuses everyone.
-fn check_secret(expected: &Secret, offered: &Secret) -> Join {
-    if *expected == *offered && !expected.is_empty() {
+fn check_secret(expected: &Secret, registration: &Registration<'_>) -> Join {
+    if registration.join_secret.as_ref() == Some(expected) && !expected.is_empty() {
         Join::Allowed
     } else {
         Join::Refused("join secret mismatch")
     }
-}
-
-fn unique(names: Vec<String>) -> Vec<Arc<str>> {
-    let mut seen = BTreeSet::new();
-    names.into_iter().map(Arc::from).filter(|name: &Arc<str>| seen.insert(name.clone())).collect()
-}
-
-fn keep(raw: Option<&RawValue>) -> Option<Raw> {
-    raw.map(|raw| Raw::from(raw.to_owned()))
 }

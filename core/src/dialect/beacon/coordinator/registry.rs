@@ -5,26 +5,13 @@ use std::sync::Arc;
 
 use super::Caller;
 use super::item::ItemId;
+use super::wire::{self, Registration, Report};
 use super::worker::Worker;
 use crate::base::ids::{ConnId, PeerId};
-use crate::base::json::Raw;
-use crate::base::time::{Instant, UnixMillis};
+use crate::base::time::{Instant, Now, UnixMillis};
 
 /// The most names that are kept as draining while their workers are away.
 const MAX_DRAINED: usize = 10_000;
-
-/// What a registration says about a worker.
-#[derive(Debug)]
-pub(super) struct Profile {
-    pub(super) name: Arc<str>,
-    pub(super) capabilities: Option<Vec<Arc<str>>>,
-    pub(super) max_concurrent: Option<u64>,
-    pub(super) tags: Option<Raw>,
-    pub(super) contexts: Option<Raw>,
-    pub(super) bind_addresses: Option<Raw>,
-    pub(super) host_id: Option<String>,
-    pub(super) shared_mounts: Option<Raw>,
-}
 
 /// All workers of a hub.
 #[derive(Debug, Default)]
@@ -77,17 +64,11 @@ impl Registry {
     }
 
     /// Notes a heartbeat.
-    pub(super) fn heartbeat(
-        &mut self,
-        worker: PeerId,
-        host_lag_ms: u64,
-        in_flight: Option<u64>,
-        now: crate::base::time::Now,
-    ) {
+    pub(super) fn heartbeat(&mut self, worker: PeerId, report: &Report<'_>, now: Now) {
         if let Some(worker) = self.workers.get_mut(&worker) {
             worker.heartbeat = now.unix;
-            worker.host_lag_ms = host_lag_ms;
-            worker.in_flight = in_flight;
+            worker.host_lag_ms = wire::count(report.host_lag_ms).unwrap_or(0);
+            worker.in_flight = wire::count(report.in_flight);
         }
     }
 
@@ -122,71 +103,33 @@ impl Registry {
     /// Adds a record, or brings the one of that name up to date. Returns it and whether it is new.
     pub(super) fn register(
         &mut self,
-        profile: Profile,
+        name: &Arc<str>,
+        registration: &Registration<'_>,
         owner: Option<Caller>,
-        now: crate::base::time::Now,
+        now: Now,
     ) -> (PeerId, bool) {
-        let draining = self.drained.contains(&profile.name);
-        if let Some(known) = self.by_name.get(&profile.name).copied() {
-            self.update(known, |worker| {
-                worker.capabilities = profile
-                    .capabilities
-                    .unwrap_or_else(|| std::mem::take(&mut worker.capabilities));
-                worker.max_concurrent = profile.max_concurrent.unwrap_or(worker.max_concurrent);
-                for (own, new) in [
-                    (&mut worker.tags, profile.tags),
-                    (&mut worker.contexts, profile.contexts),
-                    (&mut worker.bind_addresses, profile.bind_addresses),
-                    (&mut worker.shared_mounts, profile.shared_mounts),
-                ] {
-                    if let Some(new) = new {
-                        *own = new;
-                    }
-                }
-                if profile.host_id.is_some() {
-                    worker.host_id = profile.host_id;
-                }
-                worker.owner = owner;
-                worker.draining = draining;
-                worker.heard = now.mono;
-                worker.heartbeat = now.unix;
-                worker.offline = false;
-            });
-            return (known, false);
-        }
+        let known = self.by_name(name);
+        let worker = known.unwrap_or_else(|| self.add(name, now));
+        let draining = self.drained.contains(name);
+        self.update(worker, |worker| {
+            worker.describe(registration);
+            worker.owner = owner;
+            worker.draining = draining;
+            worker.heard = now.mono;
+            worker.heartbeat = now.unix;
+            worker.offline = false;
+        });
+        (worker, known.is_none())
+    }
+
+    fn add(&mut self, name: &Arc<str>, now: Now) -> PeerId {
         let id = PeerId(self.next_worker);
         self.next_worker += 1;
-        let beacon_id = self.beacon_id(&profile.name, now.unix);
-        self.by_name.insert(profile.name.clone(), id);
-        self.by_id.insert(beacon_id.clone(), id);
-        self.workers.insert(
-            id,
-            Worker {
-                beacon_id,
-                name: profile.name,
-                owner,
-                capabilities: profile.capabilities.unwrap_or_default(),
-                max_concurrent: profile.max_concurrent.unwrap_or(1),
-                tags: profile.tags.unwrap_or_else(Raw::empty_object),
-                contexts: profile.contexts.unwrap_or_else(Raw::empty_object),
-                bind_addresses: profile.bind_addresses.unwrap_or_else(Raw::empty_list),
-                host_id: profile.host_id,
-                shared_mounts: profile.shared_mounts.unwrap_or_else(Raw::empty_list),
-                registered: now.unix,
-                heartbeat: now.unix,
-                heard: now.mono,
-                conn: None,
-                polls: false,
-                acks: false,
-                running: BTreeSet::new(),
-                draining,
-                offline: false,
-                host_lag_ms: 0,
-                in_flight: None,
-                turn: 0,
-            },
-        );
-        (id, true)
+        let worker = Worker::new(self.beacon_id(name, now.unix), name.clone(), now);
+        self.by_name.insert(name.clone(), id);
+        self.by_id.insert(worker.beacon_id.clone(), id);
+        self.workers.insert(id, worker);
+        id
     }
 
     /// Ties a record to a connection, or to none; returns the one it was tied to.
@@ -307,30 +250,21 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::time::Now;
 
-    fn profile(name: &str, max: u64) -> Profile {
-        Profile {
-            name: name.into(),
-            capabilities: Some(vec!["Echo".into()]),
-            max_concurrent: Some(max),
-            tags: None,
-            contexts: None,
-            bind_addresses: None,
-            host_id: None,
-            shared_mounts: None,
-        }
+    fn register(registry: &mut Registry, name: &str, max: u64, now: Now) -> (PeerId, bool) {
+        let text = format!(r#"{{"Capabilities":["Echo"],"MaxConcurrent":{max}}}"#);
+        registry.register(&name.into(), &serde_json::from_str(&text).unwrap(), None, now)
     }
 
     #[test]
     fn ids_are_made_as_the_peer_makes_them() {
         let mut registry = Registry::default();
         let now = Now::new(0, 1_795_246_980_404);
-        let (worker, new) = registry.register(profile("Ünï Code_Név #1", 1), None, now);
+        let (worker, new) = register(&mut registry, "Ünï Code_Név #1", 1, now);
         assert!(new);
         let id = &registry.get(worker).unwrap().beacon_id;
         assert_eq!(&**id, "bcn--n--code-n-v--1-1795246980404");
-        let (other, _) = registry.register(profile("ünï code_név #1", 1), None, now);
+        let (other, _) = register(&mut registry, "ünï code_név #1", 1, now);
         assert_eq!(&*registry.get(other).unwrap().beacon_id, "bcn--n--code-n-v--1-1795246980405");
     }
 
@@ -338,8 +272,8 @@ mod tests {
     fn the_least_loaded_connected_worker_with_a_slot_comes_first() {
         let mut registry = Registry::default();
         let now = Now::default();
-        let (a, _) = registry.register(profile("a", 2), None, now);
-        let (b, _) = registry.register(profile("b", 1), None, now);
+        let (a, _) = register(&mut registry, "a", 2, now);
+        let (b, _) = register(&mut registry, "b", 1, now);
         assert_eq!(registry.least_loaded("Echo"), None);
         registry.connect(a, Some(ConnId(1)));
         registry.connect(b, Some(ConnId(3)));
@@ -359,9 +293,9 @@ mod tests {
     #[test]
     fn a_name_has_one_record_and_the_newest_connection() {
         let mut registry = Registry::default();
-        let (a, _) = registry.register(profile("twin", 1), None, Now::default());
+        let (a, _) = register(&mut registry, "twin", 1, Now::default());
         registry.connect(a, Some(ConnId(1)));
-        let (again, new) = registry.register(profile("twin", 4), None, Now::default());
+        let (again, new) = register(&mut registry, "twin", 4, Now::default());
         assert_eq!((again, new), (a, false));
         assert_eq!(registry.connect(a, Some(ConnId(3))), Some(ConnId(1)));
         assert_eq!(registry.by_conn(ConnId(1)), None);

@@ -9,13 +9,12 @@ use super::Caller;
 use super::item::{Ending, Item, ItemId, State, Waiter};
 use super::outputs;
 use super::results::Finished;
-use super::wire::{self, ProgressReport, Verdict};
+use super::wire::{self, ProgressReport, Report, Verdict};
 use super::{Coordinator, Timer};
-use crate::api::event::CallEvent;
-use crate::api::event::Event;
+use crate::api::event::{CallEvent, Event};
 use crate::base::ids::{ConnId, PeerId};
 use crate::base::json::Raw;
-use crate::base::time::Now;
+use crate::base::time::{Now, UnixMillis};
 use crate::machine::Output;
 use crate::net::binary_frames::{self, Kind};
 
@@ -32,6 +31,15 @@ pub(super) enum Reporter<'a> {
     Connection(ConnId),
     /// A client over HTTP; our own workers name their record.
     Http { caller: &'a Caller, beacon_id: &'a str },
+}
+
+/// One report: of which item, what it says, and who says it.
+pub(super) struct Told<'a> {
+    pub(super) hash: &'a str,
+    pub(super) report: &'a Report<'a>,
+    /// What the values of the report are slices of.
+    pub(super) text: &'a ByteString,
+    pub(super) reporter: Reporter<'a>,
 }
 
 /// Where a report leads.
@@ -55,27 +63,19 @@ impl Coordinator {
     /// Takes progress.
     pub(super) fn report_progress(
         &mut self,
-        hash: &str,
+        told: &Told<'_>,
         data: &RawValue,
-        attempt: Option<u64>,
-        reporter: &Reporter<'_>,
         now: Now,
     ) -> Result<(), String> {
-        let unknown = || format!("Work item [{hash}] not found or not running.");
-        let Ok(Aim::Item(id)) = self.aim(hash, attempt, reporter, now) else {
-            return Err(unknown());
-        };
+        let unknown = || format!("Work item [{}] not found or not running.", told.hash);
+        let Ok(Aim::Item(id)) = self.aim(told, now) else { return Err(unknown()) };
         let Ok(report) = serde_json::from_str::<ProgressReport<'_>>(data.get()) else {
             return Err(unknown());
         };
         let Some(item) = self.items.get_mut(id) else { return Err(unknown()) };
         item.last_event = now.unix;
         item.progress.merge(&report);
-        if let Some(lines) = wire::array(report.log)
-            && item.log.len() + lines.get().len() <= MAX_LOG_BYTES
-        {
-            wire::append_lines(&mut item.log, lines);
-        }
+        item.note(report.log);
         if item.waiters.iter().any(Waiter::streams) {
             let text = item.progress.write(now.unix);
             let bytes = report.binary_data.and_then(outputs::decode);
@@ -110,26 +110,14 @@ impl Coordinator {
     }
 
     /// Takes an outcome; `text` is what `outputs` and `log` are slices of.
-    #[expect(clippy::too_many_arguments, reason = "the fields of one report")]
-    pub(super) fn report_complete(
-        &mut self,
-        hash: &str,
-        outputs: Option<&RawValue>,
-        log: Option<&RawValue>,
-        attempt: Option<u64>,
-        text: &ByteString,
-        reporter: &Reporter<'_>,
-        now: Now,
-    ) -> Result<(), String> {
-        let id = match self.aim(hash, attempt, reporter, now)? {
-            Aim::Item(id) => id,
-            Aim::Settled => return Ok(()),
-        };
-        let outputs = outputs.map_or_else(Raw::empty_object, |raw| Raw::span(text, raw));
-        let log = wire::array(log);
+    pub(super) fn report_complete(&mut self, told: &Told<'_>, now: Now) -> Result<(), String> {
+        let Aim::Item(id) = self.aim(told, now)? else { return Ok(()) };
+        let span = |raw| Raw::span(told.text, raw);
+        let outputs = told.report.outputs.map_or_else(Raw::empty_object, span);
+        let log = wire::array(told.report.log);
         let worker = self.items.get(id).and_then(Item::worker);
         let log = match self.items.get(id).map(|item| item.log.as_str()) {
-            Some("") | None => log.map_or_else(Raw::empty_list, |raw| Raw::span(text, raw)),
+            Some("") | None => log.map_or_else(Raw::empty_list, span),
             Some(before) => {
                 let mut lines = before.to_owned();
                 if let Some(log) = log {
@@ -138,7 +126,7 @@ impl Coordinator {
                 Raw::parse(wire::lines(&lines)).unwrap_or_else(|_| Raw::empty_list())
             }
         };
-        self.finish(id, Ending::Complete, true, Some((outputs, log)), None, now);
+        self.finish(id, Ending::Complete, true, Ok((outputs, log)), now);
         if let Some(worker) = worker {
             self.fill(worker, now);
         }
@@ -146,34 +134,20 @@ impl Coordinator {
     }
 
     /// Takes an error: the item runs again if it may, else it ends.
-    pub(super) fn report_error(
-        &mut self,
-        hash: &str,
-        message: Option<&RawValue>,
-        log: Option<&RawValue>,
-        attempt: Option<u64>,
-        reporter: &Reporter<'_>,
-        now: Now,
-    ) -> Result<(), String> {
-        let id = match self.aim(hash, attempt, reporter, now)? {
-            Aim::Item(id) => id,
-            Aim::Settled => return Ok(()),
-        };
-        let mut message = wire::text(message).unwrap_or_else(|| "Unknown error".to_owned());
+    pub(super) fn report_error(&mut self, told: &Told<'_>, now: Now) -> Result<(), String> {
+        let Aim::Item(id) = self.aim(told, now)? else { return Ok(()) };
+        let message = wire::text(told.report.error_message);
+        let mut message = message.unwrap_or_else(|| "Unknown error".to_owned());
         message.truncate(message.floor_char_boundary(MAX_ERROR_BYTES));
         let Some(item) = self.items.get_mut(id) else { return Ok(()) };
         let worker = item.worker();
         item.failures += 1;
         item.failed_attempt = Some(item.attempt);
-        if let Some(lines) = wire::array(log)
-            && item.log.len() + lines.get().len() <= MAX_LOG_BYTES
-        {
-            wire::append_lines(&mut item.log, lines);
-        }
+        item.note(told.report.log);
         if item.failures < item.order.max_attempts && item.cancel_reason.is_none() {
             self.retry(id, message, now);
         } else {
-            self.finish(id, Ending::Error, true, None, Some(message), now);
+            self.finish(id, Ending::Error, true, Err(message), now);
         }
         if let Some(worker) = worker {
             self.fill(worker, now);
@@ -184,17 +158,10 @@ impl Coordinator {
     fn retry(&mut self, id: ItemId, message: String, now: Now) {
         let Some(item) = self.items.get_mut(id) else { return };
         let delay = item.order.retry_backoff_ms.saturating_mul(item.failures);
-        let worker = item.worker();
         item.last_error = Some(message);
         item.last_event = now.unix;
-        item.retry_after = Some(crate::base::time::UnixMillis(now.unix.0.saturating_add(delay)));
-        let limit = if item.order.direct { None } else { item.deadline.take() };
-        if let Some(limit) = limit {
-            self.timers.remove(Timer::Limit(id), limit);
-        }
-        if let Some(worker) = worker {
-            self.registry.unassign(worker, id);
-        }
+        item.retry_after = Some(UnixMillis(now.unix.0.saturating_add(delay)));
+        self.take_back(id);
         let at = now.mono.after(delay);
         self.items.change(id, State::Retry(at));
         self.timers.add(Timer::Retry(id), at);
@@ -216,13 +183,9 @@ impl Coordinator {
     }
 
     /// Finds the item that a report is about, if the reporter may speak for it.
-    fn aim(
-        &mut self,
-        hash: &str,
-        attempt: Option<u64>,
-        reporter: &Reporter<'_>,
-        now: Now,
-    ) -> Result<Aim, String> {
+    fn aim(&mut self, told: &Told<'_>, now: Now) -> Result<Aim, String> {
+        let Told { hash, reporter, .. } = told;
+        let attempt = wire::count(told.report.attempt_number);
         let missing = || format!("BeaconCoordinator: work item [{hash}] not found.");
         let Some(id) = self.items.find(hash) else {
             let name = self.reporter_name(reporter);
@@ -278,6 +241,17 @@ impl Coordinator {
             Reporter::Http { beacon_id, .. } => self.registry.by_id(beacon_id),
         }?;
         Some(self.registry.get(worker)?.name.clone())
+    }
+}
+
+impl Item {
+    /// Keeps lines that were reported, as far as there is room.
+    fn note(&mut self, lines: Option<&RawValue>) {
+        if let Some(lines) = wire::array(lines)
+            && self.log.len() + lines.get().len() <= MAX_LOG_BYTES
+        {
+            wire::append_lines(&mut self.log, lines);
+        }
     }
 }
 

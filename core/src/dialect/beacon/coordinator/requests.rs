@@ -1,12 +1,14 @@
 //! Requests over HTTP: what each route answers.
 
 use bytestring::ByteString;
+use serde_json::value::RawValue;
 
 use super::item::Ending;
-use super::reports::Reporter;
+use super::reports::{Reporter, Told};
 use super::routes::Route;
-use super::wire::{self, BatchBody, ControlBody, ReportBody, RunRequest};
+use super::wire::{self, BatchBody, ControlBody, Report, RunRequest};
 use super::{Caller, Coordinator};
+use crate::base::error::printable;
 use crate::base::ids::{HttpId, PeerId};
 use crate::base::time::Now;
 use crate::machine::Output;
@@ -16,7 +18,17 @@ use crate::net::HttpResponse;
 const MAX_BATCH: usize = 256;
 
 /// An answer that promises nothing: status and text.
-type Answer = (u16, String);
+pub(super) type Answer = (u16, String);
+
+/// What is asked, and who asks.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) body: &'a ByteString,
+    /// The idempotency key.
+    pub(super) key: Option<&'a str>,
+    pub(super) caller: &'a Caller,
+    pub(super) now: Now,
+}
 
 impl Coordinator {
     /// Answers a request of someone whom the hub knows, now or when the item ends; `key` is its
@@ -30,92 +42,73 @@ impl Coordinator {
         caller: &Caller,
         now: Now,
     ) {
-        let answer = match route {
-            Route::Register => {
-                self.register_over_http(http, body, caller, now);
-                return;
-            }
-            Route::Dispatch | Route::DispatchStream => {
-                let stream = route == Route::DispatchStream;
-                self.dispatch(http, body, key, caller, stream, now);
-                return;
-            }
-            Route::Enqueue => {
-                match self.enqueue(body, key, caller, now) {
-                    Ok(text) => {
-                        let response = HttpResponse::json(200, text);
-                        self.promise(Output::HttpReply { http, response });
-                    }
-                    Err(denial) => self.reply(http, denial.response(false)),
-                }
-                return;
-            }
-            Route::Poll => self.poll(body, caller, now),
-            Route::Heartbeat(id) => self.heartbeat(&id, body, caller, now),
-            Route::Farewell(id) => self.farewell(&id, caller, now),
+        let asked = Asked { body, key, caller, now };
+        let (status, text) = match route {
+            Route::Register => return self.register_over_http(http, asked),
+            Route::Dispatch => return self.dispatch(http, asked, false),
+            Route::DispatchStream => return self.dispatch(http, asked, true),
+            Route::Enqueue => match self.enqueue(asked) {
+                Ok(text) => (200, text),
+                Err(denial) => return self.reply(http, denial.response(false)),
+            },
+            Route::Poll => self.poll(asked),
+            Route::Heartbeat(id) => self.heartbeat(&id, asked),
+            Route::Farewell(id) => self.farewell(&id, asked),
             Route::Drain(id) => self.drain_worker(&id, body, &caller.session, now),
-            Route::CompleteBatch => self.complete_batch(body, caller, now),
-            Route::ProgressBatch => self.progress_batch(body, caller, now),
-            Route::Progress(hash) => self.progress(&hash, body, caller, now),
-            Route::Complete(hash) => self.complete(&hash, body, caller, now),
-            Route::Error(hash) => self.error(&hash, body, caller, now),
+            Route::CompleteBatch => self.complete_batch(asked),
+            Route::ProgressBatch => self.progress_batch(asked),
+            Route::Progress(hash) => self.progress(&hash, asked),
+            Route::Complete(hash) => {
+                self.end_item(&hash, asked, "Completed", Self::report_complete)
+            }
+            Route::Error(hash) => self.end_item(&hash, asked, "Failed", Self::report_error),
             Route::Cancel(hash) => self.cancel_by_hash(&hash, body, now),
             Route::Reorder(hash) => self.reorder(&hash, body),
             Route::RunStart => self.start_run(body, now),
             Route::RunEnd(id) => self.end_run(&id, body),
             Route::View(view) => {
                 let (status, text) = self.show(&view, &caller.session);
-                self.reply(http, HttpResponse::json(status, text));
-                return;
+                return self.reply(http, HttpResponse::json(status, text));
             }
         };
-        let response = HttpResponse::json(answer.0, answer.1);
+        let response = HttpResponse::json(status, text);
         self.promise(Output::HttpReply { http, response });
     }
 
-    fn poll(&mut self, body: &ByteString, caller: &Caller, now: Now) -> Answer {
-        let report: ReportBody<'_> = serde_json::from_str(body).unwrap_or_default();
+    fn poll(&mut self, asked: Asked<'_>) -> Answer {
+        let report: Report<'_> = serde_json::from_str(asked.body).unwrap_or_default();
         if report.beacon_id.is_empty() {
             return (400, wire::error("BeaconID is required."));
         }
         // Peer: a poll of an unknown worker is answered like one that finds nothing.
-        let Some(worker) = self.own_worker(&report.beacon_id, caller, now) else {
+        let Some(worker) = self.own_worker(report.beacon_id.as_str(), asked) else {
             return (200, wire::polled(None));
         };
-        self.hear(worker, now);
+        self.hear(worker, asked.now);
         self.registry.polled(worker);
-        let (lag, in_flight) = (report.host_lag_ms, report.in_flight);
-        self.beat(worker, wire::count(lag), wire::count(in_flight), now);
-        let item = self.take_for(worker, now).and_then(|id| self.items.get(id));
+        self.registry.heartbeat(worker, &report, asked.now);
+        let item = self.take_for(worker, asked.now).and_then(|id| self.items.get(id));
         (200, wire::polled(item))
     }
 
-    fn heartbeat(
-        &mut self,
-        beacon_id: &str,
-        body: &ByteString,
-        caller: &Caller,
-        now: Now,
-    ) -> Answer {
-        let Some(worker) = self.own_worker(beacon_id, caller, now) else {
-            return (404, unknown_worker(beacon_id));
+    fn heartbeat(&mut self, beacon_id: &str, asked: Asked<'_>) -> Answer {
+        let Some(worker) = self.own_worker(beacon_id, asked) else {
+            return unknown_worker(beacon_id);
         };
-        let report: ReportBody<'_> = serde_json::from_str(body).unwrap_or_default();
-        self.hear(worker, now);
-        let (lag, in_flight) = (report.host_lag_ms, report.in_flight);
-        self.beat(worker, wire::count(lag), wire::count(in_flight), now);
-        self.leaves(worker, wire::truthy(report.draining));
-        (200, self.worker_record(worker, &caller.session, false).unwrap_or_default())
+        let report: Report<'_> = serde_json::from_str(asked.body).unwrap_or_default();
+        self.hear(worker, asked.now);
+        self.beat(worker, &report, asked.now);
+        (200, self.worker_record(worker, &asked.caller.session, false).unwrap_or_default())
     }
 
-    fn farewell(&mut self, beacon_id: &str, caller: &Caller, now: Now) -> Answer {
-        let Some(worker) = self.own_worker(beacon_id, caller, now) else {
-            return (404, unknown_worker(beacon_id));
+    fn farewell(&mut self, beacon_id: &str, asked: Asked<'_>) -> Answer {
+        let Some(worker) = self.own_worker(beacon_id, asked) else {
+            return unknown_worker(beacon_id);
         };
         let conn = self.registry.get(worker).and_then(|worker| worker.conn);
-        self.remove_worker(worker, "it said farewell", now);
+        self.remove_worker(worker, "it said farewell", asked.now);
         if let Some(conn) = conn {
-            self.accepted.dismiss(conn, now.mono);
+            self.accepted.dismiss(conn, asked.now.mono);
         }
         (200, wire::farewell(beacon_id))
     }
@@ -129,105 +122,80 @@ impl Coordinator {
         now: Now,
     ) -> Answer {
         let control: ControlBody = serde_json::from_str(body).unwrap_or_default();
-        let draining = control.draining.unwrap_or(true);
-        let Some(worker) = self.registry.by_id(beacon_id) else {
-            return (404, unknown_worker(beacon_id));
-        };
-        self.registry.drain(worker, draining);
+        let Some(worker) = self.registry.by_id(beacon_id) else { return unknown_worker(beacon_id) };
+        self.registry.drain(worker, control.draining.unwrap_or(true));
         self.fill(worker, now);
         (200, self.worker_record(worker, viewer, false).unwrap_or_default())
     }
 
-    fn progress(&mut self, hash: &str, body: &ByteString, caller: &Caller, now: Now) -> Answer {
-        let report: ReportBody<'_> = serde_json::from_str(body).unwrap_or_default();
-        let Ok(data) = serde_json::from_str(body) else {
+    fn progress(&mut self, hash: &str, asked: Asked<'_>) -> Answer {
+        let report: Report<'_> = serde_json::from_str(asked.body).unwrap_or_default();
+        let Ok(data) = serde_json::from_str(asked.body) else {
             return (400, wire::error("The progress is not an object."));
         };
-        let attempt = wire::count(report.attempt_number);
-        let reporter = Reporter::Http { caller, beacon_id: &report.beacon_id };
-        self.hear_reporter(&report.beacon_id, caller, now);
-        match self.report_progress(hash, data, attempt, &reporter, now) {
-            Ok(()) => (200, wire::progressed(hash)),
+        let told = self.told(hash, &report, asked);
+        match self.report_progress(&told, data, asked.now) {
+            Ok(()) => (200, wire::succeeded(hash)),
             Err(text) => (404, wire::error(&text)),
         }
     }
 
-    fn complete(&mut self, hash: &str, body: &ByteString, caller: &Caller, now: Now) -> Answer {
-        let report: ReportBody<'_> = serde_json::from_str(body).unwrap_or_default();
-        match self.complete_one(hash, &report, body, caller, now) {
-            Ok(()) => (200, wire::reported("Completed", hash)),
-            Err(text) => (400, wire::error(&text)),
-        }
-    }
-
-    fn complete_one(
+    fn end_item(
         &mut self,
         hash: &str,
-        report: &ReportBody<'_>,
-        body: &ByteString,
-        caller: &Caller,
-        now: Now,
-    ) -> Result<(), String> {
-        let attempt = wire::count(report.attempt_number);
-        let reporter = Reporter::Http { caller, beacon_id: &report.beacon_id };
-        self.hear_reporter(&report.beacon_id, caller, now);
-        self.report_complete(hash, report.outputs, report.log, attempt, body, &reporter, now)
-    }
-
-    fn error(&mut self, hash: &str, body: &ByteString, caller: &Caller, now: Now) -> Answer {
-        let report: ReportBody<'_> = serde_json::from_str(body).unwrap_or_default();
-        let attempt = wire::count(report.attempt_number);
-        let reporter = Reporter::Http { caller, beacon_id: &report.beacon_id };
-        self.hear_reporter(&report.beacon_id, caller, now);
-        match self.report_error(hash, report.error_message, report.log, attempt, &reporter, now) {
-            Ok(()) => (200, wire::reported("Failed", hash)),
+        asked: Asked<'_>,
+        status: &str,
+        report_end: fn(&mut Self, &Told<'_>, Now) -> Result<(), String>,
+    ) -> Answer {
+        let report: Report<'_> = serde_json::from_str(asked.body).unwrap_or_default();
+        let told = self.told(hash, &report, asked);
+        match report_end(self, &told, asked.now) {
+            Ok(()) => (200, wire::reported(status, hash)),
             Err(text) => (400, wire::error(&text)),
         }
     }
 
-    fn complete_batch(&mut self, body: &ByteString, caller: &Caller, now: Now) -> Answer {
-        let batch: Option<BatchBody<'_>> = serde_json::from_str(body).ok();
-        let Some(entries) = batch.and_then(|batch| batch.items.or(batch.completions)) else {
-            return (400, wire::error("Items is required."));
-        };
-        self.batch(&entries, |hub, entry| {
-            let report: ReportBody<'_> =
-                serde_json::from_str(entry.get()).map_err(|e| format!("Invalid entry: {e}"))?;
-            let hash = named(&report)?;
-            hub.complete_one(hash, &report, body, caller, now)?;
-            Ok(wire::batch_completed(hash))
+    fn complete_batch(&mut self, asked: Asked<'_>) -> Answer {
+        let batch: Option<BatchBody<'_>> = serde_json::from_str(asked.body).ok();
+        let entries = batch.and_then(|batch| batch.items.or(batch.completions));
+        self.batch(entries, asked, wire::batch_completed, |hub, told, _| {
+            hub.report_complete(told, asked.now)
         })
     }
 
-    fn progress_batch(&mut self, body: &ByteString, caller: &Caller, now: Now) -> Answer {
-        let batch: Option<BatchBody<'_>> = serde_json::from_str(body).ok();
-        let Some(entries) = batch.and_then(|batch| batch.items.or(batch.progress)) else {
-            return (400, wire::error("Items is required."));
-        };
-        self.batch(&entries, |hub, entry| {
-            let report: ReportBody<'_> =
-                serde_json::from_str(entry.get()).map_err(|e| format!("Invalid entry: {e}"))?;
-            let hash = named(&report)?;
-            let attempt = wire::count(report.attempt_number);
-            let reporter = Reporter::Http { caller, beacon_id: &report.beacon_id };
-            hub.hear_reporter(&report.beacon_id, caller, now);
-            hub.report_progress(hash, entry, attempt, &reporter, now)?;
-            Ok(wire::batch_updated(hash))
+    fn progress_batch(&mut self, asked: Asked<'_>) -> Answer {
+        let batch: Option<BatchBody<'_>> = serde_json::from_str(asked.body).ok();
+        let entries = batch.and_then(|batch| batch.items.or(batch.progress));
+        self.batch(entries, asked, wire::batch_updated, |hub, told, entry| {
+            hub.report_progress(told, entry, asked.now)
         })
     }
 
-    fn batch<'a>(
+    fn batch(
         &mut self,
-        entries: &[&'a serde_json::value::RawValue],
-        mut each: impl FnMut(&mut Self, &'a serde_json::value::RawValue) -> Result<String, String>,
+        entries: Option<Vec<&RawValue>>,
+        asked: Asked<'_>,
+        show: fn(&str) -> String,
+        take: impl Fn(&mut Self, &Told<'_>, &RawValue) -> Result<(), String>,
     ) -> Answer {
+        let Some(entries) = entries else { return (400, wire::error("Items is required.")) };
         if entries.len() > MAX_BATCH {
             let text = format!("A batch has at most {MAX_BATCH} items.");
             return (400, wire::error(&text));
         }
+        let mut each = |entry: &RawValue| {
+            let report: Report<'_> =
+                serde_json::from_str(entry.get()).map_err(|e| format!("Invalid entry: {e}"))?;
+            let hash = &*report.work_item_hash;
+            if hash.is_empty() {
+                return Err("WorkItemHash is required.".to_owned());
+            }
+            let told = self.told(hash, &report, asked);
+            take(self, &told, entry).map(|()| show(hash))
+        };
         let (mut done, mut errors) = (Vec::new(), Vec::new());
-        for (index, entry) in entries.iter().enumerate() {
-            match each(self, entry) {
+        for (index, entry) in entries.into_iter().enumerate() {
+            match each(entry) {
                 Ok(text) => done.push(text),
                 Err(text) => errors.push((index, text)),
             }
@@ -237,17 +205,15 @@ impl Coordinator {
 
     pub(super) fn cancel_by_hash(&mut self, hash: &str, body: &ByteString, now: Now) -> Answer {
         let control: ControlBody = serde_json::from_str(body).unwrap_or_default();
-        let reason = control.reason.unwrap_or_default();
+        let reason = printable(&control.reason.unwrap_or_default());
         if let Some(id) = self.items.find(hash)
-            && let Some(text) = self.cancel(id, &crate::base::error::printable(&reason), now)
+            && let Some(text) = self.cancel(id, &reason, now)
         {
             return (200, text);
         }
-        if let Some(done) = self.results.find(hash) {
-            let was = done.ending == Ending::Cancelled;
-            return (200, wire::cancelled(hash, was, done.ending.name()));
-        }
-        (404, wire::error(&format!("Work item [{hash}] not found.")))
+        let Some(done) = self.results.find(hash) else { return unknown_item(hash) };
+        let was = done.ending == Ending::Cancelled;
+        (200, wire::cancelled(hash, was, done.ending.name()))
     }
 
     fn reorder(&mut self, hash: &str, body: &ByteString) -> Answer {
@@ -257,15 +223,13 @@ impl Coordinator {
             Some("down") => false,
             Some(_) | None => return (400, wire::error("Direction must be up or down.")),
         };
-        let Some(id) = self.items.find(hash) else {
-            return (404, wire::error(&format!("Work item [{hash}] not found.")));
-        };
+        let Some(id) = self.items.find(hash) else { return unknown_item(hash) };
         let Some((one, other)) = self.items.reorder(id, up) else {
             return (409, wire::error("The work item cannot be moved that way."));
         };
         self.store_work(one);
         self.store_work(other);
-        (200, wire::reordered(hash))
+        (200, wire::succeeded(hash))
     }
 
     pub(super) fn start_run(&mut self, body: &ByteString, now: Now) -> Answer {
@@ -291,33 +255,34 @@ impl Coordinator {
     }
 
     /// Finds a worker by id, if the caller may speak for it.
-    fn own_worker(&self, beacon_id: &str, caller: &Caller, now: Now) -> Option<PeerId> {
-        self.registry.by_id(beacon_id).filter(|worker| self.owns(*worker, caller, now))
+    fn own_worker(&self, beacon_id: &str, asked: Asked<'_>) -> Option<PeerId> {
+        let worker = self.registry.by_id(beacon_id);
+        worker.filter(|worker| self.owns(*worker, asked.caller, asked.now))
     }
 
-    /// Notes a sign of life of whoever a report names.
-    fn hear_reporter(&mut self, beacon_id: &str, caller: &Caller, now: Now) {
+    /// Takes a report over HTTP for a sign of life of whoever it names.
+    fn told<'a>(&mut self, hash: &'a str, report: &'a Report<'_>, asked: Asked<'a>) -> Told<'a> {
+        let beacon_id = report.beacon_id.as_str();
         if !beacon_id.is_empty()
-            && let Some(worker) = self.own_worker(beacon_id, caller, now)
+            && let Some(worker) = self.own_worker(beacon_id, asked)
         {
-            self.hear(worker, now);
+            self.hear(worker, asked.now);
         }
+        let reporter = Reporter::Http { caller: asked.caller, beacon_id };
+        Told { hash, report, text: asked.body, reporter }
     }
 
-    fn hear(&mut self, worker: PeerId, now: Now) {
+    pub(super) fn hear(&mut self, worker: PeerId, now: Now) {
         if self.registry.heard(worker, now.mono) {
             self.fill(worker, now);
         }
     }
 }
 
-fn named<'a>(report: &'a ReportBody<'_>) -> Result<&'a str, String> {
-    if report.work_item_hash.is_empty() {
-        return Err("WorkItemHash is required.".to_owned());
-    }
-    Ok(&report.work_item_hash)
+pub(super) fn unknown_worker(beacon_id: &str) -> Answer {
+    (404, wire::error(&format!("Beacon [{beacon_id}] not found.")))
 }
 
-pub(super) fn unknown_worker(beacon_id: &str) -> String {
-    wire::error(&format!("Beacon [{beacon_id}] not found."))
+pub(super) fn unknown_item(hash: &str) -> Answer {
+    (404, wire::error(&format!("Work item [{hash}] not found.")))
 }

@@ -28,19 +28,20 @@ pub(crate) struct Finished {
     pub(super) attempt: u64,
     #[serde(skip)]
     pub(super) holder: Option<Holder>,
-    /// `Outputs` and `Log` of a success.
-    #[serde(skip)]
-    pub(super) outputs: Option<(Raw, Raw)>,
-    pub(super) error: Option<String>,
+    /// `Outputs` and `Log` of a success, or the error.
+    #[serde(skip, default = "unsaid")]
+    pub(super) result: Result<(Raw, Raw), String>,
+}
+
+/// What stands for the result while the rest of a record is read.
+fn unsaid() -> Result<(Raw, Raw), String> {
+    Err(String::new())
 }
 
 impl Finished {
     fn size(&self) -> u64 {
-        let outputs = self
-            .outputs
-            .as_ref()
-            .map_or(0, |(outputs, log)| outputs.as_str().len() + log.as_str().len());
-        outputs as u64 + 512
+        let outputs = |(outputs, log): &(Raw, Raw)| outputs.as_str().len() + log.as_str().len();
+        self.result.as_ref().map_or(0, outputs) as u64 + 512
     }
 }
 
@@ -148,11 +149,10 @@ mod tests {
             reported: true,
             attempt: 1,
             holder: None,
-            outputs: Some((
+            result: Ok((
                 Raw::parse(format!("\"{}\"", "x".repeat(size))).unwrap(),
                 Raw::empty_list(),
             )),
-            error: None,
         }
     }
 

@@ -4,32 +4,24 @@
 use super::item::{Ending, Item, ItemId, State, Waiter};
 use super::outputs;
 use super::results::Finished;
-use super::{Coordinator, Timer, records};
-use crate::api::event::CallEvent;
-use crate::api::event::{Event, Withdrawal};
+use super::{Client, Coordinator, Timer, records, wire};
+use crate::api::event::{CallEvent, Event, Withdrawal};
 use crate::base::error::{Error, ErrorCode};
-use crate::base::ids::{CallId, HttpId};
+use crate::base::ids::{CallId, HttpId, PeerId};
 use crate::base::json::Raw;
 use crate::base::time::Now;
-use crate::dialect::beacon::coordinator::wire;
 use crate::machine::Output;
 use crate::net::HttpResponse;
 use crate::net::binary_frames::{self, Kind};
 
 impl Coordinator {
-    /// Ends an item with an error.
-    pub(super) fn fail(&mut self, id: ItemId, error: &str, now: Now) {
-        self.finish(id, Ending::Error, false, None, Some(error.to_owned()), now);
-    }
-
     /// Ends an item, keeps the outcome and answers whoever waits; `reported` if its holder said so.
     pub(super) fn finish(
         &mut self,
         id: ItemId,
         ending: Ending,
         reported: bool,
-        outputs: Option<(Raw, Raw)>,
-        error: Option<String>,
+        result: Result<(Raw, Raw), String>,
         now: Now,
     ) {
         let Some(mut item) = self.items.remove(id) else { return };
@@ -50,8 +42,23 @@ impl Coordinator {
         }
         self.counts.finished += 1;
         let waiters = std::mem::take(&mut item.waiters);
-        let internal = item.order.internal;
-        let done = Finished { ending, reported, outputs, error, ..outcome(item, now) };
+        let Item { order, priority, attempt, holder, .. } = item;
+        let internal = order.internal;
+        let done = Finished {
+            hash: order.hash,
+            key: order.key,
+            capability: order.capability,
+            action: order.action,
+            run_id: order.run_id,
+            priority,
+            enqueued: order.enqueued,
+            finished: now.unix,
+            ending,
+            reported,
+            attempt,
+            holder,
+            result,
+        };
         if !internal {
             self.store_result(&done);
         }
@@ -81,20 +88,14 @@ impl Coordinator {
     pub(super) fn withdraw(&mut self, id: ItemId, ending: Ending, text: &str, now: Now) {
         let Some(item) = self.items.get(id) else { return };
         let (worker, hash) = (item.worker(), item.order.hash.clone());
-        self.finish(id, ending, false, None, Some(text.to_owned()), now);
+        self.finish(id, ending, false, Err(text.to_owned()), now);
         let Some(worker) = worker else { return };
         self.tell_cancel(worker, &hash, text, ending.withdrawal());
         self.fill(worker, now);
     }
 
     /// Asks a worker of ours to stop working on an item.
-    pub(super) fn tell_cancel(
-        &mut self,
-        worker: crate::base::ids::PeerId,
-        hash: &str,
-        text: &str,
-        why: Withdrawal,
-    ) {
+    pub(super) fn tell_cancel(&mut self, worker: PeerId, hash: &str, text: &str, why: Withdrawal) {
         let Some(record) = self.registry.get(worker) else { return };
         if let (Some(conn), true) = (record.conn, record.acks) {
             let text = wire::work_cancel(hash, text, why);
@@ -122,15 +123,17 @@ impl Coordinator {
 
     /// Answers one who waits with a kept outcome.
     pub(super) fn answer(&mut self, waiter: Waiter, done: &Finished, now: Now) {
+        if let Some(client) = Client::of(&waiter) {
+            self.clients.remove(&client);
+        }
         match waiter {
             Waiter::Http { http, stream: false } => {
-                self.items.unwait(http);
-                let response = match (&done.outputs, &done.error) {
-                    (Some((outputs, log)), _) => {
+                let response = match &done.result {
+                    Ok((outputs, log)) => {
                         let text = wire::dispatched(&done.hash, outputs.as_str(), log.as_str());
                         HttpResponse::json(200, text)
                     }
-                    (None, error) => HttpResponse::json(500, wire::failure(words(error))),
+                    Err(error) => HttpResponse::json(500, wire::failure(error)),
                 };
                 self.promise(Output::HttpReply { http, response });
             }
@@ -142,10 +145,9 @@ impl Coordinator {
     }
 
     fn end_stream(&mut self, http: HttpId, done: &Finished) {
-        self.items.unwait(http);
         let mut frames = Vec::new();
-        match (&done.outputs, &done.error) {
-            (Some((outputs, log)), _) => {
+        match &done.result {
+            Ok((outputs, log)) => {
                 let (bytes, rest) = outputs::split(outputs);
                 if let Some(bytes) = bytes {
                     frames.push(binary_frames::frame(Kind::FinalBytes, &bytes));
@@ -153,8 +155,8 @@ impl Coordinator {
                 let text = wire::dispatched(&done.hash, &rest, log.as_str());
                 frames.push(binary_frames::frame(Kind::Result, text.as_bytes()));
             }
-            (None, error) => {
-                let text = wire::error(words(error));
+            Err(error) => {
+                let text = wire::error(error);
                 frames.push(binary_frames::frame(Kind::Error, text.as_bytes()));
             }
         }
@@ -165,19 +167,18 @@ impl Coordinator {
     }
 
     fn answer_call(&mut self, call: CallId, done: &Finished) {
-        self.calls.remove(&call);
-        let result = match (&done.outputs, &done.error) {
-            (Some((outputs, log)), _) => {
+        let result = match &done.result {
+            Ok((outputs, log)) => {
                 let text = wire::call_value(&done.hash, outputs.as_str(), log.as_str());
                 Raw::parse(text).map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))
             }
-            (None, error) => {
+            Err(error) => {
                 let code = match done.ending {
                     Ending::Timeout => ErrorCode::CallTimeout,
                     Ending::Cancelled => ErrorCode::CallCancelled,
                     Ending::Complete | Ending::Error => ErrorCode::RemoteError,
                 };
-                Err(Error::new(code, words(error)))
+                Err(Error::new(code, error))
             }
         };
         self.promise(Output::Event(Event::Call(CallEvent::Done { call, result })));
@@ -208,30 +209,5 @@ impl Coordinator {
             }
             Waiter::Join { conn } => self.close(conn, 1001, text),
         }
-    }
-}
-
-fn words(error: &Option<String>) -> &str {
-    error.as_deref().unwrap_or("Unknown error")
-}
-
-/// Makes the outcome of an item, but for how it ended.
-fn outcome(item: Item, now: Now) -> Finished {
-    let order = item.order;
-    Finished {
-        hash: order.hash,
-        key: order.key,
-        capability: order.capability,
-        action: order.action,
-        run_id: order.run_id,
-        priority: item.priority,
-        enqueued: order.enqueued,
-        finished: now.unix,
-        ending: Ending::Error,
-        reported: false,
-        attempt: item.attempt,
-        holder: item.holder,
-        outputs: None,
-        error: None,
     }
 }

@@ -2,14 +2,14 @@
 
 use super::Coordinator;
 use super::item::{Item, State};
-use super::requests::unknown_worker;
+use super::requests::{Answer, unknown_item, unknown_worker};
 use super::routes::View;
 use super::wire::{self, QueueView};
 use crate::base::json::object::list;
 
 impl Coordinator {
     /// Answers what only looks; `viewer` is the session of whoever does.
-    pub(super) fn show(&self, view: &View, viewer: &str) -> (u16, String) {
+    pub(super) fn show(&self, view: &View, viewer: &str) -> Answer {
         match view {
             View::Workers => {
                 let ids = self.registry.iter().map(|(id, _)| id);
@@ -19,7 +19,7 @@ impl Coordinator {
                 .registry
                 .by_id(beacon_id)
                 .and_then(|worker| self.worker_record(worker, viewer, false))
-                .map_or_else(|| (404, unknown_worker(beacon_id)), |text| (200, text)),
+                .map_or_else(|| unknown_worker(beacon_id), |text| (200, text)),
             View::Items => (200, list(self.shown().map(|item| self.item_record(item)))),
             View::Queue => {
                 let waiting = self.shown().filter(|item| item.worker().is_none());
@@ -27,7 +27,7 @@ impl Coordinator {
                 (200, wire::queue(&self.queue_view(), &waiting))
             }
             View::Bindings => {
-                let ttl = self.affinity.ttl_ms();
+                let ttl = self.affinity.ttl_ms;
                 let bindings = self.affinity.iter().map(|(key, binding)| {
                     wire::binding(key, &binding.beacon_id, binding.created, ttl)
                 });
@@ -44,13 +44,13 @@ impl Coordinator {
     }
 
     /// Shows the outcome of an item, or where it is.
-    pub(super) fn result_of(&self, hash: &str) -> (u16, String) {
+    pub(super) fn result_of(&self, hash: &str) -> Answer {
         if let Some(done) = self.results.find(hash) {
             return (200, wire::result(done));
         }
         let item = self.items.find(hash).and_then(|id| self.items.get(id));
         let Some(item) = item.filter(|item| !item.order.internal) else {
-            return (404, wire::error(&format!("Work item [{hash}] not found.")));
+            return unknown_item(hash);
         };
         (200, wire::unfinished(item, self.is_reserved(item)))
     }
@@ -70,13 +70,13 @@ impl Coordinator {
             self.shown().filter(|item| matches!(item.state, State::Retry(_))).count() as u64;
         QueueView {
             pending: self.items.waiting() as u64 - retrying.min(self.items.waiting() as u64),
-            running: self.items.running() as u64,
+            running: self.items.running as u64,
             retrying,
             finished: self.counts.finished,
             redelivered: self.counts.redelivered,
             refused_reports: self.counts.refused_reports,
             results: self.results.len() as u64,
-            bytes: self.items.bytes(),
+            bytes: self.items.bytes,
         }
     }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::Caller;
 use super::item::ItemId;
+use super::wire::{self, Registration};
 use crate::base::ids::ConnId;
 use crate::base::json::Raw;
-use crate::base::time::{Instant, UnixMillis};
+use crate::base::time::{Instant, Now, UnixMillis};
 
 /// A worker's record.
 #[derive(Debug)]
@@ -45,6 +46,60 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// Makes the record of a worker that has said nothing about itself yet.
+    pub(super) fn new(beacon_id: Arc<str>, name: Arc<str>, now: Now) -> Self {
+        Self {
+            beacon_id,
+            name,
+            owner: None,
+            capabilities: Vec::new(),
+            max_concurrent: 1,
+            tags: Raw::empty_object(),
+            contexts: Raw::empty_object(),
+            bind_addresses: Raw::empty_list(),
+            host_id: None,
+            shared_mounts: Raw::empty_list(),
+            registered: now.unix,
+            heartbeat: now.unix,
+            heard: now.mono,
+            conn: None,
+            polls: false,
+            acks: false,
+            running: BTreeSet::new(),
+            draining: false,
+            offline: false,
+            host_lag_ms: 0,
+            in_flight: None,
+            turn: 0,
+        }
+    }
+
+    /// Takes over what a registration says; what it leaves out stays as it was.
+    pub(super) fn describe(&mut self, registration: &Registration<'_>) {
+        if let Some(names) = &registration.capabilities {
+            let mut seen = BTreeSet::new();
+            let unique = names.iter().filter(|name| seen.insert(name.as_str()));
+            self.capabilities = unique.map(|name| Arc::from(name.as_str())).collect();
+        }
+        if let Some(max) = wire::count(registration.max_concurrent) {
+            self.max_concurrent = max.clamp(1, 65_536);
+        }
+        for (own, new) in [
+            (&mut self.tags, wire::object(registration.tags)),
+            (&mut self.contexts, wire::object(registration.contexts)),
+            (&mut self.bind_addresses, wire::array(registration.bind_addresses)),
+            (&mut self.shared_mounts, wire::array(registration.shared_mounts)),
+        ] {
+            if let Some(new) = new {
+                *own = Raw::from(new.to_owned());
+            }
+        }
+        if registration.host_id.is_some() {
+            self.host_id.clone_from(&registration.host_id);
+        }
+        self.acks = registration.acks();
+    }
+
     /// Tells whether it may get another item.
     pub(super) fn has_slot(&self) -> bool {
         !self.draining && !self.offline && (self.running.len() as u64) < self.max_concurrent

@@ -82,11 +82,8 @@ impl BeaconDispatcher {
         }
         let options: CallOptions = read(options.as_str())
             .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("call options: {e}")))?;
-        let key = if options.idempotency_key.is_empty() {
-            self.entropy.uuid().to_string()
-        } else {
-            options.idempotency_key.clone()
-        };
+        let key = options.key().map(str::to_owned);
+        let key = key.unwrap_or_else(|| self.entropy.uuid().to_string());
         let asked_ms = options.timeout_ms;
         let plan = Plan::new(name, payload, options, &key)?;
         let default_ms = match plan {

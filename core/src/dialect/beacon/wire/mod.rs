@@ -10,7 +10,9 @@ mod write;
 pub(crate) use calls::{
     OrderAnswer, Subject, cancellation, command, dispatch_answer, keyed_run, order, stream_error,
 };
-pub(crate) use read::{HubFrame, LoginAnswer, PollAnswer, RecordAnswer, WireItem, error_text};
+pub(crate) use read::{
+    HubFrame, LoginAnswer, PollAnswer, RecordAnswer, Text, WireItem, error_text,
+};
 pub(crate) use write::{
     Authorship, farewell, heartbeat, item_meta, login, outcome, poll, progress, registration,
 };

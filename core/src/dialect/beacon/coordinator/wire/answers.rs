@@ -135,47 +135,40 @@ pub(crate) fn enqueued(
 
 /// The answer to a dispatch that succeeded.
 pub(crate) fn dispatched(hash: &str, outputs: &str, log: &str) -> String {
-    Object::with_capacity(outputs.len() + log.len() + 128)
-        .flag("Success", true)
-        .text("WorkItemHash", hash)
-        .raw("Outputs", outputs)
-        .raw("Log", log)
-        .end()
+    let object = Object::with_capacity(outputs.len() + log.len() + 128).flag("Success", true);
+    with_outputs(object, hash, outputs, log)
 }
 
 /// The value of an in-process call that succeeded.
 pub(crate) fn call_value(hash: &str, outputs: &str, log: &str) -> String {
-    Object::with_capacity(outputs.len() + log.len() + 128)
-        .text("WorkItemHash", hash)
-        .raw("Outputs", outputs)
-        .raw("Log", log)
-        .end()
+    with_outputs(Object::with_capacity(outputs.len() + log.len() + 128), hash, outputs, log)
+}
+
+fn with_outputs(object: Object, hash: &str, outputs: &str, log: &str) -> String {
+    object.text("WorkItemHash", hash).raw("Outputs", outputs).raw("Log", log).end()
 }
 
 /// The answer to a look-up of an outcome.
 pub(crate) fn result(done: &Finished) -> String {
-    let mut object = state(&done.hash, done.ending.name(), done.attempt);
-    if let Some((outputs, log)) = &done.outputs {
-        object = object.raw("Outputs", outputs.as_str()).raw("Log", log.as_str());
+    let object = state(&done.hash, done.ending.name(), done.attempt);
+    match &done.result {
+        Ok((outputs, log)) => object.raw("Outputs", outputs.as_str()).raw("Log", log.as_str()),
+        Err(error) => object.text("Error", error),
     }
-    with_error(object, done.error.as_deref())
+    .end()
 }
 
 /// The answer to a look-up of an item that is not finished.
 pub(crate) fn unfinished(item: &Item, reserved: bool) -> String {
     let object = state(&item.order.hash, item.status(reserved), item.attempt);
-    with_error(object, item.last_error.as_deref())
+    match &item.last_error {
+        Some(error) => object.text("Error", error).end(),
+        None => object.end(),
+    }
 }
 
 fn state(hash: &str, status: &str, attempt: u64) -> Object {
     Object::new().text("WorkItemHash", hash).text("Status", status).number("AttemptNumber", attempt)
-}
-
-fn with_error(object: Object, error: Option<&str>) -> String {
-    match error {
-        Some(error) => object.text("Error", error).end(),
-        None => object.end(),
-    }
 }
 
 /// The answer to a report over HTTP, such as `Completed`.
@@ -183,8 +176,8 @@ pub(crate) fn reported(status: &str, hash: &str) -> String {
     Object::new().text("Status", status).text("WorkItemHash", hash).end()
 }
 
-/// The answer to progress over HTTP.
-pub(crate) fn progressed(hash: &str) -> String {
+/// The answer to progress over HTTP, and to a change of order.
+pub(crate) fn succeeded(hash: &str) -> String {
     Object::new().flag("Success", true).text("WorkItemHash", hash).end()
 }
 
@@ -199,11 +192,6 @@ pub(crate) fn cancelled(hash: &str, cancelled: bool, status: &str) -> String {
         Object::new().flag("Success", true).text("WorkItemHash", hash).flag("Canceled", cancelled);
     let object = if cancelled { object } else { object.flag("CancelRequested", true) };
     object.text("Status", status).end()
-}
-
-/// The answer to a change of order.
-pub(crate) fn reordered(hash: &str) -> String {
-    Object::new().flag("Success", true).text("WorkItemHash", hash).end()
 }
 
 /// The answer to a batch: what was done, and what was wrong with the entry of each index.

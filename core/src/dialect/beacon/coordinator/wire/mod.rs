@@ -17,6 +17,7 @@ pub(crate) use frames::*;
 pub(crate) use status::*;
 
 use crate::base::secret::Secret;
+use crate::dialect::beacon::wire::Text;
 
 /// The words in a frame's `Action`.
 pub(crate) mod action {
@@ -28,35 +29,22 @@ pub(crate) mod action {
     pub(crate) const DEREGISTER: &str = "Deregister";
 }
 
-/// A text frame of a worker: the fields of every action but the registration's.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct WorkerFrame<'a> {
-    #[serde(borrow, default)]
-    pub(crate) action: Cow<'a, str>,
-    #[serde(borrow, default)]
-    pub(crate) work_item_hash: Cow<'a, str>,
-    pub(crate) outputs: Option<&'a RawValue>,
-    pub(crate) log: Option<&'a RawValue>,
-    pub(crate) progress_data: Option<&'a RawValue>,
-    pub(crate) error_message: Option<&'a RawValue>,
-    pub(crate) attempt_number: Option<&'a RawValue>,
-    pub(crate) host_lag_ms: Option<&'a RawValue>,
-    pub(crate) in_flight: Option<&'a RawValue>,
-    /// Whether the worker takes no more work.
-    pub(crate) draining: Option<&'a RawValue>,
-}
-
-/// The body of a report, a heartbeat or a poll over HTTP.
+/// What a worker says but for its registration: a frame, or the body of a request.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct ReportBody<'a> {
-    #[serde(borrow, default)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct Report<'a> {
+    /// What a frame is; a request's path says it.
+    #[serde(borrow)]
+    pub(crate) action: Text<'a>,
+    #[serde(borrow)]
     pub(crate) work_item_hash: Cow<'a, str>,
-    #[serde(borrow, default, rename = "BeaconID")]
-    pub(crate) beacon_id: Cow<'a, str>,
+    /// Who says it, in a request.
+    #[serde(rename = "BeaconID")]
+    pub(crate) beacon_id: Text<'a>,
     pub(crate) outputs: Option<&'a RawValue>,
     pub(crate) log: Option<&'a RawValue>,
+    /// In a frame; a request's body is the progress itself.
+    pub(crate) progress_data: Option<&'a RawValue>,
     pub(crate) error_message: Option<&'a RawValue>,
     pub(crate) attempt_number: Option<&'a RawValue>,
     pub(crate) host_lag_ms: Option<&'a RawValue>,
@@ -105,6 +93,13 @@ pub(crate) struct Registration<'a> {
     pub(crate) shared_mounts: Option<&'a RawValue>,
     pub(crate) join_secret: Option<Secret>,
     pub(crate) moorline: Option<MoorlineRegistration>,
+}
+
+impl Registration<'_> {
+    /// Tells whether the worker understands our acknowledgements.
+    pub(crate) fn acks(&self) -> bool {
+        self.moorline.as_ref().is_some_and(|ours| ours.acks)
+    }
 }
 
 /// What our worker adds to its registration.
@@ -287,7 +282,7 @@ mod tests {
     fn a_frame_is_read_in_one_pass_without_copies() {
         let text = r#"{"Action":"WorkComplete","WorkItemHash":"wi-1","Outputs":{"a":1.0},"Log":[],
             "AttemptNumber":2,"Unknown":{"x":[]}}"#;
-        let frame: WorkerFrame<'_> = serde_json::from_str(text).unwrap();
+        let frame: Report<'_> = serde_json::from_str(text).unwrap();
         assert!(matches!(frame.work_item_hash, Cow::Borrowed("wi-1")));
         assert_eq!(frame.outputs.unwrap().get(), r#"{"a":1.0}"#);
         assert_eq!(count(frame.attempt_number), Some(2));
