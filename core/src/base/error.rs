@@ -27,8 +27,10 @@ pub enum Fault {
 }
 
 macro_rules! error_codes {
-    ($($number:literal $variant:ident $name:literal $fault:ident $retryable:literal
-        $meaning:literal $fix:literal;)+) => {
+    ($(
+        #[doc = $meaning:literal]
+        $number:literal $variant:ident $name:literal $fault:ident $retryable:literal $fix:literal;
+    )+) => {
         /// A stable error code.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
@@ -62,7 +64,7 @@ macro_rules! error_codes {
             /// Returns one sentence on what happened.
             #[must_use]
             pub const fn meaning(self) -> &'static str {
-                match self { $(Self::$variant => $meaning,)+ }
+                match self { $(Self::$variant => $meaning.trim_ascii(),)+ }
             }
 
             /// Returns one sentence on what to do.
@@ -75,122 +77,122 @@ macro_rules! error_codes {
 }
 
 error_codes! {
+    /// An option is missing, unknown or out of its range.
     100 ConfigInvalid "CONFIG_INVALID" Caller false
-        "An option is missing, unknown or out of its range."
         "Correct the options that the message names.";
+    /// An argument of a call is not of the documented shape.
     101 ArgumentInvalid "ARGUMENT_INVALID" Caller false
-        "An argument of a call is not of the documented shape."
         "Correct the argument that the message names.";
+    /// The dialect or role is not one that this build speaks.
     102 RoleUnknown "ROLE_UNKNOWN" Caller false
-        "The dialect or role is not one that this build speaks."
         "Use one of the dialects and roles listed in the message.";
+    /// The role has no such call.
     103 Unsupported "UNSUPPORTED" Caller false
-        "The role has no such call."
         "See the table of calls for the role that was opened.";
+    /// start was called twice.
     104 AlreadyStarted "ALREADY_STARTED" Caller false
-        "start was called twice."
         "Call start once; open a new handle for another session.";
+    /// The call needs a started session.
     105 NotStarted "NOT_STARTED" Caller false
-        "The call needs a started session."
         "Call start first.";
+    /// The session has been stopped.
     106 Stopped "STOPPED" Caller false
-        "The session has been stopped."
         "Open a new handle.";
+    /// The handle belongs to the parent process.
     107 Forked "FORKED" Caller false
-        "The handle belongs to the parent process."
         "Open a new handle in the child process.";
+    /// The work item is not running here: it was settled or withdrawn before.
     108 WorkUnknown "WORK_UNKNOWN" Caller false
-        "The work item is not running here: it was settled or withdrawn before."
         "Complete a work item once, and stop when it is withdrawn.";
+    /// No handler is registered under that key.
     109 HandlerUnknown "HANDLER_UNKNOWN" Caller false
-        "No handler is registered under that key."
         "Register the handler before start, or correct its key.";
+    /// A bounded queue of this process is full.
     110 Overloaded "OVERLOADED" Caller true
-        "A bounded queue of this process is full."
         "Wait for earlier calls, or raise the limit that the message names.";
+    /// A payload exceeds a size limit.
     111 TooLarge "TOO_LARGE" Caller false
-        "A payload exceeds a size limit."
         "Send less, or raise the limit that the message names on both sides.";
+    /// The input that a call refers to no longer exists.
     112 InputGone "INPUT_GONE" Caller false
-        "The input that a call refers to no longer exists."
         "Nothing is left to be done for it.";
+    /// The session is not registered at the control plane, or ceased to be during the call.
     113 NotReady "NOT_READY" Transport true
-        "The session is not registered at the control plane, or ceased to be during the call."
         "Wait until the session is ready; whether an open call was carried out is unknown.";
+    /// No reply came before the deadline of the call.
     200 CallTimeout "CALL_TIMEOUT" Deadline true
-        "No reply came before the deadline of the call."
         "Retry with the same idempotency key, or allow more time.";
+    /// The caller cancelled the call.
     201 CallCancelled "CALL_CANCELLED" Deadline false
-        "The caller cancelled the call."
         "Nothing: it was asked for.";
+    /// The work item ran longer than its time limit.
     202 WorkExpired "WORK_EXPIRED" Deadline false
-        "The work item ran longer than its time limit."
         "Give the item more time, or make the handler honour its deadline.";
+    /// The connection was not established and registered in time.
     203 ConnectTimeout "CONNECT_TIMEOUT" Deadline true
-        "The connection was not established and registered in time."
         "Check address and network; the session tries again by itself.";
+    /// Work was still running when the drain deadline passed.
     204 DrainTimeout "DRAIN_TIMEOUT" Deadline false
-        "Work was still running when the drain deadline passed."
         "Allow more time to drain, or make handlers honour withdrawal.";
+    /// The connection could not be established.
     300 ConnectFailed "CONNECT_FAILED" Transport true
-        "The connection could not be established."
         "Check that the control plane runs and is reachable; the session tries again by itself.";
+    /// The connection ended.
     301 ConnectionLost "CONNECTION_LOST" Transport true
-        "The connection ended."
         "Nothing: the session connects again by itself.";
+    /// The other side did not answer two pings in a row.
     302 PeerSilent "PEER_SILENT" Transport true
-        "The other side did not answer two pings in a row."
         "Nothing: the session connects again by itself.";
+    /// TLS could not be established.
     303 TlsFailed "TLS_FAILED" Transport true
-        "TLS could not be established."
         "Check names, dates and trust of the certificates that the message names.";
+    /// The proxy refused or failed.
     304 ProxyFailed "PROXY_FAILED" Transport true
-        "The proxy refused or failed."
         "Check the proxy settings of the environment.";
+    /// The address could not be listened on.
     305 ListenFailed "LISTEN_FAILED" Transport false
-        "The address could not be listened on."
         "Choose another address or end the program that holds it.";
+    /// The store could not be read or written.
     306 StoreFailed "STORE_FAILED" Transport true
-        "The store could not be read or written."
         "Check space, permissions and health of the file that the message names.";
+    /// The control plane refused the registration.
     400 PeerRefused "PEER_REFUSED" Peer false
-        "The control plane refused the registration."
         "Check name and join secret against the control plane's configuration.";
+    /// The control plane did not accept the credentials.
     401 AuthenticationFailed "AUTHENTICATION_FAILED" Peer false
-        "The control plane did not accept the credentials."
         "Check user name and password.";
+    /// The other side sent something that the protocol does not allow.
     402 PeerProtocol "PEER_PROTOCOL" Peer true
-        "The other side sent something that the protocol does not allow."
         "Check that both sides speak the same dialect and version.";
+    /// The other side answered with an error.
     403 RemoteError "REMOTE_ERROR" Peer false
-        "The other side answered with an error."
         "See the message: it is the other side's own.";
+    /// No worker is registered at the control plane.
     404 NoWorker "NO_WORKER" Peer true
-        "No worker is registered at the control plane."
         "Start a worker that offers the capability.";
+    /// The control plane asked for fewer requests.
     405 RateLimited "RATE_LIMITED" Peer true
-        "The control plane asked for fewer requests."
         "Send fewer requests, or wait as long as the message says.";
+    /// The control plane no longer knows the work item; its outcome was not taken.
     406 WorkLost "WORK_LOST" Peer false
-        "The control plane no longer knows the work item; its outcome was not taken."
         "Look up the item at the control plane: another attempt may have settled it.";
+    /// The control plane did not enroll this daemon.
     407 EnrollmentFailed "ENROLLMENT_FAILED" Peer false
-        "The control plane did not enroll this daemon."
         "Check the enrollment token and the address; a token is good for one enrollment.";
+    /// The connection stands but the control plane did not confirm the registration.
     408 RegistrationFailed "REGISTRATION_FAILED" Peer true
-        "The connection stands but the control plane did not confirm the registration."
         "Check the cluster id and the daemon's password; the session tries again by itself.";
+    /// A handler failed.
     500 HandlerFailed "HANDLER_FAILED" Handler false
-        "A handler failed."
         "See the message: it is the handler's own.";
+    /// The program around Moorline has not run its event loop for too long.
     501 HostStalled "HOST_STALLED" Handler true
-        "The program around Moorline has not run its event loop for too long."
         "Move blocking code off the event loop.";
+    /// A heartbeat could not be made: its payload factory failed.
     502 HeartbeatFailed "HEARTBEAT_FAILED" Handler true
-        "A heartbeat could not be made: its payload factory failed."
         "See the message: it is the factory's own.";
+    /// Moorline itself failed.
     900 Internal "INTERNAL" Internal false
-        "Moorline itself failed."
         "Report it, with the flight recorder's file if there is one.";
 }
 
