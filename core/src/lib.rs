@@ -70,7 +70,7 @@ pub mod options {
     pub use crate::dialect::volt::server::options::{VoltCredential, VoltHubOptions};
     #[cfg(feature = "server")]
     pub use crate::hub::options::{HubAccess, HubOptions, User};
-    pub use crate::open::{Describe, ROLES, Role, find};
+    pub use crate::open::{Describe, Groups, ROLES, Role, find};
 }
 
 /// Words of the wires that application code spells too.

@@ -27,6 +27,9 @@ pub struct Opened {
 /// Describes a table of options.
 pub type Describe = fn() -> Vec<Field>;
 
+/// Words in groups, which roles share.
+pub type Groups = &'static [&'static [&'static str]];
+
 /// One role of a dialect.
 #[derive(Clone, Copy, Debug)]
 pub struct Role {
@@ -40,15 +43,24 @@ pub struct Role {
     pub listens: bool,
     /// Describes its options.
     pub fields: Describe,
-    /// The commands of a batch that it takes; all others are answered with `UNSUPPORTED`.
-    pub commands: &'static [&'static str],
+    /// The commands of a batch that it takes, in groups; all others are answered with `UNSUPPORTED`.
+    pub commands: Groups,
     /// Commands with options of their own: the word in messages, and their description.
     pub command_options: &'static [(&'static str, Describe)],
-    /// The kinds of events that it tells.
-    pub events: &'static [&'static str],
+    /// The kinds of events that it tells, in groups.
+    pub events: Groups,
     /// Makes its machine from options as JSON text, the host's name and a seed.
     pub open: fn(&str, &str, Seed) -> Result<Opened, Error>,
 }
+
+const SESSION: &[&str] = &["start", "stop", "snapshot"];
+const HANDLERS: &[&str] = &["handle", "unhandle"];
+const OUTCOMES: &[&str] = &["done", "failed", "cancelled"];
+const CALLS: &[&str] = &["call", "cancel"];
+const SESSION_EVENTS: &[&str] = &["ready", "notice", "draining", "ended", "call_done"];
+const WORK_EVENTS: &[&str] = &["work", "work_withdrawn"];
+#[cfg(feature = "server")]
+const PEER_EVENTS: &[&str] = &["peer_joined", "peer_left"];
 
 /// Every role that this build speaks.
 pub const ROLES: &[Role] = &[
@@ -59,28 +71,9 @@ pub const ROLES: &[Role] = &[
         doc: "Offers capabilities to a control plane and runs its work items.",
         listens: false,
         fields: beacon::options::WorkerOptions::fields,
-        commands: &[
-            "start",
-            "stop",
-            "snapshot",
-            "handle",
-            "unhandle",
-            "done",
-            "failed",
-            "cancelled",
-            "progress",
-        ],
+        commands: &[SESSION, HANDLERS, OUTCOMES, &["progress"]],
         command_options: &[],
-        events: &[
-            "ready",
-            "lost",
-            "notice",
-            "draining",
-            "ended",
-            "call_done",
-            "work",
-            "work_withdrawn",
-        ],
+        events: &[SESSION_EVENTS, &["lost"], WORK_EVENTS],
         open: open_worker,
     },
     #[cfg(feature = "beacon")]
@@ -90,9 +83,9 @@ pub const ROLES: &[Role] = &[
         doc: "Asks a control plane to run work items and waits for their results.",
         listens: false,
         fields: beacon::options::DispatcherOptions::fields,
-        commands: &["start", "stop", "snapshot", "call", "cancel"],
+        commands: &[SESSION, CALLS],
         command_options: &[("call", beacon::options::CallOptions::fields)],
-        events: &["ready", "notice", "draining", "ended", "call_done", "call_part"],
+        events: &[SESSION_EVENTS, &["call_part"]],
         open: open_dispatcher,
     },
     #[cfg(feature = "server")]
@@ -102,33 +95,9 @@ pub const ROLES: &[Role] = &[
         doc: "The embedded control plane: accepts workers, queues and leases work.",
         listens: true,
         fields: HubOptions::fields,
-        commands: &[
-            "start",
-            "stop",
-            "snapshot",
-            "handle",
-            "unhandle",
-            "call",
-            "cancel",
-            "emit",
-            "done",
-            "failed",
-            "cancelled",
-        ],
+        commands: &[SESSION, HANDLERS, CALLS, &["emit"], OUTCOMES],
         command_options: &[],
-        events: &[
-            "ready",
-            "notice",
-            "draining",
-            "ended",
-            "call_done",
-            "call_part",
-            "work",
-            "work_withdrawn",
-            "message",
-            "peer_joined",
-            "peer_left",
-        ],
+        events: &[SESSION_EVENTS, &["call_part", "message"], WORK_EVENTS, PEER_EVENTS],
         open: open_hub,
     },
     #[cfg(feature = "volt")]
@@ -138,35 +107,13 @@ pub const ROLES: &[Role] = &[
         doc: "Registers at a VOLT control plane, runs its commands and sends commands to it.",
         listens: false,
         fields: volt::options::DaemonOptions::fields,
-        commands: &[
-            "start",
-            "stop",
-            "snapshot",
-            "handle",
-            "unhandle",
-            "call",
-            "cancel",
-            "emit",
-            "done",
-            "failed",
-            "cancelled",
-            "progress",
-        ],
+        commands: &[SESSION, HANDLERS, CALLS, &["emit", "progress"], OUTCOMES],
         command_options: &[("command", volt::options::CommandOptions::fields)],
         events: &[
-            "ready",
-            "lost",
-            "notice",
-            "draining",
-            "ended",
-            "enrolled",
-            "call_done",
-            "call_part",
-            "work",
-            "work_withdrawn",
-            "work_drained",
-            "beat_asked",
-            "message",
+            SESSION_EVENTS,
+            &["lost", "enrolled", "call_part", "message"],
+            WORK_EVENTS,
+            &["work_drained", "beat_asked"],
         ],
         open: open_daemon,
     },
@@ -351,10 +298,10 @@ mod tests {
                 let command = parse_batch(&batch).unwrap().remove(0);
                 let answer = machine.handle_command(command, Now::default());
                 let refused = answer.is_err_and(|error| error.code() == ErrorCode::Unsupported);
-                let listed = row.commands.contains(&word);
+                let listed = row.commands.concat().contains(&word);
                 assert_eq!(refused, !listed, "{}/{} {word}", row.dialect, row.role);
             }
-            for kind in row.events {
+            for kind in row.events.concat() {
                 assert!(event::number(kind).is_some(), "{kind}");
             }
         }

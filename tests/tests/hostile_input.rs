@@ -324,7 +324,7 @@ fn drain(machine: &mut dyn Endpoint, kinds: &[&str], at: u64) -> Result<(), Test
 
 fn play(role: &str, options: &str, doings: Vec<Move>) -> Result<(), TestCaseError> {
     let dialect = if role == "daemon" { "volt" } else { "beacon" };
-    let kinds = find(dialect, role).map_or(&[][..], |row| row.events);
+    let kinds = find(dialect, role).map_or_else(Vec::new, |row| row.events.concat());
     let opened = moorline_core::open(dialect, role, options, "host", [3; 32])
         .map_err(|error| TestCaseError::fail(error.to_string()))?;
     let mut machine = opened.endpoint;
@@ -344,10 +344,10 @@ fn play(role: &str, options: &str, doings: Vec<Move>) -> Result<(), TestCaseErro
         );
     }
     let _ = machine.handle_command(Command::Start, clock(at));
-    drain(&mut *machine, kinds, at)?;
+    drain(&mut *machine, &kinds, at)?;
     for doing in doings {
         act(&mut *machine, doing, role == "hub", &mut at);
-        drain(&mut *machine, kinds, at)?;
+        drain(&mut *machine, &kinds, at)?;
     }
     Ok(())
 }
