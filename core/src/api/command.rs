@@ -6,15 +6,13 @@
 mod scan;
 mod turn;
 
-use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, WorkId};
@@ -159,7 +157,7 @@ enum Word {
     Progress,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StopBody {
     #[serde(default = "StopBody::default_drain_ms")]
@@ -172,52 +170,116 @@ impl StopBody {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KeyBody {
     key: String,
-    meta: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta: Option<Raw>,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CallBody<'a> {
+struct CallBody {
     name: String,
     /// A payload of `null` is one; a key left out is none.
-    #[serde(default, deserialize_with = "present")]
-    payload: Option<Raw>,
-    options: Option<Box<RawValue>>,
-    #[serde(default)]
-    blobs: Vec<Cow<'a, str>>,
+    #[serde(default = "Raw::absent", skip_serializing_if = "Raw::is_absent")]
+    payload: Raw,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    options: Option<Raw>,
+    #[serde(default, skip_serializing_if = "Blobs::is_empty")]
+    blobs: Blobs,
 }
 
-#[derive(Deserialize)]
+impl CallBody {
+    fn new(name: &str, payload: &Raw, options: Option<&Raw>) -> Self {
+        let (name, payload, blobs) = (name.to_owned(), payload.clone(), Blobs::of(payload));
+        Self { name, payload, options: options.cloned(), blobs }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct DoneBody<'a> {
-    value: Option<Box<RawValue>>,
-    log: Option<Box<RawValue>>,
-    #[serde(default)]
-    blobs: Vec<Cow<'a, str>>,
+struct DoneBody {
+    value: Option<Raw>,
+    log: Option<Raw>,
+    #[serde(default, skip_serializing_if = "Blobs::is_empty")]
+    blobs: Blobs,
 }
 
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Raw>, D::Error> {
-    Raw::deserialize(deserializer).map(Some)
-}
-
-/// Reads the byte strings that stand beside a value.
-fn blobs<E: de::Error>(texts: &[Cow<'_, str>]) -> Result<Vec<Bytes>, E> {
-    let decode = |text: &Cow<'_, str>| STANDARD.decode(text.as_bytes()).map(Bytes::from);
-    texts
-        .iter()
-        .map(decode)
-        .collect::<Result<_, _>>()
-        .map_err(|e| E::custom(format_args!("blobs: a list of base64 texts is wanted: {e}")))
-}
-
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FailBody {
     message: String,
+}
+
+/// The byte strings that stand beside a value, in base64.
+#[derive(Default, Serialize, Deserialize)]
+struct Blobs(Vec<String>);
+
+impl Blobs {
+    fn of(value: &Raw) -> Self {
+        Self(value.blobs().iter().map(|blob| STANDARD.encode(blob)).collect())
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds the byte strings to their value.
+    fn add_to<E: de::Error>(&self, value: Raw) -> Result<Raw, E> {
+        let blobs = self.0.iter().map(|text| STANDARD.decode(text).map(Bytes::from));
+        let blobs = blobs
+            .collect::<Result<_, _>>()
+            .map_err(|e| E::custom(format_args!("blobs: a list of base64 texts is wanted: {e}")))?;
+        Ok(value.with_blobs(blobs))
+    }
+}
+
+impl Serialize for Command {
+    /// Writes the triple that [`parse_batch`] reads.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Start => ("start", 0, ()).serialize(serializer),
+            Self::Stop { drain_ms } => {
+                ("stop", 0, StopBody { drain_ms: *drain_ms }).serialize(serializer)
+            }
+            Self::Work(command) => command.serialize(serializer),
+            Self::Call(CallCommand::Make { call, name, payload, options }) => {
+                ("call", call, CallBody::new(name, payload, Some(options))).serialize(serializer)
+            }
+            Self::Call(CallCommand::Cancel { call }) => ("cancel", call, ()).serialize(serializer),
+            Self::Emit { name, payload } => {
+                ("emit", 0, CallBody::new(name, payload, None)).serialize(serializer)
+            }
+            Self::Snapshot { call } => ("snapshot", call, ()).serialize(serializer),
+        }
+    }
+}
+
+impl Serialize for WorkCommand {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.clone() {
+            Self::Handle { key, meta } => {
+                ("handle", 0, KeyBody { key, meta: Some(meta) }).serialize(serializer)
+            }
+            Self::Unhandle { key } => {
+                ("unhandle", 0, KeyBody { key, meta: None }).serialize(serializer)
+            }
+            Self::Complete { work, outcome: Outcome::Done { value, log } } => {
+                let blobs = Blobs::of(&value);
+                let body = DoneBody { value: Some(value), log: Some(log), blobs };
+                ("done", work, body).serialize(serializer)
+            }
+            Self::Complete { work, outcome: Outcome::Failed { message } } => {
+                ("failed", work, FailBody { message }).serialize(serializer)
+            }
+            Self::Complete { work, outcome: Outcome::Cancelled } => {
+                ("cancelled", work, ()).serialize(serializer)
+            }
+            Self::Progress { work, report } => ("progress", work, report).serialize(serializer),
+        }
+    }
 }
 
 /// Reads one turn of commands: a JSON array of triples.
@@ -300,27 +362,23 @@ impl<'de> Visitor<'de> for Triple {
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Command, A::Error> {
         let word = next(&mut parts)?;
         let id = next(&mut parts)?;
+        let complete = |outcome| Command::Work(WorkCommand::Complete { work: WorkId(id), outcome });
         Ok(match word {
             Word::Start => next(&mut parts).map(|IgnoredAny| Command::Start)?,
             Word::Stop => Command::Stop { drain_ms: next::<StopBody, A>(&mut parts)?.drain_ms },
             Word::Handle => {
                 let KeyBody { key, meta } = next(&mut parts)?;
-                Command::Work(WorkCommand::Handle {
-                    key,
-                    meta: meta.map_or_else(Raw::empty_object, Raw::from),
-                })
+                let meta = meta.unwrap_or_else(Raw::empty_object);
+                Command::Work(WorkCommand::Handle { key, meta })
             }
             Word::Unhandle => {
                 Command::Work(WorkCommand::Unhandle { key: next::<KeyBody, A>(&mut parts)?.key })
             }
             Word::Call => {
-                let CallBody { name, payload, options, blobs: texts } = next(&mut parts)?;
-                Command::Call(CallCommand::Make {
-                    call: CallId(id),
-                    name,
-                    payload: with_blobs(payload.unwrap_or_else(Raw::absent), &texts)?,
-                    options: options.map_or_else(Raw::empty_object, Raw::from),
-                })
+                let CallBody { name, payload, options, blobs } = next(&mut parts)?;
+                let options = options.unwrap_or_else(Raw::empty_object);
+                let (call, payload) = (CallId(id), blobs.add_to(payload)?);
+                Command::Call(CallCommand::Make { call, name, payload, options })
             }
             Word::Cancel => next(&mut parts)
                 .map(|IgnoredAny| Command::Call(CallCommand::Cancel { call: CallId(id) }))?,
@@ -328,37 +386,23 @@ impl<'de> Visitor<'de> for Triple {
                 next(&mut parts).map(|IgnoredAny| Command::Snapshot { call: CallId(id) })?
             }
             Word::Emit => {
-                let CallBody { name, payload, options: _, blobs: texts } = next(&mut parts)?;
-                let payload = with_blobs(payload.unwrap_or_else(Raw::absent), &texts)?;
-                Command::Emit { name, payload }
+                let CallBody { name, payload, options: _, blobs } = next(&mut parts)?;
+                Command::Emit { name, payload: blobs.add_to(payload)? }
             }
             Word::Done => {
-                let DoneBody { value, log, blobs: texts } = next(&mut parts)?;
-                let value = with_blobs(value.map_or_else(Raw::null, Raw::from), &texts)?;
-                let log = log.map_or_else(Raw::empty_list, Raw::from);
-                Command::Work(WorkCommand::Complete {
-                    work: WorkId(id),
-                    outcome: Outcome::Done { value, log },
-                })
+                let DoneBody { value, log, blobs } = next(&mut parts)?;
+                let value = blobs.add_to(value.unwrap_or_else(Raw::null))?;
+                complete(Outcome::Done { value, log: log.unwrap_or_else(Raw::empty_list) })
             }
             Word::Failed => {
                 let FailBody { message } = next(&mut parts)?;
-                Command::Work(WorkCommand::Complete {
-                    work: WorkId(id),
-                    outcome: Outcome::Failed { message },
-                })
+                complete(Outcome::Failed { message })
             }
-            Word::Cancelled => {
-                let IgnoredAny = next(&mut parts)?;
-                Command::Work(WorkCommand::Complete {
-                    work: WorkId(id),
-                    outcome: Outcome::Cancelled,
-                })
-            }
+            Word::Cancelled => next(&mut parts).map(|IgnoredAny| complete(Outcome::Cancelled))?,
             Word::Progress => {
-                let report: Option<Box<RawValue>> = next(&mut parts)?;
+                let report: Option<Raw> = next(&mut parts)?;
                 let report = report.ok_or_else(|| de::Error::custom("progress needs a body"))?;
-                Command::Work(WorkCommand::Progress { work: WorkId(id), report: Raw::from(report) })
+                Command::Work(WorkCommand::Progress { work: WorkId(id), report })
             }
         })
     }
@@ -366,10 +410,6 @@ impl<'de> Visitor<'de> for Triple {
 
 fn next<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(parts: &mut A) -> Result<T, A::Error> {
     parts.next_element()?.ok_or_else(|| de::Error::invalid_length(2, &"name, id and body"))
-}
-
-fn with_blobs<E: de::Error>(value: Raw, texts: &[Cow<'_, str>]) -> Result<Raw, E> {
-    if texts.is_empty() { Ok(value) } else { Ok(value.with_blobs(blobs(texts)?)) }
 }
 
 #[cfg(test)]

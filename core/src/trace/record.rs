@@ -8,8 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::api::command::{CallCommand, WorkCommand};
-use crate::api::command::{Command, Outcome};
+use crate::api::command::Command;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId, ListenId, StoreId};
 use crate::base::json::Raw;
@@ -393,72 +392,7 @@ pub(super) fn output(output: &Output, redactor: &mut Redactor) -> String {
 
 /// Writes a command as a triple of a batch.
 pub(super) fn command(command: &Command, redactor: &mut Redactor) -> String {
-    #[derive(Serialize)]
-    struct Handle<'a> {
-        key: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        meta: Option<&'a Raw>,
-    }
-    #[derive(Serialize)]
-    struct Call<'a> {
-        name: &'a str,
-        #[serde(skip_serializing_if = "Raw::is_absent")]
-        payload: &'a Raw,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        options: Option<&'a Raw>,
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        blobs: Vec<String>,
-    }
-    #[derive(Serialize)]
-    struct Done<'a> {
-        value: &'a Raw,
-        log: &'a Raw,
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        blobs: Vec<String>,
-    }
-    #[derive(Serialize)]
-    struct Failed<'a> {
-        message: &'a str,
-    }
-    #[derive(Serialize)]
-    struct Stop {
-        drain_ms: u64,
-    }
-    fn blobs(value: &Raw) -> Vec<String> {
-        value.blobs().iter().map(|blob| STANDARD.encode(blob)).collect()
-    }
-    fn triple<T: Serialize>(name: &str, id: u64, body: T) -> String {
-        serde_json::to_string(&(name, id, body)).unwrap_or_default()
-    }
-    let text = match command {
-        Command::Start => triple("start", 0, ()),
-        Command::Stop { drain_ms } => triple("stop", 0, Stop { drain_ms: *drain_ms }),
-        Command::Work(WorkCommand::Handle { key, meta }) => {
-            triple("handle", 0, Handle { key, meta: Some(meta) })
-        }
-        Command::Work(WorkCommand::Unhandle { key }) => {
-            triple("unhandle", 0, Handle { key, meta: None })
-        }
-        Command::Call(CallCommand::Make { call, name, payload, options }) => {
-            let blobs = blobs(payload);
-            triple("call", call.0, Call { name, payload, options: Some(options), blobs })
-        }
-        Command::Call(CallCommand::Cancel { call }) => triple("cancel", call.0, ()),
-        Command::Emit { name, payload } => {
-            let blobs = blobs(payload);
-            triple("emit", 0, Call { name, payload, options: None, blobs })
-        }
-        Command::Work(WorkCommand::Complete { work, outcome }) => match outcome {
-            Outcome::Done { value, log } => {
-                triple("done", work.0, Done { value, log, blobs: blobs(value) })
-            }
-            Outcome::Failed { message } => triple("failed", work.0, Failed { message }),
-            Outcome::Cancelled => triple("cancelled", work.0, ()),
-        },
-        Command::Work(WorkCommand::Progress { work, report }) => triple("progress", work.0, report),
-        Command::Snapshot { call } => triple("snapshot", call.0, ()),
-    };
-    redactor.text(&text)
+    redactor.text(&serde_json::to_string(command).unwrap_or_default())
 }
 
 fn redacted(headers: &Headers, redactor: &mut Redactor) -> Vec<(String, String)> {
