@@ -26,7 +26,9 @@ mod parts;
 pub mod trace;
 
 pub use api::command::{self, CallCommand, Command, Outcome, WorkCommand};
-pub use api::event::{self, CallEvent, Event, PeerEvent, SessionEvent, Withdrawal, WorkEvent};
+pub use api::event::{
+    self, CallEvent, Event, PeerEvent, SessionEvent, Transport, Withdrawal, WorkEvent,
+};
 pub use base::entropy;
 pub use base::error::{self, Error, ErrorCode, Fault};
 pub use base::ids::{CallId, ConnId, HttpId, ListenId, PeerId, StoreId, WorkId};

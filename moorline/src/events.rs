@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use futures_core::Stream;
 
-use crate::Error;
 use crate::application::Application;
 use crate::subscription::{Read, Subscription};
+use crate::{Error, Transport};
 
 /// Something that happened to a role.
 #[derive(Clone, Debug)]
@@ -19,8 +19,8 @@ pub enum Event {
     Ready {
         /// Our id at the control plane, or the address listened on.
         id: String,
-        /// What carries frames: `websocket`, `polling` or `listener`.
-        transport: &'static str,
+        /// What carries frames.
+        transport: Transport,
     },
     /// The link is down; the role tries again by itself.
     Lost {

@@ -56,7 +56,7 @@ pub use hub::{EnrollmentToken, Hub, HubBuilder};
 pub use messages::Messages;
 pub use moorline_core as core;
 pub use moorline_core::options;
-pub use moorline_core::{ErrorCode, Raw, Secret, Withdrawal};
+pub use moorline_core::{ErrorCode, Raw, Secret, Transport, Withdrawal};
 pub use moorline_driver::Counters;
 pub use reply::{Failure, IntoReply, Reply};
 pub use stream::ByteSender;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use moorline::options::ResponseForm;
 use moorline::volt::{DaemonBuilder, DaemonClient, client_code};
-use moorline::{ErrorCode, Event, Failure, Raw, Reply, Withdrawal, WorkContext};
+use moorline::{ErrorCode, Event, Failure, Raw, Reply, Transport, Withdrawal, WorkContext};
 use peer::{Peer, script};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -48,7 +48,10 @@ async fn a_daemon_registers_and_says_farewell() {
     daemon.disconnect().await;
     daemon.disconnect().await;
     assert!(!daemon.is_ready());
-    assert!(matches!(events.next().await, Some(Event::Ready { transport: "websocket", .. })));
+    assert!(matches!(
+        events.next().await,
+        Some(Event::Ready { transport: Transport::WebSocket, .. })
+    ));
     drop(daemon);
     assert!(events.next().await.is_none());
     peer.end().await;

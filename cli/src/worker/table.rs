@@ -1,6 +1,5 @@
 //! The `[[command]]` table of a worker's configuration file.
 
-use moorline_core::options::{Field, TableRow};
 use moorline_core::{json::Raw, option_words, options};
 
 option_words! {
@@ -31,10 +30,6 @@ options! {
     }
 }
 
-impl TableRow for SettingRow {
-    const FIELDS: fn() -> Vec<Field> = Self::fields;
-}
-
 options! {
     /// A command that is offered as an action of a capability.
     pub struct CommandRow {
@@ -61,10 +56,6 @@ options! {
         /// Further environment variables, as a table of text.
         set_env: Raw = Raw::empty_object(),
     }
-}
-
-impl TableRow for CommandRow {
-    const FIELDS: fn() -> Vec<Field> = Self::fields;
 }
 
 #[cfg(test)]

@@ -13,9 +13,10 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, PeerId, WorkId};
 use crate::base::json::Raw;
 use crate::base::secret::Secret;
+use crate::words;
 
 pub use table::{EventField, FieldType, Shape};
-use table::{Object, Payload, TransportWord, events};
+use table::{Payload, events};
 
 events! {
     /// The session: its link, its drain, its end.
@@ -25,7 +26,7 @@ events! {
             /// Our id at the control plane, or the address listened on.
             id: String,
             /// What carries frames.
-            transport: &'static str as TransportWord,
+            transport: Transport,
             /// The most bytes of one message that the control plane accepts, where it says so.
             max_message: Option<u64>,
         }
@@ -141,45 +142,40 @@ events! {
     }
 }
 
-/// Why a work item is withdrawn from its handler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Withdrawal {
-    /// Its time limit passed.
-    Expired,
-    /// The control plane cancelled it.
-    Cancelled,
-    /// The session drains and the drain deadline passed.
-    Draining,
-    /// The control plane gave it to somebody else.
-    Superseded,
-    /// The link is down and the control plane will run it again.
-    LinkLost,
+words! {
+    /// What carries a session's frames.
+    pub enum Transport {
+        /// A WebSocket, or a stream.
+        WebSocket = "websocket",
+        /// Requests over HTTP.
+        Polling = "polling",
+        /// Connections of others that a server accepts.
+        Listener = "listener",
+    }
+}
+
+words! {
+    /// Why a work item is withdrawn from its handler: its word stands in events, and between a hub and a
+    /// worker of ours.
+    pub enum Withdrawal {
+        /// Its time limit passed.
+        Expired = "expired",
+        /// The control plane cancelled it.
+        Cancelled = "cancelled",
+        /// The session drains and the drain deadline passed.
+        Draining = "draining",
+        /// The control plane gave it to somebody else.
+        Superseded = "superseded",
+        /// The link is down and the control plane will run it again.
+        LinkLost = "link_lost",
+    }
 }
 
 impl Withdrawal {
-    const ALL: [Self; 5] =
-        [Self::Expired, Self::Cancelled, Self::Draining, Self::Superseded, Self::LinkLost];
-
-    /// Every word, in the order of the enum.
-    pub(crate) const WORDS: &[&str] =
-        &["expired", "cancelled", "draining", "superseded", "link_lost"];
-
-    /// Returns its word, in events and between a hub and a worker of ours.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::Cancelled => "cancelled",
-            Self::Draining => "draining",
-            Self::Superseded => "superseded",
-            Self::LinkLost => "link_lost",
-        }
-    }
-
     /// Finds the withdrawal by its word; what a peer does not explain is a cancellation.
     #[must_use]
     pub fn from_word(word: &str) -> Self {
-        Self::ALL.into_iter().find(|why| why.word() == word).unwrap_or(Self::Cancelled)
+        Self::find(word).unwrap_or(Self::Cancelled)
     }
 
     /// Returns the code with which a handler learns it.

@@ -8,3 +8,4 @@ pub mod json;
 pub(crate) mod secret;
 pub mod store;
 pub mod time;
+mod words;

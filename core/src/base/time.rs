@@ -5,6 +5,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::words;
+
 /// Monotonic milliseconds since an origin that the driver chose.
 ///
 /// The driver's origin must not move while the process lives, and suspended time must count.
@@ -84,87 +86,57 @@ pub struct Deadline {
     pub why: Why,
 }
 
-/// What a deadline is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Why {
-    /// The next attempt to connect.
-    Backoff,
-    /// A call of the application has waited long enough.
-    Call,
-    /// A connection, or the session on it, takes too long to open.
-    Connect,
-    /// A drain has lasted long enough.
-    Drain,
-    /// The peer is asked to prove what has arrived.
-    Evidence,
-    /// A farewell takes too long.
-    Farewell,
-    /// The next heartbeat.
-    Heartbeat,
-    /// Holders of work from before a restart had their chance.
-    Held,
-    /// An HTTP exchange takes too long.
-    Http,
-    /// A worker may have been silent for too long.
-    Lease,
-    /// A running item shows that it runs.
-    LifeSign,
-    /// The next login.
-    Login,
-    /// Someone who waits for an item of others has waited long enough.
-    Patience,
-    /// The next ping, or the answer to one is missing.
-    Ping,
-    /// The peer is asked for work.
-    Poll,
-    /// Heartbeats of peers are checked.
-    Presence,
-    /// A registration is due, or takes too long.
-    Registration,
-    /// Reports that failed are sent again.
-    Report,
-    /// Something that failed is tried again.
-    Retry,
-    /// The store takes too long, or is asked again.
-    Store,
-    /// Expired records are swept out.
-    Sweep,
-    /// A better transport is tried, or the attempt takes too long.
-    Upgrade,
-    /// The time limit of a work item.
-    Work,
-}
-
-impl Why {
-    /// Returns the reason in lower case, words joined by a hyphen, such as `life-sign`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Backoff => "backoff",
-            Self::Call => "call",
-            Self::Connect => "connect",
-            Self::Drain => "drain",
-            Self::Evidence => "evidence",
-            Self::Farewell => "farewell",
-            Self::Heartbeat => "heartbeat",
-            Self::Held => "held",
-            Self::Http => "http",
-            Self::Lease => "lease",
-            Self::LifeSign => "life-sign",
-            Self::Login => "login",
-            Self::Patience => "patience",
-            Self::Ping => "ping",
-            Self::Poll => "poll",
-            Self::Presence => "presence",
-            Self::Registration => "registration",
-            Self::Report => "report",
-            Self::Retry => "retry",
-            Self::Store => "store",
-            Self::Sweep => "sweep",
-            Self::Upgrade => "upgrade",
-            Self::Work => "work",
-        }
+words! {
+    /// What a deadline is for: in lower case, words joined by a hyphen.
+    #[derive(PartialOrd, Ord)]
+    #[non_exhaustive]
+    pub enum Why {
+        /// The next attempt to connect.
+        Backoff = "backoff",
+        /// A call of the application has waited long enough.
+        Call = "call",
+        /// A connection, or the session on it, takes too long to open.
+        Connect = "connect",
+        /// A drain has lasted long enough.
+        Drain = "drain",
+        /// The peer is asked to prove what has arrived.
+        Evidence = "evidence",
+        /// A farewell takes too long.
+        Farewell = "farewell",
+        /// The next heartbeat.
+        Heartbeat = "heartbeat",
+        /// Holders of work from before a restart had their chance.
+        Held = "held",
+        /// An HTTP exchange takes too long.
+        Http = "http",
+        /// A worker may have been silent for too long.
+        Lease = "lease",
+        /// A running item shows that it runs.
+        LifeSign = "life-sign",
+        /// The next login.
+        Login = "login",
+        /// Someone who waits for an item of others has waited long enough.
+        Patience = "patience",
+        /// The next ping, or the answer to one is missing.
+        Ping = "ping",
+        /// The peer is asked for work.
+        Poll = "poll",
+        /// Heartbeats of peers are checked.
+        Presence = "presence",
+        /// A registration is due, or takes too long.
+        Registration = "registration",
+        /// Reports that failed are sent again.
+        Report = "report",
+        /// Something that failed is tried again.
+        Retry = "retry",
+        /// The store takes too long, or is asked again.
+        Store = "store",
+        /// Expired records are swept out.
+        Sweep = "sweep",
+        /// A better transport is tried, or the attempt takes too long.
+        Upgrade = "upgrade",
+        /// The time limit of a work item.
+        Work = "work",
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Hub;
 use super::children::Child;
-use crate::api::event::{Event, SessionEvent};
+use crate::api::event::{Event, SessionEvent, Transport};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ListenId, StoreId};
 use crate::base::store::{Loaded, StoreReply, StoreRequest};
@@ -150,7 +150,7 @@ impl Hub {
             let id = address.clone();
             self.event(Event::Session(SessionEvent::Ready {
                 id,
-                transport: "listener",
+                transport: Transport::Listener,
                 max_message: None,
             }));
         }

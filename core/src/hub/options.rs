@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::api::options::ConfigError;
 use crate::api::options::shared::{LimitOptions, RuntimeOptions};
-use crate::api::options::table::{Field, TableRow};
 use crate::base::secret::Secret;
 use crate::dialect::beacon::coordinator::CoordinatorOptions;
 use crate::dialect::volt::server::options::VoltHubOptions;
@@ -30,10 +29,6 @@ options! {
         /// Roles, passed to whoever asks.
         roles: Vec<String> = Vec::new(),
     }
-}
-
-impl TableRow for User {
-    const FIELDS: fn() -> Vec<Field> = Self::fields;
 }
 
 options! {

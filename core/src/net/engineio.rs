@@ -3,8 +3,6 @@
 //! Source: `engine.io-protocol` revision 4, `engine.io-parser` 5. Nothing here keeps state, and
 //! what is decoded shares the memory of the frame or body it came in.
 
-use std::fmt;
-
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::DecodePaddingMode;
@@ -15,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Frame;
 use super::target::Pulses;
+use crate::words;
 
 /// The revision of the protocol, the value of `EIO` in every URL.
 pub const REVISION: &str = "4";
@@ -58,21 +57,13 @@ pub enum Packet {
     Noop,
 }
 
-/// Why bytes are not a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Malformed {
-    /// The first character is no packet type, or there is none.
-    Type,
-    /// A `b` packet is not base64.
-    Base64,
-}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Type => "a packet of an unknown type",
-            Self::Base64 => "a binary packet that is not base64",
-        })
+words! {
+    /// Why bytes are not a packet.
+    pub enum Malformed {
+        /// The first character is no packet type, or there is none.
+        Type = "a packet of an unknown type",
+        /// A `b` packet is not base64.
+        Base64 = "a binary packet that is not base64",
     }
 }
 
@@ -287,21 +278,22 @@ impl Handshake {
     }
 }
 
-/// Why a server declines a request, with the code of the body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestError {
-    /// The query names no transport that is served.
-    TransportUnknown,
-    /// No session has this id, or no longer.
-    SessionUnknown,
-    /// A session does not begin with this method.
-    HandshakeMethod,
-    /// The request does not fit its session.
-    BadRequest,
-    /// The server does not want this client.
-    Forbidden,
-    /// The query names another revision of the protocol.
-    UnsupportedVersion,
+words! {
+    /// Why a server declines a request, with the code of the body.
+    pub enum RequestError {
+        /// The query names no transport that is served.
+        TransportUnknown = "Transport unknown",
+        /// No session has this id, or no longer.
+        SessionUnknown = "Session ID unknown",
+        /// A session does not begin with this method.
+        HandshakeMethod = "Bad handshake method",
+        /// The request does not fit its session.
+        BadRequest = "Bad request",
+        /// The server does not want this client.
+        Forbidden = "Forbidden",
+        /// The query names another revision of the protocol.
+        UnsupportedVersion = "Unsupported protocol version",
+    }
 }
 
 /// The body of a declined request.
@@ -313,59 +305,22 @@ struct ErrorBody<'a> {
 }
 
 impl RequestError {
-    /// Every reason, in the order of codes.
-    pub const ALL: [Self; 6] = [
-        Self::TransportUnknown,
-        Self::SessionUnknown,
-        Self::HandshakeMethod,
-        Self::BadRequest,
-        Self::Forbidden,
-        Self::UnsupportedVersion,
-    ];
-
     /// Returns the code of the body.
     #[must_use]
     pub const fn code(self) -> u8 {
-        match self {
-            Self::TransportUnknown => 0,
-            Self::SessionUnknown => 1,
-            Self::HandshakeMethod => 2,
-            Self::BadRequest => 3,
-            Self::Forbidden => 4,
-            Self::UnsupportedVersion => 5,
-        }
-    }
-
-    /// Returns the text of the body.
-    #[must_use]
-    pub const fn message(self) -> &'static str {
-        match self {
-            Self::TransportUnknown => "Transport unknown",
-            Self::SessionUnknown => "Session ID unknown",
-            Self::HandshakeMethod => "Bad handshake method",
-            Self::BadRequest => "Bad request",
-            Self::Forbidden => "Forbidden",
-            Self::UnsupportedVersion => "Unsupported protocol version",
-        }
+        self as u8
     }
 
     /// Returns the HTTP status of the answer.
     #[must_use]
     pub const fn status(self) -> u16 {
-        match self {
-            Self::Forbidden => 403,
-            Self::TransportUnknown
-            | Self::SessionUnknown
-            | Self::HandshakeMethod
-            | Self::BadRequest
-            | Self::UnsupportedVersion => 400,
-        }
+        if matches!(self, Self::Forbidden) { 403 } else { 400 }
     }
 
     /// Makes the body.
     #[must_use]
     pub fn to_json(self) -> String {
-        let body = ErrorBody { code: self.code(), message: self.message().into() };
+        let body = ErrorBody { code: self.code(), message: self.as_str().into() };
         serde_json::to_string(&body).unwrap_or_default()
     }
 
@@ -373,7 +328,7 @@ impl RequestError {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let body: ErrorBody<'_> = serde_json::from_str(text).ok()?;
-        Self::ALL.into_iter().find(|error| error.code() == body.code)
+        Self::ALL.iter().copied().find(|error| error.code() == body.code)
     }
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 
 use crate::base::secret::Secret;
+use crate::words;
 
 /// A header's value: plain, or one that must not show (cookies, credentials).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,32 +85,20 @@ impl Headers {
     }
 }
 
-/// HTTP methods that the dialects use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Method {
-    /// GET.
-    Get,
-    /// POST.
-    Post,
-    /// PUT.
-    Put,
-    /// DELETE.
-    Delete,
-    /// Any other: answered 405 by servers, never sent.
-    Other,
-}
-
-impl Method {
-    /// Returns the name on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::Post => "POST",
-            Self::Put => "PUT",
-            Self::Delete => "DELETE",
-            Self::Other => "OTHER",
-        }
+words! {
+    /// HTTP methods that the dialects use.
+    #[derive(Hash)]
+    pub enum Method {
+        /// GET.
+        Get = "GET",
+        /// POST.
+        Post = "POST",
+        /// PUT.
+        Put = "PUT",
+        /// DELETE.
+        Delete = "DELETE",
+        /// Any other: answered 405 by servers, never sent.
+        Other = "OTHER",
     }
 }
 

@@ -25,6 +25,7 @@ use serde_json::value::RawValue;
 pub use encode::{ack, connect, connect_error, disconnect, event, event_with};
 
 use crate::base::json::Raw;
+use crate::words;
 
 /// The most byte strings of one message: JavaScript peers drop a connection that sends more.
 pub const MAX_ATTACHMENTS: usize = 10;
@@ -71,45 +72,29 @@ pub struct Packet {
     pub argument: Raw,
 }
 
-/// Why a packet cannot be read. The session with such a peer ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Malformed {
-    /// The first character is no packet type.
-    Type,
-    /// The number of attachments is missing, zero or not followed by a dash.
-    Attachments,
-    /// There are more attachments than allowed.
-    TooManyAttachments,
-    /// An acknowledgement id is beyond what can be counted.
-    Id,
-    /// The JSON is not well-formed, or of a shape that this kind of packet does not have.
-    Payload,
-    /// A placeholder names an attachment that does not exist.
-    Placeholder,
-    /// The value around the attachments is nested too deeply.
-    Depth,
-    /// Text came while attachments were awaited.
-    TextWhileCollecting,
-    /// Bytes came while no attachment was awaited.
-    UnexpectedBinary,
-    /// The attachments are larger together than allowed.
-    TooLarge,
-}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Type => "a packet of an unknown type",
-            Self::Attachments => "a packet without a valid number of attachments",
-            Self::TooManyAttachments => "a packet with too many attachments",
-            Self::Id => "a packet whose id is too large",
-            Self::Payload => "a packet with an invalid payload",
-            Self::Placeholder => "a packet that refers to an attachment it does not have",
-            Self::Depth => "a packet with attachments that is nested too deeply",
-            Self::TextWhileCollecting => "text in the middle of a packet's attachments",
-            Self::UnexpectedBinary => "bytes that belong to no packet",
-            Self::TooLarge => "a packet whose attachments are too large",
-        })
+words! {
+    /// Why a packet cannot be read. The session with such a peer ends.
+    pub enum Malformed {
+        /// The first character is no packet type.
+        Type = "a packet of an unknown type",
+        /// The number of attachments is missing, zero or not followed by a dash.
+        Attachments = "a packet without a valid number of attachments",
+        /// There are more attachments than allowed.
+        TooManyAttachments = "a packet with too many attachments",
+        /// An acknowledgement id is beyond what can be counted.
+        Id = "a packet whose id is too large",
+        /// The JSON is not well-formed, or of a shape that this kind of packet does not have.
+        Payload = "a packet with an invalid payload",
+        /// A placeholder names an attachment that does not exist.
+        Placeholder = "a packet that refers to an attachment it does not have",
+        /// The value around the attachments is nested too deeply.
+        Depth = "a packet with attachments that is nested too deeply",
+        /// Text came while attachments were awaited.
+        TextWhileCollecting = "text in the middle of a packet's attachments",
+        /// Bytes came while no attachment was awaited.
+        UnexpectedBinary = "bytes that belong to no packet",
+        /// The attachments are larger together than allowed.
+        TooLarge = "a packet whose attachments are too large",
     }
 }
 

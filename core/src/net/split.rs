@@ -11,42 +11,34 @@ use memchr::{memchr, memchr2};
 
 use crate::base::error::{Error, ErrorCode};
 use crate::net::Frame;
+use crate::words;
 
-/// How frames are divided in a stream of bytes.
-///
-/// [`Frame::Text`] and [`Frame::Binary`] are written alike. A payload must suit the framing: a line
-/// holds no line feed, JSON is one value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Framing {
-    /// Not at all: bytes come as they were read, as [`Frame::Binary`]. Where they are cut means
-    /// nothing.
-    Bytes,
-    /// A text to a line, as [`Frame::Text`]. A line ends in `\n` or `\r\n`; empty ones are passed over.
-    Lines,
-    /// Bytes after their length, as [`Frame::Binary`]. The length is written in LEB128: seven bits to
-    /// a byte, the lowest first.
-    Prefixed,
-    /// JSON values one after the other, with or without space between them, as [`Frame::Text`]. Only
-    /// their ends are looked for: whether a value is JSON is for its reader to find. What neither
-    /// quotes nor brackets enclose, such as a number, ends with the byte after it or with the stream.
-    Json,
+words! {
+    /// How frames are divided in a stream of bytes.
+    ///
+    /// [`Frame::Text`] and [`Frame::Binary`] are written alike. A payload must suit the framing: a line
+    /// holds no line feed, JSON is one value.
+    #[derive(Hash)]
+    pub enum Framing {
+        /// Not at all: bytes come as they were read, as [`Frame::Binary`]. Where they are cut means
+        /// nothing.
+        Bytes = "bytes",
+        /// A text to a line, as [`Frame::Text`]. A line ends in `\n` or `\r\n`; empty ones are passed over.
+        Lines = "lines",
+        /// Bytes after their length, as [`Frame::Binary`]. The length is written in LEB128: seven bits to
+        /// a byte, the lowest first.
+        Prefixed = "prefixed",
+        /// JSON values one after the other, with or without space between them, as [`Frame::Text`]. Only
+        /// their ends are looked for: whether a value is JSON is for its reader to find. What neither
+        /// quotes nor brackets enclose, such as a number, ends with the byte after it or with the stream.
+        Json = "json",
+    }
 }
 
 /// The most bytes of a length in LEB128.
 const MAX_LENGTH_BYTES: usize = 10;
 
 impl Framing {
-    /// Returns the name, such as `lines`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Bytes => "bytes",
-            Self::Lines => "lines",
-            Self::Prefixed => "prefixed",
-            Self::Json => "json",
-        }
-    }
-
     /// Writes what stands before a payload of `length` bytes.
     pub fn write_head(self, length: usize, out: &mut BytesMut) {
         match self {

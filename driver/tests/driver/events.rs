@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use moorline_driver::Frequent;
-use moorline_driver::core::{CallEvent, ConnInput, PeerEvent, SessionEvent, WorkCommand};
+use moorline_driver::core::{
+    CallEvent, ConnInput, PeerEvent, SessionEvent, Transport, WorkCommand,
+};
 use moorline_driver::core::{CallId, Command, ErrorCode, Event, Input, Output, Raw};
 
 use crate::rig::{Rig, connected};
@@ -11,7 +13,7 @@ use crate::rig::{Rig, connected};
 fn ready(n: usize) -> Output {
     Output::Event(Event::Session(SessionEvent::Ready {
         id: n.to_string(),
-        transport: "test",
+        transport: Transport::Listener,
         max_message: None,
     }))
 }

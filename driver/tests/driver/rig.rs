@@ -12,7 +12,7 @@ use moorline_driver::core::{
     FrameLimits, Headers, HttpLimits, Input, Instant, ListenId, ListenTarget, Machine, Now, Output,
     Why,
 };
-use moorline_driver::core::{ConnInput, ServerInput, SessionEvent, WorkCommand};
+use moorline_driver::core::{ConnInput, ServerInput, SessionEvent, Transport, WorkCommand};
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -59,7 +59,7 @@ impl Machine for Puppet {
             let id = now.mono.as_millis().to_string();
             self.outputs.push_back(Output::Event(Event::Session(SessionEvent::Ready {
                 id,
-                transport: "timeout",
+                transport: Transport::Listener,
                 max_message: None,
             })));
         }

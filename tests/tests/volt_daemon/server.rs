@@ -194,7 +194,7 @@ pub(crate) fn brief(events: &[Event]) -> Vec<String> {
             Event::Call(CallEvent::Done { result: Err(error), .. }) => {
                 format!("call {}", error.code().name())
             }
-            Event::Work(WorkEvent::Withdrawn { why, .. }) => format!("withdrawn {}", why.word()),
+            Event::Work(WorkEvent::Withdrawn { why, .. }) => format!("withdrawn {}", why.as_str()),
             Event::Work(WorkEvent::Drained { chunks, .. }) => format!("drained {chunks}"),
             Event::Session(SessionEvent::Draining { .. }) => String::from("draining"),
             Event::Session(SessionEvent::Ready { .. }) => String::from("ready"),

@@ -1,15 +1,10 @@
 //! How the table of events is declared, written and described.
 
-use std::fmt::Write as _;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
-
-use super::Withdrawal;
+use super::{Transport, Withdrawal};
 use crate::base::error::Error;
 use crate::base::ids::{CallId, PeerId, WorkId};
 use crate::base::json::Raw;
+use crate::base::json::object::Object;
 use crate::base::secret::Secret;
 
 /// What a field of an event holds.
@@ -66,7 +61,7 @@ pub(super) trait Crossing<As = Plain> {
     fn describe(name: &'static str, doc: &'static str, rows: &mut Vec<EventField>);
 
     /// Writes the field.
-    fn cross(&self, name: &str, object: &mut Object<'_>);
+    fn cross(&self, name: &str, object: Object) -> Object;
 }
 
 /// As its type says.
@@ -74,9 +69,6 @@ pub(super) struct Plain;
 
 /// A value of the application: left out when absent, its byte strings in base64 beside it.
 pub(super) struct Payload;
-
-/// What carries frames.
-pub(super) struct TransportWord;
 
 /// What stands beside a value that has byte strings in it.
 const BLOBS: &str = "Byte strings in base64 that the placeholders of the value stand for.";
@@ -90,37 +82,35 @@ const fn optional(name: &'static str, kind: FieldType, doc: &'static str) -> Eve
 }
 
 macro_rules! crossing {
-    ($($type:ty $(as $how:ty)?, $kind:expr, |$value:ident, $object:ident| $write:expr;)+) => {$(
+    ($($type:ty $(as $how:ty)?, $kind:expr, |$value:ident, $name:ident, $object:ident| $write:expr;)+) => {$(
         impl Crossing$(<$how>)? for $type {
             fn describe(name: &'static str, doc: &'static str, rows: &mut Vec<EventField>) {
                 rows.push(row(name, $kind, doc));
             }
 
-            fn cross(&self, name: &str, $object: &mut Object<'_>) {
+            fn cross(&self, $name: &str, $object: Object) -> Object {
                 let $value = self;
-                $object.key(name);
-                $write;
+                $write
             }
         }
     )+};
 }
 
 crossing! {
-    u64, FieldType::Integer, |value, object| object.number(*value);
-    u32, FieldType::Integer, |value, object| object.number(u64::from(*value));
-    usize, FieldType::Integer, |value, object| object.number(*value as u64);
-    CallId, FieldType::Integer, |value, object| object.number(value.0);
-    WorkId, FieldType::Integer, |value, object| object.number(value.0);
-    PeerId, FieldType::Integer, |value, object| object.number(value.0);
-    Option<u64>, FieldType::IntegerOrNull, |value, object| object.json(value);
-    Option<PeerId>, FieldType::IntegerOrNull, |value, object| object.json(value);
-    String, FieldType::Text, |value, object| object.json(value);
-    Secret, FieldType::Text, |value, object| object.json(value.expose());
-    &'static str as TransportWord,
-        FieldType::Word(&["websocket", "polling", "listener"]), |value, object| object.json(value);
-    Error, FieldType::Error, |value, object| object.json(value);
-    Option<Error>, FieldType::ErrorOrNull, |value, object| object.json(value);
-    Raw, FieldType::Json, |value, object| object.0.push_str(value.as_str());
+    u64, FieldType::Integer, |value, name, object| object.number(name, *value);
+    u32, FieldType::Integer, |value, name, object| object.number(name, *value);
+    usize, FieldType::Integer, |value, name, object| object.number(name, *value as u64);
+    CallId, FieldType::Integer, |value, name, object| object.number(name, value.0);
+    WorkId, FieldType::Integer, |value, name, object| object.number(name, value.0);
+    PeerId, FieldType::Integer, |value, name, object| object.number(name, value.0);
+    Option<u64>, FieldType::IntegerOrNull, |value, name, object| object.value(name, value);
+    Option<PeerId>, FieldType::IntegerOrNull, |value, name, object| object.value(name, value);
+    String, FieldType::Text, |value, name, object| object.text(name, value);
+    Secret, FieldType::Text, |value, name, object| object.text(name, value.expose());
+    Transport, FieldType::Word(Self::WORDS), |value, name, object| object.text(name, value.as_str());
+    Error, FieldType::Error, |value, name, object| object.value(name, value);
+    Option<Error>, FieldType::ErrorOrNull, |value, name, object| object.value(name, value);
+    Raw, FieldType::Json, |value, name, object| object.raw(name, value.as_str());
 }
 
 impl Crossing<Payload> for Raw {
@@ -129,22 +119,9 @@ impl Crossing<Payload> for Raw {
         rows.push(optional("blobs", FieldType::TextList, BLOBS));
     }
 
-    fn cross(&self, name: &str, object: &mut Object<'_>) {
-        if !self.is_absent() {
-            Crossing::<Plain>::cross(self, name, object);
-        }
-        if !self.blobs().is_empty() {
-            object.key("blobs");
-            let mut open = '[';
-            for blob in self.blobs() {
-                object.0.push(open);
-                object.0.push('"');
-                STANDARD.encode_string(blob, object.0);
-                object.0.push('"');
-                open = ',';
-            }
-            object.0.push(']');
-        }
+    fn cross(&self, name: &str, object: Object) -> Object {
+        let object = if self.is_absent() { object } else { object.raw(name, self.as_str()) };
+        object.blobs("blobs", self.blobs())
     }
 }
 
@@ -154,7 +131,7 @@ impl Crossing for Result<Raw, Error> {
         rows.push(optional("error", FieldType::Error, "Why it failed, if it did."));
     }
 
-    fn cross(&self, _: &str, object: &mut Object<'_>) {
+    fn cross(&self, _: &str, object: Object) -> Object {
         match self {
             Ok(value) => Crossing::<Payload>::cross(value, "value", object),
             Err(error) => error.cross("error", object),
@@ -168,42 +145,8 @@ impl Crossing for Withdrawal {
         rows.push(row("error", FieldType::Error, "The same as an error."));
     }
 
-    fn cross(&self, name: &str, object: &mut Object<'_>) {
-        object.key(name);
-        object.json(self.word());
-        Error::from(self.code()).cross("error", object);
-    }
-}
-
-/// Writes one flat object; cheaper than a serializer for payloads that are text already.
-pub(super) struct Object<'a>(&'a mut String);
-
-impl<'a> Object<'a> {
-    pub(super) fn new(out: &'a mut String, kind: &str) -> Self {
-        out.push_str("{\"event\":\"");
-        out.push_str(kind);
-        out.push('"');
-        Self(out)
-    }
-
-    pub(super) fn end(self) {
-        self.0.push('}');
-    }
-
-    fn key(&mut self, name: &str) {
-        self.0.push_str(",\"");
-        self.0.push_str(name);
-        self.0.push_str("\":");
-    }
-
-    fn number(&mut self, value: u64) {
-        // Writing to a text cannot fail.
-        let _ = write!(self.0, "{value}");
-    }
-
-    fn json<T: Serialize + ?Sized>(&mut self, value: &T) {
-        // Texts, numbers and plain structs of them: writing cannot fail.
-        self.0.push_str(&serde_json::to_string(value).unwrap_or_else(|_| String::from("null")));
+    fn cross(&self, name: &str, object: Object) -> Object {
+        Error::from(self.code()).cross("error", object.text(name, self.as_str()))
     }
 }
 
@@ -252,15 +195,15 @@ macro_rules! events {
         /// Appends `event` to `out` as one JSON object with the field `event` first.
         pub fn write(event: &Event, out: &mut String) {
             use $crate::api::event::table::Crossing;
-            let mut object = Object::new(out, kind(event));
-            match event {$($(
-                Event::$group($name::$variant { $($field),+ }) => {$(
-                    Crossing::<events!(@how $($how)?)>::cross(
-                        $field, stringify!($field), &mut object,
-                    );
-                )+}
-            )+)+}
-            object.end();
+            let object = $crate::base::json::object::Object::onto(out).text("event", kind(event));
+            *out = match event {$($(
+                Event::$group($name::$variant { $($field),+ }) => {
+                    $(let object = Crossing::<events!(@how $($how)?)>::cross(
+                        $field, stringify!($field), object,
+                    );)+
+                    object
+                }
+            )+)+}.end();
         }
 
         /// Returns the kind's name, the value of the field `event`.
@@ -325,15 +268,16 @@ mod tests {
             Withdrawal::Superseded,
             Withdrawal::LinkLost,
         ];
-        let mut events: Vec<Event> = ["websocket", "polling", "listener"]
-            .map(|transport| {
-                Event::Session(SessionEvent::Ready {
-                    id: "bcn-1".into(),
-                    transport,
-                    max_message: Some(9),
+        let mut events: Vec<Event> =
+            [Transport::WebSocket, Transport::Polling, Transport::Listener]
+                .map(|transport| {
+                    Event::Session(SessionEvent::Ready {
+                        id: "bcn-1".into(),
+                        transport,
+                        max_message: Some(9),
+                    })
                 })
-            })
-            .into();
+                .into();
         events.extend(withdrawals.map(|why| {
             match why {
                 Withdrawal::Expired

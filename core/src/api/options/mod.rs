@@ -8,6 +8,6 @@ pub(crate) mod shared;
 pub(crate) mod table;
 
 pub use shared::{LimitOptions, OutboxOptions, ReconnectOptions, ResponseForm, RuntimeOptions};
-pub use table::{ConfigError, Field, Kind, OptionValue, Problem, TableRow, read};
+pub use table::{At, ConfigError, Field, Kind, OptionValue, Problem, Secrets, TableRow, read};
 #[doc(hidden)]
-pub use table::{Fields, join, unknown};
+pub use table::{Fields, join, table_text, unknown};

@@ -7,11 +7,13 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::base::error::{Error, ErrorCode};
 use crate::base::json::Raw;
+use crate::base::json::object::list;
 use crate::base::secret::Secret;
 
 /// One thing that is wrong with the options.
@@ -104,40 +106,74 @@ pub struct Field {
     pub range: Option<(u64, u64)>,
 }
 
+/// The text of an option's value, and where it stands.
+#[derive(Debug)]
+pub struct At<'a> {
+    /// The value as JSON text.
+    pub text: &'a RawValue,
+    /// Its dotted path.
+    pub path: &'a str,
+    /// The inclusive range of a number.
+    pub range: Option<RangeInclusive<u64>>,
+}
+
+impl<'a> At<'a> {
+    /// Reads the value as `T`; adds to `problems` that it must be `wanted` if it is nothing of the kind.
+    pub fn read<T: Deserialize<'a>>(&self, wanted: &str, problems: &mut ConfigError) -> Option<T> {
+        self.check(serde_json::from_str(self.text.get()).ok(), wanted, problems)
+    }
+
+    /// Returns `value`; adds to `problems` that it must be `wanted` if there is none.
+    pub fn check<T>(
+        &self,
+        value: Option<T>,
+        wanted: impl fmt::Display,
+        problems: &mut ConfigError,
+    ) -> Option<T> {
+        if value.is_none() {
+            problems.add(self.path, format!("must be {wanted}"));
+        }
+        value
+    }
+}
+
+/// What becomes of secrets in text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrets {
+    /// They are redacted.
+    Redacted,
+    /// They stand as they are: for a machine, never for people.
+    Plain,
+}
+
 /// A value that an option can take.
 pub trait OptionValue: Sized {
     /// The kind.
     const KIND: Kind;
 
     /// Reads the value, or adds what is wrong to `problems`.
-    fn read(
-        text: &RawValue,
-        path: &str,
-        range: Option<&RangeInclusive<u64>>,
-        problems: &mut ConfigError,
-    ) -> Option<Self>;
+    fn read(at: &At<'_>, problems: &mut ConfigError) -> Option<Self>;
 
     /// Reads the value over this one. A table keeps what the text does not name, so that a table
     /// inside another keeps the defaults that the outer one gives it.
-    fn amend(
-        &mut self,
-        text: &RawValue,
-        path: &str,
-        range: Option<&RangeInclusive<u64>>,
-        problems: &mut ConfigError,
-    ) {
-        if let Some(value) = Self::read(text, path, range, problems) {
+    fn amend(&mut self, at: &At<'_>, problems: &mut ConfigError) {
+        if let Some(value) = Self::read(at, problems) {
             *self = value;
         }
     }
 
+    /// Writes the value as JSON text.
+    fn write(&self, secrets: Secrets) -> String;
+
     /// Writes the value as JSON text; secrets are redacted.
-    fn show(&self) -> String;
+    fn show(&self) -> String {
+        self.write(Secrets::Redacted)
+    }
 
     /// Writes the value as JSON text that reads back to it, secrets and all: for a machine, never for
     /// people.
     fn describe(&self) -> String {
-        self.show()
+        self.write(Secrets::Plain)
     }
 }
 
@@ -147,14 +183,13 @@ pub trait OptionValue: Sized {
 /// Every problem at once.
 pub fn read<T: OptionValue>(text: &str) -> Result<T, ConfigError> {
     let mut problems = ConfigError::default();
-    let raw: &RawValue = match serde_json::from_str(text) {
-        Ok(raw) => raw,
+    let value = match serde_json::from_str(text) {
+        Ok(text) => T::read(&At { text, path: "", range: None }, &mut problems),
         Err(e) => {
             problems.add("", format!("the options are not JSON: {e}"));
-            return Err(problems);
+            None
         }
     };
-    let value = T::read(raw, "", None, &mut problems);
     match value {
         Some(value) => problems.check(value),
         None => Err(problems),
@@ -165,7 +200,7 @@ pub fn read<T: OptionValue>(text: &str) -> Result<T, ConfigError> {
 #[derive(Debug)]
 pub struct Fields<'a>(pub Vec<(String, &'a RawValue)>);
 
-impl<'de> serde::Deserialize<'de> for Fields<'de> {
+impl<'de> Deserialize<'de> for Fields<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Collect;
         impl<'de> Visitor<'de> for Collect {
@@ -205,85 +240,67 @@ pub fn unknown(path: &str, key: &str, known: &[&'static str], problems: &mut Con
     problems.add(&join(path, key), format!("is not an option{hint}"));
 }
 
-macro_rules! scalar {
-    ($type:ty, $kind:expr, $what:literal, $show:expr) => {
+macro_rules! scalars {
+    ($($type:ty, $kind:expr, $what:literal;)+) => {$(
         impl OptionValue for $type {
             const KIND: Kind = $kind;
-            fn read(
-                text: &RawValue,
-                path: &str,
-                _: Option<&RangeInclusive<u64>>,
-                problems: &mut ConfigError,
-            ) -> Option<Self> {
-                match serde_json::from_str(text.get()) {
-                    Ok(value) => Some(value),
-                    Err(_) => {
-                        problems.add(path, concat!("must be ", $what));
-                        None
-                    }
-                }
+
+            fn read(at: &At<'_>, problems: &mut ConfigError) -> Option<Self> {
+                at.read($what, problems)
             }
-            fn show(&self) -> String {
-                let show: fn(&Self) -> String = $show;
-                show(self)
+
+            fn write(&self, _: Secrets) -> String {
+                json_text(self)
             }
         }
-    };
+    )+};
+}
+
+scalars! {
+    bool, Kind::Boolean, "true or false";
+    String, Kind::Text, "text";
+    Raw, Kind::Json, "JSON";
+    Vec<String>, Kind::TextList, "a list of text";
 }
 
 fn json_text<T: serde::Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-scalar!(bool, Kind::Boolean, "true or false", json_text);
-scalar!(String, Kind::Text, "text", json_text);
-scalar!(Raw, Kind::Json, "JSON", |raw| raw.as_str().to_owned());
-scalar!(Vec<String>, Kind::TextList, "a list of text", json_text);
-
 impl OptionValue for Secret {
     const KIND: Kind = Kind::Secret;
 
-    fn read(
-        text: &RawValue,
-        path: &str,
-        _: Option<&RangeInclusive<u64>>,
-        problems: &mut ConfigError,
-    ) -> Option<Self> {
-        <String as OptionValue>::read(text, path, None, problems).map(Self::new)
+    fn read(at: &At<'_>, problems: &mut ConfigError) -> Option<Self> {
+        at.read("text", problems)
     }
 
-    fn show(&self) -> String {
-        json_text(if self.is_empty() { "" } else { "[redacted]" })
-    }
-
-    fn describe(&self) -> String {
-        json_text(self.expose())
+    fn write(&self, secrets: Secrets) -> String {
+        let is_hidden = secrets == Secrets::Redacted && !self.is_empty();
+        json_text(if is_hidden { "[redacted]" } else { self.expose() })
     }
 }
 
 impl OptionValue for u64 {
     const KIND: Kind = Kind::Integer;
 
-    fn read(
-        text: &RawValue,
-        path: &str,
-        range: Option<&RangeInclusive<u64>>,
-        problems: &mut ConfigError,
-    ) -> Option<Self> {
-        let all = 0..=Self::MAX;
-        let range = range.unwrap_or(&all);
-        let value = serde_json::from_str(text.get()).ok();
-        if let Some(value) = value.filter(|value| range.contains(value)) {
-            return Some(value);
-        }
-        problems
-            .add(path, format!("must be a whole number from {} to {}", range.start(), range.end()));
-        None
+    fn read(at: &At<'_>, problems: &mut ConfigError) -> Option<Self> {
+        let range = at.range.clone().unwrap_or(0..=Self::MAX);
+        let value = serde_json::from_str(at.text.get()).ok().filter(|value| range.contains(value));
+        let wanted = format!("a whole number from {} to {}", range.start(), range.end());
+        at.check(value, wanted, problems)
     }
 
-    fn show(&self) -> String {
+    fn write(&self, _: Secrets) -> String {
         self.to_string()
     }
+}
+
+/// Writes a table's options, each with its value as JSON text.
+#[must_use]
+pub fn table_text(options: &[(&str, String)]) -> String {
+    let fields: Vec<_> =
+        options.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+    format!("{{{}}}", fields.join(","))
 }
 
 /// Declares an options table. See the tables in this folder for the form.
@@ -328,63 +345,46 @@ macro_rules! options {
             }
         }
 
+        impl $crate::options::TableRow for $name {
+            const FIELDS: fn() -> Vec<$crate::options::Field> = Self::fields;
+        }
+
         impl $crate::options::OptionValue for $name {
             const KIND: $crate::options::Kind = $crate::options::Kind::Table(Self::fields);
 
             fn read(
-                text: &serde_json::value::RawValue,
-                path: &str,
-                range: Option<&std::ops::RangeInclusive<u64>>,
+                at: &$crate::options::At<'_>,
                 problems: &mut $crate::options::ConfigError,
             ) -> Option<Self> {
                 let mut value = Self::default();
-                $crate::options::OptionValue::amend(&mut value, text, path, range, problems);
+                $crate::options::OptionValue::amend(&mut value, at, problems);
                 Some(value)
             }
 
             fn amend(
                 &mut self,
-                text: &serde_json::value::RawValue,
-                path: &str,
-                _: Option<&std::ops::RangeInclusive<u64>>,
+                at: &$crate::options::At<'_>,
                 problems: &mut $crate::options::ConfigError,
             ) {
-                use $crate::options::{join, unknown, Fields};
-                let Ok(fields) = serde_json::from_str::<Fields<'_>>(text.get()) else {
-                    problems.add(path, "must be an object");
-                    return;
-                };
+                use $crate::options::{At, Fields, OptionValue, join, unknown};
+                let Some(fields) = at.read::<Fields<'_>>("an object", problems) else { return };
                 for (key, text) in fields.0 {
                     match key.as_str() {
                         $(stringify!($field) => {
-                            let range: Option<std::ops::RangeInclusive<u64>> =
-                                None$(.or(Some($range)))?;
-                            let path = join(path, &key);
-                            $crate::options::OptionValue::amend(
-                                &mut self.$field, text, &path, range.as_ref(), problems,
-                            );
+                            let range = None$(.or(Some($range)))?;
+                            let at = At { text, path: &join(at.path, &key), range };
+                            OptionValue::amend(&mut self.$field, &at, problems);
                         })+
-                        _ => unknown(path, &key, &[$(stringify!($field)),+], problems),
+                        _ => unknown(at.path, &key, &[$(stringify!($field)),+], problems),
                     }
                 }
             }
 
-            fn show(&self) -> String {
-                let fields: Vec<String> = vec![$(format!(
-                    "\"{}\":{}",
+            fn write(&self, secrets: $crate::options::Secrets) -> String {
+                $crate::options::table_text(&[$((
                     stringify!($field),
-                    $crate::options::OptionValue::show(&self.$field)
-                ),)+];
-                format!("{{{}}}", fields.join(","))
-            }
-
-            fn describe(&self) -> String {
-                let fields: Vec<String> = vec![$(format!(
-                    "\"{}\":{}",
-                    stringify!($field),
-                    $crate::options::OptionValue::describe(&self.$field)
-                ),)+];
-                format!("{{{}}}", fields.join(","))
+                    $crate::options::OptionValue::write(&self.$field, secrets),
+                ),)+])
             }
         }
     };
@@ -397,40 +397,25 @@ macro_rules! option_words {
         $(#[doc = $doc:literal])+
         pub enum $name:ident {$(#[doc = $variant_doc:literal] $variant:ident = $word:literal,)+}
     ) => {
-        $(#[doc = $doc])+
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[non_exhaustive]
-        pub enum $name {
-            $(#[doc = $variant_doc] $variant,)+
-        }
-
-        impl $name {
-            /// Returns the word.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word,)+ }
-            }
+        $crate::words! {
+            $(#[doc = $doc])+
+            #[non_exhaustive]
+            pub enum $name {$(#[doc = $variant_doc] $variant = $word,)+}
         }
 
         impl $crate::options::OptionValue for $name {
-            const KIND: $crate::options::Kind = $crate::options::Kind::Word(&[$($word),+]);
+            const KIND: $crate::options::Kind = $crate::options::Kind::Word(Self::WORDS);
 
             fn read(
-                text: &serde_json::value::RawValue,
-                path: &str,
-                _: Option<&std::ops::RangeInclusive<u64>>,
+                at: &$crate::options::At<'_>,
                 problems: &mut $crate::options::ConfigError,
             ) -> Option<Self> {
-                match serde_json::from_str::<String>(text.get()).ok().as_deref() {
-                    $(Some($word) => Some(Self::$variant),)+
-                    Some(_) | None => {
-                        problems.add(path, format!("must be one of {}", [$($word),+].join(", ")));
-                        None
-                    }
-                }
+                let word = serde_json::from_str::<String>(at.text.get()).ok();
+                let wanted = format!("one of {}", Self::WORDS.join(", "));
+                at.check(word.and_then(|word| Self::find(&word)), wanted, problems)
             }
 
-            fn show(&self) -> String {
+            fn write(&self, _: $crate::options::Secrets) -> String {
                 format!("\"{}\"", self.as_str())
             }
         }
@@ -440,31 +425,18 @@ macro_rules! option_words {
 impl<T: OptionValue + TableRow> OptionValue for Vec<T> {
     const KIND: Kind = Kind::TableList(T::FIELDS);
 
-    fn read(
-        text: &RawValue,
-        path: &str,
-        _: Option<&RangeInclusive<u64>>,
-        problems: &mut ConfigError,
-    ) -> Option<Self> {
-        let Ok(rows) = serde_json::from_str::<Vec<&RawValue>>(text.get()) else {
-            problems.add(path, "must be a list of objects");
-            return None;
-        };
+    fn read(at: &At<'_>, problems: &mut ConfigError) -> Option<Self> {
+        let rows: Vec<&RawValue> = at.read("a list of objects", problems)?;
         let mut values = Self::with_capacity(rows.len());
-        for (index, row) in rows.into_iter().enumerate() {
-            values.extend(T::read(row, &format!("{path}[{index}]"), None, problems));
+        for (index, text) in rows.into_iter().enumerate() {
+            let at = At { text, path: &format!("{}[{index}]", at.path), range: None };
+            values.extend(T::read(&at, problems));
         }
         Some(values)
     }
 
-    fn show(&self) -> String {
-        let rows: Vec<String> = self.iter().map(T::show).collect();
-        format!("[{}]", rows.join(","))
-    }
-
-    fn describe(&self) -> String {
-        let rows: Vec<String> = self.iter().map(T::describe).collect();
-        format!("[{}]", rows.join(","))
+    fn write(&self, secrets: Secrets) -> String {
+        list(self.iter().map(|row| row.write(secrets)))
     }
 }
 

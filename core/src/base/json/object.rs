@@ -7,6 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::push_text;
+
 /// An object or a list under construction.
 #[derive(Debug)]
 pub(crate) struct Object {
@@ -77,6 +79,23 @@ impl Object {
     pub(crate) fn raw(mut self, key: &str, json: &str) -> Self {
         self.key(key);
         self.text.push_str(json);
+        self
+    }
+
+    /// Writes byte strings as a list of base64 texts; nothing if there are none.
+    pub(crate) fn blobs(mut self, key: &str, blobs: &[Bytes]) -> Self {
+        if !blobs.is_empty() {
+            self.key(key);
+            let mut open = '[';
+            for blob in blobs {
+                self.text.push(open);
+                self.text.push('"');
+                STANDARD.encode_string(blob, &mut self.text);
+                self.text.push('"');
+                open = ',';
+            }
+            self.text.push(']');
+        }
         self
     }
 
@@ -155,27 +174,6 @@ pub(crate) fn text_list<'a>(values: impl IntoIterator<Item = &'a str>) -> String
         push_text(&mut text, value);
         text
     }))
-}
-
-/// Writes byte strings as a JSON list of base64 texts; `None` if there are none.
-pub(crate) fn base64_list(blobs: &[Bytes]) -> Option<String> {
-    if blobs.is_empty() {
-        return None;
-    }
-    let texts: Vec<String> = blobs.iter().map(|blob| STANDARD.encode(blob)).collect();
-    Some(format!("[\"{}\"]", texts.join("\",\"")))
-}
-
-/// Appends `value` as a JSON string.
-pub(crate) fn push_text(out: &mut String, value: &str) {
-    if value.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
-        out.push('"');
-        out.push_str(value);
-        out.push('"');
-    } else {
-        // A string always serializes.
-        out.push_str(&serde_json::to_string(value).unwrap_or_else(|_| String::from("\"\"")));
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use crate::api::command::WorkCommand;
 use crate::api::command::{Command, Outcome};
 use crate::api::event::Event;
-use crate::api::event::{SessionEvent, WorkEvent};
+use crate::api::event::{SessionEvent, Transport, WorkEvent};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId, WorkId};
 use crate::base::json::Raw;
@@ -73,7 +73,7 @@ impl Bench {
         );
         assert!(matches!(
             self.event(),
-            Event::Session(SessionEvent::Ready { transport: "websocket", .. })
+            Event::Session(SessionEvent::Ready { transport: Transport::WebSocket, .. })
         ));
         conn
     }

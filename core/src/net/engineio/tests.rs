@@ -88,7 +88,7 @@ fn a_handshake_is_read_and_written() {
 
 #[test]
 fn declined_requests_say_why() {
-    for error in RequestError::ALL {
+    for error in RequestError::ALL.iter().copied() {
         assert_eq!(RequestError::parse(&error.to_json()), Some(error));
     }
     assert_eq!(

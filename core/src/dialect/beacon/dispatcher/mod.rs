@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::Serialize;
 
 use crate::api::command::{CallCommand, Command};
-use crate::api::event::{CallEvent, Event, SessionEvent};
+use crate::api::event::{CallEvent, Event, SessionEvent, Transport};
 use crate::api::options::ConfigError;
 use crate::base::entropy::{Entropy, Seed};
 use crate::base::error::{Error, ErrorCode};
@@ -139,7 +139,7 @@ impl BeaconDispatcher {
     }
 
     fn ready(&mut self) {
-        let (id, transport) = (String::new(), "polling");
+        let (id, transport) = (String::new(), Transport::Polling);
         self.tell(SessionEvent::Ready { id, transport, max_message: None });
     }
 

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::api::options::Fields;
 use crate::base::json::Raw;
-use crate::base::json::object::{Object, base64_list, inside};
+use crate::base::json::object::{Object, inside};
 use crate::dialect::beacon::options::CallOptions;
 
 /// The answer to a dispatch. `outputs` is there only if the item succeeded.
@@ -93,10 +93,7 @@ pub(crate) fn command(name: &str, payload: &Raw, options: &CallOptions) -> Strin
     if options.timeout_ms > 0 {
         object = object.number("TimeoutMs", options.timeout_ms);
     }
-    match base64_list(payload.blobs()) {
-        Some(blobs) => object.raw("Blobs", &blobs).end(),
-        None => object.end(),
-    }
+    object.blobs("Blobs", payload.blobs()).end()
 }
 
 /// Writes the reason of a cancellation.

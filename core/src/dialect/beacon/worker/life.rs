@@ -145,7 +145,7 @@ impl BeaconWorker {
         if self.link.enter_ready(Stage::Ready(carrier), now) {
             self.counters.reconnects += 1;
         }
-        let transport = carrier.name();
+        let transport = carrier.transport();
         self.tell(SessionEvent::Ready { id: self.id.clone(), transport, max_message: None });
     }
 

@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytestring::ByteString;
 
 use crate::api::command::{Command, WorkCommand};
-use crate::api::event::{CallEvent, Event, SessionEvent, Withdrawal};
+use crate::api::event::{CallEvent, Event, SessionEvent, Transport, Withdrawal};
 use crate::api::options::ConfigError;
 use crate::base::entropy::{Entropy, Seed};
 use crate::base::error::{Error, ErrorCode};
@@ -288,10 +288,10 @@ impl Stage {
 }
 
 impl Carrier {
-    const fn name(self) -> &'static str {
+    const fn transport(self) -> Transport {
         match self {
-            Self::Connection(_) => "websocket",
-            Self::Requests => "polling",
+            Self::Connection(_) => Transport::WebSocket,
+            Self::Requests => Transport::Polling,
         }
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::base::json::object::{Object, text_list};
 use crate::base::time::Now;
 
-use super::{BeaconWorker, Carrier, Stage};
+use super::{BeaconWorker, Stage};
 
 /// What has happened since the worker was opened.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -49,7 +49,7 @@ impl BeaconWorker {
             .value("next_attempt_ms", &next_attempt.map(|due| due.at.since(now.mono)))
             .value("last_error", &self.last_error)
             .flag("draining", self.drain.is_on())
-            .text_or_null("transport", self.carrier().map(Carrier::name))
+            .text_or_null("transport", self.carrier().map(|carrier| carrier.transport().as_str()))
             .text_or_null("id", Some(self.id.as_str()).filter(|id| !id.is_empty()))
             .flag("acknowledged", self.acks)
             .value("in_flight", &self.work.slots().running())

@@ -53,7 +53,7 @@ impl VoltDaemon {
         self.counters.registrations += 1;
         self.event(SessionEvent::Ready {
             id: self.options.team_cluster_id.clone(),
-            transport: self.engine.transport_name(),
+            transport: self.engine.transport(),
             max_message: self.engine.max_payload(),
         });
         while let Some(frames) = self.held.pop() {

@@ -35,7 +35,7 @@ impl VoltDaemon {
             role: "daemon",
             id: &self.options.team_cluster_id,
             state: self.link.stage().name(),
-            transport: self.engine.transport_name(),
+            transport: self.engine.transport().as_str(),
             since: since.unix.to_string(),
             since_ms: now.mono.since(since.mono),
             attempt: self.link.attempt(),

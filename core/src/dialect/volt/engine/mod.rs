@@ -19,6 +19,7 @@ use bytestring::ByteString;
 use polling::Polling;
 
 use super::address::Address;
+use crate::api::event::Transport;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId};
 use crate::base::time::{Deadline, Instant, Now, Why};
@@ -166,10 +167,10 @@ impl Engine {
         if let State::OnPolling(polling) = &mut self.state { Some(polling) } else { None }
     }
 
-    pub(super) const fn transport_name(&self) -> &'static str {
+    pub(super) const fn transport(&self) -> Transport {
         match self.state {
-            State::Dialing(_) | State::OnWebSocket(_) | State::Leaving(_) => "websocket",
-            State::Idle | State::Asking(_) | State::OnPolling(_) => "polling",
+            State::Dialing(_) | State::OnWebSocket(_) | State::Leaving(_) => Transport::WebSocket,
+            State::Idle | State::Asking(_) | State::OnPolling(_) => Transport::Polling,
         }
     }
 

@@ -338,7 +338,7 @@ fn accept(response: &HttpResponse) -> Result<(), Error> {
         return Ok(());
     }
     let said = text(response).and_then(|body| engineio::RequestError::parse(&body));
-    let said = said.map_or_else(String::new, |error| format!(": {}", error.message()));
+    let said = said.map_or_else(String::new, |error| format!(": {}", error.as_str()));
     let message = format!("the server answered with status {}{said}", response.status);
     Err(Error::new(ErrorCode::ConnectFailed, message))
 }

@@ -179,7 +179,7 @@ fn c3_a_websocket_that_fails_before_the_handshake_falls_back_to_polling() {
             bench.reply(4, 200, &handshake("\"websocket\"", 1_000));
             bench.wants(&[&format!("get 6 {POLL}")]);
             assert_eq!(bench.happened(), ["opened"]);
-            assert_eq!(bench.engine.transport_name(), "polling");
+            assert_eq!(bench.engine.transport(), Transport::Polling);
         }
     }
 }

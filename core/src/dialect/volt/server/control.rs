@@ -13,7 +13,7 @@ use crate::api::event::{CallEvent, Event};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, HttpId};
 use crate::base::json::Raw;
-use crate::base::json::object::{Object, base64_list};
+use crate::base::json::object::Object;
 use crate::base::time::Now;
 use crate::dialect::volt::envelope::{form_of, present};
 use crate::machine::Output;
@@ -216,13 +216,13 @@ impl VoltServer {
                 self.out.push_back(Output::HttpEnd { http });
             }
             (Asker::Http(http), Ok(answer)) => {
-                let blobs = base64_list(answer.data.blobs());
-                self.reply(http, HttpResponse::json(200, show(&answer, blobs.as_deref())));
+                let text = show(&answer, answer.data.blobs());
+                self.reply(http, HttpResponse::json(200, text));
             }
             (Asker::Http(http), Err(error)) => self.reply(http, failure(&error)),
             (Asker::Call(call), settled) => {
                 let result = settled.map(|answer| {
-                    Raw::trusted(show(&answer, None)).with_blobs(answer.data.blobs().to_vec())
+                    Raw::trusted(show(&answer, &[])).with_blobs(answer.data.blobs().to_vec())
                 });
                 self.event(Event::Call(CallEvent::Done { call, result }));
             }
@@ -260,14 +260,12 @@ fn head(status: u16, headers: Option<&Raw>, capacity: usize) -> Object {
 }
 
 /// Writes an answer; `blobs` is the list of what placeholders of the value stand for.
-fn show(answer: &Answer, blobs: Option<&str>) -> String {
-    let data = Some(answer.data.as_str()).filter(|_| !answer.data.is_absent());
+fn show(answer: &Answer, blobs: &[Bytes]) -> String {
     let mut object = head(answer.status, answer.headers.as_ref(), answer.data.as_str().len() + 64);
-    for (key, json) in [("Data", data), ("Blobs", blobs)] {
-        if let Some(json) = json {
-            object = object.raw(key, json);
-        }
+    if !answer.data.is_absent() {
+        object = object.raw("Data", answer.data.as_str());
     }
+    object = object.blobs("Blobs", blobs);
     if let Some(bytes) = &answer.body {
         object = object.plain("Body", bytes);
     }

@@ -1,6 +1,5 @@
 //! Options of the hub's side of the `volt` dialect.
 
-use crate::api::options::table::{Field, TableRow};
 use crate::base::secret::Secret;
 use crate::options;
 
@@ -12,10 +11,6 @@ options! {
         /// The daemon's password.
         password: Secret = Secret::default(),
     }
-}
-
-impl TableRow for VoltCredential {
-    const FIELDS: fn() -> Vec<Field> = Self::fields;
 }
 
 options! {

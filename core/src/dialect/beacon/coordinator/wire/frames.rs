@@ -110,7 +110,7 @@ pub(crate) fn work_cancel(hash: &str, reason: &str, why: Withdrawal) -> String {
         .text("EventType", "WorkCancel")
         .text("WorkItemHash", hash)
         .text("Reason", reason)
-        .text("Why", why.word())
+        .text("Why", why.as_str())
         .end()
 }
 

@@ -229,7 +229,7 @@ fn a_worker_is_told_why_its_item_is_withdrawn() {
     for why in [Withdrawal::Expired, Withdrawal::Superseded] {
         bench.push(conn, "wi-1", 1);
         let (work, _) = bench.work();
-        let word = why.word();
+        let word = why.as_str();
         bench.say(
             conn,
             &format!(r#"{{"EventType":"WorkCancel","WorkItemHash":"wi-1","Why":"{word}"}}"#),

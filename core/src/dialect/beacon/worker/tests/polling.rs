@@ -3,7 +3,7 @@
 use crate::api::command::WorkCommand;
 use crate::api::command::{Command, Outcome};
 use crate::api::event::Event;
-use crate::api::event::SessionEvent;
+use crate::api::event::{SessionEvent, Transport};
 use crate::base::error::ErrorCode;
 use crate::base::ids::HttpId;
 use crate::dialect::beacon::bench::{Bench, work};
@@ -34,7 +34,7 @@ fn a_refused_upgrade_falls_back_to_polling_and_comes_back_when_it_works() {
     bench.say(conn, r#"{"EventType":"BeaconRegistered","BeaconID":"bcn-1"}"#);
     assert!(matches!(
         bench.event(),
-        Event::Session(SessionEvent::Ready { transport: "websocket", .. })
+        Event::Session(SessionEvent::Ready { transport: Transport::WebSocket, .. })
     ));
     bench.pass(10_000);
     bench.quiet();
@@ -241,7 +241,7 @@ fn register(bench: &mut Bench, extension: &str) {
     bench.answer(http, 200, &format!(r#"{{"BeaconID":"bcn-1","Name":"w"{extension}}}"#));
     loop {
         if let Event::Session(SessionEvent::Ready { transport, .. }) = bench.event() {
-            assert_eq!(transport, "polling");
+            assert_eq!(transport, Transport::Polling);
             return;
         }
     }

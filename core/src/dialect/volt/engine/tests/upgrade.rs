@@ -23,7 +23,7 @@ fn pausing() -> Bench {
 
 /// The session is on polling, and works.
 fn must_poll(bench: &mut Bench, poll: u64, next: u64) {
-    assert_eq!(bench.engine.transport_name(), "polling");
+    assert_eq!(bench.engine.transport(), Transport::Polling);
     assert!(bench.happened().is_empty(), "nobody is told");
     bench.send("42[\"after\"]");
     bench.wants(&[&format!("post {next} 42[\"after\"]")]);
@@ -54,10 +54,10 @@ fn the_change_waits_for_both_requests_and_keeps_the_order() {
     bench.reply(10, 200, "4while pausing");
     assert_eq!(bench.happened(), ["while pausing"]);
     bench.wants(&[]);
-    assert_eq!(bench.engine.transport_name(), "polling");
+    assert_eq!(bench.engine.transport(), Transport::Polling);
     bench.reply(12, 200, "ok");
     bench.wants(&["send 4 5", "send 4 42[2]", "send 4 42[3]"]);
-    assert_eq!(bench.engine.transport_name(), "websocket");
+    assert_eq!(bench.engine.transport(), Transport::WebSocket);
     bench.send("42[4]");
     bench.hear(4, "4by websocket");
     bench.wants(&["send 4 42[4]"]);
