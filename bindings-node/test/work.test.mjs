@@ -22,7 +22,7 @@ test('a call returns what the handler returned', async (t) => {
   assert.equal(typeof reply.WorkItemHash, 'string');
 });
 
-test('payloads survive as they are', async (t) => {
+test('payloads survive as they are, but for surrogates that stand alone', async (t) => {
   const { url } = await startHub(t);
   await startWorker(t, url, { 'Echo/Back': ({ QueueMetadata: _, ...settings }) => ({ got: settings }) });
   const dispatcher = openDispatcher(t, url);
@@ -34,7 +34,7 @@ test('payloads survive as they are', async (t) => {
     big: 'x'.repeat(200_000),
   };
   const { Outputs } = await dispatcher.call('Echo/Back', payload);
-  assert.deepEqual(Outputs.got, { ...payload, numbers: [0.1, 0, 1e300, 2 ** 53] });
+  assert.deepEqual(Outputs.got, { ...payload, lone: '\ufffd', numbers: [0.1, 0, 1e300, 2 ** 53] });
 });
 
 test('a __proto__ key is data like any other', async (t) => {

@@ -9,10 +9,13 @@
 import { EventEmitter } from 'node:events';
 
 import { packed, restored } from './bytes.js';
-import { frameless, MoorlineError, received, wrapped } from './errors.js';
+import { failureOf, frameless, MoorlineError, received, textOf, wrapped } from './errors.js';
 import type { EndedEvent, NativeError, NativeEvent } from './generated.js';
+import { later, nextTick, soon, uncaught } from './host.js';
+import { stringified, written } from './json.js';
 import { Native } from './native.js';
 import { Ring } from './ring.js';
+import { onAbort } from './signals.js';
 import { apiece } from './turn.js';
 
 /** The link is up and registered, or the listener is bound. */
@@ -63,6 +66,11 @@ export type RoleEvent = Exclude<
   { event: 'ready' | 'lost' | 'call_done' | 'call_part' | 'notice' | 'draining' | 'ended' }
 >;
 
+/** Where an endpoint says what happens to it, such as `console`. */
+export interface Logger {
+  warn(message: string, ...rest: unknown[]): void;
+}
+
 /** What a call is told besides its name, payload and options. */
 export interface CallHooks {
   /** Gets progress and parts of the reply. */
@@ -102,9 +110,14 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   #alike = '{"name":""}';
   #listening = false;
   #held = false;
+  /** Rejects the drains that were asked for, should the command to stop be refused. */
+  readonly #drains: ((reason: MoorlineError) => void)[] = [];
   /** Work was taken away from its handlers when the time of a drain was over. */
   #cutShort: MoorlineError | undefined;
   #state: 'idle' | 'running' | 'ended' = 'idle';
+
+  /** Where lost links, notices and what handlers throw are said; `null` says them nowhere. */
+  logger: Logger | null = console;
 
   /** A persistent endpoint keeps the process alive until it ends; others only during calls. */
   protected constructor(dialect: string, role: string, options: Record<string, unknown>, persistent: boolean) {
@@ -112,7 +125,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     this.#ended = new Promise((resolve, reject) => (this.#settleEnded = { resolve, reject }));
     this.#ended.catch(() => {});
     try {
-      this.#native = Native.open(dialect, role, JSON.stringify(options));
+      this.#native = Native.open(dialect, role, written(options));
     } catch (error) {
       throw wrapped(error, 'INTERNAL');
     }
@@ -143,12 +156,19 @@ export abstract class Endpoint<Events extends EndpointEvents> {
 
   /**
    * Takes no new work, lets running work finish for `ms`, flushes outcomes, says farewell and ends.
-   * Rejects if something was lost. A second call with less time shortens the first.
+   * `Infinity` is as long as it needs. Rejects if something was lost, and with ARGUMENT_INVALID for what is
+   * no time, which ends nothing. A second call with less time shortens the first.
    */
   drain(ms?: number): Promise<void> {
-    if (this.#state === 'running') this.submit('stop', 0, JSON.stringify({ drain_ms: ms }));
+    if (ms !== undefined && ms !== Infinity && !(Number.isSafeInteger(ms) && ms >= 0)) {
+      const message = `drain() takes whole milliseconds, or Infinity, not ${textOf(ms)}`;
+      return Promise.reject(new MoorlineError('ARGUMENT_INVALID', message));
+    }
+    const ended = Promise.race([this.#ended, new Promise<never>((_, reject) => this.#drains.push(reject))]);
+    ended.catch(() => {});
+    if (this.#state === 'running') this.submit('stop', 0, JSON.stringify({ drain_ms: ms && Math.min(ms, Number.MAX_SAFE_INTEGER) }));
     else this.close();
-    return this.#ended;
+    return ended;
   }
 
   /** Ends at once, without drain. Safe to repeat. Calls that wait are rejected with `STOPPED`. */
@@ -160,9 +180,9 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     this.#end(null);
   }
 
-  /** Drains, for `await using`. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.drain();
+  /** Drains what has not ended, for `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#state !== 'ended') await this.drain();
   }
 
   /** Starts, unless that was done before. */
@@ -174,22 +194,36 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     this.#hold();
   }
 
-  /** Resolves when the link is up for the first time; rejects if the session ends before. */
+  /** Resolves when the link is up for the first time; rejects if the session ends, or was told to. */
   protected ready(): Promise<Ready> {
+    if (this.isOver) return Promise.reject(new MoorlineError('STOPPED'));
     if (this.#whenReady === undefined) {
       let settle!: Settle<Ready>;
       const promise = new Promise<Ready>((resolve, reject) => (settle = { resolve, reject }));
       this.#whenReady = { ...settle, promise };
-      if (this.#state === 'ended') settle.reject(new MoorlineError('STOPPED'));
     }
     return this.#whenReady.promise;
+  }
+
+  /** Whether it has ended, or drains. */
+  protected get isOver(): boolean {
+    return this.#state === 'ended' || this.#drains.length > 0;
+  }
+
+  /** Says what happens; a logger that throws costs nothing. */
+  protected say(message: string, ...rest: unknown[]): void {
+    try {
+      this.logger?.warn(`moorline: ${message}`, ...rest);
+    } catch {
+      // There is nobody left to tell.
+    }
   }
 
   /** Makes a call; the promise settles exactly once. */
   protected request(name: string, payload: unknown, options: unknown, hooks: CallHooks): Promise<unknown> {
     if (hooks.signal?.aborted) return Promise.reject(hooks.signal.reason);
     try {
-      return this.ask(JSON.stringify({ name, payload, options }), hooks);
+      return this.ask(written({ name, payload, options }), hooks);
     } catch (error) {
       return Promise.reject(wrapped(error, 'ARGUMENT_INVALID'));
     }
@@ -226,11 +260,11 @@ export abstract class Endpoint<Events extends EndpointEvents> {
    */
   protected askNamed(name: string, payload: unknown, timeout: number | undefined): Promise<unknown> {
     const { value, blobs } = packed(payload);
-    const text: string | undefined = JSON.stringify(value);
+    const text = stringified(value);
     // Programs have few names of calls, and make the same one again and again.
     if (name !== this.#name || timeout !== this.#timeout) {
       const options = timeout === undefined ? '' : `,"options":{"timeout_ms":${milliseconds(timeout)}}`;
-      this.#alike = `{"name":${JSON.stringify(String(name))}${options}}`;
+      this.#alike = `{"name":${JSON.stringify(textOf(name))}${options}}`;
       this.#name = name;
       this.#timeout = timeout;
     }
@@ -282,11 +316,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     const promise = new Promise(taken);
     const [resolve, reject] = [takenResolve, takenReject];
     let release;
-    if (signal !== undefined) {
-      const cancel = () => this.submit('cancel', id, 'null');
-      signal.addEventListener('abort', cancel, { once: true });
-      release = () => signal.removeEventListener('abort', cancel);
-    }
+    if (signal !== undefined) release = onAbort(signal, () => this.submit('cancel', id, 'null'));
     this.#calls.add({ id, resolve, reject, hooks: { onPart, signal, release } });
     if (command === 'call') this.begin();
     else this.#listen();
@@ -301,7 +331,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
 
   #add(line: string): void {
     // A tick that a microtask asks for comes after all microtasks: what promises add goes along.
-    if (this.#turn.push(line) === 1) queueMicrotask(() => process.nextTick(this.#flush));
+    if (this.#turn.push(line) === 1) soon(() => nextTick(this.#flush));
   }
 
   readonly #flush = (): void => {
@@ -332,16 +362,21 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     }
     for (const { name, id, lines } of commands) {
       if (name === 'call' || name === 'snapshot') this.#settle(id, error);
-      else if (error.code === 'OVERLOADED') setImmediate(() => lines.forEach((line) => this.#add(line)));
-      else if (name === 'done') this.submit('failed', id, JSON.stringify({ message: error.message }));
-      else this.emit('notice', error);
+      else if (error.code === 'OVERLOADED') later(() => lines.forEach((line) => this.#add(line)));
+      else if (name === 'done') this.submit('failed', id, JSON.stringify({ message: failureOf(error) }));
+      else if (name === 'failed' && !lines[0]?.includes(LAST_WORDS)) this.submit('failed', id, LAST_WORDS);
+      else {
+        if (name === 'start') this.#whenReady?.reject(error);
+        if (name === 'stop') for (const reject of this.#drains.splice(0)) reject(error);
+        this.#notice(error);
+      }
     }
   }
 
   readonly #drain = (): void => {
     if (this.#state === 'ended') return;
     this.#receiveAll();
-    if (this.#native.more) setImmediate(this.#drain);
+    if (this.#native.more) later(this.#drain);
   };
 
   #receiveAll(): void {
@@ -366,14 +401,16 @@ export abstract class Endpoint<Events extends EndpointEvents> {
       }
       case 'lost': {
         const { retry_ms: retryMs, attempt } = event;
-        return this.emit('lost', { reason: received(event.reason), retryMs, attempt });
+        const reason = received(event.reason);
+        this.say(`the link is down: ${failureOf(reason)}; next attempt in ${retryMs} ms`);
+        return this.emit('lost', { reason, retryMs, attempt });
       }
       case 'call_done':
         return this.#settle(event.call, event.error, restored(event.value, event.blobs));
       case 'call_part':
         return apart(() => this.#calls.get(event.call)?.hooks?.onPart?.(event.part));
       case 'notice':
-        return this.emit('notice', received(event.error));
+        return this.#notice(received(event.error));
       case 'draining':
         return this.emit('draining', { inFlight: event.in_flight, outbox: event.outbox });
       case 'ended':
@@ -392,6 +429,11 @@ export abstract class Endpoint<Events extends EndpointEvents> {
       default:
         event satisfies never;
     }
+  }
+
+  #notice(error: MoorlineError): void {
+    this.say(failureOf(error));
+    this.emit('notice', error);
   }
 
   #settle(call: number, error: MoorlineError | NativeError | undefined, value?: unknown): void {
@@ -447,13 +489,14 @@ function milliseconds(time: number): number {
   return Math.min(Math.ceil(time), Number.MAX_SAFE_INTEGER);
 }
 
+/** A failure that cannot be refused: what is said when its own words were. */
+const LAST_WORDS = '{"message":"the handler failed, and what it said cannot be carried"}';
+
 /** Runs the application's code; what it throws must not stop the engine. */
 function apart(run: () => unknown): void {
   try {
     run();
   } catch (error) {
-    queueMicrotask(() => {
-      throw error;
-    });
+    uncaught(error);
   }
 }

@@ -39,10 +39,3 @@ export class Callbacks<Value> {
     }
   }
 }
-
-/** Makes an exception uncaught, as if nobody had been in between. */
-export function uncaught(thrown: unknown): void {
-  queueMicrotask(() => {
-    throw thrown;
-  });
-}

@@ -56,20 +56,50 @@ export function frameless<Made extends Error>(make: () => Made): Made {
 
 /** Makes a Moorline error of whatever was thrown; `code` is for what carries none of ours. */
 export function wrapped(thrown: unknown, code: ErrorCode): MoorlineError {
-  if (thrown instanceof MoorlineError) return thrown;
-  const own = (thrown as { code?: unknown } | null | undefined)?.code;
+  if (isA(thrown, MoorlineError)) return thrown;
+  const own = looked(() => (thrown as { code?: unknown } | null | undefined)?.code);
   if (isCode(own)) return new MoorlineError(own, messageOf(thrown));
   return new MoorlineError(code, messageOf(thrown), { cause: thrown });
 }
 
-/** Returns the message of whatever was thrown; never throws itself. */
+/** Returns the message of whatever was thrown, fit to cross; never throws itself. */
 export function messageOf(thrown: unknown): string {
+  return textOf(isA(thrown, Error) ? looked(() => thrown.message, NO_TEXT) : thrown);
+}
+
+/** Says a failure: its class, or our code, and its message; never throws itself. */
+export function failureOf(thrown: unknown): string {
+  const message = messageOf(thrown);
+  if (isA(thrown, MoorlineError)) return `${textOf(looked(() => thrown.code))}: ${message}`;
+  if (!isA(thrown, Error)) return message;
+  const kind = looked(() => (thrown.name === 'Error' ? thrown.constructor.name : thrown.name), 'Error');
+  return message === '' ? textOf(kind) : `${textOf(kind)}: ${message}`;
+}
+
+/** Returns a value as text without surrogates that stand alone; never throws itself. */
+export function textOf(value: unknown): string {
+  return looked(() => String(value).replace(/\p{Surrogate}/gu, '\ufffd'), NO_TEXT);
+}
+
+/** Tells whether a value of the application is of a class; never throws itself. */
+export function isA<Class extends abstract new (...given: any) => unknown>(
+  value: unknown,
+  known: Class,
+): value is InstanceType<Class> {
+  return looked(() => value instanceof known, false);
+}
+
+/** Looks at a value of the application, which may throw whatever it is asked. */
+export function looked<Seen, Otherwise = undefined>(look: () => Seen, otherwise?: Otherwise): Seen | Otherwise {
   try {
-    return thrown instanceof Error ? thrown.message : String(thrown);
+    return look();
   } catch {
-    return 'something was thrown that has no text';
+    return otherwise as Otherwise;
   }
 }
+
+/** What is said where nothing else can be. */
+const NO_TEXT = 'something was thrown that has no text';
 
 function isCode(code: unknown): code is ErrorCode {
   return typeof code === 'string' && Object.hasOwn(ERROR_CODES, code);

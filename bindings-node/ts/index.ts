@@ -13,7 +13,7 @@ export type {
   HubOptions,
   WorkerOptions,
 } from './generated.js';
-export type { Draining, EndpointEvents, Lost, Ready } from './base.js';
+export type { Draining, EndpointEvents, Logger, Lost, Ready } from './base.js';
 export { Hub } from './hub.js';
 export type { HubEvents, PeerJoined, PeerLeft } from './hub.js';
 export { Worker } from './worker.js';

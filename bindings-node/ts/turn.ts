@@ -13,13 +13,12 @@ export function apiece(turn: readonly string[]): OneCommand[] {
   let like = '';
   let next = 0;
   for (const line of turn) {
-    if (line.startsWith('!')) {
-      const [name, id] = JSON.parse(line.slice(1)) as [string, number];
-      commands.push({ name, id, lines: [line] });
-    } else if (line.startsWith('#')) {
-      const [, id, body] = JSON.parse(line.slice(1)) as [string, number, unknown];
-      like = JSON.stringify(body);
-      next = id;
+    // Bodies are not read: one that cannot be is why a turn is taken apart.
+    const [head, kind, name, id] = /^([!#])\["(\w+)",(\d+),/.exec(line) ?? [];
+    if (kind === '!') commands.push({ name: String(name), id: Number(id), lines: [line] });
+    else if (kind === '#') {
+      like = line.slice(head?.length, -1);
+      next = Number(id);
     } else {
       commands.push({ name: 'call', id: next, lines: [`#["call",${next},${like}]`, line] });
       next += 1;

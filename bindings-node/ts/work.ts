@@ -3,6 +3,7 @@
 import { Endpoint, type EndpointEvents, type RoleEvent } from './base.js';
 import { type MoorlineError, received } from './errors.js';
 import { MAX_CHUNKS_IN_FLIGHT, type WorkEvent } from './generated.js';
+import { written } from './json.js';
 import { Ring } from './ring.js';
 
 /** The events of such roles that are not about work. */
@@ -29,12 +30,12 @@ export abstract class WorkEndpoint<Events extends EndpointEvents> extends Endpoi
 
   /** Offers a handler; may be called at any time. */
   protected offer(key: string, meta: object): void {
-    this.submit('handle', 0, JSON.stringify({ key, meta }));
+    this.submit('handle', 0, written({ key, meta }));
   }
 
   /** Offers a handler no longer. */
   protected takeBack(key: string): void {
-    this.submit('unhandle', 0, JSON.stringify({ key }));
+    this.submit('unhandle', 0, written({ key }));
   }
 
   /** Keeps an item until it is over. */

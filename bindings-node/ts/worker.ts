@@ -1,9 +1,11 @@
 /** A worker: offers handlers to a control plane and runs its work items. */
 
 import type { EndpointEvents, Ready } from './base.js';
-import { messageOf, MoorlineError } from './errors.js';
+import { failureOf, MoorlineError, textOf } from './errors.js';
 import { OPTION_KEYS, type WorkEvent, type WorkerOptions } from './generated.js';
+import { written } from './json.js';
 import { renamed } from './options.js';
+import { onAbort } from './signals.js';
 import { attempt, Item, type OtherEvent, WorkEndpoint } from './work.js';
 
 /** What a handler gets beside its payload. */
@@ -73,13 +75,10 @@ export class Worker extends WorkEndpoint<EndpointEvents> {
       this.begin();
       return ready;
     }
-    const close = () => this.close();
-    if (signal.aborted) close();
-    else signal.addEventListener('abort', close, { once: true });
+    if (signal.aborted) this.close();
+    const release = onAbort(signal, () => this.close());
     this.begin();
-    return ready
-      .catch((error) => Promise.reject(signal.aborted ? signal.reason : error))
-      .finally(() => signal.removeEventListener('abort', close));
+    return ready.catch((error) => Promise.reject(signal.aborted ? signal.reason : error)).finally(release);
   }
 
   protected override run(event: WorkEvent): void {
@@ -111,17 +110,20 @@ export class Worker extends WorkEndpoint<EndpointEvents> {
   }
 
   #done(context: Context, value: unknown): void {
-    let body;
+    let text;
     try {
-      body = JSON.stringify({ value, log: context.lines });
+      text = written(value);
+      if (text === undefined && value !== undefined) throw new MoorlineError('ARGUMENT_INVALID', `not JSON: a ${typeof value}`);
     } catch (error) {
       return this.#failed(context, error);
     }
-    this.#settle(context, 'done', body);
+    const log = context.lines === undefined ? '' : `,"log":${JSON.stringify(context.lines)}`;
+    this.#settle(context, 'done', `{"value":${text ?? null}${log}}`);
   }
 
   #failed(context: Context, error: unknown): void {
-    this.#settle(context, 'failed', JSON.stringify({ message: messageOf(error) }));
+    if (context.isWanted) this.say(`the handler of ${context.key} failed:`, error);
+    this.#settle(context, 'failed', JSON.stringify({ message: failureOf(error) }));
   }
 
   #settle(context: Context, outcome: 'done' | 'failed', body: string): void {
@@ -158,13 +160,18 @@ class Context extends Item implements WorkContext {
     return this.#expires === null ? null : new Date(this.#expires);
   }
 
+  get isWanted(): boolean {
+    return !this.isOver;
+  }
+
   progress(report: object): void {
-    const body = JSON.stringify(report);
+    const body = written(report as unknown);
+    if (!body?.startsWith('{')) throw new MoorlineError('ARGUMENT_INVALID', 'progress() takes an object');
     if (!this.isOver) this.#report(body);
   }
 
   log(line: string): void {
-    (this.lines ??= []).push(String(line));
+    (this.lines ??= []).push(textOf(line));
   }
 
   drained(): void {}

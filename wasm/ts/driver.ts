@@ -11,9 +11,14 @@
 
 import { MoorlineError, wrapped } from '../../bindings-node/ts/errors.js';
 import type { ErrorCode, NativeError } from '../../bindings-node/ts/generated.js';
+import { later, soon } from '../../bindings-node/ts/host.js';
 import type { Native } from '../../bindings-node/ts/native.js';
 import type { Machine } from '../pkg/web/moorline.js';
 import { fromBase64 } from './byte_strings.js';
+
+// Taken at load: test tools put fakes in their place later, and what those were asked for may never come.
+const { setTimeout, clearTimeout } = globalThis;
+const clock = performance.now.bind(performance);
 
 type Header = [name: string, value: string];
 
@@ -147,7 +152,7 @@ export class Driver implements Native {
     this.#due = due;
     clearTimeout(this.#timer);
     if (due === Infinity) return;
-    const delay = Math.min(Math.max(0, Math.ceil(due - performance.now())), LONGEST_DELAY);
+    const delay = Math.min(Math.max(0, Math.ceil(due - clock())), LONGEST_DELAY);
     this.#timer = setTimeout(() => this.#timeout(), delay);
   }
 
@@ -170,7 +175,7 @@ export class Driver implements Native {
   #notify(): void {
     if (this.#ring === undefined || this.#rungAt !== undefined || !this.more) return;
     this.#rungAt = mono();
-    queueMicrotask(this.#ring);
+    soon(this.#ring);
   }
 
   #perform(action: Action): void {
@@ -214,7 +219,7 @@ export class Driver implements Native {
       socket = new WebSocket(url);
     } catch (error) {
       const { message } = wrapped(error, 'CONNECT_FAILED');
-      queueMicrotask(() => this.#feed((m) => m.failed(conn, 'CONNECT_FAILED', message, mono(), Date.now())));
+      soon(() => this.#feed((m) => m.failed(conn, 'CONNECT_FAILED', message, mono(), Date.now())));
       return;
     }
     socket.binaryType = 'arraybuffer';
@@ -253,7 +258,7 @@ export class Driver implements Native {
     const link = this.#links.get(conn);
     if (link === undefined || link.socket.readyState !== WebSocket.OPEN) return;
     if (link.socket.bufferedAmount + size > link.maxSendQueue) {
-      queueMicrotask(() => this.#lose(conn, 'OVERLOADED', 'more bytes wait than max_send_queue_bytes allows'));
+      soon(() => this.#lose(conn, 'OVERLOADED', 'more bytes wait than max_send_queue_bytes allows'));
       return;
     }
     link.socket.send(data);
@@ -278,7 +283,7 @@ export class Driver implements Native {
       if (link.socket.bufferedAmount > 0) setTimeout(look, FLUSH_CHECK_MS);
       else this.#feed(input);
     };
-    setImmediate(look);
+    later(look);
   }
 
   #close(conn: number, code: number, reason: string): void {
@@ -361,7 +366,7 @@ export class Driver implements Native {
 
 /** Whole milliseconds of the page's monotonic clock. */
 function mono(): number {
-  return Math.floor(performance.now());
+  return Math.floor(clock());
 }
 
 /** Ends a WebSocket that nobody listens to any more. */

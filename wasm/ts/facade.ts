@@ -12,7 +12,7 @@ export type {
   Fault,
   WorkerOptions,
 } from '../../bindings-node/ts/generated.js';
-export type { Draining, EndpointEvents, Lost, Ready } from '../../bindings-node/ts/base.js';
+export type { Draining, EndpointEvents, Logger, Lost, Ready } from '../../bindings-node/ts/base.js';
 export { Hub } from './hub.js';
 export { Worker } from '../../bindings-node/ts/worker.js';
 export type { Handler, HandlerMeta, WorkContext } from '../../bindings-node/ts/worker.js';

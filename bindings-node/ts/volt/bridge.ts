@@ -3,9 +3,10 @@
  * core brings them work; `bindToSocket` does the same with any object that has `on` and `emit`.
  */
 
-import { MoorlineError, messageOf } from '../errors.js';
+import { MoorlineError, messageOf, textOf } from '../errors.js';
 import { DaemonSocketEvent, ResponseType } from '../generated.js';
-import { Callbacks, uncaught } from '../callbacks.js';
+import { Callbacks } from '../callbacks.js';
+import { uncaught } from '../host.js';
 import { DaemonClientError } from './errors.js';
 import { type Answer, type Request, Run } from './handlers.js';
 import { SocketAnswer, type SocketLike } from './socket_answer.js';
@@ -176,7 +177,7 @@ function requestOf(message: unknown): Request | undefined {
   if (type !== 'command') return undefined;
   const known = responseType === ResponseType.Buffer || responseType === ResponseType.Stream;
   return {
-    command: String(command),
+    command: textOf(command),
     requestId: requestId as string,
     responseType: known ? responseType : ResponseType.Json,
     payload,

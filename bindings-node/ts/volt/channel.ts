@@ -88,10 +88,12 @@ export class Channel {
 
   async drain(ms: number | undefined): Promise<void> {
     const generation = this.#generation;
+    const session = this.#session;
     try {
-      await this.#session?.drain(ms);
+      await session?.drain(ms);
     } finally {
-      if (this.#generation === generation) this.disconnect();
+      // A refused drain ends nothing.
+      if (this.#generation === generation && session?.isOver !== false) this.disconnect();
     }
   }
 

@@ -1,7 +1,7 @@
 /** Runs handlers and hands their answers to whoever carries them. */
 
 import { type ByteString, toBytes } from '../byte_strings.js';
-import { messageOf, type MoorlineError } from '../errors.js';
+import { isA, looked, messageOf, type MoorlineError } from '../errors.js';
 import { ResponseType } from '../generated.js';
 import { attempt, Item } from '../work.js';
 import { DaemonClientError, DaemonRejection } from './errors.js';
@@ -130,11 +130,17 @@ export class Run extends Item implements CommandContext {
 
   #threw(thrown: unknown): void {
     // A handler that stops because it was told to has not failed.
-    if (this.isOver && (thrown === this.reason || (thrown as { name?: unknown } | null)?.name === 'AbortError')) return;
-    const error = thrown instanceof DaemonRejection ? undefined : DaemonClientError.handlerError(this.command, thrown);
+    const isAbort = () => (thrown as { name?: unknown } | null)?.name === 'AbortError';
+    if (this.isOver && (thrown === this.reason || looked(isAbort))) return;
+    const status = isA(thrown, DaemonRejection) ? looked(() => thrown.status) : undefined;
+    const error = Number.isInteger(status) ? undefined : DaemonClientError.handlerError(this.command, thrown);
     if (!this.isOver) {
-      if (thrown instanceof DaemonRejection) this.#answer.refuse(thrown.status, thrown.message);
-      else if (error !== undefined) this.#answer.fail(error);
+      try {
+        if (error === undefined) this.#answer.refuse(status as number, messageOf(thrown));
+        else this.#answer.fail(error);
+      } catch {
+        // Who carries answers cannot carry this one either.
+      }
       this.#settled();
     }
     if (error !== undefined && this.#wanted()) this.#reporter.fail(error);

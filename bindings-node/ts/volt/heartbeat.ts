@@ -1,6 +1,6 @@
 /** The heartbeat loop alone. Clients beat by themselves, from the core; see `ClusterDaemonClient`. */
 
-import { uncaught } from '../callbacks.js';
+import { uncaught } from '../host.js';
 import { DaemonClientError } from './errors.js';
 import type { HeartbeatOptions } from './types.js';
 

@@ -3,8 +3,9 @@
 import type { EndpointEvents, RoleEvent } from '../base.js';
 import { base64Length, type ByteString, toBase64, utf8Length } from '../byte_strings.js';
 import { packed, restored } from '../bytes.js';
-import { messageOf, MoorlineError } from '../errors.js';
+import { failureOf, messageOf, MoorlineError } from '../errors.js';
 import { type DaemonOptions, type NativeError, OPTION_KEYS, type ResponseType, type WorkEvent } from '../generated.js';
+import { stringified, written } from '../json.js';
 import { renamed } from '../options.js';
 import { ChunkWindow, type OtherEvent, type Running, WorkEndpoint } from '../work.js';
 import type { Link, Reverse } from './bridge.js';
@@ -29,6 +30,7 @@ export class DaemonSession extends WorkEndpoint<EndpointEvents> implements Link 
   readonly #port: Port = {
     submit: (name, work, body) => this.submit(name, work, body),
     over: (work) => void this.over(work),
+    failed: (command, cause) => this.say(`the handler of ${command} failed:`, cause),
   };
   #owner: Owner | undefined;
   #maxMessage: number | null = null;
@@ -70,6 +72,11 @@ export class DaemonSession extends WorkEndpoint<EndpointEvents> implements Link 
     this.flush();
   }
 
+  /** Whether it has ended, or drains. */
+  override get isOver(): boolean {
+    return super.isOver;
+  }
+
   command(name: string, payload: unknown, timeout: number | undefined): Promise<unknown> {
     try {
       return this.askNamed(name, payload, timeout);
@@ -81,7 +88,7 @@ export class DaemonSession extends WorkEndpoint<EndpointEvents> implements Link 
   /** Throws what tells why `message` cannot be sent. */
   send(message: unknown): void {
     const { value, blobs } = packed(message);
-    const text: string | undefined = JSON.stringify(value);
+    const text = stringified(value);
     if (text === undefined) throw new TypeError('a message is an object');
     const size = Math.max(sizeOf(text, this.#maxMessage), ...(blobs ?? []).map(base64Length));
     if (this.#maxMessage !== null && size > this.#maxMessage) {
@@ -92,7 +99,7 @@ export class DaemonSession extends WorkEndpoint<EndpointEvents> implements Link 
   }
 
   password(password: string): void {
-    this.submit('emit', 0, JSON.stringify({ name: '$password', payload: { password } }));
+    this.submit('emit', 0, written({ name: '$password', payload: { password } }));
   }
 
   handled(key: string): void {
@@ -138,7 +145,7 @@ export class DaemonSession extends WorkEndpoint<EndpointEvents> implements Link 
 
   protected override run({ work, key, payload, blobs, meta }: WorkEvent): void {
     const { request_id: requestId, response_type: responseType } = meta as { request_id: string; response_type: ResponseType };
-    const answer = new NativeAnswer(work, this.#port);
+    const answer = new NativeAnswer(work, key, this.#port);
     this.keep(answer);
     const request = { command: key, requestId, responseType, payload: restored(payload, blobs) };
     answer.run = this.#reverse.run(request, answer, this.#wanted);
@@ -150,7 +157,7 @@ export class DaemonSession extends WorkEndpoint<EndpointEvents> implements Link 
     let body;
     try {
       const { value, blobs } = packed(await owner?.beat());
-      body = JSON.stringify({ value: value ?? {}, blobs });
+      body = written({ value: value ?? {}, blobs });
     } catch (thrown) {
       outcome = 'failed';
       body = JSON.stringify({ message: messageOf(thrown) });
@@ -163,30 +170,34 @@ export class DaemonSession extends WorkEndpoint<EndpointEvents> implements Link 
 interface Port {
   submit(name: 'done' | 'failed' | 'progress', work: number, body: string): void;
   over(work: number): void;
+  /** Says what a handler threw. */
+  failed(command: string, cause: unknown): void;
 }
 
 /** Carries an answer to the core, which writes it. */
 class NativeAnswer implements Answer, Running {
   readonly id: number;
+  readonly #command: string;
   readonly #port: Port;
   readonly #window = new ChunkWindow();
   run: Run | undefined;
 
-  constructor(work: number, port: Port) {
+  constructor(work: number, command: string, port: Port) {
     this.id = work;
+    this.#command = command;
     this.#port = port;
   }
 
   json({ status, headers }: Head, data: unknown): void {
     const { value, blobs } = packed(data);
     if (status === undefined && headers === undefined && blobs === undefined) {
-      const text: string | undefined = JSON.stringify(value);
+      const text = written(value);
       this.#submit('done', text === undefined ? '{"value":{}}' : `{"value":{"data":${text}}}`);
-    } else this.#submit('done', JSON.stringify({ value: { status, headers, data: value }, blobs }));
+    } else this.#submit('done', written({ value: { status, headers, data: value }, blobs }));
   }
 
   body({ status, headers }: Head, body: ByteString): void {
-    this.#submit('done', JSON.stringify({ value: { status, headers, body: toBase64(body) } }));
+    this.#submit('done', written({ value: { status, headers, body: toBase64(body) } }));
   }
 
   refuse(status: number, message: string): void {
@@ -194,11 +205,12 @@ class NativeAnswer implements Answer, Running {
   }
 
   fail({ cause }: DaemonClientError): void {
-    this.#submit('failed', JSON.stringify({ message: messageOf(cause) }));
+    this.#port.failed(this.#command, cause);
+    this.#submit('failed', JSON.stringify({ message: failureOf(cause) }));
   }
 
   begin(open: Head): void {
-    this.#submit('progress', JSON.stringify({ open }));
+    this.#submit('progress', written({ open }));
   }
 
   chunk(bytes: ByteString): void {
