@@ -102,14 +102,11 @@ impl VoltDaemon {
         let is_late = self.beats.asked.take().is_none();
         self.beats.late = None;
         let made = match outcome {
-            Outcome::Done { value, .. } => {
-                let value = if value.as_str() == "null" { Raw::empty_object() } else { value };
-                if value.as_str().trim_start().starts_with('{') {
-                    Ok(value)
-                } else {
-                    Err(String::from("the payload is not an object"))
-                }
+            Outcome::Done { value, .. } if value.as_str() == "null" => Ok(Raw::empty_object()),
+            Outcome::Done { value, .. } if value.as_str().trim_start().starts_with('{') => {
+                Ok(value)
             }
+            Outcome::Done { .. } => Err(String::from("the payload is not an object")),
             Outcome::Failed { message } => Err(message),
             Outcome::Cancelled => Err(String::from("cancelled")),
         };
@@ -157,22 +154,18 @@ impl VoltDaemon {
     /// A beat was answered, refused, or left without an answer.
     pub(super) fn beat_settled(&mut self, result: Result<(), Error>, now: Now) {
         self.schedule_beat(now);
-        let Err(error) = result else {
-            self.beats.unanswered = 0;
-            self.beats.has_doubted = false;
-            return;
-        };
-        if error.code() == ErrorCode::NotReady {
+        match result.as_ref().map_err(Error::code) {
             // The loss of the link is told by itself.
-            return;
+            Err(ErrorCode::NotReady) => return,
+            Err(ErrorCode::CallTimeout) => self.beats.unanswered += 1,
+            Ok(()) | Err(_) => {
+                self.beats.unanswered = 0;
+                self.beats.has_doubted = false;
+            }
         }
-        if error.code() == ErrorCode::CallTimeout {
-            self.beats.unanswered += 1;
-        } else {
-            self.beats.unanswered = 0;
-            self.beats.has_doubted = false;
+        if let Err(error) = result {
+            self.complain(error);
         }
-        self.complain(error);
         if self.beats.unanswered >= DOUBT && self.is_ready() {
             self.beats.unanswered = 0;
             self.doubt(now);

@@ -87,7 +87,7 @@ impl VoltDaemon {
         self.decoder = socketio::Decoder::new(socketio::DecoderLimits::default());
         let limit = (self.options.connect_timeout_ms, Why::Connect);
         self.link.enter(Stage::Opening, Some(limit), now);
-        self.engine.open(&mut self.outputs);
+        self.engine.open();
     }
 
     /// The transport is open: asks for the namespace.
@@ -97,7 +97,7 @@ impl VoltDaemon {
         }
         self.link.go_on(Stage::Joining, now);
         let frame = socketio::connect(&self.address.namespace, &crate::base::json::Raw::absent());
-        self.engine.send(frame, now, &mut self.outputs);
+        self.engine.send(frame, now);
     }
 
     pub(super) fn stage_timed_out(&mut self, now: Now) {
@@ -106,7 +106,7 @@ impl VoltDaemon {
         }
         match self.link.stage() {
             Stage::Opening | Stage::Joining => {
-                self.engine.abandon(&mut self.outputs);
+                self.engine.abandon();
                 let limit = self.options.connect_timeout_ms;
                 let message = format!("timeout: no connection within {limit} ms");
                 self.cannot_connect(&Error::new(ErrorCode::ConnectTimeout, message), now);
@@ -117,7 +117,7 @@ impl VoltDaemon {
                     // A second registration would only queue up behind the first.
                     let message = format!("the registration could not be sent within {limit} ms");
                     self.notice(ErrorCode::RegistrationFailed, message);
-                    self.engine.abandon(&mut self.outputs);
+                    self.engine.abandon();
                     return self.lost("the registration could not be sent", false, now);
                 }
                 self.registration_failed(
@@ -128,7 +128,7 @@ impl VoltDaemon {
             Stage::Repeating { tries } => self.register(tries, now),
             Stage::Waiting => self.open(now),
             Stage::Leaving => {
-                self.engine.abandon(&mut self.outputs);
+                self.engine.abandon();
                 self.end(None, now);
             }
             Stage::Idle
@@ -159,7 +159,7 @@ impl VoltDaemon {
 
     /// The namespace was refused.
     pub(super) fn refused(&mut self, message: &str, now: Now) {
-        self.engine.close(None, &mut self.outputs);
+        self.engine.close(None);
         let error = Error::new(ErrorCode::ConnectFailed, message);
         if self.was_joined {
             // A fault of the server's middleware that passes must not end a daemon for good.
@@ -246,10 +246,10 @@ impl VoltDaemon {
         self.give_up(Withdrawal::Draining, now);
         self.beats = Beats::stopped();
         if let Stage::Enrolling(http) = stage {
-            self.outputs.push_back(crate::machine::Output::HttpCancel { http });
+            self.engine.out.push_back(crate::machine::Output::HttpCancel { http });
         }
         let farewell = stage.is_joined().then(|| socketio::disconnect(&self.address.namespace));
-        self.engine.close(farewell, &mut self.outputs);
+        self.engine.close(farewell);
     }
 
     /// Ends for good, once a farewell that takes an exchange has left.

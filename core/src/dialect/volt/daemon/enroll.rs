@@ -10,7 +10,7 @@ use super::connect::Stage;
 use crate::api::event::SessionEvent;
 use crate::api::options::ConfigError;
 use crate::base::error::{Error, ErrorCode};
-use crate::base::ids::HttpId;
+use crate::base::ids::{HttpId, StoreId};
 use crate::base::secret::Secret;
 use crate::base::store::{StoreReply, StoreRequest, Write};
 use crate::base::time::Now;
@@ -81,36 +81,31 @@ impl VoltDaemon {
             return self.enroll(now);
         }
         self.link.enter(Stage::Recalling, None, now);
-        let store = self.next_store();
-        self.outputs
-            .push_back(Output::Store { store, request: StoreRequest::Load { space: SPACE } });
+        self.ask_store(StoreRequest::Load { space: SPACE });
+    }
+
+    fn ask_store(&mut self, request: StoreRequest) {
+        self.last_store += 1;
+        let store = StoreId(self.last_store);
+        self.engine.out.push_back(Output::Store { store, request });
     }
 
     pub(super) fn stored(&mut self, result: Result<StoreReply, Error>, now: Now) {
-        let reply = match result {
-            Ok(reply) => reply,
-            Err(error) => {
-                if let Stage::Recalling | Stage::Keeping = self.link.stage() {
-                    self.end(Some(error), now);
-                }
-                return;
-            }
-        };
-        match (self.link.stage(), reply) {
-            (Stage::Recalling, StoreReply::Loaded(records)) => {
+        match (self.link.stage(), result) {
+            (Stage::Recalling, Ok(StoreReply::Loaded(records))) => {
                 let mut records = records.into_iter();
                 let found = records.find(|(cluster, _)| *cluster == self.options.team_cluster_id);
                 let found = found.and_then(|(_, value)| serde_json::from_slice(&value).ok());
                 match found {
                     Some(Stored { daemon_password }) => {
                         self.password = Secret::new(daemon_password);
-                        self.event(SessionEvent::Enrolled { password: self.password.clone() });
-                        self.open(now);
+                        self.enrolled(now);
                     }
                     None => self.enroll(now),
                 }
             }
-            (Stage::Keeping, StoreReply::Committed) => self.enrolled(now),
+            (Stage::Keeping, Ok(StoreReply::Committed)) => self.enrolled(now),
+            (Stage::Recalling | Stage::Keeping, Err(error)) => self.end(Some(error), now),
             _ => {}
         }
     }
@@ -128,14 +123,9 @@ impl VoltDaemon {
         };
         let timeout_ms = self.options.enrollment.timeout_ms;
         self.link.enter(Stage::Enrolling(http), None, now);
-        let max_body = MAX_ANSWER;
-        self.outputs.push_back(Output::HttpCall {
-            http,
-            request,
-            timeout_ms,
-            max_body,
-            streams: false,
-        });
+        let call =
+            Output::HttpCall { http, request, timeout_ms, max_body: MAX_ANSWER, streams: false };
+        self.engine.out.push_back(call);
     }
 
     /// Exactly these keys: strict servers refuse others.
@@ -157,27 +147,26 @@ impl VoltDaemon {
     /// An HTTP exchange ended: the enrollment's, or one of the transport.
     pub(super) fn replied(&mut self, http: HttpId, result: Result<HttpResponse, Error>, now: Now) {
         if self.link.stage() != Stage::Enrolling(http) {
-            return self.engine.replied(http, result, now, &mut self.outputs);
+            return self.engine.replied(http, result, now);
         }
         let url = self.enrollment.url.clone().unwrap_or_default();
-        let response = match result {
-            Ok(response) => response,
+        let problem = match result {
             Err(error) => {
-                let message = format!(
-                    "the enrollment endpoint {url} could not be reached: {}",
-                    error.message()
-                );
-                return self.enrollment_failed(message, now);
+                let why = error.message();
+                format!("the enrollment endpoint {url} could not be reached: {why}")
             }
+            Ok(response) if matches!(response.status, 307 | 308) => {
+                return self.redirected(&url, &response, now);
+            }
+            Ok(response) => match read_answer(&response) {
+                Ok(password) => return self.keep(Secret::new(password), now),
+                Err(_) if response.status == 409 && self.may_use_password() => {
+                    return self.open(now);
+                }
+                Err(problem) => problem,
+            },
         };
-        if let 307 | 308 = response.status {
-            return self.redirected(&url, &response, now);
-        }
-        match read_answer(&response) {
-            Ok(password) => self.keep(Secret::new(password), now),
-            Err(_) if response.status == 409 && self.may_use_password() => self.open(now),
-            Err(message) => self.enrollment_failed(message, now),
-        }
+        self.enrollment_failed(problem, now);
     }
 
     fn may_use_password(&self) -> bool {
@@ -194,25 +183,22 @@ impl VoltDaemon {
             Origin::parse(location).map(|_| location.to_owned())
         };
         self.enrollment.redirects += 1;
-        match target {
+        let problem = match target {
             Ok(_) if self.enrollment.redirects > MAX_REDIRECTS => {
-                let message =
-                    format!("the enrollment was redirected more than {MAX_REDIRECTS} times");
-                self.enrollment_failed(message, now);
+                format!("the enrollment was redirected more than {MAX_REDIRECTS} times")
             }
             Ok(target) if url.starts_with("https:") && !target.starts_with("https:") => {
-                let message = format!("HTTP {status} leads from {url} to {target}, unencrypted");
-                self.enrollment_failed(message, now);
+                format!("HTTP {status} leads from {url} to {target}, unencrypted")
             }
             Ok(target) => {
                 self.enrollment.url = Some(target);
-                self.enroll(now);
+                return self.enroll(now);
             }
             Err(problem) => {
-                let message = format!("HTTP {status} with the location {location:?}: it {problem}");
-                self.enrollment_failed(message, now);
+                format!("HTTP {status} with the location {location:?}: it {problem}")
             }
-        }
+        };
+        self.enrollment_failed(problem, now);
     }
 
     /// Stores the password, where there is a store, before anything is done with it.
@@ -222,14 +208,13 @@ impl VoltDaemon {
             return self.enrolled(now);
         }
         self.link.enter(Stage::Keeping, None, now);
-        let store = self.next_store();
         let stored = Stored { daemon_password: self.password.expose().to_owned() };
         let writes = vec![Write::Put {
             space: SPACE,
             key: self.options.team_cluster_id.clone(),
             value: serde_json::to_vec(&stored).unwrap_or_default().into(),
         }];
-        self.outputs.push_back(Output::Store { store, request: StoreRequest::Commit { writes } });
+        self.ask_store(StoreRequest::Commit { writes });
     }
 
     fn enrolled(&mut self, now: Now) {

@@ -72,7 +72,7 @@ impl VoltDaemon {
             Ok(None) => {}
             Err(error) => {
                 self.notice(ErrorCode::PeerProtocol, format!("the control plane sent {error}"));
-                self.engine.abandon(&mut self.outputs);
+                self.engine.abandon();
                 self.transport_closed(Reason::ParseError, now);
             }
         }
@@ -86,7 +86,7 @@ impl VoltDaemon {
             Kind::Connect => self.connected(&packet.data, now),
             Kind::Disconnect => {
                 self.engine.drop_unsent();
-                self.engine.close(None, &mut self.outputs);
+                self.engine.close(None);
                 if self.link.stage().is_joined() {
                     self.lost("io server disconnect", true, now);
                 } else if self.link.stage() == Stage::Joining {
@@ -125,9 +125,12 @@ impl VoltDaemon {
             return;
         }
         match data.read::<Joined>() {
-            Ok(Joined { sid: Some(_) }) => self.joined(now),
+            Ok(Joined { sid: Some(_) }) => {
+                self.was_joined = true;
+                self.register(0, now);
+            }
             Ok(Joined { sid: None }) | Err(_) => {
-                self.engine.close(None, &mut self.outputs);
+                self.engine.close(None);
                 let message = "the server speaks another version of Socket.IO: it gave no sid";
                 self.cannot_connect(&Error::new(ErrorCode::PeerProtocol, message), now);
             }

@@ -22,7 +22,7 @@ mod reverse;
 mod snapshot;
 mod streams;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use beats::Beats;
 use calls::Asker;
@@ -37,7 +37,7 @@ use crate::api::event::{CallEvent, Event, SessionEvent};
 use crate::api::options::ConfigError;
 use crate::base::entropy::{Entropy, Seed};
 use crate::base::error::{Error, ErrorCode};
-use crate::base::ids::{CallId, StoreId, WorkId};
+use crate::base::ids::{CallId, WorkId};
 use crate::base::json::Raw;
 use crate::base::secret::Secret;
 use crate::base::time::{Deadline, Now, Why};
@@ -87,7 +87,6 @@ pub(crate) struct VoltDaemon {
     drain: Drain,
     /// Why the daemon ends, while its farewell is on its way.
     ending: Option<Error>,
-    outputs: VecDeque<Output>,
     frames: Vec<Frame>,
     last_error: Option<Error>,
     counters: Counters,
@@ -144,7 +143,6 @@ impl VoltDaemon {
             has_dropped: false,
             drain: Drain::default(),
             ending: None,
-            outputs: VecDeque::new(),
             frames: Vec::new(),
             last_error: None,
             counters: Counters::default(),
@@ -153,7 +151,7 @@ impl VoltDaemon {
     }
 
     fn event(&mut self, event: impl Into<Event>) {
-        self.outputs.push_back(Output::Event(event.into()));
+        self.engine.out.push_back(Output::Event(event.into()));
     }
 
     fn notice(&mut self, code: ErrorCode, text: impl AsRef<str>) {
@@ -177,7 +175,7 @@ impl VoltDaemon {
     fn say(&mut self, now: Now) {
         if self.is_ready() {
             for frame in self.frames.drain(..) {
-                self.engine.send(frame, now, &mut self.outputs);
+                self.engine.send(frame, now);
             }
             return;
         }
@@ -198,7 +196,7 @@ impl VoltDaemon {
     /// Sends frames at once.
     fn send_all(&mut self, frames: Vec<Frame>, now: Now) {
         for frame in frames {
-            self.engine.send(frame, now, &mut self.outputs);
+            self.engine.send(frame, now);
         }
     }
 
@@ -225,7 +223,7 @@ impl VoltDaemon {
     fn pump(&mut self, now: Now) {
         self.handle_engine_events(now);
         self.advance_drain(now);
-        self.engine.pump(&mut self.outputs);
+        self.engine.pump();
         self.handle_engine_events(now);
     }
 
@@ -299,11 +297,6 @@ impl VoltDaemon {
     fn check_written(&mut self) -> Result<(), Error> {
         self.check_size(&self.frames).inspect_err(|_| self.frames.clear())
     }
-
-    const fn next_store(&mut self) -> StoreId {
-        self.last_store += 1;
-        StoreId(self.last_store)
-    }
 }
 
 fn size(frames: &[Frame]) -> u64 {
@@ -334,14 +327,12 @@ impl Machine for VoltDaemon {
             return;
         }
         match input {
-            Input::Conn(ConnInput::Opened { conn }) => self.engine.opened(conn, &mut self.outputs),
+            Input::Conn(ConnInput::Opened { conn }) => self.engine.opened(conn),
             Input::Conn(ConnInput::Received { conn, frame }) => {
-                self.engine.received(conn, &frame, now, &mut self.outputs);
+                self.engine.received(conn, &frame, now);
             }
             Input::Conn(ConnInput::Sent { conn }) => self.engine.sent(conn),
-            Input::Conn(ConnInput::Closed { conn, cause }) => {
-                self.engine.closed(conn, &cause, &mut self.outputs)
-            }
+            Input::Conn(ConnInput::Closed { conn, cause }) => self.engine.closed(conn, &cause),
             Input::Http(HttpInput::Replied { http, result }) => self.replied(http, result, now),
             Input::Stored { result, .. } => self.stored(result, now),
             // Nobody dials a daemon, and it asks for no parts and no lag.
@@ -355,7 +346,7 @@ impl Machine for VoltDaemon {
             return;
         }
         self.expire_calls(now);
-        self.engine.timed_out(now, &mut self.outputs);
+        self.engine.timed_out(now);
         self.handle_engine_events(now);
         self.stage_timed_out(now);
         self.beat(now);
@@ -363,7 +354,7 @@ impl Machine for VoltDaemon {
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        self.engine.out.pop_front()
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {

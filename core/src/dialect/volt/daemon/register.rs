@@ -20,12 +20,6 @@ const MAX_TRIES: u32 = 3;
 const ACK: u64 = 0;
 
 impl VoltDaemon {
-    /// The namespace is joined.
-    pub(super) fn joined(&mut self, now: Now) {
-        self.was_joined = true;
-        self.register(0, now);
-    }
-
     /// Sends the registration, with the password as it is now.
     pub(super) fn register(&mut self, tries: u32, now: Now) {
         let limit = (self.options.registration_timeout_ms, Why::Registration);
@@ -130,8 +124,8 @@ impl VoltDaemon {
             return;
         }
         let farewell = socketio::disconnect(&self.address.namespace);
-        self.engine.send(farewell, now, &mut self.outputs);
-        self.engine.close(None, &mut self.outputs);
+        self.engine.send(farewell, now);
+        self.engine.close(None);
         self.lost("the registration failed three times", false, now);
     }
 }

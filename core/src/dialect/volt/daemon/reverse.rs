@@ -128,17 +128,14 @@ impl VoltDaemon {
             return Ok(());
         }
         let result = match outcome {
-            Outcome::Done { value, .. } => self.reply(&running, &value, now),
-            Outcome::Failed { .. } | Outcome::Cancelled => {
-                self.handler_failed(&running, now);
-                Ok(())
-            }
+            Outcome::Done { value, .. } => Some(self.reply(&running, &value, now)),
+            Outcome::Failed { .. } | Outcome::Cancelled => None,
         };
-        if result.is_err() {
-            // Whatever was wrong with the result, the control plane gets an answer.
-            self.handler_failed(&running, now);
+        // Whatever was wrong with a result, the control plane gets an answer.
+        if !matches!(result, Some(Ok(()))) {
+            self.refuse(&running.request, 500, &unhandled(&running.name), now);
         }
-        result
+        result.unwrap_or(Ok(()))
     }
 
     fn reply(&mut self, running: &Running, value: &Raw, now: Now) -> Result<(), Error> {
@@ -160,10 +157,6 @@ impl VoltDaemon {
         self.check_written()?;
         self.say(now);
         Ok(())
-    }
-
-    fn handler_failed(&mut self, running: &Running, now: Now) {
-        self.refuse(&running.request, 500, &unhandled(&running.name), now);
     }
 
     fn refuse(&mut self, request: &Raw, status: u16, text: &str, now: Now) {

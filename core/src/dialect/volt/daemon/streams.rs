@@ -121,7 +121,7 @@ impl VoltDaemon {
             }
             rest = after;
         }
-        self.engine.ask_flushed(&mut self.outputs);
+        self.engine.ask_flushed();
     }
 
     /// Whole groups of four characters, so that each part is base64 of its own.

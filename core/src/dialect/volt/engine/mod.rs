@@ -6,8 +6,8 @@
 //!        └───▶ Asking ──▶ Open on polling ─ probe ─▶ Open on WebSocket
 //! ```
 //!
-//! The owner feeds inputs, hands over frames and takes [`EngineEvent`]s; time limits of opening are the
-//! owner's. A session that ends is forgotten at once: what comes for it later meets nobody.
+//! The owner feeds inputs, hands over frames, takes [`EngineEvent`]s and performs what is in
+//! [`Engine::out`]; time limits of opening are the owner's. A session that ends is forgotten at once: what comes for it later meets nobody.
 
 mod polling;
 
@@ -103,6 +103,8 @@ pub(super) struct Engine {
     cookies: Cookies,
     last_id: u64,
     events: VecDeque<EngineEvent>,
+    /// What to do, in order; the owner adds what it has to do itself.
+    pub(super) out: VecDeque<Output>,
 }
 
 impl Engine {
@@ -121,22 +123,23 @@ impl Engine {
             cookies: Cookies::default(),
             last_id: 0,
             events: VecDeque::new(),
+            out: VecDeque::new(),
         }
     }
 
     /// Begins a session.
-    pub(super) fn open(&mut self, out: &mut VecDeque<Output>) {
+    pub(super) fn open(&mut self) {
         if let State::OnPolling(_) = self.state {
             // The farewell of the session before has had its time.
-            self.abandon(out);
+            self.abandon();
         }
         self.handshake = None;
         self.forget();
         self.events.clear();
         match self.transport {
-            DaemonTransport::Auto => self.dial(self.connect_timeout_ms / 2, out),
-            DaemonTransport::WebSocket => self.dial(self.connect_timeout_ms, out),
-            DaemonTransport::Upgrade | DaemonTransport::Polling => self.ask(out),
+            DaemonTransport::Auto => self.dial(self.connect_timeout_ms / 2),
+            DaemonTransport::WebSocket => self.dial(self.connect_timeout_ms),
+            DaemonTransport::Upgrade | DaemonTransport::Polling => self.ask(),
         }
     }
 
@@ -151,12 +154,21 @@ impl Engine {
 
     /// Tells whether this side has closed a session whose farewell still has to be posted.
     pub(super) fn is_posting_farewell(&self) -> bool {
-        self.polling().is_some_and(Polling::is_closing)
+        self.polling().is_some_and(|polling| polling.is_closing)
     }
 
     /// Tells whether something still waits for the server to take it.
     pub(super) fn is_backed_up(&self) -> bool {
-        !self.queue.is_empty() || self.polling().is_some_and(Polling::is_posting)
+        !self.queue.is_empty() || self.polling().is_some_and(|polling| polling.post.is_some())
+    }
+
+    /// Returns the connection that carries a session, begins one or is probed for one.
+    const fn conn(&self) -> Option<ConnId> {
+        match &self.state {
+            State::Dialing(conn) | State::OnWebSocket(conn) | State::Leaving(conn) => Some(*conn),
+            State::OnPolling(polling) => polling.probed_conn(),
+            State::Idle | State::Asking(_) => None,
+        }
     }
 
     const fn polling(&self) -> Option<&Polling> {
@@ -179,9 +191,13 @@ impl Engine {
         self.handshake.as_ref().and_then(|handshake| handshake.max_payload)
     }
 
+    fn sid(&self) -> Option<&str> {
+        self.handshake.as_ref().map(|handshake| handshake.sid.as_str())
+    }
+
     /// Returns when to call [`timed_out`](Self::timed_out), and what for.
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        let probe = self.polling().and_then(Polling::probe_deadline);
+        let probe = self.probe_deadline();
         let ping = self.ping_deadline.filter(|_| self.is_open());
         [(ping, Why::Ping), (probe, Why::Upgrade)]
             .into_iter()
@@ -189,26 +205,26 @@ impl Engine {
             .min()
     }
 
-    pub(super) fn timed_out(&mut self, now: Now, out: &mut VecDeque<Output>) {
+    pub(super) fn timed_out(&mut self, now: Now) {
         if self.is_open() && self.ping_deadline.is_some_and(|at| at <= now.mono) {
-            self.fail(Reason::PingTimeout, out);
-        } else {
-            self.probe_timed_out(now, out);
+            self.fail(Reason::PingTimeout);
+        } else if self.probe_deadline().is_some_and(|at| at <= now.mono) {
+            self.probe_failed();
         }
     }
 
     /// Sends a frame. A server that has been silent for too long ends the session instead: after a
     /// suspend nothing is written to a connection that is long dead.
-    pub(super) fn send(&mut self, frame: Frame, now: Now, out: &mut VecDeque<Output>) {
+    pub(super) fn send(&mut self, frame: Frame, now: Now) {
         if self.ping_deadline.is_some_and(|at| at <= now.mono) {
-            self.fail(Reason::PingTimeout, out);
+            self.fail(Reason::PingTimeout);
             return;
         }
         match &self.state {
-            State::OnWebSocket(conn) => out.push_back(Output::Send { conn: *conn, frame }),
+            State::OnWebSocket(conn) => self.out.push_back(Output::Send { conn: *conn, frame }),
             // As on a WebSocket: a server that does not take what waits loses the session.
             State::OnPolling(_) if self.queue.bytes() > self.limits.max_send_queue as u64 => {
-                self.fail(Reason::TransportError, out);
+                self.fail(Reason::TransportError);
             }
             State::OnPolling(_) => self.enqueue(frame),
             State::Idle | State::Dialing(_) | State::Asking(_) | State::Leaving(_) => {}
@@ -226,54 +242,51 @@ impl Engine {
     }
 
     /// Asks for [`EngineEvent::Flushed`].
-    pub(super) fn ask_flushed(&mut self, out: &mut VecDeque<Output>) {
+    pub(super) fn ask_flushed(&mut self) {
         self.wants_flushed = true;
         if let State::OnWebSocket(conn) = self.state {
-            out.push_back(Output::AskSent { conn });
+            self.out.push_back(Output::AskSent { conn });
         }
     }
 
     /// Puts what waits on its way. Called once after each input, so that a turn's frames go together.
-    pub(super) fn pump(&mut self, out: &mut VecDeque<Output>) {
+    pub(super) fn pump(&mut self) {
         if matches!(self.state, State::OnPolling(_)) {
-            self.post(out);
+            self.post();
         }
     }
 
     /// Ends the session with `last`, which is sent before. [`EngineEvent::Gone`] tells that it is over.
-    pub(super) fn close(&mut self, last: Option<Frame>, out: &mut VecDeque<Output>) {
+    pub(super) fn close(&mut self, last: Option<Frame>) {
         self.ping_deadline = None;
         self.wants_flushed = false;
-        match &self.state {
+        match self.state {
             State::OnWebSocket(conn) => {
-                let conn = *conn;
-                if let Some(frame) = last {
-                    out.push_back(Output::Send { conn, frame });
-                }
-                out.push_back(hang_up(conn));
+                self.out.extend(last.map(|frame| Output::Send { conn, frame }));
+                self.out.push_back(hang_up(conn));
                 self.state = State::Leaving(conn);
             }
             State::OnPolling(_) => {
                 last.into_iter().for_each(|frame| self.enqueue(frame));
-                self.close_polling(out);
+                self.close_polling();
             }
             State::Leaving(_) => {}
             State::Idle | State::Dialing(_) | State::Asking(_) => {
-                self.abandon(out);
+                self.abandon();
                 self.events.push_back(EngineEvent::Gone);
             }
         }
     }
 
     /// Drops the session without a word: it is dead, or never came to life.
-    pub(super) fn abandon(&mut self, out: &mut VecDeque<Output>) {
+    pub(super) fn abandon(&mut self) {
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Idle => {}
             State::Dialing(conn) | State::OnWebSocket(conn) | State::Leaving(conn) => {
-                out.push_back(hang_up(conn));
+                self.out.push_back(hang_up(conn));
             }
-            State::Asking(http) => out.push_back(Output::HttpCancel { http }),
-            State::OnPolling(polling) => polling.abandon(out),
+            State::Asking(http) => self.out.push_back(Output::HttpCancel { http }),
+            State::OnPolling(polling) => polling.abandon(&mut self.out),
         }
         self.forget();
     }
@@ -285,46 +298,32 @@ impl Engine {
     }
 
     /// A WebSocket is up.
-    pub(super) fn opened(&mut self, conn: ConnId, out: &mut VecDeque<Output>) {
-        if let Some(polling) = self.polling_mut() {
-            polling.probe_opened(conn, out);
+    pub(super) fn opened(&mut self, conn: ConnId) {
+        if let State::OnPolling(_) = self.state
+            && self.conn() == Some(conn)
+        {
+            self.probe_opened(conn);
         }
     }
 
-    pub(super) fn received(
-        &mut self,
-        conn: ConnId,
-        frame: &Frame,
-        now: Now,
-        out: &mut VecDeque<Output>,
-    ) {
-        if matches!(frame, Frame::Ping(_) | Frame::Pong(_)) {
+    pub(super) fn received(&mut self, conn: ConnId, frame: &Frame, now: Now) {
+        if matches!(frame, Frame::Ping(_) | Frame::Pong(_)) || self.conn() != Some(conn) {
             return;
         }
-        match &self.state {
-            State::Dialing(dialed) if *dialed == conn => match engineio::decode(frame) {
-                Ok(Packet::Open(text)) => {
-                    if let Some(handshake) = self.read_handshake(&text, out) {
-                        self.state = State::OnWebSocket(conn);
-                        self.begin(handshake, now);
-                    }
+        match (&self.state, engineio::decode(frame)) {
+            (State::Dialing(_), Ok(Packet::Open(text))) => {
+                if let Some(handshake) = self.read_handshake(&text) {
+                    self.state = State::OnWebSocket(conn);
+                    self.begin(handshake, now);
                 }
-                Ok(_) | Err(_) => {
-                    let error = protocol("the server's first packet is not a handshake");
-                    self.cannot_open(error, out);
-                }
-            },
-            State::OnWebSocket(open) if *open == conn => match engineio::decode(frame) {
-                Ok(packet) => self.packet(packet, now, out),
-                Err(_) => self.fail(Reason::ParseError, out),
-            },
-            State::OnPolling(polling) if polling.is_probe(conn) => self.probed(frame, out),
-            State::Idle
-            | State::Dialing(_)
-            | State::Asking(_)
-            | State::OnWebSocket(_)
-            | State::OnPolling(_)
-            | State::Leaving(_) => {}
+            }
+            (State::Dialing(_), _) => {
+                self.cannot_open(protocol("the server's first packet is not a handshake"));
+            }
+            (State::OnWebSocket(_), Ok(packet)) => self.packet(packet, now),
+            (State::OnWebSocket(_), Err(_)) => self.fail(Reason::ParseError),
+            (State::OnPolling(_), packet) => self.probed(packet),
+            (State::Idle | State::Asking(_) | State::Leaving(_), _) => {}
         }
     }
 
@@ -335,45 +334,33 @@ impl Engine {
         }
     }
 
-    pub(super) fn closed(&mut self, conn: ConnId, cause: &CloseCause, out: &mut VecDeque<Output>) {
-        match &self.state {
-            State::Dialing(dialed) if *dialed == conn => {
-                self.state = State::Idle;
-                if self.transport == DaemonTransport::Auto {
-                    self.ask(out);
-                } else {
-                    self.failed("websocket error", &cause.to_error());
-                }
-            }
-            State::OnWebSocket(open) if *open == conn => {
-                self.state = State::Idle;
-                self.end(reason_of(cause));
-            }
-            State::OnPolling(polling) if polling.is_probe(conn) => self.probe_failed(out),
-            State::Leaving(left) if *left == conn => {
-                self.state = State::Idle;
-                self.events.push_back(EngineEvent::Gone);
-            }
-            State::Idle
-            | State::Dialing(_)
-            | State::Asking(_)
-            | State::OnWebSocket(_)
-            | State::OnPolling(_)
-            | State::Leaving(_) => {}
+    pub(super) fn closed(&mut self, conn: ConnId, cause: &CloseCause) {
+        if self.conn() != Some(conn) {
+            return;
+        }
+        if let State::OnPolling(_) = self.state {
+            return self.probe_failed();
+        }
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Dialing(_) if self.transport == DaemonTransport::Auto => self.ask(),
+            State::Dialing(_) => self.failed("websocket error", &cause.to_error()),
+            State::OnWebSocket(_) => self.fail(reason_of(cause)),
+            State::Leaving(_) => self.events.push_back(EngineEvent::Gone),
+            State::Idle | State::Asking(_) | State::OnPolling(_) => {}
         }
     }
 
-    fn dial(&mut self, timeout_ms: u64, out: &mut VecDeque<Output>) {
+    fn dial(&mut self, timeout_ms: u64) {
         let conn = ConnId(self.next_id());
-        let target = self.target(None, timeout_ms);
+        let target = self.target(timeout_ms);
         self.state = State::Dialing(conn);
-        out.push_back(Output::Dial { conn, target });
+        self.out.push_back(Output::Dial { conn, target });
     }
 
-    fn target(&self, sid: Option<&str>, timeout_ms: u64) -> DialTarget {
+    fn target(&self, timeout_ms: u64) -> DialTarget {
         DialTarget {
             address: DialAddress::WebSocket {
-                url: self.address.web_socket(sid),
+                url: self.address.web_socket(self.sid()),
                 headers: self.cookies.headers(),
             },
             timeout_ms,
@@ -382,13 +369,13 @@ impl Engine {
         }
     }
 
-    fn read_handshake(&mut self, text: &str, out: &mut VecDeque<Output>) -> Option<Handshake> {
+    fn read_handshake(&mut self, text: &str) -> Option<Handshake> {
         let reason = match Handshake::parse(text) {
             Ok(handshake) if is_sid(&handshake.sid) => return Some(handshake),
             Ok(_) => String::from("its session id is not usable"),
             Err(error) => error.to_string(),
         };
-        self.cannot_open(protocol(format!("the server's handshake cannot be read: {reason}")), out);
+        self.cannot_open(protocol(format!("the server's handshake cannot be read: {reason}")));
         None
     }
 
@@ -409,41 +396,34 @@ impl Engine {
         Some(ping_interval.saturating_add(*ping_timeout))
     }
 
-    fn packet(&mut self, packet: Packet, now: Now, out: &mut VecDeque<Output>) {
+    fn packet(&mut self, packet: Packet, now: Now) {
         match packet {
             Packet::Message(text) => self.events.push_back(EngineEvent::Text(text)),
             Packet::Binary(bytes) => self.events.push_back(EngineEvent::Binary(bytes)),
             Packet::Ping(content) => {
                 self.alive(now);
-                self.send(Packet::Pong(content).to_frame(), now, out);
+                self.send(Packet::Pong(content).to_frame(), now);
             }
-            Packet::Close => self.fail(Reason::TransportClose, out),
+            Packet::Close => self.fail(Reason::TransportClose),
             Packet::Open(_) | Packet::Pong(_) | Packet::Upgrade | Packet::Noop => {}
         }
     }
 
     /// Gives an open session up.
-    fn fail(&mut self, reason: Reason, out: &mut VecDeque<Output>) {
-        self.abandon(out);
-        self.events.push_back(EngineEvent::Closed(reason));
-    }
-
-    fn end(&mut self, reason: Reason) {
-        self.forget();
+    fn fail(&mut self, reason: Reason) {
+        self.abandon();
         self.events.push_back(EngineEvent::Closed(reason));
     }
 
     /// Gives up a session that never was open.
-    fn cannot_open(&mut self, error: Error, out: &mut VecDeque<Output>) {
-        self.abandon(out);
+    fn cannot_open(&mut self, error: Error) {
+        self.abandon();
         self.events.push_back(EngineEvent::Failed(error));
     }
 
     /// Peer: applications know the transport's failures by these words.
     fn failed(&mut self, words: &str, error: &Error) {
-        self.forget();
-        let error = Error::new(error.code(), format!("{words}: {}", error.message()));
-        self.events.push_back(EngineEvent::Failed(error));
+        self.cannot_open(Error::new(error.code(), format!("{words}: {}", error.message())));
     }
 
     fn flushed(&mut self) {
@@ -465,13 +445,13 @@ fn hang_up(conn: ConnId) -> Output {
 
 fn reason_of(cause: &CloseCause) -> Reason {
     match cause {
-        CloseCause::Remote { .. } | CloseCause::Local | CloseCause::Refused { .. } => {
-            Reason::TransportClose
+        CloseCause::Failed(error) if error.code() != ErrorCode::ConnectionLost => {
+            Reason::TransportError
         }
-        CloseCause::Failed(error) if error.code() == ErrorCode::ConnectionLost => {
-            Reason::TransportClose
-        }
-        CloseCause::Failed(_) => Reason::TransportError,
+        CloseCause::Remote { .. }
+        | CloseCause::Local
+        | CloseCause::Refused { .. }
+        | CloseCause::Failed(_) => Reason::TransportClose,
     }
 }
 

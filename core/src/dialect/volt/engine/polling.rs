@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use bytestring::ByteString;
 
 use super::{
-    DaemonTransport, Engine, EngineEvent, Frame, Headers, HttpBody, HttpId, HttpRequest,
-    HttpResponse, Method, Output, Packet, Reason, State, engineio, hang_up,
+    DaemonTransport, Engine, EngineEvent, Headers, HttpBody, HttpId, HttpRequest, HttpResponse,
+    Method, Output, Packet, Reason, State, engineio, hang_up,
 };
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::ConnId;
@@ -22,10 +22,10 @@ const DEFAULT_MAX_PAYLOAD: u64 = 1_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Polling {
     get: Option<HttpId>,
-    post: Option<HttpId>,
+    pub(super) post: Option<HttpId>,
     upgrade: Option<Upgrade>,
     /// This side has closed the session: what waits is sent, nothing more is asked for.
-    is_closing: bool,
+    pub(super) is_closing: bool,
 }
 
 /// The change to WebSocket.
@@ -46,19 +46,10 @@ enum Step {
 }
 
 impl Polling {
-    pub(super) fn is_probe(&self, conn: ConnId) -> bool {
-        self.upgrade.as_ref().is_some_and(|upgrade| upgrade.conn == conn)
-    }
-
-    pub(super) fn probe_deadline(&self) -> Option<Instant> {
-        self.upgrade.as_ref().map(|upgrade| upgrade.until)
-    }
-
-    pub(super) fn probe_opened(&mut self, conn: ConnId, out: &mut VecDeque<Output>) {
-        if let Some(upgrade) = self.upgrade.as_mut().filter(|upgrade| upgrade.conn == conn) {
-            upgrade.step = Step::Probing;
-            let frame = Packet::Ping(ByteString::from_static(PROBE)).to_frame();
-            out.push_back(Output::Send { conn, frame });
+    pub(super) const fn probed_conn(&self) -> Option<ConnId> {
+        match &self.upgrade {
+            Some(upgrade) => Some(upgrade.conn),
+            None => None,
         }
     }
 
@@ -66,17 +57,7 @@ impl Polling {
         for http in [self.get, self.post].into_iter().flatten() {
             out.push_back(Output::HttpCancel { http });
         }
-        if let Some(upgrade) = self.upgrade {
-            out.push_back(hang_up(upgrade.conn));
-        }
-    }
-
-    pub(super) const fn is_posting(&self) -> bool {
-        self.post.is_some()
-    }
-
-    pub(super) const fn is_closing(&self) -> bool {
-        self.is_closing
+        out.extend(self.upgrade.map(|upgrade| hang_up(upgrade.conn)));
     }
 
     /// Notes that an exchange is over; tells which.
@@ -93,20 +74,27 @@ impl Polling {
 }
 
 impl Engine {
+    pub(super) fn probe_deadline(&self) -> Option<Instant> {
+        Some(self.polling()?.upgrade.as_ref()?.until)
+    }
+
+    /// Probes the WebSocket that is up.
+    pub(super) fn probe_opened(&mut self, conn: ConnId) {
+        if let Some(Polling { upgrade: Some(upgrade), .. }) = self.polling_mut() {
+            upgrade.step = Step::Probing;
+            let frame = Packet::Ping(ByteString::from_static(PROBE)).to_frame();
+            self.out.push_back(Output::Send { conn, frame });
+        }
+    }
+
     /// Opens a session by polling.
-    pub(super) fn ask(&mut self, out: &mut VecDeque<Output>) {
-        let http = self.request(Method::Get, String::new(), self.connect_timeout_ms, out);
+    pub(super) fn ask(&mut self) {
+        let http = self.request(Method::Get, String::new(), self.connect_timeout_ms);
         self.state = State::Asking(http);
     }
 
     /// An exchange ended.
-    pub(crate) fn replied(
-        &mut self,
-        http: HttpId,
-        result: Result<HttpResponse, Error>,
-        now: Now,
-        out: &mut VecDeque<Output>,
-    ) {
+    pub(crate) fn replied(&mut self, http: HttpId, result: Result<HttpResponse, Error>, now: Now) {
         let is_first = matches!(self.state, State::Asking(asked) if asked == http);
         let ended = self.polling_mut().and_then(|polling| polling.end(http));
         if !is_first && ended.is_none() {
@@ -119,72 +107,72 @@ impl Engine {
         let Some(method) = ended else {
             self.state = State::Idle;
             return match result {
-                Ok(response) => self.answered_first(&response, now, out),
+                Ok(response) => self.answered_first(&response, now),
                 Err(error) => self.failed("xhr poll error", &error),
             };
         };
         if self.is_posting_farewell() {
             if result.is_err() || !self.is_backed_up() {
-                self.abandon(out);
+                self.abandon();
                 self.events.push_back(EngineEvent::Gone);
             } else {
-                self.post(out);
+                self.post();
             }
             return;
         }
         match result {
             Ok(response) if method == Method::Get => {
-                self.polled(&response, now, out);
-                self.poll(out);
+                self.polled(&response, now);
+                self.poll();
             }
             Ok(_) if self.queue.is_empty() => self.flushed(),
             Ok(_) => {}
-            Err(_) => return self.fail(Reason::TransportError, out),
+            Err(_) => return self.fail(Reason::TransportError),
         }
-        self.finish_upgrade(now, out);
+        self.finish_upgrade(now);
     }
 
-    fn answered_first(&mut self, response: &HttpResponse, now: Now, out: &mut VecDeque<Output>) {
+    fn answered_first(&mut self, response: &HttpResponse, now: Now) {
         let Some(mut packets) = text(response).map(|body| engineio::split(&body)) else {
-            return self.cannot_open(super::protocol("the server's handshake is not UTF-8"), out);
+            return self.cannot_open(super::protocol("the server's handshake is not UTF-8"));
         };
         let Some(Ok(Packet::Open(handshake))) = packets.next() else {
             let error = super::protocol("the server's first packet is not a handshake");
-            return self.cannot_open(error, out);
+            return self.cannot_open(error);
         };
-        let Some(handshake) = self.read_handshake(&handshake, out) else { return };
+        let Some(handshake) = self.read_handshake(&handshake) else { return };
         let upgrades =
             handshake.upgrades_to_websocket() && self.transport == DaemonTransport::Upgrade;
         self.state = State::OnPolling(Polling::default());
         self.begin(handshake, now);
-        self.packets(packets, now, out);
+        self.packets(packets, now);
         if upgrades && let State::OnPolling(_) = self.state {
-            self.probe(now, out);
+            self.probe(now);
         }
-        self.poll(out);
+        self.poll();
     }
 
-    fn polled(&mut self, response: &HttpResponse, now: Now, out: &mut VecDeque<Output>) {
+    fn polled(&mut self, response: &HttpResponse, now: Now) {
         match text(response) {
-            Some(body) => self.packets(engineio::split(&body), now, out),
-            None => self.fail(Reason::ParseError, out),
+            Some(body) => self.packets(engineio::split(&body), now),
+            None => self.fail(Reason::ParseError),
         }
     }
 
-    fn packets(&mut self, packets: engineio::Payload, now: Now, out: &mut VecDeque<Output>) {
+    fn packets(&mut self, packets: engineio::Payload, now: Now) {
         for packet in packets {
             if !self.is_open() {
                 return;
             }
             match packet {
-                Ok(packet) => self.packet(packet, now, out),
-                Err(_) => self.fail(Reason::ParseError, out),
+                Ok(packet) => self.packet(packet, now),
+                Err(_) => self.fail(Reason::ParseError),
             }
         }
     }
 
     /// Keeps one GET under way, unless the session is about to leave polling.
-    fn poll(&mut self, out: &mut VecDeque<Output>) {
+    fn poll(&mut self) {
         let is_wanted = |polling: &Polling| {
             polling.get.is_none() && !polling.is_pausing() && !polling.is_closing
         };
@@ -194,20 +182,20 @@ impl Engine {
         // The server holds it until it has something to say, which is a ping at the latest.
         let hold = self.silence_ms().unwrap_or(0);
         let timeout_ms = hold.saturating_add(self.http_timeout_ms);
-        let http = self.request(Method::Get, String::new(), timeout_ms, out);
+        let http = self.request(Method::Get, String::new(), timeout_ms);
         if let Some(polling) = self.polling_mut() {
             polling.get = Some(http);
         }
     }
 
     /// Sends what waits, as much as one body may hold and one packet at least.
-    pub(super) fn post(&mut self, out: &mut VecDeque<Output>) {
+    pub(super) fn post(&mut self) {
         let is_free = |polling: &Polling| polling.post.is_none() && !polling.is_pausing();
         if self.queue.is_empty() || !self.polling().is_some_and(is_free) {
             return;
         }
         let body = self.batch();
-        let http = self.request(Method::Post, body, self.http_timeout_ms, out);
+        let http = self.request(Method::Post, body, self.http_timeout_ms);
         if let Some(polling) = self.polling_mut() {
             polling.post = Some(http);
         }
@@ -232,23 +220,17 @@ impl Engine {
     }
 
     /// Says all that waits and goodbye.
-    pub(super) fn close_polling(&mut self, out: &mut VecDeque<Output>) {
+    pub(super) fn close_polling(&mut self) {
         let State::OnPolling(polling) = &mut self.state else { return };
         polling.is_closing = true;
         if let Some(upgrade) = polling.upgrade.take() {
-            out.push_back(hang_up(upgrade.conn));
+            self.out.push_back(hang_up(upgrade.conn));
         }
         self.enqueue(Packet::Close.to_frame());
-        self.post(out);
+        self.post();
     }
 
-    fn request(
-        &mut self,
-        method: Method,
-        body: String,
-        timeout_ms: u64,
-        out: &mut VecDeque<Output>,
-    ) -> HttpId {
+    fn request(&mut self, method: Method, body: String, timeout_ms: u64) -> HttpId {
         let http = HttpId(self.next_id());
         let mut headers = Headers::new();
         if method == Method::Post {
@@ -258,69 +240,64 @@ impl Engine {
         for (name, value) in self.cookies.headers().iter() {
             headers.push(name, value.expose());
         }
-        let sid = self.handshake.as_ref().map(|handshake| handshake.sid.as_str());
-        let request =
-            HttpRequest { method, url: self.address.polling(sid), headers, body: body.into() };
+        let url = self.address.polling(self.sid());
+        let request = HttpRequest { method, url, headers, body: body.into() };
         let max_body = self.limits.max_message;
-        out.push_back(Output::HttpCall { http, request, timeout_ms, max_body, streams: false });
+        self.out.push_back(Output::HttpCall {
+            http,
+            request,
+            timeout_ms,
+            max_body,
+            streams: false,
+        });
         http
     }
 
-    fn probe(&mut self, now: Now, out: &mut VecDeque<Output>) {
+    fn probe(&mut self, now: Now) {
         let conn = ConnId(self.next_id());
-        let sid = self.handshake.as_ref().map(|handshake| handshake.sid.as_str());
-        let target = self.target(sid, PROBE_MS);
+        let target = self.target(PROBE_MS);
         let until = now.mono.after(PROBE_MS);
         if let State::OnPolling(polling) = &mut self.state {
             polling.upgrade = Some(Upgrade { conn, step: Step::Dialing, until });
-            out.push_back(Output::Dial { conn, target });
+            self.out.push_back(Output::Dial { conn, target });
         }
     }
 
-    /// A frame came on the WebSocket that is probed.
-    pub(super) fn probed(&mut self, frame: &Frame, out: &mut VecDeque<Output>) {
-        let State::OnPolling(polling) = &mut self.state else { return };
-        let Some(upgrade) = &mut polling.upgrade else { return };
-        match engineio::decode(frame) {
+    /// A packet came on the WebSocket that is probed.
+    pub(super) fn probed(&mut self, packet: Result<Packet, engineio::Malformed>) {
+        let Some(Polling { upgrade: Some(upgrade), .. }) = self.polling_mut() else { return };
+        match packet {
             Ok(Packet::Pong(content)) if content == PROBE && upgrade.step == Step::Probing => {
                 upgrade.step = Step::Pausing;
             }
-            Ok(_) | Err(_) => self.probe_failed(out),
+            Ok(_) | Err(_) => self.probe_failed(),
         }
     }
 
     /// Stays on polling, and tells nobody.
-    pub(super) fn probe_failed(&mut self, out: &mut VecDeque<Output>) {
+    pub(super) fn probe_failed(&mut self) {
         if let State::OnPolling(polling) = &mut self.state
             && let Some(upgrade) = polling.upgrade.take()
         {
-            out.push_back(hang_up(upgrade.conn));
-            self.poll(out);
-        }
-    }
-
-    pub(super) fn probe_timed_out(&mut self, now: Now, out: &mut VecDeque<Output>) {
-        if let State::OnPolling(polling) = &self.state
-            && polling.probe_deadline().is_some_and(|at| at <= now.mono)
-        {
-            self.probe_failed(out);
+            self.out.push_back(hang_up(upgrade.conn));
+            self.poll();
         }
     }
 
     /// Changes over when the last request is through.
-    fn finish_upgrade(&mut self, now: Now, out: &mut VecDeque<Output>) {
+    fn finish_upgrade(&mut self, now: Now) {
         let State::OnPolling(polling) = &self.state else { return };
         if !polling.is_pausing() || polling.get.is_some() || polling.post.is_some() {
             return;
         }
         let Some(Upgrade { conn, .. }) = polling.upgrade else { return };
         self.state = State::OnWebSocket(conn);
-        out.push_back(Output::Send { conn, frame: Packet::Upgrade.to_frame() });
+        self.out.push_back(Output::Send { conn, frame: Packet::Upgrade.to_frame() });
         while let Some(frame) = self.queue.pop() {
-            self.send(frame, now, out);
+            self.send(frame, now);
         }
         if self.wants_flushed {
-            out.push_back(Output::AskSent { conn });
+            self.out.push_back(Output::AskSent { conn });
         }
     }
 }

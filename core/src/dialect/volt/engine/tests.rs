@@ -11,7 +11,6 @@ use super::*;
 /// An engine, what it has asked for, and time.
 struct Bench {
     engine: Engine,
-    out: VecDeque<Output>,
     millis: u64,
 }
 
@@ -46,8 +45,8 @@ impl Bench {
             ..DaemonOptions::default()
         };
         let engine = Engine::new(Address::parse(&options).unwrap(), &options);
-        let mut bench = Self { engine, out: VecDeque::new(), millis: 1_000 };
-        bench.engine.open(&mut bench.out);
+        let mut bench = Self { engine, millis: 1_000 };
+        bench.engine.open();
         bench
     }
 
@@ -77,8 +76,9 @@ impl Bench {
     /// Compares everything that was asked for since.
     #[track_caller]
     fn wants(&mut self, wanted: &[&str]) {
-        self.engine.pump(&mut self.out);
-        let seen: Vec<String> = std::mem::take(&mut self.out).into_iter().map(show).collect();
+        self.engine.pump();
+        let seen: Vec<String> =
+            std::mem::take(&mut self.engine.out).into_iter().map(show).collect();
         assert_eq!(seen, wanted);
     }
 
@@ -98,7 +98,7 @@ impl Bench {
     }
 
     fn opened(&mut self, conn: u64) {
-        self.engine.opened(ConnId(conn), &mut self.out);
+        self.engine.opened(ConnId(conn));
     }
 
     fn hear(&mut self, conn: u64, text: &str) {
@@ -106,11 +106,11 @@ impl Bench {
     }
 
     fn hear_frame(&mut self, conn: u64, frame: Frame) {
-        self.engine.received(ConnId(conn), &frame, self.now(), &mut self.out);
+        self.engine.received(ConnId(conn), &frame, self.now());
     }
 
     fn closed(&mut self, conn: u64, cause: &CloseCause) {
-        self.engine.closed(ConnId(conn), cause, &mut self.out);
+        self.engine.closed(ConnId(conn), cause);
     }
 
     fn reply(&mut self, http: u64, status: u16, body: &str) {
@@ -123,28 +123,28 @@ impl Bench {
     }
 
     fn reply_with(&mut self, http: u64, response: HttpResponse) {
-        self.engine.replied(HttpId(http), Ok(response), self.now(), &mut self.out);
+        self.engine.replied(HttpId(http), Ok(response), self.now());
     }
 
     fn fail(&mut self, http: u64) {
         let error = Err(ErrorCode::ConnectFailed.into());
-        self.engine.replied(HttpId(http), error, self.now(), &mut self.out);
+        self.engine.replied(HttpId(http), error, self.now());
     }
 
     fn send(&mut self, text: &str) {
-        self.engine.send(Frame::Text(text.into()), self.now(), &mut self.out);
+        self.engine.send(Frame::Text(text.into()), self.now());
     }
 
     fn close(&mut self, last: Option<&str>) {
         let last = last.map(|text| Frame::Text(text.into()));
-        self.engine.close(last, &mut self.out);
+        self.engine.close(last);
     }
 
     /// Lets time pass to the next deadline.
     fn expire(&mut self) -> Why {
         let Deadline { at, why } = self.engine.deadline().unwrap();
         self.millis = at.as_millis();
-        self.engine.timed_out(self.now(), &mut self.out);
+        self.engine.timed_out(self.now());
         why
     }
 }
@@ -188,7 +188,7 @@ fn c3_a_websocket_that_fails_before_the_handshake_falls_back_to_polling() {
 fn the_fallback_has_half_the_time_left() {
     let timeout = |transport| {
         let mut bench = Bench::new(transport);
-        match bench.out.pop_front() {
+        match bench.engine.out.pop_front() {
             Some(Output::Dial { target, .. }) => target.timeout_ms,
             other => panic!("{other:?}"),
         }
@@ -211,7 +211,7 @@ fn without_a_fallback_the_failure_is_told_in_the_peers_words() {
         bench.happened(),
         ["failed: xhr poll error: The connection could not be established."]
     );
-    bench.out.clear();
+    bench.engine.out.clear();
     bench.wants(&[]);
 }
 
@@ -230,7 +230,7 @@ fn what_is_no_handshake_opens_nothing() {
     for case in cases {
         // A server that answers nonsense is not asked again by other means.
         let mut bench = Bench::new(DaemonTransport::Auto);
-        bench.out.clear();
+        bench.engine.out.clear();
         bench.opened(2);
         bench.hear(2, case);
         bench.wants(&["close 2"]);
@@ -238,7 +238,7 @@ fn what_is_no_handshake_opens_nothing() {
         assert!(matches!(&happened[..], [one] if one.starts_with("failed: ")), "{happened:?}");
 
         let mut bench = Bench::new(DaemonTransport::Polling);
-        bench.out.clear();
+        bench.engine.out.clear();
         bench.reply(2, 200, case);
         bench.wants(&[]);
         let happened = bench.happened();
@@ -307,12 +307,12 @@ fn a_websocket_is_closed_without_a_code_behind_the_last_frame() {
 #[test]
 fn what_is_closed_before_it_is_open_is_gone_at_once() {
     let mut bench = Bench::new(DaemonTransport::WebSocket);
-    bench.out.clear();
+    bench.engine.out.clear();
     bench.close(Some("41"));
     bench.wants(&["close 2"]);
     assert_eq!(bench.happened(), ["gone"]);
     let mut bench = Bench::new(DaemonTransport::Polling);
-    bench.out.clear();
+    bench.engine.out.clear();
     bench.close(Some("41"));
     bench.wants(&["cancel 2"]);
     assert_eq!(bench.happened(), ["gone"]);
@@ -326,7 +326,7 @@ fn what_has_left_a_websocket_is_told_when_asked() {
     bench.send("42[1]");
     bench.engine.sent(ConnId(2));
     assert!(bench.happened().is_empty(), "nobody asked");
-    bench.engine.ask_flushed(&mut bench.out);
+    bench.engine.ask_flushed();
     bench.wants(&["send 2 42[1]", "flush 2"]);
     bench.engine.sent(ConnId(4));
     assert!(bench.happened().is_empty());

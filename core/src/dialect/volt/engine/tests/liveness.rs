@@ -15,7 +15,7 @@ fn c12_a_ping_is_answered_at_once_with_its_content() {
     bench.wants(&["send 2 3", "send 2 3content"]);
 
     let mut bench = Bench::on_polling(DaemonTransport::Polling, &handshake("", 1_000));
-    bench.out.clear();
+    bench.engine.out.clear();
     bench.reply(4, 200, "2");
     bench.wants(&[&format!("get 6 {POLL}"), "post 8 3"]);
 }
@@ -29,10 +29,10 @@ fn c12_silence_ends_at_interval_and_timeout_after_the_last_ping() {
     assert_eq!(deadline(&bench), (1_500, Why::Ping), "only pings count");
     bench.hear(2, "2");
     assert_eq!(deadline(&bench), (1_800, Why::Ping));
-    bench.out.clear();
+    bench.engine.out.clear();
     bench.happened();
     bench.millis = 1_799;
-    bench.engine.timed_out(bench.now(), &mut bench.out);
+    bench.engine.timed_out(bench.now());
     bench.wants(&[]);
     assert_eq!(bench.expire(), Why::Ping);
     bench.wants(&["close 2"]);
@@ -62,7 +62,7 @@ fn c12_nothing_is_written_to_a_connection_that_is_long_dead() {
     assert_eq!(bench.happened(), ["closed: ping timeout"]);
 
     let mut bench = Bench::on_polling(DaemonTransport::Polling, &handshake("", 1_000));
-    bench.out.clear();
+    bench.engine.out.clear();
     bench.millis = 1_500;
     bench.send("42[\"lost\"]");
     bench.wants(&["cancel 4"]);
@@ -86,7 +86,7 @@ fn a_server_that_may_be_silent_for_ever_has_no_early_deadline() {
         "0{{\"sid\":\"s1\",\"upgrades\":[],\"pingInterval\":{most},\"pingTimeout\":{most}}}"
     );
     let mut bench = Bench::new(DaemonTransport::WebSocket);
-    bench.out.clear();
+    bench.engine.out.clear();
     bench.hear(2, &open);
     match bench.happened()[..] {
         [ref opened] if opened == "opened" => assert!(deadline(&bench).0 > 1 << 60),

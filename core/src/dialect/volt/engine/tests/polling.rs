@@ -46,8 +46,8 @@ fn a_body_stays_within_what_the_server_takes_but_holds_one_packet() {
 fn c4_byte_strings_are_posted_as_base64_and_count_as_such() {
     let mut bench = polling(20);
     bench.send("451-[1]");
-    bench.engine.send(Frame::Binary(Bytes::from_static(&[1, 2, 3])), bench.now(), &mut bench.out);
-    bench.engine.send(Frame::Binary(Bytes::from_static(&[0; 9])), bench.now(), &mut bench.out);
+    bench.engine.send(Frame::Binary(Bytes::from_static(&[1, 2, 3])), bench.now());
+    bench.engine.send(Frame::Binary(Bytes::from_static(&[0; 9])), bench.now());
     bench.wants(&["post 6 451-[1]\u{1e}bAQID"]);
     bench.reply(6, 200, "ok");
     bench.wants(&["post 8 bAAAAAAAAAAAA"]);
@@ -58,26 +58,26 @@ fn a_server_without_a_limit_gets_the_usual_one() {
     let open = "0{\"sid\":\"s1\",\"upgrades\":[],\"pingInterval\":1,\"pingTimeout\":1}";
     let mut bench = Bench::on_polling(DaemonTransport::Polling, open);
     assert_eq!(bench.engine.max_payload(), None);
-    bench.out.clear();
+    bench.engine.out.clear();
     for _ in 0..3 {
         bench.send(&"4".repeat(400_000));
     }
-    bench.engine.pump(&mut bench.out);
-    let Some(Output::HttpCall { request, .. }) = bench.out.pop_front() else { panic!() };
+    bench.engine.pump();
+    let Some(Output::HttpCall { request, .. }) = bench.engine.out.pop_front() else { panic!() };
     assert_eq!(request.body.len(), 800_001);
 }
 
 #[test]
 fn a_poll_is_held_as_long_as_the_server_may_be_silent() {
     let mut bench = Bench::on_polling(DaemonTransport::Polling, &handshake("\"websocket\"", 1_000));
-    let Some(Output::HttpCall { timeout_ms, .. }) = bench.out.pop_front() else { panic!() };
+    let Some(Output::HttpCall { timeout_ms, .. }) = bench.engine.out.pop_front() else { panic!() };
     assert_eq!(timeout_ms, 300 + 200 + 30_000);
 }
 
 #[test]
 fn packets_behind_the_handshake_come_behind_it() {
     let mut bench = Bench::new(DaemonTransport::Polling);
-    bench.out.clear();
+    bench.engine.out.clear();
     bench.reply(2, 200, &(handshake("", 1_000) + "\u{1e}4early\u{1e}2"));
     assert_eq!(bench.happened(), ["opened", "early"]);
     bench.wants(&[&format!("get 4 {POLL}"), "post 6 3"]);
@@ -117,7 +117,7 @@ fn error_bodies_of_the_first_poll_are_told() {
         (200, "", "not a handshake"),
     ] {
         let mut bench = Bench::new(DaemonTransport::Polling);
-        bench.out.clear();
+        bench.engine.out.clear();
         bench.reply(2, status, body);
         let happened = bench.happened();
         assert!(happened[0].contains(words), "{happened:?}");
@@ -155,11 +155,11 @@ fn cookies_go_back_with_every_request_and_dial() {
         ..DaemonOptions::default()
     };
     let engine = Engine::new(Address::parse(&options).unwrap(), &options);
-    let mut bench = Bench { engine, out: VecDeque::new(), millis: 1_000 };
-    bench.engine.open(&mut bench.out);
+    let mut bench = Bench { engine, millis: 1_000 };
+    bench.engine.open();
     let cookies = |bench: &mut Bench| -> Vec<Option<String>> {
-        bench.engine.pump(&mut bench.out);
-        let outputs = std::mem::take(&mut bench.out).into_iter();
+        bench.engine.pump();
+        let outputs = std::mem::take(&mut bench.engine.out).into_iter();
         outputs
             .filter_map(|output| match output {
                 Output::HttpCall { request, .. } => Some(request.headers),
@@ -176,9 +176,9 @@ fn cookies_go_back_with_every_request_and_dial() {
     bench.send("40");
     let sticky = || Some(String::from("AWSALB=a1"));
     assert_eq!(cookies(&mut bench), [sticky(), sticky(), sticky()], "dial, poll and post");
-    bench.engine.abandon(&mut bench.out);
-    bench.out.clear();
-    bench.engine.open(&mut bench.out);
+    bench.engine.abandon();
+    bench.engine.out.clear();
+    bench.engine.open();
     assert_eq!(cookies(&mut bench), [sticky()], "the next session finds the same server");
 }
 
@@ -229,9 +229,9 @@ fn a_farewell_that_fails_is_one() {
 fn a_session_that_is_left_keeps_nothing_of_the_one_before() {
     let mut bench = polling(1_000);
     bench.send("42[1]");
-    bench.engine.abandon(&mut bench.out);
+    bench.engine.abandon();
     bench.wants(&["cancel 4"]);
-    bench.engine.open(&mut bench.out);
+    bench.engine.open();
     bench.wants(&["get 6 http://v/socket.io/?EIO=4&transport=polling"]);
     bench.reply(4, 200, "4of the session before");
     assert!(bench.happened().is_empty());
@@ -244,7 +244,7 @@ fn what_has_left_is_told_when_its_post_is_answered() {
     let mut bench = polling(5);
     bench.send("42[1]");
     bench.send("42[2]");
-    bench.engine.ask_flushed(&mut bench.out);
+    bench.engine.ask_flushed();
     bench.wants(&["post 6 42[1]"]);
     bench.reply(6, 200, "ok");
     assert!(bench.happened().is_empty(), "half of it");
