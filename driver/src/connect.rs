@@ -1,6 +1,7 @@
 //! The one connector of WebSocket and HTTP: name look-up, proxy, TCP, TLS.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -178,36 +179,56 @@ impl Connector {
     }
 }
 
-/// Connects to the first address of `host` that answers; later addresses start a little later.
+/// Connects to the first address of `host` that answers.
 async fn dial(host: &str, port: u16) -> Result<TcpStream, Error> {
     let addresses = look_up(host, port).await?;
+    match race(addresses, TcpStream::connect).await {
+        Ok(stream) => {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "TCP_NODELAY not set");
+            }
+            Ok(stream)
+        }
+        Err(Some((address, e))) => {
+            Err(failed(format!("cannot connect to {host} at {address}: {e}")))
+        }
+        Err(None) => Err(failed(format!("{host} has no address"))),
+    }
+}
+
+/// Tries addresses one beside the other, as RFC 8305 has it: the next one begins when the one before
+/// has failed, or has had its head start. Returns the last failure if none answers.
+async fn race<T, F>(
+    addresses: Vec<SocketAddr>,
+    connect: impl Fn(SocketAddr) -> F,
+) -> Result<T, Option<(SocketAddr, io::Error)>>
+where
+    T: Send + 'static,
+    F: Future<Output = io::Result<T>> + Send + 'static,
+{
+    let mut addresses = addresses.into_iter();
     let mut attempts = JoinSet::new();
     let mut last = None;
-    for (index, address) in addresses.into_iter().enumerate() {
-        let delay = HEAD_START.saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
-        attempts.spawn(async move {
-            if !delay.is_zero() {
-                tokio::time::sleep(delay).await;
+    loop {
+        if let Some(address) = addresses.next() {
+            let attempt = connect(address);
+            attempts.spawn(async move { attempt.await.map_err(|e| (address, e)) });
+        }
+        let attempt = if addresses.len() == 0 {
+            attempts.join_next().await
+        } else {
+            match tokio::time::timeout(HEAD_START, attempts.join_next()).await {
+                Ok(attempt) => attempt,
+                Err(_) => continue,
             }
-            TcpStream::connect(address).await.map_err(|e| (address, e))
-        });
-    }
-    while let Some(attempt) = attempts.join_next().await {
+        };
         match attempt {
-            Ok(Ok(stream)) => {
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "TCP_NODELAY not set");
-                }
-                return Ok(stream);
-            }
-            Ok(Err(failure)) => last = Some(failure),
-            Err(_) => {}
+            Some(Ok(Ok(connected))) => return Ok(connected),
+            Some(Ok(Err(failure))) => last = Some(failure),
+            Some(Err(_)) => {}
+            None => return Err(last),
         }
     }
-    Err(last.map_or_else(
-        || failed(format!("{host} has no address")),
-        |(address, e)| failed(format!("cannot connect to {host} at {address}: {e}")),
-    ))
 }
 
 /// Looks a host up; families alternate, the system's first choice leads.
@@ -246,6 +267,46 @@ mod tests {
         let literal = target("wss://[2001:db8::1]:9000/");
         assert_eq!((literal.host.as_str(), literal.is_secure), ("2001:db8::1", true));
         assert_eq!(literal.authority(), "[2001:db8::1]:9000");
+    }
+
+    fn addresses() -> Vec<SocketAddr> {
+        ["[::1]:1", "127.0.0.1:1"].iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_refuses_costs_no_head_start() {
+        let begun = tokio::time::Instant::now();
+        let outcome = race(addresses(), |address| async move {
+            if address.is_ipv6() {
+                Err(io::ErrorKind::ConnectionRefused.into())
+            } else {
+                Ok(address)
+            }
+        });
+        assert!(outcome.await.unwrap().is_ipv4());
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_is_silent_delays_the_next_by_its_head_start() {
+        let begun = tokio::time::Instant::now();
+        let outcome = race(addresses(), |address| async move {
+            if address.is_ipv6() {
+                std::future::pending::<()>().await;
+            }
+            Ok(address)
+        });
+        assert!(outcome.await.unwrap().is_ipv4());
+        assert_eq!(begun.elapsed(), HEAD_START);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_failure_is_told() {
+        let outcome = race(addresses(), |address| async move {
+            Err::<(), _>(io::Error::other(address.to_string()))
+        });
+        assert_eq!(outcome.await.unwrap_err().unwrap().0, addresses()[1]);
+        assert!(race(Vec::new(), |_| async { Ok(()) }).await.unwrap_err().is_none());
     }
 
     #[test]

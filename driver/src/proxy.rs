@@ -103,7 +103,8 @@ impl Environment {
             https: either("HTTPS_PROXY").map(Secret::new),
             all: either("ALL_PROXY").map(Secret::new),
             direct: direct
-                .split([',', ' '])
+                .split(|c: char| c == ',' || c.is_whitespace())
+                .map(|entry| entry.trim_end_matches('.'))
                 .filter(|entry| !entry.is_empty())
                 .map(str::to_ascii_lowercase)
                 .collect(),
@@ -124,37 +125,50 @@ impl Environment {
 
     fn is_direct(&self, target: &Target) -> bool {
         let host = target.host.to_ascii_lowercase();
+        let host = host.trim_end_matches('.');
         let address: Option<IpAddr> = host.parse().ok();
         if host == "localhost" || address.is_some_and(|address| address.is_loopback()) {
             return true;
         }
-        self.direct.iter().any(|entry| is_match(entry, &host, address, target.port))
+        self.direct.iter().any(|entry| is_match(entry, host, address, target.port))
     }
 }
 
 /// Tells whether one entry of NO_PROXY names the host: `*`, a name, a domain with or without a dot,
-/// an address, a network `10.0.0.0/8`; names may carry a port.
+/// an address, a network `10.0.0.0/8`; all but networks may carry a port.
 fn is_match(entry: &str, host: &str, address: Option<IpAddr>, port: u16) -> bool {
     if entry == "*" {
         return true;
     }
-    if let Some(address) = address {
-        return match entry.split_once('/') {
-            Some((network, bits)) => match (network.parse(), bits.parse()) {
-                (Ok(network), Ok(bits)) => is_inside(address, network, bits),
-                _ => false,
-            },
-            None => entry.trim_matches(['[', ']']).parse() == Ok(address),
+    if let Some((network, bits)) = entry.split_once('/') {
+        return match (address, network.parse(), bits.parse()) {
+            (Some(address), Ok(network), Ok(bits)) => is_inside(address, network, bits),
+            _ => false,
         };
     }
-    let (name, its_port) = match entry.rsplit_once(':') {
-        Some((name, digits)) => (name, digits.parse::<u16>().ok()),
-        None => (entry, None),
-    };
-    let name = name.trim_start_matches("*.").trim_start_matches('.');
+    let (name, its_port) = split_port(entry);
+    if its_port.is_some_and(|its| its != port) {
+        return false;
+    }
+    if let Some(address) = address {
+        return name.parse() == Ok(address);
+    }
+    let name = name.trim_start_matches("*.").trim_matches('.');
     let is_under =
         host.strip_suffix(name).is_some_and(|head| head.is_empty() || head.ends_with('.'));
-    is_under && !name.is_empty() && its_port.is_none_or(|its| its == port)
+    is_under && !name.is_empty()
+}
+
+/// Splits `host:port`, `[v6]:port`, `[v6]`, or a host without a port.
+fn split_port(entry: &str) -> (&str, Option<u16>) {
+    if let Some((address, rest)) = entry.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return (address, rest.strip_prefix(':').and_then(|digits| digits.parse().ok()));
+    }
+    match entry.rsplit_once(':') {
+        Some((name, digits)) if !name.contains(':') => (name, digits.parse().ok()),
+        // An address of version 6 without brackets has no port.
+        Some(_) | None => (entry, None),
+    }
 }
 
 fn is_inside(address: IpAddr, network: IpAddr, bits: u32) -> bool {
@@ -220,9 +234,14 @@ impl Proxy {
         })
     }
 
+    /// A token is a password without a user.
+    fn has_login(&self) -> bool {
+        !self.user.is_empty() || !self.password.expose().is_empty()
+    }
+
     async fn socks(&self, stream: TcpStream, target: &Target) -> Result<TcpStream, String> {
         let place = (target.host.as_str(), target.port);
-        let tunnel = if self.user.is_empty() {
+        let tunnel = if !self.has_login() {
             Socks5Stream::connect_with_socket(stream, place).await
         } else {
             let password = self.password.expose();
@@ -239,7 +258,7 @@ impl Proxy {
         let driving = tokio::spawn(connection.with_upgrades());
         let authority = target.authority();
         let mut request = http::Request::connect(&authority).header(header::HOST, &authority);
-        if !self.user.is_empty() {
+        if self.has_login() {
             let login = STANDARD.encode(format!("{}:{}", self.user, self.password.expose()));
             request = request.header(header::PROXY_AUTHORIZATION, format!("Basic {login}"));
         }
@@ -316,6 +335,30 @@ mod tests {
         for routed in ["myhub.example", "10.2.0.1", "192.0.2.70", "p.example", "2001:db8::2"] {
             assert!(route(&environment, false, routed).is_some(), "{routed}");
         }
+    }
+
+    #[test]
+    fn no_proxy_takes_ports_white_space_and_final_dots() {
+        let list = "192.0.2.7:99\t[2001:db8::1]:99\r\nhub.example.,\n[2001:db8::2] 2001:db8::3";
+        let environment = environment(&[("ALL_PROXY", "http://proxy.example"), ("NO_PROXY", list)]);
+        let goes = |host: &str, port| {
+            let target = Target { is_secure: false, host: host.to_owned(), port };
+            environment.route(&target).unwrap().is_some()
+        };
+        for direct in ["192.0.2.7", "2001:db8::1", "hub.example", "hub.example."] {
+            assert!(!goes(direct, 99), "{direct}");
+        }
+        assert!(!goes("2001:db8::2", 1) && !goes("2001:db8::3", 1));
+        for (routed, port) in [("192.0.2.7", 98), ("2001:db8::1", 98), ("2001:db8::4", 99)] {
+            assert!(goes(routed, port), "{routed}:{port}");
+        }
+    }
+
+    #[test]
+    fn a_token_alone_is_a_login() {
+        assert!(Proxy::parse("http://:token@proxy.example").unwrap().has_login());
+        assert!(Proxy::parse("http://user@proxy.example").unwrap().has_login());
+        assert!(!Proxy::parse("http://proxy.example").unwrap().has_login());
     }
 
     #[test]

@@ -41,7 +41,24 @@ fn carry(proxy: &str) -> Result<(), Error> {
 
 #[test]
 fn an_http_proxy_is_asked_for_a_tunnel_with_the_login() {
-    let place = proxy(|client| {
+    // Every status of success with a body opens the tunnel.
+    for status in ["200 Connection established", "299 Through"] {
+        // "us:er:p@ss" in base64.
+        let place = http_proxy(status, "Basic dXM6ZXI6cEBzcw==");
+        carry(&format!("http://us%3Aer:p%40ss@{place}")).unwrap();
+    }
+}
+
+#[test]
+fn an_http_proxy_is_given_a_token_without_a_user() {
+    // ":token" in base64.
+    let place = http_proxy("200 OK", "Basic OnRva2Vu");
+    carry(&format!("http://:token@{place}")).unwrap();
+}
+
+/// A proxy for one client that demands a login and answers with `status`.
+fn http_proxy(status: &'static str, login: &'static str) -> String {
+    proxy(move |client| {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -49,13 +66,11 @@ fn an_http_proxy_is_asked_for_a_tunnel_with_the_login() {
             head.push(byte[0]);
         }
         let head = String::from_utf8(head).unwrap();
-        // "us:er:p@ss" in base64.
-        assert!(head.contains("proxy-authorization: Basic dXM6ZXI6cEBzcw=="), "{head}");
+        assert!(head.contains(&format!("proxy-authorization: {login}\r\n")), "{head}");
         let target = head.strip_prefix("CONNECT ").unwrap().split(' ').next().unwrap().to_owned();
-        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        client.write_all(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes()).unwrap();
         target
-    });
-    carry(&format!("http://us%3Aer:p%40ss@{place}")).unwrap();
+    })
 }
 
 #[test]
