@@ -9,6 +9,7 @@ mod socket;
 mod stream;
 #[cfg(unix)]
 mod unix;
+mod upgrade;
 mod visit;
 
 use std::collections::HashMap;

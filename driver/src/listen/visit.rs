@@ -19,8 +19,9 @@ use crate::inbox::{Arrival, Decision, Inbox};
 use crate::io::Io;
 use crate::listen::HttpDoor;
 use crate::listen::crowd::Place;
+use crate::listen::upgrade::{self, Wrong};
 use crate::transport::Carrier;
-use crate::ws::{self, Role};
+use crate::ws::Role;
 
 /// One client's connection while it speaks HTTP.
 pub(super) struct Visit {
@@ -34,7 +35,13 @@ impl Visit {
     pub(super) async fn handle(self: Arc<Self>, request: http::Request<Incoming>) -> Answer {
         self.door.counting.requests_in.tick();
         let mut answer =
-            if is_upgrade(&request) { self.offer(request).await } else { self.ask(request).await };
+            if let Some(wrong) = upgrade::wrong_host(request.version(), request.headers()) {
+                refused(StatusCode::BAD_REQUEST, wrong)
+            } else if upgrade::is_wanted(request.method(), request.headers()) {
+                self.offer(request).await
+            } else {
+                self.ask(request).await
+            };
         answer
             .headers_mut()
             .entry(header::CONNECTION)
@@ -78,18 +85,15 @@ impl Visit {
     }
 
     async fn offer(self: &Arc<Self>, mut request: http::Request<Incoming>) -> Answer {
-        let version = request.headers().get(header::SEC_WEBSOCKET_VERSION);
-        if version.is_none_or(|version| version.as_bytes() != b"13") {
-            let mut answer = closing(StatusCode::UPGRADE_REQUIRED);
-            let version = HeaderValue::from_static("13");
-            answer.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
-            return answer;
-        }
-        let Some(key) = request.headers().get(header::SEC_WEBSOCKET_KEY) else {
-            return closing(StatusCode::BAD_REQUEST);
-        };
-        let Ok(accept) = HeaderValue::try_from(ws::derive_accept_key(key.as_bytes())) else {
-            return closing(StatusCode::BAD_REQUEST);
+        let accept = match upgrade::accept(request.version(), request.headers()) {
+            Ok(accept) => accept,
+            Err(Wrong::Version) => {
+                let mut answer = closing(StatusCode::UPGRADE_REQUIRED);
+                let version = HeaderValue::from_static("13");
+                answer.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
+                return answer;
+            }
+            Err(Wrong::Request(wrong)) => return refused(StatusCode::BAD_REQUEST, wrong),
         };
         let on_upgrade = hyper::upgrade::on(&mut request);
         let (head, _) = request.into_parts();
@@ -159,14 +163,6 @@ fn gone(conn: ConnId) -> Input {
     Input::Conn(ConnInput::Closed { conn, cause: CloseCause::Failed(error) })
 }
 
-fn is_upgrade(request: &http::Request<Incoming>) -> bool {
-    request
-        .headers()
-        .get(header::UPGRADE)
-        .is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
-        && request.method() == http::Method::GET
-}
-
 fn question(head: &http::request::Parts) -> HttpRequest {
     let method = match head.method {
         http::Method::GET => Method::Get,
@@ -177,6 +173,13 @@ fn question(head: &http::request::Parts) -> HttpRequest {
     };
     let url = head.uri.path_and_query().map_or("/", |path| path.as_str());
     HttpRequest { method, url: url.to_owned(), headers: headers(&head.headers), body: Bytes::new() }
+}
+
+/// Says what is wrong with a request.
+fn refused(status: StatusCode, wrong: &'static str) -> Answer {
+    let mut answer = closing(status);
+    *answer.body_mut() = AnswerBody::Full(Bytes::from_static(wrong.as_bytes()));
+    answer
 }
 
 /// An answer after which the connection ends, because the rest of the request was not read.
