@@ -33,7 +33,7 @@ pub(crate) fn answer(response: HttpResponse) -> (Answer, Option<PartsWriter>) {
         HttpBody::Full(bytes) => (AnswerBody::Full(bytes), None),
         HttpBody::Streaming => {
             let shared = Arc::new(Mutex::new(Parts::default()));
-            let body = PartsBody { parts: Arc::clone(&shared), gone: None };
+            let body = PartsBody(Arc::clone(&shared));
             (AnswerBody::Parts(body), Some(PartsWriter(shared)))
         }
     };
@@ -75,7 +75,7 @@ impl Gone {
     pub(crate) fn watch(mut self, answer: &mut Answer) {
         match answer.body_mut() {
             AnswerBody::Full(_) => self.answered = true,
-            AnswerBody::Parts(body) => body.gone = Some(self),
+            AnswerBody::Parts(body) => lock(&body.0).watch = Some(self),
         }
     }
 }
@@ -122,52 +122,74 @@ impl Body for AnswerBody {
 struct Parts {
     waiting: VecDeque<Bytes>,
     bytes: usize,
-    ended: bool,
-    cut: bool,
-    gone: bool,
+    state: State,
+    /// Told when the client leaves, or is cut off, before the end.
+    watch: Option<Gone>,
     waker: Option<Waker>,
 }
 
-/// The reading half: what hyper sends.
-pub(crate) struct PartsBody {
-    parts: Arc<Mutex<Parts>>,
-    gone: Option<Gone>,
+/// How far a streaming answer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// Parts follow.
+    #[default]
+    Open,
+    /// The machine has said all.
+    Ended,
+    /// The client reads too slowly: nothing more is kept for it.
+    Cut,
 }
+
+impl Parts {
+    /// Drops what waits and tells the machine, which need not go on.
+    fn cut(&mut self) {
+        self.state = State::Cut;
+        self.waiting = VecDeque::new();
+        self.bytes = 0;
+        drop(self.watch.take());
+    }
+}
+
+/// The reading half: what hyper sends.
+pub(crate) struct PartsBody(Arc<Mutex<Parts>>);
 
 /// The writing half: what the machine says.
 pub(crate) struct PartsWriter(Arc<Mutex<Parts>>);
 
 impl PartsBody {
     fn poll_part(&self, cx: &Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        let mut parts = lock(&self.parts);
-        if parts.cut {
-            let error = io::Error::new(io::ErrorKind::TimedOut, "the client reads too slowly");
-            return Poll::Ready(Some(Err(error)));
-        }
+        let mut parts = lock(&self.0);
         if let Some(part) = parts.waiting.pop_front() {
             parts.bytes -= part.len();
             return Poll::Ready(Some(Ok(part)));
         }
-        if parts.ended {
-            return Poll::Ready(None);
+        match parts.state {
+            State::Open => {
+                parts.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            State::Ended => Poll::Ready(None),
+            State::Cut => {
+                let error = io::Error::new(io::ErrorKind::TimedOut, "the client reads too slowly");
+                Poll::Ready(Some(Err(error)))
+            }
         }
-        parts.waker = Some(cx.waker().clone());
-        Poll::Pending
     }
 
     fn is_done(&self) -> bool {
-        let parts = lock(&self.parts);
-        parts.ended && !parts.cut && parts.waiting.is_empty()
+        let parts = lock(&self.0);
+        parts.state == State::Ended && parts.waiting.is_empty()
     }
 }
 
 impl Drop for PartsBody {
     fn drop(&mut self) {
-        let done = self.is_done();
-        lock(&self.parts).gone = true;
-        if let Some(gone) = &mut self.gone {
-            gone.answered = done;
+        let is_done = self.is_done();
+        let mut parts = lock(&self.0);
+        if let Some(watch) = &mut parts.watch {
+            watch.answered = is_done;
         }
+        parts.cut();
     }
 }
 
@@ -175,11 +197,12 @@ impl PartsWriter {
     /// Adds a part. A client that reads too slowly is cut off.
     pub(crate) fn write(&self, part: Bytes) {
         let mut parts = lock(&self.0);
-        if parts.gone {
+        if parts.state == State::Cut || part.is_empty() {
             return;
         }
-        parts.cut |= parts.bytes + part.len() > MAX_WAITING;
-        if !part.is_empty() {
+        if parts.bytes + part.len() > MAX_WAITING {
+            parts.cut();
+        } else {
             parts.bytes += part.len();
             parts.waiting.push_back(part);
         }
@@ -190,7 +213,9 @@ impl PartsWriter {
 impl Drop for PartsWriter {
     fn drop(&mut self) {
         let mut parts = lock(&self.0);
-        parts.ended = true;
+        if parts.state == State::Open {
+            parts.state = State::Ended;
+        }
         wake(parts);
     }
 }
@@ -204,4 +229,67 @@ fn wake(mut parts: MutexGuard<'_, Parts>) {
 
 fn lock(parts: &Mutex<Parts>) -> MutexGuard<'_, Parts> {
     parts.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::inbox::Batch;
+
+    const PART: usize = 1024 * 1024;
+
+    /// A streaming answer that is watched, and its writer.
+    fn streaming() -> (Arc<Inbox>, Answer, PartsWriter) {
+        let response = HttpResponse {
+            status: 200,
+            headers: moorline_core::Headers::new(),
+            body: HttpBody::Streaming,
+        };
+        let inbox = Arc::<Inbox>::default();
+        let (mut answer, writer) = answer(response);
+        Gone::new(HttpId(1), Arc::clone(&inbox)).watch(&mut answer);
+        (inbox, answer, writer.unwrap())
+    }
+
+    fn is_gone(inbox: &Inbox) -> bool {
+        let mut batch = Batch::default();
+        inbox.take(&mut batch);
+        let mut arrivals = batch.arrivals.into_iter();
+        arrivals.any(|it| matches!(it, Arrival::Input(Input::Server(ServerInput::Gone { .. }))))
+    }
+
+    #[tokio::test]
+    async fn a_client_that_never_reads_costs_the_limit_and_is_told_of_at_once() {
+        let (inbox, mut answer, writer) = streaming();
+        let part = Bytes::from(vec![0; PART]);
+        for _ in 0..MAX_WAITING / PART {
+            writer.write(part.clone());
+        }
+        assert!(!is_gone(&inbox));
+        writer.write(part.clone());
+        assert!(is_gone(&inbox));
+        writer.write(part.clone());
+        assert!(part.is_unique(), "something was kept");
+        let error = answer.body_mut().frame().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_to_the_end_is_not_gone() {
+        let (inbox, answer, writer) = streaming();
+        writer.write(Bytes::from_static(b"one"));
+        drop(writer);
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "one");
+        assert!(!is_gone(&inbox));
+    }
+
+    #[test]
+    fn a_client_that_leaves_before_the_end_is_gone() {
+        let (inbox, answer, writer) = streaming();
+        writer.write(Bytes::from_static(b"one"));
+        drop(answer);
+        assert!(is_gone(&inbox));
+    }
 }

@@ -1,21 +1,29 @@
-//! The byte stream under a connection: TCP, TLS over it, or a Unix socket; counted.
+//! The byte stream under a connection: TCP, TLS over it, or a Unix socket; counted, and given up when
+//! the other side has read nothing for long.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
+use tokio::time::Sleep;
 use tokio_rustls::TlsStream;
 
 use crate::counters::Counting;
 
+/// How long the other side may read nothing of what waits for it. One that reads slowly is let be.
+pub(crate) const STALL: Duration = Duration::from_secs(30);
+
 /// A connected byte stream.
 pub(crate) struct Io {
     stream: Stream,
+    /// Runs while a write waits.
+    stall: Option<Pin<Box<Sleep>>>,
     counting: Arc<Counting>,
     held: Option<Arc<dyn Send + Sync>>,
 }
@@ -30,18 +38,18 @@ enum Stream {
 impl Io {
     /// Wraps a TCP stream.
     pub(crate) fn plain(stream: TcpStream, counting: Arc<Counting>) -> Self {
-        Self { stream: Stream::Plain(stream), counting, held: None }
+        Self { stream: Stream::Plain(stream), stall: None, counting, held: None }
     }
 
     /// Wraps a TLS stream.
     pub(crate) fn tls(stream: impl Into<TlsStream<TcpStream>>, counting: Arc<Counting>) -> Self {
-        Self { stream: Stream::Tls(Box::new(stream.into())), counting, held: None }
+        Self { stream: Stream::Tls(Box::new(stream.into())), stall: None, counting, held: None }
     }
 
     /// Wraps a Unix socket.
     #[cfg(unix)]
     pub(crate) fn unix(stream: UnixStream, counting: Arc<Counting>) -> Self {
-        Self { stream: Stream::Unix(stream), counting, held: None }
+        Self { stream: Stream::Unix(stream), stall: None, counting, held: None }
     }
 
     /// Has what was read acknowledged at once, where the system can.
@@ -64,6 +72,23 @@ impl Io {
     /// Has what was read acknowledged at once, where the system can.
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     pub(crate) const fn acknowledge(&self) {}
+
+    /// Looks at what a write gave: what waits must move.
+    fn wrote(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(written) = written {
+            self.stall = None;
+            self.counting.writes.tick();
+            return Poll::Ready(written);
+        }
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL)));
+        ready!(stall.as_mut().poll(cx));
+        let message = format!("the other side has read nothing for {} s", STALL.as_secs());
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, message)))
+    }
 
     /// Keeps something, such as a place among a listener's limits, as long as the stream lives.
     pub(crate) fn holding(mut self, held: Arc<dyn Send + Sync>) -> Self {
@@ -100,14 +125,13 @@ impl AsyncWrite for Io {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(match &mut this.stream {
+        let written = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
             #[cfg(unix)]
             Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
-        })?;
-        this.counting.writes.tick();
-        Poll::Ready(Ok(written))
+        };
+        this.wrote(written, cx)
     }
 
     fn poll_write_vectored(
@@ -116,14 +140,13 @@ impl AsyncWrite for Io {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(match &mut this.stream {
+        let written = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, bufs),
             #[cfg(unix)]
             Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        })?;
-        this.counting.writes.tick();
-        Poll::Ready(Ok(written))
+        };
+        this.wrote(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -151,5 +174,41 @@ impl AsyncWrite for Io {
             #[cfg(unix)]
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    fn pair() -> (Io, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (Io::unix(ours, Arc::default()), theirs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_nothing_is_given_up() {
+        let (mut io, _theirs) = pair();
+        let begun = tokio::time::Instant::now();
+        let error = io.write_all(&vec![0; 16 * 1024 * 1024]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(begun.elapsed(), STALL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_slowly_is_let_be() {
+        const WHOLE: usize = 4 * 1024 * 1024;
+        let (mut io, mut theirs) = pair();
+        let reading = tokio::spawn(async move {
+            let mut left = WHOLE;
+            while left > 0 {
+                tokio::time::sleep(STALL / 2).await;
+                left -= theirs.read(&mut vec![0; 512 * 1024]).await.unwrap();
+            }
+        });
+        io.write_all(&vec![0; WHOLE]).await.unwrap();
+        reading.await.unwrap();
     }
 }
