@@ -218,6 +218,10 @@ impl Driver {
                         self.feed(Input::Conn(ConnInput::Closed { conn, cause }), now);
                         break;
                     }
+                    Look::Unwanted(length) => {
+                        frames += 1;
+                        bytes += length;
+                    }
                     Look::Nothing => break,
                 }
             }
@@ -327,7 +331,15 @@ impl Driver {
                 let now = self.shared.clock.now();
                 for conn in batch.ready.drain(..) {
                     self.links.wake(conn);
-                    while matches!(self.links.look(conn, false, now.mono), Look::Frame(_)) {}
+                    for looks in 1..=MAX_FRAMES {
+                        match self.links.look(conn, false, now.mono) {
+                            Look::Frame(_) | Look::Unwanted(_) if looks == MAX_FRAMES => {
+                                self.links.look_again(conn);
+                            }
+                            Look::Frame(_) | Look::Unwanted(_) => {}
+                            Look::Ended(_) | Look::Nothing => break,
+                        }
+                    }
                 }
                 batch = Batch::default();
                 while self.links.flush(&mut Vec::new()) {}

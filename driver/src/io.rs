@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     fn pair() -> (Io, UnixStream) {
-        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         (Io::unix(ours, Arc::default()), theirs)
     }
 

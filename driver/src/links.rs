@@ -1,15 +1,20 @@
 //! The connections of one I/O thread, from dial, offer or accept to their end.
 
+mod control;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
-use moorline_core::{CloseCause, ConnId, ConnInput, Frame, FrameLimits, Input, Instant, Pulses};
+use moorline_core::{
+    CloseCause, ConnId, ConnInput, Error, ErrorCode, Frame, FrameLimits, Input, Instant, Pulses,
+};
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use crate::inbox::{ConnWaker, Decision, Inbox};
+use crate::links::control::ControlRate;
 use crate::listen::Accepted;
 use crate::transport::{Carrier, Flushed, Step, Transport};
 
@@ -19,6 +24,8 @@ const LINGER_MS: u64 = 2_000;
 /// How many bytes of frames a connection holds back while the application does not keep up, so that
 /// pings and pongs behind them still pass. Beyond, it is not read.
 const MAX_HELD: usize = 64 * 1024;
+/// The close code for a policy that was violated.
+const POLICY: u16 = 1008;
 /// What a frame that is held back costs besides its payload.
 const FRAME_BYTES: usize = 64;
 
@@ -59,6 +66,7 @@ struct Connection {
     is_touched: bool,
     is_unflushed: bool,
     asks_sent: bool,
+    control: ControlRate,
     /// Frames by which the peer asks for a sign of life, or gives one.
     pulses: Pulses,
 }
@@ -97,6 +105,20 @@ impl Connection {
         None
     }
 
+    /// Ends a connection whose peer sends more control frames than anybody needs.
+    fn permitted(&mut self, step: Step, now: Instant) -> Step {
+        let is_permitted = match &step {
+            Step::Frame(Frame::Ping(_)) => self.control.ping(now),
+            Step::Frame(Frame::Pong(_)) => self.control.pong(now),
+            Step::Frame(Frame::Text(_) | Frame::Binary(_)) | Step::Pending | Step::Over(_) => true,
+        };
+        if is_permitted || self.phase != Phase::Open {
+            return step;
+        }
+        self.transport.close(POLICY, control::EXCEEDED);
+        Step::Over(CloseCause::Failed(Error::new(ErrorCode::PeerProtocol, control::EXCEEDED)))
+    }
+
     fn is_pulse(&self, frame: &Frame) -> bool {
         match frame {
             Frame::Text(text) => self.pulses.contains(&text.as_bytes().as_ref()),
@@ -120,6 +142,8 @@ enum Phase {
 pub(crate) enum Look {
     /// A frame for the machine.
     Frame(Frame),
+    /// So many bytes that nobody wants any more.
+    Unwanted(usize),
     /// Nothing more for now.
     Nothing,
     /// The connection ended; tell the machine.
@@ -214,6 +238,7 @@ impl Links {
                 is_touched: false,
                 is_unflushed: false,
                 asks_sent: false,
+                control: ControlRate::new(now),
                 pulses,
             })),
         );
@@ -250,6 +275,9 @@ impl Links {
                 None
             }
             Some(Link::Open(connection)) if connection.phase == Phase::Open => {
+                if matches!(frame, Frame::Ping(_)) {
+                    connection.control.pinged();
+                }
                 let sent = connection.transport.send(frame);
                 if let Err(cause) = sent {
                     self.links.remove(&conn);
@@ -318,41 +346,39 @@ impl Links {
 
     /// Reads one frame of a connection. With `hold`, only pings and pongs are given out.
     pub(crate) fn look(&mut self, conn: ConnId, hold: bool, now: Instant) -> Look {
-        loop {
-            let Some(Link::Open(connection)) = self.links.get_mut(&conn) else {
-                return Look::Nothing;
-            };
-            let Some(step) = connection.next(hold) else {
-                if !std::mem::replace(&mut connection.is_paused, true) {
-                    self.paused.push(conn);
-                }
-                return Look::Nothing;
-            };
-            match (step, connection.phase) {
-                (Step::Frame(frame), Phase::Open) => {
-                    if matches!(frame, Frame::Ping(_)) {
-                        connection.touch(&mut self.touched);
-                    }
-                    return Look::Frame(frame);
-                }
-                (Step::Frame(_), Phase::Closing | Phase::Leaving) => {}
-                (Step::Pending, _) => return Look::Nothing,
-                (Step::Over(cause), Phase::Open) => {
-                    connection.transport.part();
-                    connection.phase = Phase::Leaving;
-                    self.leaving.push_back((now.after(LINGER_MS), conn));
+        let Some(Link::Open(connection)) = self.links.get_mut(&conn) else {
+            return Look::Nothing;
+        };
+        let Some(step) = connection.next(hold) else {
+            if !std::mem::replace(&mut connection.is_paused, true) {
+                self.paused.push(conn);
+            }
+            return Look::Nothing;
+        };
+        match (connection.permitted(step, now), connection.phase) {
+            (Step::Frame(frame), Phase::Open) => {
+                if matches!(frame, Frame::Ping(_)) {
                     connection.touch(&mut self.touched);
-                    connection.waker.requeue();
-                    return Look::Ended(cause);
                 }
-                (Step::Over(_), Phase::Closing) => {
-                    self.links.remove(&conn);
-                    return Look::Ended(CloseCause::Local);
-                }
-                (Step::Over(_), Phase::Leaving) => {
-                    self.links.remove(&conn);
-                    return Look::Nothing;
-                }
+                Look::Frame(frame)
+            }
+            (Step::Frame(frame), Phase::Closing | Phase::Leaving) => Look::Unwanted(frame.len()),
+            (Step::Pending, _) => Look::Nothing,
+            (Step::Over(cause), Phase::Open) => {
+                connection.transport.part();
+                connection.phase = Phase::Leaving;
+                self.leaving.push_back((now.after(LINGER_MS), conn));
+                connection.touch(&mut self.touched);
+                connection.waker.requeue();
+                Look::Ended(cause)
+            }
+            (Step::Over(_), Phase::Closing) => {
+                self.links.remove(&conn);
+                Look::Ended(CloseCause::Local)
+            }
+            (Step::Over(_), Phase::Leaving) => {
+                self.links.remove(&conn);
+                Look::Nothing
             }
         }
     }

@@ -86,7 +86,11 @@ impl Ws {
                 Err(_) => self.refuse(CloseCode::Invalid, ErrorCode::PeerProtocol, "not UTF-8"),
             },
             Ok(Message::Binary(bytes)) => Step::Frame(Frame::Binary(bytes)),
-            Ok(Message::Ping(bytes)) => Step::Frame(Frame::Ping(bytes)),
+            Ok(Message::Ping(bytes)) => {
+                // The library answers: what waits for the socket is counted, whoever says it.
+                self.socket.get_mut().queued += bytes.len();
+                Step::Frame(Frame::Ping(bytes))
+            }
             Ok(Message::Pong(bytes)) => Step::Frame(Frame::Pong(bytes)),
             Ok(Message::Close(frame)) => Step::Over(remote(frame)),
             Ok(Message::Frame(_)) => Step::Pending,

@@ -7,7 +7,7 @@
 //! A connection delivers in order, so the answer to a ping proves that everything sent before it arrived:
 //! each ping carries a number.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -58,13 +58,14 @@ pub(crate) struct Outbox {
     entries: BTreeMap<u64, Entry>,
     by_wire: BTreeMap<ByteString, u64>,
     unsent: BTreeSet<u64>,
-    sendings: VecDeque<(u64, u64)>,
+    /// The entry of each sending whose arrival is not proven.
+    sendings: BTreeMap<u64, u64>,
     bytes: usize,
     bytes_sent: usize,
     next: u64,
     sending: u64,
-    /// Pings that were not answered, by number, and the latest sending before each.
-    pings: VecDeque<(u64, u64)>,
+    /// The number of the ping that was not answered, and the latest sending before it.
+    ping: Option<(u64, u64)>,
     last_ping: u64,
 }
 
@@ -76,12 +77,12 @@ impl Outbox {
             entries: BTreeMap::new(),
             by_wire: BTreeMap::new(),
             unsent: BTreeSet::new(),
-            sendings: VecDeque::new(),
+            sendings: BTreeMap::new(),
             bytes: 0,
             bytes_sent: 0,
             next: 0,
             sending: 0,
-            pings: VecDeque::new(),
+            ping: None,
             last_ping: 0,
         }
     }
@@ -145,7 +146,7 @@ impl Outbox {
         self.bytes_sent += bytes;
         self.sending += 1;
         entry.sent = Some(self.sending);
-        self.sendings.push_back((self.sending, id));
+        self.sendings.insert(self.sending, id);
         Some(entry)
     }
 
@@ -153,8 +154,9 @@ impl Outbox {
     pub(crate) fn unsend(&mut self, wire: &str) {
         let Some(id) = self.by_wire.get(wire).copied() else { return };
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        if entry.sent.take().is_some() {
+        if let Some(sending) = entry.sent.take() {
             self.bytes_sent -= entry.bytes();
+            self.sendings.remove(&sending);
             self.unsent.insert(id);
         }
     }
@@ -178,45 +180,42 @@ impl Outbox {
         }
     }
 
-    /// Returns the payload of a ping whose answer proves that everything sent so far has arrived.
-    pub(crate) fn ping(&mut self) -> Bytes {
+    /// Returns the payload of a ping whose answer proves that everything sent so far has arrived;
+    /// `None` while one is unanswered: peers give up who leaves them many pings at once.
+    pub(crate) fn ping(&mut self) -> Option<Bytes> {
+        if self.ping.is_some() {
+            return None;
+        }
         self.last_ping += 1;
-        self.pings.push_back((self.last_ping, self.sending));
-        Bytes::from(self.last_ping.to_string())
+        self.ping = Some((self.last_ping, self.sending));
+        Some(Bytes::from(self.last_ping.to_string()))
+    }
+
+    /// Tells whether a ping is unanswered.
+    pub(crate) const fn is_pinging(&self) -> bool {
+        self.ping.is_some()
     }
 
     /// Removes everything that the answer to a ping proves to have arrived; without `as_evidence` it
     /// proves nothing.
     pub(crate) fn pong(&mut self, payload: &[u8], as_evidence: bool) -> Vec<Removed> {
         let number = std::str::from_utf8(payload).ok().and_then(|text| text.parse::<u64>().ok());
-        let mut covers = None;
-        while let Some((ping, sending)) = self.pings.front().copied()
-            && number.is_some_and(|number| ping <= number)
-        {
-            self.pings.pop_front();
-            covers = Some(sending);
+        match self.ping.take_if(|(ping, _)| number == Some(*ping)) {
+            Some((_, covers)) if as_evidence => self.proven(covers),
+            Some(_) | None => Vec::new(),
         }
-        covers.filter(|_| as_evidence).map_or_else(Vec::new, |covers| self.proven(covers))
     }
 
-    /// Forgets pings that were not answered: another link answers none of them.
-    pub(crate) fn forget_pings(&mut self) {
-        self.pings.clear();
+    /// Forgets the ping that was not answered: another link does not answer it.
+    pub(crate) fn forget_ping(&mut self) {
+        self.ping = None;
     }
 
     fn proven(&mut self, covers: u64) -> Vec<Removed> {
-        let mut removed = Vec::new();
-        while let Some((sending, id)) = self.sendings.front().copied() {
-            if sending > covers {
-                break;
-            }
-            self.sendings.pop_front();
-            let latest = self.entries.get(&id).is_some_and(|entry| entry.sent == Some(sending));
-            if latest {
-                removed.extend(self.take(id).map(|entry| Removed { wire: entry.wire }));
-            }
-        }
-        removed
+        let later = self.sendings.split_off(&(covers + 1));
+        let arrived = std::mem::replace(&mut self.sendings, later);
+        let removed = arrived.into_values().filter_map(|id| self.take(id));
+        removed.map(|entry| Removed { wire: entry.wire }).collect()
     }
 
     /// Removes one outcome.
@@ -230,11 +229,9 @@ impl Outbox {
         self.by_wire.remove(&entry.wire);
         self.unsent.remove(&id);
         self.bytes -= entry.bytes();
-        if entry.sent.is_some() {
+        if let Some(sending) = entry.sent {
             self.bytes_sent -= entry.bytes();
-        }
-        if self.entries.is_empty() {
-            self.sendings.clear();
+            self.sendings.remove(&sending);
         }
         Some(entry)
     }
@@ -291,7 +288,7 @@ mod tests {
         put(&mut outbox, "a", 1);
         put(&mut outbox, "b", 1);
         outbox.send(1 << 20).unwrap();
-        let ping = outbox.ping();
+        let ping = outbox.ping().unwrap();
         outbox.send(1 << 20).unwrap();
         assert!(outbox.pong(b"hello", true).is_empty());
         let gone: Vec<_> = outbox.pong(&ping, true).into_iter().map(|r| r.wire).collect();
@@ -307,7 +304,7 @@ mod tests {
         put(&mut outbox, "b", 1);
         outbox.send(1 << 20);
         outbox.send(1 << 20);
-        let ping = outbox.ping();
+        let ping = outbox.ping().unwrap();
         outbox.unsend_all();
         assert!(outbox.pong(&ping, true).is_empty(), "evidence of an old link proves nothing");
         assert_eq!(outbox.send(1 << 20).unwrap().wire, "a");
@@ -318,11 +315,11 @@ mod tests {
         let mut outbox = Outbox::new(10, 1 << 20);
         put(&mut outbox, "a", 1);
         outbox.send(1 << 20);
-        let early = outbox.ping();
+        let early = outbox.ping().unwrap();
         outbox.adopt("a", 2);
         assert_eq!(outbox.send(1 << 20).unwrap().attempt, 2);
         assert!(outbox.pong(&early, true).is_empty());
-        let late = outbox.ping();
+        let late = outbox.ping().unwrap();
         assert_eq!(outbox.pong(&late, true).len(), 1);
         assert!(outbox.is_empty());
         assert_eq!((outbox.bytes(), outbox.bytes_sent), (0, 0));
@@ -340,21 +337,36 @@ mod tests {
     }
 
     #[test]
-    fn a_late_answer_stands_for_the_pings_before_it() {
+    fn one_ping_at_a_time_is_unanswered() {
+        let mut outbox = Outbox::new(10, 1 << 20);
+        put(&mut outbox, "a", 1);
+        outbox.send(1 << 20);
+        let first = outbox.ping().unwrap();
+        assert_eq!(outbox.ping(), None);
+        assert!(outbox.pong(b"7", true).is_empty(), "nobody asked that");
+        assert_eq!(outbox.pong(&first, true).len(), 1);
+        put(&mut outbox, "b", 1);
+        outbox.send(1 << 20);
+        let second = outbox.ping().unwrap();
+        outbox.forget_ping();
+        assert!(outbox.pong(&second, true).is_empty());
+        assert!(outbox.ping().is_some());
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_sending_goes_with_it() {
         let mut outbox = Outbox::new(10, 1 << 20);
         put(&mut outbox, "a", 1);
         put(&mut outbox, "b", 1);
-        outbox.send(1 << 20);
-        let first = outbox.ping();
-        outbox.send(1 << 20);
-        let second = outbox.ping();
-        assert_eq!(outbox.pong(&second, true).len(), 2);
-        assert!(outbox.pong(&first, true).is_empty());
-        put(&mut outbox, "c", 1);
-        outbox.send(1 << 20);
-        let third = outbox.ping();
-        outbox.forget_pings();
-        assert!(outbox.pong(&third, true).is_empty());
+        for _ in 0..1_000 {
+            outbox.send(1 << 20).unwrap();
+            outbox.unsend("a");
+        }
+        outbox.send(1 << 20).unwrap();
+        assert_eq!(outbox.sendings.len(), 1);
+        outbox.remove("a");
+        outbox.remove("b");
+        assert!(outbox.sendings.is_empty());
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl BeaconWorker {
         }
         match frame {
             Frame::Text(text) => self.heard(text, now),
-            Frame::Pong(payload) => self.pong(payload),
+            Frame::Pong(payload) => self.pong(payload, now),
             Frame::Binary(_) => self.counters.noise += 1,
             Frame::Ping(_) => {}
         }

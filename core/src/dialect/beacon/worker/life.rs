@@ -373,7 +373,7 @@ impl BeaconWorker {
         self.schedule = Schedule::default();
         self.heartbeat.disarm();
         self.polling.stop();
-        self.outbox.forget_pings();
+        self.outbox.forget_ping();
     }
 
     /// Cancels everything that belongs to the present link.

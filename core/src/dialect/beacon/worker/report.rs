@@ -113,13 +113,22 @@ impl BeaconWorker {
         while (!is_http || self.reports_on_their_way() < MAX_HTTP_REPORTS)
             && self.say_outcome(carrier, window, now)
         {}
-        if !self.acks && !is_http {
-            // A drain waits for the evidence, and half a window of it holds up the rest.
-            let is_urgent = self.drain.is_on() || self.outbox.has_unsent();
-            let at = now.mono.after(if is_urgent { 0 } else { EVIDENCE_DELAY_MS });
-            let planned = self.schedule.evidence;
-            self.schedule.evidence = Some(planned.map_or(at, |planned| planned.min(at)));
+        if !is_http {
+            self.plan_evidence(now);
         }
+    }
+
+    /// Plans to ask for evidence, where outcomes are not acknowledged.
+    fn plan_evidence(&mut self, now: Now) {
+        // The answer to a ping plans the next.
+        if self.acks || self.outbox.is_pinging() {
+            return;
+        }
+        // A drain waits for the evidence, and half a window of it holds up the rest.
+        let is_urgent = self.drain.is_on() || self.outbox.has_unsent();
+        let at = now.mono.after(if is_urgent { 0 } else { EVIDENCE_DELAY_MS });
+        let planned = self.schedule.evidence;
+        self.schedule.evidence = Some(planned.map_or(at, |planned| planned.min(at)));
     }
 
     fn reports_on_their_way(&self) -> usize {
@@ -138,10 +147,14 @@ impl BeaconWorker {
         }
     }
 
-    pub(super) fn pong(&mut self, payload: &[u8]) {
+    pub(super) fn pong(&mut self, payload: &[u8], now: Now) {
         let removed = self.outbox.pong(payload, !self.acks);
         self.counters.taken += removed.len() as u64;
         self.forget(removed);
+        // What was sent behind the ping had to wait for its answer.
+        if self.outbox.has_sent() {
+            self.plan_evidence(now);
+        }
     }
 
     /// The peer has taken an outcome, or will never.

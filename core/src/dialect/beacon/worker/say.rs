@@ -129,10 +129,11 @@ impl BeaconWorker {
         }
     }
 
-    /// Sends a ping whose answer proves what has arrived.
+    /// Sends a ping whose answer proves what has arrived, unless one is on its way.
     pub(super) fn say_ping(&mut self) {
-        if let Some(Carrier::Connection(conn)) = self.carrier() {
-            let payload = self.outbox.ping();
+        if let Some(Carrier::Connection(conn)) = self.carrier()
+            && let Some(payload) = self.outbox.ping()
+        {
             self.outputs.push_back(Output::Send { conn, frame: Frame::Ping(payload) });
         }
     }

@@ -342,6 +342,46 @@ fn hubs_with_acknowledgements_need_neither_signs_of_life_nor_evidence() {
 }
 
 #[test]
+fn a_flood_of_outcomes_leaves_one_ping_unanswered_at_a_time() {
+    let (mut bench, conn) = Bench::ready(r#"{"max_concurrent":16}"#);
+    let works: Vec<_> = (0..16)
+        .map(|n| {
+            bench.push(conn, &format!("wi-{n}"), 1);
+            bench.work().0
+        })
+        .collect();
+    bench.rest();
+    let result = format!("\"{}\"", "x".repeat(1024 * 1024));
+    let mut pings = Vec::new();
+    for work in works {
+        bench.done(work, &result);
+        bench.pass(0);
+        pings.extend(unanswered(&mut bench));
+    }
+    assert_eq!(pings.len(), 1, "half a window is on its way and holds up the rest");
+    let mut answered = 0;
+    while let Some(ping) = pings.pop() {
+        answered += 1;
+        bench.pong(conn, ping);
+        bench.pass(50);
+        pings.extend(unanswered(&mut bench));
+        assert!(pings.len() <= 1);
+    }
+    assert!((2..=16).contains(&answered), "{answered}");
+    assert_eq!(bench.state()["outbox"], 0);
+}
+
+fn unanswered(bench: &mut Bench) -> Vec<bytes::Bytes> {
+    let pings = bench.rest().into_iter().filter_map(|output| {
+        let Output::Send { frame: crate::net::Frame::Ping(payload), .. } = output else {
+            return None;
+        };
+        Some(payload)
+    });
+    pings.collect()
+}
+
+#[test]
 fn a_refusal_ends_a_session_that_was_never_ready() {
     let mut bench = Bench::worker("");
     bench.command(Command::Start).unwrap();
