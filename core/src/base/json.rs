@@ -166,6 +166,13 @@ impl Raw {
     }
 }
 
+impl Default for Raw {
+    /// No value at all.
+    fn default() -> Self {
+        Self::absent()
+    }
+}
+
 impl From<Box<RawValue>> for Raw {
     fn from(value: Box<RawValue>) -> Self {
         Self::trusted(String::from(Box::<str>::from(value)))

@@ -73,14 +73,12 @@ impl Coordinator {
     /// Lets a worker in, or not, as an auth worker decided.
     pub(super) fn decide_join(&mut self, conn: ConnId, done: &Finished, now: Now) {
         let verdict = match &done.result {
-            Ok((outputs, _)) => {
-                let outputs: JoinOutputs = outputs.read().unwrap_or_default();
-                if outputs.allowed {
-                    Ok(())
-                } else {
-                    Err(outputs.reason.unwrap_or_else(|| "Join denied".to_owned()))
+            Ok((outputs, _)) => match outputs.read().unwrap_or_default() {
+                JoinOutputs { allowed: true, .. } => Ok(()),
+                JoinOutputs { reason, .. } => {
+                    Err(reason.unwrap_or_else(|| "Join denied".to_owned()))
                 }
-            }
+            },
             Err(_) => Err("The auth beacon did not answer".to_owned()),
         };
         self.joined(conn, verdict, now);

@@ -11,10 +11,9 @@ use crate::api::event::{CallEvent, Event};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::CallId;
 use crate::base::json::Raw;
-use crate::base::json::object::Object;
 use crate::base::time::Now;
 use crate::dialect::beacon::options::CallOptions;
-use crate::dialect::beacon::wire::stream_error;
+use crate::dialect::beacon::wire::{order, stream_error};
 use crate::dialect::beacon::words::subject;
 use crate::machine::Output;
 
@@ -32,16 +31,8 @@ impl Coordinator {
         now: Now,
     ) -> Result<(), Error> {
         let (capability, action) = name.split_once('/').unwrap_or((name, "Execute"));
-        let mut request = Object::with_capacity(payload.as_str().len() + 192)
-            .text("Capability", capability)
-            .text("Action", action)
-            .raw("Settings", payload.as_str())
-            .text("AffinityKey", &options.affinity_key)
-            .flag("RequireAffinityMatch", options.require_affinity);
-        if options.timeout_ms > 0 {
-            request = request.number("TimeoutMs", options.timeout_ms);
-        }
-        let body = ByteString::from(request.end());
+        let order = order(capability, action, payload, options.timeout_ms, options);
+        let body = ByteString::from(order);
         let caller = Caller::in_process();
         let asked = Asked { body: &body, key: options.key(), caller: &caller, now };
         let submitted = self.submit(asked, true)?;

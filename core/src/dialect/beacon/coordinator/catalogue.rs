@@ -1,11 +1,9 @@
 //! The actions that workers have described; kept when the workers are gone.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::wire::{ActionSchema, action_entry};
 use super::worker::Worker;
-use crate::base::json::Raw;
 
 /// The most actions, and the most bytes of their descriptions; beyond, new ones are not listed.
 const MAX_ACTIONS: usize = 10_000;
@@ -14,23 +12,16 @@ const MAX_BYTES: usize = 16_777_216;
 /// Every action by capability and name, in the order in which they were first described.
 #[derive(Debug, Default)]
 pub(super) struct Catalogue {
-    entries: Vec<Entry>,
-    places: HashMap<(Arc<str>, String), usize>,
+    entries: Vec<ActionSchema>,
+    places: HashMap<(String, String), usize>,
     bytes: usize,
 }
 
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(super) capability: Arc<str>,
-    pub(super) action: String,
-    pub(super) description: String,
-    pub(super) settings_schema: Raw,
-}
-
-impl Entry {
+impl ActionSchema {
     fn size(&self) -> usize {
-        let texts = self.capability.len() + self.action.len() + self.description.len();
-        texts + self.settings_schema.as_str().len()
+        let description = self.description.as_ref().map_or(0, String::len);
+        let schema = self.settings_schema.as_ref().map_or(0, |raw| raw.get().len());
+        self.capability.len() + self.action.len() + description + schema
     }
 }
 
@@ -38,24 +29,18 @@ impl Catalogue {
     /// Notes the actions that a worker describes; the last description wins.
     pub(super) fn describe(&mut self, schemas: Vec<ActionSchema>) {
         for schema in schemas {
-            let entry = Entry {
-                capability: schema.capability.into(),
-                action: schema.action,
-                description: schema.description.unwrap_or_default(),
-                settings_schema: schema.settings_schema.map_or_else(Raw::empty_list, Raw::from),
-            };
-            let key = (entry.capability.clone(), entry.action.clone());
+            let key = (schema.capability.clone(), schema.action.clone());
             let known = self.places.get(&key).and_then(|place| self.entries.get_mut(*place));
             let before = known.as_ref().map_or(0, |known| known.size());
-            let bytes = self.bytes - before + entry.size();
+            let bytes = self.bytes - before + schema.size();
             if bytes > MAX_BYTES {
                 continue;
             }
             if let Some(known) = known {
-                *known = entry;
+                *known = schema;
             } else if self.entries.len() < MAX_ACTIONS {
                 self.places.insert(key, self.entries.len());
-                self.entries.push(entry);
+                self.entries.push(schema);
             } else {
                 continue;
             }
@@ -68,7 +53,7 @@ impl Catalogue {
         &self,
         workers: impl Iterator<Item = &'a Worker> + Clone,
     ) -> Vec<String> {
-        let show = |entry: &Entry| {
+        let show = |entry: &ActionSchema| {
             let offer = workers.clone().filter(|worker| worker.offers(&entry.capability));
             let sources: Vec<&str> = offer.map(|worker| &*worker.beacon_id).collect();
             action_entry(entry, &sources)
@@ -98,7 +83,7 @@ mod tests {
         let seen: Vec<_> = catalogue
             .entries
             .iter()
-            .map(|entry| (entry.action.clone(), entry.description.clone()))
+            .map(|entry| (entry.action.clone(), entry.description.clone().unwrap()))
             .collect();
         assert_eq!(seen, [("Say".into(), "new".into()), ("Sing".into(), String::new())]);
     }

@@ -1,13 +1,14 @@
 //! One work item: what was asked, where it is, who waits for it.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 
 use super::wire::Progress;
 use crate::api::event::Withdrawal;
+use crate::base::error::ErrorCode;
 use crate::base::ids::{CallId, ConnId, HttpId, PeerId};
 use crate::base::json::Raw;
 use crate::base::time::{Instant, UnixMillis};
@@ -71,7 +72,7 @@ pub(super) enum Waiter {
 }
 
 /// What was asked for. Does not change.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Order {
     #[serde(skip)]
     pub(super) hash: Arc<str>,
@@ -113,19 +114,9 @@ impl Order {
             capability: capability.into(),
             action: action.to_owned(),
             settings,
-            run_id: String::new(),
-            run_hash: String::new(),
-            node_hash: String::new(),
-            operation_hash: String::new(),
-            affinity_key: String::new(),
-            strict: false,
-            timeout_ms: 0,
             max_attempts: 1,
-            retry_backoff_ms: 0,
-            key: None,
-            direct: false,
-            internal: false,
             enqueued,
+            ..Self::default()
         }
     }
 }
@@ -240,6 +231,15 @@ impl Ending {
         }
     }
 
+    /// Returns the code of a call whose item ended so, without outputs.
+    pub(super) const fn code(self) -> ErrorCode {
+        match self {
+            Self::Timeout => ErrorCode::CallTimeout,
+            Self::Cancelled => ErrorCode::CallCancelled,
+            Self::Complete | Self::Error => ErrorCode::RemoteError,
+        }
+    }
+
     /// Returns what the worker that still runs the item is told.
     pub(super) const fn withdrawal(self) -> Withdrawal {
         match self {
@@ -249,32 +249,53 @@ impl Ending {
     }
 }
 
-/// Items waiting in lanes.
+/// Items waiting in lanes, and how many do not wait since they run.
 #[derive(Debug, Default)]
-pub(super) struct Lanes(BTreeMap<Lane, std::collections::BTreeSet<Rank>>);
+pub(super) struct Lanes {
+    lanes: BTreeMap<Lane, BTreeSet<Rank>>,
+    pub(super) running: usize,
+}
 
 impl Lanes {
+    /// Notes that an item has come into a state.
+    pub(super) fn enter(&mut self, state: &State, rank: Rank) {
+        match state {
+            State::Pending(lane) => self.insert(lane.clone(), rank),
+            State::Running(_) | State::Held => self.running += 1,
+            State::Retry(_) => {}
+        }
+    }
+
+    /// Notes that an item has left a state.
+    pub(super) fn leave(&mut self, state: &State, rank: Rank) {
+        match state {
+            State::Pending(lane) => self.remove(lane, rank),
+            State::Running(_) | State::Held => self.running -= 1,
+            State::Retry(_) => {}
+        }
+    }
+
     pub(super) fn insert(&mut self, lane: Lane, rank: Rank) {
-        self.0.entry(lane).or_default().insert(rank);
+        self.lanes.entry(lane).or_default().insert(rank);
     }
 
     pub(super) fn remove(&mut self, lane: &Lane, rank: Rank) {
-        if let Some(ranks) = self.0.get_mut(lane) {
+        if let Some(ranks) = self.lanes.get_mut(lane) {
             ranks.remove(&rank);
             if ranks.is_empty() {
-                self.0.remove(lane);
+                self.lanes.remove(lane);
             }
         }
     }
 
     /// Returns the first rank of a lane.
     pub(super) fn first(&self, lane: &Lane) -> Option<Rank> {
-        self.0.get(lane)?.first().copied()
+        self.lanes.get(lane)?.first().copied()
     }
 
     /// Returns the neighbour of a rank in its lane, before or after it.
     pub(super) fn neighbour(&self, lane: &Lane, rank: Rank, before: bool) -> Option<Rank> {
-        let ranks = self.0.get(lane)?;
+        let ranks = self.lanes.get(lane)?;
         if before {
             ranks.range(..rank).next_back().copied()
         } else {
@@ -284,6 +305,8 @@ impl Lanes {
 
     /// Returns every item of a lane in order.
     pub(super) fn items(&self, lane: &Lane) -> Vec<ItemId> {
-        self.0.get(lane).map_or_else(Vec::new, |ranks| ranks.iter().map(|rank| rank.2).collect())
+        self.lanes
+            .get(lane)
+            .map_or_else(Vec::new, |ranks| ranks.iter().map(|rank| rank.2).collect())
     }
 }

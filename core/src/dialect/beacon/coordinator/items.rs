@@ -14,8 +14,6 @@ pub(super) struct Items {
     pub(super) lanes: Lanes,
     /// The number, and the turn, that the next item gets.
     pub(super) next: u64,
-    /// How many of them run.
-    pub(super) running: usize,
     /// The bytes of all items.
     pub(super) bytes: u64,
 }
@@ -30,11 +28,7 @@ impl Items {
             self.by_key.insert(key.clone(), id);
         }
         self.bytes += item.size();
-        match &item.state {
-            State::Pending(lane) => self.lanes.insert(lane.clone(), item.rank(id)),
-            State::Running(_) | State::Held => self.running += 1,
-            State::Retry(_) => {}
-        }
+        self.lanes.enter(&item.state, item.rank(id));
         self.items.insert(id, item);
         id
     }
@@ -47,11 +41,7 @@ impl Items {
             self.by_key.remove(key);
         }
         self.bytes = self.bytes.saturating_sub(item.size());
-        match &item.state {
-            State::Pending(lane) => self.lanes.remove(lane, item.rank(id)),
-            State::Running(_) | State::Held => self.running -= 1,
-            State::Retry(_) => {}
-        }
+        self.lanes.leave(&item.state, item.rank(id));
         Some(item)
     }
 
@@ -59,16 +49,8 @@ impl Items {
     pub(super) fn change(&mut self, id: ItemId, state: State) -> Option<&mut Item> {
         let item = self.items.get_mut(&id)?;
         let rank = item.rank(id);
-        match &item.state {
-            State::Pending(lane) => self.lanes.remove(lane, rank),
-            State::Running(_) | State::Held => self.running -= 1,
-            State::Retry(_) => {}
-        }
-        match &state {
-            State::Pending(lane) => self.lanes.insert(lane.clone(), rank),
-            State::Running(_) | State::Held => self.running += 1,
-            State::Retry(_) => {}
-        }
+        self.lanes.leave(&item.state, rank);
+        self.lanes.enter(&state, rank);
         item.state = state;
         Some(item)
     }
@@ -112,6 +94,6 @@ impl Items {
 
     /// Returns how many wait.
     pub(super) fn waiting(&self) -> usize {
-        self.items.len() - self.running
+        self.items.len() - self.lanes.running
     }
 }

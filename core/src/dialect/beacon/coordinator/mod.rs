@@ -283,7 +283,7 @@ impl Coordinator {
     /// Counts what workers run; what is held since a restart is as safe in the store as before.
     pub(crate) fn in_flight(&self) -> usize {
         let held: usize = self.held.values().map(BTreeSet::len).sum();
-        self.items.running.saturating_sub(held)
+        self.items.lanes.running.saturating_sub(held)
     }
 
     /// Tells whether everything is stored and said that was promised.

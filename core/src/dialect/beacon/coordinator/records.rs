@@ -8,7 +8,6 @@
 //! | `hub.run` | id | a run |
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -42,8 +41,8 @@ struct AttemptRecord {
     attempt: u64,
     failures: u64,
     losses: u64,
-    beacon_id: String,
-    name: String,
+    #[serde(flatten)]
+    holder: Holder,
     assigned: UnixMillis,
     /// When it runs again after an error; absent while it runs.
     retry_after: Option<UnixMillis>,
@@ -104,6 +103,13 @@ impl Coordinator {
         self.journal.put(ATTEMPTS, &item.order.hash, record.end());
     }
 
+    /// Keeps an outcome for look-up; those that go for it leave the store too.
+    pub(super) fn keep_result(&mut self, done: Finished) {
+        for hash in self.results.insert(done) {
+            self.journal.delete(RESULTS, &hash);
+        }
+    }
+
     /// Stores an outcome in place of the item.
     pub(super) fn store_result(&mut self, done: &Finished) {
         let mut record = Object::new()
@@ -133,13 +139,9 @@ impl Coordinator {
         if let Some(id) = forgotten {
             self.journal.delete(RUNS, &id);
         }
-        let text = Object::new()
-            .text("id", &run.id)
-            .text_or_null("key", run.key.as_deref())
-            .number("started", run.started.0)
-            .text("state", &run.state)
-            .end();
-        self.journal.put(RUNS, &run.id, text);
+        if let Ok(text) = serde_json::to_string(run) {
+            self.journal.put(RUNS, &run.id, text);
+        }
     }
 
     /// Takes over what was stored, and takes work from here on. Returns how many records cannot be
@@ -147,49 +149,22 @@ impl Coordinator {
     pub(crate) fn restore(&mut self, spaces: &mut Loaded, now: Now) -> usize {
         self.is_open = true;
         let mut take = |space| spaces.remove(space).unwrap_or_default();
-        let (work, attempts) = (take(WORK), take(ATTEMPTS));
-        let (results, runs) = (take(RESULTS), take(RUNS));
         let mut unreadable = 0;
-        let mut done = Vec::new();
-        for (hash, bytes) in results {
-            match parse_result(&hash, &bytes) {
-                Some(finished) => done.push(finished),
-                None => unreadable += 1,
-            }
-        }
+        let mut done = read_all(take(RESULTS), read_result, &mut unreadable);
         done.sort_by(|a, b| (a.finished, &a.hash).cmp(&(b.finished, &b.hash)));
         for finished in done {
-            for hash in self.results.insert(finished) {
-                self.journal.delete(RESULTS, &hash);
-            }
+            self.keep_result(finished);
         }
-        let mut found = Vec::new();
-        for (_, bytes) in runs {
-            match serde_json::from_slice::<Run>(&bytes) {
-                Ok(run) => found.push(run),
-                Err(_) => unreadable += 1,
-            }
-        }
-        found.sort_by(|a, b| (a.started, &a.id).cmp(&(b.started, &b.id)));
-        for run in found {
+        let mut runs = read_all(take(RUNS), read_run, &mut unreadable);
+        runs.sort_by(|a, b| (a.started, &a.id).cmp(&(b.started, &b.id)));
+        for run in runs {
             self.runs.insert(run);
         }
-        let mut latest: BTreeMap<String, Bytes> = attempts.into_iter().collect();
-        let mut items = Vec::new();
-        for (hash, bytes) in work {
-            match parse_work(&hash, &bytes) {
-                Some(item) => items.push((item, latest.remove(&hash))),
-                None => unreadable += 1,
-            }
-        }
-        items.sort_by(|a, b| {
-            (a.0.order.enqueued, a.0.turn, &a.0.order.hash).cmp(&(
-                b.0.order.enqueued,
-                b.0.turn,
-                &b.0.order.hash,
-            ))
-        });
-        for (item, attempt) in items {
+        let mut latest: BTreeMap<String, Bytes> = take(ATTEMPTS).into_iter().collect();
+        let mut items = read_all(take(WORK), read_work, &mut unreadable);
+        items.sort_by_cached_key(|item| (item.order.enqueued, item.turn, item.order.hash.clone()));
+        for item in items {
+            let attempt = latest.remove(&*item.order.hash);
             self.restore_item(item, attempt, now);
         }
         if !self.held.is_empty() {
@@ -203,26 +178,24 @@ impl Coordinator {
         item.turn = self.items.next;
         let latest: Option<AttemptRecord> =
             attempt.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let (enqueued, limit) = (item.order.enqueued, item.order.timeout_ms);
-        let direct = item.order.direct;
+        let limit = item.order.timeout_ms;
         let mut held = None;
-        let mut since = direct.then_some(enqueued);
+        let mut since = item.order.direct.then_some(item.order.enqueued);
         if let Some(latest) = latest {
             item.attempt = latest.attempt;
             item.failures = latest.failures;
             item.losses = latest.losses;
             item.assigned = Some(latest.assigned);
-            let name: Arc<str> = latest.name.into();
-            item.holder = Some(Holder { beacon_id: latest.beacon_id.into(), name: name.clone() });
             if let Some(at) = latest.retry_after {
                 let wait = at.0.saturating_sub(now.unix.0);
                 item.retry_after = Some(at);
                 item.state = State::Retry(now.mono.after(wait));
             } else {
                 item.state = State::Held;
-                held = Some(name);
+                held = Some(latest.holder.name.clone());
                 since = since.or(Some(latest.assigned));
             }
+            item.holder = Some(latest.holder);
         }
         // The wall clock is all that spans a restart; the limit is never longer than it was.
         let left = since.map(|at| at.0.saturating_add(limit).saturating_sub(now.unix.0).min(limit));
@@ -243,13 +216,29 @@ impl Coordinator {
     }
 }
 
-fn parse_work(hash: &str, bytes: &[u8]) -> Option<Item> {
+/// Reads the records of a space, and counts those that cannot be read.
+fn read_all<T>(
+    records: Vec<(String, Bytes)>,
+    read: fn(&str, &[u8]) -> Option<T>,
+    unreadable: &mut usize,
+) -> Vec<T> {
+    let before = records.len();
+    let found: Vec<T> = records.into_iter().filter_map(|(key, bytes)| read(&key, &bytes)).collect();
+    *unreadable += before - found.len();
+    found
+}
+
+fn read_run(_: &str, bytes: &[u8]) -> Option<Run> {
+    serde_json::from_slice(bytes).ok()
+}
+
+fn read_work(hash: &str, bytes: &[u8]) -> Option<Item> {
     let order: Order = serde_json::from_slice(bytes).ok()?;
     let place: Place = serde_json::from_slice(bytes).ok()?;
     Some(Item::new(Order { hash: hash.into(), ..order }, place.priority, place.turn))
 }
 
-fn parse_result(hash: &str, bytes: &[u8]) -> Option<Finished> {
+fn read_result(hash: &str, bytes: &[u8]) -> Option<Finished> {
     let done: Finished = serde_json::from_slice(bytes).ok()?;
     let Said { outputs, log, error } = serde_json::from_slice(bytes).ok()?;
     let result = match outputs.zip(log) {

@@ -4,10 +4,10 @@
 use super::item::{Ending, Item, ItemId, State, Waiter};
 use super::outputs;
 use super::results::Finished;
-use super::{Client, Coordinator, Timer, records, wire};
+use super::{Client, Coordinator, Timer, wire};
 use crate::api::event::{CallEvent, Event, Withdrawal};
 use crate::base::error::{Error, ErrorCode};
-use crate::base::ids::{CallId, HttpId, PeerId};
+use crate::base::ids::PeerId;
 use crate::base::json::Raw;
 use crate::base::time::Now;
 use crate::machine::Output;
@@ -66,9 +66,7 @@ impl Coordinator {
             self.answer(waiter, &done, now);
         }
         if !internal {
-            for hash in self.results.insert(done) {
-                self.journal.delete(records::RESULTS, &hash);
-            }
+            self.keep_result(done);
         }
     }
 
@@ -126,62 +124,31 @@ impl Coordinator {
         if let Some(client) = Client::of(&waiter) {
             self.clients.remove(&client);
         }
-        match waiter {
-            Waiter::Http { http, stream: false } => {
-                let response = match &done.result {
-                    Ok((outputs, log)) => {
-                        let text = wire::dispatched(&done.hash, outputs.as_str(), log.as_str());
-                        HttpResponse::json(200, text)
-                    }
-                    Err(error) => HttpResponse::json(500, wire::failure(error)),
-                };
+        match (waiter, &done.result) {
+            (Waiter::Login { http }, _) => self.decide_login(http, done),
+            (Waiter::Join { conn }, _) => self.decide_join(conn, done, now),
+            (waiter, Err(error)) => self.turn_away(waiter, 500, done.ending.code(), error),
+            (Waiter::Http { http, stream: false }, Ok((outputs, log))) => {
+                let text = wire::dispatched(&done.hash, outputs.as_str(), log.as_str());
+                let response = HttpResponse::json(200, text);
                 self.promise(Output::HttpReply { http, response });
             }
-            Waiter::Http { http, stream: true } => self.end_stream(http, done),
-            Waiter::Call { call, .. } => self.answer_call(call, done),
-            Waiter::Login { http } => self.decide_login(http, done),
-            Waiter::Join { conn } => self.decide_join(conn, done, now),
-        }
-    }
-
-    fn end_stream(&mut self, http: HttpId, done: &Finished) {
-        let mut frames = Vec::new();
-        match &done.result {
-            Ok((outputs, log)) => {
+            (Waiter::Http { http, stream: true }, Ok((outputs, log))) => {
                 let (bytes, rest) = outputs::split(outputs);
                 if let Some(bytes) = bytes {
-                    frames.push(binary_frames::frame(Kind::FinalBytes, &bytes));
+                    let bytes = binary_frames::frame(Kind::FinalBytes, &bytes);
+                    self.promise(Output::HttpPart { http, bytes });
                 }
                 let text = wire::dispatched(&done.hash, &rest, log.as_str());
-                frames.push(binary_frames::frame(Kind::Result, text.as_bytes()));
+                let bytes = binary_frames::frame(Kind::Result, text.as_bytes());
+                self.promise(Output::HttpPart { http, bytes });
+                self.promise(Output::HttpEnd { http });
             }
-            Err(error) => {
-                let text = wire::error(error);
-                frames.push(binary_frames::frame(Kind::Error, text.as_bytes()));
-            }
-        }
-        for bytes in frames {
-            self.promise(Output::HttpPart { http, bytes });
-        }
-        self.promise(Output::HttpEnd { http });
-    }
-
-    fn answer_call(&mut self, call: CallId, done: &Finished) {
-        let result = match &done.result {
-            Ok((outputs, log)) => {
+            (Waiter::Call { call, .. }, Ok((outputs, log))) => {
                 let text = wire::call_value(&done.hash, outputs.as_str(), log.as_str());
-                Raw::parse(text).map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))
+                self.settle(call, 200, text);
             }
-            Err(error) => {
-                let code = match done.ending {
-                    Ending::Timeout => ErrorCode::CallTimeout,
-                    Ending::Cancelled => ErrorCode::CallCancelled,
-                    Ending::Complete | Ending::Error => ErrorCode::RemoteError,
-                };
-                Err(Error::new(code, error))
-            }
-        };
-        self.promise(Output::Event(Event::Call(CallEvent::Done { call, result })));
+        }
     }
 
     /// Answers one who waits in vain.

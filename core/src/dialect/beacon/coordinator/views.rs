@@ -62,7 +62,7 @@ impl Coordinator {
 
     /// Shows the queue in numbers.
     pub(crate) fn show_numbers(&self) -> String {
-        wire::numbers(&self.queue_view())
+        serde_json::to_string(&self.queue_view()).unwrap_or_default()
     }
 
     fn queue_view(&self) -> QueueView {
@@ -70,7 +70,7 @@ impl Coordinator {
             self.shown().filter(|item| matches!(item.state, State::Retry(_))).count() as u64;
         QueueView {
             pending: self.items.waiting() as u64 - retrying.min(self.items.waiting() as u64),
-            running: self.items.running as u64,
+            running: self.items.lanes.running as u64,
             retrying,
             finished: self.counts.finished,
             redelivered: self.counts.redelivered,

@@ -11,7 +11,7 @@ use crate::base::json::Raw;
 use crate::base::time::{Instant, Now, UnixMillis};
 
 /// A worker's record.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Worker {
     pub(super) beacon_id: Arc<str>,
     pub(super) name: Arc<str>,
@@ -51,26 +51,13 @@ impl Worker {
         Self {
             beacon_id,
             name,
-            owner: None,
-            capabilities: Vec::new(),
             max_concurrent: 1,
             tags: Raw::empty_object(),
             contexts: Raw::empty_object(),
             bind_addresses: Raw::empty_list(),
-            host_id: None,
             shared_mounts: Raw::empty_list(),
             registered: now.unix,
-            heartbeat: now.unix,
-            heard: now.mono,
-            conn: None,
-            polls: false,
-            acks: false,
-            running: BTreeSet::new(),
-            draining: false,
-            offline: false,
-            host_lag_ms: 0,
-            in_flight: None,
-            turn: 0,
+            ..Self::default()
         }
     }
 

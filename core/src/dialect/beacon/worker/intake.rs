@@ -156,17 +156,11 @@ impl BeaconWorker {
 
     pub(super) fn replied(&mut self, http: HttpId, result: Result<HttpResponse, Error>, now: Now) {
         let Some(Exchange { purpose, .. }) = self.exchanges.remove(&http) else { return };
-        match purpose {
-            Purpose::Login => return self.logged_in(result, now),
-            Purpose::Poll => {
-                self.polling.answered(now.mono.after(self.options.poll_interval_ms));
-            }
-            Purpose::Registration
-            | Purpose::Heartbeat
-            | Purpose::Verify
-            | Purpose::Progress
-            | Purpose::Outcome(_)
-            | Purpose::Farewell => {}
+        if matches!(purpose, Purpose::Login) {
+            return self.logged_in(result, now);
+        }
+        if matches!(purpose, Purpose::Poll) {
+            self.polling.answered(now.mono.after(self.options.poll_interval_ms));
         }
         let response = match result {
             Ok(response) => response,
@@ -184,15 +178,9 @@ impl BeaconWorker {
             (404 | 405, Purpose::Registration) => self.exchange_failed(&purpose, failure(), now),
             (_, Purpose::Registration) => self.rejected(&said(), now),
             (404, Purpose::Heartbeat | Purpose::Verify | Purpose::Poll) => self.forgotten(now),
-            (_, Purpose::Outcome(wire)) => {
-                self.exchange_succeeded(&purpose);
-                self.taken(wire, Some(&said()), now);
-            }
             // Peer: progress of an item in state `Dispatched` is refused with 404 while it runs.
-            (_, Purpose::Progress) => self.exchange_succeeded(&purpose),
-            (_, Purpose::Farewell) => {
-                self.exchange_succeeded(&purpose);
-                self.farewell_answered(now);
+            (_, Purpose::Outcome(_) | Purpose::Progress | Purpose::Farewell) => {
+                self.reported(&purpose, Some(&said()), now);
             }
             (_, Purpose::Login | Purpose::Poll | Purpose::Heartbeat | Purpose::Verify) => {
                 self.exchange_failed(&purpose, failure(), now);
@@ -227,17 +215,22 @@ impl BeaconWorker {
                     self.take_work(&item, &text, now);
                 }
             }
-            Purpose::Outcome(wire) => {
-                self.exchange_succeeded(purpose);
-                self.taken(wire, None, now);
-            }
-            Purpose::Farewell => {
-                self.exchange_succeeded(purpose);
-                self.farewell_answered(now);
-            }
-            Purpose::Login | Purpose::Heartbeat | Purpose::Verify | Purpose::Progress => {
-                self.exchange_succeeded(purpose);
-            }
+            Purpose::Login
+            | Purpose::Heartbeat
+            | Purpose::Verify
+            | Purpose::Progress
+            | Purpose::Outcome(_)
+            | Purpose::Farewell => self.reported(purpose, None, now),
+        }
+    }
+
+    /// What we said has arrived, taken or not.
+    fn reported(&mut self, purpose: &Purpose, refusal: Option<&str>, now: Now) {
+        self.exchange_succeeded(purpose);
+        if let Purpose::Outcome(wire) = purpose {
+            self.taken(wire, refusal, now);
+        } else if matches!(purpose, Purpose::Farewell) {
+            self.farewell_answered(now);
         }
     }
 

@@ -12,6 +12,7 @@ use crate::net::{HttpResponse, cookies};
 use crate::parts::link::Pace;
 use crate::parts::liveness::Liveness;
 
+use super::polling::Upgrade;
 use super::report::SPACE;
 use super::{BeaconWorker, Carrier, Schedule, Stage};
 
@@ -99,7 +100,7 @@ impl BeaconWorker {
         if matches!(self.link.stage(), Stage::Dialing(dialed) if dialed == conn) {
             self.greet(Carrier::Connection(conn), now);
         } else if is_upgrade && self.carrier() == Some(Carrier::Requests) {
-            self.upgrade.stop();
+            self.upgrade = Upgrade::Off;
             self.greet(Carrier::Connection(conn), now);
         } else {
             self.close(conn);
@@ -138,7 +139,7 @@ impl BeaconWorker {
                 self.polling.start(now.mono);
                 if self.prefers_connections() {
                     self.stop_upgrade();
-                    self.upgrade.wait(now.mono.after(self.options.upgrade_interval_ms));
+                    self.plan_upgrade(now);
                 }
             }
         }
@@ -161,32 +162,23 @@ impl BeaconWorker {
 
     /// The peer has forgotten us: announce us again, unless it does so all the time.
     pub(super) fn forgotten(&mut self, now: Now) {
-        match self.link.stage() {
-            // A worker that is about to go reports by the items' ids and is gone.
-            Stage::Ready(_) if self.drain.is_on() => {}
-            Stage::Ready(carrier) if now.mono.since(self.link.since().mono) >= MIN_READY_MS => {
-                self.greet(carrier, now);
-            }
-            Stage::Ready(_) => {
-                let message = "the control plane forgets this worker as soon as it is registered";
-                self.lose(Error::new(ErrorCode::PeerProtocol, message), Pace::Ladder, now);
-            }
-            Stage::Leaving(carrier) => self.left(carrier, now),
-            Stage::Idle
-            | Stage::Recalling
-            | Stage::Preflight
-            | Stage::Dialing(_)
-            | Stage::Greeting(_)
-            | Stage::Waiting { .. }
-            | Stage::Ended => {}
+        if let Stage::Leaving(carrier) = self.link.stage() {
+            return self.left(carrier, now);
+        }
+        // A worker that is about to go reports by the items' ids and is gone.
+        let Some(carrier) = self.carrier().filter(|_| !self.drain.is_on()) else { return };
+        if now.mono.since(self.link.since().mono) >= MIN_READY_MS {
+            self.greet(carrier, now);
+        } else {
+            let message = "the control plane forgets this worker as soon as it is registered";
+            self.lose(Error::new(ErrorCode::PeerProtocol, message), Pace::Ladder, now);
         }
     }
 
     /// The session that we showed is not valid: ask for another, if one has been of use before.
     pub(super) fn unauthorized(&mut self, now: Now) {
-        let (Stage::Ready(Carrier::Requests) | Stage::Greeting(Carrier::Requests)) =
-            self.link.stage()
-        else {
+        use Carrier::Requests;
+        let (Stage::Ready(Requests) | Stage::Greeting(Requests)) = self.link.stage() else {
             return;
         };
         if self.credentials.drop_session() {
@@ -201,25 +193,21 @@ impl BeaconWorker {
 
     pub(super) fn closed(&mut self, conn: ConnId, cause: &CloseCause, now: Now) {
         if self.upgrade.is_dialing(conn) {
-            self.upgrade.wait(now.mono.after(self.options.upgrade_interval_ms));
-            return;
+            return self.plan_upgrade(now);
         }
         if self.link.stage().conn() != Some(conn) {
             return;
         }
         self.gone = Some(conn);
-        let refusal = match cause {
-            CloseCause::Remote { code: CLOSE_REJECTED, reason } => Some(reason),
-            CloseCause::Remote { .. }
-            | CloseCause::Refused { .. }
-            | CloseCause::Local
-            | CloseCause::Failed(_) => None,
-        };
-        match (self.link.stage(), refusal) {
+        match (self.link.stage(), cause) {
             (Stage::Leaving(_), _) => self.finish(now),
-            (Stage::Greeting(_), Some(reason)) => self.rejected(reason, now),
-            (Stage::Ready(_), Some(_)) => self.lose(cause.to_error(), Pace::Longest, now),
-            (Stage::Ready(_), None) => self.lose(cause.to_error(), Pace::Ladder, now),
+            (Stage::Greeting(_), CloseCause::Remote { code: CLOSE_REJECTED, reason }) => {
+                self.rejected(reason, now);
+            }
+            (Stage::Ready(_), CloseCause::Remote { code: CLOSE_REJECTED, .. }) => {
+                self.lose(cause.to_error(), Pace::Longest, now);
+            }
+            (Stage::Ready(_), _) => self.lose(cause.to_error(), Pace::Ladder, now),
             (_, _) => self.fall_back(cause.to_error(), now),
         }
     }
@@ -277,18 +265,12 @@ impl BeaconWorker {
         }
         self.work.drop_waiting();
         self.stop_upgrade();
-        match self.link.stage() {
-            Stage::Idle => self.end(None, now),
+        let is_waiting = matches!(self.link.stage(), Stage::Waiting { .. });
+        if matches!(self.link.stage(), Stage::Idle) {
+            self.end(None, now);
+        } else if is_waiting && !self.is_spent() && drain_ms > 0 {
             // What is still to be said needs a link: do not wait for the ladder.
-            Stage::Waiting { .. } if !self.is_spent() && drain_ms > 0 => self.log_in(now),
-            Stage::Waiting { .. }
-            | Stage::Recalling
-            | Stage::Preflight
-            | Stage::Dialing(_)
-            | Stage::Greeting(_)
-            | Stage::Ready(_)
-            | Stage::Leaving(_)
-            | Stage::Ended => {}
+            self.log_in(now);
         }
         self.heartbeat.hasten(now.mono);
         self.schedule.evidence = self.schedule.evidence.map(|_| now.mono);

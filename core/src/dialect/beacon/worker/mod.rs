@@ -271,23 +271,22 @@ impl Stage {
     /// Returns the connection that the link stands on, dials or leaves.
     const fn conn(self) -> Option<ConnId> {
         match self {
-            Self::Dialing(conn)
-            | Self::Greeting(Carrier::Connection(conn))
-            | Self::Ready(Carrier::Connection(conn))
-            | Self::Leaving(Carrier::Connection(conn)) => Some(conn),
-            Self::Idle
-            | Self::Recalling
-            | Self::Preflight
-            | Self::Greeting(Carrier::Requests)
-            | Self::Ready(Carrier::Requests)
-            | Self::Waiting { .. }
-            | Self::Leaving(Carrier::Requests)
-            | Self::Ended => None,
+            Self::Dialing(conn) => Some(conn),
+            Self::Greeting(carrier) | Self::Ready(carrier) | Self::Leaving(carrier) => {
+                carrier.conn()
+            }
+            Self::Idle | Self::Recalling | Self::Preflight | Self::Waiting { .. } | Self::Ended => {
+                None
+            }
         }
     }
 }
 
 impl Carrier {
+    const fn conn(self) -> Option<ConnId> {
+        if let Self::Connection(conn) = self { Some(conn) } else { None }
+    }
+
     const fn transport(self) -> Transport {
         match self {
             Self::Connection(_) => Transport::WebSocket,

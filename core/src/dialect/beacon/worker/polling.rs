@@ -28,16 +28,22 @@ impl BeaconWorker {
         }
         if !self.stop_upgrade() && self.carrier() == Some(Carrier::Requests) {
             let conn = self.dial();
-            self.upgrade.dial(conn, now.mono.after(self.dial_ms()));
+            self.upgrade = Upgrade::Dialing(conn, now.mono.after(self.dial_ms()));
         } else {
-            self.upgrade.wait(now.mono.after(self.options.upgrade_interval_ms));
+            self.plan_upgrade(now);
         }
+    }
+
+    /// Makes the next attempt due.
+    pub(super) fn plan_upgrade(&mut self, now: Now) {
+        self.upgrade = Upgrade::Waiting(now.mono.after(self.options.upgrade_interval_ms));
     }
 
     /// Ends the attempt; tells whether a connection was being dialed.
     pub(super) fn stop_upgrade(&mut self) -> bool {
-        let conn = self.upgrade.stop();
-        conn.inspect(|conn| self.close(*conn)).is_some()
+        let Upgrade::Dialing(conn, _) = std::mem::take(&mut self.upgrade) else { return false };
+        self.close(conn);
+        true
     }
 }
 
@@ -100,22 +106,6 @@ pub(super) enum Upgrade {
 }
 
 impl Upgrade {
-    pub(super) fn wait(&mut self, at: Instant) {
-        *self = Self::Waiting(at);
-    }
-
-    fn dial(&mut self, conn: ConnId, until: Instant) {
-        *self = Self::Dialing(conn, until);
-    }
-
-    /// Ends it; returns the connection being dialed, if any.
-    pub(super) fn stop(&mut self) -> Option<ConnId> {
-        match std::mem::take(self) {
-            Self::Dialing(conn, _) => Some(conn),
-            Self::Off | Self::Waiting(_) => None,
-        }
-    }
-
     pub(super) fn is_dialing(&self, conn: ConnId) -> bool {
         matches!(self, Self::Dialing(dialed, _) if *dialed == conn)
     }

@@ -1,9 +1,11 @@
 //! Bodies of HTTP answers. Key order as recorded.
 
-use super::super::catalogue::Entry;
+use serde::Serialize;
+
 use super::super::item::{Item, State};
 use super::super::results::Finished;
 use super::super::worker::Worker;
+use super::ActionSchema;
 use super::frames::{moorline, queue_metadata, with_metadata};
 use crate::base::json::object::{Object, list, text_list};
 use crate::base::time::UnixMillis;
@@ -234,10 +236,13 @@ pub(crate) fn login_refused(error: &str) -> String {
 }
 
 /// Who holds a session.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
 pub(crate) struct UserRecord {
-    pub(crate) id: u64,
+    #[serde(rename = "LoginID")]
     pub(crate) name: String,
+    #[serde(rename = "IDUser")]
+    pub(crate) id: u64,
     pub(crate) roles: Vec<String>,
     pub(crate) name_first: String,
     pub(crate) name_last: String,
@@ -247,20 +252,11 @@ pub(crate) struct UserRecord {
 
 /// The answer to a login that was accepted, and to a check of a session that holds.
 pub(crate) fn logged_in(session: &str, user: &UserRecord) -> String {
-    let record = Object::new()
-        .text("LoginID", &user.name)
-        .number("IDUser", user.id)
-        .raw("Roles", &text_list(user.roles.iter().map(String::as_str)))
-        .text("NameFirst", &user.name_first)
-        .text("NameLast", &user.name_last)
-        .text("FullName", &user.full_name)
-        .text("Email", &user.email)
-        .end();
     Object::new()
         .flag("LoggedIn", true)
         .text("SessionID", session)
         .number("UserID", user.id)
-        .raw("UserRecord", &record)
+        .value("UserRecord", user)
         .end()
 }
 
@@ -296,12 +292,12 @@ pub(crate) fn hub_status(secured: bool) -> String {
 }
 
 /// One entry of the action catalogue; `sources` are the workers that offer it.
-pub(crate) fn action_entry(entry: &Entry, sources: &[&str]) -> String {
+pub(crate) fn action_entry(action: &ActionSchema, sources: &[&str]) -> String {
     Object::new()
-        .text("Capability", &entry.capability)
-        .text("Action", &entry.action)
-        .text("Description", &entry.description)
-        .raw("SettingsSchema", entry.settings_schema.as_str())
+        .text("Capability", &action.capability)
+        .text("Action", &action.action)
+        .text("Description", action.description.as_deref().unwrap_or_default())
+        .raw("SettingsSchema", action.settings_schema.as_ref().map_or("[]", |raw| raw.get()))
         .flag("Available", !sources.is_empty())
         .raw("SourceBeacons", &text_list(sources.iter().copied()))
         .end()

@@ -116,37 +116,26 @@ pub(crate) fn work_cancel(hash: &str, reason: &str, why: Withdrawal) -> String {
 
 /// The last value of each field that a worker reported.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Progress {
-    percent: Option<Box<RawValue>>,
-    message: Option<Box<RawValue>>,
-    step: Option<Box<RawValue>>,
-    total_steps: Option<Box<RawValue>>,
-}
+pub(crate) struct Progress([Option<Box<RawValue>>; 4]);
 
 impl Progress {
+    const FIELDS: [&str; 4] = ["Percent", "Message", "Step", "TotalSteps"];
+
     /// Takes over what a report names. Peer: an empty message does not overwrite.
     pub(crate) fn merge(&mut self, report: &ProgressReport<'_>) {
-        let take = |own: &mut Option<Box<RawValue>>, new: Option<&RawValue>| {
+        let message = report.message.filter(|message| message.get() != "\"\"");
+        let named = [report.percent, message, report.step, report.total_steps];
+        for (own, new) in self.0.iter_mut().zip(named) {
             if let Some(new) = new {
                 *own = Some(new.to_owned());
             }
-        };
-        take(&mut self.percent, report.percent);
-        take(&mut self.message, report.message.filter(|message| message.get() != "\"\""));
-        take(&mut self.step, report.step);
-        take(&mut self.total_steps, report.total_steps);
+        }
     }
 
     /// Writes the fields for whoever follows the item.
     pub(crate) fn write(&self, at: UnixMillis) -> String {
-        let fields = [
-            ("Percent", &self.percent),
-            ("Message", &self.message),
-            ("Step", &self.step),
-            ("TotalSteps", &self.total_steps),
-        ];
         let mut object = Object::new();
-        for (key, value) in fields {
+        for (key, value) in Self::FIELDS.into_iter().zip(&self.0) {
             if let Some(value) = value {
                 object = object.raw(key, value.get());
             }

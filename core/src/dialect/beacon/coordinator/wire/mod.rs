@@ -103,12 +103,10 @@ impl Registration<'_> {
 }
 
 /// What our worker adds to its registration.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 pub(crate) struct MoorlineRegistration {
-    #[serde(default)]
     pub(crate) acks: bool,
-    #[serde(default)]
     pub(crate) running: Vec<RunningItem>,
 }
 
@@ -122,12 +120,10 @@ pub(crate) struct RunningItem {
 }
 
 /// One action that a worker describes.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 pub(crate) struct ActionSchema {
-    #[serde(default)]
     pub(crate) capability: String,
-    #[serde(default)]
     pub(crate) action: String,
     pub(crate) description: Option<String>,
     pub(crate) settings_schema: Option<Box<RawValue>>,
@@ -208,37 +204,30 @@ pub(crate) struct LoginRequest {
 
 /// What an auth worker answers to a login.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", default)]
 pub(crate) struct LoginOutputs {
-    #[serde(default)]
     pub(crate) success: bool,
     pub(crate) user_context: Option<UserContext>,
 }
 
 /// Who logged in, as an auth worker tells it.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", default)]
 pub(crate) struct UserContext {
     #[serde(rename = "UserID")]
     pub(crate) user_id: Option<u64>,
     pub(crate) username: Option<String>,
-    #[serde(default)]
     pub(crate) roles: Vec<String>,
-    #[serde(default)]
     pub(crate) name_first: String,
-    #[serde(default)]
     pub(crate) name_last: String,
-    #[serde(default)]
     pub(crate) full_name: String,
-    #[serde(default)]
     pub(crate) email: String,
 }
 
 /// What an auth worker answers about a worker that wants to join.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", default)]
 pub(crate) struct JoinOutputs {
-    #[serde(default)]
     pub(crate) allowed: bool,
     pub(crate) reason: Option<String>,
 }

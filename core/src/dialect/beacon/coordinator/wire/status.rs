@@ -1,13 +1,17 @@
 //! What only this coordinator shows, for people and for the CLI.
 
+use serde::Serialize;
+
 use super::super::worker::Worker;
 use crate::base::json::object::{Object, text_list};
 
 /// The queue in numbers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
 pub(crate) struct QueueView {
     pub(crate) pending: u64,
     pub(crate) running: u64,
+    #[serde(rename = "RetryScheduled")]
     pub(crate) retrying: u64,
     pub(crate) finished: u64,
     pub(crate) redelivered: u64,
@@ -37,19 +41,5 @@ pub(crate) fn status_worker(worker: &Worker) -> String {
 
 /// `GET /Beacon/Queue`; `waiting` is a JSON list of items.
 pub(crate) fn queue(view: &QueueView, waiting: &str) -> String {
-    Object::new().raw("Items", waiting).raw("Counts", &numbers(view)).end()
-}
-
-/// The queue in numbers.
-pub(crate) fn numbers(view: &QueueView) -> String {
-    Object::new()
-        .number("Pending", view.pending)
-        .number("Running", view.running)
-        .number("RetryScheduled", view.retrying)
-        .number("Finished", view.finished)
-        .number("Redelivered", view.redelivered)
-        .number("RefusedReports", view.refused_reports)
-        .number("Results", view.results)
-        .number("Bytes", view.bytes)
-        .end()
+    Object::new().raw("Items", waiting).value("Counts", view).end()
 }
