@@ -9,7 +9,7 @@ use super::routes::{Public, Route};
 use crate::base::ids::{ConnId, HttpId};
 use crate::base::time::Now;
 use crate::dialect::beacon::coordinator::wire::{self as wire, UserRecord};
-use crate::dialect::beacon::coordinator::{Caller, Route as BeaconRoute};
+use crate::dialect::beacon::coordinator::{Asked, Route as BeaconRoute};
 use crate::machine::{Input, Machine as _, Output, ServerInput};
 use crate::net::http::NoRoute;
 use crate::net::origin::is_foreign_page;
@@ -99,22 +99,15 @@ impl Hub {
             }
             (route, Some(caller)) => {
                 let key = headers.first("x-idempotency-key").filter(|key| !key.is_empty());
-                self.ask(http, route, &body, key, &caller, now);
+                self.ask(http, route, Asked { body: &body, key, caller: &caller, now });
             }
             (_, None) => self.reply(http, unauthenticated()),
         }
     }
 
     /// Answers a request of someone who is known.
-    fn ask(
-        &mut self,
-        http: HttpId,
-        route: Route,
-        body: &ByteString,
-        key: Option<&str>,
-        caller: &Caller,
-        now: Now,
-    ) {
+    fn ask(&mut self, http: HttpId, route: Route, asked: Asked<'_>) {
+        let Asked { body, caller, now, .. } = asked;
         if matches!(route, Route::Beacon(BeaconRoute::Enqueue) | Route::Volt(_))
             && let Err(denial) = self.accounts.count(&caller.client, now.mono)
         {
@@ -128,7 +121,7 @@ impl Hub {
                 let text = self.show_status(now);
                 self.reply(http, HttpResponse::json(200, text));
             }
-            Route::Beacon(route) => self.coordinator.ask(http, route, body, key, caller, now),
+            Route::Beacon(route) => self.coordinator.ask(http, route, asked),
             Route::Volt(control) => self.volt.control(http, control, body, now),
         }
     }

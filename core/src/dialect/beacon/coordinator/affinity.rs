@@ -37,10 +37,8 @@ impl Affinity {
         if let Some(old) = self.bindings.remove(key) {
             self.ends.remove(&(old.until, key.to_owned()));
         }
-        if self.bindings.len() >= MAX_BINDINGS
-            && let Some((_, key)) = self.ends.pop_first()
-        {
-            self.bindings.remove(&key);
+        if self.bindings.len() >= MAX_BINDINGS {
+            self.drop_first();
         }
         let until = now.mono.after(self.ttl_ms);
         self.ends.insert((until, key.to_owned()));
@@ -56,12 +54,14 @@ impl Affinity {
 
     /// Forgets bindings that ended.
     pub(super) fn expire(&mut self, now: Instant) {
-        while let Some((until, key)) = self.ends.first() {
-            if *until > now {
-                return;
-            }
-            self.bindings.remove(key);
-            self.ends.pop_first();
+        while self.ends.first().is_some_and(|(until, _)| *until <= now) {
+            self.drop_first();
+        }
+    }
+
+    fn drop_first(&mut self) {
+        if let Some((_, key)) = self.ends.pop_first() {
+            self.bindings.remove(&key);
         }
     }
 

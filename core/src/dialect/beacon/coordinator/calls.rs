@@ -52,7 +52,8 @@ impl Coordinator {
         options: &CallOptions,
         now: Now,
     ) -> Result<(), Error> {
-        let body = payload.clone().into_text();
+        let (body, caller) = (payload.clone().into_text(), Caller::in_process());
+        let asked = Asked { body: &body, key: options.key(), caller: &caller, now };
         let control: ControlBody = payload.read().unwrap_or_default();
         let named = |value: Option<String>, field: &str| {
             value.ok_or_else(|| {
@@ -64,19 +65,12 @@ impl Coordinator {
             "$beacons" => self.show(&View::Workers, ANONYMOUS),
             "$work" => self.show(&View::Items, ANONYMOUS),
             "$capabilities" => self.show(&View::Capabilities, ANONYMOUS),
-            "$enqueue" => {
-                let caller = Caller::in_process();
-                let asked = Asked { body: &body, key: options.key(), caller: &caller, now };
-                (200, self.enqueue(asked)?)
-            }
+            "$enqueue" => (200, self.enqueue(asked)?),
             "$result" => self.result_of(&named(item, subject::WORK_ITEM)?),
-            "$cancel" => self.cancel_by_hash(&named(item, subject::WORK_ITEM)?, &body, now),
-            "$run_start" => self.start_run(&body, now),
+            "$cancel" => self.cancel_by_hash(&named(item, subject::WORK_ITEM)?, asked),
+            "$run_start" => self.start_run(asked),
             "$run_end" => self.end_run(&named(control.run_id, subject::RUN)?, &body),
-            "$drain" => {
-                let id = named(control.beacon_id, subject::BEACON)?;
-                self.drain_worker(&id, &body, ANONYMOUS, now)
-            }
+            "$drain" => self.drain_worker(&named(control.beacon_id, subject::BEACON)?, asked),
             other => {
                 let text = format!("a hub has no call named {other:?}");
                 return Err(Error::new(ErrorCode::ArgumentInvalid, text));

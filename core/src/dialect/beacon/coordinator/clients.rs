@@ -150,23 +150,17 @@ impl Coordinator {
 
     /// Lets someone wait for an item, or answers at once.
     pub(super) fn attach(&mut self, submitted: Submitted, waiter: Waiter, now: Now) {
-        match submitted {
-            Submitted::Item(id) => self.wait_for(id, waiter),
-            Submitted::Known { id, timeout_ms } => {
-                // The item's own limit may be longer, or not have begun.
-                if let Some(client) = Client::of(&waiter) {
-                    let patience = Timer::Patience(client, timeout_ms);
-                    self.timers.add(patience, now.mono.after(timeout_ms));
-                }
-                self.wait_for(id, waiter);
-            }
-            Submitted::Done(done) => self.answer(waiter, &done, now),
-        }
-    }
-
-    fn wait_for(&mut self, id: ItemId, waiter: Waiter) {
+        let (id, patience_ms) = match submitted {
+            Submitted::Item(id) => (id, None),
+            Submitted::Known { id, timeout_ms } => (id, Some(timeout_ms)),
+            Submitted::Done(done) => return self.answer(waiter, &done, now),
+        };
         if let Some(client) = Client::of(&waiter) {
             self.clients.insert(client, id);
+            // The item's own limit may be longer, or not have begun.
+            if let Some(millis) = patience_ms {
+                self.timers.add(Timer::Patience(client, millis), now.mono.after(millis));
+            }
         }
         if let Some(item) = self.items.get_mut(id) {
             item.waiters.push(waiter);

@@ -183,10 +183,7 @@ impl Item {
 
     /// Returns the worker that holds the lease.
     pub(super) const fn worker(&self) -> Option<PeerId> {
-        match self.state {
-            State::Running(worker) => Some(worker),
-            State::Pending(_) | State::Held | State::Retry(_) => None,
-        }
+        if let State::Running(worker) = self.state { Some(worker) } else { None }
     }
 
     /// Returns the bytes that count towards the queue's limit.

@@ -51,6 +51,7 @@ use item::{ItemId, Waiter};
 use items::Items;
 pub(crate) use records::SPACES;
 use registry::Registry;
+pub(crate) use requests::Asked;
 use results::Results;
 pub(crate) use routes::Route;
 use runs::Runs;

@@ -32,9 +32,8 @@ const MAX_LISTED: usize = 65_536;
 /// The close code and reason of a worker that may not join. Source: `ultravisor` 1.3.24.
 const DENIED: (u16, &str) = (4403, "Beacon admission denied");
 
-/// A worker's record, what a worker of ours says it runs, and whether it understands our
-/// acknowledgements.
-type Recorded = (PeerId, Option<Vec<RunningItem>>, bool);
+/// A worker's record, and what a worker of ours says it runs.
+type Recorded = (PeerId, Option<Vec<RunningItem>>);
 
 /// What a join check says.
 enum Join {
@@ -118,18 +117,15 @@ impl Coordinator {
         {
             self.remove_worker(before, "it registered under another name", now);
         }
-        let owner = self
-            .conns
-            .get(&conn)
-            .and_then(|link| link.caller.clone())
-            .filter(|_| self.options.is_secured);
-        let (worker, running, acks) = self.record(name, registration, owner, now);
+        let link = self.conns.get(&conn).filter(|_| self.options.is_secured);
+        let owner = link.and_then(|link| link.caller.clone());
+        let (worker, running) = self.record(name, registration, owner, now);
         let replaced = self.registry.connect(worker, Some(conn));
         if let Some(limits) = self.accepted.admit(conn, now.mono) {
             self.out.push_back(Output::SetLimits { conn, limits });
         }
         let Some(record) = self.registry.get(worker) else { return };
-        let text = wire::registered(&record.beacon_id, acks);
+        let text = wire::registered(&record.beacon_id, record.acks);
         let name = record.name.clone();
         self.send(conn, text);
         if replaced.is_some() {
@@ -145,7 +141,7 @@ impl Coordinator {
     /// Takes a registration over HTTP.
     pub(super) fn register_over_http(&mut self, http: HttpId, asked: Asked<'_>) {
         let registered = self.join_over_http(asked);
-        let (worker, running, acks) = match registered {
+        let (worker, running) = match registered {
             Ok(registered) => registered,
             Err((status, text)) => {
                 return self.reply(http, HttpResponse::json(status, wire::error(&text)));
@@ -155,7 +151,7 @@ impl Coordinator {
             // Our worker uses one transport at a time: its connection is not coming back.
             self.registry.connect(worker, None);
         }
-        if let Some(text) = self.worker_record(worker, &asked.caller.session, acks) {
+        if let Some(text) = self.worker_record(worker, &asked.caller.session, true) {
             self.reply(http, HttpResponse::json(200, text));
         }
         self.reconcile(worker, running, false, asked.now);
@@ -196,7 +192,6 @@ impl Coordinator {
         let known = self.registry.by_name(&name).and_then(|worker| self.registry.get(worker));
         let before = known.map(|worker| worker.capabilities.clone()).unwrap_or_default();
         let (worker, new) = self.registry.register(&name, &registration, owner, now);
-        let acks = registration.acks();
         self.catalogue.describe(registration.action_schemas.unwrap_or_default());
         if new {
             self.watch(worker, now);
@@ -204,7 +199,7 @@ impl Coordinator {
         } else {
             self.replace_reserved(&name, &before, now);
         }
-        (worker, registration.moorline.map(|ours| ours.running), acks)
+        (worker, registration.moorline.map(|ours| ours.running))
     }
 
     /// Settles what the record holds with what the worker says it runs; `moved` if its older
@@ -223,23 +218,20 @@ impl Coordinator {
         let mut kept = BTreeSet::new();
         let speaks = running.is_some();
         for listed in running.into_iter().flatten().take(MAX_LISTED) {
-            match self.claim(&listed, worker, &name, now) {
-                Ok(Some(id)) => {
+            match (self.claim(&listed, worker, &name, now), conn) {
+                (Ok(Some(id)), _) => {
                     kept.insert(id);
                 }
-                Ok(None) => {
-                    if let Some(conn) = conn.filter(|_| acks) {
-                        let verdict = Verdict { hash: listed.work_item_hash, refused: None };
-                        self.promise_verdict(conn, verdict);
-                    }
+                (Ok(None), Some(conn)) if acks => {
+                    let verdict = Verdict { hash: listed.work_item_hash, refused: None };
+                    self.promise_verdict(conn, verdict);
                 }
-                Err(reason) => {
-                    if let Some(conn) = conn {
-                        let hash = &listed.work_item_hash;
-                        let text = wire::work_cancel(hash, reason, Withdrawal::Superseded);
-                        self.promise_text(conn, text);
-                    }
+                (Err(reason), Some(conn)) => {
+                    let hash = &listed.work_item_hash;
+                    let text = wire::work_cancel(hash, reason, Withdrawal::Superseded);
+                    self.promise_text(conn, text);
                 }
+                (Ok(None) | Err(_), _) => {}
             }
         }
         if speaks || moved {
@@ -274,12 +266,8 @@ impl Coordinator {
         match item.state {
             State::Running(holder) if holder == worker => Ok(Some(id)),
             State::Running(_) => Err("The work item was given to somebody else."),
-            State::Held => {
+            State::Held | State::Pending(_) => {
                 self.unhold(name, id);
-                self.adopt(id, worker, now);
-                Ok(Some(id))
-            }
-            State::Pending(_) => {
                 self.adopt(id, worker, now);
                 Ok(Some(id))
             }
@@ -318,8 +306,13 @@ impl Coordinator {
         }
     }
 
-    /// Returns a worker's record as JSON. A session opens doors: only its own holder sees its id.
-    pub(super) fn worker_record(&self, worker: PeerId, viewer: &str, acks: bool) -> Option<String> {
+    /// Returns a worker's record as JSON, for one that `registers` too. A session opens doors: only its own holder sees its id.
+    pub(super) fn worker_record(
+        &self,
+        worker: PeerId,
+        viewer: &str,
+        registers: bool,
+    ) -> Option<String> {
         let record = self.registry.get(worker)?;
         let items = record
             .running
@@ -330,7 +323,7 @@ impl Coordinator {
             .collect();
         let session = record.owner.as_ref().map(|owner| &*owner.session);
         let session = session.filter(|session| *session == viewer);
-        Some(wire::beacon_record(record, items, session, acks))
+        Some(wire::beacon_record(record, items, session, registers && record.acks))
     }
 }
 

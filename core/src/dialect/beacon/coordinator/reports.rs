@@ -12,7 +12,7 @@ use super::results::Finished;
 use super::wire::{self, ProgressReport, Report, Verdict};
 use super::{Coordinator, Timer};
 use crate::api::event::{CallEvent, Event};
-use crate::base::ids::{ConnId, PeerId};
+use crate::base::ids::{ConnId, HttpId, PeerId};
 use crate::base::json::Raw;
 use crate::base::time::{Now, UnixMillis};
 use crate::machine::Output;
@@ -87,26 +87,29 @@ impl Coordinator {
     }
 
     fn stream_progress(&mut self, waiter: &Waiter, text: &str, data: Option<&[u8]>) {
-        match waiter {
+        match *waiter {
             Waiter::Http { http, stream: true } => {
-                let http = *http;
-                let bytes = binary_frames::frame(Kind::Progress, text.as_bytes());
-                self.promise(Output::HttpPart { http, bytes });
+                self.stream(http, Kind::Progress, text.as_bytes());
                 if let Some(data) = data {
-                    let bytes = binary_frames::frame(Kind::Bytes, data);
-                    self.promise(Output::HttpPart { http, bytes });
+                    self.stream(http, Kind::Bytes, data);
                 }
             }
             Waiter::Call { call, stream: true } => {
                 if let Ok(part) = Raw::parse(text.to_owned()) {
-                    self.promise(Output::Event(Event::Call(CallEvent::Part { call: *call, part })));
+                    self.promise(Output::Event(Event::Call(CallEvent::Part { call, part })));
                 }
             }
-            Waiter::Http { stream: false, .. }
-            | Waiter::Call { stream: false, .. }
+            Waiter::Http { .. }
+            | Waiter::Call { .. }
             | Waiter::Login { .. }
             | Waiter::Join { .. } => {}
         }
+    }
+
+    /// Sends one frame of a streamed answer.
+    pub(super) fn stream(&mut self, http: HttpId, kind: Kind, payload: &[u8]) {
+        let bytes = binary_frames::frame(kind, payload);
+        self.promise(Output::HttpPart { http, bytes });
     }
 
     /// Takes an outcome; `text` is what `outputs` and `log` are slices of.
@@ -258,9 +261,6 @@ impl Item {
 impl Waiter {
     /// Tells whether it wants progress.
     pub(super) const fn streams(&self) -> bool {
-        match self {
-            Self::Http { stream, .. } | Self::Call { stream, .. } => *stream,
-            Self::Login { .. } | Self::Join { .. } => false,
-        }
+        matches!(self, Self::Http { stream: true, .. } | Self::Call { stream: true, .. })
     }
 }

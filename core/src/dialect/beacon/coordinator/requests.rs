@@ -21,28 +21,18 @@ const MAX_BATCH: usize = 256;
 pub(super) type Answer = (u16, String);
 
 /// What is asked, and who asks.
-#[derive(Clone, Copy)]
-pub(super) struct Asked<'a> {
-    pub(super) body: &'a ByteString,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) body: &'a ByteString,
     /// The idempotency key.
-    pub(super) key: Option<&'a str>,
-    pub(super) caller: &'a Caller,
-    pub(super) now: Now,
+    pub(crate) key: Option<&'a str>,
+    pub(crate) caller: &'a Caller,
+    pub(crate) now: Now,
 }
 
 impl Coordinator {
-    /// Answers a request of someone whom the hub knows, now or when the item ends; `key` is its
-    /// idempotency key.
-    pub(crate) fn ask(
-        &mut self,
-        http: HttpId,
-        route: Route,
-        body: &ByteString,
-        key: Option<&str>,
-        caller: &Caller,
-        now: Now,
-    ) {
-        let asked = Asked { body, key, caller, now };
+    /// Answers a request of someone whom the hub knows, now or when the item ends.
+    pub(crate) fn ask(&mut self, http: HttpId, route: Route, asked: Asked<'_>) {
         let (status, text) = match route {
             Route::Register => return self.register_over_http(http, asked),
             Route::Dispatch => return self.dispatch(http, asked, false),
@@ -54,7 +44,7 @@ impl Coordinator {
             Route::Poll => self.poll(asked),
             Route::Heartbeat(id) => self.heartbeat(&id, asked),
             Route::Farewell(id) => self.farewell(&id, asked),
-            Route::Drain(id) => self.drain_worker(&id, body, &caller.session, now),
+            Route::Drain(id) => self.drain_worker(&id, asked),
             Route::CompleteBatch => self.complete_batch(asked),
             Route::ProgressBatch => self.progress_batch(asked),
             Route::Progress(hash) => self.progress(&hash, asked),
@@ -62,12 +52,12 @@ impl Coordinator {
                 self.end_item(&hash, asked, "Completed", Self::report_complete)
             }
             Route::Error(hash) => self.end_item(&hash, asked, "Failed", Self::report_error),
-            Route::Cancel(hash) => self.cancel_by_hash(&hash, body, now),
-            Route::Reorder(hash) => self.reorder(&hash, body),
-            Route::RunStart => self.start_run(body, now),
-            Route::RunEnd(id) => self.end_run(&id, body),
+            Route::Cancel(hash) => self.cancel_by_hash(&hash, asked),
+            Route::Reorder(hash) => self.reorder(&hash, asked.body),
+            Route::RunStart => self.start_run(asked),
+            Route::RunEnd(id) => self.end_run(&id, asked.body),
             Route::View(view) => {
-                let (status, text) = self.show(&view, &caller.session);
+                let (status, text) = self.show(&view, &asked.caller.session);
                 return self.reply(http, HttpResponse::json(status, text));
             }
         };
@@ -114,18 +104,12 @@ impl Coordinator {
     }
 
     /// Gives a worker no new work, until told otherwise; a reconnection does not end it.
-    pub(super) fn drain_worker(
-        &mut self,
-        beacon_id: &str,
-        body: &ByteString,
-        viewer: &str,
-        now: Now,
-    ) -> Answer {
-        let control: ControlBody = serde_json::from_str(body).unwrap_or_default();
+    pub(super) fn drain_worker(&mut self, beacon_id: &str, asked: Asked<'_>) -> Answer {
+        let control: ControlBody = serde_json::from_str(asked.body).unwrap_or_default();
         let Some(worker) = self.registry.by_id(beacon_id) else { return unknown_worker(beacon_id) };
         self.registry.drain(worker, control.draining.unwrap_or(true));
-        self.fill(worker, now);
-        (200, self.worker_record(worker, viewer, false).unwrap_or_default())
+        self.fill(worker, asked.now);
+        (200, self.worker_record(worker, &asked.caller.session, false).unwrap_or_default())
     }
 
     fn progress(&mut self, hash: &str, asked: Asked<'_>) -> Answer {
@@ -203,11 +187,11 @@ impl Coordinator {
         (200, wire::batch(&done, &errors))
     }
 
-    pub(super) fn cancel_by_hash(&mut self, hash: &str, body: &ByteString, now: Now) -> Answer {
-        let control: ControlBody = serde_json::from_str(body).unwrap_or_default();
+    pub(super) fn cancel_by_hash(&mut self, hash: &str, asked: Asked<'_>) -> Answer {
+        let control: ControlBody = serde_json::from_str(asked.body).unwrap_or_default();
         let reason = printable(&control.reason.unwrap_or_default());
         if let Some(id) = self.items.find(hash)
-            && let Some(text) = self.cancel(id, &reason, now)
+            && let Some(text) = self.cancel(id, &reason, asked.now)
         {
             return (200, text);
         }
@@ -232,13 +216,13 @@ impl Coordinator {
         (200, wire::succeeded(hash))
     }
 
-    pub(super) fn start_run(&mut self, body: &ByteString, now: Now) -> Answer {
-        let request: RunRequest = serde_json::from_str(body).unwrap_or_default();
+    pub(super) fn start_run(&mut self, asked: Asked<'_>) -> Answer {
+        let request: RunRequest = serde_json::from_str(asked.body).unwrap_or_default();
         let key = request.idempotency_key.filter(|key| !key.is_empty());
         if key.as_ref().is_some_and(|key| key.len() > super::registration::MAX_NAME) {
             return (400, wire::error("IdempotencyKey is too long."));
         }
-        let (run, forgotten) = self.runs.start(key, now.unix);
+        let (run, forgotten) = self.runs.start(key, asked.now.unix);
         self.store_run(&run, forgotten);
         (200, wire::run_started(&run.id, run.started, run.key.as_deref()))
     }

@@ -84,8 +84,7 @@ impl Results {
         self.items.insert(order, finished);
         let mut gone = Vec::new();
         while self.items.len() as u64 > self.max_items || self.bytes > self.max_bytes {
-            let Some(hash) = self.remove_first() else { break };
-            gone.push(hash);
+            gone.extend(self.remove_first());
         }
         gone
     }
@@ -101,12 +100,10 @@ impl Results {
     /// Forgets outcomes that are too old; returns their hashes.
     pub(super) fn expire(&mut self, now: UnixMillis) -> Vec<Arc<str>> {
         let mut gone = Vec::new();
-        while let Some((_, first)) = self.items.first_key_value() {
-            if first.finished.0.saturating_add(self.ttl_ms) > now.0 {
-                break;
-            }
-            let Some(hash) = self.remove_first() else { break };
-            gone.push(hash);
+        let ttl_ms = self.ttl_ms;
+        let is_old = |done: &Finished| done.finished.0.saturating_add(ttl_ms) <= now.0;
+        while self.items.first_key_value().is_some_and(|(_, done)| is_old(done)) {
+            gone.extend(self.remove_first());
         }
         gone
     }

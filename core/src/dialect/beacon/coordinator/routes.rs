@@ -29,25 +29,28 @@ pub(crate) enum Route {
 impl Route {
     /// Finds the route of a request, by the segments of its path below `/Beacon`.
     pub(crate) fn find(method: Method, segments: &[&str]) -> Result<Self, NoRoute> {
-        match segments {
-            [] => get(method, Self::View(View::Workers)),
-            ["Register"] => post(method, Self::Register),
-            ["Affinity"] => get(method, Self::View(View::Bindings)),
-            ["Queue"] => get(method, Self::View(View::Queue)),
-            ["Capabilities"] => get(method, Self::View(View::Capabilities)),
-            ["Actions"] => get(method, Self::View(View::Actions)),
-            ["Run", "Start"] => post(method, Self::RunStart),
-            ["Run", id, "End"] => post(method, Self::RunEnd((*id).to_owned())),
-            ["Work", rest @ ..] => work(method, rest),
+        let (allowed, route) = match segments {
+            [] => (Method::Get, Self::View(View::Workers)),
+            ["Register"] => (Method::Post, Self::Register),
+            ["Affinity"] => (Method::Get, Self::View(View::Bindings)),
+            ["Queue"] => (Method::Get, Self::View(View::Queue)),
+            ["Capabilities"] => (Method::Get, Self::View(View::Capabilities)),
+            ["Actions"] => (Method::Get, Self::View(View::Actions)),
+            ["Run", "Start"] => (Method::Post, Self::RunStart),
+            ["Run", id, "End"] => (Method::Post, Self::RunEnd((*id).to_owned())),
+            ["Work", rest @ ..] => work(rest).ok_or(NoRoute::Unknown)?,
             [id] => match method {
-                Method::Get => Ok(Self::View(View::Worker((*id).to_owned()))),
-                Method::Delete => Ok(Self::Farewell((*id).to_owned())),
-                Method::Post | Method::Put | Method::Other => Err(NoRoute::Method("GET, DELETE")),
+                Method::Get => (method, Self::View(View::Worker((*id).to_owned()))),
+                Method::Delete => (method, Self::Farewell((*id).to_owned())),
+                Method::Post | Method::Put | Method::Other => {
+                    return Err(NoRoute::Method("GET, DELETE"));
+                }
             },
-            [id, "Heartbeat"] => post(method, Self::Heartbeat((*id).to_owned())),
-            [id, "Drain"] => post(method, Self::Drain((*id).to_owned())),
-            _ => Err(NoRoute::Unknown),
-        }
+            [id, "Heartbeat"] => (Method::Post, Self::Heartbeat((*id).to_owned())),
+            [id, "Drain"] => (Method::Post, Self::Drain((*id).to_owned())),
+            _ => return Err(NoRoute::Unknown),
+        };
+        http::only(method, allowed, route)
     }
 
     /// Tells whether whoever answers it says itself that a body is not JSON.
@@ -69,38 +72,31 @@ pub(crate) enum View {
     Result(String),
 }
 
-fn get(method: Method, route: Route) -> Result<Route, NoRoute> {
-    http::only(method, Method::Get, route)
-}
-
-fn post(method: Method, route: Route) -> Result<Route, NoRoute> {
-    http::only(method, Method::Post, route)
-}
-
-fn work(method: Method, segments: &[&str]) -> Result<Route, NoRoute> {
-    match segments {
-        [] => get(method, Route::View(View::Items)),
-        ["Poll"] => post(method, Route::Poll),
-        ["Enqueue"] => post(method, Route::Enqueue),
-        ["Dispatch"] => post(method, Route::Dispatch),
-        ["DispatchStream"] => post(method, Route::DispatchStream),
-        ["Complete", "Batch"] => post(method, Route::CompleteBatch),
-        ["Progress", "Batch"] => post(method, Route::ProgressBatch),
+/// Finds a route below `/Beacon/Work`, with the method that it has.
+fn work(segments: &[&str]) -> Option<(Method, Route)> {
+    Some(match segments {
+        [] => (Method::Get, Route::View(View::Items)),
+        ["Poll"] => (Method::Post, Route::Poll),
+        ["Enqueue"] => (Method::Post, Route::Enqueue),
+        ["Dispatch"] => (Method::Post, Route::Dispatch),
+        ["DispatchStream"] => (Method::Post, Route::DispatchStream),
+        ["Complete", "Batch"] => (Method::Post, Route::CompleteBatch),
+        ["Progress", "Batch"] => (Method::Post, Route::ProgressBatch),
         // Peer: workers put hashes into the path unescaped, so a hash may hold slashes.
         [hash @ .., last] if !hash.is_empty() => {
             let hash = hash.join("/");
             match *last {
-                "Progress" => post(method, Route::Progress(hash)),
-                "Complete" => post(method, Route::Complete(hash)),
-                "Error" => post(method, Route::Error(hash)),
-                "Cancel" => post(method, Route::Cancel(hash)),
-                "Reorder" => post(method, Route::Reorder(hash)),
-                "Result" => get(method, Route::View(View::Result(hash))),
-                _ => Err(NoRoute::Unknown),
+                "Progress" => (Method::Post, Route::Progress(hash)),
+                "Complete" => (Method::Post, Route::Complete(hash)),
+                "Error" => (Method::Post, Route::Error(hash)),
+                "Cancel" => (Method::Post, Route::Cancel(hash)),
+                "Reorder" => (Method::Post, Route::Reorder(hash)),
+                "Result" => (Method::Get, Route::View(View::Result(hash))),
+                _ => return None,
             }
         }
-        _ => Err(NoRoute::Unknown),
-    }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

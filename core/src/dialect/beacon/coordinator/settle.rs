@@ -12,7 +12,7 @@ use crate::base::json::Raw;
 use crate::base::time::Now;
 use crate::machine::Output;
 use crate::net::HttpResponse;
-use crate::net::binary_frames::{self, Kind};
+use crate::net::binary_frames::Kind;
 
 impl Coordinator {
     /// Ends an item, keeps the outcome and answers whoever waits; `reported` if its holder said so.
@@ -136,12 +136,10 @@ impl Coordinator {
             (Waiter::Http { http, stream: true }, Ok((outputs, log))) => {
                 let (bytes, rest) = outputs::split(outputs);
                 if let Some(bytes) = bytes {
-                    let bytes = binary_frames::frame(Kind::FinalBytes, &bytes);
-                    self.promise(Output::HttpPart { http, bytes });
+                    self.stream(http, Kind::FinalBytes, &bytes);
                 }
                 let text = wire::dispatched(&done.hash, &rest, log.as_str());
-                let bytes = binary_frames::frame(Kind::Result, text.as_bytes());
-                self.promise(Output::HttpPart { http, bytes });
+                self.stream(http, Kind::Result, text.as_bytes());
                 self.promise(Output::HttpEnd { http });
             }
             (Waiter::Call { call, .. }, Ok((outputs, log))) => {
@@ -162,8 +160,7 @@ impl Coordinator {
                 self.promise(Output::HttpReply { http, response: response(wire::failure(text)) });
             }
             Waiter::Http { http, stream: true } => {
-                let bytes = binary_frames::frame(Kind::Error, wire::error(text).as_bytes());
-                self.promise(Output::HttpPart { http, bytes });
+                self.stream(http, Kind::Error, wire::error(text).as_bytes());
                 self.promise(Output::HttpEnd { http });
             }
             Waiter::Call { call, .. } => {

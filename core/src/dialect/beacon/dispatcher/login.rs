@@ -25,10 +25,7 @@ impl Login {
     }
 
     pub(super) const fn retry_at(&self) -> Option<Instant> {
-        match self {
-            Self::Retry(at) => Some(*at),
-            Self::Asking | Self::Done => None,
-        }
+        if let Self::Retry(at) = self { Some(*at) } else { None }
     }
 }
 

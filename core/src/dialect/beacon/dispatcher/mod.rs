@@ -186,12 +186,8 @@ impl BeaconDispatcher {
 
     /// Makes an HTTP call and remembers what it was for.
     fn ask(&mut self, purpose: Purpose, request: HttpRequest, timeout_ms: u64) -> HttpId {
-        let streams = match &purpose {
-            Purpose::Call(call) => self.calls.get(call).is_some_and(Call::is_streaming),
-            Purpose::Login | Purpose::AskExtensions(_) | Purpose::FindItem | Purpose::Farewell => {
-                false
-            }
-        };
+        let call = if let Purpose::Call(call) = &purpose { self.calls.get(call) } else { None };
+        let streams = call.is_some_and(Call::is_streaming);
         let http = HttpId(self.exchanges.open(purpose) << 1);
         let max_body = usize::try_from(self.options.limits.max_message_bytes).unwrap_or(usize::MAX);
         self.outputs.push_back(Output::HttpCall { http, request, timeout_ms, max_body, streams });

@@ -57,10 +57,7 @@ impl Plan {
     ) -> Result<Self, Error> {
         let invalid = |message: String| Error::new(ErrorCode::ArgumentInvalid, message);
         if !options.team_cluster_id.is_empty() {
-            let is_stream = match options.response_type {
-                ResponseForm::Stream => true,
-                ResponseForm::Json | ResponseForm::Buffer => false,
-            };
+            let is_stream = options.response_type == ResponseForm::Stream;
             let body = command(name, &payload, &options);
             let path = ["Moorline", "Volt", "Daemons", &options.team_cluster_id, "Call"];
             return Ok(Self::Command { request: Request::post(&path, body), is_stream });

@@ -45,30 +45,22 @@ impl BeaconWorker {
         let held = held.chain(self.outbox.entries().map(|entry| (&entry.wire, entry.attempt)));
         let is_frame = carrier != Carrier::Requests;
         let text = registration(&self.options, &self.host, &self.handlers, is_frame, held);
-        match carrier {
-            Carrier::Connection(conn) => self.send(conn, text),
-            Carrier::Requests => {
-                self.post(Purpose::Registration, &["Beacon", "Register"], text, now);
-            }
-        }
+        let path = |_: &Self| path(&["Beacon", "Register"]);
+        self.say(carrier, text, Purpose::Registration, path, now);
     }
 
     pub(super) fn say_poll(&mut self, now: Now) {
         let text = poll(&self.id);
-        self.post(Purpose::Poll, &["Beacon", "Work", "Poll"], text, now);
+        let path = path(&["Beacon", "Work", "Poll"]);
+        self.request(Purpose::Poll, Method::Post, &path, text, now);
     }
 
     pub(super) fn say_heartbeat(&mut self, carrier: Carrier, now: Now) {
         let id = (carrier != Carrier::Requests).then_some(self.id.as_str());
         let running = self.work.slots().running();
         let text = heartbeat(id, self.heartbeat.host_lag_ms(), running, self.drain.is_on());
-        match carrier {
-            Carrier::Connection(conn) => self.send(conn, text),
-            Carrier::Requests => {
-                let path = path(&["Beacon", &self.id, "Heartbeat"]);
-                self.request(Purpose::Heartbeat, Method::Post, &path, text, now);
-            }
-        }
+        let path = |this: &Self| path(&["Beacon", &this.id, "Heartbeat"]);
+        self.say(carrier, text, Purpose::Heartbeat, path, now);
     }
 
     /// Asks whether we are still known.
@@ -87,12 +79,8 @@ impl BeaconWorker {
         now: Now,
     ) {
         let text = progress(author(carrier, &self.id), wire, attempt, report);
-        match carrier {
-            Carrier::Connection(conn) => self.send(conn, text),
-            Carrier::Requests => {
-                self.post(Purpose::Progress, &["Beacon", "Work", wire, "Progress"], text, now);
-            }
-        }
+        let path = |_: &Self| path(&["Beacon", "Work", wire, "Progress"]);
+        self.say(carrier, text, Purpose::Progress, path, now);
     }
 
     /// Reports the oldest outcome that was not sent; tells whether `window` had room for one.
@@ -142,8 +130,22 @@ impl BeaconWorker {
         self.outputs.push_back(Output::Send { conn, frame: Frame::Text(text.into()) });
     }
 
-    fn post(&mut self, purpose: Purpose, segments: &[&str], body: String, now: Now) {
-        self.request(purpose, Method::Post, &path(segments), body, now);
+    /// Says a text in a frame, or posts it to a path.
+    fn say(
+        &mut self,
+        carrier: Carrier,
+        text: String,
+        purpose: Purpose,
+        path: impl FnOnce(&Self) -> String,
+        now: Now,
+    ) {
+        match carrier {
+            Carrier::Connection(conn) => self.send(conn, text),
+            Carrier::Requests => {
+                let path = path(self);
+                self.request(purpose, Method::Post, &path, text, now);
+            }
+        }
     }
 
     fn request(&mut self, purpose: Purpose, method: Method, path: &str, body: String, now: Now) {
