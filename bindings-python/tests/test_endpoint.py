@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import threading
 from typing import Any, Callable, Iterator, List
 
@@ -323,10 +325,10 @@ def test_every_kind_of_handler_settles(run: Any, kind: str) -> None:
         outcomes = {command[1]: command for command in fake.commands[2:]}
         assert outcomes[1] == ["done", 1, {"value": {"n": 1}, "log": []}]
         assert outcomes[2] == ["done", 2, {"value": None, "log": []}]
-        assert outcomes[3] == ["failed", 3, {"message": "no such file"}]
+        assert outcomes[3] == ["failed", 3, {"message": "OSError: no such file"}]
         assert outcomes[4] == ["failed", 4, {"message": "StopAsyncIteration"}]
         assert outcomes[5][2]["message"].startswith("ARGUMENT_INVALID: not JSON")
-        assert outcomes[6] == ["failed", 6, {"message": "?"}]
+        assert outcomes[6] == ["failed", 6, {"message": "ValueError: \ufffd"}]
         assert outcomes[7] == ["failed", 7, {"message": "KeyError: 'Text'"}]
         await worker.close()
 
@@ -524,3 +526,129 @@ def test_a_role_says_of_each_kind_of_event_what_becomes_of_it() -> None:
         class Forgetful(Endpoint):  # pyright: ignore[reportUnusedClass]
             _role = "worker"
             _ignored = frozenset({"work_withdrawn", "work_drained", "enrolled", "beat_asked"})
+
+
+@pytest.mark.parametrize("wrong", [1.5, -1, math.nan, -math.inf, "5", True, [], object()])
+def test_what_is_no_time_for_a_drain_ends_nothing(run: Any, wrong: Any) -> None:
+    async def main() -> None:
+        worker = Worker()
+        fake = await connected(worker)
+        for end in (worker.drain, worker.run):
+            with pytest.raises(MoorlineError) as raised:
+                await end(wrong)
+            assert raised.value.code == "ARGUMENT_INVALID"
+        assert [command[0] for command in fake.commands] == ["start"]
+        await worker.close()
+
+    run(main())
+
+
+def test_a_drain_may_take_as_long_as_it_needs(run: Any) -> None:
+    async def main() -> None:
+        for limit in (math.inf, 2**80):
+            worker = Worker()
+            fake = await connected(worker)
+            fake.deliver(ended())
+            await worker.drain(limit)
+            assert fake.commands[-1] == ["stop", 0, {"drain_ms": 2**53 - 1}]
+
+    run(main())
+
+
+def test_a_refused_start_ends_connect(run: Any) -> None:
+    async def main() -> None:
+        worker = Worker()
+        FakeNative.opened[-1].refuse = lambda turn: turn[0][0] == "start"
+        with pytest.raises(MoorlineError) as raised:
+            await worker.connect()
+        assert raised.value.code == "ARGUMENT_INVALID"
+
+    run(main())
+
+
+def test_a_failure_that_is_refused_is_followed_by_one_that_cannot_be(run: Any) -> None:
+    async def main() -> None:
+        worker = Worker()
+
+        @worker.handle("Echo/Say")
+        def say(settings: Any, ctx: Any) -> Any:
+            raise ValueError("unspeakable")
+
+        fake = await connected(worker)
+        fake.refuse = lambda turn: any("unspeakable" in str(body) for _, _, body in turn)
+        fake.deliver(work(7))
+        await until(lambda: any(command[0] == "failed" for command in fake.commands))
+        last = {"message": "the handler failed, and what it said cannot be carried"}
+        assert fake.commands[-1] == ["failed", 7, last]
+        await worker.close()
+
+    run(main())
+
+
+def test_an_item_that_cannot_begin_fails(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(*given: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        worker = Worker()
+        worker.handle("Echo/Say")(lambda settings, ctx: None)
+        fake = await connected(worker)
+        monkeypatch.setattr("moorline._threads.Threads.run", no_thread)
+        fake.deliver(work(7))
+        await until(lambda: any(command[0] == "failed" for command in fake.commands))
+        assert fake.commands[-1] == ["failed", 7, {"message": "RuntimeError: can't start new thread"}]
+        await worker.close()
+
+    run(main())
+
+
+def test_an_outcome_is_settled_though_the_logging_of_the_program_fails(run: Any) -> None:
+    class Broken(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            raise RuntimeError("a filter")
+
+    async def main() -> None:
+        worker = Worker()
+
+        @worker.handle("Echo/Say")
+        def say(settings: Any, ctx: Any) -> Any:
+            raise ValueError("no luck")
+
+        fake = await connected(worker)
+        broken = Broken()
+        logging.getLogger("moorline").addFilter(broken)
+        try:
+            fake.deliver(work(7))
+            await until(lambda: any(command[0] == "failed" for command in fake.commands))
+        finally:
+            logging.getLogger("moorline").removeFilter(broken)
+        assert fake.commands[-1] == ["failed", 7, {"message": "ValueError: no luck"}]
+        await worker.close()
+
+    run(main())
+
+
+def test_leaving_the_scope_drains(run: Any) -> None:
+    async def main() -> None:
+        worker = Worker()
+        fake = FakeNative.opened[-1]
+        fake.deliver(ready())
+        async with worker:
+            fake.deliver(ended())
+        assert fake.commands[-1] == ["stop", 0, {}] and fake.closed
+        worker = Worker()
+        fake = FakeNative.opened[-1]
+        fake.deliver(ready())
+        with pytest.raises(MoorlineError) as raised:
+            async with worker:
+                fake.deliver({**withdrawn(1), "why": "draining"}, ended())
+        assert raised.value.code == "WORK_EXPIRED"
+        worker = Worker()
+        fake = FakeNative.opened[-1]
+        fake.deliver(ready())
+        with pytest.raises(KeyError):
+            async with worker:
+                fake.deliver({**withdrawn(1), "why": "draining"}, ended())
+                raise KeyError("the body's own error is what is told")
+
+    run(main())

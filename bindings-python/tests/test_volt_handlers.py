@@ -238,7 +238,7 @@ def test_heartbeats_are_made_by_the_application(run: Any, kind: str) -> None:
         await until(lambda: len(fake.commands) == 2)
         assert sorted(fake.commands) == [
             ["done", 1, {"value": {"n": 1}}],
-            ["failed", 2, {"message": "pop from empty list"}],
+            ["failed", 2, {"message": "IndexError: pop from empty list"}],
         ]
         # The core tells it as a failed heartbeat.
         assert failures == []

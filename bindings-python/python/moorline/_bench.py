@@ -16,10 +16,11 @@ from ._blobs import payload_of, text_of_bytes
 from ._endpoint import Endpoint, exception_of
 from ._generated import MAX_CHUNKS_IN_FLIGHT, WorkDrainedEvent, WorkEvent, WorkWithdrawnEvent
 from ._streams import Stream, chunks, close
+from ._text import failure_of, message_of
 from ._threads import Threads
 from .errors import MoorlineError, error_of
 
-__all__ = ["Bench", "Call", "Item", "Registered", "is_coroutine", "text_of"]
+__all__ = ["Bench", "Call", "Item", "Registered", "is_coroutine"]
 
 Call = Callable[[Any, Any], Any]
 """A handler as it is called: payload and context."""
@@ -108,8 +109,13 @@ class Bench(Endpoint):
             self._on_unknown(event)
             return
         item = Item(event["work"], event["key"], asyncio.get_running_loop(), handler)
-        item.context = self._context(event, item)
-        self._begin(item, payload_of(event))
+        self._items[item.work] = item
+        try:
+            item.context = self._context(event, item)
+            self._begin(item, payload_of(event))
+        except Exception as error:
+            # It could not begin, for want of a thread perhaps.
+            self._fail(item, error)
 
     def _on_unknown(self, event: WorkEvent) -> None:
         """Answers work whose handler was withdrawn while it was on its way."""
@@ -208,7 +214,7 @@ class Bench(Endpoint):
     def _try_complete(self, item: Item, value: Any) -> _Rest:
         try:
             return self._complete(item, value)
-        except Exception as error:
+        except BaseException as error:
             self._fail(item, error)
             return None
 
@@ -229,18 +235,24 @@ class Bench(Endpoint):
             self._settle(item, "done", {"value": {}})
         except asyncio.CancelledError as error:
             if not self._torn_down:
-                self._settle(item, "failed", {"message": text_of(error)})
+                self._settle(item, "failed", {"message": message_of(error)})
             raise
         except Exception as error:
             # The answer has begun: all that is left is to end it with what went wrong.
-            self._settle(item, "failed", {"message": text_of(error)})
+            self._settle(item, "failed", {"message": message_of(error)})
         finally:
             await close(stream)
 
     def _fail(self, item: Item, error: BaseException) -> None:
-        if item.reason is None:
+        is_wanted = item.reason is None
+        self._settle(item, "failed", {"message": failure_of(error)})
+        if not is_wanted:
+            return
+        try:
             _logger.warning("handler %s failed", item.key, exc_info=error)
-        self._settle(item, "failed", {"message": text_of(error)})
+        except Exception:
+            # The application's own logging fails; the item is settled all the same.
+            pass
 
     def _settle(self, item: Item, outcome: str, body: Any) -> None:
         if item.reason is not None:
@@ -255,15 +267,6 @@ class Bench(Endpoint):
         for item in items.values():
             self._withdraw(item, error_of("STOPPED", "the endpoint has ended"))
         self._threads.close()
-
-
-def text_of(error: BaseException) -> str:
-    """Returns what an exception says, fit to cross."""
-    kind = type(error).__name__
-    # A KeyError's own words are the key alone.
-    message = f"{kind}: {error}" if isinstance(error, KeyError) else str(error) or kind
-    # What the operating system could not decode must not keep the failure from crossing.
-    return message.encode("utf-8", "replace").decode()
 
 
 def _returning(value: Any) -> Call:

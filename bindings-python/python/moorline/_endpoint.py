@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
+import re
 import threading
 import warnings
 from asyncio import get_running_loop
@@ -30,6 +32,7 @@ from ._generated import PeerLeftEvent, ReadyEvent
 from ._json import encode
 from ._native import Native
 from ._process import Process, on_sigterm
+from ._text import failure_of, said
 from .errors import MoorlineError, error_of
 
 if TYPE_CHECKING:
@@ -51,6 +54,10 @@ _KINDS = frozenset(get_args(get_type_hints(shape)["event"])[0] for shape in get_
 """All kinds of events that cross."""
 _KEPT = 0
 """In place of a call's number: a command that no call waits for and that must not be lost."""
+_OUTCOME = re.compile(rb'\["(done|failed)",(\d+),')
+_LAST_WORDS = {"message": "the handler failed, and what it said cannot be carried"}
+"""A failure that cannot be refused."""
+_LONGEST_MS = 2**53 - 1
 _MESSAGE = 0
 """In place of a call's number: what arrived is a message."""
 
@@ -131,14 +138,16 @@ class Endpoint:
             raise error
         return self
 
-    async def drain(self, drain_ms: Optional[int] = None) -> None:
+    async def drain(self, drain_ms: Optional[float] = None) -> None:
         """Takes no new work, lets what runs finish for `drain_ms`, says farewell and ends.
 
-        Without `drain_ms` the core's default applies. Raises `DRAIN_TIMEOUT` if work had to be
-        withdrawn.
+        Without `drain_ms` the core's default applies; `math.inf` is as long as it needs. Raises
+        `DRAIN_TIMEOUT` if work had to be withdrawn, and `ARGUMENT_INVALID`, which ends nothing, for
+        what is no whole number of milliseconds.
         """
+        limit = _limit(drain_ms)
         self._running_loop()
-        self._stop(drain_ms)
+        self._stop(limit)
         await self.ended()
 
     async def ended(self) -> None:
@@ -151,20 +160,31 @@ class Endpoint:
         if error is not None:
             raise error
 
-    async def run(self, drain_ms: Optional[int] = None) -> None:
+    async def run(self, drain_ms: Optional[float] = None) -> None:
         """Connects if need be and runs until the end.
 
-        SIGTERM drains for `drain_ms`; a second one ends at once.
+        SIGTERM drains for `drain_ms`; a second one ends at once, and so does one before the first
+        registration.
         """
-        if self._loop is None:
-            await self.connect()
-        times = itertools.count()
+        limit = _limit(drain_ms)
+        is_told = False
 
         def terminate() -> None:
-            self._stop(0 if next(times) else drain_ms)
+            nonlocal is_told
+            at_once, is_told = is_told or self._id is None, True
+            try:
+                self._stop(0 if at_once else limit)
+            except MoorlineError:
+                self._finish(None)
 
         with on_sigterm(asyncio.get_running_loop(), terminate):
-            await self.ended()
+            try:
+                if self._loop is None:
+                    await self.connect()
+                await self.ended()
+            except MoorlineError as error:
+                if not is_told or error.code != "STOPPED":
+                    raise
 
     async def close(self) -> None:
         """Ends at once: what runs is withdrawn, calls fail with `STOPPED`. Safe to repeat."""
@@ -186,7 +206,17 @@ class Endpoint:
         error: Optional[BaseException],
         trace: Optional[TracebackType],
     ) -> None:
-        await self.close()
+        if self._over:
+            return
+        try:
+            await self.drain()
+        except MoorlineError as lost:
+            # What is under way already says more.
+            if error is None:
+                raise
+            _logger.warning("%s", lost)
+        finally:
+            self._finish(None)
 
     def __del__(self) -> None:
         if getattr(self, "_unwatch", None) is not None:
@@ -293,8 +323,26 @@ class Endpoint:
             # Outcomes must not be lost; they go with the next turn that the full queue lets through.
             self._turn[:0] = kept
             self._turn_calls[:0] = [_KEPT] * len(kept)
+            if self._loop is not None and not self._flushing:
+                self._flushing = True
+                self._loop.call_soon(self._flush)
         elif not self._over:
             _logger.error("commands refused: %s", error)
+            for text in kept:
+                self._on_lost_command(text, error)
+
+    def _on_lost_command(self, text: bytes, error: MoorlineError) -> None:
+        """Tells who waits for what a refused command was to bring about."""
+        outcome = _OUTCOME.match(text)
+        if text.startswith(b'["start",'):
+            self._finish(error)
+        elif outcome is not None and error.code == "ARGUMENT_INVALID":
+            work = int(outcome[2])
+            last = self._encode("failed", work, _LAST_WORDS)
+            if outcome[1] == b"done":
+                self._send("failed", work, {"message": failure_of(error)})
+            elif text != last:
+                self._send_text(last)
 
     def _stop(self, drain_ms: Optional[int]) -> None:
         body = {} if drain_ms is None else {"drain_ms": drain_ms}
@@ -490,6 +538,18 @@ class Endpoint:
         if asyncio.get_running_loop() is not loop:
             raise error_of("ARGUMENT_INVALID", "connected on another event loop")
         return loop
+
+
+def _limit(drain_ms: Optional[float]) -> Optional[int]:
+    """Checks the time for a drain."""
+    if drain_ms is None:
+        return None
+    if drain_ms == math.inf:
+        return _LONGEST_MS
+    if type(drain_ms) is int and drain_ms >= 0:
+        return min(drain_ms, _LONGEST_MS)
+    message = f"drain takes whole milliseconds, or math.inf, not {said(drain_ms)}"
+    raise error_of("ARGUMENT_INVALID", message)
 
 
 def _settle(

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, 
 
 from ._bench import Bench, Item, Registered, is_coroutine
 from ._generated import WorkerOptions, WorkEvent
-from .errors import MoorlineError
+from ._json import encode
+from ._text import said
+from .errors import MoorlineError, error_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -56,13 +58,18 @@ class Context:
         return self._item.reason
 
     def progress(self, report: Mapping[str, Any]) -> None:
-        """Sends a report of progress on its way; which fields it may have is the dialect's."""
+        """Sends a report of progress on its way; which fields it may have is the dialect's.
+
+        Raises `ARGUMENT_INVALID` for what is no object of JSON.
+        """
+        if not encode(report).startswith(b"{"):
+            raise error_of("ARGUMENT_INVALID", "progress takes a mapping")
         if not self.cancelled:
             self._send("progress", self.work, report)
 
     def log(self, line: str) -> None:
         """Adds a line to the log that goes with the outcome."""
-        self.lines.append(str(line))
+        self.lines.append(said(line))
 
 
 class Worker(Bench):

@@ -7,6 +7,7 @@ import inspect
 from typing import Any, Callable, List, Set
 
 from .._generated import DaemonClientErrorCode
+from .._text import failure_of
 from .errors import DaemonClientError
 
 __all__ = ["Listener", "Listeners"]
@@ -55,6 +56,6 @@ class Listeners:
             context = {"message": "a daemon's listener failed", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
             return
-        told = DaemonClientError(DaemonClientErrorCode.HandlerError, f"a listener failed: {error}")
+        told = DaemonClientError(DaemonClientErrorCode.HandlerError, f"a listener failed: {failure_of(error)}")
         told.__cause__ = error
         self.report(told)

@@ -11,6 +11,7 @@ from .._endpoint import exception_of
 from .._generated import MAX_ATTACHMENTS, BeatAskedEvent, DaemonClientErrorCode, EndedEvent
 from .._generated import EnrolledEvent, LostEvent, NativeError, NoticeEvent, ReadyEvent, WorkEvent
 from .._streams import close
+from .._text import said
 from ..errors import MoorlineError, error_of
 from ._listeners import Listeners
 from .envelope import CommandContext, HandlerEntry, Rejection
@@ -185,8 +186,12 @@ class Session(Bench):
 
     def _fail(self, item: Item, error: BaseException) -> None:
         if isinstance(error, Rejection):
-            self._settle(item, "done", _refusal(error.status, error.message))
-            return
+            # A class of the application's own may have forgotten them.
+            status = getattr(error, "status", None)
+            if isinstance(status, int):
+                message = said(getattr(error, "message", error))
+                self._settle(item, "done", _refusal(int(status), message))
+                return
         super()._fail(item, error)
         if item.reason is None and isinstance(item.handler, HandlerEntry):
             text = f'Handler for command "{item.key}" threw an unhandled error'

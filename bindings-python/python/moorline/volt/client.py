@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Mapping, Optional
 from typing import Protocol, Type, TypeVar, Union, cast, overload
@@ -39,6 +40,7 @@ Unsubscribe = Callable[[], None]
 """Removes a listener; safe to repeat."""
 
 _H = TypeVar("_H", bound=Handler)
+_logger = logging.getLogger("moorline")
 
 
 class ClusterDaemonClient:
@@ -143,7 +145,7 @@ class ClusterDaemonClient:
         self._learn()
         await self._session.leave()
 
-    async def drain(self, drain_ms: Optional[int] = None) -> None:
+    async def drain(self, drain_ms: Optional[float] = None) -> None:
         """Refuses new commands with status 503, lets what runs finish for `drain_ms`, disconnects.
 
         What runs are handlers, and commands that wait for their answers. Without `drain_ms` the core's
@@ -164,19 +166,20 @@ class ClusterDaemonClient:
         """
         stopped = asyncio.Event()
         with on_sigterm(asyncio.get_running_loop(), stopped.set):
+            stop = asyncio.ensure_future(stopped.wait())
+            life = asyncio.ensure_future(self._connect_and_last())
             try:
-                await self._connect_or_try_on()
-                stop = asyncio.ensure_future(stopped.wait())
-                end = asyncio.ensure_future(self._session.ended())
-                await asyncio.wait((stop, end), return_when=asyncio.FIRST_COMPLETED)
-                stop.cancel()
-                if end.done():
-                    end.result()
-                end.cancel()
+                await asyncio.wait((stop, life), return_when=asyncio.FIRST_COMPLETED)
+                if life.done():
+                    life.result()
             except MoorlineError as error:
                 raise client_error(error) from error
             finally:
+                stop.cancel()
+                life.cancel()
                 await self.disconnect()
+                # What ends with the session ends with it here.
+                await asyncio.wait((life,))
 
     async def send_command(
         self, command: str, payload: Any = None, *, timeout_ms: Optional[int] = None
@@ -282,7 +285,16 @@ class ClusterDaemonClient:
         error: Optional[BaseException],
         trace: Optional[TracebackType],
     ) -> None:
-        await self.disconnect()
+        try:
+            if self._session.is_open:
+                await self.drain()
+        except MoorlineError as lost:
+            # What is under way already says more.
+            if error is None:
+                raise
+            _logger.warning("%s", lost)
+        finally:
+            await self.disconnect()
 
     def _open(self) -> Session:
         handlers = cast(Dict[str, Any], self._handlers)
@@ -296,12 +308,13 @@ class ClusterDaemonClient:
             enrollment = cast(Dict[str, Any], self._options.get("enrollment", {}))
             self._options["enrollment"] = {**enrollment, "enabled": False}
 
-    async def _connect_or_try_on(self) -> None:
+    async def _connect_and_last(self) -> None:
         try:
             await self.connect()
         except DaemonClientError:
             if not self._session.is_open:
                 raise
+        await self._session.ended()
 
     @staticmethod
     def _add(listeners: List[Listener], listener: Listener) -> Unsubscribe:
