@@ -23,9 +23,8 @@ impl Coordinator {
         let worker = match &lane.name {
             None => self.registry.least_loaded(&lane.capability),
             Some(name) => self.registry.by_name(name).filter(|worker| {
-                self.registry.get(*worker).is_some_and(|worker| {
-                    worker.conn.is_some() && worker.has_slot() && worker.offers(&lane.capability)
-                })
+                let worker = self.registry.get(*worker);
+                worker.is_some_and(|worker| worker.takes() && worker.offers(&lane.capability))
             }),
         };
         if let Some(worker) = worker {
@@ -36,9 +35,7 @@ impl Coordinator {
 
     /// Gives a connected worker items until its slots are full.
     pub(super) fn fill(&mut self, worker: PeerId, now: Now) {
-        while self.is_open
-            && self.registry.get(worker).is_some_and(|w| w.conn.is_some() && w.has_slot())
-        {
+        while self.is_open && self.registry.get(worker).is_some_and(Worker::takes) {
             let Some(id) = self.next_for(worker) else { return };
             self.deliver(id, worker, now);
             self.push(id, worker);

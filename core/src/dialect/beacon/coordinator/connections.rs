@@ -68,11 +68,11 @@ impl Coordinator {
             }
             action::COMPLETE => {
                 let result = self.report_complete(&told, now);
-                self.send_verdict(conn, worker, hash, result);
+                self.send_verdict(worker, hash, result);
             }
             action::ERROR => {
                 let result = self.report_error(&told, now);
-                self.send_verdict(conn, worker, hash, result);
+                self.send_verdict(worker, hash, result);
             }
             action::DEREGISTER => {
                 self.remove_worker(worker, "it said farewell", now);

@@ -179,7 +179,6 @@ impl Coordinator {
         let latest: Option<AttemptRecord> =
             attempt.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let limit = item.order.timeout_ms;
-        let mut held = None;
         let mut since = item.order.direct.then_some(item.order.enqueued);
         if let Some(latest) = latest {
             item.attempt = latest.attempt;
@@ -192,7 +191,6 @@ impl Coordinator {
                 item.state = State::Retry(now.mono.after(wait));
             } else {
                 item.state = State::Held;
-                held = Some(latest.holder.name.clone());
                 since = since.or(Some(latest.assigned));
             }
             item.holder = Some(latest.holder);
@@ -200,18 +198,18 @@ impl Coordinator {
         // The wall clock is all that spans a restart; the limit is never longer than it was.
         let left = since.map(|at| at.0.saturating_add(limit).saturating_sub(now.unix.0).min(limit));
         item.deadline = left.map(|left| now.mono.after(left));
-        let (deadline, state) = (item.deadline, item.state.clone());
+        let (deadline, state, holder) = (item.deadline, item.state.clone(), item.holder.clone());
         let id = self.items.insert(item);
         if let Some(at) = deadline {
             self.timers.add(Timer::Limit(id), at);
         }
-        match state {
-            State::Retry(at) => self.timers.add(Timer::Retry(id), at),
-            State::Pending(_) => self.place(id, now),
-            State::Held | State::Running(_) => {}
-        }
-        if let Some(name) = held {
-            self.held.entry(name).or_default().insert(id);
+        match (state, holder) {
+            (State::Retry(at), _) => self.timers.add(Timer::Retry(id), at),
+            (State::Pending(_), _) => self.place(id, now),
+            (State::Held, Some(Holder { name, .. })) => {
+                self.held.entry(name).or_default().insert(id);
+            }
+            (State::Held | State::Running(_), _) => {}
         }
     }
 }

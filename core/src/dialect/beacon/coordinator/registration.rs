@@ -35,6 +35,9 @@ const DENIED: (u16, &str) = (4403, "Beacon admission denied");
 /// A worker's record, and what a worker of ours says it runs.
 type Recorded = (PeerId, Option<Vec<RunningItem>>);
 
+/// Whether a worker may keep an item that it lists; `None` for one that is settled by that attempt.
+type Claim = Result<Option<ItemId>, &'static str>;
+
 /// What a join check says.
 enum Join {
     Allowed,
@@ -134,7 +137,7 @@ impl Coordinator {
                 format!("worker {name:?} registered on a new connection; the older gets no work"),
             );
         }
-        self.reconcile(worker, running, replaced.is_some(), now);
+        self.reconcile((worker, running), replaced.is_some(), now);
         self.fill(worker, now);
     }
 
@@ -154,7 +157,7 @@ impl Coordinator {
         if let Some(text) = self.worker_record(worker, &asked.caller.session, true) {
             self.reply(http, HttpResponse::json(200, text));
         }
-        self.reconcile(worker, running, false, asked.now);
+        self.reconcile((worker, running), false, asked.now);
         self.fill(worker, asked.now);
     }
 
@@ -205,13 +208,7 @@ impl Coordinator {
     /// Settles what the record holds with what the worker says it runs; `moved` if its older
     /// connection was replaced. Without a word on it, only what the older connection held, and what
     /// was held since a restart, goes to others.
-    fn reconcile(
-        &mut self,
-        worker: PeerId,
-        running: Option<Vec<RunningItem>>,
-        moved: bool,
-        now: Now,
-    ) {
+    fn reconcile(&mut self, (worker, running): Recorded, moved: bool, now: Now) {
         let Some(record) = self.registry.get(worker) else { return };
         let (name, conn, acks) = (record.name.clone(), record.conn, record.acks);
         let before = record.running.clone();
@@ -243,13 +240,7 @@ impl Coordinator {
     }
 
     /// Decides about one listed item: kept, settled by this very attempt, or none of its business.
-    fn claim(
-        &mut self,
-        listed: &RunningItem,
-        worker: PeerId,
-        name: &Arc<str>,
-        now: Now,
-    ) -> Result<Option<ItemId>, &'static str> {
+    fn claim(&mut self, listed: &RunningItem, worker: PeerId, name: &Arc<str>, now: Now) -> Claim {
         let Some(id) = self.items.find(&listed.work_item_hash) else {
             return match self.results.find(&listed.work_item_hash) {
                 Some(done) if done.is_by(name, listed.attempt_number) => Ok(None),

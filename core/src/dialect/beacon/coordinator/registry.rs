@@ -199,12 +199,8 @@ impl Registry {
     /// Returns every capability that is offered, in order of registration.
     pub(super) fn capabilities(&self) -> Vec<&str> {
         let mut seen = BTreeSet::new();
-        self.workers
-            .values()
-            .flat_map(|worker| worker.capabilities.iter())
-            .filter(|name| seen.insert((*name).clone()))
-            .map(|name| &**name)
-            .collect()
+        let all = self.workers.values().flat_map(|worker| &worker.capabilities);
+        all.map(|name| &**name).filter(|name| seen.insert(*name)).collect()
     }
 
     /// Peer: `bcn-<name in lower case, everything else replaced>-<ms>`.
@@ -226,7 +222,7 @@ impl Registry {
 
     fn list(&mut self, id: PeerId) {
         let Some(worker) = self.workers.get(&id) else { return };
-        if worker.conn.is_some() && worker.has_slot() {
+        if worker.takes() {
             for capability in &worker.capabilities {
                 let entry = (worker.running.len(), worker.turn, id);
                 self.free.entry(capability.clone()).or_default().insert(entry);

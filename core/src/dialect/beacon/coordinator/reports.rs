@@ -42,6 +42,9 @@ pub(super) struct Told<'a> {
     pub(super) reporter: Reporter<'a>,
 }
 
+/// Whether a report was taken, or why not.
+pub(super) type Taken = Result<(), String>;
+
 /// Where a report leads.
 enum Aim {
     /// To an item that the reporter holds.
@@ -61,12 +64,7 @@ impl Finished {
 
 impl Coordinator {
     /// Takes progress.
-    pub(super) fn report_progress(
-        &mut self,
-        told: &Told<'_>,
-        data: &RawValue,
-        now: Now,
-    ) -> Result<(), String> {
+    pub(super) fn report_progress(&mut self, told: &Told<'_>, data: &RawValue, now: Now) -> Taken {
         let unknown = || format!("Work item [{}] not found or not running.", told.hash);
         let Ok(Aim::Item(id)) = self.aim(told, now) else { return Err(unknown()) };
         let Ok(report) = serde_json::from_str::<ProgressReport<'_>>(data.get()) else {
@@ -113,7 +111,7 @@ impl Coordinator {
     }
 
     /// Takes an outcome; `text` is what `outputs` and `log` are slices of.
-    pub(super) fn report_complete(&mut self, told: &Told<'_>, now: Now) -> Result<(), String> {
+    pub(super) fn report_complete(&mut self, told: &Told<'_>, now: Now) -> Taken {
         let Aim::Item(id) = self.aim(told, now)? else { return Ok(()) };
         let span = |raw| Raw::span(told.text, raw);
         let outputs = told.report.outputs.map_or_else(Raw::empty_object, span);
@@ -137,7 +135,7 @@ impl Coordinator {
     }
 
     /// Takes an error: the item runs again if it may, else it ends.
-    pub(super) fn report_error(&mut self, told: &Told<'_>, now: Now) -> Result<(), String> {
+    pub(super) fn report_error(&mut self, told: &Told<'_>, now: Now) -> Taken {
         let Aim::Item(id) = self.aim(told, now)? else { return Ok(()) };
         let message = wire::text(told.report.error_message);
         let mut message = message.unwrap_or_else(|| "Unknown error".to_owned());
@@ -172,14 +170,9 @@ impl Coordinator {
     }
 
     /// Tells a worker of ours whether its outcome was taken, once that is stored.
-    pub(super) fn send_verdict(
-        &mut self,
-        conn: ConnId,
-        worker: PeerId,
-        hash: &str,
-        result: Result<(), String>,
-    ) {
-        if self.registry.get(worker).is_some_and(|worker| worker.acks) {
+    pub(super) fn send_verdict(&mut self, worker: PeerId, hash: &str, result: Taken) {
+        let record = self.registry.get(worker).filter(|worker| worker.acks);
+        if let Some(conn) = record.and_then(|worker| worker.conn) {
             let verdict = Verdict { hash: hash.to_owned(), refused: result.err() };
             self.promise_verdict(conn, verdict);
         }
@@ -193,13 +186,11 @@ impl Coordinator {
         let Some(id) = self.items.find(hash) else {
             let name = self.reporter_name(reporter);
             let done = self.results.find(hash).zip(attempt).zip(name);
-            return match done {
-                Some(((done, attempt), name)) if done.is_by(&name, attempt) => Ok(Aim::Settled),
-                Some(_) | None => {
-                    self.counts.refused_reports += 1;
-                    Err(missing())
-                }
-            };
+            if done.is_some_and(|((done, attempt), name)| done.is_by(&name, attempt)) {
+                return Ok(Aim::Settled);
+            }
+            self.counts.refused_reports += 1;
+            return Err(missing());
         };
         let Some(item) = self.items.get(id) else { return Err(missing()) };
         if attempt.is_some() && attempt == item.failed_attempt {

@@ -4,7 +4,7 @@ use bytestring::ByteString;
 use serde_json::value::RawValue;
 
 use super::item::Ending;
-use super::reports::{Reporter, Told};
+use super::reports::{Reporter, Taken, Told};
 use super::routes::Route;
 use super::wire::{self, BatchBody, ControlBody, Report, RunRequest};
 use super::{Caller, Coordinator};
@@ -129,7 +129,7 @@ impl Coordinator {
         hash: &str,
         asked: Asked<'_>,
         status: &str,
-        report_end: fn(&mut Self, &Told<'_>, Now) -> Result<(), String>,
+        report_end: fn(&mut Self, &Told<'_>, Now) -> Taken,
     ) -> Answer {
         let report: Report<'_> = serde_json::from_str(asked.body).unwrap_or_default();
         let told = self.told(hash, &report, asked);
@@ -160,7 +160,7 @@ impl Coordinator {
         entries: Option<Vec<&RawValue>>,
         asked: Asked<'_>,
         show: fn(&str) -> String,
-        take: impl Fn(&mut Self, &Told<'_>, &RawValue) -> Result<(), String>,
+        take: impl Fn(&mut Self, &Told<'_>, &RawValue) -> Taken,
     ) -> Answer {
         let Some(entries) = entries else { return (400, wire::error("Items is required.")) };
         if entries.len() > MAX_BATCH {

@@ -74,11 +74,8 @@ impl Coordinator {
     pub(super) fn expire_item(&mut self, id: ItemId, now: Now) {
         let Some(item) = self.items.get(id) else { return };
         let limit = item.order.timeout_ms;
-        let text = if item.order.direct {
-            format!("Direct dispatch timed out after {limit}ms.")
-        } else {
-            format!("Work item timed out after {limit}ms.")
-        };
+        let what = if item.order.direct { "Direct dispatch" } else { "Work item" };
+        let text = format!("{what} timed out after {limit}ms.");
         self.withdraw(id, Ending::Timeout, &text, now);
     }
 

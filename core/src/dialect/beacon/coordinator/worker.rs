@@ -92,6 +92,11 @@ impl Worker {
         !self.draining && !self.offline && (self.running.len() as u64) < self.max_concurrent
     }
 
+    /// Tells whether an item may be pushed to it.
+    pub(super) fn takes(&self) -> bool {
+        self.conn.is_some() && self.has_slot()
+    }
+
     pub(super) fn offers(&self, capability: &str) -> bool {
         self.capabilities.iter().any(|own| &**own == capability)
     }

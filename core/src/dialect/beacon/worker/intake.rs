@@ -236,17 +236,15 @@ impl BeaconWorker {
 
     /// The session that we showed was not valid.
     fn denied(&mut self, purpose: &Purpose, now: Now) {
-        match purpose {
-            Purpose::Farewell => return self.farewell_answered(now),
-            Purpose::Verify => return,
-            Purpose::Outcome(wire) => self.outbox.unsend(wire),
-            Purpose::Login
-            | Purpose::Registration
-            | Purpose::Poll
-            | Purpose::Heartbeat
-            | Purpose::Progress => {}
+        if matches!(purpose, Purpose::Farewell) {
+            return self.farewell_answered(now);
         }
-        self.unauthorized(now);
+        if let Purpose::Outcome(wire) = purpose {
+            self.outbox.unsend(wire);
+        }
+        if !matches!(purpose, Purpose::Verify) {
+            self.unauthorized(now);
+        }
     }
 
     fn exchange_succeeded(&mut self, purpose: &Purpose) {

@@ -136,7 +136,7 @@ impl BeaconWorker {
                 self.schedule.ping = Some(now.mono.after(self.options.ping_interval_ms));
             }
             Carrier::Requests => {
-                self.polling.start(now.mono);
+                self.polling.next = Some(now.mono);
                 if self.prefers_connections() {
                     self.stop_upgrade();
                     self.plan_upgrade(now);
@@ -354,7 +354,7 @@ impl BeaconWorker {
         self.link.enter(stage, limit, now);
         self.schedule = Schedule::default();
         self.heartbeat.disarm();
-        self.polling.stop();
+        self.polling.next = None;
         self.outbox.forget_ping();
     }
 
@@ -383,7 +383,7 @@ impl BeaconWorker {
         for http in std::mem::take(&mut self.exchanges).into_keys() {
             self.outputs.push_back(Output::HttpCancel { http });
         }
-        self.polling.forget();
+        self.polling.is_asking = false;
         self.failures = 0;
         self.schedule.report = None;
     }

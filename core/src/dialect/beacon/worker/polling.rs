@@ -50,25 +50,13 @@ impl BeaconWorker {
 /// When to ask for work. At most one question is on its way.
 #[derive(Debug, Default)]
 pub(super) struct Polling {
-    next: Option<Instant>,
-    is_asking: bool,
+    /// When the next question is due; `None` to ask no more.
+    pub(super) next: Option<Instant>,
+    /// A question is on its way; it may still be answered when no more are asked.
+    pub(super) is_asking: bool,
 }
 
 impl Polling {
-    pub(super) fn start(&mut self, now: Instant) {
-        self.next = Some(now);
-    }
-
-    /// Asks no more; a question that is on its way may still be answered.
-    pub(super) fn stop(&mut self) {
-        self.next = None;
-    }
-
-    /// Forgets the question that was on its way.
-    pub(super) fn forget(&mut self) {
-        self.is_asking = false;
-    }
-
     /// Makes the next question due at `at`, unless it is due earlier.
     pub(super) fn hasten(&mut self, at: Instant) {
         self.next = self.next.map(|next| next.min(at));

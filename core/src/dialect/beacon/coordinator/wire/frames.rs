@@ -19,12 +19,10 @@ pub(crate) fn work_frame(item: &Item) -> String {
 
 /// The answer to a poll.
 pub(crate) fn polled(item: Option<&Item>) -> String {
-    match item {
-        Some(item) => Object::with_capacity(item.order.settings.as_str().len() + 1_280)
-            .object("WorkItem", |object| work_item(object, item))
-            .end(),
-        None => Object::new().raw("WorkItem", "null").end(),
-    }
+    let Some(item) = item else { return Object::new().raw("WorkItem", "null").end() };
+    Object::with_capacity(item.order.settings.as_str().len() + 1_280)
+        .object("WorkItem", |object| work_item(object, item))
+        .end()
 }
 
 fn work_item(object: Object, item: &Item) -> Object {
