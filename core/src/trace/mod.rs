@@ -15,8 +15,6 @@
 mod record;
 mod redact;
 
-use std::fmt::Write as _;
-
 use serde::{Deserialize, Serialize};
 
 use crate::api::command::{Command, parse_batch};
@@ -291,23 +289,14 @@ fn invalid(line: usize, problem: impl std::fmt::Display) -> Error {
     Error::new(ErrorCode::ArgumentInvalid, format!("line {line} of the recording: {problem}"))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _ = write!(out, "{byte:02x}");
-    }
-    out
+fn hex(seed: &Seed) -> String {
+    seed.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<Seed> {
-    let mut seed = Seed::default();
-    if text.len() != seed.len() * 2 {
-        return None;
-    }
-    for (index, byte) in seed.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(index * 2..index * 2 + 2)?, 16).ok()?;
-    }
-    Some(seed)
+    let byte = |at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+    let seed: Option<Vec<_>> = (0..text.len()).step_by(2).map(byte).collect();
+    seed?.try_into().ok()
 }
 
 #[cfg(test)]

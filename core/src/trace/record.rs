@@ -11,65 +11,38 @@ use serde_json::value::RawValue;
 use crate::api::command::Command;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId, ListenId, StoreId};
-use crate::base::json::Raw;
+use crate::base::json::object::Object;
 use crate::base::store::{StoreReply, StoreRequest, Write};
 use crate::event;
 use crate::machine::{CloseCause, Input, Output};
 use crate::machine::{ConnInput, HttpInput, ServerInput};
 use crate::net::target::UnixPeer;
-use crate::net::{Frame, Headers, HttpBody, HttpRequest, HttpResponse, Method};
+use crate::net::{Frame, HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method};
 use crate::trace::redact::Redactor;
 
-/// One input or output; which fields are there depends on the kind.
-#[derive(Default, Serialize, Deserialize)]
+/// What inputs are read from; which fields are there depends on the kind.
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct Record {
     kind: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    conn: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    http: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    store: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    listen: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    millis: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    conn: Option<ConnId>,
+    http: Option<HttpId>,
+    store: Option<StoreId>,
+    listen: Option<ListenId>,
+    millis: u64,
     code: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    method: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    address: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    url: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reason: String,
+    method: String,
+    address: String,
+    url: String,
     headers: Vec<(String, String)>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<Body>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    frame: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    limits: Vec<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    frame: String,
+    /// Name of the code, and message.
     error: Option<(String, String)>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    space: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    records: Option<Vec<(String, Option<Body>)>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<Raw>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    framing: Option<String>,
-    /// The permissions of a socket's file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mode: Option<u32>,
+    records: Option<Vec<(String, Body)>>,
     /// User, group and process of a client.
-    #[serde(skip_serializing_if = "Option::is_none")]
     credentials: Option<(u32, u32, Option<i32>)>,
 }
 
@@ -90,13 +63,6 @@ impl Body {
         }
     }
 
-    fn of(body: &HttpBody, redactor: &mut Redactor) -> Self {
-        match body {
-            HttpBody::Full(bytes) => Self::new(bytes, redactor),
-            HttpBody::Streaming => Self::Streaming,
-        }
-    }
-
     fn bytes(self) -> Result<Bytes, String> {
         match self {
             Self::Text(text) => Ok(text.into()),
@@ -106,135 +72,126 @@ impl Body {
     }
 }
 
-impl Record {
-    fn new(kind: &str) -> Self {
-        Self { kind: kind.to_owned(), ..Self::default() }
-    }
+/// Begins a record of what an id stands for.
+fn of(kind: &str, what: &str, id: u64) -> Object {
+    Object::new().text("kind", kind).number(what, id)
+}
 
-    fn conn(kind: &str, conn: ConnId) -> Self {
-        Self { conn: Some(conn.0), ..Self::new(kind) }
-    }
+fn add_frame(record: Object, frame: &Frame, redactor: &mut Redactor) -> Object {
+    let (kind, body) = match frame {
+        Frame::Text(text) => ("text", Body::Text(redactor.text(text))),
+        Frame::Binary(bytes) => ("binary", Body::new(bytes, redactor)),
+        Frame::Ping(bytes) => ("ping", Body::new(bytes, redactor)),
+        Frame::Pong(bytes) => ("pong", Body::new(bytes, redactor)),
+    };
+    record.value("body", &body).text("frame", kind)
+}
 
-    fn http(kind: &str, http: HttpId) -> Self {
-        Self { http: Some(http.0), ..Self::new(kind) }
-    }
+fn add_request(mut record: Object, request: &HttpRequest, redactor: &mut Redactor) -> Object {
+    record = record.text("url", &redacted_url(&request.url, redactor));
+    record = add_headers(record, &request.headers, redactor);
+    record.value("body", &Body::new(&request.body, redactor))
+}
 
-    fn frame(mut self, frame: &Frame, redactor: &mut Redactor) -> Self {
-        let (kind, body) = match frame {
-            Frame::Text(text) => ("text", Body::Text(redactor.text(text))),
-            Frame::Binary(bytes) => ("binary", Body::new(bytes, redactor)),
-            Frame::Ping(bytes) => ("ping", Body::new(bytes, redactor)),
-            Frame::Pong(bytes) => ("pong", Body::new(bytes, redactor)),
-        };
-        self.frame = Some(kind.to_owned());
-        self.body = Some(body);
-        self
-    }
+fn add_response(mut record: Object, response: &HttpResponse, redactor: &mut Redactor) -> Object {
+    record = record.number("status", response.status);
+    record = add_headers(record, &response.headers, redactor);
+    let body = match &response.body {
+        HttpBody::Full(bytes) => Body::new(bytes, redactor),
+        HttpBody::Streaming => Body::Streaming,
+    };
+    record.value("body", &body)
+}
 
-    fn request(mut self, request: &HttpRequest, redactor: &mut Redactor) -> Self {
-        self.method = Some(request.method.as_str().to_owned());
-        self.url = Some(redacted_url(&request.url, redactor));
-        self.headers = redacted(&request.headers, redactor);
-        self.body = Some(Body::new(&request.body, redactor));
-        self
-    }
+fn add_headers(record: Object, headers: &Headers, redactor: &mut Redactor) -> Object {
+    let shown = headers.iter().map(|(name, value)| match value {
+        HeaderValue::Plain(text) => (name, text.clone()),
+        HeaderValue::Secret(secret) => (name, redactor.header(name, secret.expose())),
+    });
+    let shown: Vec<_> = shown.collect();
+    if shown.is_empty() { record } else { record.value("headers", &shown) }
+}
 
-    fn response(mut self, response: &HttpResponse, redactor: &mut Redactor) -> Self {
-        self.status = Some(response.status);
-        self.headers = redacted(&response.headers, redactor);
-        self.body = Some(Body::of(&response.body, redactor));
-        self
-    }
-
-    fn failed(mut self, error: &Error) -> Self {
-        self.error = Some((error.code().name().to_owned(), error.message().to_owned()));
-        self
-    }
-
-    fn write(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
-    }
+fn add_error(record: Object, error: &Error) -> Object {
+    record.value("error", &(error.code().name(), error.message()))
 }
 
 /// Writes an input.
 pub(super) fn input(input: &Input, redactor: &mut Redactor) -> String {
     let record = match input {
-        Input::Conn(ConnInput::Opened { conn }) => Record::conn("opened", *conn),
+        Input::Conn(ConnInput::Opened { conn }) => of("opened", "conn", conn.0),
         Input::Server(ServerInput::Offered { conn, request, remote }) => {
-            let record = Record { address: Some(remote.clone()), ..Record::conn("offered", *conn) };
-            record.request(request, redactor)
+            let record = of("offered", "conn", conn.0).text("method", request.method.as_str());
+            add_request(record.text("address", remote), request, redactor)
         }
-        Input::Server(ServerInput::Accepted { conn, listen, remote, credentials }) => Record {
-            listen: Some(listen.0),
-            address: Some(remote.clone()),
-            credentials: credentials.map(|UnixPeer { uid, gid, pid }| (uid, gid, pid)),
-            ..Record::conn("accepted", *conn)
-        },
+        Input::Server(ServerInput::Accepted { conn, listen, remote, credentials }) => {
+            let record = of("accepted", "conn", conn.0).number("listen", listen.0);
+            let record = record.text("address", remote);
+            match credentials {
+                Some(UnixPeer { uid, gid, pid }) => record.value("credentials", &(uid, gid, pid)),
+                None => record,
+            }
+        }
         Input::Conn(ConnInput::Received { conn, frame }) => {
-            Record::conn("received", *conn).frame(frame, redactor)
+            add_frame(of("received", "conn", conn.0), frame, redactor)
         }
-        Input::Conn(ConnInput::Sent { conn }) => Record::conn("sent", *conn),
+        Input::Conn(ConnInput::Sent { conn }) => of("sent", "conn", conn.0),
         Input::Conn(ConnInput::Closed { conn, cause }) => {
-            let record = Record::conn("closed", *conn);
+            let record = of("closed", "conn", conn.0);
             match cause {
                 CloseCause::Remote { code, reason } => {
-                    Record { code: Some(*code), reason: Some(reason.clone()), ..record }
+                    record.number("code", *code).text("reason", reason)
                 }
-                CloseCause::Refused { status } => Record { status: Some(*status), ..record },
+                CloseCause::Refused { status } => record.number("status", *status),
                 CloseCause::Local => record,
-                CloseCause::Failed(error) => record.failed(error),
+                CloseCause::Failed(error) => add_error(record, error),
             }
         }
         Input::Http(HttpInput::Replied { http, result }) => {
-            let record = Record::http("http_replied", *http);
+            let record = of("http_replied", "http", http.0);
             match result {
-                Ok(response) => record.response(response, redactor),
-                Err(error) => record.failed(error),
+                Ok(response) => add_response(record, response, redactor),
+                Err(error) => add_error(record, error),
             }
         }
         Input::Http(HttpInput::Part { http, bytes }) => {
-            let body = Some(Body::new(bytes, redactor));
-            Record { body, ..Record::http("http_part", *http) }
+            of("http_part", "http", http.0).value("body", &Body::new(bytes, redactor))
         }
         Input::Server(ServerInput::Asked { http, request, remote }) => {
-            let record =
-                Record { address: Some(remote.clone()), ..Record::http("http_asked", *http) };
-            record.request(request, redactor)
+            let record = of("http_asked", "http", http.0).text("method", request.method.as_str());
+            add_request(record.text("address", remote), request, redactor)
         }
-        Input::Server(ServerInput::Gone { http }) => Record::http("http_gone", *http),
+        Input::Server(ServerInput::Gone { http }) => of("http_gone", "http", http.0),
         Input::Stored { store, result } => {
-            let record = Record { store: Some(store.0), ..Record::new("stored") };
+            let record = of("stored", "store", store.0);
             match result {
                 Ok(StoreReply::Loaded(records)) => {
-                    let records = records
-                        .iter()
-                        .map(|(key, value)| (key.clone(), Some(Body::new(value, redactor))));
-                    Record { records: Some(records.collect()), ..record }
+                    let records =
+                        records.iter().map(|(key, value)| (key, Body::new(value, redactor)));
+                    record.value("records", &records.collect::<Vec<_>>())
                 }
                 Ok(StoreReply::Committed) => record,
-                Err(error) => record.failed(error),
+                Err(error) => add_error(record, error),
             }
         }
-        Input::Server(ServerInput::Listening { listen, address }) => Record {
-            listen: Some(listen.0),
-            address: Some(address.clone()),
-            ..Record::new("listening")
-        },
-        Input::Server(ServerInput::ListenFailed { listen, error }) => {
-            Record { listen: Some(listen.0), ..Record::new("listen_failed") }.failed(error)
+        Input::Server(ServerInput::Listening { listen, address }) => {
+            of("listening", "listen", listen.0).text("address", address)
         }
-        Input::HostLag { millis } => Record { millis: Some(*millis), ..Record::new("host_lag") },
+        Input::Server(ServerInput::ListenFailed { listen, error }) => {
+            add_error(of("listen_failed", "listen", listen.0), error)
+        }
+        Input::HostLag { millis } => of("host_lag", "millis", *millis),
     };
-    record.write()
+    record.end()
 }
 
 /// Reads an input.
 pub(super) fn read_input(raw: &RawValue) -> Result<Input, String> {
     let record: Record = serde_json::from_str(raw.get()).map_err(|e| e.to_string())?;
     let missing = |what: &str| format!("{what} is missing");
-    let conn = record.conn.map(ConnId).ok_or_else(|| missing("conn"));
-    let http = record.http.map(HttpId).ok_or_else(|| missing("http"));
-    let listen = record.listen.map(ListenId).ok_or_else(|| missing("listen"));
+    let conn = record.conn.ok_or_else(|| missing("conn"));
+    let http = record.http.ok_or_else(|| missing("http"));
+    let listen = record.listen.ok_or_else(|| missing("listen"));
     let error = record.error.as_ref().map(|(name, message)| {
         let code = ErrorCode::ALL.iter().find(|code| code.name() == name);
         Error::new(code.copied().unwrap_or(ErrorCode::Internal), message)
@@ -245,82 +202,64 @@ pub(super) fn read_input(raw: &RawValue) -> Result<Input, String> {
     }
     let is_streaming = matches!(record.body, Some(Body::Streaming));
     let body = record.body.map_or_else(|| Ok(Bytes::new()), Body::bytes)?;
-    let remote = record.address.unwrap_or_default();
-    let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).map_err(|e| e.to_string());
-    let method = match record.method.as_deref() {
-        Some("GET") => Method::Get,
-        Some("POST") => Method::Post,
-        Some("PUT") => Method::Put,
-        Some("DELETE") => Method::Delete,
-        Some(_) | None => Method::Other,
-    };
-    let url = record.url.unwrap_or_default();
+    let method = Method::find(&record.method).unwrap_or(Method::Other);
+    let request = HttpRequest { method, url: record.url, headers, body };
+    let remote = record.address;
     Ok(match record.kind.as_str() {
         "opened" => Input::Conn(ConnInput::Opened { conn: conn? }),
-        "offered" => {
-            let request = HttpRequest { method, url, headers, body };
-            Input::Server(ServerInput::Offered { conn: conn?, request, remote })
-        }
+        "offered" => Input::Server(ServerInput::Offered { conn: conn?, request, remote }),
         "accepted" => {
             let credentials = record.credentials.map(|(uid, gid, pid)| UnixPeer { uid, gid, pid });
             let (conn, listen) = (conn?, listen?);
             Input::Server(ServerInput::Accepted { conn, listen, remote, credentials })
         }
         "received" => {
-            let frame = match record.frame.as_deref() {
-                Some("text") => Frame::Text(text(&body)?.into()),
-                Some("binary") => Frame::Binary(body),
-                Some("ping") => Frame::Ping(body),
-                Some("pong") => Frame::Pong(body),
-                Some(_) | None => return Err(missing("frame")),
+            let frame = match record.frame.as_str() {
+                "text" => Frame::Text(
+                    request.body.try_into().map_err(|e: std::str::Utf8Error| e.to_string())?,
+                ),
+                "binary" => Frame::Binary(request.body),
+                "ping" => Frame::Ping(request.body),
+                "pong" => Frame::Pong(request.body),
+                _ => return Err(missing("frame")),
             };
             Input::Conn(ConnInput::Received { conn: conn?, frame })
         }
         "sent" => Input::Conn(ConnInput::Sent { conn: conn? }),
         "closed" => {
-            let reason = record.reason.unwrap_or_default();
             let cause = match (error, record.code, record.status) {
                 (Some(error), _, _) => CloseCause::Failed(error),
-                (None, Some(code), _) => CloseCause::Remote { code, reason },
+                (None, Some(code), _) => CloseCause::Remote { code, reason: record.reason },
                 (None, None, Some(status)) => CloseCause::Refused { status },
                 (None, None, None) => CloseCause::Local,
             };
             Input::Conn(ConnInput::Closed { conn: conn?, cause })
         }
         "http_replied" => {
-            let full = if is_streaming { HttpBody::Streaming } else { HttpBody::Full(body) };
+            let HttpRequest { headers, body, .. } = request;
+            let body = if is_streaming { HttpBody::Streaming } else { HttpBody::Full(body) };
             let status = record.status.unwrap_or_default();
-            let result = error.map_or(Ok(HttpResponse { status, headers, body: full }), Err);
+            let result = error.map_or(Ok(HttpResponse { status, headers, body }), Err);
             Input::Http(HttpInput::Replied { http: http?, result })
         }
-        "http_part" => Input::Http(HttpInput::Part { http: http?, bytes: body }),
-        "http_asked" => {
-            let request = HttpRequest { method, url, headers, body };
-            Input::Server(ServerInput::Asked { http: http?, request, remote })
-        }
+        "http_part" => Input::Http(HttpInput::Part { http: http?, bytes: request.body }),
+        "http_asked" => Input::Server(ServerInput::Asked { http: http?, request, remote }),
         "http_gone" => Input::Server(ServerInput::Gone { http: http? }),
         "stored" => {
-            let store = record.store.map(StoreId).ok_or_else(|| missing("store"))?;
-            let result = match (error, record.records) {
-                (Some(error), _) => Err(error),
-                (None, Some(records)) => {
-                    let value = |body: Option<Body>| body.map_or(Ok(Bytes::new()), Body::bytes);
-                    let records = records
-                        .into_iter()
-                        .map(|(key, body)| value(body).map(|bytes| (key, bytes)))
-                        .collect::<Result<_, _>>()?;
-                    Ok(StoreReply::Loaded(records))
-                }
-                (None, None) => Ok(StoreReply::Committed),
-            };
-            Input::Stored { store, result }
+            let store = record.store.ok_or_else(|| missing("store"))?;
+            let loaded = record.records.map(|records| {
+                let read = |(key, body): (String, Body)| Ok((key, body.bytes()?));
+                records.into_iter().map(read).collect::<Result<_, String>>()
+            });
+            let reply = loaded.transpose()?.map_or(StoreReply::Committed, StoreReply::Loaded);
+            Input::Stored { store, result: error.map_or(Ok(reply), Err) }
         }
         "listening" => Input::Server(ServerInput::Listening { listen: listen?, address: remote }),
         "listen_failed" => {
             let error = error.ok_or_else(|| missing("error"))?;
             Input::Server(ServerInput::ListenFailed { listen: listen?, error })
         }
-        "host_lag" => Input::HostLag { millis: record.millis.unwrap_or_default() },
+        "host_lag" => Input::HostLag { millis: record.millis },
         other => return Err(format!("no input is named {other:?}")),
     })
 }
@@ -328,43 +267,41 @@ pub(super) fn read_input(raw: &RawValue) -> Result<Input, String> {
 /// Writes an output.
 pub(super) fn output(output: &Output, redactor: &mut Redactor) -> String {
     let record = match output {
-        Output::Dial { conn, target } => Record::conn("dial", *conn).dial(target, redactor),
+        Output::Dial { conn, target } => {
+            target::add_dial(of("dial", "conn", conn.0), target, redactor)
+        }
         Output::Admit { conn, limits, .. } => {
-            Record { limits: target::frame_limits(limits), ..Record::conn("admit", *conn) }
+            target::add_frame_limits(of("admit", "conn", conn.0), limits)
         }
         Output::Refuse { conn, response } => {
-            Record::conn("refuse", *conn).response(response, redactor)
+            add_response(of("refuse", "conn", conn.0), response, redactor)
         }
         Output::SetLimits { conn, limits } => {
-            Record { limits: target::frame_limits(limits), ..Record::conn("set_limits", *conn) }
+            target::add_frame_limits(of("set_limits", "conn", conn.0), limits)
         }
-        Output::Send { conn, frame } => Record::conn("send", *conn).frame(frame, redactor),
-        Output::AskSent { conn } => Record::conn("ask_sent", *conn),
-        Output::Close { conn, code, reason } => Record {
-            code: Some(*code),
-            reason: Some(reason.clone()),
-            ..Record::conn("close", *conn)
-        },
-        Output::HttpCall { http, request, timeout_ms, max_body, streams } => Record {
-            millis: Some(*timeout_ms),
-            limits: vec![*max_body as u64, u64::from(*streams)],
-            ..Record::http("http_call", *http).request(request, redactor)
-        },
-        Output::HttpCancel { http } => Record::http("http_cancel", *http),
+        Output::Send { conn, frame } => add_frame(of("send", "conn", conn.0), frame, redactor),
+        Output::AskSent { conn } => of("ask_sent", "conn", conn.0),
+        Output::Close { conn, code, reason } => {
+            of("close", "conn", conn.0).number("code", *code).text("reason", reason)
+        }
+        Output::HttpCall { http, request, timeout_ms, max_body, streams } => {
+            let record = of("http_call", "http", http.0).number("millis", *timeout_ms);
+            let record = record.text("method", request.method.as_str());
+            let limits = (max_body, u8::from(*streams));
+            add_request(record, request, redactor).value("limits", &limits)
+        }
+        Output::HttpCancel { http } => of("http_cancel", "http", http.0),
         Output::HttpReply { http, response } => {
-            Record::http("http_reply", *http).response(response, redactor)
+            add_response(of("http_reply", "http", http.0), response, redactor)
         }
         Output::HttpPart { http, bytes } => {
-            let body = Some(Body::new(bytes, redactor));
-            Record { body, ..Record::http("http_part", *http) }
+            of("http_part", "http", http.0).value("body", &Body::new(bytes, redactor))
         }
-        Output::HttpEnd { http } => Record::http("http_end", *http),
+        Output::HttpEnd { http } => of("http_end", "http", http.0),
         Output::Store { store, request } => {
-            let record = Record { store: Some(store.0), ..Record::new("store") };
+            let record = of("store", "store", store.0);
             match request {
-                StoreRequest::Load { space } => {
-                    Record { space: Some((*space).to_owned()), ..record }
-                }
+                StoreRequest::Load { space } => record.text("space", space),
                 StoreRequest::Commit { writes } => {
                     let writes = writes.iter().map(|write| match write {
                         Write::Put { space, key, value } => {
@@ -372,40 +309,27 @@ pub(super) fn output(output: &Output, redactor: &mut Redactor) -> String {
                         }
                         Write::Delete { space, key } => (format!("{space}/{key}"), None),
                     });
-                    Record { records: Some(writes.collect()), ..record }
+                    record.value("records", &writes.collect::<Vec<_>>())
                 }
             }
         }
         Output::Listen { listen, target } => {
-            Record { listen: Some(listen.0), ..Record::new("listen") }.listen(target)
+            target::add_listen(of("listen", "listen", listen.0), target)
         }
-        Output::Unlisten { listen } => Record { listen: Some(listen.0), ..Record::new("unlisten") },
-        Output::ProbeHost => Record::new("probe_host"),
+        Output::Unlisten { listen } => of("unlisten", "listen", listen.0),
+        Output::ProbeHost => Object::new().text("kind", "probe_host"),
         Output::Event(event) => {
             let mut text = String::new();
             event::write(event, &mut text);
-            Record { event: Some(Raw::trusted(redactor.text(&text))), ..Record::new("event") }
+            Object::new().text("kind", "event").raw("event", &redactor.text(&text))
         }
     };
-    record.write()
+    record.end()
 }
 
 /// Writes a command as a triple of a batch.
 pub(super) fn command(command: &Command, redactor: &mut Redactor) -> String {
     redactor.text(&serde_json::to_string(command).unwrap_or_default())
-}
-
-fn redacted(headers: &Headers, redactor: &mut Redactor) -> Vec<(String, String)> {
-    headers
-        .iter()
-        .map(|(name, value)| {
-            let shown = match value {
-                crate::net::HeaderValue::Plain(text) => text.clone(),
-                crate::net::HeaderValue::Secret(secret) => redactor.header(name, secret.expose()),
-            };
-            (name.to_owned(), shown)
-        })
-        .collect()
 }
 
 /// Peer: a login may come as `GET /1.0/Authenticate/:username/:password`.

@@ -1,71 +1,57 @@
 //! Where machines dial and listen, as JSON.
 
-use super::{Record, redacted};
+use super::add_headers;
+use crate::base::json::object::Object;
 use crate::net::split::Framing;
-use crate::net::target::{DialTarget, FrameLimits, HttpLimits, ListenTarget, StreamLimits};
+use crate::net::target::{DialTarget, FrameLimits, ListenTarget, StreamLimits};
 use crate::trace::redact::Redactor;
 
-impl Record {
-    pub(super) fn dial(self, target: &DialTarget, redactor: &mut Redactor) -> Self {
-        let headers = target.address.headers().map(|headers| redacted(headers, redactor));
-        Self {
-            url: Some(target.address.url().into_owned()),
-            headers: headers.unwrap_or_default(),
-            millis: Some(target.timeout_ms),
-            limits: frame_limits(&target.limits),
-            framing: target.address.framing().map(name),
-            ..self
-        }
+pub(super) fn add_dial(mut record: Object, to: &DialTarget, redactor: &mut Redactor) -> Object {
+    record = record.number("millis", to.timeout_ms).text("url", &to.address.url());
+    if let Some(headers) = to.address.headers() {
+        record = add_headers(record, headers, redactor);
     }
-
-    pub(super) fn listen(self, target: &ListenTarget) -> Self {
-        let record = Self { address: Some(target.address().into_owned()), ..self };
-        match target {
-            ListenTarget::Http { limits, .. } => Self { limits: http_limits(limits), ..record },
-            ListenTarget::Tcp { address, tls, framing, limits } => Self {
-                address: Some(format!("{}://{address}", if *tls { "tls" } else { "tcp" })),
-                framing: Some(name(*framing)),
-                limits: stream_limits(limits),
-                ..record
-            },
-            ListenTarget::Unix { mode, framing, limits, .. } => Self {
-                mode: Some(*mode),
-                framing: Some(name(*framing)),
-                limits: stream_limits(limits),
-                ..record
-            },
-        }
+    record = add_frame_limits(record, &to.limits);
+    match to.address.framing() {
+        Some(framing) => record.text("framing", framing.as_str()),
+        None => record,
     }
 }
 
-pub(super) fn frame_limits(limits: &FrameLimits) -> Vec<u64> {
-    [limits.max_message, limits.max_fragments, limits.max_send_queue]
-        .into_iter()
-        .map(|limit| limit as u64)
-        .collect()
+pub(super) fn add_listen(record: Object, target: &ListenTarget) -> Object {
+    match target {
+        ListenTarget::Http { address, limits } => record.text("address", address).value(
+            "limits",
+            &(
+                limits.max_head,
+                limits.max_headers,
+                limits.max_body,
+                limits.request_timeout_ms,
+                limits.max_connections,
+                limits.max_unadmitted_per_address,
+            ),
+        ),
+        ListenTarget::Tcp { address, tls, framing, limits } => {
+            let address = format!("{}://{address}", if *tls { "tls" } else { "tcp" });
+            add_stream(record.text("address", &address), *framing, limits)
+        }
+        ListenTarget::Unix { mode, framing, limits, .. } => {
+            let record = record.text("address", &target.address());
+            add_stream(record, *framing, limits).number("mode", *mode)
+        }
+    }
 }
 
-fn http_limits(limits: &HttpLimits) -> Vec<u64> {
-    vec![
-        limits.max_head as u64,
-        limits.max_headers as u64,
-        limits.max_body as u64,
-        limits.request_timeout_ms,
-        limits.max_connections as u64,
-        limits.max_unadmitted_per_address as u64,
-    ]
+pub(super) fn add_frame_limits(record: Object, limits: &FrameLimits) -> Object {
+    let FrameLimits { max_message, max_fragments, max_send_queue } = limits;
+    record.value("limits", &(max_message, max_fragments, max_send_queue))
 }
 
-fn stream_limits(limits: &StreamLimits) -> Vec<u64> {
-    vec![
-        limits.max_connections as u64,
-        limits.max_unadmitted_per_address as u64,
-        limits.handshake_timeout_ms,
-    ]
-}
-
-fn name(framing: Framing) -> String {
-    framing.as_str().to_owned()
+fn add_stream(record: Object, framing: Framing, limits: &StreamLimits) -> Object {
+    let StreamLimits { max_connections, max_unadmitted_per_address, handshake_timeout_ms } = limits;
+    record
+        .value("limits", &(max_connections, max_unadmitted_per_address, handshake_timeout_ms))
+        .text("framing", framing.as_str())
 }
 
 #[cfg(test)]
