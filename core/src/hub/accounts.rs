@@ -197,10 +197,8 @@ impl Accounts {
             id: index as u64 + 1,
             name: user.name.clone(),
             roles: user.roles.clone(),
-            name_first: String::new(),
-            name_last: String::new(),
             full_name: user.name.clone(),
-            email: String::new(),
+            ..UserRecord::default()
         })
     }
 }

@@ -54,10 +54,9 @@ impl Hub {
     /// Answers logins that an auth worker has decided about.
     pub(super) fn check_decisions(&mut self, now: Now) {
         for Decision { http, user } in self.coordinator.take_decisions() {
-            match user {
-                Some(context) => self.log_in(http, accounts::record(context), now),
-                None => self.reply(http, accounts::failed()),
-            }
+            let user = user.map(accounts::record);
+            let response = user.map_or_else(accounts::failed, |user| self.log_in(user, now));
+            self.reply(http, response);
         }
     }
 

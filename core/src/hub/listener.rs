@@ -48,82 +48,81 @@ impl Hub {
         remote: String,
         now: Now,
     ) {
+        if let Some(response) = self.answer(http, request, remote, now) {
+            self.reply(http, response);
+        }
+    }
+
+    /// Returns the answer to a request, unless it comes later.
+    fn answer(
+        &mut self,
+        http: HttpId,
+        request: HttpRequest,
+        remote: String,
+        now: Now,
+    ) -> Option<HttpResponse> {
         let headers = &request.headers;
         if is_foreign_page(headers, &self.options.allowed_origins) {
-            self.reply(http, HttpResponse::json(403, wire::error("Origin not allowed.")));
-            return;
+            return Some(HttpResponse::json(403, wire::error("Origin not allowed.")));
         }
         if let Some(origin) = headers.first("origin") {
             self.origins.insert(http, origin.to_owned());
             if headers.first("access-control-request-method").is_some() {
-                self.reply(http, preflight());
-                return;
+                return Some(preflight());
             }
+        }
+        let is_serving = self.phase.is_serving();
+        if is_serving && self.volt.claims(&request.url) {
+            let asked = ServerInput::Asked { http, request, remote };
+            self.volt.handle_input(Input::Server(asked), now);
+            return None;
         }
         if self.volt.claims(&request.url) {
-            if self.phase.is_serving() {
-                let asked = ServerInput::Asked { http, request, remote };
-                self.volt.handle_input(Input::Server(asked), now);
-            } else {
-                self.reply(http, self.unavailable());
-            }
-            return;
-        }
-        let route = match Route::find(request.method, &request.url) {
-            Ok(route) => route,
-            Err(no_route) => {
-                let is_known = self.accounts.caller(headers, &remote, now.mono).is_some();
-                self.reply(http, answer_nowhere(no_route, is_known));
-                return;
-            }
-        };
-        if !self.phase.is_serving() && route != Route::Public(Public::Status) {
-            self.reply(http, self.unavailable());
-            return;
+            return Some(self.unavailable());
         }
         let caller = self.accounts.caller(headers, &remote, now.mono);
+        let route = match Route::find(request.method, &request.url) {
+            Ok(route) => route,
+            Err(no_route) => return Some(answer_nowhere(no_route, caller.is_some())),
+        };
+        if !is_serving && route != Route::Public(Public::Status) {
+            return Some(self.unavailable());
+        }
         if caller.is_none() && !matches!(route, Route::Public(_)) {
-            self.reply(http, unauthenticated());
-            return;
+            return Some(unauthenticated());
         }
         let body = match read_body(&request, &route) {
             Ok(body) => body,
-            Err(text) => {
-                self.reply(http, HttpResponse::json(400, wire::invalid_content(&text)));
-                return;
-            }
+            Err(text) => return Some(HttpResponse::json(400, wire::invalid_content(&text))),
         };
         match (route, caller) {
             (Route::Public(route), _) => {
-                self.ask_publicly(http, route, &body, headers, &remote, now);
+                self.ask_publicly(http, route, &body, headers, &remote, now)
             }
             (route, Some(caller)) => {
                 let key = headers.first("x-idempotency-key").filter(|key| !key.is_empty());
-                self.ask(http, route, Asked { body: &body, key, caller: &caller, now });
+                self.ask(http, route, Asked { body: &body, key, caller: &caller, now })
             }
-            (_, None) => self.reply(http, unauthenticated()),
+            (_, None) => Some(unauthenticated()),
         }
     }
 
     /// Answers a request of someone who is known.
-    fn ask(&mut self, http: HttpId, route: Route, asked: Asked<'_>) {
+    fn ask(&mut self, http: HttpId, route: Route, asked: Asked<'_>) -> Option<HttpResponse> {
         let Asked { body, caller, now, .. } = asked;
         if matches!(route, Route::Beacon(BeaconRoute::Enqueue) | Route::Volt(_))
             && let Err(denial) = self.accounts.count(&caller.client, now.mono)
         {
-            self.reply(http, denial.response(false));
-            return;
+            return Some(denial.response(false));
         }
         match route {
             // Answered before: it needs no caller.
             Route::Public(_) => {}
-            Route::Status => {
-                let text = self.show_status(now);
-                self.reply(http, HttpResponse::json(200, text));
-            }
+            Route::Status => return Some(HttpResponse::json(200, self.show_status(now))),
             Route::Beacon(route) => self.coordinator.ask(http, route, asked),
             Route::Volt(control) => self.volt.control(http, control, body, now),
         }
+        None
     }
 
     fn ask_publicly(
@@ -134,40 +133,35 @@ impl Hub {
         headers: &Headers,
         remote: &str,
         now: Now,
-    ) {
-        match route {
+    ) -> Option<HttpResponse> {
+        Some(match route {
             Public::Login => {
                 let request = serde_json::from_str(body).unwrap_or_default();
                 match self.accounts.login(request, remote, now.mono) {
-                    Login::Right(user) => self.log_in(http, user, now),
-                    Login::Refused(response) => self.reply(http, response),
+                    Login::Right(user) => self.log_in(user, now),
+                    Login::Refused(response) => response,
                     Login::Undecided { name, password } if self.coordinator.has_auth_worker() => {
                         self.coordinator.ask_login(http, &name, password.expose(), now);
+                        return None;
                     }
-                    Login::Undecided { .. } => self.reply(http, accounts::failed()),
+                    Login::Undecided { .. } => accounts::failed(),
                 }
             }
-            Public::Status => {
-                let text = wire::hub_status(self.is_secured());
-                self.reply(http, HttpResponse::json(200, text));
-            }
-            Public::CheckSession => {
-                let response = self.accounts.check_session(headers, now.mono);
-                self.reply(http, response);
-            }
+            Public::Status => HttpResponse::json(200, wire::hub_status(self.is_secured())),
+            Public::CheckSession => self.accounts.check_session(headers, now.mono),
             Public::Logout => {
                 let (response, ended) = self.accounts.log_out(headers);
                 self.end_session(ended);
-                self.reply(http, response);
+                response
             }
-        }
+        })
     }
 
-    /// Begins a session.
-    pub(super) fn log_in(&mut self, http: HttpId, user: UserRecord, now: Now) {
+    /// Begins a session and returns the answer.
+    pub(super) fn log_in(&mut self, user: UserRecord, now: Now) -> HttpResponse {
         let (response, gone) = self.accounts.begin(user, now.mono);
         self.end_session(gone);
-        self.reply(http, response);
+        response
     }
 
     fn end_session(&mut self, session: Option<String>) {

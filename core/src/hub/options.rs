@@ -94,35 +94,28 @@ options! {
 /// Checks what no single option can be blamed for.
 pub(super) fn check(options: &HubOptions) -> Result<(), ConfigError> {
     let mut problems = ConfigError::default();
-    match options.access {
-        HubAccess::Open => {
-            if !is_loopback(&options.listen) && !options.danger_open_network {
-                problems.add(
-                    "listen",
-                    "is beyond loopback, where an open hub lets anyone run work on its workers; \
-                     set access to secured, or danger_open_network if the network is trusted",
-                );
-            }
-        }
-        HubAccess::Secured => {
-            if options.users.is_empty()
-                && options.join_secret.is_empty()
-                && options.auth_join_secret.is_empty()
-            {
-                problems.add(
-                    "access",
-                    "is secured, but nobody could join or log in: set users, join_secret or \
-                     auth_join_secret",
-                );
-            }
-            let tls = !options.runtime.cert_file.is_empty();
-            if !is_loopback(&options.listen) && !tls && !options.danger_open_network {
-                problems.add(
-                    "listen",
-                    "is beyond loopback, where passwords would be sent in the clear; set \
-                     runtime.cert_file and runtime.key_file, or danger_open_network",
-                );
-            }
+    let is_open = options.access == HubAccess::Open;
+    let secrets = [&options.join_secret, &options.auth_join_secret];
+    if !is_open && options.users.is_empty() && secrets.iter().all(|secret| secret.is_empty()) {
+        problems.add(
+            "access",
+            "is secured, but nobody could join or log in: set users, join_secret or \
+             auth_join_secret",
+        );
+    }
+    if !is_loopback(&options.listen) && !options.danger_open_network {
+        if is_open {
+            problems.add(
+                "listen",
+                "is beyond loopback, where an open hub lets anyone run work on its workers; \
+                 set access to secured, or danger_open_network if the network is trusted",
+            );
+        } else if options.runtime.cert_file.is_empty() {
+            problems.add(
+                "listen",
+                "is beyond loopback, where passwords would be sent in the clear; set \
+                 runtime.cert_file and runtime.key_file, or danger_open_network",
+            );
         }
     }
     for (index, user) in options.users.iter().enumerate() {

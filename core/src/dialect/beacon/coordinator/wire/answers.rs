@@ -236,7 +236,7 @@ pub(crate) fn login_refused(error: &str) -> String {
 }
 
 /// Who holds a session.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct UserRecord {
     #[serde(rename = "LoginID")]
