@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::api::command::Outcome;
 use crate::base::json::Raw;
+use crate::base::json::object::Object;
 
 /// What an entry costs beside its payload, in bytes.
 const OVERHEAD: usize = 160;
@@ -43,15 +44,8 @@ impl Entry {
     }
 }
 
-/// An entry that left the outbox.
-#[derive(Debug)]
-pub(crate) struct Removed {
-    /// The item's wire id.
-    pub(crate) wire: ByteString,
-}
-
 /// All outcomes on their way, in the order in which they were finished.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Outbox {
     max_items: usize,
     max_bytes: usize,
@@ -70,21 +64,8 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(crate) const fn new(max_items: usize, max_bytes: usize) -> Self {
-        Self {
-            max_items,
-            max_bytes,
-            entries: BTreeMap::new(),
-            by_wire: BTreeMap::new(),
-            unsent: BTreeSet::new(),
-            sendings: BTreeMap::new(),
-            bytes: 0,
-            bytes_sent: 0,
-            next: 0,
-            sending: 0,
-            ping: None,
-            last_ping: 0,
-        }
+    pub(crate) fn new(max_items: usize, max_bytes: usize) -> Self {
+        Self { max_items, max_bytes, ..Self::default() }
     }
 
     /// Adds an outcome. One of an earlier attempt of the same item is replaced.
@@ -198,7 +179,7 @@ impl Outbox {
 
     /// Removes everything that the answer to a ping proves to have arrived; without `as_evidence` it
     /// proves nothing.
-    pub(crate) fn pong(&mut self, payload: &[u8], as_evidence: bool) -> Vec<Removed> {
+    pub(crate) fn pong(&mut self, payload: &[u8], as_evidence: bool) -> Vec<ByteString> {
         let number = std::str::from_utf8(payload).ok().and_then(|text| text.parse::<u64>().ok());
         match self.ping.take_if(|(ping, _)| number == Some(*ping)) {
             Some((_, covers)) if as_evidence => self.proven(covers),
@@ -211,17 +192,16 @@ impl Outbox {
         self.ping = None;
     }
 
-    fn proven(&mut self, covers: u64) -> Vec<Removed> {
+    fn proven(&mut self, covers: u64) -> Vec<ByteString> {
         let later = self.sendings.split_off(&(covers + 1));
         let arrived = std::mem::replace(&mut self.sendings, later);
-        let removed = arrived.into_values().filter_map(|id| self.take(id));
-        removed.map(|entry| Removed { wire: entry.wire }).collect()
+        arrived.into_values().filter_map(|id| self.take(id)).map(|entry| entry.wire).collect()
     }
 
     /// Removes one outcome.
-    pub(crate) fn remove(&mut self, wire: &str) -> Option<Removed> {
+    pub(crate) fn remove(&mut self, wire: &str) -> Option<ByteString> {
         let id = self.by_wire.get(wire).copied()?;
-        self.take(id).map(|entry| Removed { wire: entry.wire })
+        self.take(id).map(|entry| entry.wire)
     }
 
     fn take(&mut self, id: u64) -> Option<Entry> {
@@ -238,30 +218,24 @@ impl Outbox {
 }
 
 /// An outcome as it lies in a store.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Record {
     attempt: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<Raw>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<Raw>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
 }
 
 impl Entry {
     /// Writes the outcome for a store.
     pub(crate) fn to_record(&self) -> String {
-        let mut record = Record { attempt: self.attempt, value: None, log: None, failure: None };
+        let record = Object::new().number("attempt", self.attempt);
         match &self.outcome {
-            Outcome::Done { value, log } => {
-                record.value = Some(value.clone());
-                record.log = Some(log.clone());
-            }
-            Outcome::Failed { message } => record.failure = Some(message.clone()),
-            Outcome::Cancelled => record.failure = Some(String::from("given up")),
+            Outcome::Done { value, log } => record.value("value", value).value("log", log),
+            Outcome::Failed { message } => record.text("failure", message),
+            Outcome::Cancelled => record.text("failure", "given up"),
         }
-        serde_json::to_string(&record).unwrap_or_default()
+        .end()
     }
 }
 
@@ -291,7 +265,7 @@ mod tests {
         let ping = outbox.ping().unwrap();
         outbox.send(1 << 20).unwrap();
         assert!(outbox.pong(b"hello", true).is_empty());
-        let gone: Vec<_> = outbox.pong(&ping, true).into_iter().map(|r| r.wire).collect();
+        let gone = outbox.pong(&ping, true);
         assert_eq!(gone, ["a"]);
         assert!(outbox.find("b").is_some());
         assert!(outbox.pong(&ping, true).is_empty());

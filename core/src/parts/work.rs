@@ -44,8 +44,8 @@ pub(crate) struct Inbound {
     pub(crate) is_stale: bool,
 }
 
-/// An item that left the table.
-#[derive(Debug)]
+/// What is left of an item that left the table.
+#[derive(Clone, Debug)]
 pub(crate) struct Settled {
     /// Its wire id.
     pub(crate) wire: ByteString,
@@ -64,11 +64,9 @@ enum State {
 
 #[derive(Debug)]
 struct Item {
-    wire: ByteString,
-    attempt: u32,
+    settled: Settled,
     state: State,
     deadline: Option<Instant>,
-    limit_ms: u64,
     sign_at: Option<Instant>,
     grace: Option<Instant>,
 }
@@ -110,7 +108,7 @@ impl Work {
         let Some(item) = self.by_wire.get(wire).and_then(|work| self.items.get_mut(work)) else {
             return false;
         };
-        item.attempt = item.attempt.max(attempt);
+        item.settled.attempt = item.settled.attempt.max(attempt);
         true
     }
 
@@ -122,23 +120,14 @@ impl Work {
         self.next += 1;
         let work = WorkId(self.next);
         self.by_wire.insert(inbound.wire.clone(), work);
-        let mut item = Item {
-            wire: inbound.wire,
-            attempt: inbound.attempt,
-            state: State::Waiting {
-                key: inbound.key,
-                payload: inbound.payload,
-                meta: inbound.meta,
-            },
-            limit_ms: inbound.timeout_ms.unwrap_or(0),
-            deadline: None,
-            sign_at: None,
-            grace: None,
-        };
-        if let Some(millis) = inbound.timeout_ms {
+        let Inbound { wire, attempt, key, payload, timeout_ms, meta, is_stale } = inbound;
+        let settled = Settled { wire, attempt, limit_ms: timeout_ms.unwrap_or(0) };
+        let state = State::Waiting { key, payload, meta };
+        let mut item = Item { settled, state, deadline: None, sign_at: None, grace: None };
+        if let Some(millis) = timeout_ms {
             self.deadlines.set(&mut item.deadline, work, now.after(millis));
         }
-        let sign_ms = if inbound.is_stale { 0 } else { self.sign_interval_ms };
+        let sign_ms = if is_stale { 0 } else { self.sign_interval_ms };
         self.signs.set(&mut item.sign_at, work, now.after(sign_ms));
         self.items.insert(work, item);
         self.slots.wait(work);
@@ -157,13 +146,8 @@ impl Work {
             let timeout_ms = item.deadline.map(|deadline| deadline.since(now));
             match state {
                 State::Waiting { key, payload, meta } => {
-                    return Some(Event::Work(WorkEvent::Assigned {
-                        work,
-                        key,
-                        payload,
-                        timeout_ms,
-                        meta,
-                    }));
+                    let assigned = WorkEvent::Assigned { work, key, payload, timeout_ms, meta };
+                    return Some(Event::Work(assigned));
                 }
                 State::Running | State::Withdrawn => self.slots.finish(),
             }
@@ -194,7 +178,7 @@ impl Work {
     /// Returns wire id and attempt of a running item, for a report about it.
     pub(crate) fn running(&self, work: WorkId) -> Option<(&ByteString, u32)> {
         let item = self.items.get(&work)?;
-        matches!(item.state, State::Running).then_some((&item.wire, item.attempt))
+        matches!(item.state, State::Running).then_some((&item.settled.wire, item.settled.attempt))
     }
 
     /// Returns every item that runs or waits, with its attempt.
@@ -202,7 +186,7 @@ impl Work {
         self.items
             .values()
             .filter(|item| !matches!(item.state, State::Withdrawn))
-            .map(|item| (&item.wire, item.attempt))
+            .map(|item| (&item.settled.wire, item.settled.attempt))
     }
 
     /// Takes back the item with this wire id; returns what to tell its handler.
@@ -243,7 +227,7 @@ impl Work {
         let (_, work) = self.signs.take_due(now)?;
         let item = self.items.get_mut(&work)?;
         self.signs.set(&mut item.sign_at, work, now.after(self.sign_interval_ms));
-        Some((item.wire.clone(), item.attempt))
+        Some((item.settled.wire.clone(), item.settled.attempt))
     }
 
     /// Gives back the slots of handlers that ignored their withdrawal; returns the items.
@@ -286,11 +270,7 @@ impl Work {
             }
             State::Running => {
                 item.state = State::Withdrawn;
-                let settled = Settled {
-                    wire: item.wire.clone(),
-                    attempt: item.attempt,
-                    limit_ms: item.limit_ms,
-                };
+                let settled = item.settled.clone();
                 self.graces.set(&mut item.grace, work, now.after(WITHDRAWN_GRACE_MS));
                 self.by_wire.remove(&settled.wire);
                 self.signs.clear(&mut item.sign_at, work);
@@ -303,11 +283,11 @@ impl Work {
     fn remove(&mut self, work: WorkId) -> Option<Settled> {
         let mut item = self.items.remove(&work)?;
         if !matches!(item.state, State::Withdrawn) {
-            self.by_wire.remove(&item.wire);
+            self.by_wire.remove(&item.settled.wire);
         }
         self.deadlines.clear(&mut item.deadline, work);
         self.signs.clear(&mut item.sign_at, work);
         self.graces.clear(&mut item.grace, work);
-        Some(Settled { wire: item.wire, attempt: item.attempt, limit_ms: item.limit_ms })
+        Some(item.settled)
     }
 }

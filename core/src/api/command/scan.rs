@@ -25,11 +25,11 @@ pub(super) fn batch(text: &str) -> Option<Vec<Command>> {
 
 /// Reads a command of the kinds of which there are many, as the parser would.
 fn frequent(scanner: &mut Scanner<'_>) -> Option<Command> {
-    scanner.begin_array()?;
+    scanner.sign(b'[')?;
     let word = scanner.plain_text()?;
-    scanner.comma()?;
+    scanner.sign(b',')?;
     let id = scanner.value()?.parse().ok()?;
-    scanner.comma()?;
+    scanner.sign(b',')?;
     let command = match word {
         "call" => {
             let [mut name, mut payload, mut options] = [None; 3];
@@ -62,7 +62,7 @@ fn frequent(scanner: &mut Scanner<'_>) -> Option<Command> {
         }
         _ => return None,
     };
-    scanner.end_array()?;
+    scanner.sign(b']')?;
     Some(command)
 }
 

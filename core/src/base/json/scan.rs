@@ -65,69 +65,47 @@ impl<'a> Scanner<'a> {
         &mut self,
         mut member: impl FnMut(&'a str, &mut Self) -> Option<()>,
     ) -> Option<()> {
-        self.space();
-        self.expect(b'{')?;
-        self.space();
-        if self.peek()? == b'}' {
-            self.at += 1;
-            return Some(());
-        }
-        loop {
-            self.space();
-            let start = self.at + 1;
-            self.string()?;
-            let key = self.text.get(start..self.at - 1)?;
-            self.space();
-            self.expect(b':')?;
-            member(key, self)?;
-            self.space();
-            match self.peek()? {
-                b',' => self.at += 1,
-                b'}' => break,
-                _ => return None,
-            }
-        }
-        self.at += 1;
-        Some(())
+        self.sequence([b'{', b'}'], |scanner| {
+            scanner.space();
+            let start = scanner.at + 1;
+            scanner.string()?;
+            let key = scanner.text.get(start..scanner.at - 1)?;
+            scanner.sign(b':')?;
+            member(key, scanner)
+        })
     }
 
     /// Passes over an array; `element` must pass over each element.
-    pub(crate) fn array(&mut self, mut element: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
-        self.begin_array()?;
+    pub(crate) fn array(&mut self, element: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        self.sequence([b'[', b']'], element)
+    }
+
+    /// Passes over one of the signs `[`, `]`, `,` and `:`, for an array whose elements are known.
+    pub(crate) fn sign(&mut self, sign: u8) -> Option<()> {
         self.space();
-        if self.peek()? == b']' {
-            self.at += 1;
-            return Some(());
-        }
-        loop {
-            element(self)?;
-            self.space();
-            match self.peek()? {
-                b',' => self.at += 1,
-                b']' => break,
-                _ => return None,
+        self.expect(sign)
+    }
+
+    fn sequence(
+        &mut self,
+        [open, close]: [u8; 2],
+        mut element: impl FnMut(&mut Self) -> Option<()>,
+    ) -> Option<()> {
+        self.sign(open)?;
+        self.space();
+        if self.peek()? != close {
+            loop {
+                element(self)?;
+                self.space();
+                match self.peek()? {
+                    b',' => self.at += 1,
+                    byte if byte == close => break,
+                    _ => return None,
+                }
             }
         }
         self.at += 1;
         Some(())
-    }
-
-    /// Passes over the beginning of an array whose elements are known.
-    pub(crate) fn begin_array(&mut self) -> Option<()> {
-        self.space();
-        self.expect(b'[')
-    }
-
-    /// Passes over the comma before a further element.
-    pub(crate) fn comma(&mut self) -> Option<()> {
-        self.space();
-        self.expect(b',')
-    }
-
-    /// Passes over the end of an array.
-    pub(crate) fn end_array(&mut self) -> Option<()> {
-        self.space();
-        self.expect(b']')
     }
 
     fn peek(&self) -> Option<u8> {
@@ -213,8 +191,7 @@ impl<'a> Scanner<'a> {
 
     fn key(&mut self) -> Option<()> {
         self.string()?;
-        self.space();
-        self.expect(b':')?;
+        self.sign(b':')?;
         self.space();
         Some(())
     }
@@ -413,7 +390,7 @@ mod tests {
         });
         assert!(read.is_some());
         assert_eq!(members, [("a", "[1, {\"b\":2}]"), ("c", "\"\\\"\""), ("", "{}")]);
-        assert!(scanner.comma().is_some() && scanner.is_at_end());
+        assert!(scanner.sign(b',').is_some() && scanner.is_at_end());
     }
 
     #[test]

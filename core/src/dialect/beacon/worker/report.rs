@@ -1,6 +1,7 @@
 //! Reports on their way: outcomes through the outbox and the store, progress, heartbeats.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use crate::api::command::Outcome;
 use crate::api::event::Withdrawal;
@@ -12,7 +13,7 @@ use crate::base::time::Now;
 use crate::machine::Output;
 use crate::parts::heartbeat::Beat;
 use crate::parts::link::Pace;
-use crate::parts::outbox::{Removed, from_record};
+use crate::parts::outbox::from_record;
 use crate::parts::work::Settled;
 
 use super::{BeaconWorker, Carrier, Purpose, size};
@@ -74,11 +75,11 @@ impl BeaconWorker {
     }
 
     /// Removes outcomes that the peer has, or does not want.
-    pub(super) fn forget(&mut self, removed: Vec<Removed>) {
+    pub(super) fn forget(&mut self, removed: Vec<ByteString>) {
         if removed.is_empty() || !self.is_durable() {
             return;
         }
-        let delete = |gone: Removed| Write::Delete { space: SPACE, key: gone.wire.to_string() };
+        let delete = |gone: ByteString| Write::Delete { space: SPACE, key: gone.to_string() };
         self.store(StoreRequest::Commit { writes: removed.into_iter().map(delete).collect() });
     }
 
