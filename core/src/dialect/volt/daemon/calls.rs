@@ -4,13 +4,16 @@
 use std::borrow::Cow;
 
 use super::VoltDaemon;
-use crate::api::options;
+use crate::api::options::{self, ResponseForm};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::CallId;
 use crate::base::json::Raw;
 use crate::base::time::Now;
 use crate::dialect::volt::options::CommandOptions;
 use crate::dialect::volt::wire::{self, Message};
+
+/// The form in which we want every answer.
+const FORM: &str = ResponseForm::Json.as_str();
 
 /// Who asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,9 +61,9 @@ impl VoltDaemon {
         let (key, id) = self.calls.open(asker, name, timeout_ms, now.mono, &mut self.entropy);
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         let id: &str = id.hyphenated().encode_lower(&mut text);
-        let size = wire::command_len(id, self.command_name(key), payload.as_str());
+        let size = wire::command_len(id, self.command_name(key), FORM, payload.as_str());
         let written = self.write_message(payload.blobs(), size, |daemon, json| {
-            wire::command(id, daemon.command_name(key), payload.as_str(), json);
+            wire::command(id, daemon.command_name(key), FORM, payload.as_str(), json);
         });
         if let Err(error) = written.and_then(|()| self.check_written()) {
             self.calls.take(key);

@@ -62,6 +62,11 @@ impl Stage {
         }
     }
 
+    /// Tells whether a connection is on its way up.
+    pub(super) const fn is_opening(self) -> bool {
+        matches!(self, Self::Opening | Self::Joining)
+    }
+
     /// Tells whether there is a session that says and hears something.
     pub(super) const fn is_connected(self) -> bool {
         matches!(self, Self::Joining) || self.is_joined()
@@ -84,7 +89,7 @@ impl VoltDaemon {
 
     /// Begins a transport session.
     pub(super) fn open(&mut self, now: Now) {
-        self.decoder = socketio::Decoder::new(socketio::DecoderLimits::default());
+        self.decoder = socketio::Decoder::default();
         let limit = (self.options.connect_timeout_ms, Why::Connect);
         self.link.enter(Stage::Opening, Some(limit), now);
         self.engine.open();

@@ -30,7 +30,7 @@ struct Stored {
 }
 
 /// The most redirects followed.
-const MAX_REDIRECTS: u32 = 5;
+const MAX_REDIRECTS: u64 = 5;
 
 /// The largest answer.
 const MAX_ANSWER: usize = 1_048_576;
@@ -41,7 +41,7 @@ pub(super) struct Enrollment {
     /// Where to, if there is something to do.
     url: Option<String>,
     takes_password: bool,
-    redirects: u32,
+    /// How many were sent: each but the first followed a redirect.
     requests: u64,
 }
 
@@ -70,7 +70,7 @@ impl Enrollment {
             OnAlreadyEnrolled::Error => false,
             OnAlreadyEnrolled::UsePassword => true,
         };
-        Self { url: Some(url), takes_password, redirects: 0, requests: 0 }
+        Self { url: Some(url), takes_password, requests: 0 }
     }
 }
 
@@ -182,9 +182,8 @@ impl VoltDaemon {
         } else {
             Origin::parse(location).map(|_| location.to_owned())
         };
-        self.enrollment.redirects += 1;
         let problem = match target {
-            Ok(_) if self.enrollment.redirects > MAX_REDIRECTS => {
+            Ok(_) if self.enrollment.requests > MAX_REDIRECTS => {
                 format!("the enrollment was redirected more than {MAX_REDIRECTS} times")
             }
             Ok(target) if url.starts_with("https:") && !target.starts_with("https:") => {
@@ -230,7 +229,7 @@ impl VoltDaemon {
 
 /// Returns the password of an answer, or what is wrong with it.
 fn read_answer(response: &HttpResponse) -> Result<String, String> {
-    #[derive(serde::Deserialize)]
+    #[derive(Default, serde::Deserialize)]
     struct Body<'a> {
         #[serde(borrow)]
         data: Option<&'a RawValue>,
@@ -246,18 +245,17 @@ fn read_answer(response: &HttpResponse) -> Result<String, String> {
         team_cluster: Option<&'a RawValue>,
     }
     let status = response.status;
-    let not_json = |_| format!("the enrollment's answer is not JSON (HTTP {status})");
-    let text = std::str::from_utf8(response.bytes()).map_err(|_| not_json(()))?;
-    serde_json::from_str::<&RawValue>(text).map_err(|_| not_json(()))?;
-    let body: Option<Body<'_>> = serde_json::from_str(text).ok();
+    let text = std::str::from_utf8(response.bytes()).ok();
+    let Some(text) = text.filter(|text| serde_json::from_str::<&RawValue>(text).is_ok()) else {
+        return Err(format!("the enrollment's answer is not JSON (HTTP {status})"));
+    };
+    let body: Body<'_> = serde_json::from_str(text).unwrap_or_default();
     if !(200..300).contains(&status) {
-        let said = body.map(|body| [body.code, body.message]).into_iter().flatten().flatten();
-        let said: Vec<_> = said.filter(|text| !text.is_empty()).collect();
-        let said = if said.is_empty() { String::new() } else { format!(": {}", said.join(": ")) };
+        let said = [body.code, body.message].into_iter().flatten().filter(|text| !text.is_empty());
+        let said: String = said.map(|text| format!(": {text}")).collect();
         return Err(format!("the enrollment was refused with HTTP {status}{said}"));
     }
-    let data = body.and_then(|body| body.data).filter(|data| data.get().starts_with('{'));
-    let Some(data) = data else {
+    let Some(data) = body.data.filter(|data| data.get().starts_with('{')) else {
         return Err(String::from("the enrollment's answer has no object data"));
     };
     let fields: Result<Data<'_>, _> = serde_json::from_str(data.get());

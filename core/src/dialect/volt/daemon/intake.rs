@@ -9,7 +9,7 @@ use crate::api::event::PeerEvent;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::json::Raw;
 use crate::base::time::Now;
-use crate::dialect::volt::engine::{EngineEvent, Reason};
+use crate::dialect::volt::engine::{EngineEvent, PARSE_ERROR};
 use crate::dialect::volt::wire::{self, Message};
 use crate::dialect::volt::words::{MESSAGE, REGISTERED};
 use crate::net::socketio::{self, Joined, Kind, Malformed, Packet};
@@ -28,7 +28,10 @@ impl VoltDaemon {
                     self.decoded(packet, now);
                 }
                 EngineEvent::Flushed => self.flushed(),
-                EngineEvent::Failed(error) => self.transport_failed(&error, now),
+                EngineEvent::Failed(error) if self.link.stage().is_opening() => {
+                    self.cannot_connect(&error, now);
+                }
+                EngineEvent::Failed(_) => {}
                 EngineEvent::Closed(reason) => self.transport_closed(reason, now),
                 EngineEvent::Gone => {
                     if self.link.stage() == Stage::Leaving {
@@ -39,18 +42,13 @@ impl VoltDaemon {
         }
     }
 
-    fn transport_failed(&mut self, error: &Error, now: Now) {
-        if let Stage::Opening | Stage::Joining = self.link.stage() {
-            self.cannot_connect(error, now);
-        }
-    }
-
-    fn transport_closed(&mut self, reason: Reason, now: Now) {
-        if self.link.stage().is_joined() {
-            self.lost(reason.as_str(), false, now);
-        } else if let Stage::Opening | Stage::Joining = self.link.stage() {
-            self.cannot_connect(&Error::new(ErrorCode::ConnectFailed, reason.as_str()), now);
-        } else if self.link.stage() == Stage::Leaving {
+    fn transport_closed(&mut self, reason: &'static str, now: Now) {
+        let stage = self.link.stage();
+        if stage.is_joined() {
+            self.lost(reason, false, now);
+        } else if stage.is_opening() {
+            self.cannot_connect(&Error::new(ErrorCode::ConnectFailed, reason), now);
+        } else if stage == Stage::Leaving {
             self.end(None, now);
         }
     }
@@ -73,7 +71,7 @@ impl VoltDaemon {
             Err(error) => {
                 self.notice(ErrorCode::PeerProtocol, format!("the control plane sent {error}"));
                 self.engine.abandon();
-                self.transport_closed(Reason::ParseError, now);
+                self.transport_closed(PARSE_ERROR, now);
             }
         }
     }

@@ -19,7 +19,6 @@ mod enroll;
 mod intake;
 mod register;
 mod reverse;
-mod snapshot;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -39,13 +38,14 @@ use crate::base::entropy::{Entropy, Seed};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, WorkId};
 use crate::base::json::Raw;
+use crate::base::json::object::Object;
 use crate::base::secret::Secret;
 use crate::base::time::{Deadline, Now, Why};
 use crate::dialect::volt::options::DaemonOptions;
 use crate::dialect::volt::words::MESSAGE;
 use crate::machine::{ConnInput, Endpoint, HttpInput, Input, Machine, Output};
 use crate::net::Frame;
-use crate::net::socketio::{self, Decoder, DecoderLimits};
+use crate::net::socketio::{self, Decoder};
 use crate::parts::backoff::Backoff;
 use crate::parts::calls::Calls;
 use crate::parts::drain::Drain;
@@ -115,7 +115,6 @@ impl VoltDaemon {
         }
         let enrollment = Enrollment::plan(&options, &mut problems);
         let Some(address) = address else { return Err(problems) };
-        let decoder = Decoder::new(DecoderLimits::default());
         let namespace = match address.namespace.as_str() {
             "/" => String::new(),
             namespace => format!("{namespace},"),
@@ -125,7 +124,7 @@ impl VoltDaemon {
             address,
             entropy: Entropy::new(seed),
             link: Link::new(Stage::Idle, Backoff::like_socket_io(options.reconnect.clone())),
-            decoder,
+            decoder: Decoder::default(),
             prefix: format!("2{namespace}[\"{MESSAGE}\","),
             password: options.daemon_password.clone(),
             enrollment,
@@ -236,8 +235,7 @@ impl VoltDaemon {
             let message = format!("{name:?} is nothing that a daemon emits; leave the name empty");
             return Err(Error::new(ErrorCode::ArgumentInvalid, message));
         }
-        let mut frames = Vec::new();
-        self.write_event(MESSAGE, None, payload, &mut frames)?;
+        let frames = self.write_event(MESSAGE, None, payload)?;
         self.check_size(&frames)?;
         if self.is_ready() {
             self.counters.messages_out += 1;
@@ -258,14 +256,10 @@ impl VoltDaemon {
         Ok(())
     }
 
-    fn write_event(
-        &self,
-        name: &str,
-        id: Option<u64>,
-        argument: &Raw,
-        frames: &mut Vec<Frame>,
-    ) -> Result<(), Error> {
-        socketio::event(&self.address.namespace, id, name, argument, frames).map_err(too_many)
+    fn write_event(&self, name: &str, id: Option<u64>, value: &Raw) -> Result<Vec<Frame>, Error> {
+        let mut frames = Vec::new();
+        socketio::event(&self.address.namespace, id, name, value, &mut frames).map_err(too_many)?;
+        Ok(frames)
     }
 
     /// Writes a message whose argument `write` appends as JSON, for [`say`](Self::say).
@@ -380,42 +374,48 @@ impl Endpoint for VoltDaemon {
         if self.link.stage() == Stage::Ended && !matches!(command, Command::Snapshot { .. }) {
             return Err(ErrorCode::Stopped.into());
         }
-        let result = match command {
-            Command::Start => self.start(now),
-            Command::Stop { drain_ms } => {
-                self.stop(drain_ms, now);
-                Ok(())
-            }
-            Command::Work(WorkCommand::Handle { key, meta }) => self.handle(key, &meta),
-            Command::Work(WorkCommand::Unhandle { key }) => {
-                self.unhandle(&key);
-                Ok(())
-            }
+        let mut result = Ok(());
+        match command {
+            Command::Start => result = self.start(now),
+            Command::Stop { drain_ms } => self.stop(drain_ms, now),
+            Command::Work(WorkCommand::Handle { key, meta }) => result = self.handle(key, &meta),
+            Command::Work(WorkCommand::Unhandle { key }) => self.unhandle(&key),
             Command::Call(CallCommand::Make { call, name, payload, options }) => {
-                self.call(call, name, &payload, &options, now)
+                result = self.call(call, name, &payload, &options, now);
             }
-            Command::Call(CallCommand::Cancel { call }) => {
-                self.cancel(call);
-                Ok(())
-            }
-            Command::Emit { name, payload } => self.emit(&name, &payload, now),
+            Command::Call(CallCommand::Cancel { call }) => self.cancel(call),
+            Command::Emit { name, payload } => result = self.emit(&name, &payload, now),
             Command::Work(WorkCommand::Complete { work, outcome }) => {
-                self.complete(work, outcome, now)
+                result = self.complete(work, outcome, now);
             }
             Command::Work(WorkCommand::Progress { work, report }) => {
-                self.progress(work, &report, now)
+                result = self.progress(work, &report, now);
             }
-            Command::Snapshot { call } => {
-                let result = Ok(Raw::trusted(self.describe(now)));
-                self.settle(call, result);
-                Ok(())
-            }
-        };
+            Command::Snapshot { call } => self.settle(call, Ok(Raw::trusted(self.snapshot(now)))),
+        }
         self.pump(now);
         result
     }
 
     fn snapshot(&self, now: Now) -> String {
-        self.describe(now)
+        let since = self.link.since();
+        let retry = self.link.deadline().filter(|_| self.link.stage() == Stage::Waiting);
+        Object::with_capacity(512)
+            .text("dialect", "volt")
+            .text("role", "daemon")
+            .text("id", &self.options.team_cluster_id)
+            .text("state", self.link.stage().name())
+            .text("transport", self.engine.transport().as_str())
+            .text("since", &since.unix.to_string())
+            .number("since_ms", now.mono.since(since.mono))
+            .number("attempt", self.link.attempt())
+            .value("next_attempt_ms", &retry.map(|due| due.at.since(now.mono)))
+            .value("last_error", &self.last_error)
+            .value("pending_calls", &self.calls.len())
+            .value("in_flight", &self.running.len())
+            .value("queued", &self.queue.len())
+            .value("handlers", &self.handlers.len())
+            .value("counters", &self.counters)
+            .end()
     }
 }

@@ -29,13 +29,12 @@ impl VoltDaemon {
 
     /// Says the registration without waiting for its confirmation.
     pub(super) fn send_registration(&mut self, now: Now) {
-        let mut json = String::new();
-        wire::register(&self.options.team_cluster_id, self.password.expose(), &mut json);
+        let json = wire::register(&self.options.team_cluster_id, self.password.expose());
         let id = self.options.register_with_ack.then_some(ACK);
-        let mut frames = Vec::with_capacity(1);
         // Without attachments there is nothing to refuse.
-        let _ = self.write_event(REGISTER, id, &Raw::trusted(json), &mut frames);
-        self.send_all(frames, now);
+        if let Ok(frames) = self.write_event(REGISTER, id, &Raw::trusted(json)) {
+            self.send_all(frames, now);
+        }
     }
 
     /// The control plane confirmed; a repeated confirmation changes nothing.
@@ -81,10 +80,8 @@ impl VoltDaemon {
         let Stage::Registering { .. } = self.link.stage() else { return };
         if let Ok((Verdict { ok: false, error },)) = packet.data.read::<(Verdict,)>() {
             let why = if error.is_empty() { String::from("it gave no reason") } else { error };
-            self.registration_failed(
-                format!("the control plane refused the registration: {why}"),
-                now,
-            );
+            let message = format!("the control plane refused the registration: {why}");
+            self.registration_failed(message, now);
         }
     }
 
@@ -98,13 +95,12 @@ impl VoltDaemon {
             details: String,
         }
         let said: Complaint = argument.read().unwrap_or_default();
-        let mut words = vec![said.code];
-        for word in [said.message, said.details] {
-            if !words.contains(&word) {
+        let mut words = Vec::new();
+        for word in [said.code, said.message, said.details] {
+            if !word.is_empty() && !words.contains(&word) {
                 words.push(word);
             }
         }
-        words.retain(|word| !word.is_empty());
         let words = if words.is_empty() { String::from("no reason") } else { words.join(": ") };
         if let Stage::Registering { .. } = self.link.stage() {
             let message = format!("the control plane refused the registration: {words}");

@@ -123,8 +123,8 @@ impl VoltDaemon {
                 Outcome::Failed { message } => Some(message.as_str()),
                 Outcome::Cancelled => Some("cancelled"),
             };
-            let (request, id) = (running.request.as_str(), stream.id());
-            self.answer(&[], 160, now, |json| wire::stream_end(request, &id, failure, json));
+            let (request, id) = (running.request.as_str(), stream.id.as_str());
+            self.answer(&[], 160, now, |json| wire::stream_end(request, id, failure, json));
             return Ok(());
         }
         let result = match outcome {

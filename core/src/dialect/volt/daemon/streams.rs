@@ -7,7 +7,6 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
 use super::VoltDaemon;
 use crate::api::event::{Event, WorkEvent};
@@ -26,17 +25,11 @@ const AROUND: usize = 1_024;
 /// A stream under way.
 #[derive(Debug)]
 pub(super) struct Stream {
-    id: Uuid,
+    pub(super) id: String,
     /// Parts that the application handed over.
     handed: u64,
     /// Parts of which it knows that they have left.
     drained: u64,
-}
-
-impl Stream {
-    pub(super) fn id(&self) -> String {
-        self.id.to_string()
-    }
 }
 
 /// What a handler reports of its stream.
@@ -89,16 +82,15 @@ impl VoltDaemon {
     }
 
     fn open_stream(&mut self, work: WorkId, opening: &Opening<'_>, now: Now) {
-        let id = self.entropy.uuid();
+        let id = self.entropy.uuid().to_string();
         let Some(running) = self.running.get_mut(&work) else { return };
-        running.stream = Some(Stream { id, handed: 0, drained: 0 });
+        running.stream = Some(Stream { id: id.clone(), handed: 0, drained: 0 });
         let request = running.request.clone();
         let status = opening.status.unwrap_or(200);
         let headers = opening.headers.map_or("", RawValue::get);
         let headers = if headers == "null" { "" } else { headers };
         let size = request.as_str().len() + headers.len() + 160;
         self.answer(&[], size, now, |json| {
-            let id = id.to_string();
             wire::ok_reply(request.as_str(), status, headers, Reply::Stream(&id), json);
         });
     }
@@ -107,7 +99,7 @@ impl VoltDaemon {
         let Some(running) = self.running.get_mut(&work) else { return };
         let Some(stream) = &mut running.stream else { return };
         stream.handed += 1;
-        let (request, id) = (running.request.clone(), stream.id());
+        let (request, id) = (running.request.clone(), stream.id.clone());
         let mut rest = chunk;
         // An empty chunk is one, too.
         loop {

@@ -34,25 +34,11 @@ use crate::parts::queue::{Overflow, Queue};
 /// The close code of a WebSocket that says none.
 const NO_CODE: u16 = 1005;
 
-/// What a session's end is called, as applications of the original see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
-    TransportClose,
-    TransportError,
-    PingTimeout,
-    ParseError,
-}
-
-impl Reason {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::TransportClose => "transport close",
-            Self::TransportError => "transport error",
-            Self::PingTimeout => "ping timeout",
-            Self::ParseError => "parse error",
-        }
-    }
-}
+// What a session's end is called, as applications of the original see it.
+const TRANSPORT_CLOSE: &str = "transport close";
+const TRANSPORT_ERROR: &str = "transport error";
+const PING_TIMEOUT: &str = "ping timeout";
+pub(super) const PARSE_ERROR: &str = "parse error";
 
 /// What the owner is told, in order.
 #[derive(Debug)]
@@ -65,8 +51,8 @@ pub(super) enum EngineEvent {
     Flushed,
     /// The session could not be opened.
     Failed(Error),
-    /// An open session ended.
-    Closed(Reason),
+    /// An open session ended, for a reason in the words of the original.
+    Closed(&'static str),
     /// The session that was closed by this side is over.
     Gone,
 }
@@ -207,7 +193,7 @@ impl Engine {
 
     pub(super) fn timed_out(&mut self, now: Now) {
         if self.is_open() && self.ping_deadline.is_some_and(|at| at <= now.mono) {
-            self.fail(Reason::PingTimeout);
+            self.fail(PING_TIMEOUT);
         } else if self.probe_deadline().is_some_and(|at| at <= now.mono) {
             self.probe_failed();
         }
@@ -217,14 +203,14 @@ impl Engine {
     /// suspend nothing is written to a connection that is long dead.
     pub(super) fn send(&mut self, frame: Frame, now: Now) {
         if self.ping_deadline.is_some_and(|at| at <= now.mono) {
-            self.fail(Reason::PingTimeout);
+            self.fail(PING_TIMEOUT);
             return;
         }
         match &self.state {
             State::OnWebSocket(conn) => self.out.push_back(Output::Send { conn: *conn, frame }),
             // As on a WebSocket: a server that does not take what waits loses the session.
             State::OnPolling(_) if self.queue.bytes() > self.limits.max_send_queue as u64 => {
-                self.fail(Reason::TransportError);
+                self.fail(TRANSPORT_ERROR);
             }
             State::OnPolling(_) => self.enqueue(frame),
             State::Idle | State::Dialing(_) | State::Asking(_) | State::Leaving(_) => {}
@@ -321,7 +307,7 @@ impl Engine {
                 self.cannot_open(protocol("the server's first packet is not a handshake"));
             }
             (State::OnWebSocket(_), Ok(packet)) => self.packet(packet, now),
-            (State::OnWebSocket(_), Err(_)) => self.fail(Reason::ParseError),
+            (State::OnWebSocket(_), Err(_)) => self.fail(PARSE_ERROR),
             (State::OnPolling(_), packet) => self.probed(packet),
             (State::Idle | State::Asking(_) | State::Leaving(_), _) => {}
         }
@@ -404,13 +390,13 @@ impl Engine {
                 self.alive(now);
                 self.send(Packet::Pong(content).to_frame(), now);
             }
-            Packet::Close => self.fail(Reason::TransportClose),
+            Packet::Close => self.fail(TRANSPORT_CLOSE),
             Packet::Open(_) | Packet::Pong(_) | Packet::Upgrade | Packet::Noop => {}
         }
     }
 
     /// Gives an open session up.
-    fn fail(&mut self, reason: Reason) {
+    fn fail(&mut self, reason: &'static str) {
         self.abandon();
         self.events.push_back(EngineEvent::Closed(reason));
     }
@@ -443,15 +429,13 @@ fn hang_up(conn: ConnId) -> Output {
     Output::Close { conn, code: NO_CODE, reason: String::new() }
 }
 
-fn reason_of(cause: &CloseCause) -> Reason {
+fn reason_of(cause: &CloseCause) -> &'static str {
     match cause {
-        CloseCause::Failed(error) if error.code() != ErrorCode::ConnectionLost => {
-            Reason::TransportError
-        }
+        CloseCause::Failed(error) if error.code() != ErrorCode::ConnectionLost => TRANSPORT_ERROR,
         CloseCause::Remote { .. }
         | CloseCause::Local
         | CloseCause::Refused { .. }
-        | CloseCause::Failed(_) => Reason::TransportClose,
+        | CloseCause::Failed(_) => TRANSPORT_CLOSE,
     }
 }
 

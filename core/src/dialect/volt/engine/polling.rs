@@ -6,7 +6,7 @@ use bytestring::ByteString;
 
 use super::{
     DaemonTransport, Engine, EngineEvent, Headers, HttpBody, HttpId, HttpRequest, HttpResponse,
-    Method, Output, Packet, Reason, State, engineio, hang_up,
+    Method, Output, PARSE_ERROR, Packet, State, TRANSPORT_ERROR, engineio, hang_up,
 };
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::ConnId;
@@ -127,7 +127,7 @@ impl Engine {
             }
             Ok(_) if self.queue.is_empty() => self.flushed(),
             Ok(_) => {}
-            Err(_) => return self.fail(Reason::TransportError),
+            Err(_) => return self.fail(TRANSPORT_ERROR),
         }
         self.finish_upgrade(now);
     }
@@ -155,7 +155,7 @@ impl Engine {
     fn polled(&mut self, response: &HttpResponse, now: Now) {
         match text(response) {
             Some(body) => self.packets(engineio::split(&body), now),
-            None => self.fail(Reason::ParseError),
+            None => self.fail(PARSE_ERROR),
         }
     }
 
@@ -166,7 +166,7 @@ impl Engine {
             }
             match packet {
                 Ok(packet) => self.packet(packet, now),
-                Err(_) => self.fail(Reason::ParseError),
+                Err(_) => self.fail(PARSE_ERROR),
             }
         }
     }

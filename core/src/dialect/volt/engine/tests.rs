@@ -91,7 +91,7 @@ impl Bench {
                 EngineEvent::Binary(bytes) => format!("{bytes:?}"),
                 EngineEvent::Flushed => String::from("flushed"),
                 EngineEvent::Failed(error) => format!("failed: {}", error.message()),
-                EngineEvent::Closed(reason) => format!("closed: {}", reason.as_str()),
+                EngineEvent::Closed(reason) => format!("closed: {}", reason),
                 EngineEvent::Gone => String::from("gone"),
             })
             .collect()

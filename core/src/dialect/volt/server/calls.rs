@@ -12,9 +12,8 @@ use crate::api::options::ResponseForm;
 use crate::base::error::{Error, ErrorCode, printable};
 use crate::base::ids::{CallId, HttpId};
 use crate::base::json::Raw;
-use crate::base::json::object::Object;
 use crate::base::time::Instant;
-use crate::dialect::volt::wire::Message;
+use crate::dialect::volt::wire::{Message, command};
 use crate::dialect::volt::words::MESSAGE;
 use crate::net::Frame;
 use crate::net::socketio::{self, MAX_ATTACHMENTS, ROOT};
@@ -139,16 +138,8 @@ impl VoltServer {
         let _ =
             socketio::event_with(ROOT, None, MESSAGE, size, payload.blobs(), &mut frames, |json| {
                 let mut id = Uuid::encode_buffer();
-                let object = Object::onto(json)
-                    .text("type", "command")
-                    .text("requestId", request.hyphenated().encode_lower(&mut id))
-                    .text("command", &order.command)
-                    .text("responseType", order.form.as_str());
-                *json = if payload.is_absent() {
-                    object.end()
-                } else {
-                    object.raw("payload", payload.as_str()).end()
-                };
+                let id = request.hyphenated().encode_lower(&mut id);
+                command(id, &order.command, order.form.as_str(), payload.as_str(), json);
             });
         if let Some(daemon) = self.daemons.get_mut(&pending.order.cluster) {
             daemon.sent.insert(call);

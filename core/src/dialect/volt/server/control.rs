@@ -18,7 +18,7 @@ use crate::base::time::Now;
 use crate::dialect::volt::envelope::{form_of, present};
 use crate::machine::Output;
 use crate::net::binary_frames::{self, Kind};
-use crate::net::http::NoRoute;
+use crate::net::http::{NoRoute, only};
 use crate::net::{HttpResponse, Method};
 
 /// The longest time of a call: a day.
@@ -41,20 +41,20 @@ impl Control {
     /// Finds what a request over HTTP asks, by the segments of its path below the hub's own.
     pub(crate) fn find(method: Method, segments: &[&str]) -> Result<Self, NoRoute> {
         let id = |id: &str| id.to_owned();
-        match (segments, method) {
-            (["Daemons"], Method::Get) => Ok(Self::Daemons),
-            (["Daemons"], _) => Err(NoRoute::Method("GET")),
-            (["Daemons", cluster], Method::Delete) => Ok(Self::Forget(id(cluster))),
-            (["Daemons", _], _) => Err(NoRoute::Method("DELETE")),
-            (["Daemons", cluster, "Password"], Method::Post) => Ok(Self::Password(id(cluster))),
-            (["Daemons", cluster, "Call"], Method::Post) => Ok(Self::Call(id(cluster))),
-            (["Daemons", cluster, "Message"], Method::Post) => Ok(Self::Message(id(cluster))),
-            (["Daemons", _, "Password" | "Call" | "Message"], _) => Err(NoRoute::Method("POST")),
-            (["Tokens"], Method::Get) => Ok(Self::Tokens),
-            (["Tokens"], Method::Post) => Ok(Self::CreateToken),
-            (["Tokens"], _) => Err(NoRoute::Method("GET, POST")),
-            (["Tokens", token], Method::Delete) => Ok(Self::Revoke(id(token))),
-            (["Tokens", _], _) => Err(NoRoute::Method("DELETE")),
+        match *segments {
+            ["Daemons"] => only(method, Method::Get, Self::Daemons),
+            ["Daemons", cluster] => only(method, Method::Delete, Self::Forget(id(cluster))),
+            ["Daemons", cluster, "Password"] => {
+                only(method, Method::Post, Self::Password(id(cluster)))
+            }
+            ["Daemons", cluster, "Call"] => only(method, Method::Post, Self::Call(id(cluster))),
+            ["Daemons", cluster, "Message"] => {
+                only(method, Method::Post, Self::Message(id(cluster)))
+            }
+            ["Tokens"] if method == Method::Get => Ok(Self::Tokens),
+            ["Tokens"] if method == Method::Post => Ok(Self::CreateToken),
+            ["Tokens"] => Err(NoRoute::Method("GET, POST")),
+            ["Tokens", token] => only(method, Method::Delete, Self::Revoke(id(token))),
             _ => Err(NoRoute::Unknown),
         }
     }
@@ -181,7 +181,7 @@ impl VoltServer {
                 self.part(http, Kind::Progress, head.as_bytes());
             }
             Asker::Call(call) => {
-                self.event(Event::Call(CallEvent::Part { call, part: Raw::trusted(head) }));
+                self.event(CallEvent::Part { call, part: Raw::trusted(head) });
             }
         }
     }
@@ -192,7 +192,7 @@ impl VoltServer {
             Asker::Http(http) => self.part(http, Kind::Bytes, bytes),
             Asker::Call(call) => {
                 let part = binary_frames::bytes_part(bytes);
-                self.event(Event::Call(CallEvent::Part { call, part }));
+                self.event(CallEvent::Part { call, part });
             }
         }
     }
@@ -224,7 +224,7 @@ impl VoltServer {
                 let result = settled.map(|answer| {
                     Raw::trusted(show(&answer, &[])).with_blobs(answer.data.blobs().to_vec())
                 });
-                self.event(Event::Call(CallEvent::Done { call, result }));
+                self.event(CallEvent::Done { call, result });
             }
         }
     }

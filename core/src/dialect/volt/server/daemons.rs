@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::enroll::{Hash, digest};
 use super::{SessionId, Timer, VoltServer, wire};
-use crate::api::event::{Event, PeerEvent, Withdrawal};
+use crate::api::event::{PeerEvent, Withdrawal};
 use crate::base::error::{Error, ErrorCode, printable};
 use crate::base::ids::{PeerId, WorkId};
 use crate::base::json::Raw;
@@ -15,7 +15,7 @@ use crate::dialect::volt::words::{HEARTBEAT, MESSAGE, REGISTERED};
 use crate::net::socketio::Packet;
 
 /// What is known of a daemon.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Daemon {
     /// What people call it: the name of the token that enrolled it.
     pub(super) name: String,
@@ -47,22 +47,8 @@ struct Link {
 }
 
 impl Daemon {
-    pub(super) const fn new(name: String, created: UnixMillis) -> Self {
-        Self {
-            name,
-            password: None,
-            is_configured: false,
-            version: None,
-            created,
-            enrolled: None,
-            heartbeat: None,
-            disconnected: None,
-            alive: None,
-            link: None,
-            waiting: BTreeSet::new(),
-            sent: BTreeSet::new(),
-            work: BTreeSet::new(),
-        }
+    pub(super) fn new(name: String, created: UnixMillis) -> Self {
+        Self { name, created, ..Self::default() }
     }
 
     /// Returns the session over which it speaks.
@@ -176,7 +162,7 @@ impl VoltServer {
             daemon.link = Some(Link { session, peer });
             daemon.lives(self.clock);
         }
-        self.event(Event::Peer(PeerEvent::Joined { peer, name: cluster.to_owned() }));
+        self.event(PeerEvent::Joined { peer, name: cluster.to_owned() });
     }
 
     /// Notes that a session speaks for its daemon no longer: its calls fail at once.
@@ -198,7 +184,7 @@ impl VoltServer {
             self.withdraw(work, Withdrawal::LinkLost, None);
         }
         let reason = reason.to_owned();
-        self.event(Event::Peer(PeerEvent::Left { peer: link.peer, name: cluster, reason }));
+        self.event(PeerEvent::Left { peer: link.peer, name: cluster, reason });
     }
 
     /// Counts daemons as disconnected that have sent no heartbeat for too long.
@@ -244,7 +230,7 @@ impl VoltServer {
             let daemon = cluster.and_then(|cluster| self.daemons.get(cluster));
             if let Some(peer) = daemon.and_then(Daemon::peer) {
                 let payload = argument.clone();
-                self.event(Event::Peer(PeerEvent::Message { peer: Some(peer), payload }));
+                self.event(PeerEvent::Message { peer: Some(peer), payload });
             }
         }
         self.acknowledge(session, packet, Ok(()));
@@ -333,8 +319,7 @@ impl VoltServer {
                 .plain_or_null("Enrolled", daemon.enrolled)
                 .number("InFlight", daemon.sent.len() as u64)
                 .number("Waiting", daemon.waiting.len() as u64);
-            let peer = link.map_or_else(|| "null".to_owned(), |link| link.peer.0.to_string());
-            object.raw("Peer", &peer).end()
+            object.value("Peer", &link.map(|link| link.peer.0)).end()
         }))
     }
 }

@@ -23,27 +23,11 @@ use crate::net::{Frame, HttpRequest, HttpResponse, Method};
 /// The largest message of a session that has not registered.
 pub(super) const STRANGER_MESSAGE: usize = 65_536;
 
-/// What a request of a client asks for.
-struct Query<'a> {
-    revision: &'a str,
-    transport: &'a str,
-    sid: Option<&'a str>,
-}
-
-impl<'a> Query<'a> {
-    fn read(url: &'a str) -> Self {
-        let mut query = Self { revision: "", transport: "", sid: None };
-        let text = url.split_once('?').map_or("", |(_, text)| text);
-        for pair in text.split('&') {
-            match pair.split_once('=') {
-                Some(("EIO", value)) => query.revision = value,
-                Some(("transport", value)) => query.transport = value,
-                Some(("sid", value)) => query.sid = Some(value),
-                Some(_) | None => {}
-            }
-        }
-        query
-    }
+/// Returns a parameter of a request's query; of one that stands twice, the last.
+fn parameter<'a>(url: &'a str, name: &str) -> Option<&'a str> {
+    let (_, query) = url.split_once('?')?;
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.rfind(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
 impl VoltServer {
@@ -64,18 +48,17 @@ impl VoltServer {
         request: &HttpRequest,
         remote: &str,
     ) -> Result<(), RequestError> {
-        let query = Query::read(&request.url);
-        match query.transport {
-            "polling" => {}
+        match parameter(&request.url, "transport") {
+            Some("polling") => {}
             // WebSocket without an upgrade request.
-            "websocket" => return Err(RequestError::BadRequest),
-            _ => return Err(RequestError::TransportUnknown),
+            Some("websocket") => return Err(RequestError::BadRequest),
+            Some(_) | None => return Err(RequestError::TransportUnknown),
         }
-        let Some(sid) = query.sid else {
+        let Some(sid) = parameter(&request.url, "sid") else {
             if request.method != Method::Get {
                 return Err(RequestError::HandshakeMethod);
             }
-            let (_, handshake) = self.begin(&query, remote, None)?;
+            let (_, handshake) = self.begin(&request.url, remote, None)?;
             self.answer(http, &[handshake]);
             return Ok(());
         };
@@ -155,12 +138,12 @@ impl VoltServer {
         request: &HttpRequest,
         remote: &str,
     ) -> Result<(), RequestError> {
-        let query = Query::read(&request.url);
-        if query.transport != "websocket" || !self.options.websocket {
+        let transport = parameter(&request.url, "transport");
+        if transport != Some("websocket") || !self.options.websocket {
             return Err(RequestError::TransportUnknown);
         }
-        let Some(sid) = query.sid else {
-            let (session, handshake) = self.begin(&query, remote, Some(conn))?;
+        let Some(sid) = parameter(&request.url, "sid") else {
+            let (session, handshake) = self.begin(&request.url, remote, Some(conn))?;
             self.let_in(conn, true);
             self.send(session, handshake);
             return Ok(());
@@ -186,11 +169,11 @@ impl VoltServer {
     /// Begins a session; returns its handshake, too.
     fn begin(
         &mut self,
-        query: &Query<'_>,
+        url: &str,
         remote: &str,
         conn: Option<ConnId>,
     ) -> Result<(SessionId, Frame), RequestError> {
-        if query.revision != engineio::REVISION {
+        if parameter(url, "EIO") != Some(engineio::REVISION) {
             return Err(RequestError::UnsupportedVersion);
         }
         let address = crate::parts::admission::address(remote).to_owned();

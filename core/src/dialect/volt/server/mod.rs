@@ -292,12 +292,12 @@ impl VoltServer {
         }
     }
 
-    fn event(&mut self, event: Event) {
-        self.out.push_back(Output::Event(event));
+    fn event(&mut self, event: impl Into<Event>) {
+        self.out.push_back(Output::Event(event.into()));
     }
 
     fn notice(&mut self, code: ErrorCode, text: String) {
-        self.event(Event::Session(SessionEvent::Notice { error: Error::new(code, text) }));
+        self.event(SessionEvent::Notice { error: Error::new(code, text) });
     }
 }
 
@@ -322,7 +322,7 @@ impl Machine for VoltServer {
             Input::Server(ServerInput::Gone { http }) => self.gone(http),
             Input::Stored { store, result } => match self.journal.stored(store, result, now.mono) {
                 Ok(held) => self.out.extend(held),
-                Err(error) => self.event(Event::Session(SessionEvent::Notice { error })),
+                Err(error) => self.event(SessionEvent::Notice { error }),
             },
             // It dials nobody, asks nobody, takes no streams, and the hub listens for it.
             Input::Conn(ConnInput::Opened { .. } | ConnInput::Sent { .. })

@@ -146,13 +146,10 @@ pub(super) fn work_meta(peer: PeerId, cluster: &str, request: &str, form: Respon
 
 /// What a heartbeat must carry.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub(super) struct Beat {
-    #[serde(default)]
     pub(super) team_cluster_id: String,
-    #[serde(default)]
     pub(super) daemon_password: String,
-    #[serde(default)]
     pub(super) installed_version: Option<String>,
 }
 

@@ -9,7 +9,7 @@
 
 use super::{SessionId, Timer, VoltServer, wire};
 use crate::api::command::Outcome;
-use crate::api::event::{Event, Withdrawal, WorkEvent};
+use crate::api::event::{Withdrawal, WorkEvent};
 use crate::api::options::ResponseForm;
 use crate::base::error::{Error, ErrorCode, printable};
 use crate::base::ids::WorkId;
@@ -98,8 +98,7 @@ impl VoltServer {
         self.last_work += 1;
         let work = WorkId(self.last_work);
         daemon.work.insert(work);
-        let timeout_ms = self.options.handler_timeout_ms;
-        let due = self.clock.mono.after(timeout_ms);
+        let due = self.clock.mono.after(self.options.handler_timeout_ms);
         self.timers.add(Timer::Work(work), due);
         let meta = wire::work_meta(peer, &cluster, request, form);
         let payload = message.payload.filter(|json| *json != "null");
@@ -108,13 +107,8 @@ impl VoltServer {
         let (key, request) = (name.into_owned(), request.to_owned());
         let running = Running { session, cluster, name: key.clone(), request, form, due };
         self.running.insert(work, running);
-        self.event(Event::Work(WorkEvent::Assigned {
-            work,
-            key,
-            payload,
-            timeout_ms: Some(timeout_ms),
-            meta,
-        }));
+        let timeout_ms = Some(self.options.handler_timeout_ms);
+        self.event(WorkEvent::Assigned { work, key, payload, timeout_ms, meta });
         Ok(())
     }
 
@@ -190,7 +184,7 @@ impl VoltServer {
         if let Some((status, text)) = refusal {
             self.refuse_work(&running, status, text);
         }
-        self.event(Event::Work(WorkEvent::Withdrawn { work, why }));
+        self.event(WorkEvent::Withdrawn { work, why });
     }
 
     fn forget_work(&mut self, work: WorkId) -> Option<Running> {

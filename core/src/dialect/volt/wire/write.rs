@@ -2,30 +2,29 @@
 
 use std::fmt::Write as _;
 
+use crate::base::json::object::Object;
 use crate::base::json::push_text;
 use crate::dialect::volt::options::DaemonOptions;
 
 /// The registration: exactly these two keys, since strict servers refuse others.
-pub(crate) fn register(cluster: &str, password: &str, json: &mut String) {
-    json.push_str("{\"teamClusterId\":");
-    push_text(json, cluster);
-    json.push_str(",\"daemonPassword\":");
-    push_text(json, password);
-    json.push('}');
+pub(crate) fn register(cluster: &str, password: &str) -> String {
+    Object::new().text("teamClusterId", cluster).text("daemonPassword", password).end()
 }
 
 const COMMAND: &str = "{\"type\":\"command\",\"requestId\":\"";
 const NAME: &str = "\",\"command\":";
-const FORM: &str = ",\"responseType\":\"json\"";
+const FORM: &str = ",\"responseType\":\"";
 const PAYLOAD: &str = ",\"payload\":";
 
-/// A command of ours; an empty payload text stands for none.
-pub(crate) fn command(id: &str, name: &str, payload: &str, json: &mut String) {
+/// A command; an empty payload text stands for none.
+pub(crate) fn command(id: &str, name: &str, form: &str, payload: &str, json: &mut String) {
     json.push_str(COMMAND);
     json.push_str(id);
     json.push_str(NAME);
     push_text(json, name);
     json.push_str(FORM);
+    json.push_str(form);
+    json.push('"');
     if !payload.is_empty() {
         json.push_str(PAYLOAD);
         json.push_str(payload);
@@ -35,8 +34,9 @@ pub(crate) fn command(id: &str, name: &str, payload: &str, json: &mut String) {
 
 /// Returns how many bytes [`command`] appends; more if the name needs escapes. A text without room to
 /// spare becomes a frame without a further allocation.
-pub(crate) const fn command_len(id: &str, name: &str, payload: &str) -> usize {
-    let fixed = COMMAND.len() + id.len() + NAME.len() + name.len() + 2 + FORM.len() + 1;
+pub(crate) const fn command_len(id: &str, name: &str, form: &str, payload: &str) -> usize {
+    let form = FORM.len() + form.len() + 1;
+    let fixed = COMMAND.len() + id.len() + NAME.len() + name.len() + 2 + form + 1;
     if payload.is_empty() { fixed } else { fixed + PAYLOAD.len() + payload.len() }
 }
 
@@ -45,11 +45,8 @@ pub(crate) fn beat_payload(options: &DaemonOptions, password: &str, payload: &st
     if !options.heartbeat.include_credentials {
         return payload.to_owned();
     }
-    let mut json = String::with_capacity(payload.len() + 160);
-    json.push_str("{\"teamClusterId\":");
-    push_text(&mut json, &options.team_cluster_id);
-    json.push_str(",\"daemonPassword\":");
-    push_text(&mut json, password);
+    let mut json = register(&options.team_cluster_id, password);
+    json.pop();
     if !options.installed_version.is_empty() {
         json.push_str(",\"installedVersion\":");
         push_text(&mut json, &options.installed_version);
@@ -163,8 +160,8 @@ mod tests {
     fn the_length_of_a_command_is_known_before() {
         for payload in ["", "{\"a\":1}"] {
             let mut json = String::new();
-            command("0-1", "jobs.list", payload, &mut json);
-            assert_eq!(json.len(), command_len("0-1", "jobs.list", payload));
+            command("0-1", "jobs.list", "json", payload, &mut json);
+            assert_eq!(json.len(), command_len("0-1", "jobs.list", "json", payload));
         }
     }
 
