@@ -47,6 +47,12 @@ impl<T> Queue<T> {
         Some(item)
     }
 
+    /// Takes all items, oldest first.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = T> {
+        self.bytes = 0;
+        self.items.drain(..).map(|(item, _)| item)
+    }
+
     pub(crate) fn clear(&mut self) {
         self.items.clear();
         self.bytes = 0;

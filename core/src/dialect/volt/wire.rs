@@ -9,6 +9,6 @@ mod write;
 
 pub(super) use read::{Message, lenient_text, message_of};
 pub(super) use write::{
-    Reply, beat_message, beat_payload, command, command_len, ok_reply, refusal, register,
-    stream_end, stream_part,
+    Reply, beat_message, beat_payload, command, command_len, enrollment, ok_reply, refusal,
+    register, stream_end, stream_part,
 };

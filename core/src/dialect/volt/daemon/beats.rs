@@ -25,12 +25,12 @@ const MAX_GRACE_MS: u64 = 5_000;
 /// Beats without an answer in a row, on a live connection, that make us doubt our registration.
 const DOUBT: u8 = 2;
 
-/// The loop.
+/// The loop; the default is one that never beats.
 #[derive(Debug, Default)]
 pub(super) struct Beats {
     next: Option<Instant>,
-    /// A payload that the application was asked for, and when its grace ends.
-    asked: Option<(WorkId, Instant)>,
+    /// When the grace ends for a payload that the application was asked for.
+    asked: Option<Instant>,
     /// The last payload that was asked for: it may come late.
     late: Option<WorkId>,
     last: Option<Raw>,
@@ -44,11 +44,6 @@ pub(super) struct Beats {
 impl Beats {
     pub(super) fn new(options: &VoltHeartbeatOptions) -> Self {
         Self { is_enabled: options.enabled, interval_ms: options.interval_ms, ..Self::default() }
-    }
-
-    /// A loop that never beats again.
-    pub(super) fn stopped() -> Self {
-        Self::default()
     }
 
     pub(super) fn registered(&mut self, now: Instant) {
@@ -67,23 +62,18 @@ impl Beats {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.next.into_iter().chain(self.asked.map(|(_, until)| until)).min()
+        self.next.into_iter().chain(self.asked).min()
     }
 }
 
 impl VoltDaemon {
     /// Sends the beat that is due.
     pub(super) fn beat(&mut self, now: Now) {
-        if self.beats.asked.is_some_and(|(_, until)| until <= now.mono) {
-            self.beats.asked = None;
+        if self.beats.asked.take_if(|until| *until <= now.mono).is_some() {
             let payload = self.beats.last.clone().unwrap_or_else(Raw::empty_object);
             self.send_beat(&payload, now);
         }
-        if self.beats.next.is_none_or(|at| at > now.mono) {
-            return;
-        }
-        self.beats.next = None;
-        if !self.is_ready() {
+        if self.beats.next.take_if(|at| *at <= now.mono).is_none() || !self.is_ready() {
             return;
         }
         if !self.options.heartbeat.asks {
@@ -92,7 +82,7 @@ impl VoltDaemon {
         self.last_work += 1;
         let beat = WorkId(self.last_work);
         let grace = (self.options.heartbeat.interval_ms / 2).clamp(100, MAX_GRACE_MS);
-        self.beats.asked = Some((beat, now.mono.after(grace)));
+        self.beats.asked = Some(now.mono.after(grace));
         self.beats.late = Some(beat);
         self.event(WorkEvent::BeatAsked { beat });
     }

@@ -39,7 +39,9 @@ impl VoltDaemon {
             })?,
         };
         if !self.is_ready() || self.drain.is_on() {
-            return Err(not_ready(&name));
+            let message =
+                format!("the daemon is not registered: the command \"{name}\" was not sent");
+            return Err(Error::new(ErrorCode::NotReady, message));
         }
         if self.calls.is_full() {
             let message =
@@ -137,9 +139,4 @@ fn rejection(name: &str, message: &Message<'_>) -> Error {
         Cow::into_owned,
     );
     Error::new(ErrorCode::RemoteError, text).with_status(status)
-}
-
-fn not_ready(name: &str) -> Error {
-    let message = format!("the daemon is not registered: the command \"{name}\" was not sent");
-    Error::new(ErrorCode::NotReady, message)
 }

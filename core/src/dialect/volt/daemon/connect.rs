@@ -35,13 +35,9 @@ pub(super) enum Stage {
     /// The namespace was asked for.
     Joining,
     /// The registration was sent for the `tries`th time.
-    Registering {
-        tries: u32,
-    },
+    Registering(u32),
     /// The registration failed; it is sent again on the same socket.
-    Repeating {
-        tries: u32,
-    },
+    Repeating(u32),
     Ready,
     Waiting,
     Leaving,
@@ -54,7 +50,7 @@ impl Stage {
             Self::Idle => "idle",
             Self::Recalling | Self::Enrolling(_) | Self::Keeping => "enrolling",
             Self::Opening | Self::Joining => "opening",
-            Self::Registering { .. } | Self::Repeating { .. } => "registering",
+            Self::Registering(_) | Self::Repeating(_) => "registering",
             Self::Ready => "ready",
             Self::Waiting => "waiting",
             Self::Leaving => "leaving",
@@ -74,7 +70,7 @@ impl Stage {
 
     /// Tells whether the namespace is joined.
     pub(super) const fn is_joined(self) -> bool {
-        matches!(self, Self::Registering { .. } | Self::Repeating { .. } | Self::Ready)
+        matches!(self, Self::Registering(_) | Self::Repeating(_) | Self::Ready)
     }
 }
 
@@ -116,7 +112,7 @@ impl VoltDaemon {
                 let message = format!("timeout: no connection within {limit} ms");
                 self.cannot_connect(&Error::new(ErrorCode::ConnectTimeout, message), now);
             }
-            Stage::Registering { .. } => {
+            Stage::Registering(_) => {
                 let limit = self.options.registration_timeout_ms;
                 if self.engine.is_backed_up() {
                     // A second registration would only queue up behind the first.
@@ -125,12 +121,11 @@ impl VoltDaemon {
                     self.engine.abandon();
                     return self.lost("the registration could not be sent", false, now);
                 }
-                self.registration_failed(
-                    format!("the control plane did not confirm the registration within {limit} ms"),
-                    now,
-                );
+                let message =
+                    format!("the control plane did not confirm the registration within {limit} ms");
+                self.registration_failed(message, now);
             }
-            Stage::Repeating { tries } => self.register(tries, now),
+            Stage::Repeating(tries) => self.register(tries, now),
             Stage::Waiting => self.open(now),
             Stage::Leaving => {
                 self.engine.abandon();
@@ -247,14 +242,18 @@ impl VoltDaemon {
         if is_busy && !self.drain.is_over(now.mono) {
             return;
         }
-        self.link.enter(Stage::Leaving, Some((FAREWELL_MS, Why::Farewell)), now);
+        self.leave(now);
         self.give_up(Withdrawal::Draining, now);
-        self.beats = Beats::stopped();
         if let Stage::Enrolling(http) = stage {
             self.engine.out.push_back(crate::machine::Output::HttpCancel { http });
         }
         let farewell = stage.is_joined().then(|| socketio::disconnect(&self.address.namespace));
         self.engine.close(farewell);
+    }
+
+    fn leave(&mut self, now: Now) {
+        self.link.enter(Stage::Leaving, Some((FAREWELL_MS, Why::Farewell)), now);
+        self.beats = Beats::default();
     }
 
     /// Ends for good, once a farewell that takes an exchange has left.
@@ -263,9 +262,7 @@ impl VoltDaemon {
         let error = error.or_else(|| self.ending.take());
         if self.engine.is_posting_farewell() && self.link.stage() != Stage::Leaving {
             self.ending = error;
-            self.beats = Beats::stopped();
-            let limit = (FAREWELL_MS, Why::Farewell);
-            return self.link.enter(Stage::Leaving, Some(limit), now);
+            return self.leave(now);
         }
         self.link.enter(Stage::Ended, None, now);
         self.last_error = error.clone().or(self.last_error.take());

@@ -15,6 +15,7 @@ use crate::base::secret::Secret;
 use crate::base::store::{StoreReply, StoreRequest, Write};
 use crate::base::time::Now;
 use crate::dialect::volt::options::{DaemonOptions, OnAlreadyEnrolled};
+use crate::dialect::volt::wire;
 use crate::machine::Output;
 use crate::net::origin::{self, Origin};
 use crate::net::{Headers, HttpRequest, HttpResponse, Method};
@@ -115,33 +116,19 @@ impl VoltDaemon {
         self.enrollment.requests += 1;
         // Ids of the transport are even.
         let http = HttpId(2 * self.enrollment.requests + 1);
+        let token = self.options.enrollment_token.expose();
+        let body = wire::enrollment(token, &self.options.installed_version);
         let request = HttpRequest {
             method: Method::Post,
             url,
             headers: Headers::new().with("content-type", "application/json"),
-            body: self.enrollment_body().into(),
+            body: body.into(),
         };
         let timeout_ms = self.options.enrollment.timeout_ms;
         self.link.enter(Stage::Enrolling(http), None, now);
         let call =
             Output::HttpCall { http, request, timeout_ms, max_body: MAX_ANSWER, streams: false };
         self.engine.out.push_back(call);
-    }
-
-    /// Exactly these keys: strict servers refuse others.
-    fn enrollment_body(&self) -> String {
-        #[derive(serde::Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Body<'a> {
-            enrollment_token: &'a str,
-            #[serde(skip_serializing_if = "str::is_empty")]
-            installed_version: &'a str,
-        }
-        let body = Body {
-            enrollment_token: self.options.enrollment_token.expose(),
-            installed_version: &self.options.installed_version,
-        };
-        serde_json::to_string(&body).unwrap_or_default()
     }
 
     /// An HTTP exchange ended: the enrollment's, or one of the transport.

@@ -31,21 +31,17 @@ impl VoltDaemon {
                 EngineEvent::Failed(error) if self.link.stage().is_opening() => {
                     self.cannot_connect(&error, now);
                 }
-                EngineEvent::Failed(_) => {}
-                EngineEvent::Closed(reason) => self.transport_closed(reason, now),
-                EngineEvent::Gone => {
-                    if self.link.stage() == Stage::Leaving {
-                        self.end(None, now);
-                    }
-                }
+                EngineEvent::Closed(reason) => self.closed(reason, false, now),
+                EngineEvent::Gone if self.link.stage() == Stage::Leaving => self.end(None, now),
+                EngineEvent::Failed(_) | EngineEvent::Gone => {}
             }
         }
     }
 
-    fn transport_closed(&mut self, reason: &'static str, now: Now) {
+    fn closed(&mut self, reason: &str, by_server: bool, now: Now) {
         let stage = self.link.stage();
         if stage.is_joined() {
-            self.lost(reason, false, now);
+            self.lost(reason, by_server, now);
         } else if stage.is_opening() {
             self.cannot_connect(&Error::new(ErrorCode::ConnectFailed, reason), now);
         } else if stage == Stage::Leaving {
@@ -71,7 +67,7 @@ impl VoltDaemon {
             Err(error) => {
                 self.notice(ErrorCode::PeerProtocol, format!("the control plane sent {error}"));
                 self.engine.abandon();
-                self.transport_closed(PARSE_ERROR, now);
+                self.closed(PARSE_ERROR, false, now);
             }
         }
     }
@@ -85,12 +81,7 @@ impl VoltDaemon {
             Kind::Disconnect => {
                 self.engine.drop_unsent();
                 self.engine.close(None);
-                if self.link.stage().is_joined() {
-                    self.lost("io server disconnect", true, now);
-                } else if self.link.stage() == Stage::Joining {
-                    let error = Error::new(ErrorCode::ConnectFailed, "io server disconnect");
-                    self.cannot_connect(&error, now);
-                }
+                self.closed("io server disconnect", true, now);
             }
             Kind::ConnectError => {
                 if self.link.stage() == Stage::Joining {

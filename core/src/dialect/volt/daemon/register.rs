@@ -23,7 +23,7 @@ impl VoltDaemon {
     /// Sends the registration, with the password as it is now.
     pub(super) fn register(&mut self, tries: u32, now: Now) {
         let limit = (self.options.registration_timeout_ms, Why::Registration);
-        self.link.enter(Stage::Registering { tries: tries + 1 }, Some(limit), now);
+        self.link.enter(Stage::Registering(tries + 1), Some(limit), now);
         self.send_registration(now);
     }
 
@@ -39,7 +39,7 @@ impl VoltDaemon {
 
     /// The control plane confirmed; a repeated confirmation changes nothing.
     pub(super) fn registered(&mut self, now: Now) {
-        if !matches!(self.link.stage(), Stage::Registering { .. } | Stage::Repeating { .. }) {
+        if !matches!(self.link.stage(), Stage::Registering(_) | Stage::Repeating(_)) {
             return;
         }
         self.link.enter_ready(Stage::Ready, now);
@@ -77,7 +77,7 @@ impl VoltDaemon {
         if packet.id != Some(ACK) || !self.options.register_with_ack {
             return;
         }
-        let Stage::Registering { .. } = self.link.stage() else { return };
+        let Stage::Registering(_) = self.link.stage() else { return };
         if let Ok((Verdict { ok: false, error },)) = packet.data.read::<(Verdict,)>() {
             let why = if error.is_empty() { String::from("it gave no reason") } else { error };
             let message = format!("the control plane refused the registration: {why}");
@@ -102,7 +102,7 @@ impl VoltDaemon {
             }
         }
         let words = if words.is_empty() { String::from("no reason") } else { words.join(": ") };
-        if let Stage::Registering { .. } = self.link.stage() {
+        if let Stage::Registering(_) = self.link.stage() {
             let message = format!("the control plane refused the registration: {words}");
             self.registration_failed(message, now);
         } else {
@@ -112,11 +112,11 @@ impl VoltDaemon {
 
     /// Tries again on the same socket, and gives the socket up in the end.
     pub(super) fn registration_failed(&mut self, message: String, now: Now) {
-        let Stage::Registering { tries } = self.link.stage() else { return };
+        let Stage::Registering(tries) = self.link.stage() else { return };
         self.notice(ErrorCode::RegistrationFailed, message);
         if tries < MAX_TRIES {
             let limit = (self.link.delay(tries - 1, &mut self.entropy), Why::Backoff);
-            self.link.enter(Stage::Repeating { tries }, Some(limit), now);
+            self.link.enter(Stage::Repeating(tries), Some(limit), now);
             return;
         }
         let farewell = socketio::disconnect(&self.address.namespace);

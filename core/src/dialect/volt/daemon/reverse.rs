@@ -25,14 +25,8 @@ pub(super) struct Running {
     pub(super) name: String,
     /// The id as it came: JSON.
     pub(super) request: Raw,
-    form: ResponseForm,
+    pub(super) form: ResponseForm,
     pub(super) stream: Option<Stream>,
-}
-
-impl Running {
-    pub(super) fn wants_stream(&self) -> bool {
-        self.form == ResponseForm::Stream
-    }
 }
 
 #[derive(Deserialize)]
@@ -180,10 +174,7 @@ impl VoltDaemon {
 
     /// An outcome for work that is not running: late if it ever ran, else a mistake.
     pub(super) fn unknown(&self, work: WorkId) -> Result<(), Error> {
-        if (1..=self.last_work).contains(&work.0) {
-            Ok(())
-        } else {
-            Err(ErrorCode::WorkUnknown.into())
-        }
+        let is_late = (1..=self.last_work).contains(&work.0);
+        if is_late { Ok(()) } else { Err(ErrorCode::WorkUnknown.into()) }
     }
 }

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::VoltDaemon;
 use crate::api::event::{Event, WorkEvent};
+use crate::api::options::ResponseForm;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::WorkId;
 use crate::base::json::Raw;
@@ -62,23 +63,22 @@ impl VoltDaemon {
         let is_open = running.stream.is_some();
         match report {
             Report { open: Some(opening), chunk: None } if !is_open => {
-                if !running.wants_stream() {
+                if running.form != ResponseForm::Stream {
                     return Err(invalid("the control plane did not ask for one"));
                 }
                 self.open_stream(work, &opening, now);
-                Ok(())
             }
             Report { open: None, chunk: Some(chunk) } if is_open => {
                 if !is_base64(&chunk) {
                     return Err(invalid("a chunk is not base64"));
                 }
                 self.send_chunk(work, &chunk, now);
-                Ok(())
             }
             Report { .. } => {
-                Err(invalid("first {open: {status?, headers?}}, then {chunk: base64}"))
+                return Err(invalid("first {open: {status?, headers?}}, then {chunk: base64}"));
             }
         }
+        Ok(())
     }
 
     fn open_stream(&mut self, work: WorkId, opening: &Opening<'_>, now: Now) {
@@ -118,10 +118,8 @@ impl VoltDaemon {
 
     /// Whole groups of four characters, so that each part is base64 of its own.
     fn part_size(&self) -> usize {
-        let max = self
-            .engine
-            .max_payload()
-            .map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
+        let max = self.engine.max_payload().unwrap_or(u64::MAX);
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
         (max.saturating_sub(AROUND).clamp(4, MAX_PART) / 4) * 4
     }
 

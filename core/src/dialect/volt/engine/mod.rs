@@ -40,6 +40,9 @@ const TRANSPORT_ERROR: &str = "transport error";
 const PING_TIMEOUT: &str = "ping timeout";
 pub(super) const PARSE_ERROR: &str = "parse error";
 
+/// What is wrong with a server that begins with anything else.
+const NO_HANDSHAKE: &str = "the server's first packet is not a handshake";
+
 /// What the owner is told, in order.
 #[derive(Debug)]
 pub(super) enum EngineEvent {
@@ -149,10 +152,10 @@ impl Engine {
     }
 
     /// Returns the connection that carries a session, begins one or is probed for one.
-    const fn conn(&self) -> Option<ConnId> {
+    fn conn(&self) -> Option<ConnId> {
         match &self.state {
             State::Dialing(conn) | State::OnWebSocket(conn) | State::Leaving(conn) => Some(*conn),
-            State::OnPolling(polling) => polling.probed_conn(),
+            State::OnPolling(polling) => polling.upgrade.as_ref().map(|upgrade| upgrade.conn),
             State::Idle | State::Asking(_) => None,
         }
     }
@@ -283,15 +286,6 @@ impl Engine {
         self.wants_flushed = false;
     }
 
-    /// A WebSocket is up.
-    pub(super) fn opened(&mut self, conn: ConnId) {
-        if let State::OnPolling(_) = self.state
-            && self.conn() == Some(conn)
-        {
-            self.probe_opened(conn);
-        }
-    }
-
     pub(super) fn received(&mut self, conn: ConnId, frame: &Frame, now: Now) {
         if matches!(frame, Frame::Ping(_) | Frame::Pong(_)) || self.conn() != Some(conn) {
             return;
@@ -304,7 +298,7 @@ impl Engine {
                 }
             }
             (State::Dialing(_), _) => {
-                self.cannot_open(protocol("the server's first packet is not a handshake"));
+                self.cannot_open(ErrorCode::PeerProtocol, NO_HANDSHAKE);
             }
             (State::OnWebSocket(_), Ok(packet)) => self.packet(packet, now),
             (State::OnWebSocket(_), Err(_)) => self.fail(PARSE_ERROR),
@@ -361,7 +355,8 @@ impl Engine {
             Ok(_) => String::from("its session id is not usable"),
             Err(error) => error.to_string(),
         };
-        self.cannot_open(protocol(format!("the server's handshake cannot be read: {reason}")));
+        let message = format!("the server's handshake cannot be read: {reason}");
+        self.cannot_open(ErrorCode::PeerProtocol, message);
         None
     }
 
@@ -402,14 +397,14 @@ impl Engine {
     }
 
     /// Gives up a session that never was open.
-    fn cannot_open(&mut self, error: Error) {
+    fn cannot_open(&mut self, code: ErrorCode, message: impl AsRef<str>) {
         self.abandon();
-        self.events.push_back(EngineEvent::Failed(error));
+        self.events.push_back(EngineEvent::Failed(Error::new(code, message)));
     }
 
     /// Peer: applications know the transport's failures by these words.
     fn failed(&mut self, words: &str, error: &Error) {
-        self.cannot_open(Error::new(error.code(), format!("{words}: {}", error.message())));
+        self.cannot_open(error.code(), format!("{words}: {}", error.message()));
     }
 
     fn flushed(&mut self) {
@@ -443,10 +438,6 @@ fn reason_of(cause: &CloseCause) -> &'static str {
 fn is_sid(sid: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~');
     (1..=256).contains(&sid.len()) && sid.bytes().all(is_plain)
-}
-
-fn protocol(message: impl AsRef<str>) -> Error {
-    Error::new(ErrorCode::PeerProtocol, message)
 }
 
 #[cfg(test)]

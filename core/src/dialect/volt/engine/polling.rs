@@ -6,7 +6,7 @@ use bytestring::ByteString;
 
 use super::{
     DaemonTransport, Engine, EngineEvent, Headers, HttpBody, HttpId, HttpRequest, HttpResponse,
-    Method, Output, PARSE_ERROR, Packet, State, TRANSPORT_ERROR, engineio, hang_up,
+    Method, NO_HANDSHAKE, Output, PARSE_ERROR, Packet, State, TRANSPORT_ERROR, engineio, hang_up,
 };
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::ConnId;
@@ -23,15 +23,15 @@ const DEFAULT_MAX_PAYLOAD: u64 = 1_000_000;
 pub(super) struct Polling {
     get: Option<HttpId>,
     pub(super) post: Option<HttpId>,
-    upgrade: Option<Upgrade>,
+    pub(super) upgrade: Option<Upgrade>,
     /// This side has closed the session: what waits is sent, nothing more is asked for.
     pub(super) is_closing: bool,
 }
 
 /// The change to WebSocket.
 #[derive(Debug)]
-struct Upgrade {
-    conn: ConnId,
+pub(super) struct Upgrade {
+    pub(super) conn: ConnId,
     step: Step,
     until: Instant,
 }
@@ -46,13 +46,6 @@ enum Step {
 }
 
 impl Polling {
-    pub(super) const fn probed_conn(&self) -> Option<ConnId> {
-        match &self.upgrade {
-            Some(upgrade) => Some(upgrade.conn),
-            None => None,
-        }
-    }
-
     pub(super) fn abandon(self, out: &mut VecDeque<Output>) {
         for http in [self.get, self.post].into_iter().flatten() {
             out.push_back(Output::HttpCancel { http });
@@ -78,9 +71,11 @@ impl Engine {
         Some(self.polling()?.upgrade.as_ref()?.until)
     }
 
-    /// Probes the WebSocket that is up.
-    pub(super) fn probe_opened(&mut self, conn: ConnId) {
-        if let Some(Polling { upgrade: Some(upgrade), .. }) = self.polling_mut() {
+    /// A WebSocket is up: the one that is probed has no handshake of its own.
+    pub(crate) fn opened(&mut self, conn: ConnId) {
+        if self.conn() == Some(conn)
+            && let Some(Polling { upgrade: Some(upgrade), .. }) = self.polling_mut()
+        {
             upgrade.step = Step::Probing;
             let frame = Packet::Ping(ByteString::from_static(PROBE)).to_frame();
             self.out.push_back(Output::Send { conn, frame });
@@ -122,7 +117,10 @@ impl Engine {
         }
         match result {
             Ok(response) if method == Method::Get => {
-                self.polled(&response, now);
+                match text(&response) {
+                    Some(body) => self.packets(engineio::split(&body), now),
+                    None => self.fail(PARSE_ERROR),
+                }
                 self.poll();
             }
             Ok(_) if self.queue.is_empty() => self.flushed(),
@@ -134,11 +132,11 @@ impl Engine {
 
     fn answered_first(&mut self, response: &HttpResponse, now: Now) {
         let Some(mut packets) = text(response).map(|body| engineio::split(&body)) else {
-            return self.cannot_open(super::protocol("the server's handshake is not UTF-8"));
+            let message = "the server's handshake is not UTF-8";
+            return self.cannot_open(ErrorCode::PeerProtocol, message);
         };
         let Some(Ok(Packet::Open(handshake))) = packets.next() else {
-            let error = super::protocol("the server's first packet is not a handshake");
-            return self.cannot_open(error);
+            return self.cannot_open(ErrorCode::PeerProtocol, NO_HANDSHAKE);
         };
         let Some(handshake) = self.read_handshake(&handshake) else { return };
         let upgrades =
@@ -150,13 +148,6 @@ impl Engine {
             self.probe(now);
         }
         self.poll();
-    }
-
-    fn polled(&mut self, response: &HttpResponse, now: Now) {
-        match text(response) {
-            Some(body) => self.packets(engineio::split(&body), now),
-            None => self.fail(PARSE_ERROR),
-        }
     }
 
     fn packets(&mut self, packets: engineio::Payload, now: Now) {
@@ -243,13 +234,8 @@ impl Engine {
         let url = self.address.polling(self.sid());
         let request = HttpRequest { method, url, headers, body: body.into() };
         let max_body = self.limits.max_message;
-        self.out.push_back(Output::HttpCall {
-            http,
-            request,
-            timeout_ms,
-            max_body,
-            streams: false,
-        });
+        let call = Output::HttpCall { http, request, timeout_ms, max_body, streams: false };
+        self.out.push_back(call);
         http
     }
 

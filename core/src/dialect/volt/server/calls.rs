@@ -53,6 +53,9 @@ pub(super) struct Answer {
     pub(super) body: Option<String>,
 }
 
+/// What a message makes of its call; nothing if the call goes on.
+type Settled = Result<Option<Answer>, Error>;
+
 /// A call that is not settled.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -177,12 +180,7 @@ impl VoltServer {
     }
 
     /// Takes an answer; returns it unless a stream follows.
-    fn take_response(
-        &mut self,
-        call: u64,
-        message: &Message<'_>,
-        argument: &Raw,
-    ) -> Result<Option<Answer>, Error> {
+    fn take_response(&mut self, call: u64, message: &Message<'_>, argument: &Raw) -> Settled {
         let pending = self.calls.get_mut(&call).filter(|pending| pending.stream.is_none());
         let Some(pending) = pending else { return Ok(None) };
         let status = message.status_or_default();
@@ -221,12 +219,7 @@ impl VoltServer {
     }
 
     /// Takes a part of a stream.
-    fn take_chunk(
-        &mut self,
-        call: u64,
-        message: &Message<'_>,
-        argument: &Raw,
-    ) -> Result<Option<Answer>, Error> {
+    fn take_chunk(&mut self, call: u64, message: &Message<'_>, argument: &Raw) -> Settled {
         let limit = self.options.max_stream_bytes;
         let Some(stream) = self.stream_of(call, message) else { return Ok(None) };
         let bytes = match (wire::text(message.chunk_base64), message.chunk) {
@@ -251,7 +244,7 @@ impl VoltServer {
     }
 
     /// Takes the end of a stream.
-    fn take_end(&mut self, call: u64, message: &Message<'_>) -> Result<Option<Answer>, Error> {
+    fn take_end(&mut self, call: u64, message: &Message<'_>) -> Settled {
         let Some(&mut Stream { status, .. }) = self.stream_of(call, message) else {
             return Ok(None);
         };

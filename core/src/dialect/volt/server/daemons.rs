@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::enroll::{Hash, digest};
+use super::enroll::{Record, digest};
 use super::{SessionId, Timer, VoltServer, wire};
 use crate::api::event::{PeerEvent, Withdrawal};
 use crate::base::error::{Error, ErrorCode, printable};
@@ -17,15 +17,9 @@ use crate::net::socketio::Packet;
 /// What is known of a daemon.
 #[derive(Debug, Default)]
 pub(super) struct Daemon {
-    /// What people call it: the name of the token that enrolled it.
-    pub(super) name: String,
-    /// The hash of its password; none before it enrolled.
-    pub(super) password: Option<Hash>,
+    pub(super) record: Record,
     /// Whether its password comes from the options.
     pub(super) is_configured: bool,
-    pub(super) version: Option<String>,
-    pub(super) created: UnixMillis,
-    pub(super) enrolled: Option<UnixMillis>,
     pub(super) heartbeat: Option<UnixMillis>,
     pub(super) disconnected: Option<UnixMillis>,
     /// When it last registered or beat; none while it counts as disconnected.
@@ -47,8 +41,8 @@ struct Link {
 }
 
 impl Daemon {
-    pub(super) fn new(name: String, created: UnixMillis) -> Self {
-        Self { name, created, ..Self::default() }
+    pub(super) fn new(record: Record) -> Self {
+        Self { record, ..Self::default() }
     }
 
     /// Returns the session over which it speaks.
@@ -62,7 +56,7 @@ impl Daemon {
     }
 
     fn has_password(&self, password: &str) -> bool {
-        self.password.as_ref().is_some_and(|hash| hash.is_of(password))
+        self.record.digest.as_ref().is_some_and(|hash| hash.is_of(password))
     }
 
     /// Notes a sign of life that counts for presence.
@@ -72,14 +66,11 @@ impl Daemon {
     }
 
     const fn status(&self) -> &'static str {
-        if self.alive.is_some() {
-            "connected"
-        } else if self.password.is_none() {
-            "waiting-for-enrollment"
-        } else if self.heartbeat.is_none() {
-            "healthcheck-received"
-        } else {
-            "disconnected"
+        match (self.alive, self.record.digest, self.heartbeat) {
+            (Some(_), _, _) => "connected",
+            (None, None, _) => "waiting-for-enrollment",
+            (None, Some(_), None) => "healthcheck-received",
+            (None, Some(_), Some(_)) => "disconnected",
         }
     }
 }
@@ -89,10 +80,9 @@ impl VoltServer {
     pub(super) fn know_configured(&mut self) {
         for credential in &self.options.daemons {
             let id = credential.team_cluster_id.clone();
-            let mut daemon = Daemon::new(id.clone(), UnixMillis(0));
-            daemon.password = Some(digest(credential.password.expose()));
-            daemon.is_configured = true;
-            self.daemons.insert(id, daemon);
+            let digest = Some(digest(credential.password.expose()));
+            let record = Record { name: id.clone(), digest, ..Record::default() };
+            self.daemons.insert(id, Daemon { is_configured: true, ..Daemon::new(record) });
         }
     }
 
@@ -103,8 +93,7 @@ impl VoltServer {
             Err(details) => {
                 self.emit(session, wire::COMPLAINT, wire::complaint(wire::INVALID_INPUT, &details));
                 // Peer: the complaint is the event; the acknowledgement knows of nothing.
-                self.acknowledge(session, packet, Ok(()));
-                return;
+                return self.acknowledge(session, packet, Ok(()));
             }
         };
         let refusal = match self.daemons.get(&cluster) {
@@ -116,15 +105,13 @@ impl VoltServer {
         if let Some(error) = refusal {
             let shown = printable(&cluster);
             if self.failures.count(&address, self.clock.mono).is_err() {
-                self.close(session, "too many failed registrations");
-                return;
+                return self.close(session, "too many failed registrations");
             }
             let text =
                 format!("the registration of daemon {shown} from {address} was refused: {error}");
             self.notice(ErrorCode::AuthenticationFailed, text);
             // Peer: without an acknowledgement a refusal is silent.
-            self.acknowledge(session, packet, Err(error));
-            return;
+            return self.acknowledge(session, packet, Err(error));
         }
         self.bind(session, &cluster, &address);
         self.emit(session, REGISTERED, wire::registered(&cluster));
@@ -209,8 +196,7 @@ impl VoltServer {
     /// Takes a message. Peer: what comes before a registration is dropped without a trace.
     pub(super) fn take_message(&mut self, session: SessionId, packet: &Packet) {
         if self.sessions.get(&session).is_none_or(|state| state.cluster.is_none()) {
-            self.acknowledge(session, packet, Err("The daemon is not registered"));
-            return;
+            return self.acknowledge(session, packet, Err("The daemon is not registered"));
         }
         let argument = &packet.argument;
         // What is no object of ours is the application's, if it is anything.
@@ -256,7 +242,7 @@ impl VoltServer {
             Some(daemon) if daemon.has_password(beat.daemon_password.trim()) => {
                 daemon.lives(self.clock);
                 if let Some(version) = beat.installed_version.filter(|text| text.len() <= 64) {
-                    daemon.version = Some(version);
+                    daemon.record.version = Some(version);
                 }
                 wire::heartbeat_taken(request, id)
             }
@@ -284,10 +270,8 @@ impl VoltServer {
     /// # Errors
     /// `NO_WORKER` for one that nobody knows or that stands in the options.
     pub(super) fn forget_daemon(&mut self, cluster: &str) -> Result<String, Error> {
-        let known = self.daemons.get(cluster).filter(|daemon| !daemon.is_configured);
-        let Some(daemon) = known else {
-            let text = "No daemon of this id can be removed.";
-            return Err(Error::new(ErrorCode::NoWorker, text));
+        let Some(daemon) = self.daemons.get(cluster).filter(|daemon| !daemon.is_configured) else {
+            return Err(Error::new(ErrorCode::NoWorker, "No daemon of this id can be removed."));
         };
         if let Some(session) = daemon.session() {
             self.dismiss(session, "the daemon was removed");
@@ -306,20 +290,21 @@ impl VoltServer {
         list(self.daemons.iter().map(|(id, daemon)| {
             let link = daemon.link;
             let (transport, address) = link.map_or(("", ""), |link| self.carrier(link.session));
-            let object = Object::with_capacity(320)
+            Object::with_capacity(320)
                 .text("TeamClusterID", id)
-                .text("Name", &daemon.name)
+                .text("Name", &daemon.record.name)
                 .text("Status", daemon.status())
                 .flag("Registered", link.is_some())
                 .text_or_null("Transport", link.map(|_| transport))
                 .text_or_null("Address", link.map(|_| address))
-                .text_or_null("InstalledVersion", daemon.version.as_deref())
+                .text_or_null("InstalledVersion", daemon.record.version.as_deref())
                 .plain_or_null("LastHeartbeat", daemon.heartbeat)
                 .plain_or_null("LastDisconnect", daemon.disconnected)
-                .plain_or_null("Enrolled", daemon.enrolled)
+                .plain_or_null("Enrolled", daemon.record.enrolled)
                 .number("InFlight", daemon.sent.len() as u64)
-                .number("Waiting", daemon.waiting.len() as u64);
-            object.value("Peer", &link.map(|link| link.peer.0)).end()
+                .number("Waiting", daemon.waiting.len() as u64)
+                .value("Peer", &link.map(|link| link.peer.0))
+                .end()
         }))
     }
 }

@@ -7,8 +7,6 @@
 //!
 //! Source: `engine.io` 6.6.
 
-use std::collections::VecDeque;
-
 use bytestring::ByteString;
 
 use super::session::{Carrier, Probe, Session, plain};
@@ -19,9 +17,13 @@ use crate::net::engineio::{self, Handshake, PROBE, Packet, RequestError};
 use crate::net::socketio::{Decoder, DecoderLimits};
 use crate::net::target::FrameLimits;
 use crate::net::{Frame, HttpRequest, HttpResponse, Method};
+use crate::parts::queue::{Overflow, Queue};
 
 /// The largest message of a session that has not registered.
-pub(super) const STRANGER_MESSAGE: usize = 65_536;
+const STRANGER_MESSAGE: usize = 65_536;
+
+/// What became of a request.
+type Taken = Result<(), RequestError>;
 
 /// Returns a parameter of a request's query; of one that stands twice, the last.
 fn parameter<'a>(url: &'a str, name: &str) -> Option<&'a str> {
@@ -42,12 +44,7 @@ impl VoltServer {
         }
     }
 
-    fn ask_engine(
-        &mut self,
-        http: HttpId,
-        request: &HttpRequest,
-        remote: &str,
-    ) -> Result<(), RequestError> {
+    fn ask_engine(&mut self, http: HttpId, request: &HttpRequest, remote: &str) -> Taken {
         match parameter(&request.url, "transport") {
             Some("polling") => {}
             // WebSocket without an upgrade request.
@@ -90,17 +87,13 @@ impl VoltServer {
     }
 
     /// Returns what a connection may send before its session has registered, and after.
-    pub(super) const fn limits(&self, is_stranger: bool) -> FrameLimits {
-        if is_stranger { self.limits.1 } else { self.limits.0 }
+    fn limits(&self, is_stranger: bool) -> FrameLimits {
+        let most = if is_stranger { STRANGER_MESSAGE } else { usize::MAX };
+        FrameLimits { max_message: self.limits.max_message.min(most), ..self.limits }
     }
 
     /// Reads what a polling client posted.
-    fn take_body(
-        &mut self,
-        http: HttpId,
-        session: SessionId,
-        request: &HttpRequest,
-    ) -> Result<(), RequestError> {
+    fn take_body(&mut self, http: HttpId, session: SessionId, request: &HttpRequest) -> Taken {
         let is_stranger = self.sessions.get(&session).is_none_or(|state| state.is_stranger);
         if request.body.len() > self.limits(is_stranger).max_message {
             self.close(session, "a message that is too large");
@@ -132,12 +125,7 @@ impl VoltServer {
         }
     }
 
-    fn offer_engine(
-        &mut self,
-        conn: ConnId,
-        request: &HttpRequest,
-        remote: &str,
-    ) -> Result<(), RequestError> {
+    fn offer_engine(&mut self, conn: ConnId, request: &HttpRequest, remote: &str) -> Taken {
         let transport = parameter(&request.url, "transport");
         if transport != Some("websocket") || !self.options.websocket {
             return Err(RequestError::TransportUnknown);
@@ -194,10 +182,13 @@ impl VoltServer {
                 self.by_conn.insert(conn, session);
                 Carrier::WebSocket(conn)
             }
-            None => Carrier::Polling { poll: None, queue: VecDeque::new(), bytes: 0 },
+            None => {
+                let queue = Queue::new(u64::MAX, u64::MAX, Overflow::DropNewest);
+                Carrier::Polling { poll: None, queue }
+            }
         };
         let limits = DecoderLimits {
-            max_attachment_bytes: self.limits.0.max_message,
+            max_attachment_bytes: self.limits.max_message,
             ..DecoderLimits::default()
         };
         let mut state = Session {

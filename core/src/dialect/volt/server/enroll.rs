@@ -10,7 +10,7 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 use percent_encoding::percent_decode_str;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -105,15 +105,24 @@ struct NewToken {
 }
 
 /// What is stored of a daemon.
-#[derive(Serialize, Deserialize)]
-struct DaemonRecord {
-    name: String,
-    /// Not named after the password: recordings hide that, and a replay needs the hash.
-    digest: Option<String>,
-    version: Option<String>,
-    created: UnixMillis,
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// What people call it: the name of the token that enrolled it.
+    pub(super) name: String,
+    /// The hash of its password; none before it enrolled. Not named after the password: recordings
+    /// hide that, and a replay needs the hash.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) digest: Option<Hash>,
+    pub(super) version: Option<String>,
+    pub(super) created: UnixMillis,
     #[serde(skip_serializing_if = "Option::is_none")]
-    enrolled: Option<UnixMillis>,
+    pub(super) enrolled: Option<UnixMillis>,
+}
+
+/// Takes what is no hash for none: the daemon can enroll again.
+fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Hash>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.and_then(|text| Hash::try_from(text).ok()))
 }
 
 /// Refuses an enrollment.
@@ -141,20 +150,17 @@ impl VoltServer {
     ) {
         if self.journal.retry_at().is_some() {
             let text = Object::new().text("Error", "The store is not available.").end();
-            self.reply(http, HttpResponse::json(503, text).retry_later());
-            return;
+            return self.reply(http, HttpResponse::json(503, text).retry_later());
         }
         if request.method != Method::Post {
-            self.reply(http, refused(404, Some("Route::NotFound"), "Not Found"));
-            return;
+            return self.reply(http, refused(404, Some("Route::NotFound"), "Not Found"));
         }
         let address = crate::parts::admission::address(remote);
         if let Err(wait) = self.enrollments.count(address, self.clock.mono) {
             let text = "Too many team cluster lifecycle requests, please try again later";
             let mut response = refused(429, None, text);
             response.headers.push("retry-after", wait.div_ceil(1_000).max(1).to_string());
-            self.reply(http, response);
-            return;
+            return self.reply(http, response);
         }
         let response = match self.exchange(cluster, &request.body) {
             Ok(text) => {
@@ -163,35 +169,30 @@ impl VoltServer {
                 response
             }
             // A token that is used may not be stored as such yet.
-            Err((status, code, message)) => refused(status, Some(code), &message),
+            Err(refusal) => refusal,
         };
         self.hold(Output::HttpReply { http, response });
     }
 
     /// Makes a password of a token.
-    fn exchange(
-        &mut self,
-        cluster: &str,
-        body: &Bytes,
-    ) -> Result<String, (u16, &'static str, String)> {
+    fn exchange(&mut self, cluster: &str, body: &Bytes) -> Result<String, HttpResponse> {
         let now = self.clock.unix;
         let body = std::str::from_utf8(body).unwrap_or_default();
-        let (token, version) =
-            wire::enrollment(body).map_err(|text| (400, wire::INVALID_INPUT, text))?;
+        let (token, version) = wire::enrollment(body)
+            .map_err(|text| refused(400, Some(wire::INVALID_INPUT), &text))?;
         if !self.daemons.contains_key(cluster) {
-            let text = wire::UNKNOWN_CLUSTER.to_owned();
-            return Err((404, "TeamCluster::NotFound", text));
+            return Err(refused(404, Some("TeamCluster::NotFound"), wire::UNKNOWN_CLUSTER));
         }
         let invalid = || {
-            let text = "Invalid enrollment credentials".to_owned();
-            (401, "TeamCluster::EnrollmentInvalid", text)
+            let code = Some("TeamCluster::EnrollmentInvalid");
+            refused(401, code, "Invalid enrollment credentials")
         };
         let id = self.token_by_hash.get(&digest(&token)).ok_or_else(invalid)?.clone();
         let token = self.tokens.get_mut(&id).filter(|token| token.cluster == cluster);
         let token = token.ok_or_else(invalid)?;
         if token.used.is_some() {
-            let text = "Team cluster enrollment has already been completed".to_owned();
-            return Err((409, "TeamCluster::EnrollmentAlreadyCompleted", text));
+            let code = Some("TeamCluster::EnrollmentAlreadyCompleted");
+            return Err(refused(409, code, "Team cluster enrollment has already been completed"));
         }
         if token.expires <= now {
             return Err(invalid());
@@ -201,10 +202,10 @@ impl VoltServer {
         self.store_token(&id);
         let password = self.secret();
         let Some(daemon) = self.daemons.get_mut(cluster) else { return Err(invalid()) };
-        daemon.password = Some(digest(password.expose()));
-        daemon.enrolled = Some(now);
-        daemon.version = version.or_else(|| daemon.version.take());
-        daemon.name = name;
+        daemon.record.digest = Some(digest(password.expose()));
+        daemon.record.enrolled = Some(now);
+        daemon.record.version = version.or_else(|| daemon.record.version.take());
+        daemon.record.name = name;
         let text = wire::enrolled(cluster, daemon, now, password.expose());
         self.store_daemon(cluster);
         Ok(text)
@@ -212,8 +213,7 @@ impl VoltServer {
 
     /// Makes 256 random bits, in hexadecimal digits.
     fn secret(&mut self) -> Secret {
-        let seed = self.entropy.seed();
-        Secret::new(String::from(Hash(seed)))
+        Secret::new(String::from(Hash(self.entropy.seed())))
     }
 
     /// Makes a token; the answer shows it, once.
@@ -245,7 +245,8 @@ impl VoltServer {
             if self.daemons.len() as u64 >= self.options.max_daemons {
                 return Err(Error::new(ErrorCode::Overloaded, "There are too many daemons."));
             }
-            self.daemons.insert(cluster.clone(), Daemon::new(name.clone(), now));
+            let record = Record { name: name.clone(), created: now, ..Record::default() };
+            self.daemons.insert(cluster.clone(), Daemon::new(record));
             self.store_daemon(&cluster);
         }
         let secret = self.secret();
@@ -321,8 +322,8 @@ impl VoltServer {
             let text = "The daemon's password stands in the hub's options.";
             return Err(Error::new(ErrorCode::ArgumentInvalid, text));
         }
-        daemon.password = Some(digest(password.expose()));
-        daemon.enrolled = daemon.enrolled.or(Some(self.clock.unix));
+        daemon.record.digest = Some(digest(password.expose()));
+        daemon.record.enrolled = daemon.record.enrolled.or(Some(self.clock.unix));
         self.store_daemon(cluster);
         Ok(Object::new()
             .text("TeamClusterID", cluster)
@@ -333,12 +334,10 @@ impl VoltServer {
     /// Shows every token, without the secret.
     pub(super) fn show_tokens(&self) -> String {
         list(self.tokens.iter().map(|(id, token)| {
-            let state = if token.used.is_some() {
-                "used"
-            } else if token.expires <= self.clock.unix {
-                "expired"
-            } else {
-                "open"
+            let state = match token.used {
+                Some(_) => "used",
+                None if token.expires <= self.clock.unix => "expired",
+                None => "open",
             };
             Object::new()
                 .text("TokenID", id)
@@ -360,14 +359,7 @@ impl VoltServer {
 
     fn store_daemon(&mut self, cluster: &str) {
         let Some(daemon) = self.daemons.get(cluster) else { return };
-        let record = DaemonRecord {
-            name: daemon.name.clone(),
-            digest: daemon.password.map(String::from),
-            version: daemon.version.clone(),
-            created: daemon.created,
-            enrolled: daemon.enrolled,
-        };
-        let value = serde_json::to_string(&record).unwrap_or_default();
+        let value = serde_json::to_string(&daemon.record).unwrap_or_default();
         self.journal.put(DAEMONS, cluster, value);
     }
 
@@ -375,16 +367,12 @@ impl VoltServer {
     pub(crate) fn restore(&mut self, spaces: &mut Loaded) -> usize {
         let mut unreadable = 0;
         for (id, bytes) in spaces.remove(DAEMONS).unwrap_or_default() {
-            let Ok(record) = serde_json::from_slice::<DaemonRecord>(&bytes) else {
+            let Ok(record) = serde_json::from_slice(&bytes) else {
                 unreadable += 1;
                 continue;
             };
-            let mut daemon = Daemon::new(record.name, record.created);
-            daemon.password = record.digest.and_then(|hex| Hash::try_from(hex).ok());
-            daemon.version = record.version;
-            daemon.enrolled = record.enrolled;
             // What the options say of a daemon wins.
-            self.daemons.entry(id).or_insert(daemon);
+            self.daemons.entry(id).or_insert_with(|| Daemon::new(record));
         }
         for (id, bytes) in spaces.remove(TOKENS).unwrap_or_default() {
             let Ok(token) = serde_json::from_slice::<Token>(&bytes) else {

@@ -105,8 +105,8 @@ impl Timer {
 #[derive(Debug)]
 pub(crate) struct VoltServer {
     options: VoltHubOptions,
-    /// Limits of a session that has registered, and of one that has not.
-    limits: (FrameLimits, FrameLimits),
+    /// Limits of a session that has registered.
+    limits: FrameLimits,
     out: VecDeque<Output>,
     journal: Journal<Output>,
     sessions: BTreeMap<SessionId, Session>,
@@ -149,17 +149,13 @@ impl VoltServer {
         max_strangers: u64,
         seed: Seed,
     ) -> Self {
-        let registered = FrameLimits {
+        let limits = FrameLimits {
             max_message: usize::try_from(options.max_message_bytes).unwrap_or(usize::MAX),
             ..limits.into()
         };
-        let stranger = FrameLimits {
-            max_message: registered.max_message.min(engine::STRANGER_MESSAGE),
-            ..registered
-        };
         let enrollments = Window::new(options.enroll_limit, options.enroll_window_ms);
         let mut server = Self {
-            limits: (registered, stranger),
+            limits,
             out: VecDeque::new(),
             journal: Journal::default(),
             sessions: BTreeMap::new(),

@@ -1,7 +1,5 @@
 //! A session's life: what carries it, its pings, its upgrade, its end.
 
-use std::collections::VecDeque;
-
 use bytestring::ByteString;
 
 use super::{SessionId, Timer, VoltServer, wire};
@@ -11,6 +9,7 @@ use crate::machine::Output;
 use crate::net::engineio::{Packet, PayloadWriter};
 use crate::net::socketio::{self, Decoder};
 use crate::net::{Frame, Headers, HttpBody, HttpResponse};
+use crate::parts::queue::Queue;
 
 /// By how much a deadline may be missed before this process is taken to have slept.
 const LATE_MS: u64 = 5_000;
@@ -43,7 +42,7 @@ pub(super) struct Session {
 /// What carries a session.
 #[derive(Debug)]
 pub(super) enum Carrier {
-    Polling { poll: Option<HttpId>, queue: VecDeque<Frame>, bytes: usize },
+    Polling { poll: Option<HttpId>, queue: Queue<Frame> },
     WebSocket(ConnId),
 }
 
@@ -157,14 +156,14 @@ impl VoltServer {
         let Some(Probe { conn, .. }) = state.probe.take() else { return };
         let is_stranger = state.is_stranger;
         let before = std::mem::replace(&mut state.carrier, Carrier::WebSocket(conn));
-        let Carrier::Polling { poll, queue, .. } = before else { return };
+        let Carrier::Polling { poll, mut queue } = before else { return };
         if let Some(http) = poll {
             self.answer(http, &[Packet::Noop.to_frame()]);
         }
         if !is_stranger {
-            self.out.push_back(Output::SetLimits { conn, limits: self.limits.0 });
+            self.out.push_back(Output::SetLimits { conn, limits: self.limits });
         }
-        for frame in queue {
+        for frame in queue.drain() {
             self.send(session, frame);
         }
     }
@@ -174,10 +173,10 @@ impl VoltServer {
         let Some(state) = self.sessions.get_mut(&session) else { return };
         match &mut state.carrier {
             Carrier::WebSocket(conn) => self.out.push_back(Output::Send { conn: *conn, frame }),
-            Carrier::Polling { queue, bytes, .. } => {
-                *bytes += frame.len();
-                queue.push_back(frame);
-                if *bytes > self.limits.0.max_send_queue {
+            Carrier::Polling { queue, .. } => {
+                let bytes = frame.len() as u64;
+                queue.push(frame, bytes);
+                if queue.bytes() > self.limits.max_send_queue as u64 {
                     self.close(session, "it does not fetch what is sent to it");
                 } else {
                     self.dirty.insert(session);
@@ -190,14 +189,13 @@ impl VoltServer {
     pub(super) fn flush_polls(&mut self) {
         for session in std::mem::take(&mut self.dirty) {
             let Some(state) = self.sessions.get_mut(&session) else { continue };
-            let Carrier::Polling { poll, queue, bytes } = &mut state.carrier else { continue };
-            if queue.is_empty() {
-                continue;
+            let Carrier::Polling { poll, queue } = &mut state.carrier else { continue };
+            if !queue.is_empty()
+                && let Some(http) = poll.take()
+            {
+                let frames: Vec<Frame> = queue.drain().collect();
+                self.answer(http, &frames);
             }
-            let Some(http) = poll.take() else { continue };
-            *bytes = 0;
-            let frames: Vec<Frame> = queue.drain(..).collect();
-            self.answer(http, &frames);
         }
     }
 
@@ -217,7 +215,7 @@ impl VoltServer {
             return;
         }
         if let Carrier::WebSocket(conn) = state.carrier {
-            self.out.push_back(Output::SetLimits { conn, limits: self.limits.0 });
+            self.out.push_back(Output::SetLimits { conn, limits: self.limits });
         }
         self.timers.clear(&mut state.register_by, Timer::Register(session));
         self.admission.admitted(&state.address);
@@ -260,7 +258,7 @@ impl VoltServer {
                 self.hang_up(conn);
             }
             Carrier::Polling { poll, queue, .. } => {
-                let mut frames: Vec<Frame> = queue.drain(..).collect();
+                let mut frames: Vec<Frame> = queue.drain().collect();
                 frames.push(last);
                 if let Some(http) = poll.take() {
                     self.answer(http, &frames);

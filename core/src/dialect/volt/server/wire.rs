@@ -188,13 +188,13 @@ pub(super) fn enrollment(body: &str) -> Result<(String, Option<String>), String>
 pub(super) fn enrolled(id: &str, daemon: &Daemon, now: UnixMillis, password: &str) -> String {
     let cluster = Object::with_capacity(320)
         .text("_id", id)
-        .text("name", &daemon.name)
+        .text("name", &daemon.record.name)
         .text("role", "cluster")
         .text("status", "healthcheck-received")
-        .text_or_null("installedVersion", daemon.version.as_deref())
+        .text_or_null("installedVersion", daemon.record.version.as_deref())
         .plain_or_null("lastHeartbeatAt", daemon.heartbeat)
         .plain_or_null("lastDisconnectAt", daemon.disconnected)
-        .plain("createdAt", daemon.created)
+        .plain("createdAt", daemon.record.created)
         .plain("updatedAt", now)
         .end();
     let data = Object::new().raw("teamCluster", &cluster).text("daemonPassword", password).end();

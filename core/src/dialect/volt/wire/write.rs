@@ -11,6 +11,12 @@ pub(crate) fn register(cluster: &str, password: &str) -> String {
     Object::new().text("teamClusterId", cluster).text("daemonPassword", password).end()
 }
 
+/// An enrollment: exactly these keys, since strict servers refuse others; an empty version is none.
+pub(crate) fn enrollment(token: &str, version: &str) -> String {
+    let body = Object::new().text("enrollmentToken", token);
+    if version.is_empty() { body.end() } else { body.text("installedVersion", version).end() }
+}
+
 const COMMAND: &str = "{\"type\":\"command\",\"requestId\":\"";
 const NAME: &str = "\",\"command\":";
 const FORM: &str = ",\"responseType\":\"";
