@@ -29,16 +29,17 @@ impl Coordinator {
             return;
         }
         self.registry.update(worker, |worker| worker.offline = true);
-        self.release_all(worker, "it was silent for too long", now);
+        self.release_all(worker, "it was silent for too long", false, now);
         self.timers.add(Timer::Silence(worker), now.mono.after(lease));
     }
 
-    /// Takes every item away from a worker.
-    pub(super) fn release_all(&mut self, worker: PeerId, why: &str, now: Now) {
+    /// Takes every item away from a worker, but with `keeps_polled` none that it asked for over HTTP.
+    fn release_all(&mut self, worker: PeerId, why: &str, keeps_polled: bool, now: Now) {
         let Some(record) = self.registry.get(worker) else { return };
-        let items: Vec<ItemId> = record.running.iter().copied().collect();
-        for id in items {
-            self.release(id, why, now);
+        for id in record.running.clone() {
+            if !keeps_polled || self.items.get(id).is_some_and(|item| !item.polled) {
+                self.release(id, why, now);
+            }
         }
     }
 
@@ -67,13 +68,8 @@ impl Coordinator {
             self.remove_worker(worker, why, now);
             return;
         }
-        let running: Vec<ItemId> = record.running.iter().copied().collect();
         self.registry.connect(worker, None);
-        for id in running {
-            if self.items.get(id).is_some_and(|item| !item.polled) {
-                self.release(id, why, now);
-            }
-        }
+        self.release_all(worker, why, true, now);
     }
 
     /// Gives items that were held for their holder since a restart to others: those of one name, or

@@ -246,3 +246,43 @@ fn read_result(hash: &str, bytes: &[u8]) -> Option<Finished> {
     let holder = serde_json::from_slice(bytes).ok();
     Some(Finished { hash: hash.into(), holder, result, ..done })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::beacon::coordinator::item::Ending;
+
+    #[test]
+    fn what_earlier_builds_stored_is_read() {
+        let work = r#"{"capability":"Echo","action":"Say","settings":{"n":1.0},"run_id":"r",
+            "run_hash":"","node_hash":"","operation_hash":"","affinity_key":"","strict":false,
+            "timeout_ms":5,"max_attempts":2,"retry_backoff_ms":7,"key":null,"direct":true,
+            "enqueued":9,"priority":-3,"turn":4}"#;
+        let item = read_work("wi-1", work.as_bytes()).unwrap();
+        assert_eq!((&*item.order.hash, item.priority, item.turn), ("wi-1", -3, 4));
+        assert_eq!(item.order.settings.as_str(), r#"{"n":1.0}"#);
+        let attempt = r#"{"attempt":2,"failures":1,"losses":0,"beacon_id":"bcn-w","name":"w",
+            "assigned":8,"retry_after":10}"#;
+        let attempt: AttemptRecord = serde_json::from_str(attempt).unwrap();
+        assert_eq!((&*attempt.holder.name, attempt.retry_after), ("w", Some(UnixMillis(10))));
+        let run = r#"{"id":"rn-1","key":"k","started":3,"state":"Active"}"#;
+        assert_eq!(read_run("", run.as_bytes()).unwrap().key.as_deref(), Some("k"));
+    }
+
+    #[test]
+    fn outcomes_of_earlier_builds_are_read() {
+        let record = |rest: &str| {
+            let text = format!(
+                r#"{{"key":"k","capability":"Echo","action":"Say","run_id":"","priority":1,
+                "enqueued":2,"finished":3,"ending":"Canceled","reported":true,"attempt":4{rest}}}"#
+            );
+            read_result("wi-1", text.as_bytes()).unwrap()
+        };
+        let done = record(r#","beacon_id":"b","name":"w","outputs":{"a":1.0},"log":["x"]"#);
+        assert_eq!((done.ending, &*done.holder.unwrap().name), (Ending::Cancelled, "w"));
+        let (outputs, log) = done.result.unwrap();
+        assert_eq!((outputs.as_str(), log.as_str()), (r#"{"a":1.0}"#, r#"["x"]"#));
+        assert_eq!(record(r#","error":"no""#).result.unwrap_err(), "no");
+        assert!(record("").holder.is_none());
+    }
+}

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::net::HttpResponse;
@@ -162,6 +162,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
             fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
                 Ok(Text::default())
             }
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+                IgnoredAny.visit_seq(list).map(|_| Text::default())
+            }
+            fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Self::Value, A::Error> {
+                IgnoredAny.visit_map(object).map(|_| Text::default())
+            }
         }
         deserializer.deserialize_any(Read)
     }
@@ -208,5 +214,14 @@ mod tests {
         let invalid = r#"{"code":"InvalidContent","message":"bad"}"#;
         assert_eq!(error_text(&HttpResponse::json(400, invalid)), "bad");
         assert!(error_text(&HttpResponse::json(502, "<html>")).contains("502"));
+    }
+
+    #[test]
+    fn what_is_no_text_counts_as_empty_and_spoils_nothing() {
+        for other in ["null", "true", "7", "-7", "1.5", "[[1],{}]", r#"{"a":[1]}"#] {
+            let text = format!(r#"{{"EventType":{other},"Why":"x"}}"#);
+            let frame: HubFrame<'_> = serde_json::from_str(&text).unwrap();
+            assert!(frame.event_type.is_empty() && frame.why.as_str() == "x", "{other}");
+        }
     }
 }

@@ -98,7 +98,7 @@ impl BeaconWorker {
                 return;
             }
             let removed = self.outbox.remove(wire);
-            self.forget(removed.into_iter().collect());
+            self.forget(removed);
         }
         if self.work.adopt(wire, attempt) {
             return;

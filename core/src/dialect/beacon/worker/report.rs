@@ -75,12 +75,15 @@ impl BeaconWorker {
     }
 
     /// Removes outcomes that the peer has, or does not want.
-    pub(super) fn forget(&mut self, removed: Vec<ByteString>) {
-        if removed.is_empty() || !self.is_durable() {
+    pub(super) fn forget(&mut self, removed: impl IntoIterator<Item = ByteString>) {
+        if !self.is_durable() {
             return;
         }
         let delete = |gone: ByteString| Write::Delete { space: SPACE, key: gone.to_string() };
-        self.store(StoreRequest::Commit { writes: removed.into_iter().map(delete).collect() });
+        let writes: Vec<_> = removed.into_iter().map(delete).collect();
+        if !writes.is_empty() {
+            self.store(StoreRequest::Commit { writes });
+        }
     }
 
     /// Takes the outcomes of an earlier run.
@@ -174,7 +177,7 @@ impl BeaconWorker {
             }
             (None, None) => {}
         }
-        self.forget(removed.into_iter().collect());
+        self.forget(removed);
     }
 
     /// Reports progress, if there is a link: progress is of no use later.

@@ -278,6 +278,13 @@ mod tests {
     }
 
     #[test]
+    fn a_report_of_whoever_has_no_id_is_read_too() {
+        let text = r#"{"Action":"BeaconHeartbeat","BeaconID":null,"InFlight":2}"#;
+        let frame: Report<'_> = serde_json::from_str(text).unwrap();
+        assert_eq!((frame.beacon_id.as_str(), count(frame.in_flight)), ("", Some(2)));
+    }
+
+    #[test]
     fn numbers_are_read_as_javascript_writes_them() {
         let raw = |text: &str| serde_json::from_str::<Box<RawValue>>(text).unwrap();
         assert_eq!(count(Some(&raw("15000"))), Some(15_000));
