@@ -11,7 +11,8 @@ pub(crate) use calls::{
     OrderAnswer, Subject, cancellation, command, dispatch_answer, keyed_run, order, stream_error,
 };
 pub(crate) use read::{
-    HubFrame, LoginAnswer, PollAnswer, RecordAnswer, Text, WireItem, error_text,
+    HubFrame, LoginAnswer, PollAnswer, RecordAnswer, Text, WireItem, count, error_text, number,
+    text, whole,
 };
 pub(crate) use write::{
     Authorship, farewell, heartbeat, item_meta, login, outcome, poll, progress, registration,

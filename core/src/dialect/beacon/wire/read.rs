@@ -60,8 +60,8 @@ pub(crate) struct WireItem<'a> {
     #[serde(rename = "RunID")]
     pub(crate) run: Text<'a>,
     pub(crate) operation_hash: Text<'a>,
-    pub(crate) timeout_ms: Whole,
-    pub(crate) attempt_number: Whole,
+    pub(crate) timeout_ms: Option<&'a RawValue>,
+    pub(crate) attempt_number: Option<&'a RawValue>,
     pub(crate) queue_metadata: Option<WireQueue<'a>>,
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct WireItem<'a> {
 pub(crate) struct WireQueue<'a> {
     #[serde(borrow)]
     pub(crate) enqueued_at: Text<'a>,
-    pub(crate) queue_wait_ms: Whole,
+    pub(crate) queue_wait_ms: Option<&'a RawValue>,
 }
 
 /// The answer to a poll.
@@ -129,10 +129,6 @@ impl Text<'_> {
     }
 }
 
-/// A whole number that may be absent, null, a fraction or of another type; 0 stands for none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Whole(pub(crate) u64);
-
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Read;
@@ -173,35 +169,26 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-impl<'de> Deserialize<'de> for Whole {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-        impl<'de> Visitor<'de> for Read {
-            type Value = Whole;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number")
-            }
-            fn visit_u64<E>(self, value: u64) -> Result<Whole, E> {
-                Ok(Whole(value))
-            }
-            fn visit_i64<E>(self, value: i64) -> Result<Whole, E> {
-                Ok(Whole(u64::try_from(value).unwrap_or(0)))
-            }
-            fn visit_f64<E>(self, value: f64) -> Result<Whole, E> {
-                Ok(Whole(value as u64))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Whole, E> {
-                Ok(Whole(text.trim().parse().unwrap_or(0)))
-            }
-            fn visit_unit<E>(self) -> Result<Whole, E> {
-                Ok(Whole(0))
-            }
-            fn visit_bool<E>(self, _: bool) -> Result<Whole, E> {
-                Ok(Whole(0))
-            }
-        }
-        deserializer.deserialize_any(Read)
-    }
+/// Reads a number the way JavaScript peers write them; anything else is absent.
+pub(crate) fn number(raw: Option<&RawValue>) -> Option<f64> {
+    serde_json::from_str(raw?.get()).ok()
+}
+
+/// Reads a whole number that is not negative.
+pub(crate) fn count(raw: Option<&RawValue>) -> Option<u64> {
+    let text = raw?.get();
+    text.parse().ok().or_else(|| number(raw).filter(|n| *n >= 0.0).map(|n| n as u64))
+}
+
+/// Reads a whole number that may be written as text; 0 stands for none.
+pub(crate) fn whole(raw: Option<&RawValue>) -> u64 {
+    let said = || text(raw).and_then(|text| text.trim().parse().ok());
+    count(raw).or_else(said).unwrap_or(0)
+}
+
+/// Reads text; anything else is absent.
+pub(crate) fn text(raw: Option<&RawValue>) -> Option<String> {
+    serde_json::from_str(raw?.get()).ok()
 }
 
 #[cfg(test)]
@@ -214,6 +201,26 @@ mod tests {
         let invalid = r#"{"code":"InvalidContent","message":"bad"}"#;
         assert_eq!(error_text(&HttpResponse::json(400, invalid)), "bad");
         assert!(error_text(&HttpResponse::json(502, "<html>")).contains("502"));
+    }
+
+    #[test]
+    fn whole_numbers_are_read_however_they_are_written() {
+        for (text, number) in [
+            ("7", 7),
+            ("1.5e3", 1_500),
+            ("2.9", 2),
+            ("-1", 0),
+            ("-0.5", 0),
+            ("\" 8 \"", 8),
+            ("\"x\"", 0),
+            ("true", 0),
+            ("[1]", 0),
+            ("1e300", u64::MAX),
+        ] {
+            let raw: &RawValue = serde_json::from_str(text).unwrap();
+            assert_eq!(whole(Some(raw)), number, "{text}");
+        }
+        assert_eq!(whole(None), 0);
     }
 
     #[test]

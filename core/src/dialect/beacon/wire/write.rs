@@ -6,7 +6,7 @@ use crate::api::command::Outcome;
 use crate::base::json::Raw;
 use crate::base::json::object::{Object, inside, list, text_list};
 use crate::dialect::beacon::options::WorkerOptions;
-use crate::dialect::beacon::wire::WireItem;
+use crate::dialect::beacon::wire::{WireItem, whole};
 use crate::dialect::beacon::worker::Action;
 use crate::net::origin::Origin;
 use crate::net::{HttpRequest, Method};
@@ -161,12 +161,12 @@ pub(crate) fn item_meta(item: &WireItem<'_>) -> String {
         .text("Action", item.action.as_str())
         .text("RunID", item.run.as_str())
         .text("OperationHash", item.operation_hash.as_str())
-        .number("AttemptNumber", item.attempt_number.0.max(1))
-        .number("TimeoutMs", item.timeout_ms.0);
+        .number("AttemptNumber", whole(item.attempt_number).max(1))
+        .number("TimeoutMs", whole(item.timeout_ms));
     let Some(queue) = &item.queue_metadata else { return object.end() };
     object
         .text("EnqueuedAt", queue.enqueued_at.as_str())
-        .number("QueueWaitMs", queue.queue_wait_ms.0)
+        .number("QueueWaitMs", whole(queue.queue_wait_ms))
         .end()
 }
 

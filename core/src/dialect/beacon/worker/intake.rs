@@ -9,7 +9,7 @@ use crate::base::ids::{ConnId, HttpId};
 use crate::base::json::Raw;
 use crate::base::time::Now;
 use crate::dialect::beacon::wire::{
-    HubFrame, PollAnswer, RecordAnswer, WireItem, error_text, event, item_meta,
+    HubFrame, PollAnswer, RecordAnswer, WireItem, error_text, event, item_meta, whole,
 };
 use crate::machine::Output;
 use crate::net::{Frame, HttpResponse};
@@ -89,7 +89,7 @@ impl BeaconWorker {
             return;
         }
         let wire = item.hash.as_str();
-        let attempt = u32::try_from(item.attempt_number.0).unwrap_or(u32::MAX).max(1);
+        let attempt = u32::try_from(whole(item.attempt_number)).unwrap_or(u32::MAX).max(1);
         if let Some(entry) = self.outbox.find(wire) {
             let is_done = matches!(entry.outcome, Outcome::Done { .. });
             if is_done || attempt <= entry.attempt {
@@ -110,13 +110,13 @@ impl BeaconWorker {
             let message = format!("this worker has no handler for {capability}/{name}");
             return self.refuse(wire, attempt, message);
         };
-        let queued_ms = item.queue_metadata.as_ref().map(|queue| queue.queue_wait_ms.0);
+        let queued_ms = item.queue_metadata.as_ref().map(|queue| whole(queue.queue_wait_ms));
         let inbound = Inbound {
             wire: wire.into(),
             attempt,
             key,
             payload: item.settings.map_or_else(Raw::empty_object, |raw| Raw::span(text, raw)),
-            timeout_ms: Some(item.timeout_ms.0).filter(|millis| *millis > 0),
+            timeout_ms: Some(whole(item.timeout_ms)).filter(|millis| *millis > 0),
             meta: Raw::trusted(item_meta(item)),
             is_stale: queued_ms.is_none_or(|millis| millis >= STALE_AFTER_MS),
         };

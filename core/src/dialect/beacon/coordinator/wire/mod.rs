@@ -18,6 +18,7 @@ pub(crate) use status::*;
 
 use crate::base::secret::Secret;
 use crate::dialect::beacon::wire::Text;
+pub(crate) use crate::dialect::beacon::wire::{count, number, text};
 
 /// The words in a frame's `Action`.
 pub(crate) mod action {
@@ -230,22 +231,6 @@ pub(crate) struct UserContext {
 pub(crate) struct JoinOutputs {
     pub(crate) allowed: bool,
     pub(crate) reason: Option<String>,
-}
-
-/// Reads a number the way JavaScript peers write them; anything else is absent.
-pub(crate) fn number(raw: Option<&RawValue>) -> Option<f64> {
-    serde_json::from_str(raw?.get()).ok()
-}
-
-/// Reads a whole number that is not negative.
-pub(crate) fn count(raw: Option<&RawValue>) -> Option<u64> {
-    let text = raw?.get();
-    text.parse().ok().or_else(|| number(raw).filter(|n| *n >= 0.0).map(|n| n as u64))
-}
-
-/// Reads text; anything else is absent.
-pub(crate) fn text(raw: Option<&RawValue>) -> Option<String> {
-    serde_json::from_str(raw?.get()).ok()
 }
 
 /// Tells whether JavaScript would take a value for true.
