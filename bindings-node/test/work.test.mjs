@@ -241,3 +241,16 @@ function countCrossings(t) {
   };
   return () => count;
 }
+
+test('a key of any text makes calls one, and one with a line break is refused at once', async (t) => {
+  const { url } = await startHub(t);
+  let runs = 0;
+  await startWorker(t, url, { 'Count/Up': () => ({ runs: (runs += 1) }) });
+  const dispatcher = openDispatcher(t, url);
+  for (const idempotencyKey of ['schlüssel-7', ' k ', '鍵', 'a%20b', "UTF-8''"]) {
+    const before = runs;
+    const replies = await Promise.all([1, 2, 3].map(() => dispatcher.call('Count/Up', {}, { idempotencyKey })));
+    assert.deepEqual(replies.map(({ Outputs }) => Outputs.runs), Array(3).fill(before + 1), idempotencyKey);
+  }
+  await assert.rejects(dispatcher.call('Count/Up', {}, { idempotencyKey: 'a\nb' }), { code: 'ARGUMENT_INVALID' });
+});

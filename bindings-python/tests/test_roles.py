@@ -274,7 +274,7 @@ def test_one_key_is_one_item(run: Any) -> None:
 
             async with fleet(worker, hub) as dispatcher:
                 calls = [
-                    dispatcher.call("Echo/Count", {}, idempotency_key="once") for _ in range(8)
+                    dispatcher.call("Echo/Count", {}, idempotency_key="schlüssel-7") for _ in range(8)
                 ]
                 results = await asyncio.gather(*calls)
             assert {result["Outputs"]["Count"] for result in results} == {1}

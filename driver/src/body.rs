@@ -42,7 +42,7 @@ pub(crate) fn answer(response: HttpResponse) -> (Answer, Option<PartsWriter>) {
         .unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in response.headers.iter() {
         let name = http::HeaderName::from_bytes(name.as_bytes());
-        let value = http::HeaderValue::from_str(value.expose());
+        let value = http::HeaderValue::from_bytes(value.expose().as_bytes());
         if let (Ok(name), Ok(value)) = (name, value) {
             answer.headers_mut().append(name, value);
         }

@@ -119,7 +119,7 @@ fn request(
         .header(header::SEC_WEBSOCKET_VERSION, "13")
         .header(header::SEC_WEBSOCKET_KEY, key);
     for (name, value) in headers.iter() {
-        request = request.header(name, value.expose());
+        request = request.header(name, value.expose().as_bytes());
     }
     request.body(Empty::new()).map_err(|e| failed(format!("the upgrade request is invalid: {e}")))
 }

@@ -194,7 +194,7 @@ fn build(ours: &HttpRequest, url: &Url) -> Result<http::Request<Full<Bytes>>, Er
         .uri(&url[url::Position::BeforePath..url::Position::AfterQuery])
         .header(header::HOST, &url[url::Position::BeforeHost..url::Position::AfterPort]);
     for (name, value) in ours.headers.iter() {
-        request = request.header(name, value.expose());
+        request = request.header(name, value.expose().as_bytes());
     }
     request
         .body(Full::new(ours.body.clone()))
@@ -249,13 +249,14 @@ impl Reading<'_> {
     }
 }
 
-/// Takes over header fields; values that are not text are dropped.
+/// Takes over header fields. Values are bytes: those that are not UTF-8 are Latin-1, as they were once.
 pub(crate) fn headers(fields: &http::HeaderMap) -> Headers {
     let mut headers = Headers::new();
     for (name, value) in fields {
-        if let Ok(value) = value.to_str() {
-            headers.push(name.as_str(), value);
-        }
+        let bytes = value.as_bytes();
+        let text = std::str::from_utf8(bytes)
+            .map_or_else(|_| bytes.iter().copied().map(char::from).collect(), str::to_owned);
+        headers.push(name.as_str(), text);
     }
     headers
 }

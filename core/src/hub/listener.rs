@@ -100,7 +100,8 @@ impl Hub {
                 self.ask_publicly(http, route, &body, headers, &remote, now)
             }
             (route, Some(caller)) => {
-                let key = headers.first("x-idempotency-key").filter(|key| !key.is_empty());
+                let key = headers.first_text("x-idempotency-key");
+                let key = key.as_deref().filter(|key| !key.is_empty());
                 self.ask(http, route, Asked { body: &body, key, caller: &caller, now })
             }
             (_, None) => Some(unauthenticated()),

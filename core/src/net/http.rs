@@ -1,9 +1,10 @@
 //! Requests and answers of HTTP, ours and those of clients.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::base::secret::Secret;
 use crate::words;
@@ -35,6 +36,9 @@ pub struct Headers(Vec<(String, HeaderValue)>);
 /// Headers whose values never show, whoever sent them.
 const SECRET_HEADERS: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "set-cookie"];
 
+/// What an `ext-value` of RFC 8187 begins with.
+const EXTENDED: &str = "UTF-8''";
+
 impl Headers {
     /// Makes an empty list.
     #[must_use]
@@ -65,6 +69,27 @@ impl Headers {
     #[must_use]
     pub fn first(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.expose())
+    }
+
+    /// Appends a field that any text fits into: what a field would not carry as it is, or what could be
+    /// mistaken for it, is written as an `ext-value` of RFC 8187.
+    pub(crate) fn push_text(&mut self, name: &str, text: &str) {
+        let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+            && text.trim_matches(' ') == text
+            && !text.starts_with(EXTENDED);
+        if is_plain {
+            return self.push(name, text);
+        }
+        self.push(name, format!("{EXTENDED}{}", utf8_percent_encode(text, NON_ALPHANUMERIC)));
+    }
+
+    /// Returns the text of a field that was written by `push_text`, or is plain.
+    pub(crate) fn first_text(&self, name: &str) -> Option<Cow<'_, str>> {
+        let value = self.first(name)?;
+        Some(match value.strip_prefix(EXTENDED) {
+            Some(text) => percent_decode_str(text).decode_utf8_lossy(),
+            None => Cow::Borrowed(value),
+        })
     }
 
     /// Returns all fields in order.
@@ -199,5 +224,38 @@ impl fmt::Debug for HttpBody {
             Self::Full(bytes) => write!(f, "Full({} bytes)", bytes.len()),
             Self::Streaming => f.write_str("Streaming"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_comes_back_from_its_field() {
+        for text in [
+            "k",
+            "a b",
+            " a",
+            "a ",
+            "ü",
+            "a\nb",
+            "100%",
+            "a%20b",
+            "UTF-8''",
+            "UTF-8''%41",
+            "",
+            "\u{1f30d}",
+        ] {
+            let mut headers = Headers::new();
+            headers.push_text("x-key", text);
+            assert!(
+                headers.first("x-key").unwrap().bytes().all(|byte| matches!(byte, b' '..=b'~'))
+            );
+            assert_eq!(headers.first_text("x-key").unwrap(), text);
+        }
+        let plain = Headers::new().with("x-key", "a%20b");
+        assert_eq!(plain.first_text("x-key").unwrap(), "a%20b");
+        assert_eq!(plain.first_text("x-other"), None);
     }
 }

@@ -1,5 +1,8 @@
 //! HTTP calls and answers.
 
+use std::io::Write as _;
+use std::net::TcpStream;
+
 use bytes::Bytes;
 use moorline_driver::core::{
     ErrorCode, Headers, HttpBody, HttpId, HttpRequest, HttpResponse, Input, Method, Output,
@@ -59,6 +62,33 @@ fn a_call_is_answered_and_its_connection_kept() {
         assert_eq!(response.bytes(), format!("[{n}]").as_bytes());
     }
     assert_eq!(client.handle.counters().requests_out, 3);
+}
+
+#[test]
+fn header_fields_are_bytes() {
+    let hub = Rig::reacting(|input| match input {
+        Input::Server(ServerInput::Asked { http, request, .. }) => {
+            let mut response = HttpResponse::json(200, "{}");
+            for (name, value) in request.headers.iter().filter(|(name, _)| name.starts_with("x-")) {
+                response.headers.push(name, value.expose());
+            }
+            vec![Output::HttpReply { http: *http, response }]
+        }
+        _ => Vec::new(),
+    });
+    let address = hub.listen(HTTP_LIMITS);
+    let client = Rig::new();
+    let mut request = post(&address, "");
+    request.headers.push("x-utf8", "schlüssel");
+    client.perform([call(2, request)]);
+    assert_eq!(replied(&client).unwrap().headers.first("x-utf8"), Some("schlüssel"));
+    let _ = hub.input();
+    // Another program's cookie beside ours, in Latin-1.
+    let mut stranger = TcpStream::connect(&address).unwrap();
+    let head = b"GET / HTTP/1.1\r\nHost: h\r\nCookie: other=\xfc; SessionID=1\r\n\r\n";
+    stranger.write_all(head).unwrap();
+    let Input::Server(ServerInput::Asked { request, .. }) = hub.input() else { panic!() };
+    assert_eq!(request.headers.first("cookie"), Some("other=ü; SessionID=1"));
 }
 
 #[test]

@@ -171,6 +171,29 @@ fn what_the_host_of_a_worker_lags_is_shown() {
 }
 
 #[test]
+fn a_key_is_the_same_whoever_writes_it() {
+    let mut rig = Rig::new("{}");
+    let body = r#"{"Capability":"None","Action":"Say"}"#;
+    let mut enqueue = |key: &str| {
+        let headers = Headers::new().with("x-idempotency-key", key);
+        let http = rig.ask_with(Method::Post, "/Beacon/Work/Enqueue", body, headers);
+        rig.reply(http)
+    };
+    let item = enqueue("UTF-8''schl%C3%BCssel%2D7")["WorkItemHash"].clone();
+    assert!(item.is_string());
+    // As another client sends it: in bytes of UTF-8.
+    assert_eq!(enqueue("schlüssel-7")["WorkItemHash"], item);
+    assert_ne!(enqueue("schl%C3%BCssel%2D7")["WorkItemHash"], item);
+    assert_eq!(enqueue("UTF-8''a%0Ab")["Error"], "X-Idempotency-Key holds a control character.");
+    rig.call(3, "None/Say", "{}", r#"{"timeout_ms":900,"idempotency_key":"a\nb"}"#);
+    let refused = rig.events.iter().any(|event| {
+        matches!(event, Event::Call(CallEvent::Done { result: Err(error), .. })
+            if error.code() == crate::ErrorCode::ArgumentInvalid)
+    });
+    assert!(refused);
+}
+
+#[test]
 fn whoever_joins_a_known_item_waits_no_longer_than_it_wants() {
     let mut rig = Rig::new("{}");
     let headers = || Headers::new().with("x-idempotency-key", "k");

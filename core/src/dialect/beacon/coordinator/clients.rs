@@ -328,6 +328,9 @@ fn check_names(request: &WorkRequest<'_>, key: Option<&str>) -> Result<(), Denia
         ("OperationHash", request.operation_hash.as_deref()),
         ("X-Idempotency-Key", key),
     ];
+    if key.is_some_and(|key| key.contains(char::is_control)) {
+        return Err(Denial::new(400, "X-Idempotency-Key holds a control character."));
+    }
     for (name, value) in names {
         if value.is_some_and(|value| value.len() > MAX_NAME) {
             return Err(Denial::new(400, format!("{name} is longer than {MAX_NAME} bytes.")));

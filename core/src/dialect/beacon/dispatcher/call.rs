@@ -82,6 +82,11 @@ impl BeaconDispatcher {
         }
         let options: CallOptions = read(options.as_str())
             .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("call options: {e}")))?;
+        if options.idempotency_key.contains(char::is_control) {
+            let message =
+                "call options: idempotency_key holds a line break or another control character";
+            return Err(Error::new(ErrorCode::ArgumentInvalid, message));
+        }
         let key = options.key().map(str::to_owned);
         let key = key.unwrap_or_else(|| self.entropy.uuid().to_string());
         let asked_ms = options.timeout_ms;

@@ -179,7 +179,7 @@ impl BeaconDispatcher {
         let Request { method, path, body } = request;
         let mut request = self.origin.request(method, &path, self.credentials.session(), body);
         if let Some(key) = key.filter(|_| method == Method::Post) {
-            request.headers.push("x-idempotency-key", key);
+            request.headers.push_text("x-idempotency-key", key);
         }
         self.ask(purpose, request, timeout_ms)
     }

@@ -60,6 +60,22 @@ fn a_call_is_repeated_under_one_key_until_the_control_plane_is_back() {
 }
 
 #[test]
+fn a_key_of_any_text_is_carried_and_one_with_a_line_break_refused_at_once() {
+    let mut bench = ready("{}");
+    call(&mut bench, 1, "Echo/Say", "{}", r#"{"idempotency_key":"schlüssel-7"}"#);
+    let (_, request) = bench.asked();
+    let value = request.headers.first("x-idempotency-key");
+    assert_eq!(value, Some("UTF-8''schl%C3%BCssel%2D7"));
+    assert_eq!(request.headers.first_text("x-idempotency-key").unwrap(), "schlüssel-7");
+    for key in ["a\\nb", "a\\r", "\\u0000", "\\u007f", "\\u0085"] {
+        let options = format!(r#"{{"idempotency_key":"{key}"}}"#);
+        let refused = bench.command(order(2, "Echo/Say", "{}", &options)).unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::ArgumentInvalid, "{key}");
+    }
+    bench.quiet();
+}
+
+#[test]
 fn a_call_ends_at_its_deadline_to_the_millisecond_whatever_happens() {
     let mut bench = ready("{}");
     call(&mut bench, 1, "Echo/Say", "{}", r#"{"timeout_ms":30000}"#);
@@ -394,13 +410,16 @@ fn ready(options: &str) -> Bench {
 }
 
 fn call(bench: &mut Bench, id: u64, name: &str, payload: &str, options: &str) {
-    let command = Command::Call(CallCommand::Make {
+    bench.command(order(id, name, payload, options)).unwrap();
+}
+
+fn order(id: u64, name: &str, payload: &str, options: &str) -> Command {
+    Command::Call(CallCommand::Make {
         call: CallId(id),
         name: name.into(),
         payload: Raw::parse(payload.to_owned()).unwrap(),
         options: Raw::parse(options.to_owned()).unwrap(),
-    });
-    bench.command(command).unwrap();
+    })
 }
 
 fn result(bench: &mut Bench, id: u64) -> Result<Raw, Error> {
