@@ -29,14 +29,16 @@ pub enum Fault {
 macro_rules! error_codes {
     ($(
         #[doc = $meaning:literal]
-        $number:literal $variant:ident $name:literal $fault:ident $retryable:literal $fix:literal;
+        #[doc = $blank:literal]
+        #[doc = $fix:literal]
+        $number:literal $variant:ident $name:literal $fault:ident $retryable:literal;
     )+) => {
         /// A stable error code.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
         #[repr(u16)]
         pub enum ErrorCode {
-            $(#[doc = $meaning] $variant = $number,)+
+            $(#[doc = $meaning] #[doc = $blank] #[doc = $fix] $variant = $number,)+
         }
 
         impl ErrorCode {
@@ -70,7 +72,7 @@ macro_rules! error_codes {
             /// Returns one sentence on what to do.
             #[must_use]
             pub const fn fix(self) -> &'static str {
-                match self { $(Self::$variant => $fix,)+ }
+                match self { $(Self::$variant => $fix.trim_ascii(),)+ }
             }
         }
     };
@@ -78,122 +80,161 @@ macro_rules! error_codes {
 
 error_codes! {
     /// An option is missing, unknown or out of its range.
-    100 ConfigInvalid "CONFIG_INVALID" Caller false
-        "Correct the options that the message names.";
+    ///
+    /// Correct the options that the message names.
+    100 ConfigInvalid "CONFIG_INVALID" Caller false;
     /// An argument of a call is not of the documented shape.
-    101 ArgumentInvalid "ARGUMENT_INVALID" Caller false
-        "Correct the argument that the message names.";
+    ///
+    /// Correct the argument that the message names.
+    101 ArgumentInvalid "ARGUMENT_INVALID" Caller false;
     /// The dialect or role is not one that this build speaks.
-    102 RoleUnknown "ROLE_UNKNOWN" Caller false
-        "Use one of the dialects and roles listed in the message.";
+    ///
+    /// Use one of the dialects and roles listed in the message.
+    102 RoleUnknown "ROLE_UNKNOWN" Caller false;
     /// The role has no such call.
-    103 Unsupported "UNSUPPORTED" Caller false
-        "See the table of calls for the role that was opened.";
+    ///
+    /// See the table of calls for the role that was opened.
+    103 Unsupported "UNSUPPORTED" Caller false;
     /// start was called twice.
-    104 AlreadyStarted "ALREADY_STARTED" Caller false
-        "Call start once; open a new handle for another session.";
+    ///
+    /// Call start once; open a new handle for another session.
+    104 AlreadyStarted "ALREADY_STARTED" Caller false;
     /// The call needs a started session.
-    105 NotStarted "NOT_STARTED" Caller false
-        "Call start first.";
+    ///
+    /// Call start first.
+    105 NotStarted "NOT_STARTED" Caller false;
     /// The session has been stopped.
-    106 Stopped "STOPPED" Caller false
-        "Open a new handle.";
+    ///
+    /// Open a new handle.
+    106 Stopped "STOPPED" Caller false;
     /// The handle belongs to the parent process.
-    107 Forked "FORKED" Caller false
-        "Open a new handle in the child process.";
+    ///
+    /// Open a new handle in the child process.
+    107 Forked "FORKED" Caller false;
     /// The work item is not running here: it was settled or withdrawn before.
-    108 WorkUnknown "WORK_UNKNOWN" Caller false
-        "Complete a work item once, and stop when it is withdrawn.";
+    ///
+    /// Complete a work item once, and stop when it is withdrawn.
+    108 WorkUnknown "WORK_UNKNOWN" Caller false;
     /// No handler is registered under that key.
-    109 HandlerUnknown "HANDLER_UNKNOWN" Caller false
-        "Register the handler before start, or correct its key.";
+    ///
+    /// Register the handler before start, or correct its key.
+    109 HandlerUnknown "HANDLER_UNKNOWN" Caller false;
     /// A bounded queue of this process is full.
-    110 Overloaded "OVERLOADED" Caller true
-        "Wait for earlier calls, or raise the limit that the message names.";
+    ///
+    /// Wait for earlier calls, or raise the limit that the message names.
+    110 Overloaded "OVERLOADED" Caller true;
     /// A payload exceeds a size limit.
-    111 TooLarge "TOO_LARGE" Caller false
-        "Send less, or raise the limit that the message names on both sides.";
+    ///
+    /// Send less, or raise the limit that the message names on both sides.
+    111 TooLarge "TOO_LARGE" Caller false;
     /// The input that a call refers to no longer exists.
-    112 InputGone "INPUT_GONE" Caller false
-        "Nothing is left to be done for it.";
+    ///
+    /// Nothing is left to be done for it.
+    112 InputGone "INPUT_GONE" Caller false;
     /// The session is not registered at the control plane, or ceased to be during the call.
-    113 NotReady "NOT_READY" Transport true
-        "Wait until the session is ready; whether an open call was carried out is unknown.";
+    ///
+    /// Wait until the session is ready; whether an open call was carried out is unknown.
+    113 NotReady "NOT_READY" Transport true;
     /// No reply came before the deadline of the call.
-    200 CallTimeout "CALL_TIMEOUT" Deadline true
-        "Retry with the same idempotency key, or allow more time.";
+    ///
+    /// Retry with the same idempotency key, or allow more time.
+    200 CallTimeout "CALL_TIMEOUT" Deadline true;
     /// The caller cancelled the call.
-    201 CallCancelled "CALL_CANCELLED" Deadline false
-        "Nothing: it was asked for.";
+    ///
+    /// Nothing: it was asked for.
+    201 CallCancelled "CALL_CANCELLED" Deadline false;
     /// The work item ran longer than its time limit.
-    202 WorkExpired "WORK_EXPIRED" Deadline false
-        "Give the item more time, or make the handler honour its deadline.";
+    ///
+    /// Give the item more time, or make the handler honour its deadline.
+    202 WorkExpired "WORK_EXPIRED" Deadline false;
     /// The connection was not established and registered in time.
-    203 ConnectTimeout "CONNECT_TIMEOUT" Deadline true
-        "Check address and network; the session tries again by itself.";
+    ///
+    /// Check address and network; the session tries again by itself.
+    203 ConnectTimeout "CONNECT_TIMEOUT" Deadline true;
     /// Work was still running when the drain deadline passed.
-    204 DrainTimeout "DRAIN_TIMEOUT" Deadline false
-        "Allow more time to drain, or make handlers honour withdrawal.";
+    ///
+    /// Allow more time to drain, or make handlers honour withdrawal.
+    204 DrainTimeout "DRAIN_TIMEOUT" Deadline false;
     /// The connection could not be established.
-    300 ConnectFailed "CONNECT_FAILED" Transport true
-        "Check that the control plane runs and is reachable; the session tries again by itself.";
+    ///
+    /// Check that the control plane runs and is reachable; the session tries again by itself.
+    300 ConnectFailed "CONNECT_FAILED" Transport true;
     /// The connection ended.
-    301 ConnectionLost "CONNECTION_LOST" Transport true
-        "Nothing: the session connects again by itself.";
+    ///
+    /// Nothing: the session connects again by itself.
+    301 ConnectionLost "CONNECTION_LOST" Transport true;
     /// The other side did not answer two pings in a row.
-    302 PeerSilent "PEER_SILENT" Transport true
-        "Nothing: the session connects again by itself.";
+    ///
+    /// Nothing: the session connects again by itself.
+    302 PeerSilent "PEER_SILENT" Transport true;
     /// TLS could not be established.
-    303 TlsFailed "TLS_FAILED" Transport true
-        "Check names, dates and trust of the certificates that the message names.";
+    ///
+    /// Check names, dates and trust of the certificates that the message names.
+    303 TlsFailed "TLS_FAILED" Transport true;
     /// The proxy refused or failed.
-    304 ProxyFailed "PROXY_FAILED" Transport true
-        "Check the proxy settings of the environment.";
+    ///
+    /// Check the proxy settings of the environment.
+    304 ProxyFailed "PROXY_FAILED" Transport true;
     /// The address could not be listened on.
-    305 ListenFailed "LISTEN_FAILED" Transport false
-        "Choose another address or end the program that holds it.";
+    ///
+    /// Choose another address or end the program that holds it.
+    305 ListenFailed "LISTEN_FAILED" Transport false;
     /// The store could not be read or written.
-    306 StoreFailed "STORE_FAILED" Transport true
-        "Check space, permissions and health of the file that the message names.";
+    ///
+    /// Check space, permissions and health of the file that the message names.
+    306 StoreFailed "STORE_FAILED" Transport true;
     /// The control plane refused the registration.
-    400 PeerRefused "PEER_REFUSED" Peer false
-        "Check name and join secret against the control plane's configuration.";
+    ///
+    /// Check name and join secret against the control plane's configuration.
+    400 PeerRefused "PEER_REFUSED" Peer false;
     /// The control plane did not accept the credentials.
-    401 AuthenticationFailed "AUTHENTICATION_FAILED" Peer false
-        "Check user name and password.";
+    ///
+    /// Check user name and password.
+    401 AuthenticationFailed "AUTHENTICATION_FAILED" Peer false;
     /// The other side sent something that the protocol does not allow.
-    402 PeerProtocol "PEER_PROTOCOL" Peer true
-        "Check that both sides speak the same dialect and version.";
+    ///
+    /// Check that both sides speak the same dialect and version.
+    402 PeerProtocol "PEER_PROTOCOL" Peer true;
     /// The other side answered with an error.
-    403 RemoteError "REMOTE_ERROR" Peer false
-        "See the message: it is the other side's own.";
+    ///
+    /// See the message: it is the other side's own.
+    403 RemoteError "REMOTE_ERROR" Peer false;
     /// No worker is registered at the control plane.
-    404 NoWorker "NO_WORKER" Peer true
-        "Start a worker that offers the capability.";
+    ///
+    /// Start a worker that offers the capability.
+    404 NoWorker "NO_WORKER" Peer true;
     /// The control plane asked for fewer requests.
-    405 RateLimited "RATE_LIMITED" Peer true
-        "Send fewer requests, or wait as long as the message says.";
+    ///
+    /// Send fewer requests, or wait as long as the message says.
+    405 RateLimited "RATE_LIMITED" Peer true;
     /// The control plane no longer knows the work item; its outcome was not taken.
-    406 WorkLost "WORK_LOST" Peer false
-        "Look up the item at the control plane: another attempt may have settled it.";
+    ///
+    /// Look up the item at the control plane: another attempt may have settled it.
+    406 WorkLost "WORK_LOST" Peer false;
     /// The control plane did not enroll this daemon.
-    407 EnrollmentFailed "ENROLLMENT_FAILED" Peer false
-        "Check the enrollment token and the address; a token is good for one enrollment.";
+    ///
+    /// Check the enrollment token and the address; a token is good for one enrollment.
+    407 EnrollmentFailed "ENROLLMENT_FAILED" Peer false;
     /// The connection stands but the control plane did not confirm the registration.
-    408 RegistrationFailed "REGISTRATION_FAILED" Peer true
-        "Check the cluster id and the daemon's password; the session tries again by itself.";
+    ///
+    /// Check the cluster id and the daemon's password; the session tries again by itself.
+    408 RegistrationFailed "REGISTRATION_FAILED" Peer true;
     /// A handler failed.
-    500 HandlerFailed "HANDLER_FAILED" Handler false
-        "See the message: it is the handler's own.";
+    ///
+    /// See the message: it is the handler's own.
+    500 HandlerFailed "HANDLER_FAILED" Handler false;
     /// The program around Moorline has not run its event loop for too long.
-    501 HostStalled "HOST_STALLED" Handler true
-        "Move blocking code off the event loop.";
+    ///
+    /// Move blocking code off the event loop.
+    501 HostStalled "HOST_STALLED" Handler true;
     /// A heartbeat could not be made: its payload factory failed.
-    502 HeartbeatFailed "HEARTBEAT_FAILED" Handler true
-        "See the message: it is the factory's own.";
+    ///
+    /// See the message: it is the factory's own.
+    502 HeartbeatFailed "HEARTBEAT_FAILED" Handler true;
     /// Moorline itself failed.
-    900 Internal "INTERNAL" Internal false
-        "Report it, with the flight recorder's file if there is one.";
+    ///
+    /// Report it, with the flight recorder's file if there is one.
+    900 Internal "INTERNAL" Internal false;
 }
 
 impl ErrorCode {

@@ -159,47 +159,36 @@ impl Machine for Hub {
 impl Endpoint for Hub {
     fn handle_command(&mut self, command: Command, now: Now) -> Result<(), Error> {
         self.volt.at(now);
-        let result = match command {
-            Command::Start => self.start(now),
-            Command::Stop { drain_ms } => {
-                self.stop(drain_ms, now);
-                Ok(())
-            }
+        let mut result = Ok(());
+        match command {
+            Command::Start => result = self.start(now),
+            Command::Stop { drain_ms } => self.stop(drain_ms, now),
             Command::Call(CallCommand::Make { call, name, payload, options }) => {
-                self.call(call, &name, payload, &options, now)
+                result = self.call(call, &name, payload, &options, now);
             }
-            Command::Call(CallCommand::Cancel { call }) => {
-                self.cancel_call(call, now);
-                Ok(())
-            }
+            Command::Call(CallCommand::Cancel { call }) => self.cancel_call(call, now),
             Command::Snapshot { call } => {
                 let result = Ok(Raw::trusted(self.snapshot(now)));
                 self.event(Event::Call(CallEvent::Done { call, result }));
-                Ok(())
             }
             Command::Work(WorkCommand::Handle { key, .. }) if key == MESSAGES => {
                 self.volt.listen(true);
-                Ok(())
             }
             Command::Work(WorkCommand::Unhandle { key }) if key == MESSAGES => {
                 self.volt.listen(false);
-                Ok(())
             }
-            Command::Work(WorkCommand::Handle { key, .. }) => self.volt.handle(key),
-            Command::Work(WorkCommand::Unhandle { key }) => {
-                self.volt.unhandle(&key);
-                Ok(())
-            }
+            Command::Work(WorkCommand::Handle { key, .. }) => result = self.volt.handle(key),
+            Command::Work(WorkCommand::Unhandle { key }) => self.volt.unhandle(&key),
             Command::Work(WorkCommand::Complete { work, outcome }) => {
-                self.volt.complete(work, &outcome)
+                result = self.volt.complete(work, &outcome);
             }
             Command::Emit { name, payload } if self.phase.is_serving() => {
-                self.volt.message(&name, &payload)
+                result = self.volt.message(&name, &payload);
             }
             Command::Emit { .. } | Command::Work(WorkCommand::Progress { .. }) => {
-                Err(Error::new(ErrorCode::Unsupported, "a hub has no such call"))
+                result = Err(Error::new(ErrorCode::Unsupported, "a hub has no such call"));
             }
-        };
+        }
         self.check_decisions(now);
         self.check_drained(now);
         result

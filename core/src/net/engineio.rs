@@ -147,21 +147,12 @@ impl Iterator for Payload {
     type Item = Result<Packet, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let at = self.at?;
+        let at = self.at.take()?;
         let rest = self.body.get(at..)?;
-        let text = match rest.find(SEPARATOR) {
-            Some(end) => {
-                self.at = Some(at + end + SEPARATOR.len_utf8());
-                rest.get(..end)?
-            }
-            None => {
-                self.at = None;
-                rest
-            }
-        };
+        let text = rest.split(SEPARATOR).next()?;
         let packet = packet(&self.body, text);
-        if packet.is_err() {
-            self.at = None;
+        if packet.is_ok() && text.len() < rest.len() {
+            self.at = Some(at + text.len() + SEPARATOR.len_utf8());
         }
         Some(packet)
     }
@@ -200,10 +191,9 @@ impl PayloadWriter {
     }
 
     fn separate(&mut self) {
-        if self.begun {
+        if std::mem::replace(&mut self.begun, true) {
             self.body.push(SEPARATOR);
         }
-        self.begun = true;
     }
 
     /// Returns the bytes written so far.

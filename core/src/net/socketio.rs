@@ -14,17 +14,15 @@ mod placeholders;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-
 use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub use encode::{ack, connect, connect_error, disconnect, event, event_with};
 
 use crate::base::json::Raw;
+use crate::base::json::scan::Scanner;
 use crate::words;
 
 /// The most byte strings of one message: JavaScript peers drop a connection that sends more.
@@ -256,11 +254,10 @@ impl Packet {
     /// Reads the JSON of a packet; `text` is a part of `whole`.
     fn fill(&mut self, whole: &ByteString, text: &str) -> Result<(), Malformed> {
         if self.kind == Kind::Event {
-            let event: EventText<'_> =
-                serde_json::from_str(text).map_err(|_| Malformed::Payload)?;
-            self.name = event_name(whole, event.name)?;
-            if let Some(argument) = event.argument {
-                self.argument = Raw::span(whole, argument);
+            let (name, argument) = event_parts(text).ok_or(Malformed::Payload)?;
+            self.name = event_name(whole, name)?;
+            if let Some(argument) = argument {
+                self.argument = Raw::shared(whole, argument);
             }
             self.data = Raw::accepted(whole.slice_ref(trim(text)));
             return Ok(());
@@ -292,40 +289,23 @@ fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\n', '\r'])
 }
 
-/// The array of an event, read in one pass.
-struct EventText<'a> {
-    name: &'a RawValue,
-    argument: Option<&'a RawValue>,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for EventText<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Parts;
-
-        impl<'de> Visitor<'de> for Parts {
-            type Value = EventText<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array that begins with the name of an event")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let name = seq
-                    .next_element()?
-                    .ok_or_else(|| serde::de::Error::invalid_length(0, &self))?;
-                let argument = seq.next_element()?;
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(EventText { name, argument })
-            }
+/// Reads an array that begins with the name of an event: returns that and what follows it, if anything.
+fn event_parts(text: &str) -> Option<(&str, Option<&str>)> {
+    let (mut scanner, mut parts) = (Scanner::new(text), [None; 2]);
+    let mut places = parts.iter_mut();
+    scanner.array(|scanner| {
+        let value = scanner.value()?;
+        if let Some(place) = places.next() {
+            *place = Some(value);
         }
-
-        deserializer.deserialize_seq(Parts)
-    }
+        Some(())
+    })?;
+    let [name, argument] = parts;
+    name.filter(|_| scanner.is_at_end()).map(|name| (name, argument))
 }
 
 /// Reads the name of an event. A name that is no Unicode text keeps its escapes: it is nobody's.
-fn event_name(whole: &ByteString, name: &RawValue) -> Result<ByteString, Malformed> {
-    let text = name.get();
+fn event_name(whole: &ByteString, text: &str) -> Result<ByteString, Malformed> {
     let Some(inner) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else {
         let is_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
         return if is_number { Ok(whole.slice_ref(text)) } else { Err(Malformed::Payload) };

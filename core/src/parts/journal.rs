@@ -71,10 +71,7 @@ impl<D> Journal<D> {
 
     /// Returns the next commit, if there is something to write and none is in flight.
     pub(crate) fn flush(&mut self) -> Option<(StoreId, StoreRequest)> {
-        if self.flight.is_some() || self.retry_at.is_some() {
-            return None;
-        }
-        if self.writes.is_empty() {
+        if self.flight.is_some() || self.retry_at.is_some() || self.writes.is_empty() {
             return None;
         }
         let writes: Vec<Write> = std::mem::take(&mut self.writes)
@@ -109,20 +106,14 @@ impl<D> Journal<D> {
     }
 
     fn committed(&mut self, store: StoreId) -> Vec<D> {
-        match self.flight.take() {
-            Some(flight) if flight.store == store => {
-                // What was deferred while only this commit was under way waits for nothing more.
-                let mut done = flight.deferred;
-                if self.writes.is_empty() {
-                    done.append(&mut self.deferred);
-                }
-                done
-            }
-            other => {
-                self.flight = other;
-                Vec::new()
-            }
+        let Some(flight) = self.flight.take_if(|flight| flight.store == store) else {
+            return Vec::new();
+        };
+        let mut done = flight.deferred;
+        if self.writes.is_empty() {
+            done.append(&mut self.deferred);
         }
+        done
     }
 
     fn failed(&mut self, store: StoreId, now: Instant) -> bool {
