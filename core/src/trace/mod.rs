@@ -15,11 +15,13 @@
 mod record;
 mod redact;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::api::command::{Command, parse_batch};
 use crate::base::entropy::Seed;
 use crate::base::error::{Error, ErrorCode};
+use crate::base::json::object::Object;
 use crate::base::time::{Deadline, Now};
 use crate::machine::{Endpoint, Input, Machine, Output};
 use crate::open::{Opened, open};
@@ -74,23 +76,20 @@ impl Recorder {
         let role = crate::open::find(header.dialect, header.role);
         let names = role.map_or_else(Vec::new, |row| redact::secret_names(&(row.fields)()));
         let options = recorder.redactor.fields(header.options, &names);
-        let first = FirstLine {
-            trace: 1,
-            dialect: header.dialect.to_owned(),
-            role: header.role.to_owned(),
-            host: header.host.to_owned(),
-            seed: hex(&header.seed),
-            options,
-        };
-        recorder.write(&serde_json::to_string(&first).unwrap_or_default());
+        let seed: String = header.seed.iter().map(|byte| format!("{byte:02x}")).collect();
+        let first = Object::new()
+            .number("trace", 1)
+            .text("dialect", header.dialect)
+            .text("role", header.role)
+            .text("host", header.host)
+            .text("seed", &seed)
+            .text("options", &options);
+        recorder.write(&first.end());
         recorder
     }
 
     fn write(&mut self, line: &str) {
-        let mut text = String::with_capacity(line.len() + 1);
-        text.push_str(line);
-        text.push('\n');
-        (self.sink)(&text);
+        (self.sink)(&format!("{line}\n"));
     }
 
     fn stamped(&mut self, now: Now, what: &str, body: &str) {
@@ -155,7 +154,7 @@ pub fn write_output(output: &Output) -> String {
 }
 
 /// How a machine was opened, read from the first line of a recording.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Opening {
     /// The dialect.
     pub dialect: String,
@@ -166,6 +165,7 @@ pub struct Opening {
     /// The operating system's host name.
     pub host: String,
     /// The seed.
+    #[serde(deserialize_with = "unhex")]
     pub seed: Seed,
 }
 
@@ -174,10 +174,15 @@ pub struct Opening {
 /// # Errors
 /// `ARGUMENT_INVALID` for any other text.
 pub fn read_opening(line: &str) -> Result<Opening, Error> {
-    let FirstLine { trace: _, dialect, role, host, seed, options } =
-        serde_json::from_str(line).map_err(|e| invalid(1, e))?;
-    let seed = unhex(&seed).ok_or_else(|| invalid(1, "the seed is not of 32 bytes"))?;
-    Ok(Opening { dialect, role, options, host, seed })
+    #[derive(Deserialize)]
+    struct FirstLine {
+        #[serde(rename = "trace")]
+        _version: u32,
+        #[serde(flatten)]
+        opening: Opening,
+    }
+    let line: FirstLine = serde_json::from_str(line).map_err(|e| invalid(1, e))?;
+    Ok(line.opening)
 }
 
 /// What a line of a recording tells a machine.
@@ -249,16 +254,6 @@ fn output_line(output: &Output, redactor: &mut Redactor) -> String {
     format!("{OUT}{}}}", record::output(output, redactor))
 }
 
-#[derive(Serialize, Deserialize)]
-struct FirstLine {
-    trace: u32,
-    dialect: String,
-    role: String,
-    host: String,
-    seed: String,
-    options: String,
-}
-
 fn told(line: &str) -> Result<(Now, Told), String> {
     let line: Line<'_> = serde_json::from_str(line).map_err(|e| e.to_string())?;
     let what = if let Some(input) = line.input {
@@ -289,14 +284,12 @@ fn invalid(line: usize, problem: impl std::fmt::Display) -> Error {
     Error::new(ErrorCode::ArgumentInvalid, format!("line {line} of the recording: {problem}"))
 }
 
-fn hex(seed: &Seed) -> String {
-    seed.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Seed> {
+fn unhex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Seed, D::Error> {
+    let text = String::deserialize(deserializer)?;
     let byte = |at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
-    let seed: Option<Vec<_>> = (0..text.len()).step_by(2).map(byte).collect();
-    seed?.try_into().ok()
+    let bytes: Option<Vec<_>> = (0..text.len()).step_by(2).map(byte).collect();
+    let seed = bytes.and_then(|bytes| bytes.try_into().ok());
+    seed.ok_or_else(|| D::Error::custom("the seed is not of 32 bytes"))
 }
 
 #[cfg(test)]
