@@ -160,14 +160,12 @@ enum Word {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StopBody {
-    #[serde(default = "StopBody::default_drain_ms")]
+    #[serde(default = "default_drain_ms")]
     drain_ms: u64,
 }
 
-impl StopBody {
-    const fn default_drain_ms() -> u64 {
-        DEFAULT_DRAIN_MS
-    }
+const fn default_drain_ms() -> u64 {
+    DEFAULT_DRAIN_MS
 }
 
 #[derive(Serialize, Deserialize)]
@@ -189,13 +187,6 @@ struct CallBody {
     options: Option<Raw>,
     #[serde(default, skip_serializing_if = "Blobs::is_empty")]
     blobs: Blobs,
-}
-
-impl CallBody {
-    fn new(name: &str, payload: &Raw, options: Option<&Raw>) -> Self {
-        let (name, payload, blobs) = (name.to_owned(), payload.clone(), Blobs::of(payload));
-        Self { name, payload, options: options.cloned(), blobs }
-    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -236,49 +227,57 @@ impl Blobs {
     }
 }
 
+/// What a triple is written with.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Body {
+    None,
+    Stop(StopBody),
+    Key(KeyBody),
+    Call(CallBody),
+    Done(DoneBody),
+    Failed(FailBody),
+    Report(Raw),
+}
+
 impl Serialize for Command {
     /// Writes the triple that [`parse_batch`] reads.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Start => ("start", 0, ()).serialize(serializer),
-            Self::Stop { drain_ms } => {
-                ("stop", 0, StopBody { drain_ms: *drain_ms }).serialize(serializer)
+        let call = |name, payload, options| {
+            let blobs = Blobs::of(&payload);
+            Body::Call(CallBody { name, payload, options, blobs })
+        };
+        let triple = match self.clone() {
+            Self::Start => ("start", 0, Body::None),
+            Self::Stop { drain_ms } => ("stop", 0, Body::Stop(StopBody { drain_ms })),
+            Self::Work(WorkCommand::Handle { key, meta }) => {
+                ("handle", 0, Body::Key(KeyBody { key, meta: Some(meta) }))
             }
-            Self::Work(command) => command.serialize(serializer),
-            Self::Call(CallCommand::Make { call, name, payload, options }) => {
-                ("call", call, CallBody::new(name, payload, Some(options))).serialize(serializer)
+            Self::Work(WorkCommand::Unhandle { key }) => {
+                ("unhandle", 0, Body::Key(KeyBody { key, meta: None }))
             }
-            Self::Call(CallCommand::Cancel { call }) => ("cancel", call, ()).serialize(serializer),
-            Self::Emit { name, payload } => {
-                ("emit", 0, CallBody::new(name, payload, None)).serialize(serializer)
+            Self::Call(CallCommand::Make { call: id, name, payload, options }) => {
+                ("call", id.0, call(name, payload, Some(options)))
             }
-            Self::Snapshot { call } => ("snapshot", call, ()).serialize(serializer),
-        }
-    }
-}
-
-impl Serialize for WorkCommand {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.clone() {
-            Self::Handle { key, meta } => {
-                ("handle", 0, KeyBody { key, meta: Some(meta) }).serialize(serializer)
+            Self::Call(CallCommand::Cancel { call }) => ("cancel", call.0, Body::None),
+            Self::Emit { name, payload } => ("emit", 0, call(name, payload, None)),
+            Self::Work(WorkCommand::Complete { work, outcome }) => match outcome {
+                Outcome::Done { value, log } => {
+                    let blobs = Blobs::of(&value);
+                    let body = DoneBody { value: Some(value), log: Some(log), blobs };
+                    ("done", work.0, Body::Done(body))
+                }
+                Outcome::Failed { message } => {
+                    ("failed", work.0, Body::Failed(FailBody { message }))
+                }
+                Outcome::Cancelled => ("cancelled", work.0, Body::None),
+            },
+            Self::Work(WorkCommand::Progress { work, report }) => {
+                ("progress", work.0, Body::Report(report))
             }
-            Self::Unhandle { key } => {
-                ("unhandle", 0, KeyBody { key, meta: None }).serialize(serializer)
-            }
-            Self::Complete { work, outcome: Outcome::Done { value, log } } => {
-                let blobs = Blobs::of(&value);
-                let body = DoneBody { value: Some(value), log: Some(log), blobs };
-                ("done", work, body).serialize(serializer)
-            }
-            Self::Complete { work, outcome: Outcome::Failed { message } } => {
-                ("failed", work, FailBody { message }).serialize(serializer)
-            }
-            Self::Complete { work, outcome: Outcome::Cancelled } => {
-                ("cancelled", work, ()).serialize(serializer)
-            }
-            Self::Progress { work, report } => ("progress", work, report).serialize(serializer),
-        }
+            Self::Snapshot { call } => ("snapshot", call.0, Body::None),
+        };
+        triple.serialize(serializer)
     }
 }
 
