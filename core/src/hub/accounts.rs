@@ -124,12 +124,10 @@ impl Accounts {
         record: UserRecord,
         now: Instant,
     ) -> (HttpResponse, Option<String>) {
-        let mut gone = None;
-        if self.sessions.len() >= MAX_SESSIONS
-            && let Some((_, oldest)) = self.ends.pop_first()
-        {
-            self.sessions.remove(&oldest);
-            gone = Some(oldest);
+        let is_full = self.sessions.len() >= MAX_SESSIONS;
+        let gone = if is_full { self.ends.pop_first() } else { None }.map(|(_, oldest)| oldest);
+        if let Some(oldest) = &gone {
+            self.sessions.remove(oldest);
         }
         let id = self.entropy.uuid().to_string();
         let until = now.after(self.ttl_ms);

@@ -96,9 +96,29 @@ impl Hub {
             Err(text) => return Some(HttpResponse::json(400, wire::invalid_content(&text))),
         };
         match (route, caller) {
-            (Route::Public(route), _) => {
-                self.ask_publicly(http, route, &body, headers, &remote, now)
-            }
+            (Route::Public(route), _) => Some(match route {
+                Public::Login => {
+                    let request = serde_json::from_str(&body).unwrap_or_default();
+                    match self.accounts.login(request, &remote, now.mono) {
+                        Login::Right(user) => self.log_in(user, now),
+                        Login::Refused(response) => response,
+                        Login::Undecided { name, password }
+                            if self.coordinator.has_auth_worker() =>
+                        {
+                            self.coordinator.ask_login(http, &name, password.expose(), now);
+                            return None;
+                        }
+                        Login::Undecided { .. } => accounts::failed(),
+                    }
+                }
+                Public::Status => HttpResponse::json(200, wire::hub_status(self.is_secured())),
+                Public::CheckSession => self.accounts.check_session(headers, now.mono),
+                Public::Logout => {
+                    let (response, ended) = self.accounts.log_out(headers);
+                    self.end_session(ended);
+                    response
+                }
+            }),
             (route, Some(caller)) => {
                 let key = headers.first_text("x-idempotency-key");
                 let key = key.as_deref().filter(|key| !key.is_empty());
@@ -124,38 +144,6 @@ impl Hub {
             Route::Volt(control) => self.volt.control(http, control, body, now),
         }
         None
-    }
-
-    fn ask_publicly(
-        &mut self,
-        http: HttpId,
-        route: Public,
-        body: &ByteString,
-        headers: &Headers,
-        remote: &str,
-        now: Now,
-    ) -> Option<HttpResponse> {
-        Some(match route {
-            Public::Login => {
-                let request = serde_json::from_str(body).unwrap_or_default();
-                match self.accounts.login(request, remote, now.mono) {
-                    Login::Right(user) => self.log_in(user, now),
-                    Login::Refused(response) => response,
-                    Login::Undecided { name, password } if self.coordinator.has_auth_worker() => {
-                        self.coordinator.ask_login(http, &name, password.expose(), now);
-                        return None;
-                    }
-                    Login::Undecided { .. } => accounts::failed(),
-                }
-            }
-            Public::Status => HttpResponse::json(200, wire::hub_status(self.is_secured())),
-            Public::CheckSession => self.accounts.check_session(headers, now.mono),
-            Public::Logout => {
-                let (response, ended) = self.accounts.log_out(headers);
-                self.end_session(ended);
-                response
-            }
-        })
     }
 
     /// Begins a session and returns the answer.

@@ -159,11 +159,8 @@ impl Accepted {
 
     /// Notes that a connection registered; returns its new limits the first time.
     pub(crate) fn admit(&mut self, conn: ConnId, now: Instant) -> Option<FrameLimits> {
-        let peer = self.peers.get_mut(&conn)?;
-        match peer.stage {
-            Stage::Waiting => {}
-            Stage::Admitted(_) | Stage::Closing => return None,
-        }
+        let waiting = |peer: &&mut Peer| matches!(peer.stage, Stage::Waiting);
+        let peer = self.peers.get_mut(&conn).filter(waiting)?;
         self.admission.admitted(&peer.address);
         peer.stage = Stage::Admitted(Liveness::default());
         self.timers.set(&mut peer.due, conn, now.after(self.policy.ping_interval_ms));
@@ -172,11 +169,8 @@ impl Accepted {
 
     /// Notes that a connection is registered no longer: it has the usual time to register again.
     pub(crate) fn dismiss(&mut self, conn: ConnId, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
-        match peer.stage {
-            Stage::Admitted(_) => {}
-            Stage::Waiting | Stage::Closing => return,
-        }
+        let admitted = |peer: &&mut Peer| matches!(peer.stage, Stage::Admitted(_));
+        let Some(peer) = self.peers.get_mut(&conn).filter(admitted) else { return };
         self.admission.dismissed(&peer.address);
         peer.stage = Stage::Waiting;
         self.timers.set(&mut peer.due, conn, now.after(self.policy.registration_timeout_ms));
