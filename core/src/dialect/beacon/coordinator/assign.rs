@@ -17,9 +17,6 @@ impl Coordinator {
     /// Gives an item to a worker, or lets it wait in its lane.
     pub(super) fn place(&mut self, id: ItemId, now: Now) {
         let Some(lane) = self.lane_of(id, now) else { return };
-        if self.items.change(id, State::Pending(lane.clone())).is_none() || !self.is_open {
-            return;
-        }
         let worker = match &lane.name {
             None => self.registry.least_loaded(&lane.capability),
             Some(name) => self.registry.by_name(name).filter(|worker| {
@@ -27,9 +24,14 @@ impl Coordinator {
                 worker.is_some_and(|worker| worker.takes() && worker.offers(&lane.capability))
             }),
         };
-        if let Some(worker) = worker {
-            self.deliver(id, worker, now);
-            self.push(id, worker);
+        match worker.filter(|_| self.is_open) {
+            Some(worker) => {
+                self.deliver(id, worker, now);
+                self.push(id, worker);
+            }
+            None => {
+                self.items.change(id, State::Pending(lane));
+            }
         }
     }
 

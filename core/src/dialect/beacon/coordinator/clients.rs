@@ -186,20 +186,20 @@ impl Coordinator {
         }
         let request: WorkRequest<'_> =
             serde_json::from_str(body).map_err(|e| Denial::content(&e))?;
-        let Some(capability) = request.capability.clone().filter(|name| !name.is_empty()) else {
+        let Some(capability) = request.capability.as_deref().filter(|name| !name.is_empty()) else {
             return Err(Denial::new(400, "Capability is required."));
         };
         if capability == AUTHENTICATION && self.options.is_secured {
             return Err(Denial::new(403, "Capability Authentication is the hub's own."));
         }
-        let action = request.action.clone().unwrap_or_else(|| "Execute".to_owned());
+        let action = request.action.as_deref().unwrap_or("Execute");
         check_names(&request, key)?;
         let timeout_ms = wire::count(request.timeout_ms)
             .filter(|timeout| *timeout > 0)
             .unwrap_or(self.options.work_timeout_ms)
             .min(MAX_TIMEOUT_MS);
         let key = key.map(|key| format!("{}\n{key}", caller.user));
-        if let Some(known) = self.find_key(key.as_deref(), &capability, &action, timeout_ms)? {
+        if let Some(known) = self.find_key(key.as_deref(), capability, action, timeout_ms)? {
             return Ok(known);
         }
         if direct && self.registry.len() == 0 {
@@ -240,7 +240,7 @@ impl Coordinator {
             retry_backoff_ms: backoff.min(MAX_TIMEOUT_MS),
             key,
             direct,
-            ..Order::new(hash, &capability, &action, settings, now.unix)
+            ..Order::new(hash, capability, action, settings, now.unix)
         };
         Ok(Submitted::Item(self.insert(order, priority, now)))
     }
@@ -260,7 +260,9 @@ impl Coordinator {
 
     /// Makes a hash. Peer: `wi-<run|unknown>-<node|unknown>-<ms>-<n>`.
     pub(super) fn mint_hash(&mut self, run: &str, node: &str, now: Now) -> Arc<str> {
-        let known = |text: &str| if text.is_empty() { "unknown".into() } else { text.to_owned() };
+        fn known(text: &str) -> &str {
+            if text.is_empty() { "unknown" } else { text }
+        }
         let stem = format!("wi-{}-{}-{}", known(run), known(node), now.unix.0);
         loop {
             self.minted += 1;

@@ -28,7 +28,10 @@ impl Items {
             self.by_key.insert(key.clone(), id);
         }
         self.bytes += item.size();
-        self.lanes.enter(&item.state, item.rank(id));
+        // One that waits is listed when it is placed: most are given out at once.
+        if !matches!(item.state, State::Pending(_)) {
+            self.lanes.enter(&item.state, item.rank(id));
+        }
         self.items.insert(id, item);
         id
     }

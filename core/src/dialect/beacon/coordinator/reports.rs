@@ -116,10 +116,11 @@ impl Coordinator {
         let span = |raw| Raw::span(told.text, raw);
         let outputs = told.report.outputs.map_or_else(Raw::empty_object, span);
         let log = wire::array(told.report.log);
-        let worker = self.items.get(id).and_then(Item::worker);
-        let log = match self.items.get(id).map(|item| item.log.as_str()) {
-            Some("") | None => log.map_or_else(Raw::empty_list, span),
-            Some(before) => {
+        let Some(item) = self.items.get(id) else { return Ok(()) };
+        let worker = item.worker();
+        let log = match item.log.as_str() {
+            "" => log.map_or_else(Raw::empty_list, span),
+            before => {
                 let mut lines = before.to_owned();
                 if let Some(log) = log {
                     wire::append_lines(&mut lines, log);
