@@ -46,6 +46,14 @@ impl Object {
         }
     }
 
+    /// Writes a text, or nothing at all.
+    pub(crate) fn text_if(self, key: &str, value: Option<&str>) -> Self {
+        match value {
+            Some(value) => self.text(key, value),
+            None => self,
+        }
+    }
+
     pub(crate) fn number(mut self, key: &str, value: impl Into<i128>) -> Self {
         self.key(key);
         let value = value.into();
@@ -188,6 +196,7 @@ mod tests {
             .number("m", -7i64)
             .flag("t", true)
             .raw("r", r#"{"x":1.0}"#)
+            .text_if("i", None)
             .text_or_null("n", None)
             .value("v", &[Some(1), None])
             .end();

@@ -260,10 +260,8 @@ impl Coordinator {
 
     /// Makes a hash. Peer: `wi-<run|unknown>-<node|unknown>-<ms>-<n>`.
     pub(super) fn mint_hash(&mut self, run: &str, node: &str, now: Now) -> Arc<str> {
-        fn known(text: &str) -> &str {
-            if text.is_empty() { "unknown" } else { text }
-        }
-        let stem = format!("wi-{}-{}-{}", known(run), known(node), now.unix.0);
+        let [run, node] = [run, node].map(|id| if id.is_empty() { "unknown" } else { id });
+        let stem = format!("wi-{run}-{node}-{}", now.unix.0);
         loop {
             self.minted += 1;
             let hash = format!("{stem}-{}", self.minted);

@@ -50,11 +50,8 @@ impl Coordinator {
             self.release(*id, why, now);
         }
         self.replace_reserved(&record.name, &record.capabilities, now);
-        self.event(Event::Peer(PeerEvent::Left {
-            peer: worker,
-            name: record.name.to_string(),
-            reason: why.to_owned(),
-        }));
+        let (name, reason) = (record.name.to_string(), why.to_owned());
+        self.event(Event::Peer(PeerEvent::Left { peer: worker, name, reason }));
     }
 
     /// Notes that a connection is gone. A record that belongs to a newer one stays.

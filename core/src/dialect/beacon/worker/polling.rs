@@ -8,7 +8,7 @@ use super::{BeaconWorker, Carrier};
 impl BeaconWorker {
     /// Asks for work, when it is time and there is room for it.
     pub(super) fn poll(&mut self, now: Now) {
-        if self.polling.is_due(now.mono) && self.may_poll() {
+        if self.polling.deadline().is_some_and(|at| at <= now.mono) && self.may_poll() {
             self.polling.asked(now.mono.after(self.options.poll_interval_ms));
             self.say_poll(now);
         }
@@ -60,10 +60,6 @@ impl Polling {
     /// Makes the next question due at `at`, unless it is due earlier.
     pub(super) fn hasten(&mut self, at: Instant) {
         self.next = self.next.map(|next| next.min(at));
-    }
-
-    fn is_due(&self, now: Instant) -> bool {
-        self.deadline().is_some_and(|next| next <= now)
     }
 
     fn asked(&mut self, next: Instant) {

@@ -162,11 +162,9 @@ pub(crate) fn result(done: &Finished) -> String {
 
 /// The answer to a look-up of an item that is not finished.
 pub(crate) fn unfinished(item: &Item, reserved: bool) -> String {
-    let object = state(&item.order.hash, item.status(reserved), item.attempt);
-    match &item.last_error {
-        Some(error) => object.text("Error", error).end(),
-        None => object.end(),
-    }
+    state(&item.order.hash, item.status(reserved), item.attempt)
+        .text_if("Error", item.last_error.as_deref())
+        .end()
 }
 
 fn state(hash: &str, status: &str, attempt: u64) -> Object {

@@ -91,13 +91,11 @@ pub(crate) struct Verdict {
 /// The frame that tells a worker of ours which outcomes were taken.
 pub(crate) fn work_taken(verdicts: &[Verdict]) -> String {
     let items = verdicts.iter().map(|verdict| {
-        let item = Object::new()
+        Object::new()
             .text("WorkItemHash", &verdict.hash)
-            .flag("Taken", verdict.refused.is_none());
-        match &verdict.refused {
-            Some(reason) => item.text("Reason", reason).end(),
-            None => item.end(),
-        }
+            .flag("Taken", verdict.refused.is_none())
+            .text_if("Reason", verdict.refused.as_deref())
+            .end()
     });
     Object::new().text("EventType", "WorkTaken").raw("Items", &list(items)).end()
 }
