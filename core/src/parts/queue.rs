@@ -26,6 +26,11 @@ impl<T> Queue<T> {
         Self { items: VecDeque::new(), bytes: 0, max, max_bytes, overflow }
     }
 
+    /// Makes a line that is bounded where it is filled.
+    pub(crate) const fn unbounded() -> Self {
+        Self::new(u64::MAX, u64::MAX, Overflow::DropNewest)
+    }
+
     /// Adds an item. Returns how many were dropped for it, itself perhaps.
     pub(crate) fn push(&mut self, item: T, bytes: u64) -> u64 {
         if self.overflow == Overflow::DropNewest && self.exceeds(1, bytes) {

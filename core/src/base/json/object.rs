@@ -124,6 +124,14 @@ impl Object {
         self.raw(key, json.as_deref().unwrap_or("null"))
     }
 
+    /// Writes what there is to say of `value`; nothing without one.
+    pub(crate) fn given<T>(self, value: Option<T>, write: impl FnOnce(Self, T) -> Self) -> Self {
+        match value {
+            Some(value) => write(self, value),
+            None => self,
+        }
+    }
+
     /// Writes an object inside.
     pub(crate) fn object(mut self, key: &str, fields: impl FnOnce(Self) -> Self) -> Self {
         self.key(key);

@@ -36,10 +36,8 @@ impl Address {
         if !path.starts_with('/')
             || !path.chars().all(|c| c.is_ascii_graphic() && c != '?' && c != '#')
         {
-            return Err((
-                "path",
-                String::from("must be an absolute HTTP path such as /socket.io/"),
-            ));
+            let problem = "must be an absolute HTTP path such as /socket.io/";
+            return Err(("path", problem.to_owned()));
         }
         let query =
             if query.is_empty() { String::new() } else { format!("{}&", query.trim_matches('&')) };

@@ -10,7 +10,7 @@ use crate::api::event::WorkEvent;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::WorkId;
 use crate::base::json::Raw;
-use crate::base::time::{Instant, Now};
+use crate::base::time::Instant;
 use crate::dialect::volt::options::{BeatMode, VoltHeartbeatOptions};
 use crate::dialect::volt::wire;
 use crate::dialect::volt::words::HEARTBEAT;
@@ -68,27 +68,27 @@ impl Beats {
 
 impl VoltDaemon {
     /// Sends the beat that is due.
-    pub(super) fn beat(&mut self, now: Now) {
-        if self.beats.asked.take_if(|until| *until <= now.mono).is_some() {
+    pub(super) fn beat(&mut self) {
+        if self.beats.asked.take_if(|until| *until <= self.clock.mono).is_some() {
             let payload = self.beats.last.clone().unwrap_or_else(Raw::empty_object);
-            self.send_beat(&payload, now);
+            self.send_beat(&payload);
         }
-        if self.beats.next.take_if(|at| *at <= now.mono).is_none() || !self.is_ready() {
+        if self.beats.next.take_if(|at| *at <= self.clock.mono).is_none() || !self.is_ready() {
             return;
         }
         if !self.options.heartbeat.asks {
-            return self.send_beat(&Raw::empty_object(), now);
+            return self.send_beat(&Raw::empty_object());
         }
         self.last_work += 1;
         let beat = WorkId(self.last_work);
         let grace = (self.options.heartbeat.interval_ms / 2).clamp(100, MAX_GRACE_MS);
-        self.beats.asked = Some(now.mono.after(grace));
+        self.beats.asked = Some(self.clock.mono.after(grace));
         self.beats.late = Some(beat);
         self.event(WorkEvent::BeatAsked { beat });
     }
 
     /// The application made a payload, or could not.
-    pub(super) fn beat_made(&mut self, outcome: Outcome, now: Now) -> Result<(), Error> {
+    pub(super) fn beat_made(&mut self, outcome: Outcome) -> Result<(), Error> {
         let is_late = self.beats.asked.take().is_none();
         self.beats.late = None;
         let made = match outcome {
@@ -104,20 +104,20 @@ impl VoltDaemon {
             Ok(payload) => {
                 self.beats.last = Some(payload.clone());
                 if !is_late && self.is_ready() {
-                    self.send_beat(&payload, now);
+                    self.send_beat(&payload);
                 }
             }
             Err(message) => {
                 self.notice(ErrorCode::HeartbeatFailed, format!("Heartbeat failed: {message}"));
                 if !is_late {
-                    self.schedule_beat(now);
+                    self.schedule_beat();
                 }
             }
         }
         Ok(())
     }
 
-    fn send_beat(&mut self, payload: &Raw, now: Now) {
+    fn send_beat(&mut self, payload: &Raw) {
         self.counters.beats += 1;
         let text = wire::beat_payload(&self.options, self.password.expose(), payload.as_str());
         let sent = match self.options.heartbeat.mode {
@@ -125,25 +125,25 @@ impl VoltDaemon {
                 let payload = Raw::trusted(text).with_blobs(payload.blobs().to_vec());
                 let timeout = self.beats.interval_ms.clamp(MIN_TIMEOUT_MS, MAX_TIMEOUT_MS);
                 let name = String::from(HEARTBEAT);
-                self.ask(Asker::Beat, name, &payload, timeout, now)
+                self.ask(Asker::Beat, name, &payload, timeout)
             }
             BeatMode::Message => {
                 let json = wire::beat_message(&text);
-                self.answer(payload.blobs(), json.len(), now, |out| out.push_str(&json));
-                self.schedule_beat(now);
+                self.answer(payload.blobs(), json.len(), |out| out.push_str(&json));
+                self.schedule_beat();
                 Ok(())
             }
         };
         if let Err(error) = sent {
             let message = format!("Heartbeat failed: {}", error.message());
             self.notice(ErrorCode::HeartbeatFailed, message);
-            self.schedule_beat(now);
+            self.schedule_beat();
         }
     }
 
     /// A beat was answered, refused, or left without an answer.
-    pub(super) fn beat_settled(&mut self, result: Result<(), Error>, now: Now) {
-        self.schedule_beat(now);
+    pub(super) fn beat_settled(&mut self, result: Result<(), Error>) {
+        self.schedule_beat();
         match result.as_ref().map_err(Error::code) {
             // The loss of the link is told by itself.
             Err(ErrorCode::NotReady) => return,
@@ -158,13 +158,13 @@ impl VoltDaemon {
         }
         if self.beats.unanswered >= DOUBT && self.is_ready() {
             self.beats.unanswered = 0;
-            self.doubt(now);
+            self.doubt();
         }
     }
 
     /// The connection lives but nobody answers: a second daemon may have taken our place, which the
     /// server does without a word. One registration takes it back; more would be a fight.
-    fn doubt(&mut self, now: Now) {
+    fn doubt(&mut self) {
         if std::mem::replace(&mut self.beats.has_doubted, true) {
             let message = format!(
                 "heartbeats stay without an answer after a repeated registration: another daemon \
@@ -173,13 +173,14 @@ impl VoltDaemon {
             );
             self.notice(ErrorCode::RegistrationFailed, message);
         }
-        self.send_registration(now);
+        self.send_registration();
     }
 
-    fn schedule_beat(&mut self, now: Now) {
+    fn schedule_beat(&mut self) {
         if self.beats.is_enabled {
             let jitter = self.entropy.below(self.options.heartbeat.jitter_ms.saturating_add(1));
-            self.beats.next = Some(now.mono.after(self.beats.interval_ms.saturating_add(jitter)));
+            self.beats.next =
+                Some(self.clock.mono.after(self.beats.interval_ms.saturating_add(jitter)));
         }
     }
 }

@@ -8,7 +8,6 @@ use crate::api::options::{self, ResponseForm};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::CallId;
 use crate::base::json::Raw;
-use crate::base::time::Now;
 use crate::dialect::volt::options::CommandOptions;
 use crate::dialect::volt::wire::{self, Message};
 
@@ -30,7 +29,6 @@ impl VoltDaemon {
         name: String,
         payload: &Raw,
         options: &Raw,
-        now: Now,
     ) -> Result<(), Error> {
         let options = match options.as_str() {
             "{}" => CommandOptions::default(),
@@ -48,7 +46,7 @@ impl VoltDaemon {
                 format!("{} commands wait for answers: max_pending_calls", self.calls.len());
             return Err(Error::new(ErrorCode::Overloaded, message));
         }
-        self.ask(Asker::Application(call), name, payload, options.timeout_ms, now)
+        self.ask(Asker::Application(call), name, payload, options.timeout_ms)
     }
 
     /// Sends a command for whoever asks.
@@ -58,9 +56,9 @@ impl VoltDaemon {
         name: String,
         payload: &Raw,
         timeout_ms: u64,
-        now: Now,
     ) -> Result<(), Error> {
-        let (key, id) = self.calls.open(asker, name, timeout_ms, now.mono, &mut self.entropy);
+        let (key, id) =
+            self.calls.open(asker, name, timeout_ms, self.clock.mono, &mut self.entropy);
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         let id: &str = id.hyphenated().encode_lower(&mut text);
         let size = wire::command_len(id, self.command_name(key), FORM, payload.as_str());
@@ -72,10 +70,10 @@ impl VoltDaemon {
             return Err(error);
         }
         self.counters.commands_sent += 1;
-        self.say(now);
+        self.say();
         if timeout_ms == 0 {
             // Peer: the command goes out all the same.
-            self.expire_calls(now);
+            self.expire_calls();
         }
         Ok(())
     }
@@ -92,42 +90,37 @@ impl VoltDaemon {
     }
 
     /// An answer came. Late, foreign and repeated ones meet nobody.
-    pub(super) fn answered(
-        &mut self,
-        message: &Message<'_>,
-        result: impl FnOnce() -> Raw,
-        now: Now,
-    ) {
+    pub(super) fn answered(&mut self, message: &Message<'_>, result: impl FnOnce() -> Raw) {
         let Some(id) = message.request_id.and_then(wire::lenient_text) else { return };
         let Some(call) = self.calls.settle(&id) else { return };
         let result =
             if message.is_ok() { Ok(result()) } else { Err(rejection(&call.what, message)) };
-        self.conclude(call.asker, result, now);
+        self.conclude(call.asker, result);
     }
 
-    pub(super) fn expire_calls(&mut self, now: Now) {
-        while let Some(call) = self.calls.expire(now.mono) {
+    pub(super) fn expire_calls(&mut self) {
+        while let Some(call) = self.calls.expire(self.clock.mono) {
             let message = format!("no answer to the command \"{}\" in time", call.what);
-            self.conclude(call.asker, Err(Error::new(ErrorCode::CallTimeout, message)), now);
+            self.conclude(call.asker, Err(Error::new(ErrorCode::CallTimeout, message)));
         }
     }
 
     /// The session is over: no answer will come, since the server answers to the socket that asked.
-    pub(super) fn fail_calls(&mut self, now: Now) {
+    pub(super) fn fail_calls(&mut self) {
         while let Some(call) = self.calls.pop() {
             let message = format!(
                 "the connection ended before the answer to \"{}\"; whether it was carried out is \
                  unknown",
                 call.what
             );
-            self.conclude(call.asker, Err(Error::new(ErrorCode::NotReady, message)), now);
+            self.conclude(call.asker, Err(Error::new(ErrorCode::NotReady, message)));
         }
     }
 
-    fn conclude(&mut self, asker: Asker, result: Result<Raw, Error>, now: Now) {
+    fn conclude(&mut self, asker: Asker, result: Result<Raw, Error>) {
         match asker {
             Asker::Application(call) => self.settle(call, result),
-            Asker::Beat => self.beat_settled(result.map(drop), now),
+            Asker::Beat => self.beat_settled(result.map(drop)),
         }
     }
 }

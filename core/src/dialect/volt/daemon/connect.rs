@@ -5,7 +5,7 @@ use super::beats::Beats;
 use crate::api::event::{SessionEvent, Withdrawal, WorkEvent};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::HttpId;
-use crate::base::time::{Now, Why};
+use crate::base::time::Why;
 use crate::net::socketio;
 use crate::parts::link::Pace;
 
@@ -75,34 +75,34 @@ impl Stage {
 }
 
 impl VoltDaemon {
-    pub(super) fn start(&mut self, now: Now) -> Result<(), Error> {
+    pub(super) fn start(&mut self) -> Result<(), Error> {
         if self.link.stage() != Stage::Idle {
             return Err(ErrorCode::AlreadyStarted.into());
         }
-        self.recall(now);
+        self.recall();
         Ok(())
     }
 
     /// Begins a transport session.
-    pub(super) fn open(&mut self, now: Now) {
+    pub(super) fn open(&mut self) {
         self.decoder = socketio::Decoder::default();
         let limit = (self.options.connect_timeout_ms, Why::Connect);
-        self.link.enter(Stage::Opening, Some(limit), now);
+        self.link.enter(Stage::Opening, Some(limit), self.clock);
         self.engine.open();
     }
 
     /// The transport is open: asks for the namespace.
-    pub(super) fn join(&mut self, now: Now) {
+    pub(super) fn join(&mut self) {
         if self.link.stage() != Stage::Opening {
             return;
         }
-        self.link.go_on(Stage::Joining, now);
+        self.link.go_on(Stage::Joining, self.clock);
         let frame = socketio::connect(&self.address.namespace, &crate::base::json::Raw::absent());
-        self.engine.send(frame, now);
+        self.engine.send(frame, self.clock);
     }
 
-    pub(super) fn stage_timed_out(&mut self, now: Now) {
-        if !self.link.is_due(now.mono) {
+    pub(super) fn stage_timed_out(&mut self) {
+        if !self.link.is_due(self.clock.mono) {
             return;
         }
         match self.link.stage() {
@@ -110,7 +110,7 @@ impl VoltDaemon {
                 self.engine.abandon();
                 let limit = self.options.connect_timeout_ms;
                 let message = format!("timeout: no connection within {limit} ms");
-                self.cannot_connect(&Error::new(ErrorCode::ConnectTimeout, message), now);
+                self.cannot_connect(&Error::new(ErrorCode::ConnectTimeout, message));
             }
             Stage::Registering(_) => {
                 let limit = self.options.registration_timeout_ms;
@@ -119,17 +119,17 @@ impl VoltDaemon {
                     let message = format!("the registration could not be sent within {limit} ms");
                     self.notice(ErrorCode::RegistrationFailed, message);
                     self.engine.abandon();
-                    return self.lost("the registration could not be sent", false, now);
+                    return self.lost("the registration could not be sent", false);
                 }
                 let message =
                     format!("the control plane did not confirm the registration within {limit} ms");
-                self.registration_failed(message, now);
+                self.registration_failed(message);
             }
-            Stage::Repeating(tries) => self.register(tries, now),
-            Stage::Waiting => self.open(now),
+            Stage::Repeating(tries) => self.register(tries),
+            Stage::Waiting => self.open(),
             Stage::Leaving => {
                 self.engine.abandon();
-                self.end(None, now);
+                self.end(None);
             }
             Stage::Idle
             | Stage::Recalling
@@ -141,45 +141,45 @@ impl VoltDaemon {
     }
 
     /// No connection came about.
-    pub(super) fn cannot_connect(&mut self, error: &Error, now: Now) {
+    pub(super) fn cannot_connect(&mut self, error: &Error) {
         let why = error.message();
         let failed = |text| Error::new(ErrorCode::ConnectFailed, text).with_cause(error.clone());
         let error = failed(format!("{PREFIX}{why}"));
         if !self.options.reconnect_enabled {
-            return self.end(Some(error), now);
+            return self.end(Some(error));
         }
         let Some(delay) = self.next_delay() else {
             let attempts = self.link.attempt();
             let text = format!("{PREFIX}gave up after {attempts} attempts: {why}");
-            return self.end(Some(failed(text)), now);
+            return self.end(Some(failed(text)));
         };
         self.complain(error);
-        self.wait(delay, now);
+        self.wait(delay);
     }
 
     /// The namespace was refused.
-    pub(super) fn refused(&mut self, message: &str, now: Now) {
+    pub(super) fn refused(&mut self, message: &str) {
         self.engine.close(None);
         let error = Error::new(ErrorCode::ConnectFailed, message);
         if self.was_joined {
             // A fault of the server's middleware that passes must not end a daemon for good.
-            return self.cannot_connect(&error, now);
+            return self.cannot_connect(&error);
         }
         let error = Error::new(ErrorCode::ConnectFailed, format!("{PREFIX}{message}"));
-        self.end(Some(error), now);
+        self.end(Some(error));
     }
 
     /// A joined session is over.
-    pub(super) fn lost(&mut self, reason: &str, by_server: bool, now: Now) {
+    pub(super) fn lost(&mut self, reason: &str, by_server: bool) {
         self.counters.losses += 1;
-        if self.link.ended(now.mono) {
+        if self.link.ended(self.clock.mono) {
             self.early_ends = 0;
         } else if by_server {
             self.early_ends += 1;
         }
         // From here on the application's answers and commands find no session.
-        self.link.enter(Stage::Waiting, None, now);
-        self.give_up(Withdrawal::LinkLost, now);
+        self.link.enter(Stage::Waiting, None, self.clock);
+        self.give_up(Withdrawal::LinkLost);
         self.beats.link_lost();
         let error = Error::new(ErrorCode::ConnectionLost, reason);
         self.last_error = Some(error.clone());
@@ -193,22 +193,22 @@ impl VoltDaemon {
             self.notice(ErrorCode::RegistrationFailed, message);
         }
         match delay {
-            Some(delay) => self.wait(delay, now),
+            Some(delay) => self.wait(delay),
             None => {
                 let message = if goes_on {
                     format!("{PREFIX}gave up after {attempt} attempts: {reason}")
                 } else {
                     format!("{PREFIX}{reason}, and reconnecting is switched off")
                 };
-                self.end(Some(Error::new(ErrorCode::ConnectionLost, message)), now);
+                self.end(Some(Error::new(ErrorCode::ConnectionLost, message)));
             }
         }
     }
 
     /// Gives up all that belongs to a session that is over: the control plane has.
-    fn give_up(&mut self, why: Withdrawal, now: Now) {
+    fn give_up(&mut self, why: Withdrawal) {
         self.drop_held();
-        self.fail_calls(now);
+        self.fail_calls();
         for work in std::mem::take(&mut self.running).into_keys() {
             self.event(WorkEvent::Withdrawn { work, why });
         }
@@ -221,29 +221,29 @@ impl VoltDaemon {
         self.link.retry(pace, &mut self.entropy)
     }
 
-    fn wait(&mut self, delay: u64, now: Now) {
-        self.link.enter(Stage::Waiting, Some((delay, Why::Backoff)), now);
+    fn wait(&mut self, delay: u64) {
+        self.link.enter(Stage::Waiting, Some((delay, Why::Backoff)), self.clock);
     }
 
-    pub(super) fn stop(&mut self, drain_ms: u64, now: Now) {
-        if self.drain.begin(drain_ms, now.mono) {
+    pub(super) fn stop(&mut self, drain_ms: u64) {
+        if self.drain.begin(drain_ms, self.clock.mono) {
             let in_flight = self.running.len();
             self.event(SessionEvent::Draining { in_flight, outbox: 0 });
         }
     }
 
     /// Leaves when nothing is under way any more, or when the drain has taken long enough.
-    pub(super) fn advance_drain(&mut self, now: Now) {
+    pub(super) fn advance_drain(&mut self) {
         let stage = self.link.stage();
         if !self.drain.is_on() || matches!(stage, Stage::Leaving | Stage::Ended) {
             return;
         }
         let is_busy = self.is_ready() && (!self.running.is_empty() || self.calls.len() > 0);
-        if is_busy && !self.drain.is_over(now.mono) {
+        if is_busy && !self.drain.is_over(self.clock.mono) {
             return;
         }
-        self.leave(now);
-        self.give_up(Withdrawal::Draining, now);
+        self.leave();
+        self.give_up(Withdrawal::Draining);
         if let Stage::Enrolling(http) = stage {
             self.engine.out.push_back(crate::machine::Output::HttpCancel { http });
         }
@@ -251,20 +251,20 @@ impl VoltDaemon {
         self.engine.close(farewell);
     }
 
-    fn leave(&mut self, now: Now) {
-        self.link.enter(Stage::Leaving, Some((FAREWELL_MS, Why::Farewell)), now);
+    fn leave(&mut self) {
+        self.link.enter(Stage::Leaving, Some((FAREWELL_MS, Why::Farewell)), self.clock);
         self.beats = Beats::default();
     }
 
     /// Ends for good, once a farewell that takes an exchange has left.
-    pub(super) fn end(&mut self, error: Option<Error>, now: Now) {
-        self.give_up(Withdrawal::Draining, now);
+    pub(super) fn end(&mut self, error: Option<Error>) {
+        self.give_up(Withdrawal::Draining);
         let error = error.or_else(|| self.ending.take());
         if self.engine.is_posting_farewell() && self.link.stage() != Stage::Leaving {
             self.ending = error;
-            return self.leave(now);
+            return self.leave();
         }
-        self.link.enter(Stage::Ended, None, now);
+        self.link.enter(Stage::Ended, None, self.clock);
         self.last_error = error.clone().or(self.last_error.take());
         self.event(SessionEvent::Ended { error });
     }

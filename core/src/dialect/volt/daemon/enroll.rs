@@ -13,7 +13,6 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{HttpId, StoreId};
 use crate::base::secret::Secret;
 use crate::base::store::{StoreReply, StoreRequest, Write};
-use crate::base::time::Now;
 use crate::dialect::volt::options::{DaemonOptions, OnAlreadyEnrolled};
 use crate::dialect::volt::wire;
 use crate::machine::Output;
@@ -77,11 +76,11 @@ impl Enrollment {
 
 impl VoltDaemon {
     /// Looks for a password of an earlier enrollment.
-    pub(super) fn recall(&mut self, now: Now) {
+    pub(super) fn recall(&mut self) {
         if self.options.runtime.store_path.is_empty() {
-            return self.enroll(now);
+            return self.enroll();
         }
-        self.link.enter(Stage::Recalling, None, now);
+        self.link.enter(Stage::Recalling, None, self.clock);
         self.ask_store(StoreRequest::Load { space: SPACE });
     }
 
@@ -91,7 +90,7 @@ impl VoltDaemon {
         self.engine.out.push_back(Output::Store { store, request });
     }
 
-    pub(super) fn stored(&mut self, result: Result<StoreReply, Error>, now: Now) {
+    pub(super) fn stored(&mut self, result: Result<StoreReply, Error>) {
         match (self.link.stage(), result) {
             (Stage::Recalling, Ok(StoreReply::Loaded(records))) => {
                 let mut records = records.into_iter();
@@ -100,19 +99,19 @@ impl VoltDaemon {
                 match found {
                     Some(Stored { daemon_password }) => {
                         self.password = Secret::new(daemon_password);
-                        self.enrolled(now);
+                        self.enrolled();
                     }
-                    None => self.enroll(now),
+                    None => self.enroll(),
                 }
             }
-            (Stage::Keeping, Ok(StoreReply::Committed)) => self.enrolled(now),
-            (Stage::Recalling | Stage::Keeping, Err(error)) => self.end(Some(error), now),
+            (Stage::Keeping, Ok(StoreReply::Committed)) => self.enrolled(),
+            (Stage::Recalling | Stage::Keeping, Err(error)) => self.end(Some(error)),
             _ => {}
         }
     }
 
-    fn enroll(&mut self, now: Now) {
-        let Some(url) = self.enrollment.url.clone() else { return self.open(now) };
+    fn enroll(&mut self) {
+        let Some(url) = self.enrollment.url.clone() else { return self.open() };
         self.enrollment.requests += 1;
         // Ids of the transport are even.
         let http = HttpId(2 * self.enrollment.requests + 1);
@@ -125,16 +124,16 @@ impl VoltDaemon {
             body: body.into(),
         };
         let timeout_ms = self.options.enrollment.timeout_ms;
-        self.link.enter(Stage::Enrolling(http), None, now);
+        self.link.enter(Stage::Enrolling(http), None, self.clock);
         let call =
             Output::HttpCall { http, request, timeout_ms, max_body: MAX_ANSWER, streams: false };
         self.engine.out.push_back(call);
     }
 
     /// An HTTP exchange ended: the enrollment's, or one of the transport.
-    pub(super) fn replied(&mut self, http: HttpId, result: Result<HttpResponse, Error>, now: Now) {
+    pub(super) fn replied(&mut self, http: HttpId, result: Result<HttpResponse, Error>) {
         if self.link.stage() != Stage::Enrolling(http) {
-            return self.engine.replied(http, result, now);
+            return self.engine.replied(http, result, self.clock);
         }
         let url = self.enrollment.url.clone().unwrap_or_default();
         let problem = match result {
@@ -143,17 +142,17 @@ impl VoltDaemon {
                 format!("the enrollment endpoint {url} could not be reached: {why}")
             }
             Ok(response) if matches!(response.status, 307 | 308) => {
-                return self.redirected(&url, &response, now);
+                return self.redirected(&url, &response);
             }
             Ok(response) => match read_answer(&response) {
-                Ok(password) => return self.keep(Secret::new(password), now),
+                Ok(password) => return self.keep(Secret::new(password)),
                 Err(_) if response.status == 409 && self.may_use_password() => {
-                    return self.open(now);
+                    return self.open();
                 }
                 Err(problem) => problem,
             },
         };
-        self.enrollment_failed(problem, now);
+        self.enrollment_failed(problem);
     }
 
     fn may_use_password(&self) -> bool {
@@ -161,7 +160,7 @@ impl VoltDaemon {
     }
 
     /// Follows a redirect that keeps the request; never from an encrypted address to a plain one.
-    fn redirected(&mut self, url: &str, response: &HttpResponse, now: Now) {
+    fn redirected(&mut self, url: &str, response: &HttpResponse) {
         let status = response.status;
         let location = response.headers.first("location").unwrap_or_default();
         let target = if location.starts_with('/') && !location.starts_with("//") {
@@ -178,22 +177,22 @@ impl VoltDaemon {
             }
             Ok(target) => {
                 self.enrollment.url = Some(target);
-                return self.enroll(now);
+                return self.enroll();
             }
             Err(problem) => {
                 format!("HTTP {status} with the location {location:?}: it {problem}")
             }
         };
-        self.enrollment_failed(problem, now);
+        self.enrollment_failed(problem);
     }
 
     /// Stores the password, where there is a store, before anything is done with it.
-    fn keep(&mut self, password: Secret, now: Now) {
+    fn keep(&mut self, password: Secret) {
         self.password = password;
         if self.options.runtime.store_path.is_empty() {
-            return self.enrolled(now);
+            return self.enrolled();
         }
-        self.link.enter(Stage::Keeping, None, now);
+        self.link.enter(Stage::Keeping, None, self.clock);
         let stored = Stored { daemon_password: self.password.expose().to_owned() };
         let writes = vec![Write::Put {
             space: SPACE,
@@ -203,14 +202,14 @@ impl VoltDaemon {
         self.ask_store(StoreRequest::Commit { writes });
     }
 
-    fn enrolled(&mut self, now: Now) {
+    fn enrolled(&mut self) {
         self.enrollment.url = None;
         self.event(SessionEvent::Enrolled { password: self.password.clone() });
-        self.open(now);
+        self.open();
     }
 
-    fn enrollment_failed(&mut self, message: String, now: Now) {
-        self.end(Some(Error::new(ErrorCode::EnrollmentFailed, message)), now);
+    fn enrollment_failed(&mut self, message: String) {
+        self.end(Some(Error::new(ErrorCode::EnrollmentFailed, message)));
     }
 }
 

@@ -8,88 +8,87 @@ use super::connect::Stage;
 use crate::api::event::PeerEvent;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::json::Raw;
-use crate::base::time::Now;
 use crate::dialect::volt::engine::{EngineEvent, PARSE_ERROR};
 use crate::dialect::volt::wire::{self, Message};
 use crate::dialect::volt::words::{MESSAGE, REGISTERED};
 use crate::net::socketio::{self, Joined, Kind, Malformed, Packet};
 
 impl VoltDaemon {
-    pub(super) fn handle_engine_events(&mut self, now: Now) {
+    pub(super) fn handle_engine_events(&mut self) {
         while let Some(event) = self.engine.poll_event() {
             match event {
-                EngineEvent::Opened => self.join(now),
+                EngineEvent::Opened => self.join(),
                 // What came behind the end of a session is not its any more.
                 EngineEvent::Text(_) | EngineEvent::Binary(_)
                     if !self.link.stage().is_connected() => {}
-                EngineEvent::Text(text) => self.text(&text, now),
+                EngineEvent::Text(text) => self.text(&text),
                 EngineEvent::Binary(bytes) => {
                     let packet = self.decoder.binary(bytes);
-                    self.decoded(packet, now);
+                    self.decoded(packet);
                 }
                 EngineEvent::Flushed => self.flushed(),
                 EngineEvent::Failed(error) if self.link.stage().is_opening() => {
-                    self.cannot_connect(&error, now);
+                    self.cannot_connect(&error);
                 }
-                EngineEvent::Closed(reason) => self.closed(reason, false, now),
-                EngineEvent::Gone if self.link.stage() == Stage::Leaving => self.end(None, now),
+                EngineEvent::Closed(reason) => self.closed(reason, false),
+                EngineEvent::Gone if self.link.stage() == Stage::Leaving => self.end(None),
                 EngineEvent::Failed(_) | EngineEvent::Gone => {}
             }
         }
     }
 
-    fn closed(&mut self, reason: &str, by_server: bool, now: Now) {
+    fn closed(&mut self, reason: &str, by_server: bool) {
         let stage = self.link.stage();
         if stage.is_joined() {
-            self.lost(reason, by_server, now);
+            self.lost(reason, by_server);
         } else if stage.is_opening() {
-            self.cannot_connect(&Error::new(ErrorCode::ConnectFailed, reason), now);
+            self.cannot_connect(&Error::new(ErrorCode::ConnectFailed, reason));
         } else if stage == Stage::Leaving {
-            self.end(None, now);
+            self.end(None);
         }
     }
 
-    fn text(&mut self, text: &ByteString, now: Now) {
+    fn text(&mut self, text: &ByteString) {
         if !self.decoder.is_collecting()
             && let Some((argument, message)) = wire::message_of(text, &self.prefix)
         {
             let argument = || Raw::accepted(text.slice_ref(argument));
-            return self.message(text, &message, &[], argument, now);
+            return self.message(text, &message, &[], argument);
         }
         let packet = self.decoder.text(text);
-        self.decoded(packet, now);
+        self.decoded(packet);
     }
 
-    fn decoded(&mut self, packet: Result<Option<Packet>, Malformed>, now: Now) {
+    fn decoded(&mut self, packet: Result<Option<Packet>, Malformed>) {
         match packet {
-            Ok(Some(packet)) => self.packet(&packet, now),
+            Ok(Some(packet)) => self.packet(&packet),
             Ok(None) => {}
             Err(error) => {
                 self.notice(ErrorCode::PeerProtocol, format!("the control plane sent {error}"));
                 self.engine.abandon();
-                self.closed(PARSE_ERROR, false, now);
+                self.closed(PARSE_ERROR, false);
             }
         }
     }
 
-    fn packet(&mut self, packet: &Packet, now: Now) {
+    fn packet(&mut self, packet: &Packet) {
         if *packet.namespace != *self.address.namespace {
             return;
         }
         match packet.kind {
-            Kind::Connect => self.connected(&packet.data, now),
+            Kind::Connect => self.connected(&packet.data),
             Kind::Disconnect => {
                 self.engine.drop_unsent();
                 self.engine.close(None);
-                self.closed("io server disconnect", true, now);
+                self.closed("io server disconnect", true);
             }
             Kind::ConnectError => {
                 if self.link.stage() == Stage::Joining {
                     let message = socketio::refusal(&packet.data);
-                    self.refused(&message, now);
+                    self.refused(&message);
                 }
             }
-            Kind::Ack => self.acknowledged(packet, now),
+            Kind::Ack => self.acknowledged(packet),
             Kind::Event => match &*packet.name {
                 MESSAGE => {
                     let argument = packet.argument.clone();
@@ -97,31 +96,31 @@ impl VoltDaemon {
                     match Message::read(&text) {
                         Some(message) => {
                             let blobs = argument.blobs();
-                            self.message(&text, &message, blobs, || argument.clone(), now);
+                            self.message(&text, &message, blobs, || argument.clone());
                         }
                         None => self.odd_message(argument),
                     }
                 }
-                REGISTERED => self.registered(now),
-                "error" => self.complained(&packet.argument, now),
+                REGISTERED => self.registered(),
+                "error" => self.complained(&packet.argument),
                 _ => {}
             },
         }
     }
 
-    fn connected(&mut self, data: &Raw, now: Now) {
+    fn connected(&mut self, data: &Raw) {
         if self.link.stage() != Stage::Joining {
             return;
         }
         match data.read::<Joined>() {
             Ok(Joined { sid: Some(_) }) => {
                 self.was_joined = true;
-                self.register(0, now);
+                self.register(0);
             }
             Ok(Joined { sid: None }) | Err(_) => {
                 self.engine.close(None);
                 let message = "the server speaks another version of Socket.IO: it gave no sid";
-                self.cannot_connect(&Error::new(ErrorCode::PeerProtocol, message), now);
+                self.cannot_connect(&Error::new(ErrorCode::PeerProtocol, message));
             }
         }
     }
@@ -134,18 +133,17 @@ impl VoltDaemon {
         message: &Message<'_>,
         blobs: &[Bytes],
         argument: impl FnOnce() -> Raw,
-        now: Now,
     ) {
         self.counters.messages_in += 1;
         if message.is_kind("command") {
-            return self.command(whole, message, blobs, now);
+            return self.command(whole, message, blobs);
         }
         if self.wants_messages {
             self.event(PeerEvent::Message { peer: None, payload: argument() });
         }
         if message.is_kind("response") {
             let result = || Message::share(whole, message.result).with_blobs(blobs.to_vec());
-            self.answered(message, result, now);
+            self.answered(message, result);
         }
     }
 

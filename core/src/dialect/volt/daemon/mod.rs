@@ -59,6 +59,8 @@ pub(crate) struct VoltDaemon {
     options: DaemonOptions,
     address: Address,
     entropy: Entropy,
+    /// The time of the latest input.
+    clock: Now,
     /// Where the daemon stands, and the ladder of attempts until a registration has held.
     link: Link<Stage>,
     engine: Engine,
@@ -123,6 +125,7 @@ impl VoltDaemon {
             engine: Engine::new(address.clone(), &options),
             address,
             entropy: Entropy::new(seed),
+            clock: Now::default(),
             link: Link::new(Stage::Idle, Backoff::like_socket_io(options.reconnect.clone())),
             decoder: Decoder::default(),
             prefix: format!("2{namespace}[\"{MESSAGE}\","),
@@ -171,10 +174,10 @@ impl VoltDaemon {
     }
 
     /// Sends frames of this session once it is registered; they are lost with it.
-    fn say(&mut self, now: Now) {
+    fn say(&mut self) {
         if self.is_ready() {
             for frame in self.frames.drain(..) {
-                self.engine.send(frame, now);
+                self.engine.send(frame, self.clock);
             }
             return;
         }
@@ -193,9 +196,9 @@ impl VoltDaemon {
     }
 
     /// Sends frames at once.
-    fn send_all(&mut self, frames: Vec<Frame>, now: Now) {
+    fn send_all(&mut self, frames: Vec<Frame>) {
         for frame in frames {
-            self.engine.send(frame, now);
+            self.engine.send(frame, self.clock);
         }
     }
 
@@ -219,14 +222,14 @@ impl VoltDaemon {
     }
 
     /// Does what is left to do after an input or a command.
-    fn pump(&mut self, now: Now) {
-        self.handle_engine_events(now);
-        self.advance_drain(now);
+    fn pump(&mut self) {
+        self.handle_engine_events();
+        self.advance_drain();
         self.engine.pump();
-        self.handle_engine_events(now);
+        self.handle_engine_events();
     }
 
-    fn emit(&mut self, name: &str, payload: &Raw, now: Now) -> Result<(), Error> {
+    fn emit(&mut self, name: &str, payload: &Raw) -> Result<(), Error> {
         if name == "$password" {
             self.password = read_password(payload)?;
             return Ok(());
@@ -239,7 +242,7 @@ impl VoltDaemon {
         self.check_size(&frames)?;
         if self.is_ready() {
             self.counters.messages_out += 1;
-            self.send_all(frames, now);
+            self.send_all(frames);
             return Ok(());
         }
         let bytes = size(&frames);
@@ -317,6 +320,7 @@ fn read_password(payload: &Raw) -> Result<Secret, Error> {
 
 impl Machine for VoltDaemon {
     fn handle_input(&mut self, input: Input, now: Now) {
+        self.clock = now;
         if self.link.stage() == Stage::Ended {
             return;
         }
@@ -327,24 +331,25 @@ impl Machine for VoltDaemon {
             }
             Input::Conn(ConnInput::Sent { conn }) => self.engine.sent(conn),
             Input::Conn(ConnInput::Closed { conn, cause }) => self.engine.closed(conn, &cause),
-            Input::Http(HttpInput::Replied { http, result }) => self.replied(http, result, now),
-            Input::Stored { result, .. } => self.stored(result, now),
+            Input::Http(HttpInput::Replied { http, result }) => self.replied(http, result),
+            Input::Stored { result, .. } => self.stored(result),
             // Nobody dials a daemon, and it asks for no parts and no lag.
             Input::Server(_) | Input::Http(HttpInput::Part { .. }) | Input::HostLag { .. } => {}
         }
-        self.pump(now);
+        self.pump();
     }
 
     fn handle_timeout(&mut self, now: Now) {
+        self.clock = now;
         if self.link.stage() == Stage::Ended {
             return;
         }
-        self.expire_calls(now);
+        self.expire_calls();
         self.engine.timed_out(now);
-        self.handle_engine_events(now);
-        self.stage_timed_out(now);
-        self.beat(now);
-        self.pump(now);
+        self.handle_engine_events();
+        self.stage_timed_out();
+        self.beat();
+        self.pump();
     }
 
     fn poll_output(&mut self) -> Option<Output> {
@@ -371,29 +376,30 @@ impl Machine for VoltDaemon {
 
 impl Endpoint for VoltDaemon {
     fn handle_command(&mut self, command: Command, now: Now) -> Result<(), Error> {
+        self.clock = now;
         if self.link.stage() == Stage::Ended && !matches!(command, Command::Snapshot { .. }) {
             return Err(ErrorCode::Stopped.into());
         }
         let mut result = Ok(());
         match command {
-            Command::Start => result = self.start(now),
-            Command::Stop { drain_ms } => self.stop(drain_ms, now),
+            Command::Start => result = self.start(),
+            Command::Stop { drain_ms } => self.stop(drain_ms),
             Command::Work(WorkCommand::Handle { key, meta }) => result = self.handle(key, &meta),
             Command::Work(WorkCommand::Unhandle { key }) => self.unhandle(&key),
             Command::Call(CallCommand::Make { call, name, payload, options }) => {
-                result = self.call(call, name, &payload, &options, now);
+                result = self.call(call, name, &payload, &options);
             }
             Command::Call(CallCommand::Cancel { call }) => self.cancel(call),
-            Command::Emit { name, payload } => result = self.emit(&name, &payload, now),
+            Command::Emit { name, payload } => result = self.emit(&name, &payload),
             Command::Work(WorkCommand::Complete { work, outcome }) => {
-                result = self.complete(work, outcome, now);
+                result = self.complete(work, outcome);
             }
             Command::Work(WorkCommand::Progress { work, report }) => {
-                result = self.progress(work, &report, now);
+                result = self.progress(work, &report);
             }
             Command::Snapshot { call } => self.settle(call, Ok(Raw::trusted(self.snapshot(now)))),
         }
-        self.pump(now);
+        self.pump();
         result
     }
 

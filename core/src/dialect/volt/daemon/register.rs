@@ -8,7 +8,7 @@ use super::connect::Stage;
 use crate::api::event::SessionEvent;
 use crate::base::error::ErrorCode;
 use crate::base::json::Raw;
-use crate::base::time::{Now, Why};
+use crate::base::time::Why;
 use crate::dialect::volt::wire;
 use crate::dialect::volt::words::REGISTER;
 use crate::net::socketio::{self, Packet};
@@ -21,28 +21,28 @@ const ACK: u64 = 0;
 
 impl VoltDaemon {
     /// Sends the registration, with the password as it is now.
-    pub(super) fn register(&mut self, tries: u32, now: Now) {
+    pub(super) fn register(&mut self, tries: u32) {
         let limit = (self.options.registration_timeout_ms, Why::Registration);
-        self.link.enter(Stage::Registering(tries + 1), Some(limit), now);
-        self.send_registration(now);
+        self.link.enter(Stage::Registering(tries + 1), Some(limit), self.clock);
+        self.send_registration();
     }
 
     /// Says the registration without waiting for its confirmation.
-    pub(super) fn send_registration(&mut self, now: Now) {
+    pub(super) fn send_registration(&mut self) {
         let json = wire::register(&self.options.team_cluster_id, self.password.expose());
         let id = self.options.register_with_ack.then_some(ACK);
         // Without attachments there is nothing to refuse.
         if let Ok(frames) = self.write_event(REGISTER, id, &Raw::trusted(json)) {
-            self.send_all(frames, now);
+            self.send_all(frames);
         }
     }
 
     /// The control plane confirmed; a repeated confirmation changes nothing.
-    pub(super) fn registered(&mut self, now: Now) {
+    pub(super) fn registered(&mut self) {
         if !matches!(self.link.stage(), Stage::Registering(_) | Stage::Repeating(_)) {
             return;
         }
-        self.link.enter_ready(Stage::Ready, now);
+        self.link.enter_ready(Stage::Ready, self.clock);
         self.counters.registrations += 1;
         self.event(SessionEvent::Ready {
             id: self.options.team_cluster_id.clone(),
@@ -50,7 +50,7 @@ impl VoltDaemon {
             max_message: self.engine.max_payload(),
         });
         while let Some(frames) = self.held.pop() {
-            self.send_all(frames, now);
+            self.send_all(frames);
         }
         self.drop_held();
         while let Some(frames) = self.queue.pop() {
@@ -60,14 +60,14 @@ impl VoltDaemon {
                 continue;
             }
             self.counters.messages_out += 1;
-            self.send_all(frames, now);
+            self.send_all(frames);
         }
-        self.beats.registered(now.mono);
-        self.beat(now);
+        self.beats.registered(self.clock.mono);
+        self.beat();
     }
 
     /// The acknowledgement of a registration. One that says yes is no confirmation yet.
-    pub(super) fn acknowledged(&mut self, packet: &Packet, now: Now) {
+    pub(super) fn acknowledged(&mut self, packet: &Packet) {
         #[derive(serde::Deserialize)]
         struct Verdict {
             ok: bool,
@@ -77,16 +77,15 @@ impl VoltDaemon {
         if packet.id != Some(ACK) || !self.options.register_with_ack {
             return;
         }
-        let Stage::Registering(_) = self.link.stage() else { return };
         if let Ok((Verdict { ok: false, error },)) = packet.data.read::<(Verdict,)>() {
             let why = if error.is_empty() { String::from("it gave no reason") } else { error };
             let message = format!("the control plane refused the registration: {why}");
-            self.registration_failed(message, now);
+            self.registration_failed(message);
         }
     }
 
     /// The control plane emitted `error`.
-    pub(super) fn complained(&mut self, argument: &Raw, now: Now) {
+    pub(super) fn complained(&mut self, argument: &Raw) {
         #[derive(Default, serde::Deserialize)]
         #[serde(default)]
         struct Complaint {
@@ -104,24 +103,24 @@ impl VoltDaemon {
         let words = if words.is_empty() { String::from("no reason") } else { words.join(": ") };
         if let Stage::Registering(_) = self.link.stage() {
             let message = format!("the control plane refused the registration: {words}");
-            self.registration_failed(message, now);
+            self.registration_failed(message);
         } else {
             self.notice(ErrorCode::RemoteError, format!("the control plane reports: {words}"));
         }
     }
 
     /// Tries again on the same socket, and gives the socket up in the end.
-    pub(super) fn registration_failed(&mut self, message: String, now: Now) {
+    pub(super) fn registration_failed(&mut self, message: String) {
         let Stage::Registering(tries) = self.link.stage() else { return };
         self.notice(ErrorCode::RegistrationFailed, message);
         if tries < MAX_TRIES {
             let limit = (self.link.delay(tries - 1, &mut self.entropy), Why::Backoff);
-            self.link.enter(Stage::Repeating(tries), Some(limit), now);
+            self.link.enter(Stage::Repeating(tries), Some(limit), self.clock);
             return;
         }
         let farewell = socketio::disconnect(&self.address.namespace);
-        self.engine.send(farewell, now);
+        self.engine.send(farewell, self.clock);
         self.engine.close(None);
-        self.lost("the registration failed three times", false, now);
+        self.lost("the registration failed three times", false);
     }
 }

@@ -12,7 +12,6 @@ use crate::api::options::ResponseForm;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::WorkId;
 use crate::base::json::Raw;
-use crate::base::time::Now;
 use crate::dialect::volt::envelope::{Envelope, Reject, lenient_form, unhandled};
 use crate::dialect::volt::wire::{self, Message};
 
@@ -55,13 +54,7 @@ impl VoltDaemon {
     }
 
     /// A command came: it goes to its handler, or is answered here.
-    pub(super) fn command(
-        &mut self,
-        whole: &ByteString,
-        message: &Message<'_>,
-        blobs: &[Bytes],
-        now: Now,
-    ) {
+    pub(super) fn command(&mut self, whole: &ByteString, message: &Message<'_>, blobs: &[Bytes]) {
         let Some(request) = message.request_id else {
             let text = "a command without requestId was dropped: nobody could be answered";
             return self.notice(ErrorCode::PeerProtocol, text);
@@ -82,7 +75,7 @@ impl VoltDaemon {
             None
         };
         if let Some((status, text)) = refusal {
-            return self.refuse(&request, status, &text, now);
+            return self.refuse(&request, status, &text);
         }
         let form = lenient_form(message.response_type);
         self.last_work += 1;
@@ -101,14 +94,9 @@ impl VoltDaemon {
         self.event(WorkEvent::Assigned { work, key: name, payload, timeout_ms: None, meta });
     }
 
-    pub(super) fn complete(
-        &mut self,
-        work: WorkId,
-        outcome: Outcome,
-        now: Now,
-    ) -> Result<(), Error> {
+    pub(super) fn complete(&mut self, work: WorkId, outcome: Outcome) -> Result<(), Error> {
         if self.beats.is_asked(work) {
-            return self.beat_made(outcome, now);
+            return self.beat_made(outcome);
         }
         let Some(running) = self.running.remove(&work) else { return self.unknown(work) };
         if let Some(stream) = &running.stream {
@@ -118,21 +106,21 @@ impl VoltDaemon {
                 Outcome::Cancelled => Some("cancelled"),
             };
             let (request, id) = (running.request.as_str(), stream.id.as_str());
-            self.answer(&[], 160, now, |json| wire::stream_end(request, id, failure, json));
+            self.answer(&[], 160, |json| wire::stream_end(request, id, failure, json));
             return Ok(());
         }
         let result = match outcome {
-            Outcome::Done { value, .. } => Some(self.reply(&running, &value, now)),
+            Outcome::Done { value, .. } => Some(self.reply(&running, &value)),
             Outcome::Failed { .. } | Outcome::Cancelled => None,
         };
         // Whatever was wrong with a result, the control plane gets an answer.
         if !matches!(result, Some(Ok(()))) {
-            self.refuse(&running.request, 500, &unhandled(&running.name), now);
+            self.refuse(&running.request, 500, &unhandled(&running.name));
         }
         result.unwrap_or(Ok(()))
     }
 
-    fn reply(&mut self, running: &Running, value: &Raw, now: Now) -> Result<(), Error> {
+    fn reply(&mut self, running: &Running, value: &Raw) -> Result<(), Error> {
         let invalid = |why: String| {
             let message = format!("the result of the command \"{}\": {why}", running.name);
             Error::new(ErrorCode::ArgumentInvalid, message)
@@ -140,7 +128,7 @@ impl VoltDaemon {
         let envelope = Envelope::read(value).map_err(invalid)?;
         let request = running.request.as_str();
         if let Some(Reject { status, message }) = &envelope.reject {
-            self.refuse(&running.request, *status, message, now);
+            self.refuse(&running.request, *status, message);
             return Ok(());
         }
         let reply = envelope.reply(running.form).map_err(invalid)?;
@@ -149,25 +137,19 @@ impl VoltDaemon {
             wire::ok_reply(request, envelope.status(), envelope.headers(), reply, json);
         })?;
         self.check_written()?;
-        self.say(now);
+        self.say();
         Ok(())
     }
 
-    fn refuse(&mut self, request: &Raw, status: u16, text: &str, now: Now) {
+    fn refuse(&mut self, request: &Raw, status: u16, text: &str) {
         let size = request.as_str().len() + text.len() + 96;
-        self.answer(&[], size, now, |json| wire::refusal(request.as_str(), status, text, json));
+        self.answer(&[], size, |json| wire::refusal(request.as_str(), status, text, json));
     }
 
     /// Writes and sends a message that has no attachments and is small.
-    pub(super) fn answer(
-        &mut self,
-        blobs: &[Bytes],
-        size: usize,
-        now: Now,
-        write: impl FnOnce(&mut String),
-    ) {
+    pub(super) fn answer(&mut self, blobs: &[Bytes], size: usize, write: impl FnOnce(&mut String)) {
         match self.write_message(blobs, size, |_, json| write(json)) {
-            Ok(()) => self.say(now),
+            Ok(()) => self.say(),
             Err(error) => self.complain(error),
         }
     }

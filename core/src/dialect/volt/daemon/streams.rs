@@ -14,7 +14,6 @@ use crate::api::options::ResponseForm;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::WorkId;
 use crate::base::json::Raw;
-use crate::base::time::Now;
 use crate::dialect::volt::envelope::is_base64;
 use crate::dialect::volt::wire::{self, Reply};
 
@@ -52,7 +51,7 @@ struct Opening<'a> {
 
 impl VoltDaemon {
     /// A part of a command's result.
-    pub(super) fn progress(&mut self, work: WorkId, report: &Raw, now: Now) -> Result<(), Error> {
+    pub(super) fn progress(&mut self, work: WorkId, report: &Raw) -> Result<(), Error> {
         let Some(running) = self.running.get(&work) else { return self.unknown(work) };
         let invalid = |why: &str| {
             let message = format!("the stream of the command \"{}\": {why}", running.name);
@@ -66,13 +65,13 @@ impl VoltDaemon {
                 if running.form != ResponseForm::Stream {
                     return Err(invalid("the control plane did not ask for one"));
                 }
-                self.open_stream(work, &opening, now);
+                self.open_stream(work, &opening);
             }
             Report { open: None, chunk: Some(chunk) } if is_open => {
                 if !is_base64(&chunk) {
                     return Err(invalid("a chunk is not base64"));
                 }
-                self.send_chunk(work, &chunk, now);
+                self.send_chunk(work, &chunk);
             }
             Report { .. } => {
                 return Err(invalid("first {open: {status?, headers?}}, then {chunk: base64}"));
@@ -81,7 +80,7 @@ impl VoltDaemon {
         Ok(())
     }
 
-    fn open_stream(&mut self, work: WorkId, opening: &Opening<'_>, now: Now) {
+    fn open_stream(&mut self, work: WorkId, opening: &Opening<'_>) {
         let id = self.entropy.uuid().to_string();
         let Some(running) = self.running.get_mut(&work) else { return };
         running.stream = Some(Stream { id: id.clone(), handed: 0, drained: 0 });
@@ -90,12 +89,12 @@ impl VoltDaemon {
         let headers = opening.headers.map_or("", RawValue::get);
         let headers = if headers == "null" { "" } else { headers };
         let size = request.as_str().len() + headers.len() + 160;
-        self.answer(&[], size, now, |json| {
+        self.answer(&[], size, |json| {
             wire::ok_reply(request.as_str(), status, headers, Reply::Stream(&id), json);
         });
     }
 
-    fn send_chunk(&mut self, work: WorkId, chunk: &str, now: Now) {
+    fn send_chunk(&mut self, work: WorkId, chunk: &str) {
         let Some(running) = self.running.get_mut(&work) else { return };
         let Some(stream) = &mut running.stream else { return };
         stream.handed += 1;
@@ -105,7 +104,7 @@ impl VoltDaemon {
         loop {
             let (part, after) = rest.split_at_checked(self.part_size()).unwrap_or((rest, ""));
             let size = part.len() + request.as_str().len() + 128;
-            self.answer(&[], size, now, |json| {
+            self.answer(&[], size, |json| {
                 wire::stream_part(request.as_str(), &id, part, json);
             });
             if after.is_empty() {

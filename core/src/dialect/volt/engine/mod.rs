@@ -29,7 +29,7 @@ use crate::net::cookies::Cookies;
 use crate::net::engineio::{self, Handshake, Packet};
 use crate::net::target::{DialAddress, DialTarget, FrameLimits};
 use crate::net::{Frame, Headers, HttpBody, HttpRequest, HttpResponse, Method};
-use crate::parts::queue::{Overflow, Queue};
+use crate::parts::queue::Queue;
 
 /// The close code of a WebSocket that says none.
 const NO_CODE: u16 = 1005;
@@ -107,7 +107,7 @@ impl Engine {
             state: State::Idle,
             handshake: None,
             ping_deadline: None,
-            queue: Queue::new(u64::MAX, u64::MAX, Overflow::DropNewest),
+            queue: Queue::unbounded(),
             wants_flushed: false,
             cookies: Cookies::default(),
             last_id: 0,

@@ -59,18 +59,18 @@ type Settled = Result<Option<Answer>, Error>;
 /// A call that is not settled.
 #[derive(Debug)]
 pub(super) struct Pending {
-    asker: Asker,
+    pub(super) asker: Asker,
     order: Order,
     timeout_ms: u64,
     request: Uuid,
     /// Over which session it was sent; none while it waits for the daemon.
     pub(super) session: Option<SessionId>,
-    stream: Option<Stream>,
+    pub(super) stream: Option<Stream>,
     due: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Stream {
+pub(super) struct Stream {
     id: String,
     status: u16,
     bytes: u64,
@@ -298,7 +298,7 @@ impl VoltServer {
 
     fn settle(&mut self, call: u64, settled: Result<Answer, Error>) {
         if let Some(pending) = self.forget_call(call) {
-            self.tell_settled(pending.asker, pending.stream.is_some(), settled);
+            self.tell_settled(&pending, settled);
         }
     }
 

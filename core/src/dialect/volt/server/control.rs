@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::VoltServer;
-use super::calls::{Answer, Asker, Order};
+use super::calls::{Answer, Asker, Order, Pending};
 use crate::api::event::{CallEvent, Event};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, HttpId};
@@ -41,16 +41,13 @@ impl Control {
     /// Finds what a request over HTTP asks, by the segments of its path below the hub's own.
     pub(crate) fn find(method: Method, segments: &[&str]) -> Result<Self, NoRoute> {
         let id = |id: &str| id.to_owned();
+        let post = |route| only(method, Method::Post, route);
         match *segments {
             ["Daemons"] => only(method, Method::Get, Self::Daemons),
             ["Daemons", cluster] => only(method, Method::Delete, Self::Forget(id(cluster))),
-            ["Daemons", cluster, "Password"] => {
-                only(method, Method::Post, Self::Password(id(cluster)))
-            }
-            ["Daemons", cluster, "Call"] => only(method, Method::Post, Self::Call(id(cluster))),
-            ["Daemons", cluster, "Message"] => {
-                only(method, Method::Post, Self::Message(id(cluster)))
-            }
+            ["Daemons", cluster, "Password"] => post(Self::Password(id(cluster))),
+            ["Daemons", cluster, "Call"] => post(Self::Call(id(cluster))),
+            ["Daemons", cluster, "Message"] => post(Self::Message(id(cluster))),
             ["Tokens"] if method == Method::Get => Ok(Self::Tokens),
             ["Tokens"] if method == Method::Post => Ok(Self::CreateToken),
             ["Tokens"] => Err(NoRoute::Method("GET, POST")),
@@ -97,15 +94,35 @@ struct Named {
     token: Option<String>,
 }
 
+impl Order {
+    /// Reads the body of a call over HTTP.
+    fn read(cluster: String, body: &ByteString) -> Result<Self, Error> {
+        let invalid = |text: &str| Error::new(ErrorCode::ArgumentInvalid, text);
+        let request: CallBody<'_> = read("The call", body)?;
+        let form = form_of(request.response_type.as_deref().unwrap_or("json"))
+            .ok_or_else(|| invalid("ResponseType must be \"json\", \"buffer\" or \"stream\"."))?;
+        if request.command.is_empty() {
+            return Err(invalid("Command is required."));
+        }
+        let payload = request.payload.map_or_else(Raw::absent, |raw| Raw::span(body, raw));
+        let payload = payload.with_blobs(bytes(&request.blobs)?);
+        let timeout_ms = request.timeout_ms.min(MAX_TIMEOUT_MS);
+        Ok(Self { cluster, command: request.command, payload, form, timeout_ms })
+    }
+}
+
 impl VoltServer {
     /// Answers a client that may ask, now or when a call settles.
     pub(crate) fn control(&mut self, http: HttpId, asked: Control, body: &ByteString, now: Now) {
         self.at(now);
         let result = match asked {
-            Control::Call(cluster) => match self.call_over_http(http, cluster, body) {
-                Ok(()) => return,
-                Err(error) => Err(error),
-            },
+            Control::Call(cluster) => {
+                let order = Order::read(cluster, body);
+                match order.and_then(|order| self.call(Asker::Http(http), order)) {
+                    Ok(()) => return,
+                    Err(error) => Err(error),
+                }
+            }
             Control::Message(cluster) => self
                 .send_message(&cluster, body)
                 .map(|()| Object::new().flag("Success", true).end()),
@@ -116,10 +133,8 @@ impl VoltServer {
             Control::Forget(cluster) => self.forget_daemon(&cluster),
             Control::Password(cluster) => self.rotate_password(&cluster),
         };
-        let response = match result {
-            Ok(text) => HttpResponse::json(200, text),
-            Err(error) => failure(&error),
-        };
+        let response =
+            result.map_or_else(|error| failure(&error), |text| HttpResponse::json(200, text));
         // What was written must be stored before it is promised.
         self.hold(Output::HttpReply { http, response });
     }
@@ -152,26 +167,6 @@ impl VoltServer {
         self.message(cluster, &message)
     }
 
-    fn call_over_http(
-        &mut self,
-        http: HttpId,
-        cluster: String,
-        body: &ByteString,
-    ) -> Result<(), Error> {
-        let invalid = |text: &str| Error::new(ErrorCode::ArgumentInvalid, text);
-        let request: CallBody<'_> = read("The call", body)?;
-        let form = form_of(request.response_type.as_deref().unwrap_or("json"))
-            .ok_or_else(|| invalid("ResponseType must be \"json\", \"buffer\" or \"stream\"."))?;
-        if request.command.is_empty() {
-            return Err(invalid("Command is required."));
-        }
-        let payload = request.payload.map_or_else(Raw::absent, |raw| Raw::span(body, raw));
-        let payload = payload.with_blobs(bytes(&request.blobs)?);
-        let timeout_ms = request.timeout_ms.min(MAX_TIMEOUT_MS);
-        let order = Order { cluster, command: request.command, payload, form, timeout_ms };
-        self.call(Asker::Http(http), order)
-    }
-
     /// Tells who called that a streamed answer begins.
     pub(super) fn tell_open(&mut self, asker: Asker, status: u16, headers: Option<&Raw>) {
         let head = head(status, headers, 160).end();
@@ -197,22 +192,15 @@ impl VoltServer {
         }
     }
 
-    /// Tells who called what the call came to; `streamed` if parts were told before.
-    pub(super) fn tell_settled(
-        &mut self,
-        asker: Asker,
-        streamed: bool,
-        settled: Result<Answer, Error>,
-    ) {
-        match (asker, settled) {
-            (Asker::Http(http), settled) if streamed => {
-                match settled {
-                    Ok(answer) => {
-                        let text = head(answer.status, None, 160).end();
-                        self.part(http, Kind::Result, text.as_bytes());
-                    }
-                    Err(error) => self.part(http, Kind::Error, words(&error).as_bytes()),
-                }
+    /// Tells who called what the call came to.
+    pub(super) fn tell_settled(&mut self, pending: &Pending, settled: Result<Answer, Error>) {
+        match (pending.asker, settled) {
+            (Asker::Http(http), settled) if pending.stream.is_some() => {
+                let (kind, text) = match settled {
+                    Ok(answer) => (Kind::Result, head(answer.status, None, 160).end()),
+                    Err(error) => (Kind::Error, words(&error)),
+                };
+                self.part(http, kind, text.as_bytes());
                 self.out.push_back(Output::HttpEnd { http });
             }
             (Asker::Http(http), Ok(answer)) => {
@@ -253,32 +241,23 @@ fn bytes(blobs: &[String]) -> Result<Vec<Bytes>, Error> {
 /// Begins an answer.
 fn head(status: u16, headers: Option<&Raw>, capacity: usize) -> Object {
     let object = Object::with_capacity(capacity).number("Status", status);
-    match headers {
-        Some(headers) => object.raw("Headers", headers.as_str()),
-        None => object,
-    }
+    object.given(headers, |object, headers| object.raw("Headers", headers.as_str()))
 }
 
-/// Writes an answer; `blobs` is the list of what placeholders of the value stand for.
+/// Writes an answer; `blobs` are what placeholders of the value stand for.
 fn show(answer: &Answer, blobs: &[Bytes]) -> String {
-    let mut object = head(answer.status, answer.headers.as_ref(), answer.data.as_str().len() + 64);
-    if !answer.data.is_absent() {
-        object = object.raw("Data", answer.data.as_str());
-    }
-    object = object.blobs("Blobs", blobs);
-    if let Some(bytes) = &answer.body {
-        object = object.plain("Body", bytes);
-    }
-    object.end()
+    let data = Some(answer.data.as_str()).filter(|_| !answer.data.is_absent());
+    head(answer.status, answer.headers.as_ref(), answer.data.as_str().len() + 64)
+        .given(data, |object, data| object.raw("Data", data))
+        .blobs("Blobs", blobs)
+        .given(answer.body.as_ref(), |object, bytes| object.plain("Body", bytes))
+        .end()
 }
 
 /// Writes an error of a call.
 fn words(error: &Error) -> String {
     let object = Object::new().text("Error", error.message()).text("Code", error.code().name());
-    match error.status() {
-        Some(status) => object.number("Status", status).end(),
-        None => object.end(),
-    }
+    object.given(error.status(), |object, status| object.number("Status", status)).end()
 }
 
 /// Answers a request that came to nothing.

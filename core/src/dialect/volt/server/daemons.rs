@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::enroll::{Record, digest};
-use super::{SessionId, Timer, VoltServer, wire};
+use super::{FIRST_PEER, SessionId, Timer, VoltServer, wire};
 use crate::api::event::{PeerEvent, Withdrawal};
 use crate::base::error::{Error, ErrorCode, printable};
 use crate::base::ids::{PeerId, WorkId};
@@ -93,7 +93,7 @@ impl VoltServer {
             Err(details) => {
                 self.emit(session, wire::COMPLAINT, wire::complaint(wire::INVALID_INPUT, &details));
                 // Peer: the complaint is the event; the acknowledgement knows of nothing.
-                return self.acknowledge(session, packet, Ok(()));
+                return self.acknowledge(session, packet, None);
             }
         };
         let refusal = match self.daemons.get(&cluster) {
@@ -111,11 +111,11 @@ impl VoltServer {
                 format!("the registration of daemon {shown} from {address} was refused: {error}");
             self.notice(ErrorCode::AuthenticationFailed, text);
             // Peer: without an acknowledgement a refusal is silent.
-            return self.acknowledge(session, packet, Err(error));
+            return self.acknowledge(session, packet, Some(error));
         }
         self.bind(session, &cluster, &address);
         self.emit(session, REGISTERED, wire::registered(&cluster));
-        self.acknowledge(session, packet, Ok(()));
+        self.acknowledge(session, packet, None);
         self.send_waiting(&cluster);
     }
 
@@ -144,7 +144,7 @@ impl VoltServer {
             self.notice(ErrorCode::PeerProtocol, text);
             self.unbind(older, "a second daemon registered with its id");
         }
-        let peer = self.peer();
+        let peer = PeerId(FIRST_PEER + self.number());
         if let Some(daemon) = self.daemons.get_mut(cluster) {
             daemon.link = Some(Link { session, peer });
             daemon.lives(self.clock);
@@ -196,7 +196,7 @@ impl VoltServer {
     /// Takes a message. Peer: what comes before a registration is dropped without a trace.
     pub(super) fn take_message(&mut self, session: SessionId, packet: &Packet) {
         if self.sessions.get(&session).is_none_or(|state| state.cluster.is_none()) {
-            return self.acknowledge(session, packet, Err("The daemon is not registered"));
+            return self.acknowledge(session, packet, Some("The daemon is not registered"));
         }
         let argument = &packet.argument;
         // What is no object of ours is the application's, if it is anything.
@@ -219,7 +219,7 @@ impl VoltServer {
                 self.event(PeerEvent::Message { peer: Some(peer), payload });
             }
         }
-        self.acknowledge(session, packet, Ok(()));
+        self.acknowledge(session, packet, None);
     }
 
     /// Answers a command of a daemon, or hands it to the application; the hub itself knows one.

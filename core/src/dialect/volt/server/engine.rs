@@ -17,7 +17,7 @@ use crate::net::engineio::{self, Handshake, PROBE, Packet, RequestError};
 use crate::net::socketio::{Decoder, DecoderLimits};
 use crate::net::target::FrameLimits;
 use crate::net::{Frame, HttpRequest, HttpResponse, Method};
-use crate::parts::queue::{Overflow, Queue};
+use crate::parts::queue::Queue;
 
 /// The largest message of a session that has not registered.
 const STRANGER_MESSAGE: usize = 65_536;
@@ -182,10 +182,7 @@ impl VoltServer {
                 self.by_conn.insert(conn, session);
                 Carrier::WebSocket(conn)
             }
-            None => {
-                let queue = Queue::new(u64::MAX, u64::MAX, Overflow::DropNewest);
-                Carrier::Polling { poll: None, queue }
-            }
+            None => Carrier::Polling { poll: None, queue: Queue::unbounded() },
         };
         let limits = DecoderLimits {
             max_attachment_bytes: self.limits.max_message,

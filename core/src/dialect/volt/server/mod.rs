@@ -43,7 +43,7 @@ use crate::api::event::{Event, SessionEvent};
 use crate::api::options::LimitOptions;
 use crate::base::entropy::{Entropy, Seed};
 use crate::base::error::{Error, ErrorCode};
-use crate::base::ids::{ConnId, HttpId, PeerId, WorkId};
+use crate::base::ids::{ConnId, HttpId, WorkId};
 use crate::base::time::{Deadline, Now, Why};
 use crate::dialect::volt::server::options::VoltHubOptions;
 use crate::machine::{ConnInput, Input, Machine, Output, ServerInput};
@@ -266,10 +266,6 @@ impl VoltServer {
         let number = self.next;
         self.next += 1;
         number
-    }
-
-    const fn peer(&mut self) -> PeerId {
-        PeerId(FIRST_PEER + self.number())
     }
 
     /// Answers a request at once: it promises nothing that must be stored.

@@ -12,6 +12,9 @@ use crate::net::socketio::{self, Decoder, Kind, Malformed, Packet, ROOT};
 /// The refusal of every namespace but the root.
 const INVALID_NAMESPACE: &str = r#"{"message":"Invalid namespace"}"#;
 
+/// Whether frames could be written.
+type Written = Result<(), Malformed>;
+
 impl VoltServer {
     /// Takes a message: a packet, or a part of one.
     pub(super) fn decode(
@@ -70,14 +73,9 @@ impl VoltServer {
     }
 
     /// Answers an event, if it asked for an answer.
-    pub(super) fn acknowledge(
-        &mut self,
-        session: SessionId,
-        packet: &Packet,
-        result: Result<(), &str>,
-    ) {
+    pub(super) fn acknowledge(&mut self, session: SessionId, packet: &Packet, error: Option<&str>) {
         let Some(id) = packet.id else { return };
-        let arguments = Raw::trusted(wire::acknowledgement(result));
+        let arguments = Raw::trusted(wire::acknowledgement(error));
         // Without attachments there are never too many.
         let _ = self.write(session, |frames| socketio::ack(ROOT, id, &arguments, frames));
     }
@@ -92,12 +90,7 @@ impl VoltServer {
     ///
     /// # Errors
     /// More attachments than peers take.
-    pub(super) fn emit_value(
-        &mut self,
-        session: SessionId,
-        name: &str,
-        argument: &Raw,
-    ) -> Result<(), Malformed> {
+    pub(super) fn emit_value(&mut self, session: SessionId, name: &str, argument: &Raw) -> Written {
         self.write(session, |frames| socketio::event(ROOT, None, name, argument, frames))
     }
 
@@ -108,8 +101,8 @@ impl VoltServer {
     pub(super) fn write(
         &mut self,
         session: SessionId,
-        write: impl FnOnce(&mut Vec<Frame>) -> Result<(), Malformed>,
-    ) -> Result<(), Malformed> {
+        write: impl FnOnce(&mut Vec<Frame>) -> Written,
+    ) -> Written {
         let mut frames = Vec::new();
         write(&mut frames)?;
         frames.into_iter().for_each(|frame| self.send(session, frame));

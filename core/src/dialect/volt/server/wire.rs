@@ -111,10 +111,10 @@ pub(super) fn registered(cluster: &str) -> String {
 }
 
 /// The arguments of an acknowledgement.
-pub(super) fn acknowledgement(result: Result<(), &str>) -> String {
-    match result {
-        Ok(()) => "[{\"ok\":true}]".to_owned(),
-        Err(error) => format!("[{}]", Object::new().flag("ok", false).text("error", error).end()),
+pub(super) fn acknowledgement(error: Option<&str>) -> String {
+    match error {
+        None => "[{\"ok\":true}]".to_owned(),
+        Some(error) => format!("[{}]", Object::new().flag("ok", false).text("error", error).end()),
     }
 }
 

@@ -99,7 +99,8 @@ impl<'a> Message<'a> {
     }
 
     pub(crate) fn is_kind(&self, kind: &str) -> bool {
-        self.kind.is_some_and(|text| is_text(text, kind))
+        let inner = self.kind.and_then(|json| json.strip_prefix('"')?.strip_suffix('"'));
+        inner.is_some_and(|inner| reads(inner, kind))
     }
 
     /// Tells whether an answer says yes: what JavaScript takes for true.
@@ -127,12 +128,6 @@ pub(crate) fn message_of<'a>(text: &'a ByteString, prefix: &str) -> Option<(&'a 
     let message = Message::scan(&mut scanner)?;
     let (argument, end) = rest.split_at_checked(scanner.at())?;
     (end == "]" && argument.starts_with('{')).then_some((argument, message))
-}
-
-/// Compares a JSON string with a text that needs no escapes.
-fn is_text(json: &str, text: &str) -> bool {
-    let inner = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'));
-    inner.is_some_and(|inner| reads(inner, text))
 }
 
 /// Compares the inside of a JSON string with a text that needs no escapes.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::base::json::object::Object;
+use crate::base::json::object::{Object, inside};
 use crate::base::json::push_text;
 use crate::dialect::volt::options::DaemonOptions;
 
@@ -51,32 +51,22 @@ pub(crate) fn beat_payload(options: &DaemonOptions, password: &str, payload: &st
     if !options.heartbeat.include_credentials {
         return payload.to_owned();
     }
-    let mut json = register(&options.team_cluster_id, password);
-    json.pop();
-    if !options.installed_version.is_empty() {
-        json.push_str(",\"installedVersion\":");
-        push_text(&mut json, &options.installed_version);
-    }
-    push_members(&mut json, payload);
-    json
+    let version = Some(options.installed_version.as_str()).filter(|version| !version.is_empty());
+    Object::with_capacity(payload.len() + 160)
+        .text("teamClusterId", &options.team_cluster_id)
+        .text("daemonPassword", password)
+        .given(version, |object, version| object.text("installedVersion", version))
+        .fields(members(payload))
+        .end()
 }
 
 /// A heartbeat that nobody answers.
 pub(crate) fn beat_message(payload: &str) -> String {
-    let mut json = String::from("{\"type\":\"runtime-heartbeat\"");
-    push_members(&mut json, payload);
-    json
+    Object::new().text("type", "runtime-heartbeat").fields(members(payload)).end()
 }
 
-/// Goes on with the members of an object, and closes it.
-fn push_members(json: &mut String, object: &str) {
-    let inner = object.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-    let inner = inner.unwrap_or_default().trim();
-    if !inner.is_empty() {
-        json.push(',');
-        json.push_str(inner);
-    }
-    json.push('}');
+fn members(object: &str) -> &str {
+    inside(object.trim()).unwrap_or_default().trim()
 }
 
 /// What an answer carries beside its status.
