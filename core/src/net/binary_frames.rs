@@ -56,15 +56,9 @@ pub(crate) fn take<'a>(bytes: &mut &'a [u8]) -> Option<(Kind, &'a [u8])> {
     let end = HEAD.checked_add(length)?;
     let payload = bytes.get(HEAD..end)?;
     *bytes = bytes.get(end..).unwrap_or_default();
-    let kind = match kind {
-        1 => Kind::Progress,
-        2 => Kind::Bytes,
-        3 => Kind::FinalBytes,
-        4 => Kind::Result,
-        5 => Kind::Error,
-        _ => Kind::Unknown,
-    };
-    Some((kind, payload))
+    let known = [Kind::Progress, Kind::Bytes, Kind::FinalBytes, Kind::Result, Kind::Error];
+    let kind = known.into_iter().find(|known| *known as u8 == kind);
+    Some((kind.unwrap_or(Kind::Unknown), payload))
 }
 
 /// Shows bytes of a stream to the application.

@@ -49,12 +49,11 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, Problem { path, message }) in self.problems.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "; " };
+        let said = self.problems.iter().map(|Problem { path, message }| {
             let colon = if path.is_empty() { "" } else { ": " };
-            write!(f, "{separator}{path}{colon}{message}")?;
-        }
-        Ok(())
+            format!("{path}{colon}{message}")
+        });
+        f.write_str(&said.collect::<Vec<_>>().join("; "))
     }
 }
 

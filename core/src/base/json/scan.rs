@@ -239,26 +239,25 @@ impl<'a> Scanner<'a> {
     }
 
     fn number(&mut self) -> Option<()> {
-        if self.peek()? == b'-' {
-            self.at += 1;
-        }
-        if self.peek()? == b'0' {
-            self.at += 1;
-        } else {
+        self.skip(b"-");
+        if !self.skip(b"0") {
             self.digits()?;
         }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
+        if self.skip(b".") {
             self.digits()?;
         }
-        if let Some(b'e' | b'E') = self.peek() {
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.peek() {
-                self.at += 1;
-            }
+        if self.skip(b"eE") {
+            self.skip(b"+-");
             self.digits()?;
         }
         Some(())
+    }
+
+    /// Passes over one of these bytes, if one comes next.
+    fn skip(&mut self, any: &[u8]) -> bool {
+        let is_there = self.peek().is_some_and(|byte| any.contains(&byte));
+        self.at += usize::from(is_there);
+        is_there
     }
 
     fn digits(&mut self) -> Option<()> {
