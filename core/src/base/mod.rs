@@ -1,4 +1,4 @@
-//! What everything stands on: time, entropy, secrets, errors, ids, stored records, JSON. Imports
+//! What everything stands on: time, entropy, secrets, errors, ids, words, stored records, JSON. Imports
 //! nobody.
 
 pub mod entropy;

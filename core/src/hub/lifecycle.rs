@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Hub;
 use super::children::Child;
-use crate::api::event::{Event, SessionEvent, Transport};
+use crate::api::event::{SessionEvent, Transport};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ListenId, StoreId};
 use crate::base::store::{Loaded, StoreReply, StoreRequest};
@@ -147,12 +147,8 @@ impl Hub {
 
     fn announce(&mut self) {
         if let (Phase::Serving, Some(address)) = (&self.phase, &self.address) {
-            let id = address.clone();
-            self.event(Event::Session(SessionEvent::Ready {
-                id,
-                transport: Transport::Listener,
-                max_message: None,
-            }));
+            let (id, transport) = (address.clone(), Transport::Listener);
+            self.event(SessionEvent::Ready { id, transport, max_message: None });
         }
     }
 
@@ -164,7 +160,8 @@ impl Hub {
                 self.phase = Phase::Draining { until };
                 self.coordinator.drain();
                 self.volt.drain();
-                self.report_drain();
+                let in_flight = self.in_flight();
+                self.event(SessionEvent::Draining { in_flight, outbox: 0 });
             }
             Phase::Draining { until: before } if until < before => {
                 self.phase = Phase::Draining { until };
@@ -199,7 +196,7 @@ impl Hub {
         self.coordinator.hang_up();
         self.collect();
         self.phase = Phase::Ended;
-        self.event(Event::Session(SessionEvent::Ended { error }));
+        self.event(SessionEvent::Ended { error });
     }
 
     /// Extends leases when this process was suspended or starved.
@@ -218,10 +215,5 @@ impl Hub {
     /// Counts what a drain waits for.
     fn in_flight(&self) -> usize {
         self.coordinator.in_flight() + self.volt.in_flight()
-    }
-
-    fn report_drain(&mut self) {
-        let in_flight = self.in_flight();
-        self.event(Event::Session(SessionEvent::Draining { in_flight, outbox: 0 }));
     }
 }

@@ -90,12 +90,12 @@ impl Hub {
         self.options.access == HubAccess::Secured
     }
 
-    fn event(&mut self, event: Event) {
-        self.out.push_back(Output::Event(event));
+    fn event(&mut self, event: impl Into<Event>) {
+        self.out.push_back(Output::Event(event.into()));
     }
 
     fn notice(&mut self, code: ErrorCode, text: impl AsRef<str>) {
-        self.event(Event::Session(SessionEvent::Notice { error: Error::new(code, text) }));
+        self.event(SessionEvent::Notice { error: Error::new(code, text) });
     }
 }
 
@@ -169,7 +169,7 @@ impl Endpoint for Hub {
             Command::Call(CallCommand::Cancel { call }) => self.cancel_call(call, now),
             Command::Snapshot { call } => {
                 let result = Ok(Raw::trusted(self.snapshot(now)));
-                self.event(Event::Call(CallEvent::Done { call, result }));
+                self.event(CallEvent::Done { call, result });
             }
             Command::Work(WorkCommand::Handle { key, .. }) if key == MESSAGES => {
                 self.volt.listen(true);

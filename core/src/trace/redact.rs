@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use crate::api::options::{Field, Kind};
+use crate::base::json::scan::string_end;
 
 /// JSON fields of the wires whose text is secret, wherever they stand.
 const WIRE_FIELDS: [&str; 8] = [
@@ -171,16 +172,8 @@ fn next_field<'a>(text: &'a str, names: &[&str]) -> Option<(&'a str, &'a str, &'
 
 /// Returns the text between the quote at `at` and the one that closes it, and where that ends.
 fn quoted(text: &str, at: usize) -> Option<(&str, usize)> {
-    let mut is_escaped = false;
-    for (index, byte) in text.bytes().enumerate().skip(at + 1) {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' => is_escaped = true,
-            b'"' => return Some((text.get(at + 1..index)?, index + 1)),
-            _ => {}
-        }
-    }
-    None
+    let end = string_end(text.as_bytes(), at + 1)?;
+    Some((text.get(at + 1..end - 1)?, end))
 }
 
 #[cfg(test)]

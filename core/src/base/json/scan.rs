@@ -274,6 +274,20 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Returns the place after the quote that closes the string whose text begins at `at`, in text that need
+/// not be JSON.
+pub(crate) fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut rest = bytes.iter().enumerate().skip(at);
+    while let Some((index, byte)) = rest.next() {
+        match byte {
+            b'\\' => drop(rest.next()),
+            b'"' => return Some(index + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
 /// Marks the bytes that a string must be looked at for: quotes, backslashes, control characters. The
 /// lowest mark is right; those above it may be too many.
 const fn special(word: u64) -> u64 {

@@ -1,6 +1,7 @@
 //! Finds what stands for attachments in a JSON text that a parser has accepted.
 
 use super::Malformed;
+use crate::base::json::scan::string_end;
 
 /// What is known of an open object; an open array has none of it.
 #[derive(Clone, Copy, Default)]
@@ -54,7 +55,7 @@ pub(super) fn check(json: &str, count: usize, max_depth: usize) -> Result<(), Ma
                 }
             }
             b'"' => {
-                at = string_end(bytes, at);
+                at = string_end(bytes, at).unwrap_or(bytes.len());
                 let text = json.get(from..at).unwrap_or_default();
                 match levels.last_mut() {
                     Some(level) if level.at_key => {
@@ -109,17 +110,4 @@ fn set(levels: &mut [Level], word: Option<&str>, count: usize) {
         Key::Other => {}
     }
     level.key = Key::Other;
-}
-
-/// Returns where the string that began before `at` has ended.
-fn string_end(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(byte) = bytes.get(at) {
-        at += 1;
-        match byte {
-            b'\\' => at += 1,
-            b'"' => break,
-            _ => {}
-        }
-    }
-    at.min(bytes.len())
 }
