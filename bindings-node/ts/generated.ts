@@ -372,9 +372,9 @@ export interface HubOptions {
   resultTtlMs?: number | undefined;
   /** Time for a connection to register; later it is closed. Default: `10000` ms. Range: 100 to 600000. */
   registrationTimeoutMs?: number | undefined;
-  /** The most connections. Default: `10000`. Range: 1 to 1000000. */
+  /** The most connections; further ones wait, and one address gets three quarters until it registers. Default: `10000`. Range: 1 to 1000000. */
   maxConnections?: number | undefined;
-  /** The most connections of one address that have not registered. Default: `64`. Range: 1 to 65536. */
+  /** The most connections of one address that have asked nothing and not registered; further ones wait. Default: `64`. Range: 1 to 65536. */
   maxUnadmittedPerAddress?: number | undefined;
   /** VOLT daemons. */
   volt?: VoltOptions | undefined;

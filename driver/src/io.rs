@@ -15,6 +15,7 @@ use tokio::time::Sleep;
 use tokio_rustls::TlsStream;
 
 use crate::counters::Counting;
+use crate::listen::Place;
 
 /// How long the other side may read nothing of what waits for it. One that reads slowly is let be.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
@@ -25,7 +26,7 @@ pub(crate) struct Io {
     /// Runs while a write waits.
     stall: Option<Pin<Box<Sleep>>>,
     counting: Arc<Counting>,
-    held: Option<Arc<dyn Send + Sync>>,
+    place: Option<Arc<Place>>,
 }
 
 enum Stream {
@@ -38,18 +39,18 @@ enum Stream {
 impl Io {
     /// Wraps a TCP stream.
     pub(crate) fn plain(stream: TcpStream, counting: Arc<Counting>) -> Self {
-        Self { stream: Stream::Plain(stream), stall: None, counting, held: None }
+        Self { stream: Stream::Plain(stream), stall: None, counting, place: None }
     }
 
     /// Wraps a TLS stream.
     pub(crate) fn tls(stream: impl Into<TlsStream<TcpStream>>, counting: Arc<Counting>) -> Self {
-        Self { stream: Stream::Tls(Box::new(stream.into())), stall: None, counting, held: None }
+        Self { stream: Stream::Tls(Box::new(stream.into())), stall: None, counting, place: None }
     }
 
     /// Wraps a Unix socket.
     #[cfg(unix)]
     pub(crate) fn unix(stream: UnixStream, counting: Arc<Counting>) -> Self {
-        Self { stream: Stream::Unix(stream), stall: None, counting, held: None }
+        Self { stream: Stream::Unix(stream), stall: None, counting, place: None }
     }
 
     /// Has what was read acknowledged at once, where the system can.
@@ -90,10 +91,17 @@ impl Io {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, message)))
     }
 
-    /// Keeps something, such as a place among a listener's limits, as long as the stream lives.
-    pub(crate) fn holding(mut self, held: Arc<dyn Send + Sync>) -> Self {
-        self.held = Some(held);
+    /// Keeps a place among a listener's limits as long as the stream lives.
+    pub(crate) fn holding(mut self, place: Arc<Place>) -> Self {
+        self.place = Some(place);
         self
+    }
+
+    /// Tells the listener, if there is one, that the other side has proved who it is.
+    pub(crate) fn prove(&self) {
+        if let Some(place) = &self.place {
+            place.prove();
+        }
     }
 }
 

@@ -29,12 +29,13 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 
+pub(crate) use crowd::Place;
 pub(crate) use stream::Accepted;
 
 use crate::counters::Counting;
 use crate::inbox::{Arrival, Inbox};
 use crate::io::Io;
-use crate::listen::crowd::{Crowd, Place};
+use crate::listen::crowd::{Crowd, Queue};
 use crate::listen::socket::{Client, Peer, Socket};
 use crate::listen::stream::StreamDoor;
 use crate::listen::visit::Visit;
@@ -157,24 +158,29 @@ enum Door {
 }
 
 async fn accept(bound: &Mutex<Option<Socket>>, crowd: &Arc<Crowd>, door: &Door) {
+    let mut waiting = Queue::default();
     loop {
+        while let Some((client, place)) = waiting.next(crowd) {
+            door.enter(client, place);
+        }
         let accepted = poll_fn(|cx| {
             let socket = bound.lock().unwrap_or_else(PoisonError::into_inner);
             socket.as_ref().map_or(Poll::Ready(None), |it| it.poll_accept(cx).map(Some))
         });
-        let Some(accepted) = accepted.await else { return };
+        let accepted = tokio::select! {
+            accepted = accepted, if !waiting.is_full() => accepted,
+            () = crowd.freed() => continue,
+        };
         match accepted {
-            Ok(client) => {
-                let Some(place) = Place::take(crowd, client.address) else {
-                    tracing::debug!(remote = client.remote, "too many connections: closed");
-                    continue;
-                };
-                door.enter(client, place);
-            }
-            Err(error) => {
+            Some(Ok(client)) => match Place::take(crowd, client.address) {
+                Some(place) => door.enter(client, place),
+                None => waiting.push(client),
+            },
+            Some(Err(error)) => {
                 tracing::warn!(%error, "cannot accept");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
+            None => return,
         }
     }
 }
@@ -213,7 +219,7 @@ impl HttpDoor {
                 Err(_) => return tracing::debug!(remote, "TLS handshake too slow"),
             },
         };
-        let visit = Arc::new(Visit { door: Arc::clone(&self), place, remote });
+        let visit = Arc::new(Visit { door: Arc::clone(&self), place: Arc::new(place), remote });
         let service = service_fn(|request| {
             let visit = Arc::clone(&visit);
             async move { Ok::<_, Infallible>(visit.handle(request).await) }

@@ -77,7 +77,8 @@ impl Stream {
     }
 
     /// Changes the limits from the next frame on.
-    pub(crate) const fn set_limits(&mut self, limits: FrameLimits) {
+    pub(crate) fn set_limits(&mut self, limits: FrameLimits) {
+        self.io.prove();
         self.splitter.set_max(limits.max_message);
         self.max_send_queue = limits.max_send_queue;
     }

@@ -68,6 +68,7 @@ impl Ws {
     pub(crate) fn set_limits(&mut self, limits: FrameLimits) {
         self.socket.set_config(|config| *config = configure(*config, limits));
         self.socket.get_mut().max_fragments = limits.max_fragments;
+        self.socket.get_ref().io.prove();
         self.max_send_queue = limits.max_send_queue;
     }
 

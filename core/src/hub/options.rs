@@ -76,9 +76,9 @@ options! {
         result_ttl_ms: u64 = 3_600_000; in 1_000..=31_536_000_000; unit "ms",
         /// Time for a connection to register; later it is closed.
         registration_timeout_ms: u64 = 10_000; in 100..=600_000; unit "ms",
-        /// The most connections.
+        /// The most connections; further ones wait, and one address gets three quarters until it registers.
         max_connections: u64 = 10_000; in 1..=1_000_000,
-        /// The most connections of one address that have not registered.
+        /// The most connections of one address that have asked nothing and not registered; further ones wait.
         max_unadmitted_per_address: u64 = 64; in 1..=65_536,
         /// VOLT daemons.
         volt: VoltHubOptions = VoltHubOptions::default(),

@@ -168,18 +168,22 @@ pub struct HttpLimits {
     pub max_body: usize,
     /// Time to receive a whole request, in milliseconds. Beyond: 408 and close.
     pub request_timeout_ms: u64,
-    /// The most connections accepted at once. Beyond: closed at once.
+    /// The most connections at once; one address has three quarters of them until it has proved, by
+    /// [`SetLimits`](crate::Output::SetLimits), who it is. Beyond: they wait, unread.
     pub max_connections: usize,
-    /// The most connections of one address that are not admitted yet. Beyond: closed at once.
+    /// The most connections of one address that have neither asked anything nor been let in. Beyond:
+    /// they wait, unread.
     pub max_unadmitted_per_address: usize,
 }
 
 /// Limits that a listener enforces on clients that open streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamLimits {
-    /// The most connections accepted at once. Beyond: closed at once.
+    /// The most connections at once; one address has three quarters of them until it has proved, by
+    /// [`SetLimits`](crate::Output::SetLimits), who it is. Beyond: they wait, unread.
     pub max_connections: usize,
-    /// The most connections of one address that are not admitted yet. Beyond: closed at once.
+    /// The most connections of one address that have neither asked anything nor been let in. Beyond:
+    /// they wait, unread.
     pub max_unadmitted_per_address: usize,
     /// Time for the TLS handshake, in milliseconds. Beyond: closed.
     pub handshake_timeout_ms: u64,

@@ -1,28 +1,69 @@
 //! Who is connected to a listener, and how many more may come.
+//!
+//! Whoever comes while a bound is reached waits: a stranger is gone after a few seconds at the latest,
+//! and the next one is served. Beyond [`MAX_WAITING`] nobody is accepted, and the system's backlog
+//! holds them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::listen::socket::Client;
+
+/// The most clients that wait for a place, unread.
+const MAX_WAITING: usize = 1_024;
 
 /// The connections of one listener.
 pub(super) struct Crowd {
     max_connections: usize,
-    max_unadmitted: usize,
+    max_strangers: usize,
     counts: Mutex<Counts>,
+    freed: Notify,
 }
 
 #[derive(Default)]
 struct Counts {
     connections: usize,
     /// By address; clients of a Unix socket have none.
-    unadmitted: HashMap<Option<IpAddr>, usize>,
+    addresses: HashMap<Option<IpAddr>, Unproven>,
+}
+
+/// Connections of one address that have proved nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Unproven {
+    strangers: usize,
+    visitors: usize,
+}
+
+/// What a connection has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Nothing yet.
+    Stranger = 0,
+    /// A whole request, or that the machine let it in.
+    Visitor = 1,
+    /// Who it is: the machine gave it other limits.
+    Proven = 2,
 }
 
 impl Crowd {
     /// Makes an empty crowd.
-    pub(super) fn new(max_connections: usize, max_unadmitted: usize) -> Arc<Self> {
-        Arc::new(Self { max_connections, max_unadmitted, counts: Mutex::default() })
+    pub(super) fn new(max_connections: usize, max_strangers: usize) -> Arc<Self> {
+        let (counts, freed) = (Mutex::default(), Notify::new());
+        Arc::new(Self { max_connections, max_strangers, counts, freed })
+    }
+
+    /// Resolves when a place may be free since this was last asked.
+    pub(super) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
+    /// The most visitors of one address: others find a place, however many it opens.
+    const fn max_visitors(&self) -> usize {
+        self.max_connections - self.max_connections / 4
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -31,43 +72,66 @@ impl Crowd {
 }
 
 /// A connection's place among the limits; given back on drop.
-pub(super) struct Place {
+pub(crate) struct Place {
     crowd: Arc<Crowd>,
     address: Option<IpAddr>,
-    admitted: AtomicBool,
+    standing: AtomicU8,
 }
 
 impl Place {
     /// Takes a place for a client at `address`; `None` if there is none.
     pub(super) fn take(crowd: &Arc<Crowd>, address: Option<IpAddr>) -> Option<Self> {
         let mut counts = crowd.lock();
-        let unadmitted = counts.unadmitted.get(&address).copied().unwrap_or(0);
-        if counts.connections >= crowd.max_connections || unadmitted >= crowd.max_unadmitted {
+        let own = counts.addresses.get(&address).copied().unwrap_or_default();
+        if counts.connections >= crowd.max_connections
+            || own.strangers >= crowd.max_strangers
+            || own.strangers + own.visitors >= crowd.max_visitors()
+        {
             return None;
         }
         counts.connections += 1;
-        counts.unadmitted.insert(address, unadmitted + 1);
-        Some(Self { crowd: Arc::clone(crowd), address, admitted: AtomicBool::new(false) })
+        counts.addresses.entry(address).or_default().strangers += 1;
+        let standing = AtomicU8::new(Standing::Stranger as u8);
+        Some(Self { crowd: Arc::clone(crowd), address, standing })
     }
 
     /// Whether the client is no stranger any more.
     pub(super) fn is_admitted(&self) -> bool {
-        self.admitted.load(Ordering::Relaxed)
+        self.standing.load(Ordering::Relaxed) != Standing::Stranger as u8
     }
 
     /// A whole request came, or the machine let the client in: no longer a stranger.
     pub(super) fn admit(&self) {
-        if !self.admitted.swap(true, Ordering::Relaxed) {
-            self.leave_strangers(&mut self.crowd.lock());
+        self.rise(Standing::Visitor);
+    }
+
+    /// The machine knows who the client is.
+    pub(crate) fn prove(&self) {
+        self.rise(Standing::Proven);
+    }
+
+    fn rise(&self, standing: Standing) {
+        let mut counts = self.crowd.lock();
+        let before = self.standing.fetch_max(standing as u8, Ordering::Relaxed);
+        if before < standing as u8 {
+            self.leave(before, &mut counts);
+            if standing == Standing::Visitor {
+                counts.addresses.entry(self.address).or_default().visitors += 1;
+            }
+            drop(counts);
+            self.crowd.freed.notify_one();
         }
     }
 
-    fn leave_strangers(&self, counts: &mut Counts) {
-        if let Some(count) = counts.unadmitted.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.unadmitted.remove(&self.address);
-            }
+    fn leave(&self, standing: u8, counts: &mut Counts) {
+        let Some(own) = counts.addresses.get_mut(&self.address) else { return };
+        if standing == Standing::Stranger as u8 {
+            own.strangers -= 1;
+        } else if standing == Standing::Visitor as u8 {
+            own.visitors -= 1;
+        }
+        if *own == Unproven::default() {
+            counts.addresses.remove(&self.address);
         }
     }
 }
@@ -76,8 +140,75 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.crowd.lock();
         counts.connections -= 1;
-        if !self.is_admitted() {
-            self.leave_strangers(&mut counts);
+        self.leave(self.standing.load(Ordering::Relaxed), &mut counts);
+        drop(counts);
+        self.crowd.freed.notify_one();
+    }
+}
+
+/// Clients that wait for a place, in the order in which they came.
+#[derive(Default)]
+pub(super) struct Queue(VecDeque<Client>);
+
+impl Queue {
+    /// Tells whether no more should be accepted for now.
+    pub(super) fn is_full(&self) -> bool {
+        self.0.len() >= MAX_WAITING
+    }
+
+    /// Adds a client.
+    pub(super) fn push(&mut self, client: Client) {
+        if self.0.is_empty() {
+            tracing::warn!(remote = client.remote, "too many connections: newcomers wait");
         }
+        self.0.push_back(client);
+    }
+
+    /// Takes the first client for whom there is a place.
+    pub(super) fn next(&mut self, crowd: &Arc<Crowd>) -> Option<(Client, Place)> {
+        for index in 0..self.0.len() {
+            let Some(place) = Place::take(crowd, self.0.get(index)?.address) else { continue };
+            return self.0.remove(index).map(|client| (client, place));
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const ONE: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    const OTHER: Option<IpAddr> = None;
+
+    #[test]
+    fn strangers_are_bounded_by_address_until_they_have_asked() {
+        let crowd = Crowd::new(100, 2);
+        let first = Place::take(&crowd, ONE).unwrap();
+        let _second = Place::take(&crowd, ONE).unwrap();
+        assert!(Place::take(&crowd, ONE).is_none());
+        assert!(Place::take(&crowd, OTHER).is_some());
+        first.admit();
+        first.admit();
+        assert!(first.is_admitted());
+        assert!(Place::take(&crowd, ONE).is_some());
+    }
+
+    #[test]
+    fn an_address_leaves_a_quarter_of_the_places_to_others_until_it_has_proved_who_it_is() {
+        let crowd = Crowd::new(8, 8);
+        let places: Vec<_> = std::iter::repeat_with(|| Place::take(&crowd, ONE))
+            .map_while(|place| place.inspect(Place::admit))
+            .collect();
+        assert_eq!(places.len(), 6);
+        places[0].prove();
+        let seventh = Place::take(&crowd, ONE).unwrap();
+        assert!(Place::take(&crowd, ONE).is_none());
+        assert!(Place::take(&crowd, OTHER).is_some());
+        drop((places, seventh));
+        assert!(crowd.lock().addresses.is_empty());
+        assert_eq!(crowd.lock().connections, 0);
     }
 }

@@ -26,7 +26,7 @@ use crate::ws::Role;
 /// One client's connection while it speaks HTTP.
 pub(super) struct Visit {
     pub(super) door: Arc<HttpDoor>,
-    pub(super) place: Place,
+    pub(super) place: Arc<Place>,
     pub(super) remote: String,
 }
 
@@ -118,7 +118,7 @@ impl Visit {
         tokio::spawn(async move {
             let arrival = match on_upgrade.await.map(|it| it.downcast::<TokioIo<Io>>()) {
                 Ok(Ok(parts)) => {
-                    let io = parts.io.into_inner().holding(visit.clone());
+                    let io = parts.io.into_inner().holding(Arc::clone(&visit.place));
                     let carrier =
                         Carrier::WebSocket { io, rest: parts.read_buf, role: Role::Server };
                     Arrival::Upgraded { conn, carrier, limits }

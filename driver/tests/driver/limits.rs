@@ -132,12 +132,7 @@ fn a_peer_that_does_not_read_is_overloaded() {
 
 #[test]
 fn heads_bodies_and_slowness_have_their_statuses() {
-    let hub = Rig::reacting(|input| match input {
-        Input::Server(ServerInput::Asked { http, .. }) => {
-            vec![Output::HttpReply { http: *http, response: HttpResponse::json(200, "{}") }]
-        }
-        _ => Vec::new(),
-    });
+    let hub = answering();
     let limits = HttpLimits { request_timeout_ms: 200, max_body: 100, ..HTTP_LIMITS };
     let address = hub.listen(limits);
     let ask = |request: String| {
@@ -174,30 +169,75 @@ fn heads_bodies_and_slowness_have_their_statuses() {
 }
 
 #[test]
-fn strangers_beyond_the_limit_are_turned_away() {
-    let hub = Rig::new();
+fn strangers_beyond_the_limit_wait_until_others_have_asked() {
+    let hub = answering();
     let limits = HttpLimits { max_unadmitted_per_address: 2, ..HTTP_LIMITS };
     let address = hub.listen(limits);
-    let strangers: Vec<_> = (0..3).map(|_| TcpStream::connect(&address).unwrap()).collect();
-    let mut last = &strangers[2];
-    assert_eq!(last.read(&mut [0]).unwrap_or(0), 0);
+    let mut strangers: Vec<_> = (0..100).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    for stranger in strangers.iter_mut().rev() {
+        stranger.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").unwrap();
+    }
+    for mut stranger in strangers {
+        let mut status = [0; 12];
+        stranger.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+    }
 }
 
 #[test]
-fn connections_beyond_the_limit_are_closed_and_their_places_given_back() {
+fn one_address_has_three_quarters_of_the_places_until_it_has_registered() {
+    let hub = admitting();
+    let address = hub.listen(HttpLimits { max_connections: 4, ..HTTP_LIMITS });
+    let mut offered = Vec::new();
+    let _visitors: Vec<_> = (0..3)
+        .map(|_| {
+            let client = upgrade(&address);
+            let Input::Server(ServerInput::Offered { conn, .. }) = hub.input() else { panic!() };
+            offered.push(conn);
+            client
+        })
+        .collect();
+    let fourth = std::thread::spawn(move || upgrade(&address));
+    hub.rest();
+    assert!(hub.input_now().is_none());
+    hub.perform([Output::SetLimits { conn: offered[0], limits: FRAME_LIMITS }]);
+    assert!(matches!(hub.input(), Input::Server(ServerInput::Offered { .. })));
+    fourth.join().unwrap();
+}
+
+#[test]
+fn silent_strangers_give_their_places_up() {
+    let hub = answering();
+    let limits =
+        HttpLimits { max_unadmitted_per_address: 2, request_timeout_ms: 100, ..HTTP_LIMITS };
+    let address = hub.listen(limits);
+    let _silent: Vec<_> = (0..2).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    let mut client = TcpStream::connect(&address).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").unwrap();
+    let mut status = [0; 12];
+    client.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+}
+
+#[test]
+fn connections_beyond_the_limit_wait_until_places_are_given_back() {
     let hub = admitting();
     let address = hub.listen(HttpLimits { max_connections: 1, ..HTTP_LIMITS });
     let mut first = upgrade(&address);
     assert!(matches!(hub.input(), Input::Server(ServerInput::Offered { .. })));
-    let mut second = TcpStream::connect(&address).unwrap();
-    assert_eq!(second.read(&mut [0]).unwrap_or(0), 0);
+    let third = {
+        let address = address.clone();
+        std::thread::spawn(move || upgrade(&address))
+    };
+    hub.rest();
+    assert!(hub.input_now().is_none());
     // A masked close frame with code 1000.
     first.write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]).unwrap();
     assert!(matches!(hub.input(), Input::Conn(ConnInput::Closed { .. })));
     let mut end = Vec::new();
     first.read_to_end(&mut end).unwrap();
-    let _third = upgrade(&address);
     assert!(matches!(hub.input(), Input::Server(ServerInput::Offered { .. })));
+    third.join().unwrap();
 }
 
 #[test]
@@ -297,6 +337,16 @@ pub(crate) fn pulses_pass(asking: &Rig, conn: ConnId, lagging: &Rig) {
     lagging.handle.events().drain(&mut events);
     let held: Vec<serde_json::Value> = serde_json::from_str(&events).unwrap();
     assert!(held.len() < 20, "{}", held.len());
+}
+
+/// A rig that answers whatever is asked over HTTP.
+fn answering() -> Rig {
+    Rig::reacting(|input| match input {
+        Input::Server(ServerInput::Asked { http, .. }) => {
+            vec![Output::HttpReply { http: *http, response: HttpResponse::json(200, "{}") }]
+        }
+        _ => Vec::new(),
+    })
 }
 
 /// A raw client that the hub has let in.
