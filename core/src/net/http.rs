@@ -173,6 +173,12 @@ impl HttpResponse {
         }
     }
 
+    /// Forbids everyone on the way to keep the answer.
+    pub(crate) fn uncached(mut self) -> Self {
+        self.headers.push("cache-control", "no-store");
+        self
+    }
+
     /// Asks the client to come back in a second.
     #[must_use]
     pub(crate) fn retry_later(mut self) -> Self {

@@ -65,11 +65,9 @@ impl Enrollment {
             let why = if is_derived { "is needed to enroll, and " } else { "" };
             problems.add(field, format!("{why}{problem}"));
         }
-        let takes_password = match enrollment.on_already_enrolled {
-            OnAlreadyEnrolled::Auto => is_derived,
-            OnAlreadyEnrolled::Error => false,
-            OnAlreadyEnrolled::UsePassword => true,
-        };
+        let policy = enrollment.on_already_enrolled;
+        let takes_password = policy == OnAlreadyEnrolled::UsePassword
+            || (policy == OnAlreadyEnrolled::Auto && is_derived);
         Self { url: Some(url), takes_password, requests: 0 }
     }
 }
@@ -152,7 +150,7 @@ impl VoltDaemon {
                 Err(problem) => problem,
             },
         };
-        self.enrollment_failed(problem);
+        self.end(Some(Error::new(ErrorCode::EnrollmentFailed, problem)));
     }
 
     fn may_use_password(&self) -> bool {
@@ -183,7 +181,7 @@ impl VoltDaemon {
                 format!("HTTP {status} with the location {location:?}: it {problem}")
             }
         };
-        self.enrollment_failed(problem);
+        self.end(Some(Error::new(ErrorCode::EnrollmentFailed, problem)));
     }
 
     /// Stores the password, where there is a store, before anything is done with it.
@@ -206,10 +204,6 @@ impl VoltDaemon {
         self.enrollment.url = None;
         self.event(SessionEvent::Enrolled { password: self.password.clone() });
         self.open();
-    }
-
-    fn enrollment_failed(&mut self, message: String) {
-        self.end(Some(Error::new(ErrorCode::EnrollmentFailed, message)));
     }
 }
 

@@ -45,7 +45,7 @@ use crate::dialect::volt::options::DaemonOptions;
 use crate::dialect::volt::words::MESSAGE;
 use crate::machine::{ConnInput, Endpoint, HttpInput, Input, Machine, Output};
 use crate::net::Frame;
-use crate::net::socketio::{self, Decoder};
+use crate::net::socketio::{self, Decoder, MAX_ATTACHMENTS};
 use crate::parts::backoff::Backoff;
 use crate::parts::calls::Calls;
 use crate::parts::drain::Drain;
@@ -302,8 +302,7 @@ fn size(frames: &[Frame]) -> u64 {
 
 fn too_many(_: socketio::Malformed) -> Error {
     let message = format!(
-        "a message with more than {} byte strings: join them or send several",
-        socketio::MAX_ATTACHMENTS
+        "a message with more than {MAX_ATTACHMENTS} byte strings: join them or send several"
     );
     Error::new(ErrorCode::TooLarge, message)
 }

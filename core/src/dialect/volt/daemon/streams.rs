@@ -9,13 +9,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::VoltDaemon;
-use crate::api::event::{Event, WorkEvent};
+use crate::api::event::WorkEvent;
 use crate::api::options::ResponseForm;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::WorkId;
 use crate::base::json::Raw;
 use crate::dialect::volt::envelope::is_base64;
 use crate::dialect::volt::wire::{self, Reply};
+use crate::machine::Output;
 
 /// The most base64 characters of one part: 256 KiB of bytes.
 const MAX_PART: usize = 262_144 / 3 * 4;
@@ -124,15 +125,12 @@ impl VoltDaemon {
 
     /// All that was handed over has left.
     pub(super) fn flushed(&mut self) {
-        let mut news = Vec::new();
         for (work, running) in &mut self.running {
             if let Some(stream) = running.stream.as_mut().filter(|it| it.drained < it.handed) {
                 stream.drained = stream.handed;
-                news.push(Event::Work(WorkEvent::Drained { work: *work, chunks: stream.handed }));
+                let drained = WorkEvent::Drained { work: *work, chunks: stream.handed };
+                self.engine.out.push_back(Output::Event(drained.into()));
             }
-        }
-        for event in news {
-            self.event(event);
         }
     }
 }

@@ -240,9 +240,7 @@ impl Engine {
 
     /// Puts what waits on its way. Called once after each input, so that a turn's frames go together.
     pub(super) fn pump(&mut self) {
-        if matches!(self.state, State::OnPolling(_)) {
-            self.post();
-        }
+        self.post();
     }
 
     /// Ends the session with `last`, which is sent before. [`EngineEvent::Gone`] tells that it is over.

@@ -164,10 +164,7 @@ impl Engine {
 
     /// Keeps one GET under way, unless the session is about to leave polling.
     fn poll(&mut self) {
-        let is_wanted = |polling: &Polling| {
-            polling.get.is_none() && !polling.is_pausing() && !polling.is_closing
-        };
-        if !self.polling().is_some_and(is_wanted) {
+        if self.polling().is_none_or(|it| it.get.is_some() || it.is_pausing() || it.is_closing) {
             return;
         }
         // The server holds it until it has something to say, which is a ping at the latest.
@@ -181,8 +178,8 @@ impl Engine {
 
     /// Sends what waits, as much as one body may hold and one packet at least.
     pub(super) fn post(&mut self) {
-        let is_free = |polling: &Polling| polling.post.is_none() && !polling.is_pausing();
-        if self.queue.is_empty() || !self.polling().is_some_and(is_free) {
+        let is_busy = self.polling().is_none_or(|it| it.post.is_some() || it.is_pausing());
+        if self.queue.is_empty() || is_busy {
             return;
         }
         let body = self.batch();
@@ -214,9 +211,7 @@ impl Engine {
     pub(super) fn close_polling(&mut self) {
         let State::OnPolling(polling) = &mut self.state else { return };
         polling.is_closing = true;
-        if let Some(upgrade) = polling.upgrade.take() {
-            self.out.push_back(hang_up(upgrade.conn));
-        }
+        self.out.extend(polling.upgrade.take().map(|upgrade| hang_up(upgrade.conn)));
         self.enqueue(Packet::Close.to_frame());
         self.post();
     }
@@ -272,11 +267,9 @@ impl Engine {
 
     /// Changes over when the last request is through.
     fn finish_upgrade(&mut self, now: Now) {
-        let State::OnPolling(polling) = &self.state else { return };
-        if !polling.is_pausing() || polling.get.is_some() || polling.post.is_some() {
-            return;
-        }
-        let Some(Upgrade { conn, .. }) = polling.upgrade else { return };
+        let is_through = |it: &&Polling| it.is_pausing() && it.get.is_none() && it.post.is_none();
+        let polling = self.polling().filter(is_through);
+        let Some(conn) = polling.and_then(|it| Some(it.upgrade.as_ref()?.conn)) else { return };
         self.state = State::OnWebSocket(conn);
         self.out.push_back(Output::Send { conn, frame: Packet::Upgrade.to_frame() });
         while let Some(frame) = self.queue.pop() {

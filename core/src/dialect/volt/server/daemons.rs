@@ -24,20 +24,14 @@ pub(super) struct Daemon {
     pub(super) disconnected: Option<UnixMillis>,
     /// When it last registered or beat; none while it counts as disconnected.
     alive: Option<Instant>,
-    link: Option<Link>,
+    /// The session over which it speaks, and by which number the application knows it.
+    link: Option<(SessionId, PeerId)>,
     /// Calls that wait for it to register.
     pub(super) waiting: BTreeSet<u64>,
     /// Calls that were sent over its session.
     pub(super) sent: BTreeSet<u64>,
     /// Its commands that the application works on; they came over its session.
     pub(super) work: BTreeSet<WorkId>,
-}
-
-/// The session over which a daemon speaks.
-#[derive(Clone, Copy, Debug)]
-struct Link {
-    session: SessionId,
-    peer: PeerId,
 }
 
 impl Daemon {
@@ -47,12 +41,12 @@ impl Daemon {
 
     /// Returns the session over which it speaks.
     pub(super) fn session(&self) -> Option<SessionId> {
-        self.link.map(|link| link.session)
+        self.link.map(|(session, _)| session)
     }
 
     /// Returns by which number the application knows it while it is registered.
     pub(super) fn peer(&self) -> Option<PeerId> {
-        self.link.map(|link| link.peer)
+        self.link.map(|(_, peer)| peer)
     }
 
     fn has_password(&self, password: &str) -> bool {
@@ -146,7 +140,7 @@ impl VoltServer {
         }
         let peer = PeerId(FIRST_PEER + self.number());
         if let Some(daemon) = self.daemons.get_mut(cluster) {
-            daemon.link = Some(Link { session, peer });
+            daemon.link = Some((session, peer));
             daemon.lives(self.clock);
         }
         self.event(PeerEvent::Joined { peer, name: cluster.to_owned() });
@@ -157,7 +151,7 @@ impl VoltServer {
         let Some(state) = self.sessions.get_mut(&session) else { return };
         let Some(cluster) = state.cluster.take() else { return };
         let Some(daemon) = self.daemons.get_mut(&cluster) else { return };
-        let Some(link) = daemon.link.take_if(|link| link.session == session) else { return };
+        let Some((_, peer)) = daemon.link.take_if(|(bound, _)| *bound == session) else { return };
         daemon.alive = None;
         daemon.disconnected = Some(self.clock.unix);
         let work = std::mem::take(&mut daemon.work);
@@ -171,7 +165,7 @@ impl VoltServer {
             self.withdraw(work, Withdrawal::LinkLost, None);
         }
         let reason = reason.to_owned();
-        self.event(PeerEvent::Left { peer: link.peer, name: cluster, reason });
+        self.event(PeerEvent::Left { peer, name: cluster, reason });
     }
 
     /// Counts daemons as disconnected that have sent no heartbeat for too long.
@@ -289,7 +283,7 @@ impl VoltServer {
     pub(crate) fn show_daemons(&self) -> String {
         list(self.daemons.iter().map(|(id, daemon)| {
             let link = daemon.link;
-            let (transport, address) = link.map_or(("", ""), |link| self.carrier(link.session));
+            let (transport, address) = link.map_or(("", ""), |(session, _)| self.carrier(session));
             Object::with_capacity(320)
                 .text("TeamClusterID", id)
                 .text("Name", &daemon.record.name)
@@ -303,7 +297,7 @@ impl VoltServer {
                 .plain_or_null("Enrolled", daemon.record.enrolled)
                 .number("InFlight", daemon.sent.len() as u64)
                 .number("Waiting", daemon.waiting.len() as u64)
-                .value("Peer", &link.map(|link| link.peer.0))
+                .value("Peer", &link.map(|(_, peer)| peer.0))
                 .end()
         }))
     }

@@ -38,9 +38,7 @@ impl VoltServer {
         if let Some(cluster) = super::enroll::cluster_of(&request.url) {
             self.enroll(http, &cluster, request, remote);
         } else if let Err(error) = self.ask_engine(http, request, remote) {
-            let mut response = HttpResponse::json(error.status(), error.to_json());
-            response.headers.push("cache-control", "no-store");
-            self.reply(http, response);
+            self.reply(http, HttpResponse::json(error.status(), error.to_json()).uncached());
         }
     }
 

@@ -163,11 +163,7 @@ impl VoltServer {
             return self.reply(http, response);
         }
         let response = match self.exchange(cluster, &request.body) {
-            Ok(text) => {
-                let mut response = HttpResponse::json(200, text);
-                response.headers.push("cache-control", "no-store");
-                response
-            }
+            Ok(text) => HttpResponse::json(200, text).uncached(),
             // A token that is used may not be stored as such yet.
             Err(refusal) => refusal,
         };

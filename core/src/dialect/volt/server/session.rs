@@ -295,7 +295,6 @@ impl VoltServer {
 
 /// Makes an answer that nobody may keep.
 pub(super) fn plain(status: u16, content_type: &str, body: Vec<u8>) -> HttpResponse {
-    let headers =
-        Headers::new().with("content-type", content_type).with("cache-control", "no-store");
-    HttpResponse { status, headers, body: HttpBody::Full(body.into()) }
+    let headers = Headers::new().with("content-type", content_type);
+    HttpResponse { status, headers, body: HttpBody::Full(body.into()) }.uncached()
 }

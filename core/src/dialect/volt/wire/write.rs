@@ -24,16 +24,11 @@ const PAYLOAD: &str = ",\"payload\":";
 
 /// A command; an empty payload text stands for none.
 pub(crate) fn command(id: &str, name: &str, form: &str, payload: &str, json: &mut String) {
-    json.push_str(COMMAND);
-    json.push_str(id);
-    json.push_str(NAME);
+    push(json, [COMMAND, id, NAME]);
     push_text(json, name);
-    json.push_str(FORM);
-    json.push_str(form);
-    json.push('"');
+    push(json, [FORM, form, "\""]);
     if !payload.is_empty() {
-        json.push_str(PAYLOAD);
-        json.push_str(payload);
+        push(json, [PAYLOAD, payload]);
     }
     json.push('}');
 }
@@ -93,26 +88,15 @@ pub(crate) fn ok_reply(
         "{{\"type\":\"response\",\"requestId\":{request},\"ok\":true,\"status\":{status}"
     );
     if !headers.is_empty() {
-        json.push_str(",\"headers\":");
-        json.push_str(headers);
+        push(json, [",\"headers\":", headers]);
     }
     match reply {
         Reply::Data("") => json.push_str(",\"data\":{\"status\":\"success\"}}"),
         Reply::Data(data) => {
-            json.push_str(",\"data\":{\"status\":\"success\",\"data\":");
-            json.push_str(data);
-            json.push_str("}}");
+            push(json, [",\"data\":{\"status\":\"success\",\"data\":", data, "}}"]);
         }
-        Reply::Body(base64) => {
-            json.push_str(",\"bodyBase64\":\"");
-            json.push_str(base64);
-            json.push_str("\"}");
-        }
-        Reply::Stream(id) => {
-            json.push_str(",\"streamId\":\"");
-            json.push_str(id);
-            json.push_str("\"}");
-        }
+        Reply::Body(base64) => push(json, [",\"bodyBase64\":\"", base64, "\"}"]),
+        Reply::Stream(id) => push(json, [",\"streamId\":\"", id, "\"}"]),
     }
 }
 
@@ -129,9 +113,7 @@ pub(crate) fn refusal(request: &str, status: u16, message: &str, json: &mut Stri
 /// A part of a stream, in base64.
 pub(crate) fn stream_part(request: &str, stream: &str, base64: &str, json: &mut String) {
     push_stream(json, "stream", request, stream);
-    json.push_str(",\"chunkBase64\":\"");
-    json.push_str(base64);
-    json.push_str("\"}");
+    push(json, [",\"chunkBase64\":\"", base64, "\"}"]);
 }
 
 /// The end of a stream; a failure says why. Peer: the server does not look at it.
@@ -142,6 +124,10 @@ pub(crate) fn stream_end(request: &str, stream: &str, failure: Option<&str>, jso
         push_text(json, failure);
     }
     json.push('}');
+}
+
+fn push<const N: usize>(json: &mut String, parts: [&str; N]) {
+    parts.into_iter().for_each(|part| json.push_str(part));
 }
 
 fn push_stream(json: &mut String, kind: &str, request: &str, stream: &str) {
