@@ -225,10 +225,7 @@ fn connections_beyond_the_limit_wait_until_places_are_given_back() {
     let address = hub.listen(HttpLimits { max_connections: 1, ..HTTP_LIMITS });
     let mut first = upgrade(&address);
     assert!(matches!(hub.input(), Input::Server(ServerInput::Offered { .. })));
-    let third = {
-        let address = address.clone();
-        std::thread::spawn(move || upgrade(&address))
-    };
+    let third = std::thread::spawn(move || upgrade(&address));
     hub.rest();
     assert!(hub.input_now().is_none());
     // A masked close frame with code 1000.
