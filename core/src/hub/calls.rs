@@ -44,19 +44,15 @@ impl Hub {
         if self.volt.administer(call, name, payload, now) {
             return Ok(());
         }
-        match name {
-            "$status" => {
-                let text = self.show_status(now);
-                self.coordinator.settle(call, 200, text);
-                Ok(())
-            }
-            "$enqueue" => {
-                let client = Caller::in_process().client;
-                self.accounts.count(&client, now.mono)?;
-                self.coordinator.administer(call, name, payload, &options, now)
-            }
-            _ => self.coordinator.administer(call, name, payload, &options, now),
+        if name == "$status" {
+            let text = self.show_status(now);
+            self.coordinator.settle(call, 200, text);
+            return Ok(());
         }
+        if name == "$enqueue" {
+            self.accounts.count(&Caller::in_process().client, now.mono)?;
+        }
+        self.coordinator.administer(call, name, payload, &options, now)
     }
 
     /// Cancels a call.

@@ -40,21 +40,8 @@ impl Hub {
         }
     }
 
-    /// Answers a request.
-    pub(super) fn handle_request(
-        &mut self,
-        http: HttpId,
-        request: HttpRequest,
-        remote: String,
-        now: Now,
-    ) {
-        if let Some(response) = self.answer(http, request, remote, now) {
-            self.reply(http, response);
-        }
-    }
-
     /// Returns the answer to a request, unless it comes later.
-    fn answer(
+    pub(super) fn answer(
         &mut self,
         http: HttpId,
         request: HttpRequest,

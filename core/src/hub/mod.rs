@@ -113,7 +113,9 @@ impl Machine for Hub {
                 self.handle_offer(conn, request, remote, now);
             }
             Input::Server(ServerInput::Asked { http, request, remote }) => {
-                self.handle_request(http, request, remote, now);
+                if let Some(response) = self.answer(http, request, remote, now) {
+                    self.reply(http, response);
+                }
             }
             Input::Server(ServerInput::Gone { http }) => {
                 self.origins.remove(&http);

@@ -1,5 +1,7 @@
 //! Packets as frames, with Engine.IO's digit for a message.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 
 use super::{MAX_ATTACHMENTS, Malformed, ROOT};
@@ -135,9 +137,6 @@ fn push_namespace(text: &mut String, namespace: &str) {
 }
 
 fn push_number(text: &mut String, number: u64) {
-    if let Some(digit) = u32::try_from(number).ok().and_then(|n| char::from_digit(n, 10)) {
-        text.push(digit);
-    } else {
-        text.push_str(&number.to_string());
-    }
+    // Writing to a text cannot fail.
+    let _ = write!(text, "{number}");
 }
