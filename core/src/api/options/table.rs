@@ -285,8 +285,8 @@ impl OptionValue for u64 {
     fn read(at: &At<'_>, problems: &mut ConfigError) -> Option<Self> {
         let range = at.range.clone().unwrap_or(0..=Self::MAX);
         let value = serde_json::from_str(at.text.get()).ok().filter(|value| range.contains(value));
-        let wanted = format!("a whole number from {} to {}", range.start(), range.end());
-        at.check(value, wanted, problems)
+        let (low, high) = (range.start(), range.end());
+        at.check(value, format_args!("a whole number from {low} to {high}"), problems)
     }
 
     fn write(&self, _: Secrets) -> String {
@@ -410,7 +410,8 @@ macro_rules! option_words {
                 problems: &mut $crate::options::ConfigError,
             ) -> Option<Self> {
                 let word = serde_json::from_str::<String>(at.text.get()).ok();
-                let wanted = format!("one of {}", Self::WORDS.join(", "));
+                let wanted =
+                    std::fmt::from_fn(|f| write!(f, "one of {}", Self::WORDS.join(", ")));
                 at.check(word.and_then(|word| Self::find(&word)), wanted, problems)
             }
 
