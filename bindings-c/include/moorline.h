@@ -286,7 +286,8 @@ moorline_status moorline_stop(const struct moorline_handle *handle, uint64_t dra
 
 /**
  * Offers a handler under `key`, such as "Echo/Say"; its work arrives as `MOORLINE_EVENT_WORK`.
- * `meta` is a JSON object that describes it, or null.
+ * `meta` is a JSON object that describes it, or null. Fails with `MOORLINE_ARGUMENT_INVALID` for a key that
+ * the role cannot have.
  *
  * # Safety
  * `handle` came from `moorline_open`; the texts are NUL-terminated.
@@ -363,7 +364,8 @@ moorline_status moorline_complete_done(const struct moorline_handle *handle,
                                        const char *log);
 
 /**
- * Settles a work item as failed. The message is cut at 512 bytes.
+ * Settles a work item as failed. The message is cut at 512 bytes. A failure is never refused for its words:
+ * what is no UTF-8 becomes U+FFFD, and null is a failure without words.
  *
  * # Safety
  * `handle` came from `moorline_open`; `message` is NUL-terminated.

@@ -30,15 +30,18 @@ pub extern "C" fn moorline_stop(handle: Option<&Handle>, drain_ms: u64) -> Statu
 }
 
 /// Offers a handler under `key`, such as "Echo/Say"; its work arrives as `MOORLINE_EVENT_WORK`.
-/// `meta` is a JSON object that describes it, or null.
+/// `meta` is a JSON object that describes it, or null. Fails with `MOORLINE_ARGUMENT_INVALID` for a key that
+/// the role cannot have.
 ///
 /// # Safety
 /// `handle` came from `moorline_open`; the texts are NUL-terminated.
 #[unsafe(no_mangle)]
 pub extern "C" fn moorline_handle_key(handle: Option<&Handle>, key: CText, meta: CText) -> Status {
-    submit(handle, || {
+    guard(|| {
+        let (handle, key) = (given(handle)?, key.read("key")?);
         let meta = meta.optional("meta")?.map_or_else(|| Ok(Raw::empty_object()), json("meta"))?;
-        Ok(Command::Work(WorkCommand::Handle { key: key.read("key")?.to_owned(), meta }))
+        handle.check(key, &meta)?;
+        handle.submit(Command::Work(WorkCommand::Handle { key: key.to_owned(), meta }))
     })
 }
 
@@ -139,7 +142,8 @@ pub extern "C" fn moorline_complete_done(
     })
 }
 
-/// Settles a work item as failed. The message is cut at 512 bytes.
+/// Settles a work item as failed. The message is cut at 512 bytes. A failure is never refused for its words:
+/// what is no UTF-8 becomes U+FFFD, and null is a failure without words.
 ///
 /// # Safety
 /// `handle` came from `moorline_open`; `message` is NUL-terminated.
@@ -149,7 +153,7 @@ pub extern "C" fn moorline_complete_failed(
     work: u64,
     message: CText,
 ) -> Status {
-    complete(handle, work, || Ok(Outcome::Failed { message: message.read("message")?.to_owned() }))
+    complete(handle, work, || Ok(Outcome::Failed { message: message.lossy("the handler failed") }))
 }
 
 /// Settles a work item that was given up after `MOORLINE_EVENT_WORK_WITHDRAWN`.

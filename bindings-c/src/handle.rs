@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
-use moorline_core::{Command, Error, ErrorCode};
+use moorline_core::{Command, Error, ErrorCode, Raw};
 
 use crate::bell::Bell;
 use crate::events::Inbox;
@@ -16,14 +16,22 @@ use crate::status::Status;
 /// from any thread, and none waits for the network.
 pub struct Handle {
     driver: moorline_driver::Handle,
+    dialect: String,
+    role: String,
     bell: Arc<Bell>,
     pub(crate) inbox: Inbox,
 }
 
 impl Handle {
     /// Wraps what was opened.
-    pub(crate) fn of(driver: moorline_driver::Handle) -> Self {
-        Self { driver, bell: Arc::default(), inbox: Inbox::default() }
+    pub(crate) fn of(driver: moorline_driver::Handle, dialect: &str, role: &str) -> Self {
+        let (dialect, role) = (dialect.to_owned(), role.to_owned());
+        Self { driver, dialect, role, bell: Arc::default(), inbox: Inbox::default() }
+    }
+
+    /// Checks what a handler is offered under, and what is said about it.
+    pub(crate) fn check(&self, key: &str, meta: &Raw) -> Result<(), Error> {
+        moorline_core::check_handler(&self.dialect, &self.role, key, meta)
     }
 
     /// Hands over one command.
@@ -82,9 +90,9 @@ pub extern "C" fn moorline_open(
     guard(|| {
         let handle = place(handle, "handle")?;
         let options = options.optional("options")?.unwrap_or("{}");
-        let driver =
-            moorline_driver::Handle::open(dialect.read("dialect")?, role.read("role")?, options)?;
-        handle.write(Box::new(Handle::of(driver)));
+        let (dialect, role) = (dialect.read("dialect")?, role.read("role")?);
+        let driver = moorline_driver::Handle::open(dialect, role, options)?;
+        handle.write(Box::new(Handle::of(driver, dialect, role)));
         Ok(())
     })
 }

@@ -32,8 +32,9 @@ pub extern "C" fn moorline_scripted_open(
 ) -> Status {
     guard(|| {
         let (handle, script) = (place(handle, "handle")?, place(script, "script")?);
-        let (driver, io) = ScriptedIo::open(&read_opening(first.read("first")?)?)?;
-        handle.write(Box::new(Handle::of(driver)));
+        let opening = read_opening(first.read("first")?)?;
+        let (driver, io) = ScriptedIo::open(&opening)?;
+        handle.write(Box::new(Handle::of(driver, &opening.dialect, &opening.role)));
         script.write(Box::new(Scripted { io, said: String::new() }));
         Ok(())
     })

@@ -43,6 +43,8 @@ static void bad_calls(void) {
   expect_message("key is null");
   CHECK_STATUS(MOORLINE_ARGUMENT_INVALID, moorline_handle_key(worker, "Echo/Say", "{"));
   expect_message("meta is not JSON");
+  CHECK_STATUS(MOORLINE_ARGUMENT_INVALID, moorline_handle_key(worker, "Echo", NULL));
+  expect_message("Capability/Action");
   CHECK_STATUS(MOORLINE_ARGUMENT_INVALID, moorline_call(worker, 1, "Echo/Say", "{}", 1, NULL));
   expect_message("payload is not JSON");
   CHECK_STATUS(MOORLINE_ARGUMENT_INVALID, moorline_complete_done(worker, 1, NULL, 0, NULL));

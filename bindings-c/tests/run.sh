@@ -51,7 +51,7 @@ g++ -std=c++17 "${warnings[@]}" "${include[@]}" "$here/header.cpp" "${shared[@]}
 "$work/header"
 
 # Examples are programs that end by themselves; they are tested like the tests.
-programs=("$here/misuse.c" "$here/round_trip.c" "$root/bindings-c/examples/volt_daemon.c")
+programs=("$here/misuse.c" "$here/round_trip.c" "$here/hostile.c" "$root/bindings-c/examples/volt_daemon.c")
 
 for program in "${programs[@]}"; do
   test=$(basename "$program" .c)
@@ -59,6 +59,9 @@ for program in "${programs[@]}"; do
   gcc -std=c11 "${warnings[@]}" -D_POSIX_C_SOURCE=200809L "${include[@]}" "$program" "${shared[@]}" -o "$work/$test"
   timeout 120 "$work/$test"
 done
+
+step "hostile outcomes, compared"
+"$work/hostile" | python3 "$here/hostile.py" "$root/tests/vectors/hostile_outcomes.json"
 
 step "round_trip, static"
 gcc -std=c11 "${warnings[@]}" -D_POSIX_C_SOURCE=200809L "${include[@]}" "$here/round_trip.c" "${static[@]}" -o "$work/round_trip_static"

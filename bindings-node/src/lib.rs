@@ -11,8 +11,8 @@ mod scripted;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use moorline_core::Error;
 use moorline_core::command::parse_turn;
+use moorline_core::{Error, ErrorCode, Raw};
 use moorline_driver::Handle;
 use napi::bindgen_prelude::Unknown;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
@@ -110,6 +110,14 @@ impl Native {
             more: AtomicBool::new(false),
         }
     }
+}
+
+/// Checks what a handler is offered under; `meta` is JSON text.
+#[napi(catch_unwind)]
+pub fn check_handler(dialect: String, role: String, key: String, meta: String) -> Result<()> {
+    let meta = Raw::parse(meta)
+        .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("the handler's meta: {e}")));
+    meta.and_then(|meta| moorline_core::check_handler(&dialect, &role, &key, &meta)).map_err(thrown)
 }
 
 impl Drop for Native {

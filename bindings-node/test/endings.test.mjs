@@ -144,3 +144,20 @@ test('what happens is said to the logger, and nothing to none', async (t) => {
   worker.logger = null;
   native.tell([{ event: 'notice', error: { code: 'INTERNAL', message: '' } }]);
 });
+
+test('what can never be a handler is refused at the call, with the fix', async (t) => {
+  const native = scripted(t);
+  const worker = quiet(new Worker());
+  for (const key of ['Echo', '', '/Say', 'Echo/', 5, undefined, null, Symbol('s'), {}]) {
+    assert.throws(() => worker.handle(key, () => {}), { code: 'ARGUMENT_INVALID' });
+  }
+  assert.throws(() => worker.handle('Echo', () => {}), /Capability\/Action/);
+  for (const handler of [5, undefined, null, {}]) {
+    assert.throws(() => worker.handle('A/B', handler), { code: 'ARGUMENT_INVALID', message: /function/ });
+  }
+  assert.throws(() => worker.handle('A/B', () => {}, { settingsSchema: 'no list' }), { code: 'ARGUMENT_INVALID' });
+  await turn();
+  assert.deepEqual(native.taken(), []);
+  worker.close();
+  assert.throws(() => worker.handle('A/B', () => {}), { code: 'STOPPED' });
+});

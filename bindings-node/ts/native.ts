@@ -21,6 +21,8 @@ export interface Native {
 
 interface AddOn {
   readonly Native: { open(dialect: string, role: string, options: string): Native };
+  /** Throws ARGUMENT_INVALID for what no handler can be offered under; `meta` is JSON text. */
+  checkHandler(dialect: string, role: string, key: string, meta: string): void;
 }
 
 /** A platform has several names where C libraries differ; npm installs the one that fits. */
@@ -46,12 +48,16 @@ function load(): AddOn {
       }
     }
   }
-  const fix =
-    names.length === 0
+  // A bundler moves the code away from the add-on, which it cannot take along.
+  const bundled = typeof __filename !== 'string' || !/[\\/]native\.[cm]?js$/.test(__filename);
+  const fix = bundled
+    ? 'This program was bundled: keep moorline out of the bundle, as "external" of esbuild, Rollup, Vite and Bun, ' +
+      '"externals" of webpack, "serverExternalPackages" of Next.js; and install it beside the bundle.'
+    : names.length === 0
       ? `Platforms with an add-on: ${Object.keys(NAMES).join(', ')}. On others, build it from source.`
       : `Install it with "npm install @moorline/node-${names[0]}", and install without --omit=optional.`;
   throw new Error([`moorline has no add-on for ${platform}. ${fix}`, ...failures].join('\n  '));
 }
 
-/** Opens a role with options as JSON text. Connects nothing. */
-export const { Native } = load();
+/** Opens a role with options as JSON text, which connects nothing; checks handlers. */
+export const { Native, checkHandler } = load();

@@ -1,9 +1,10 @@
 /** A worker: offers handlers to a control plane and runs its work items. */
 
 import type { EndpointEvents, Ready } from './base.js';
-import { failureOf, MoorlineError, textOf } from './errors.js';
+import { failureOf, MoorlineError, textOf, wrapped } from './errors.js';
 import { OPTION_KEYS, type WorkEvent, type WorkerOptions } from './generated.js';
 import { written } from './json.js';
+import { checkHandler } from './native.js';
 import { renamed } from './options.js';
 import { onAbort } from './signals.js';
 import { attempt, Item, type OtherEvent, WorkEndpoint } from './work.js';
@@ -46,14 +47,24 @@ export class Worker extends WorkEndpoint<EndpointEvents> {
     super('beacon', 'worker', renamed(options, OPTION_KEYS.worker), true);
   }
 
-  /** Offers a handler under `Capability/Action`. */
+  /** Offers a handler under `Capability/Action`; throws ARGUMENT_INVALID for another key, STOPPED after the end. */
   handle<Payload = unknown, Result = unknown>(
     key: string,
     handler: Handler<Payload, Result>,
     meta: HandlerMeta = {},
   ): this {
+    if (this.isOver) throw new MoorlineError('STOPPED', 'handle() comes too late: the worker was told to end');
     const { description, settingsSchema: settings_schema } = meta;
-    this.offer(key, { description, settings_schema });
+    const about = { description, settings_schema };
+    if (typeof key !== 'string' || typeof handler !== 'function') {
+      throw new MoorlineError('ARGUMENT_INVALID', 'handle(key, handler) takes a text and a function');
+    }
+    try {
+      checkHandler('beacon', 'worker', key, written(about));
+    } catch (thrown) {
+      throw wrapped(thrown, 'ARGUMENT_INVALID');
+    }
+    this.offer(key, about);
     this.#handlers.set(key, handler as Handler<unknown, unknown>);
     return this;
   }

@@ -10,7 +10,7 @@ mod scripted;
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::Arc;
 
-use moorline_core::{Error, ErrorCode};
+use moorline_core::{Error, ErrorCode, Raw};
 use moorline_driver::{Doorbell, Frequent, Handle};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -77,6 +77,15 @@ impl Native {
     }
 }
 
+/// Checks what a handler is offered under; `meta` is JSON text.
+#[pyfunction]
+fn check_handler(py: Python<'_>, dialect: &str, role: &str, key: &str, meta: &str) -> PyResult<()> {
+    let meta = Raw::parse(meta.to_owned())
+        .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("the handler's meta: {e}")));
+    meta.and_then(|meta| moorline_core::check_handler(dialect, role, key, &meta))
+        .map_err(|error| raised(py, &error))
+}
+
 /// Makes the exception that the Python side raises for `error`.
 fn raised(py: Python<'_>, error: &Error) -> PyErr {
     let exception = py.import("moorline.errors").and_then(|errors| {
@@ -88,9 +97,9 @@ fn raised(py: Python<'_>, error: &Error) -> PyErr {
 /// Native part of the `moorline` package.
 #[pymodule(gil_used = false)]
 mod _native {
-    #[pymodule_export]
-    use super::Native;
     #[cfg(feature = "scripted")]
     #[pymodule_export]
     use super::scripted::Scripted;
+    #[pymodule_export]
+    use super::{Native, check_handler};
 }

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import threading
-from typing import Any, Callable, Iterator, List
+from typing import Any, Callable, Iterator, List, cast
 
 import pytest
 from fake import FakeNative, ended, error, ready, withdrawn, work
@@ -650,5 +650,36 @@ def test_leaving_the_scope_drains(run: Any) -> None:
             async with worker:
                 fake.deliver({**withdrawn(1), "why": "draining"}, ended())
                 raise KeyError("the body's own error is what is told")
+
+    run(main())
+
+
+@pytest.mark.parametrize("key", ["", "Echo", "/Say", "Echo/", 5, None, b"A/B"])
+def test_what_no_handler_can_have_for_a_key_is_refused_at_the_call(key: Any) -> None:
+    with pytest.raises(MoorlineError) as raised:
+        Worker().handle(key)
+    assert raised.value.code == "ARGUMENT_INVALID"
+    assert "Capability/Action" in raised.value.message
+
+
+def test_what_is_no_handler_is_refused_at_the_call(run: Any) -> None:
+    worker = Worker()
+    bare: Any = worker.handle
+    with pytest.raises(MoorlineError) as raised:
+
+        @bare
+        def say(settings: Any, ctx: Any) -> None: ...
+
+    assert '@worker.handle("Capability/Action")' in raised.value.message
+    with pytest.raises(MoorlineError) as raised:
+        worker.handle("A/B")(cast(Any, 5))
+    assert raised.value.code == "ARGUMENT_INVALID"
+
+    async def main() -> None:
+        await connected(worker)
+        await worker.close()
+        with pytest.raises(MoorlineError) as raised:
+            worker.handle("A/B")
+        assert raised.value.code == "STOPPED"
 
     run(main())

@@ -14,6 +14,7 @@ use crate::api::options::{Field, RuntimeOptions, read};
 use crate::api::words::WordTable;
 use crate::base::entropy::Seed;
 use crate::base::error::{Error, ErrorCode};
+use crate::base::json::Raw;
 use crate::machine::Endpoint;
 
 /// A role that was opened: its machine, and what the driver needs to know.
@@ -152,6 +153,18 @@ pub fn open(
 #[must_use]
 pub fn find(dialect: &str, role: &str) -> Option<&'static Role> {
     ROLES.iter().find(|row| (row.dialect, row.role) == (dialect, role))
+}
+
+/// Checks what a handler is offered under and what is said about it, before a role is asked to.
+///
+/// # Errors
+/// `ARGUMENT_INVALID`.
+pub fn check_handler(dialect: &str, role: &str, key: &str, meta: &Raw) -> Result<(), Error> {
+    match (dialect, role) {
+        #[cfg(feature = "beacon")]
+        ("beacon", "worker") => beacon::check_handler(key, meta),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(feature = "beacon")]

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::endpoint::{Endpoint, OnPart, Waiting};
 use crate::reply::Reply;
-use crate::{Error, ErrorCode};
+use crate::{Error, ErrorCode, numbers};
 
 /// Longer than what every language can count to is as good as for ever.
 const LONGEST_MS: u64 = (1 << 53) - 1;
@@ -170,8 +170,7 @@ impl<O> fmt::Debug for Call<O> {
 /// # Errors
 /// `ARGUMENT_INVALID`.
 pub(crate) fn written(payload: &(impl Serialize + ?Sized)) -> Result<Raw, Error> {
-    Raw::from_value(payload)
-        .map_err(|e| Error::caused(ErrorCode::ArgumentInvalid, "the payload", e))
+    numbers::json(payload).map_err(|e| Error::caused(ErrorCode::ArgumentInvalid, "the payload", e))
 }
 
 /// Counts milliseconds as options do.

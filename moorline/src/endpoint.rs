@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use moorline_core::command::DEFAULT_DRAIN_MS;
 use moorline_core::{CallCommand, CallEvent, CallId, Command, Outcome, Raw};
 use moorline_driver::{Counters, Handle, Mailbox};
 use tokio::sync::watch;
@@ -34,6 +35,8 @@ pub(crate) struct Role {
     pub(crate) drops_withdrawn: bool,
     /// Whether the role takes reports of progress.
     pub(crate) takes_reports: bool,
+    /// Whether it drains in the background when it is dropped. A hub closes: others wait for its address.
+    pub(crate) drains_when_dropped: bool,
     /// Writes the outcome of an item, and what the application must be told of it.
     pub(crate) outcome: fn(&WorkContext, Given) -> (Outcome, Option<Error>),
 }
@@ -85,7 +88,7 @@ struct Turn {
     is_open: bool,
 }
 
-/// An endpoint with the task that routes its events. Closes everything when dropped.
+/// An endpoint with the task that routes its events; what dropping it does is its role's.
 pub(crate) struct Session {
     endpoint: Arc<Endpoint>,
     pump: AbortHandle,
@@ -148,7 +151,15 @@ impl std::ops::Deref for Session {
 }
 
 impl Drop for Session {
+    /// Drains in the background what was ready once and is still heard: leaving a scope means the same in
+    /// every language. It takes a runtime that lives on; when that ends, the connection is closed.
     fn drop(&mut self) {
+        let was_ready = matches!(*self.status.borrow(), Status::Ready(_) | Status::Lost(_));
+        let stop = vec![Command::Stop { drain_ms: DEFAULT_DRAIN_MS }];
+        let may_drain = self.role.drains_when_dropped && was_ready && !self.is_muted();
+        if may_drain && self.submit(stop).is_ok() {
+            return;
+        }
         self.io.abandon();
         self.pump.abort();
         self.running.close();
@@ -210,23 +221,38 @@ impl Endpoint {
         lock(&self.turn).is_open = true;
     }
 
-    pub(crate) fn end_turn(&self) {
+    pub(crate) fn end_turn(self: &Arc<Self>) {
         self.hand_over(false);
     }
 
-    /// Hands over what the turn has gathered; it goes on if `is_open`.
-    pub(crate) fn hand_over(&self, is_open: bool) {
+    /// Hands over what the turn has gathered; it goes on if `is_open`. What a full queue refuses is tried
+    /// again, but for calls, which fail: outcomes must not be lost.
+    pub(crate) fn hand_over(self: &Arc<Self>, is_open: bool) {
         let mut turn = lock(&self.turn);
         turn.is_open = is_open;
         if turn.commands.is_empty() {
             return;
         }
         let Err(error) = self.io.submit_all(&mut turn.commands) else { return };
-        let commands = std::mem::take(&mut turn.commands);
+        let error = Error::from(error);
+        let (calls, others): (Vec<_>, Vec<_>) = std::mem::take(&mut turn.commands)
+            .into_iter()
+            .partition(|command| command.call().is_some());
+        let again = tokio::runtime::Handle::try_current().ok();
+        let again = again.filter(|_| error.is_retryable() && !others.is_empty());
+        if let Some(runtime) = again {
+            turn.commands = others;
+            if !std::mem::replace(&mut turn.is_open, true) {
+                let endpoint = Arc::clone(self);
+                runtime.spawn(async move {
+                    tokio::task::yield_now().await;
+                    endpoint.end_turn();
+                });
+            }
+        }
         drop(turn);
         tracing::warn!(%error, "commands were refused");
-        let error = Error::from(error);
-        for call in commands.iter().filter_map(Command::call) {
+        for call in calls.iter().filter_map(Command::call) {
             self.settle(call, Err(error.clone()));
         }
     }

@@ -96,11 +96,14 @@ impl Running {
     /// Makes the payload of a heartbeat.
     pub(crate) fn make_beat(&self, endpoint: &Arc<Endpoint>, work: WorkId) {
         let Some(maker) = &endpoint.application.beat else { return };
-        let (making, endpoint) = (maker(), Arc::clone(endpoint));
+        let (maker, endpoint) = (Arc::clone(maker), Arc::clone(endpoint));
+        // A task of its own: what panics in it is an answer as well.
+        let making = tokio::spawn(async move { maker().await });
         tokio::spawn(async move {
             let outcome = match making.await {
-                Ok(value) => Outcome::Done { value, log: Raw::empty_list() },
-                Err(failure) => Outcome::Failed { message: failure.message().to_owned() },
+                Ok(Ok(value)) => Outcome::Done { value, log: Raw::empty_list() },
+                Ok(Err(failure)) => Outcome::Failed { message: failure.message().to_owned() },
+                Err(panicked) => Outcome::Failed { message: panicked.to_string() },
             };
             endpoint.submit_with_turn(Command::Work(WorkCommand::Complete { work, outcome }));
         });

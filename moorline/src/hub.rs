@@ -26,6 +26,7 @@ static HUB: Role = Role {
     unhandled: "Unknown daemon server command: ",
     drops_withdrawn: true,
     takes_reports: false,
+    drains_when_dropped: false,
     outcome,
 };
 

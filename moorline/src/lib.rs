@@ -39,6 +39,7 @@ mod events;
 mod handler;
 mod hub;
 mod messages;
+mod numbers;
 mod reply;
 mod routing;
 mod session_slot;

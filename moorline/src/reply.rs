@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::stream::{ByteSender, base64, channel};
-use crate::{Error, ErrorCode};
+use crate::{Error, ErrorCode, numbers};
 
 /// The parts of a streamed reply.
 pub(crate) type Parts = Pin<Box<dyn Stream<Item = Result<Bytes, Failure>> + Send>>;
@@ -50,9 +50,7 @@ impl Reply {
     /// [`with_raw`](Self::with_raw).
     #[must_use]
     pub fn with_data(mut self, data: &(impl Serialize + ?Sized)) -> Self {
-        let written = Raw::from_value(data);
-        self.data =
-            Some(written.map_err(|e| Failure::caused("the reply cannot be written as JSON", e)));
+        self.data = Some(write(data));
         self
     }
 
@@ -243,8 +241,10 @@ struct Received {
     body: Option<String>,
 }
 
-fn write(value: &impl Serialize) -> Result<Raw, Failure> {
-    Raw::from_value(value).map_err(|e| Failure::caused("the reply cannot be written as JSON", e))
+/// Writes a value of the application. What JSON has no form for fails as in every language.
+pub(crate) fn write(value: &(impl Serialize + ?Sized)) -> Result<Raw, Failure> {
+    let code = ErrorCode::ArgumentInvalid.name();
+    numbers::json(value).map_err(|e| Failure::caused(&format!("{code}: not JSON"), e))
 }
 
 /// What a handler may return: data of any type of serde, or a [`Reply`].

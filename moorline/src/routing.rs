@@ -1,6 +1,7 @@
 //! Events on their way from the core to whom they concern: calls, handlers, the application.
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
@@ -41,6 +42,14 @@ pub(crate) async fn pump(endpoint: Arc<Endpoint>, on_message: Option<OnMessage>)
         }
         endpoint.end_turn();
     }
+    // Nobody withdraws what runs any more.
+    endpoint.running.close();
+}
+
+/// Runs the application's code. What panics there must not stop the events of everybody else; the panic is
+/// told by the hook of the program.
+pub(crate) fn apart<T>(run: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(run)).ok()
 }
 
 impl Endpoint {
@@ -71,7 +80,7 @@ impl Endpoint {
                 }
             }
             SessionEvent::Lost { reason, retry_ms, attempt } => {
-                tracing::info!(%reason, retry_ms, attempt, "the link is down");
+                tracing::warn!(%reason, retry_ms, attempt, "the link is down");
                 self.status.send_if_modified(|status| {
                     let Status::Ready(id) = status else { return false };
                     *status = Status::Lost(std::mem::take(id));
@@ -175,8 +184,7 @@ impl Endpoint {
         // Called outside the lock: it is the application's.
         let on_part = lock(&self.parts).remove(&call);
         let Some(mut on_part) = on_part else { return };
-        on_part(part);
-        if lock(&self.calls).is_open(call) {
+        if apart(|| on_part(part)).is_some() && lock(&self.calls).is_open(call) {
             lock(&self.parts).insert(call, on_part);
         }
     }
@@ -191,7 +199,7 @@ struct Peers {
 impl Peers {
     fn heard(&mut self, peer: PeerId, message: Raw) {
         if let (Some(take), Some(name)) = (&mut self.on_message, self.names.get(&peer)) {
-            take(name, message);
+            let _ = apart(|| take(name, message));
         }
     }
 }

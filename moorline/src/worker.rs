@@ -23,6 +23,7 @@ pub(crate) static WORKER: Role = Role {
     unhandled: "No handler takes ",
     drops_withdrawn: false,
     takes_reports: true,
+    drains_when_dropped: true,
     outcome,
 };
 
@@ -31,7 +32,16 @@ fn outcome(work: &WorkContext, result: Given) -> (Outcome, Option<Error>) {
     let outcome = match (work.withdrawal(), result.and_then(Reply::only_data)) {
         (Some(_), _) => Outcome::Cancelled,
         (None, Ok(value)) => Outcome::Done { value, log: work.take_log() },
-        (None, Err(failure)) => Outcome::Failed { message: failure.message().to_owned() },
+        (None, Err(failure)) => {
+            let source = failure.source().map(tracing::field::debug);
+            tracing::warn!(
+                handler = work.key(),
+                error = failure.message(),
+                source,
+                "a handler failed"
+            );
+            Outcome::Failed { message: failure.message().to_owned() }
+        }
     };
     (outcome, None)
 }
@@ -39,7 +49,8 @@ fn outcome(work: &WorkContext, result: Given) -> (Outcome, Option<Error>) {
 /// A worker at a control plane: it takes work items, runs handlers and returns their outcomes, through
 /// every kind of disconnect. Made by [`Worker::builder`].
 ///
-/// Dropping it closes the connection at once; [`drain`](Self::drain) lets running work finish.
+/// Dropping it drains for 30 seconds in the background, as long as the runtime lives: running work may finish.
+/// [`drain`](Self::drain) waits for that, and ends with zero at once.
 #[derive(Debug)]
 pub struct Worker {
     application: Arc<Application>,
@@ -178,7 +189,8 @@ impl WorkerBuilder {
     /// trying; bound the wait by a time-out of your own.
     ///
     /// # Errors
-    /// `CONFIG_INVALID` with every problem of the options, or why the control plane refused.
+    /// `CONFIG_INVALID` with every problem of the options, `ARGUMENT_INVALID` for the key of a handler, or why
+    /// the control plane refused.
     pub async fn connect(self) -> Result<Worker, Error> {
         let Self { options, handlers, metas } = self;
         let application = Arc::new(Application::new(handlers, None));
@@ -189,6 +201,7 @@ impl WorkerBuilder {
                 *meta = Raw::from_value(described)
                     .map_err(|e| Error::caused(ErrorCode::ConfigInvalid, "a description", e))?;
             }
+            moorline_core::check_handler(WORKER.dialect, WORKER.name, key, meta)?;
         }
         commands.push(Command::Start);
         let options = options.describe();

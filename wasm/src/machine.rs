@@ -7,7 +7,7 @@ use moorline_core::command::parse_turn;
 use moorline_core::{CallEvent, ConnInput, HttpInput, ServerInput, SessionEvent};
 use moorline_core::{
     CloseCause, Command, ConnId, DialAddress, Endpoint, Error, ErrorCode, Event, Frame, Headers,
-    HttpBody, HttpId, HttpResponse, Input, Now, Opened, Output,
+    HttpBody, HttpId, HttpResponse, Input, Now, Opened, Output, Raw,
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -42,6 +42,17 @@ impl Machine {
         seed: &[u8],
     ) -> Result<Self, String> {
         crate::open::open(dialect, role, options, host, seed).map(Self::of).map_err(thrown)
+    }
+
+    /// Checks what a handler is offered under; `meta` is JSON text.
+    ///
+    /// # Errors
+    /// `ARGUMENT_INVALID` as JSON text.
+    pub fn check_handler(dialect: &str, role: &str, key: &str, meta: &str) -> Result<(), String> {
+        let meta = Raw::parse(meta.to_owned()).map_err(|e| {
+            thrown(Error::new(ErrorCode::ArgumentInvalid, format!("the handler's meta: {e}")))
+        })?;
+        moorline_core::check_handler(dialect, role, key, &meta).map_err(thrown)
     }
 
     /// Carries out one turn of commands, see [`parse_turn`].

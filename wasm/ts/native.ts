@@ -14,6 +14,15 @@ export function provide(loaded: typeof Machine): void {
   machines = loaded;
 }
 
+/** Throws ARGUMENT_INVALID for what no handler can be offered under; `meta` is JSON text. */
+export function checkHandler(dialect: string, role: string, key: string, meta: string): void {
+  try {
+    machines?.check_handler(dialect, role, key, meta);
+  } catch (error) {
+    throw thrown(error);
+  }
+}
+
 export const Native = {
   /** Opens a role with options as JSON text. Connects nothing. */
   open(dialect: string, role: string, options: string): Native {

@@ -17,13 +17,22 @@ impl CText {
 
     /// Borrows the text, or returns `None` for a null pointer.
     pub(crate) fn optional(&self, what: &str) -> Result<Option<&str>, Error> {
+        let text = self.borrow().map(CStr::to_str);
+        text.transpose().map_err(|e| not_utf8(what, e))
+    }
+
+    /// Copies the text, U+FFFD in the place of what is no UTF-8; `otherwise` stands for a null pointer.
+    pub(crate) fn lossy(&self, otherwise: &str) -> String {
+        self.borrow().map_or_else(|| otherwise.into(), |text| text.to_string_lossy().into_owned())
+    }
+
+    fn borrow(&self) -> Option<&CStr> {
         if self.0.is_null() {
-            return Ok(None);
+            return None;
         }
         // SAFETY: only C makes a `CText`; its side of the contract is a NUL-terminated text that
         // stays valid and unchanged during the call, and the borrow ends with the call's argument.
-        let text = unsafe { CStr::from_ptr(self.0) };
-        text.to_str().map(Some).map_err(|e| not_utf8(what, e))
+        Some(unsafe { CStr::from_ptr(self.0) })
     }
 }
 

@@ -1,6 +1,6 @@
 from typing import final
 
-__all__ = ["Native"]
+__all__ = ["Native", "check_handler"]
 
 @final
 class Native:
@@ -9,3 +9,5 @@ class Native:
     def drain(self) -> tuple[list[int], list[bytes], bytes, bool, bool]: ...
     def fileno(self) -> int: ...
     def close(self) -> None: ...
+
+def check_handler(dialect: str, role: str, key: str, meta: str) -> None: ...

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, TypeVar
+from typing import cast
 
 from ._bench import Bench, Item, Registered, is_coroutine
 from ._generated import WorkerOptions, WorkEvent
 from ._json import encode
-from ._text import said
+from ._native import check_handler
+from ._text import said, sound
 from .errors import MoorlineError, error_of
 
 if TYPE_CHECKING:
@@ -104,10 +106,18 @@ class Worker(Bench):
         A coroutine function runs as a task on the loop, a plain function on a thread, so that it
         may block. What it returns is the item's result; what it raises, the item's failure.
         """
+        if not isinstance(cast(object, key), str):
+            message = 'name what the function handles: @worker.handle("Capability/Action")'
+            raise error_of("ARGUMENT_INVALID", message)
+        if self._over:
+            raise error_of("STOPPED", "handle comes too late: the worker has ended")
         given = {"description": description, "settings_schema": settings_schema}
         meta = {name: value for name, value in given.items() if value is not None}
+        check_handler(self._dialect, self._role, sound(key), encode(meta).decode())
 
         def register(handler: _H) -> _H:
+            if not callable(handler):
+                raise error_of("ARGUMENT_INVALID", f"a handler is a function, not {said(handler)}")
             self._handlers[key] = Registered(handler, meta, is_coroutine(handler))
             self._offer(key, meta)
             return handler

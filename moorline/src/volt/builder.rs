@@ -6,8 +6,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use moorline_core::Secret;
 use moorline_core::options::{DaemonOptions, OptionValue as _};
-use moorline_core::{Raw, Secret};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -15,6 +15,7 @@ use super::client::DaemonClient;
 use crate::application::{Application, BeatMaker};
 use crate::call::millis;
 use crate::handler::{Handler, erased};
+use crate::reply::write;
 use crate::{Error, Failure, IntoReply, WorkContext};
 
 /// Describes a daemon. Every option has a default; see the table of daemon options.
@@ -95,7 +96,7 @@ impl DaemonBuilder {
     {
         self.beat = Some(Arc::new(move || {
             let making = make();
-            Box::pin(async move { Ok(Raw::from_value(&making.await?)?) })
+            Box::pin(async move { write(&making.await?) })
         }));
         self.options(|options| options.heartbeat.asks = true)
     }

@@ -27,10 +27,12 @@ static DAEMON: Role = Role {
     unhandled: "Unknown daemon command: ",
     drops_withdrawn: false,
     takes_reports: false,
+    drains_when_dropped: true,
     outcome,
 };
 
-/// A VOLT cluster daemon. Cheap to clone; the last clone that is dropped closes the connection at once.
+/// A VOLT cluster daemon. Cheap to clone; the last clone that is dropped drains for 30 seconds in the background,
+/// as long as the runtime lives. [`disconnect`](Self::disconnect) ends at once.
 #[derive(Clone)]
 pub struct DaemonClient {
     options: Arc<Mutex<DaemonOptions>>,

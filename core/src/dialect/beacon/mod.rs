@@ -13,4 +13,4 @@ pub(crate) mod words;
 mod worker;
 
 pub(crate) use dispatcher::BeaconDispatcher;
-pub(crate) use worker::BeaconWorker;
+pub(crate) use worker::{BeaconWorker, check_handler};

@@ -62,6 +62,14 @@ impl Action {
     }
 }
 
+/// Checks a handler's key and what is said about it.
+///
+/// # Errors
+/// `ARGUMENT_INVALID`.
+pub(crate) fn check_handler(key: &str, meta: &Raw) -> Result<(), Error> {
+    Action::new(key, meta).map(drop)
+}
+
 impl BeaconWorker {
     pub(super) fn handle(&mut self, key: String, meta: &Raw, now: Now) -> Result<(), Error> {
         self.handlers.add(key.clone(), Action::new(&key, meta)?)?;

@@ -22,6 +22,8 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use action::check_handler;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use bytestring::ByteString;
