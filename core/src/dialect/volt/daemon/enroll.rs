@@ -115,12 +115,8 @@ impl VoltDaemon {
         let http = HttpId(2 * self.enrollment.requests + 1);
         let token = self.options.enrollment_token.expose();
         let body = wire::enrollment(token, &self.options.installed_version);
-        let request = HttpRequest {
-            method: Method::Post,
-            url,
-            headers: Headers::new().with("content-type", "application/json"),
-            body: body.into(),
-        };
+        let headers = Headers::new().with("content-type", "application/json");
+        let request = HttpRequest { method: Method::Post, url, headers, body: body.into() };
         let timeout_ms = self.options.enrollment.timeout_ms;
         self.link.enter(Stage::Enrolling(http), None, self.clock);
         let call =
@@ -192,11 +188,9 @@ impl VoltDaemon {
         }
         self.link.enter(Stage::Keeping, None, self.clock);
         let stored = Stored { daemon_password: self.password.expose().to_owned() };
-        let writes = vec![Write::Put {
-            space: SPACE,
-            key: self.options.team_cluster_id.clone(),
-            value: serde_json::to_vec(&stored).unwrap_or_default().into(),
-        }];
+        let value = serde_json::to_vec(&stored).unwrap_or_default().into();
+        let key = self.options.team_cluster_id.clone();
+        let writes = vec![Write::Put { space: SPACE, key, value }];
         self.ask_store(StoreRequest::Commit { writes });
     }
 

@@ -182,10 +182,8 @@ impl VoltServer {
             }
             None => Carrier::Polling { poll: None, queue: Queue::unbounded() },
         };
-        let limits = DecoderLimits {
-            max_attachment_bytes: self.limits.max_message,
-            ..DecoderLimits::default()
-        };
+        let max_attachment_bytes = self.limits.max_message;
+        let limits = DecoderLimits { max_attachment_bytes, ..DecoderLimits::default() };
         let mut state = Session {
             sid,
             address,

@@ -170,15 +170,10 @@ pub(super) fn enrollment(body: &str) -> Result<(String, Option<String>), String>
         match &*key {
             "enrollmentToken" => token = Some(text()?).filter(|token| !token.is_empty()),
             "installedVersion" => {
-                let text = text()?;
-                if !(1..=64).contains(&text.chars().count()) {
-                    return Err(invalid(".installedVersion"));
-                }
-                version = Some(text);
+                version = Some(text()?).filter(|text| (1..=64).contains(&text.chars().count()));
+                version.as_ref().ok_or_else(|| invalid(".installedVersion"))?;
             }
-            _ => {
-                return Err(format!("body: Unrecognized key: \"{}\"", printable(&key)));
-            }
+            _ => return Err(format!("body: Unrecognized key: \"{}\"", printable(&key))),
         }
     }
     Ok((token.ok_or_else(|| invalid(".enrollmentToken"))?, version))
