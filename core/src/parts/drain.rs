@@ -37,6 +37,11 @@ impl Drain {
         now < *self.flush_until.get_or_insert(until.max(now.after(grace_ms)))
     }
 
+    /// Tells whether [`may_flush`](Self::may_flush) was asked before.
+    pub(crate) const fn is_flushing(&self) -> bool {
+        self.flush_until.is_some()
+    }
+
     /// Tells whether these counts of what is left are news.
     pub(crate) fn has_news(&mut self, running: usize, reports: usize) -> bool {
         self.told.replace((running, reports)) != Some((running, reports))

@@ -242,8 +242,18 @@ impl VoltDaemon {
         if is_busy && !self.drain.is_over(self.clock.mono) {
             return;
         }
-        self.leave();
         self.give_up(Withdrawal::Draining);
+        // Peer: the server forgets events that it reads in one go with the farewell behind them.
+        let is_asked = self.drain.is_flushing();
+        if self.is_ready() && self.drain.may_flush(0, self.clock.mono) {
+            if !is_asked {
+                self.engine.ask_flushed();
+            }
+            if !self.engine.has_left() {
+                return;
+            }
+        }
+        self.leave();
         if let Stage::Enrolling(http) = stage {
             self.engine.out.push_back(crate::machine::Output::HttpCancel { http });
         }

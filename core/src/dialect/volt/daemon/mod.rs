@@ -424,3 +424,6 @@ impl Endpoint for VoltDaemon {
             .end()
     }
 }
+
+#[cfg(test)]
+mod tests;

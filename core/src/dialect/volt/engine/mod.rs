@@ -87,7 +87,8 @@ pub(super) struct Engine {
     ping_deadline: Option<Instant>,
     /// Frames that wait for their turn on polling; bounded where they are sent.
     queue: Queue<Frame>,
-    wants_flushed: bool,
+    /// How often [`EngineEvent::Flushed`] was asked for and not told.
+    asks: u64,
     /// Peer: the original sends none, and fails behind load balancers with "session id unknown".
     cookies: Cookies,
     last_id: u64,
@@ -108,7 +109,7 @@ impl Engine {
             handshake: None,
             ping_deadline: None,
             queue: Queue::unbounded(),
-            wants_flushed: false,
+            asks: 0,
             cookies: Cookies::default(),
             last_id: 0,
             events: VecDeque::new(),
@@ -232,10 +233,15 @@ impl Engine {
 
     /// Asks for [`EngineEvent::Flushed`].
     pub(super) fn ask_flushed(&mut self) {
-        self.wants_flushed = true;
+        self.asks += 1;
         if let State::OnWebSocket(conn) = self.state {
             self.out.push_back(Output::AskSent { conn });
         }
+    }
+
+    /// Tells whether all has left that was handed over before [`ask_flushed`](Self::ask_flushed).
+    pub(super) fn has_left(&self) -> bool {
+        !self.is_backed_up() && (self.asks == 0 || self.polling().is_some())
     }
 
     /// Puts what waits on its way. Called once after each input, so that a turn's frames go together.
@@ -246,7 +252,7 @@ impl Engine {
     /// Ends the session with `last`, which is sent before. [`EngineEvent::Gone`] tells that it is over.
     pub(super) fn close(&mut self, last: Option<Frame>) {
         self.ping_deadline = None;
-        self.wants_flushed = false;
+        self.asks = 0;
         match self.state {
             State::OnWebSocket(conn) => {
                 self.out.extend(last.map(|frame| Output::Send { conn, frame }));
@@ -281,7 +287,7 @@ impl Engine {
     fn forget(&mut self) {
         self.drop_unsent();
         self.ping_deadline = None;
-        self.wants_flushed = false;
+        self.asks = 0;
     }
 
     pub(super) fn received(&mut self, conn: ConnId, frame: &Frame, now: Now) {
@@ -336,15 +342,9 @@ impl Engine {
     }
 
     fn target(&self, timeout_ms: u64) -> DialTarget {
-        DialTarget {
-            address: DialAddress::WebSocket {
-                url: self.address.web_socket(self.sid()),
-                headers: self.cookies.headers(),
-            },
-            timeout_ms,
-            limits: self.limits,
-            pulses: engineio::PINGS,
-        }
+        let url = self.address.web_socket(self.sid());
+        let address = DialAddress::WebSocket { url, headers: self.cookies.headers() };
+        DialTarget { address, timeout_ms, limits: self.limits, pulses: engineio::PINGS }
     }
 
     fn read_handshake(&mut self, text: &str) -> Option<Handshake> {
@@ -406,7 +406,8 @@ impl Engine {
     }
 
     fn flushed(&mut self) {
-        if std::mem::take(&mut self.wants_flushed) {
+        if self.asks > 0 {
+            self.asks -= 1;
             self.events.push_back(EngineEvent::Flushed);
         }
     }

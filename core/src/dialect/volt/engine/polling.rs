@@ -123,7 +123,10 @@ impl Engine {
                 }
                 self.poll();
             }
-            Ok(_) if self.queue.is_empty() => self.flushed(),
+            Ok(_) if self.queue.is_empty() => {
+                self.asks = self.asks.min(1);
+                self.flushed();
+            }
             Ok(_) => {}
             Err(_) => return self.fail(TRANSPORT_ERROR),
         }
@@ -275,7 +278,8 @@ impl Engine {
         while let Some(frame) = self.queue.pop() {
             self.send(frame, now);
         }
-        if self.wants_flushed {
+        if self.asks > 0 {
+            self.asks = 1;
             self.out.push_back(Output::AskSent { conn });
         }
     }

@@ -1,0 +1,145 @@
+//! What a daemon does in which turn, where the scenes of whole sessions see only the order.
+
+#![allow(clippy::wildcard_enum_match_arm, reason = "a step is about a few outputs of many")]
+
+use super::*;
+use crate::api::command::Outcome;
+use crate::base::ids::{ConnId, HttpId};
+use crate::net::{HttpResponse, Method};
+
+const HANDSHAKE: &str = "0{\"sid\":\"s\",\"upgrades\":[],\"pingInterval\":25000,\"pingTimeout\":20000,\"maxPayload\":100000}";
+const JOINED: &str = "40{\"sid\":\"j\"}";
+const CONFIRMED: &str = "42[\"team-cluster-daemon:registered\",{}]";
+const COMMAND: &str = "42[\"team-cluster-daemon:message\",{\"type\":\"command\",\"requestId\":\"r\",\"command\":\"h\"}]";
+
+/// The original drops events that it reads together with a disconnect behind them: it handles an event
+/// two turns after it has read it, the disconnect one.
+#[test]
+fn the_farewell_waits_until_the_last_answer_has_left() {
+    let mut it = Scene::on_websocket();
+    assert_eq!(it.answer_in_a_drain(), ["answer", "ask sent"]);
+    it.input(Input::Conn(ConnInput::Sent { conn: ConnId(2) }));
+    assert_eq!(it.did(), ["41", "close"]);
+}
+
+#[test]
+fn a_connection_that_takes_nothing_does_not_hold_up_the_end() {
+    let mut it = Scene::on_websocket();
+    it.answer_in_a_drain();
+    it.now = 5_000;
+    it.daemon.handle_timeout(it.clock());
+    assert_eq!(it.did(), ["41", "close"]);
+}
+
+#[test]
+fn on_polling_the_farewell_waits_until_the_last_answer_was_taken() {
+    let mut it = Scene::on_polling();
+    assert_eq!(it.answer_in_a_drain(), ["post answer"]);
+    it.takes_post();
+    assert_eq!(it.did(), ["post 41"]);
+    it.takes_post();
+    assert_eq!(it.did(), ["post 1"]);
+}
+
+struct Scene {
+    daemon: VoltDaemon,
+    now: u64,
+    /// The latest requests.
+    get: HttpId,
+    post: HttpId,
+}
+
+impl Scene {
+    fn new(transport: &str) -> Self {
+        let options = format!(
+            "{{\"control_socket_url\":\"ws://v\",\"team_cluster_id\":\"c\",\
+             \"heartbeat\":{{\"enabled\":false}},\"transport\":\"{transport}\"}}"
+        );
+        let options = crate::api::options::read(&options).unwrap();
+        let daemon = VoltDaemon::new(options, [7; 32]).unwrap();
+        let mut scene = Self { daemon, now: 0, get: HttpId(0), post: HttpId(0) };
+        let handle = WorkCommand::Handle { key: "h".into(), meta: Raw::empty_object() };
+        scene.command(Command::Work(handle));
+        scene.command(Command::Start);
+        scene.did();
+        scene
+    }
+
+    fn on_websocket() -> Self {
+        let mut scene = Self::new("websocket");
+        scene.input(Input::Conn(ConnInput::Opened { conn: ConnId(2) }));
+        for text in [HANDSHAKE, JOINED, CONFIRMED, COMMAND] {
+            let frame = Frame::Text(text.into());
+            scene.input(Input::Conn(ConnInput::Received { conn: ConnId(2), frame }));
+        }
+        scene.did();
+        scene
+    }
+
+    fn on_polling() -> Self {
+        let mut scene = Self::new("polling");
+        for text in [HANDSHAKE, JOINED, CONFIRMED, COMMAND] {
+            scene.replied(scene.get, text);
+            scene.did();
+            if scene.post != HttpId(0) {
+                scene.takes_post();
+                scene.did();
+            }
+        }
+        scene
+    }
+
+    fn clock(&self) -> Now {
+        Now::new(self.now, 0)
+    }
+
+    fn input(&mut self, input: Input) {
+        self.daemon.handle_input(input, self.clock());
+    }
+
+    fn command(&mut self, command: Command) {
+        self.daemon.handle_command(command, self.clock()).unwrap();
+    }
+
+    fn replied(&mut self, http: HttpId, text: &str) {
+        let response = HttpResponse::json(200, text.to_owned());
+        self.input(Input::Http(HttpInput::Replied { http, result: Ok(response) }));
+    }
+
+    fn takes_post(&mut self) {
+        let post = std::mem::replace(&mut self.post, HttpId(0));
+        self.replied(post, "ok");
+    }
+
+    /// The application stops the daemon while a command runs, and then answers it.
+    fn answer_in_a_drain(&mut self) -> Vec<String> {
+        self.command(Command::Stop { drain_ms: 5_000 });
+        assert_eq!(self.did(), [""; 0]);
+        let outcome = Outcome::Done { value: Raw::empty_object(), log: Raw::empty_list() };
+        self.command(Command::Work(WorkCommand::Complete { work: WorkId(1), outcome }));
+        self.did()
+    }
+
+    /// Returns what the daemon has done on its transport since.
+    fn did(&mut self) -> Vec<String> {
+        let brief =
+            |text: &str| String::from(if text.contains("\"response\"") { "answer" } else { text });
+        let mut done = Vec::new();
+        while let Some(output) = self.daemon.poll_output() {
+            match output {
+                Output::Send { frame: Frame::Text(text), .. } => done.push(brief(&text)),
+                Output::AskSent { .. } => done.push("ask sent".into()),
+                Output::Close { .. } => done.push("close".into()),
+                Output::HttpCall { http, request, .. } if request.method == Method::Post => {
+                    self.post = http;
+                    let body = std::str::from_utf8(&request.body).unwrap();
+                    done.push(format!("post {}", brief(body)));
+                }
+                Output::HttpCall { http, .. } => self.get = http,
+                Output::Event(_) | Output::Dial { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        done
+    }
+}
