@@ -109,6 +109,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   #timeout: number | undefined;
   #alike = '{"name":""}';
   #listening = false;
+  #wasReady = false;
   #held = false;
   /** Rejects the drains that were asked for, should the command to stop be refused. */
   readonly #drains: ((reason: MoorlineError) => void)[] = [];
@@ -166,7 +167,9 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     }
     const ended = Promise.race([this.#ended, new Promise<never>((_, reject) => this.#drains.push(reject))]);
     ended.catch(() => {});
-    if (this.#state === 'running') this.submit('stop', 0, JSON.stringify({ drain_ms: ms && Math.min(ms, Number.MAX_SAFE_INTEGER) }));
+    // Before the first registration there is nothing to wait for.
+    const limit = this.#wasReady ? ms && Math.min(ms, Number.MAX_SAFE_INTEGER) : 0;
+    if (this.#state === 'running') this.submit('stop', 0, JSON.stringify({ drain_ms: limit }));
     else this.close();
     return ended;
   }
@@ -396,6 +399,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     switch (event.event) {
       case 'ready': {
         const ready = { id: event.id, transport: event.transport, maxMessage: event.max_message };
+        this.#wasReady = true;
         this.#whenReady?.resolve(ready);
         return this.emit('ready', ready);
       }
