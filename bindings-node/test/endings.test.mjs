@@ -194,3 +194,15 @@ test('options are an object, in the names of this language, and so are the error
     return true;
   });
 });
+
+test('a connect that is given up tells what it waited for', async (t) => {
+  const native = scripted(t);
+  const worker = quiet(new Worker());
+  const controller = new AbortController();
+  const connecting = worker.connect({ signal: controller.signal });
+  await turn();
+  native.tell([{ event: 'lost', reason: { code: 'CONNECT_FAILED', message: 'nobody listens' }, retry_ms: 5, attempt: 1 }]);
+  const reason = new DOMException('enough', 'TimeoutError');
+  controller.abort(reason);
+  await assert.rejects(connecting, (error) => error === reason && error.cause.code === 'CONNECT_FAILED');
+});

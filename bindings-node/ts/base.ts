@@ -9,7 +9,7 @@
 import { EventEmitter } from 'node:events';
 
 import { packed, restored } from './bytes.js';
-import { failureOf, frameless, MoorlineError, received, textOf, wrapped } from './errors.js';
+import { failureOf, frameless, isA, looked, MoorlineError, received, textOf, wrapped } from './errors.js';
 import type { EndedEvent, NativeError, NativeEvent } from './generated.js';
 import { later, nextTick, soon, uncaught } from './host.js';
 import { stringified, written } from './json.js';
@@ -110,6 +110,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   #alike = '{"name":""}';
   #listening = false;
   #wasReady = false;
+  #lost: MoorlineError | undefined;
   #held = false;
   /** Rejects the drains that were asked for, should the command to stop be refused. */
   readonly #drains: ((reason: MoorlineError) => void)[] = [];
@@ -220,6 +221,12 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     } catch {
       // There is nobody left to tell.
     }
+  }
+
+  /** Puts what the last attempt failed of behind an error, unless that has a cause of its own. */
+  protected because(reason: unknown): unknown {
+    if (this.#lost !== undefined && isA(reason, Error)) looked(() => (reason.cause ??= this.#lost));
+    return reason;
   }
 
   /** Makes a call; the promise settles exactly once. */
@@ -405,7 +412,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
       }
       case 'lost': {
         const { retry_ms: retryMs, attempt } = event;
-        const reason = received(event.reason);
+        const reason = (this.#lost = received(event.reason));
         this.say(`the link is down: ${failureOf(reason)}; next attempt in ${retryMs} ms`);
         return this.emit('lost', { reason, retryMs, attempt });
       }
