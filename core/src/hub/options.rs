@@ -182,6 +182,7 @@ impl HubOptions {
             registration_timeout_ms: self.registration_timeout_ms,
             max_connections: self.max_connections,
             max_unadmitted_per_address: self.max_unadmitted_per_address,
+            max_body_bytes: self.max_body_bytes,
             limits: self.limits.clone(),
         }
     }

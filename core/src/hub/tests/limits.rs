@@ -111,3 +111,83 @@ fn a_stop_ends_at_its_deadline_whatever_runs() {
     assert_eq!(call.code(), crate::base::error::ErrorCode::Stopped);
     assert_eq!(end.code(), crate::base::error::ErrorCode::DrainTimeout);
 }
+
+#[test]
+fn work_that_no_frame_can_hold_is_refused_at_the_door() {
+    let mut rig = Rig::new(r#"{"limits":{"max_message_bytes":4096}}"#);
+    let conn = rig.worker("w", 8);
+    let mut largest = 0;
+    for bytes in 2_800..3_600 {
+        let body = format!(
+            r#"{{"Capability":"Echo","Action":"Say","Settings":{{"a":"{}"}}}}"#,
+            "x".repeat(bytes)
+        );
+        let http = rig.post("/Beacon/Work/Dispatch", &body);
+        if rig.status(http).is_none() {
+            let frame = rig.sent[&conn].last().unwrap().len();
+            assert!(frame <= 4_096, "{frame}");
+            largest = largest.max(frame);
+            let (hash, attempt) = rig.pushed(conn).pop().unwrap();
+            rig.complete(conn, &hash, attempt);
+            continue;
+        }
+        assert_eq!(rig.status(http), Some(413), "{bytes}");
+        assert!(rig.reply(http)["Error"].as_str().unwrap().contains("max_message_bytes is 4096"));
+        rig.call(4, "Echo/Say", &format!(r#"{{"a":"{}"}}"#, "x".repeat(bytes)), "{}");
+        let Some(Event::Call(CallEvent::Done { result: Err(error), .. })) = rig.events.last()
+        else {
+            panic!("{:?}", rig.events)
+        };
+        assert_eq!(error.code(), crate::base::error::ErrorCode::TooLarge);
+        assert!(largest > 3_900, "{largest}");
+        return;
+    }
+    panic!("nothing was refused");
+}
+
+#[test]
+fn work_that_its_worker_cannot_take_fails_and_nothing_else() {
+    let mut rig = Rig::new("{}");
+    let conn = rig.connect(Headers::new());
+    rig.say(
+        conn,
+        r#"{"Action":"BeaconRegister","Name":"w","Capabilities":["Echo"],"MaxConcurrent":9,
+            "Moorline":{"Acks":true,"MaxMessageBytes":4096,"Running":[]}}"#,
+    );
+    let small = rig.dispatch();
+    let body = format!(
+        r#"{{"Capability":"Echo","Action":"Say","Settings":{{"a":"{}"}}}}"#,
+        "x".repeat(4_000)
+    );
+    let large = rig.post("/Beacon/Work/Dispatch", &body);
+    assert_eq!(rig.status(large), Some(500));
+    assert!(rig.reply(large)["Error"].as_str().unwrap().starts_with("TOO_LARGE: "));
+    let enqueued = rig.post("/Beacon/Work/Enqueue", &body);
+    assert_eq!(rig.status(enqueued), Some(413));
+    assert_eq!((rig.status(small), rig.pushed(conn).len()), (None, 1));
+}
+
+#[test]
+fn work_from_a_store_that_cannot_be_delivered_any_more_fails() {
+    let mut rig = Rig::new("{}");
+    let hash = rig.enqueue(&format!(r#","Settings":{{"a":"{}"}}"#, "x".repeat(5_000)));
+    let small = rig.enqueue("");
+    rig.options = r#"{"limits":{"max_message_bytes":4096}}"#.to_owned();
+    let mut rig = rig.restart(1_000);
+    assert_eq!(rig.item_status(&hash), "Error");
+    assert_eq!(rig.item_status(&small), "Pending");
+}
+
+#[test]
+fn the_hub_tells_workers_of_ours_what_it_takes() {
+    let mut rig = Rig::new(r#"{"limits":{"max_message_bytes":4096},"max_body_bytes":8192}"#);
+    let conn = rig.worker("w", 1);
+    assert_eq!(rig.frames(conn)[0]["Moorline"]["MaxMessageBytes"], 4_096);
+    let http = rig.post(
+        "/Beacon/Register",
+        r#"{"Name":"p","Capabilities":[],"Moorline":{"Acks":true,"Running":[]}}"#,
+    );
+    assert_eq!(rig.reply(http)["Moorline"]["MaxMessageBytes"], 8_192);
+    let conn = rig.foreign_worker("f", 1);
+    assert!(rig.frames(conn)[0]["Moorline"].is_null());
+}

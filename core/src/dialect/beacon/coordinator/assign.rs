@@ -7,16 +7,23 @@
 
 use std::sync::Arc;
 
-use super::item::{Ending, Holder, ItemId, Lane, State};
+use super::item::{Ending, Holder, Item, ItemId, Lane, State};
 use super::worker::Worker;
 use super::{Coordinator, Timer, wire};
+use crate::base::error::ErrorCode;
 use crate::base::ids::PeerId;
 use crate::base::time::Now;
+
+/// The most that the frame of an item is longer than its settings: names of at most 256 bytes, escaped.
+const LARGEST_ENVELOPE: u64 = 32_768;
 
 impl Coordinator {
     /// Gives an item to a worker, or lets it wait in its lane.
     pub(super) fn place(&mut self, id: ItemId, now: Now) {
         let Some(lane) = self.lane_of(id, now) else { return };
+        if !self.check_size(id, None, now) {
+            return;
+        }
         let worker = match &lane.name {
             None => self.registry.least_loaded(&lane.capability),
             Some(name) => self.registry.by_name(name).filter(|worker| {
@@ -25,10 +32,11 @@ impl Coordinator {
             }),
         };
         match worker.filter(|_| self.is_open) {
-            Some(worker) => {
+            Some(worker) if self.check_size(id, Some(worker), now) => {
                 self.deliver(id, worker, now);
                 self.push(id, worker);
             }
+            Some(_) => {}
             None => {
                 self.items.change(id, State::Pending(lane));
             }
@@ -39,8 +47,10 @@ impl Coordinator {
     pub(super) fn fill(&mut self, worker: PeerId, now: Now) {
         while self.is_open && self.registry.get(worker).is_some_and(Worker::takes) {
             let Some(id) = self.next_for(worker) else { return };
-            self.deliver(id, worker, now);
-            self.push(id, worker);
+            if self.check_size(id, Some(worker), now) {
+                self.deliver(id, worker, now);
+                self.push(id, worker);
+            }
         }
     }
 
@@ -50,7 +60,12 @@ impl Coordinator {
         if !free || !self.is_open {
             return None;
         }
-        let id = self.next_for(worker)?;
+        let id = loop {
+            let id = self.next_for(worker)?;
+            if self.check_size(id, Some(worker), now) {
+                break id;
+            }
+        };
         self.deliver(id, worker, now);
         if let Some(item) = self.items.get_mut(id) {
             item.polled = true;
@@ -87,6 +102,36 @@ impl Coordinator {
         if let Some(worker) = worker {
             self.registry.unassign(worker, id);
         }
+    }
+
+    /// Tells whether an item can be delivered, to a worker if one is named, or why not.
+    pub(super) fn fits(&self, item: &Item, worker: Option<PeerId>) -> Result<(), String> {
+        let worker = worker.and_then(|worker| self.registry.get(worker)?.max_message);
+        let own = self.options.limits.max_message_bytes;
+        let (max, whose) = match worker.filter(|max| *max < own) {
+            Some(max) => (max, "the worker's"),
+            None => (own, "the hub's"),
+        };
+        // Most are so small that the rest of the frame need not be written.
+        if item.order.settings.as_str().len() as u64 + LARGEST_ENVELOPE <= max {
+            return Ok(());
+        }
+        let bytes = wire::work_frame_bytes(item);
+        if bytes as u64 <= max {
+            return Ok(());
+        }
+        Err(wire::too_large(&format!(
+            "the work item is a message of {bytes} bytes; {whose} limits.max_message_bytes is {max}"
+        )))
+    }
+
+    /// Ends an item that cannot be delivered; tells whether it can.
+    fn check_size(&mut self, id: ItemId, worker: Option<PeerId>, now: Now) -> bool {
+        let Some(item) = self.items.get(id) else { return false };
+        let Err(problem) = self.fits(item, worker) else { return true };
+        self.notice(ErrorCode::TooLarge, format!("{}: {problem}", item.order.hash));
+        self.finish(id, Ending::Error, false, Err(problem), now);
+        false
     }
 
     /// Finds other places for items that wait for a worker which is gone or offers something else.

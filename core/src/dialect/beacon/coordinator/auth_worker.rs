@@ -2,7 +2,7 @@
 
 use super::Coordinator;
 use super::clients::Submitted;
-use super::item::{Order, Waiter};
+use super::item::{Item, Order, Waiter};
 use super::results::Finished;
 use super::wire::{self, JoinOutputs, LoginOutputs, UserContext};
 use crate::base::ids::{ConnId, HttpId};
@@ -57,7 +57,7 @@ impl Coordinator {
             internal: true,
             ..Order::new(hash, AUTHENTICATION, action, settings, now.unix)
         };
-        let id = self.insert(order, i64::MAX, now);
+        let id = self.insert(Item::new(order, i64::MAX, self.items.next), now);
         self.attach(Submitted::Item(id), waiter, now);
     }
 

@@ -66,6 +66,7 @@ impl Denial {
             (_, 503) if self.retry_after_ms.is_some() => ErrorCode::Overloaded,
             (_, 503) => ErrorCode::NoWorker,
             (_, 400) => ErrorCode::ArgumentInvalid,
+            (_, 413) => ErrorCode::TooLarge,
             _ => ErrorCode::RemoteError,
         }
     }
@@ -102,13 +103,13 @@ impl Denial {
 
 impl From<Denial> for Error {
     fn from(denial: Denial) -> Self {
-        Self::new(denial.code(), denial.text())
+        wire::failed(denial.code(), denial.text())
     }
 }
 
 /// What a request with an idempotency key leads to.
 pub(super) enum Submitted {
-    /// A new item.
+    /// A new item, which is not placed yet.
     Item(ItemId),
     /// An item that is not finished, and the time that this request allows it.
     Known { id: ItemId, timeout_ms: u64 },
@@ -119,10 +120,15 @@ pub(super) enum Submitted {
 impl Coordinator {
     /// Answers `Enqueue`.
     pub(super) fn enqueue(&mut self, asked: Asked<'_>) -> Result<String, Denial> {
-        Ok(match self.submit(asked, false)? {
+        let submitted = self.submit(asked, false)?;
+        if let Submitted::Item(id) = submitted {
+            self.place(id, asked.now);
+        }
+        Ok(match submitted {
             Submitted::Item(id) | Submitted::Known { id, .. } => {
                 let Some(item) = self.items.get(id) else {
-                    return Err(Denial::new(500, "The work item ended at once."));
+                    let text = "it is larger than the worker takes that it was given to";
+                    return Err(Denial::new(413, wire::too_large(text)));
                 };
                 let Order { run_id, hash, enqueued, .. } = &item.order;
                 let status = item.status(self.is_reserved(item));
@@ -164,6 +170,9 @@ impl Coordinator {
         }
         if let Some(item) = self.items.get_mut(id) {
             item.waiters.push(waiter);
+        }
+        if patience_ms.is_none() {
+            self.place(id, now);
         }
     }
 
@@ -242,19 +251,20 @@ impl Coordinator {
             direct,
             ..Order::new(hash, capability, action, settings, now.unix)
         };
-        Ok(Submitted::Item(self.insert(order, priority, now)))
+        let item = Item::new(order, priority, self.items.next);
+        self.fits(&item, None).map_err(|problem| Denial::new(413, problem))?;
+        Ok(Submitted::Item(self.insert(item, now)))
     }
 
-    /// Puts an item into the queue, stored, and places it.
-    pub(super) fn insert(&mut self, mut order: Order, priority: i64, now: Now) -> ItemId {
-        order.strict &= !order.affinity_key.is_empty();
-        let direct = order.direct;
-        let id = self.items.insert(Item::new(order, priority, self.items.next));
+    /// Puts an item into the queue, stored; it must be placed next.
+    pub(super) fn insert(&mut self, mut item: Item, now: Now) -> ItemId {
+        item.order.strict &= !item.order.affinity_key.is_empty();
+        let direct = item.order.direct;
+        let id = self.items.insert(item);
         if direct {
             self.limit(id, now);
         }
         self.store_work(id);
-        self.place(id, now);
         id
     }
 

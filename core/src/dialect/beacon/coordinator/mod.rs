@@ -98,6 +98,7 @@ pub(crate) struct CoordinatorOptions {
     pub(crate) registration_timeout_ms: u64,
     pub(crate) max_connections: u64,
     pub(crate) max_unadmitted_per_address: u64,
+    pub(crate) max_body_bytes: u64,
     pub(crate) limits: LimitOptions,
 }
 

@@ -128,7 +128,8 @@ impl Coordinator {
             self.out.push_back(Output::SetLimits { conn, limits });
         }
         let Some(record) = self.registry.get(worker) else { return };
-        let text = wire::registered(&record.beacon_id, record.acks);
+        let max_message = self.options.limits.max_message_bytes;
+        let text = wire::registered(&record.beacon_id, record.acks.then_some(max_message));
         let name = record.name.clone();
         self.send(conn, text);
         if replaced.is_some() {
@@ -314,7 +315,8 @@ impl Coordinator {
             .collect();
         let session = record.owner.as_ref().map(|owner| &*owner.session);
         let session = session.filter(|session| *session == viewer);
-        Some(wire::beacon_record(record, items, session, registers && record.acks))
+        let ours = (registers && record.acks).then_some(self.options.max_body_bytes);
+        Some(wire::beacon_record(record, items, session, ours))
     }
 }
 

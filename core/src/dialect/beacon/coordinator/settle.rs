@@ -6,7 +6,7 @@ use super::outputs;
 use super::results::Finished;
 use super::{Client, Coordinator, Timer, wire};
 use crate::api::event::{CallEvent, Event, Withdrawal};
-use crate::base::error::{Error, ErrorCode};
+use crate::base::error::ErrorCode;
 use crate::base::ids::PeerId;
 use crate::base::json::Raw;
 use crate::base::time::Now;
@@ -161,7 +161,7 @@ impl Coordinator {
                 self.promise(Output::HttpEnd { http });
             }
             Waiter::Call { call, .. } => {
-                let result = Err(Error::new(code, text));
+                let result = Err(wire::failed(code, text));
                 self.promise(Output::Event(Event::Call(CallEvent::Done { call, result })));
             }
             Waiter::Login { http } => {

@@ -34,6 +34,8 @@ pub(crate) struct Worker {
     pub(super) polls: bool,
     /// It understands our acknowledgements.
     pub(super) acks: bool,
+    /// The largest message that it says it takes.
+    pub(super) max_message: Option<u64>,
     pub(super) running: BTreeSet<ItemId>,
     /// It gets no new work.
     pub(super) draining: bool,
@@ -85,6 +87,8 @@ impl Worker {
             self.host_id.clone_from(&registration.host_id);
         }
         self.acks = registration.acks();
+        let ours = registration.moorline.as_ref();
+        self.max_message = ours.and_then(|ours| ours.max_message_bytes);
     }
 
     /// Tells whether it may get another item.

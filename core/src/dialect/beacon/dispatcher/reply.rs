@@ -8,7 +8,7 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::json::Raw;
 use crate::dialect::beacon::dispatcher::plan::Plan;
 use crate::dialect::beacon::dispatcher::stream::{End, Stream};
-use crate::dialect::beacon::wire::{dispatch_answer, error_text, stream_error};
+use crate::dialect::beacon::wire::{dispatch_answer, error_text, failure, stream_error};
 use crate::net::HttpResponse;
 
 /// What to do with a call.
@@ -30,7 +30,7 @@ pub(super) fn judge(plan: &Plan, response: &HttpResponse, stream: Stream) -> Ver
         return Verdict::Settled(commanded(response, stream));
     }
     let said = || error_text(response);
-    let remote = |code: ErrorCode| Verdict::Settled(Err(Error::new(code, said())));
+    let remote = |code: ErrorCode| Verdict::Settled(Err(failure(code, &said())));
     match response.status {
         200..=299 => match plan {
             Plan::Work { options, .. } if options.stream => streamed(stream),
@@ -138,7 +138,7 @@ fn value(payload: Vec<u8>) -> Result<Raw, Error> {
 
 fn failed(payload: &[u8]) -> Error {
     let said = stream_error(payload);
-    Error::new(ErrorCode::RemoteError, said.as_deref().unwrap_or("the work item failed"))
+    failure(ErrorCode::RemoteError, said.as_deref().unwrap_or("the work item failed"))
 }
 
 fn cut_off() -> Error {

@@ -7,16 +7,32 @@ mod calls;
 mod read;
 mod write;
 
+use crate::base::error::{Error, ErrorCode};
+
 pub(crate) use calls::{
     OrderAnswer, Subject, cancellation, command, dispatch_answer, keyed_run, order, stream_error,
 };
 pub(crate) use read::{
-    HubFrame, LoginAnswer, PollAnswer, RecordAnswer, Text, WireItem, count, error_text, number,
-    text, whole,
+    HubFrame, LoginAnswer, PollAnswer, RecordAnswer, Text, WireExtension, WireItem, count,
+    error_text, number, text, whole,
 };
 pub(crate) use write::{
     Authorship, farewell, heartbeat, item_meta, login, outcome, poll, progress, registration,
 };
+
+/// What the text of a failure begins with where the code is meant for programs too.
+const TOO_LARGE: &str = "TOO_LARGE: ";
+
+/// Writes the text of a failure by `TOO_LARGE`.
+pub(crate) fn too_large(problem: &str) -> String {
+    format!("{TOO_LARGE}{problem}")
+}
+
+/// Reads the error that an item ended with; `code` is that of other texts.
+pub(crate) fn failure(code: ErrorCode, text: &str) -> Error {
+    text.strip_prefix(TOO_LARGE)
+        .map_or_else(|| Error::new(code, text), |text| Error::new(ErrorCode::TooLarge, text))
+}
 
 /// Values of `EventType`.
 pub(crate) mod event {

@@ -36,6 +36,8 @@ pub(crate) struct HubFrame<'a> {
 pub(crate) struct WireExtension {
     /// Whether it acknowledges outcomes by `WorkTaken`.
     pub(crate) acks: bool,
+    /// The largest message that it takes, in bytes.
+    pub(crate) max_message_bytes: Option<u64>,
 }
 
 /// One entry of `WorkTaken`.

@@ -73,7 +73,11 @@ pub(crate) fn registration<'a>(
     object
         .text("HostID", host)
         .raw("SharedMounts", options.shared_mounts.as_str())
-        .object("Moorline", |ours| ours.flag("Acks", true).raw("Running", &list(running)))
+        .object("Moorline", |ours| {
+            ours.flag("Acks", true)
+                .number("MaxMessageBytes", options.limits.max_message_bytes)
+                .raw("Running", &list(running))
+        })
         .end()
 }
 

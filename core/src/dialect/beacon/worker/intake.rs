@@ -67,7 +67,7 @@ impl BeaconWorker {
                 if !frame.beacon_id.is_empty() {
                     self.id = frame.beacon_id.0.into_owned();
                 }
-                self.registered(frame.moorline.is_some_and(|ours| ours.acks), now);
+                self.registered(frame.moorline.unwrap_or_default(), now);
             }
             event::REJECTED => self.rejected(frame.reason.as_str(), now),
             event::DEREGISTERED => self.forgotten(now),
@@ -178,6 +178,7 @@ impl BeaconWorker {
             (404 | 405, Purpose::Registration) => self.exchange_failed(&purpose, failure(), now),
             (_, Purpose::Registration) => self.rejected(&said(), now),
             (404, Purpose::Heartbeat | Purpose::Verify | Purpose::Poll) => self.forgotten(now),
+            (413, Purpose::Outcome(wire)) => self.too_large(wire, &said(), now),
             // Peer: progress of an item in state `Dispatched` is refused with 404 while it runs.
             (_, Purpose::Outcome(_) | Purpose::Progress | Purpose::Farewell) => {
                 self.reported(&purpose, Some(&said()), now);
@@ -202,7 +203,7 @@ impl BeaconWorker {
                 };
                 self.exchange_succeeded(purpose);
                 self.id = record.beacon_id;
-                self.registered(record.moorline.is_some_and(|ours| ours.acks), now);
+                self.registered(record.moorline.unwrap_or_default(), now);
             }
             Purpose::Poll => {
                 let text = std::str::from_utf8(response.bytes()).unwrap_or_default();

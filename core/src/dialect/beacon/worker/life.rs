@@ -6,7 +6,7 @@ use crate::base::ids::ConnId;
 use crate::base::store::{StoreReply, StoreRequest};
 use crate::base::time::{Now, Why};
 use crate::dialect::beacon::options::WorkerTransport;
-use crate::dialect::beacon::wire::{LoginAnswer, error_text};
+use crate::dialect::beacon::wire::{LoginAnswer, WireExtension, error_text};
 use crate::machine::{CloseCause, Output};
 use crate::net::{HttpResponse, cookies};
 use crate::parts::link::Pace;
@@ -14,7 +14,7 @@ use crate::parts::liveness::Liveness;
 
 use super::polling::Upgrade;
 use super::report::SPACE;
-use super::{BeaconWorker, Carrier, Schedule, Stage};
+use super::{BeaconWorker, Carrier, Schedule, Stage, size};
 
 /// How long the store may take to return the outcomes of an earlier run.
 const RECALL_MS: u64 = 5_000;
@@ -24,6 +24,9 @@ const MIN_READY_MS: u64 = 1_000;
 
 /// How long the farewell may take.
 const FAREWELL_MS: u64 = 2_000;
+
+/// The close code for a message that is too large.
+const CLOSE_TOO_LARGE: u16 = 1009;
 
 /// The close code of a hub that refuses a worker.
 const CLOSE_REJECTED: u16 = 4403;
@@ -124,9 +127,11 @@ impl BeaconWorker {
         }
     }
 
-    pub(super) fn registered(&mut self, acks: bool, now: Now) {
-        self.acks = acks;
+    pub(super) fn registered(&mut self, ours: WireExtension, now: Now) {
+        self.acks = ours.acks;
         let Stage::Greeting(carrier) = self.link.stage() else { return };
+        let max_message = ours.max_message_bytes;
+        self.passage.begin(max_message.map(size));
         self.last_error = None;
         self.outbox.unsend_all();
         self.heartbeat.arm(now.mono);
@@ -147,7 +152,7 @@ impl BeaconWorker {
             self.counters.reconnects += 1;
         }
         let transport = carrier.transport();
-        self.tell(SessionEvent::Ready { id: self.id.clone(), transport, max_message: None });
+        self.tell(SessionEvent::Ready { id: self.id.clone(), transport, max_message });
     }
 
     /// We are refused: for good if we were never let in.
@@ -199,6 +204,10 @@ impl BeaconWorker {
             return;
         }
         self.gone = Some(conn);
+        let is_too_large = matches!(cause, CloseCause::Remote { code: CLOSE_TOO_LARGE, .. });
+        if let Stage::Ready(_) = self.link.stage() {
+            self.passage.ended(is_too_large);
+        }
         match (self.link.stage(), cause) {
             (Stage::Leaving(_), _) => self.finish(now),
             (Stage::Greeting(_), CloseCause::Remote { code: CLOSE_REJECTED, reason }) => {

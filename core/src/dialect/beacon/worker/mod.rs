@@ -15,6 +15,7 @@
 mod action;
 mod intake;
 mod life;
+mod passage;
 mod polling;
 mod report;
 mod say;
@@ -50,6 +51,7 @@ use crate::parts::outbox::Outbox;
 use crate::parts::work::Work;
 
 pub(super) use action::Action;
+use passage::Passage;
 use polling::{Polling, Upgrade};
 use snapshot::Counters;
 
@@ -81,6 +83,7 @@ pub(crate) struct BeaconWorker {
     id: String,
     /// The control plane acknowledges outcomes.
     acks: bool,
+    passage: Passage,
     last_error: Option<Error>,
     counters: Counters,
     outputs: VecDeque<Output>,
@@ -197,6 +200,7 @@ impl BeaconWorker {
             failures: 0,
             id: String::new(),
             acks: false,
+            passage: Passage::default(),
             last_error: None,
             counters: Counters::default(),
             outputs: VecDeque::new(),

@@ -10,10 +10,11 @@ use crate::base::ids::{StoreId, WorkId};
 use crate::base::json::Raw;
 use crate::base::store::{StoreRequest, Write};
 use crate::base::time::Now;
+use crate::dialect::beacon::wire::too_large;
 use crate::machine::Output;
 use crate::parts::heartbeat::Beat;
 use crate::parts::link::Pace;
-use crate::parts::outbox::from_record;
+use crate::parts::outbox::{Entry, from_record};
 use crate::parts::work::Settled;
 
 use super::{BeaconWorker, Carrier, Purpose, size};
@@ -57,7 +58,23 @@ impl BeaconWorker {
         } else {
             return (outcome, None);
         };
-        (Outcome::Failed { message: problem.message().to_owned() }, Some(problem))
+        let message = problem.message();
+        let is_large = problem.code() == ErrorCode::TooLarge;
+        let message = if is_large { too_large(message) } else { message.to_owned() };
+        (Outcome::Failed { message }, Some(problem))
+    }
+
+    /// Fails an item whose outcome cannot pass. A failure that cannot pass either is lost.
+    pub(super) fn too_large(&mut self, wire: &ByteString, problem: &str, now: Now) {
+        let Some(Entry { attempt, outcome, .. }) = self.outbox.find(wire) else { return };
+        let message = too_large(problem);
+        if matches!(outcome, Outcome::Failed { message: said } if said.len() <= message.len() + 64)
+        {
+            return self.taken(wire, Some(&message), now);
+        }
+        let settled = Settled { wire: wire.clone(), attempt: *attempt, limit_ms: 0 };
+        self.notice(Error::new(ErrorCode::TooLarge, format!("the outcome of {wire}: {problem}")));
+        self.keep(settled, Outcome::Failed { message });
     }
 
     /// Puts an outcome into the outbox and, with a store, on the way to the disk.
@@ -192,7 +209,7 @@ impl BeaconWorker {
         };
         if let Some(carrier) = self.carrier() {
             let wire = wire.clone();
-            self.say_progress(carrier, &wire, attempt, Some(report), now);
+            self.say_progress(carrier, &wire, attempt, Some(report), now)?;
         }
         Ok(())
     }
@@ -200,7 +217,8 @@ impl BeaconWorker {
     pub(super) fn life_signs(&mut self, now: Now) {
         while let Some((wire, attempt)) = self.work.life_sign(now.mono) {
             if let Some(carrier) = self.carrier().filter(|_| !self.acks) {
-                self.say_progress(carrier, &wire, attempt, None, now);
+                // A sign of life is small.
+                let _ = self.say_progress(carrier, &wire, attempt, None, now);
             }
         }
     }

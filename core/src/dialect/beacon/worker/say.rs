@@ -1,6 +1,7 @@
 //! What a worker says: frames on a connection, requests over HTTP.
 
 use crate::api::command::Outcome;
+use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId};
 use crate::base::json::Raw;
 use crate::base::time::Now;
@@ -70,6 +71,9 @@ impl BeaconWorker {
     }
 
     /// Reports progress of an item; `None` is a mere sign of life.
+    ///
+    /// # Errors
+    /// `TOO_LARGE`.
     pub(super) fn say_progress(
         &mut self,
         carrier: Carrier,
@@ -77,30 +81,47 @@ impl BeaconWorker {
         attempt: u32,
         report: Option<&Raw>,
         now: Now,
-    ) {
+    ) -> Result<(), Error> {
         let text = progress(author(carrier, &self.id), wire, attempt, report);
+        self.passes(&text).map_err(|problem| Error::new(ErrorCode::TooLarge, problem))?;
         let path = |_: &Self| path(&["Beacon", "Work", wire, "Progress"]);
         self.say(carrier, text, Purpose::Progress, path, now);
+        Ok(())
     }
 
-    /// Reports the oldest outcome that was not sent; tells whether `window` had room for one.
+    /// Reports the oldest outcome that was not sent; tells whether `window` had room for one. One that
+    /// cannot pass fails its item instead.
     pub(super) fn say_outcome(&mut self, carrier: Carrier, window: usize, now: Now) -> bool {
         let Some(entry) = self.outbox.send(window) else { return false };
         let Entry { wire, attempt, outcome: what, .. } = entry;
         let text = outcome(author(carrier, &self.id), wire, *attempt, what);
+        let wire = wire.clone();
+        let verb = match what {
+            Outcome::Done { .. } => "Complete",
+            Outcome::Failed { .. } | Outcome::Cancelled => "Error",
+        };
+        if let Err(problem) = self.passes(&text) {
+            self.too_large(&wire, &problem, now);
+            return true;
+        }
         match carrier {
             Carrier::Connection(conn) => self.send(conn, text),
             Carrier::Requests => {
-                let verb = match what {
-                    Outcome::Done { .. } => "Complete",
-                    Outcome::Failed { .. } | Outcome::Cancelled => "Error",
-                };
-                let path = path(&["Beacon", "Work", wire, verb]);
-                let purpose = Purpose::Outcome(wire.clone());
-                self.request(purpose, Method::Post, &path, text, now);
+                let path = path(&["Beacon", "Work", &wire, verb]);
+                self.request(Purpose::Outcome(wire), Method::Post, &path, text, now);
             }
         }
         true
+    }
+
+    /// Tells whether a message can pass, or why not.
+    pub(super) fn passes(&self, text: &str) -> Result<(), String> {
+        let (max, why) = self.passage.max(size(self.options.limits.max_message_bytes));
+        let bytes = text.len();
+        if bytes <= max {
+            return Ok(());
+        }
+        Err(format!("its message of {bytes} bytes is larger than the {max} {why}"))
     }
 
     /// Says goodbye, if the peer knows us.
@@ -127,6 +148,7 @@ impl BeaconWorker {
     }
 
     fn send(&mut self, conn: ConnId, text: String) {
+        self.passage.sent(text.len());
         self.outputs.push_back(Output::Send { conn, frame: Frame::Text(text.into()) });
     }
 

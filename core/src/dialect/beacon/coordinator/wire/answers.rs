@@ -10,12 +10,12 @@ use super::frames::{moorline, queue_metadata, with_metadata};
 use crate::base::json::object::{Object, list, text_list};
 use crate::base::time::UnixMillis;
 
-/// A worker's record, with its session for whoever may see it; with `acks` it answers a worker of ours.
+/// A worker's record, with its session for whoever may see it; `ours` is the largest body, for a worker of ours.
 pub(crate) fn beacon_record(
     worker: &Worker,
     items: Vec<&str>,
     session: Option<&str>,
-    acks: bool,
+    ours: Option<u64>,
 ) -> String {
     let object = Object::with_capacity(512)
         .text("BeaconID", &worker.beacon_id)
@@ -32,7 +32,7 @@ pub(crate) fn beacon_record(
         .text_or_null("HostID", worker.host_id.as_deref())
         .raw("SharedMounts", worker.shared_mounts.as_str())
         .plain("RegisteredAt", worker.registered);
-    moorline(object, acks).end()
+    moorline(object, ours).end()
 }
 
 /// An item's record; `reserved` if the worker that it waits for is here.

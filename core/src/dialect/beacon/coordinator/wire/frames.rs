@@ -9,11 +9,23 @@ use crate::base::json::Raw;
 use crate::base::json::object::{Object, inside, list};
 use crate::base::time::UnixMillis;
 
+/// By how much the numbers of later attempts lengthen the frame that pushes an item.
+const GROWTH: usize = 128;
+
 /// The frame that pushes a work item.
 pub(crate) fn work_frame(item: &Item) -> String {
-    Object::with_capacity(item.order.settings.as_str().len() + 1_280)
+    pushed(item, &item.order.settings)
+}
+
+/// Returns how long that frame is at most, whatever the attempt.
+pub(crate) fn work_frame_bytes(item: &Item) -> usize {
+    pushed(item, &Raw::empty_object()).len() + item.order.settings.as_str().len() + GROWTH
+}
+
+fn pushed(item: &Item, settings: &Raw) -> String {
+    Object::with_capacity(settings.as_str().len() + 1_280)
         .text("EventType", "WorkItem")
-        .object("WorkItem", |object| work_item(object, item))
+        .object("WorkItem", |object| work_item(object, item, settings))
         .end()
 }
 
@@ -21,11 +33,11 @@ pub(crate) fn work_frame(item: &Item) -> String {
 pub(crate) fn polled(item: Option<&Item>) -> String {
     let Some(item) = item else { return Object::new().raw("WorkItem", "null").end() };
     Object::with_capacity(item.order.settings.as_str().len() + 1_280)
-        .object("WorkItem", |object| work_item(object, item))
+        .object("WorkItem", |object| work_item(object, item, &item.order.settings))
         .end()
 }
 
-fn work_item(object: Object, item: &Item) -> Object {
+fn work_item(object: Object, item: &Item, settings: &Raw) -> Object {
     let order = &item.order;
     let metadata = queue_metadata(item);
     let object = object
@@ -33,7 +45,7 @@ fn work_item(object: Object, item: &Item) -> Object {
         .text("RunID", &order.run_id)
         .text("Capability", &order.capability)
         .text("Action", &order.action);
-    with_metadata(object, &order.settings, &metadata)
+    with_metadata(object, settings, &metadata)
         .text("OperationHash", &order.operation_hash)
         .number("TimeoutMs", order.timeout_ms)
         .number("AttemptNumber", item.attempt)
@@ -60,14 +72,16 @@ pub(super) fn with_metadata(object: Object, settings: &Raw, metadata: &str) -> O
     object.object("Settings", |settings| settings.fields(own).raw("QueueMetadata", metadata))
 }
 
-/// The frame that confirms a registration.
-pub(crate) fn registered(beacon_id: &str, acks: bool) -> String {
+/// The frame that confirms a registration; `ours` is the largest message, for a worker of ours.
+pub(crate) fn registered(beacon_id: &str, ours: Option<u64>) -> String {
     let object = Object::new().text("EventType", "BeaconRegistered").text("BeaconID", beacon_id);
-    moorline(object, acks).end()
+    moorline(object, ours).end()
 }
 
-pub(super) fn moorline(object: Object, acks: bool) -> Object {
-    if acks { object.raw("Moorline", r#"{"Acks":true}"#) } else { object }
+pub(super) fn moorline(object: Object, max_message: Option<u64>) -> Object {
+    object.given(max_message, |object, max| {
+        object.object("Moorline", |ours| ours.flag("Acks", true).number("MaxMessageBytes", max))
+    })
 }
 
 /// The frame that turns a worker away.

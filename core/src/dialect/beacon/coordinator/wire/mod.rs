@@ -18,7 +18,7 @@ pub(crate) use status::*;
 
 use crate::base::secret::Secret;
 use crate::dialect::beacon::wire::Text;
-pub(crate) use crate::dialect::beacon::wire::{count, number, text};
+pub(crate) use crate::dialect::beacon::wire::{count, failure as failed, number, text, too_large};
 
 /// The words in a frame's `Action`.
 pub(crate) mod action {
@@ -108,6 +108,8 @@ impl Registration<'_> {
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct MoorlineRegistration {
     pub(crate) acks: bool,
+    /// The largest message that it takes, in bytes.
+    pub(crate) max_message_bytes: Option<u64>,
     pub(crate) running: Vec<RunningItem>,
 }
 

@@ -1,6 +1,7 @@
 //! The worker, in virtual time.
 
 mod drain;
+mod limits;
 mod polling;
 mod storm;
 
@@ -88,7 +89,7 @@ fn a_registration_lists_what_is_held() {
     let conn = bench.dialed();
     bench.input(Input::Conn(ConnInput::Opened { conn }));
     let text = bench.text(conn);
-    let held = r#""Moorline":{"Acks":true,"Running":[{"WorkItemHash":"wi-2","AttemptNumber":4},{"WorkItemHash":"wi-1","AttemptNumber":1}]}"#;
+    let held = r#""Moorline":{"Acks":true,"MaxMessageBytes":16777216,"Running":[{"WorkItemHash":"wi-2","AttemptNumber":4},{"WorkItemHash":"wi-1","AttemptNumber":1}]}"#;
     assert!(text.contains(held), "{text}");
 }
 
