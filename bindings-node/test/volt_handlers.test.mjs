@@ -87,7 +87,7 @@ test('what handlers throw is reported here and not there; rejections are for the
       throw new DaemonRejection(409, 'already running');
     },
   });
-  assert.deepEqual(await ask('h.throw'), [['failed', { message: 'Error: secret detail' }]]);
+  assert.deepEqual(await ask('h.throw'), [['failed', { message: 'secret detail' }]]);
   assert.deepEqual(await ask('h.reject'), [['failed', { message: 'plain string' }]]);
   assert.equal((await ask('h.circle'))[0][0], 'failed');
   assert.equal((await ask('h.status'))[0][0], 'failed');

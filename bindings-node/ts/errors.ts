@@ -89,7 +89,8 @@ export function failureOf(thrown: unknown): string {
   if (isA(thrown, MoorlineError)) return `${textOf(looked(() => thrown.code))}: ${message}`;
   if (!isA(thrown, Error)) return message;
   const kind = looked(() => (thrown.name === 'Error' ? thrown.constructor.name : thrown.name), 'Error');
-  return message === '' ? textOf(kind) : `${textOf(kind)}: ${message}`;
+  // The base class says nothing.
+  return message === '' || kind !== 'Error' ? [textOf(kind), message].filter(Boolean).join(': ') : message;
 }
 
 /** Returns a value as text without surrogates that stand alone; never throws itself. */

@@ -39,4 +39,7 @@ def failure_of(error: BaseException) -> str:
         kind = sound(type(error).__name__)
     except BaseException:
         kind = "Exception"
+    # The base class says nothing.
+    if message and type(error) is Exception:
+        return message
     return f"{kind}: {message}" if message else kind
