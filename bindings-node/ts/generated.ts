@@ -130,6 +130,8 @@ export interface OutboxOptions {
   maxItems?: number | undefined;
   /** The most bytes kept; beyond, new work is not taken until there is room. Default: `67108864` bytes. Range: 1024 to 8589934592. */
   maxBytes?: number | undefined;
+  /** Whether a store that cannot be opened ends the start with STORE_FAILED; else outcomes are kept in memory only, which a notice says. Default: `true`. */
+  requireStore?: boolean | undefined;
 }
 
 /** Limits of the link. */
@@ -338,8 +340,6 @@ export interface HubOptions {
   dangerOpenNetwork?: boolean | undefined;
   /** Web origins whose pages may use the hub, such as `https://app.example`; pages of others are refused. Default: `[]`. */
   allowedOrigins?: readonly string[] | undefined;
-  /** Names by which the hub may be asked, such as `hub.example`, beside those of loopback; empty lets every name pass beyond loopback, and none on it. Default: `[]`. */
-  allowedHosts?: readonly string[] | undefined;
   /** The secret that workers must present to join a secured hub; empty leaves joining to an auth worker. Default: `""`. */
   joinSecret?: string | undefined;
   /** The secret that lets a worker with the capability Authentication join; empty refuses it. Default: `""`. */
@@ -547,6 +547,7 @@ export const OPTION_KEYS = {
     outbox: ['outbox', {
       maxItems: 'max_items',
       maxBytes: 'max_bytes',
+      requireStore: 'require_store',
     }],
     limits: ['limits', {
       maxMessageBytes: 'max_message_bytes',
@@ -601,7 +602,6 @@ export const OPTION_KEYS = {
     access: 'access',
     dangerOpenNetwork: 'danger_open_network',
     allowedOrigins: 'allowed_origins',
-    allowedHosts: 'allowed_hosts',
     joinSecret: 'join_secret',
     authJoinSecret: 'auth_join_secret',
     users: ['users', {

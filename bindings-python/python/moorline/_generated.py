@@ -388,6 +388,9 @@ class OutboxOptions(TypedDict, total=False):
     max_bytes: int
     """The most bytes kept; beyond, new work is not taken until there is room. Default: `67108864` bytes. Range: 1024 to 8589934592."""
 
+    require_store: bool
+    """Whether a store that cannot be opened ends the start with STORE_FAILED; else outcomes are kept in memory only, which a notice says. Default: `true`."""
+
 
 class LimitsOptions(TypedDict, total=False):
     """Limits of the link."""
@@ -681,9 +684,6 @@ class HubOptions(TypedDict, total=False):
 
     allowed_origins: List[str]
     """Web origins whose pages may use the hub, such as `https://app.example`; pages of others are refused. Default: `[]`."""
-
-    allowed_hosts: List[str]
-    """Names by which the hub may be asked, such as `hub.example`, beside those of loopback; empty lets every name pass beyond loopback, and none on it. Default: `[]`."""
 
     join_secret: str
     """The secret that workers must present to join a secured hub; empty leaves joining to an auth worker. Default: `""`."""

@@ -80,8 +80,8 @@ impl Accounts {
             return Some(Caller::anonymous(address(remote)));
         }
         let (id, session) = self.session(headers.first("cookie"), now)?;
-        let (user, until) = (session.user.clone(), session.until);
-        Some(Caller { session: id.into(), client: user.to_string(), user, until })
+        let user = session.user.clone();
+        Some(Caller { session: id.into(), client: user.to_string(), user })
     }
 
     /// Counts a request of a client that may not ask too often.
@@ -118,16 +118,12 @@ impl Accounts {
         if self.is_secured { Login::Undecided { name, password } } else { Login::Refused(failed()) }
     }
 
-    /// Begins a session. Returns the answer, and the id of a session that had to go for it.
-    pub(super) fn begin(
-        &mut self,
-        record: UserRecord,
-        now: Instant,
-    ) -> (HttpResponse, Option<String>) {
-        let is_full = self.sessions.len() >= MAX_SESSIONS;
-        let gone = if is_full { self.ends.pop_first() } else { None }.map(|(_, oldest)| oldest);
-        if let Some(oldest) = &gone {
-            self.sessions.remove(oldest);
+    /// Begins a session, for which the oldest may have to go. Returns the answer.
+    pub(super) fn begin(&mut self, record: UserRecord, now: Instant) -> HttpResponse {
+        if self.sessions.len() >= MAX_SESSIONS
+            && let Some((_, oldest)) = self.ends.pop_first()
+        {
+            self.sessions.remove(&oldest);
         }
         let id = self.entropy.uuid().to_string();
         let until = now.after(self.ttl_ms);
@@ -136,7 +132,7 @@ impl Accounts {
         response.headers.push("set-cookie", format!("{COOKIE}={id}; Path=/; HttpOnly"));
         let user = record.name.as_str().into();
         self.sessions.insert(id, Session { user, record, until });
-        (response, gone)
+        response
     }
 
     /// Answers whether a session holds.
@@ -147,17 +143,16 @@ impl Accounts {
         HttpResponse::json(200, text)
     }
 
-    /// Ends a session. Returns the answer, and the session's id if there was one.
-    pub(super) fn log_out(&mut self, headers: &Headers) -> (HttpResponse, Option<String>) {
+    /// Ends a session, if there is one. Returns the answer.
+    pub(super) fn log_out(&mut self, headers: &Headers) -> HttpResponse {
         let id = headers.first("cookie").and_then(session_id);
-        let ended = id.and_then(|id| self.sessions.remove_entry(id)).map(|(id, session)| {
-            self.ends.remove(&(session.until, id.clone()));
-            id
-        });
+        if let Some((id, session)) = id.and_then(|id| self.sessions.remove_entry(id)) {
+            self.ends.remove(&(session.until, id));
+        }
         let mut response = HttpResponse::json(200, wire::logged_out());
         let expired = format!("{COOKIE}=; Path=/; HttpOnly; Max-Age=0");
         response.headers.push("set-cookie", expired);
-        (response, ended)
+        response
     }
 
     /// Forgets sessions that ended.
@@ -249,7 +244,7 @@ mod tests {
 
     fn log_in(accounts: &mut Accounts) -> Headers {
         let record = accounts.check("ops", &Secret::new("pw")).unwrap();
-        let (response, _) = accounts.begin(record, at(0));
+        let response = accounts.begin(record, at(0));
         let cookie = response.headers.first("set-cookie").unwrap();
         Headers::new().with("cookie", format!("theme=dark; {cookie}"))
     }
@@ -282,8 +277,7 @@ mod tests {
     fn a_logout_ends_the_session() {
         let mut accounts = accounts();
         let headers = log_in(&mut accounts);
-        let (_, ended) = accounts.log_out(&headers);
-        assert!(ended.is_some());
+        accounts.log_out(&headers);
         assert!(accounts.caller(&headers, "a:1", at(1)).is_none());
     }
 }

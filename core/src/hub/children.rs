@@ -55,7 +55,8 @@ impl Hub {
     pub(super) fn check_decisions(&mut self, now: Now) {
         for Decision { http, user } in self.coordinator.take_decisions() {
             let user = user.map(accounts::record);
-            let response = user.map_or_else(accounts::failed, |user| self.log_in(user, now));
+            let response =
+                user.map_or_else(accounts::failed, |user| self.accounts.begin(user, now.mono));
             self.reply(http, response);
         }
     }

@@ -6,13 +6,13 @@ use bytestring::ByteString;
 use super::Hub;
 use super::accounts::{self, Login};
 use super::routes::{Public, Route};
-use crate::base::error::ErrorCode;
 use crate::base::ids::{ConnId, HttpId};
 use crate::base::time::Now;
-use crate::dialect::beacon::coordinator::wire::{self as wire, UserRecord};
+use crate::dialect::beacon::coordinator::wire;
 use crate::dialect::beacon::coordinator::{Asked, Route as BeaconRoute};
 use crate::machine::{Input, Machine as _, Output, ServerInput};
 use crate::net::http::NoRoute;
+use crate::net::origin::is_foreign_page;
 use crate::net::{Headers, HttpBody, HttpRequest, HttpResponse, Method};
 
 impl Hub {
@@ -24,10 +24,10 @@ impl Hub {
         remote: String,
         now: Now,
     ) {
-        if let Some(refusal) = self.turn_away(&request.headers, &remote, now) {
-            self.refuse(conn, refusal);
-        } else if !self.phase.is_serving() {
+        if !self.phase.is_serving() {
             self.refuse(conn, self.unavailable());
+        } else if is_foreign_page(&request.headers, &self.options.allowed_origins) {
+            self.refuse(conn, HttpResponse::json(403, wire::error("Origin not allowed.")));
         } else if !self.volt.claims(&request.url) {
             let caller = self.accounts.caller(&request.headers, &remote, now.mono);
             self.coordinator.offer(conn, &remote, caller, now);
@@ -49,9 +49,8 @@ impl Hub {
         now: Now,
     ) -> Option<HttpResponse> {
         let headers = &request.headers;
-        let refusal = self.turn_away(headers, &remote, now);
-        if refusal.is_some() {
-            return refusal;
+        if is_foreign_page(headers, &self.options.allowed_origins) {
+            return Some(HttpResponse::json(403, wire::error("Origin not allowed.")));
         }
         if let Some(origin) = headers.first("origin") {
             self.origins.insert(http, origin.to_owned());
@@ -88,7 +87,7 @@ impl Hub {
                 Public::Login => {
                     let request = serde_json::from_str(&body).unwrap_or_default();
                     match self.accounts.login(request, &remote, now.mono) {
-                        Login::Right(user) => self.log_in(user, now),
+                        Login::Right(user) => self.accounts.begin(user, now.mono),
                         Login::Refused(response) => response,
                         Login::Undecided { name, password }
                             if self.coordinator.has_auth_worker() =>
@@ -101,11 +100,7 @@ impl Hub {
                 }
                 Public::Status => HttpResponse::json(200, wire::hub_status(self.is_secured())),
                 Public::CheckSession => self.accounts.check_session(headers, now.mono),
-                Public::Logout => {
-                    let (response, ended) = self.accounts.log_out(headers);
-                    self.end_session(ended);
-                    response
-                }
+                Public::Logout => self.accounts.log_out(headers),
             }),
             (route, Some(caller)) => {
                 let key = headers.first_text("x-idempotency-key");
@@ -114,15 +109,6 @@ impl Hub {
             }
             (_, None) => Some(unauthenticated()),
         }
-    }
-
-    /// Refuses whom a page of another site has sent.
-    fn turn_away(&mut self, headers: &Headers, remote: &str, now: Now) -> Option<HttpResponse> {
-        let (status, reason) = self.visitors.check(headers).err()?;
-        let [host, origin] = ["host", "origin"].map(|name| headers.first(name).unwrap_or_default());
-        let text = format!("refused: {reason} The request has Host {host:?} and Origin {origin:?}");
-        self.warn(ErrorCode::PeerRefused, remote, text, now);
-        Some(HttpResponse::json(status, wire::error(reason)))
     }
 
     /// Answers a request of someone who is known.
@@ -141,19 +127,6 @@ impl Hub {
             Route::Volt(control) => self.volt.control(http, control, body, now),
         }
         None
-    }
-
-    /// Begins a session and returns the answer.
-    pub(super) fn log_in(&mut self, user: UserRecord, now: Now) -> HttpResponse {
-        let (response, gone) = self.accounts.begin(user, now.mono);
-        self.end_session(gone);
-        response
-    }
-
-    fn end_session(&mut self, session: Option<String>) {
-        if let Some(session) = session {
-            self.coordinator.end_session(&session);
-        }
     }
 
     /// Returns how many connections and sessions the children have.

@@ -42,6 +42,8 @@ options! {
         max_items: u64 = 10_000; in 1..=1_000_000,
         /// The most bytes kept; beyond, new work is not taken until there is room.
         max_bytes: u64 = 67_108_864; in 1_024..=8_589_934_592; unit "bytes",
+        /// Whether a store that cannot be opened ends the start with STORE_FAILED; else outcomes are kept in memory only, which a notice says.
+        require_store: bool = true,
     }
 }
 

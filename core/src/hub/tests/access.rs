@@ -147,11 +147,65 @@ fn sessions_cannot_speak_for_each_others_workers() {
     let http = rig.ask_with(Method::Get, "/Beacon", "", b.clone());
     assert!(rig.reply(http)[0]["SessionID"].is_null(), "a session's id is its holder's own");
     let http = rig.ask_with(Method::Delete, &format!("/Beacon/{id}"), "", b.clone());
-    assert_eq!(rig.status(http), Some(404));
-    let http = rig.ask_with(Method::Post, "/Beacon/Register", body, b);
     assert_eq!(rig.status(http), Some(403));
+    let http = rig.ask_with(Method::Post, "/Beacon/Register", body, b.clone());
+    assert_eq!(rig.status(http), Some(403));
+    let conn = rig.connect(b);
+    register(&mut rig, conn, "");
+    assert_eq!(rig.frames(conn)[0]["Reason"], "The name is registered by somebody else.");
     let http = rig.ask_with(Method::Delete, &format!("/Beacon/{id}"), "", a);
     assert_eq!(rig.status(http), Some(200));
+}
+
+/// K3.3: whoever is logged in speaks for their own workers, not for those that joined with the secret.
+#[test]
+fn a_login_does_not_speak_for_a_worker_on_its_connection() {
+    let mut rig = Rig::new(SECURED);
+    let conn = rig.connect(Headers::new());
+    register(&mut rig, conn, r#","JoinSecret":"join-me""#);
+    let id = rig.frames(conn)[0]["BeaconID"].as_str().unwrap().to_owned();
+    let ops = log_in(&mut rig, "ops", "pw").unwrap();
+    let body = r#"{"Capability":"Echo","Action":"Say"}"#;
+    let work = rig.ask_with(Method::Post, "/Beacon/Work/Dispatch", body, ops.clone());
+    let (hash, _) = rig.pushed(conn)[0].clone();
+    let signed = format!(r#"{{"BeaconID":"{id}","WorkItemHash":"{hash}","AttemptNumber":1}}"#);
+    let batch = format!(r#"{{"Items":[{signed}]}}"#);
+    let register = r#"{"Name":"w","Capabilities":["Echo"]}"#;
+    for (method, url, body, status) in [
+        (Method::Post, format!("/Beacon/Work/{hash}/Complete"), signed.as_str(), 400),
+        (Method::Post, format!("/Beacon/Work/{hash}/Complete"), "{}", 400),
+        (Method::Post, format!("/Beacon/Work/{hash}/Error"), &signed, 400),
+        (Method::Post, format!("/Beacon/Work/{hash}/Progress"), &signed, 404),
+        (Method::Post, "/Beacon/Work/Complete/Batch".to_owned(), &batch, 200),
+        (Method::Post, "/Beacon/Work/Poll".to_owned(), &signed, 403),
+        (Method::Post, format!("/Beacon/{id}/Heartbeat"), "{}", 403),
+        (Method::Post, "/Beacon/Register".to_owned(), register, 403),
+        (Method::Delete, format!("/Beacon/{id}"), "", 403),
+    ] {
+        let http = rig.ask_with(method, &url, body, ops.clone());
+        assert_eq!(rig.status(http), Some(status), "{url}");
+    }
+    assert_eq!(rig.status(work), None, "nothing of it counted");
+    rig.complete(conn, &hash, 1);
+    assert_eq!(rig.status(work), Some(200));
+}
+
+#[test]
+fn a_restart_makes_nobody_the_holder_of_an_item_at_a_secured_hub() {
+    let mut rig = Rig::new(SECURED);
+    let conn = rig.connect(Headers::new());
+    register(&mut rig, conn, r#","JoinSecret":"join-me""#);
+    let id = rig.frames(conn)[0]["BeaconID"].as_str().unwrap().to_owned();
+    let ops = log_in(&mut rig, "ops", "pw").unwrap();
+    let body = r#"{"Capability":"Echo","Action":"Say"}"#;
+    rig.ask_with(Method::Post, "/Beacon/Work/Enqueue", body, ops);
+    let (hash, _) = rig.pushed(conn)[0].clone();
+    let mut rig = rig.restart(100);
+    let ops = log_in(&mut rig, "ops", "pw").unwrap();
+    let signed = format!(r#"{{"BeaconID":"{id}","AttemptNumber":1}}"#);
+    let url = format!("/Beacon/Work/{hash}/Complete");
+    let http = rig.ask_with(Method::Post, &url, &signed, ops);
+    assert_eq!(rig.status(http), Some(400));
 }
 
 #[test]
@@ -185,72 +239,7 @@ fn pages_of_other_origins_are_refused_unless_allowed() {
     let allowed = rig.ask_with(Method::Get, "/Beacon", "", from("https://app.example"));
     let headers = &rig.replies[&allowed].headers;
     assert_eq!(headers.first("access-control-allow-origin"), Some("https://app.example"));
-    assert_eq!(headers.all("access-control-allow-origin").count(), 1);
     let asked = from("https://app.example").with("access-control-request-method", "POST");
     let preflight = rig.ask_with(Method::Other, "/Beacon/Work/Dispatch", "", asked);
     assert_eq!(rig.status(preflight), Some(204));
-}
-
-#[test]
-fn a_page_that_leads_its_own_name_to_loopback_is_refused_everywhere() {
-    let mut rig = Rig::new("{}");
-    let rebound = Headers::new()
-        .with("host", "evil.example:54321")
-        .with("origin", "http://evil.example:54321");
-    let image = Headers::new().with("host", "evil.example:54321");
-    let https = Headers::new().with("host", "localhost:1").with("origin", "https://localhost:1");
-    for headers in [rebound, image, https] {
-        for (method, url) in [
-            (Method::Post, "/Beacon/Work/Enqueue"),
-            (Method::Post, "/Moorline/Volt/Tokens"),
-            (Method::Get, "/status"),
-            (Method::Get, "/socket.io/?EIO=4&transport=polling"),
-            (Method::Post, "/api/team-clusters/a/healthcheck"),
-        ] {
-            let http = rig.ask_with(method, url, "{}", headers.clone());
-            assert_eq!(rig.status(http), Some(403), "{url}");
-            assert_eq!(rig.replies[&http].headers.first("access-control-allow-origin"), None);
-        }
-        let asked = headers.clone().with("access-control-request-method", "POST");
-        let preflight = rig.ask_with(Method::Other, "/Beacon/Work/Enqueue", "", asked);
-        assert_eq!(rig.status(preflight), Some(403));
-        for url in ["/", "/socket.io/?EIO=4&transport=websocket"] {
-            let conn = rig.connect_to(url, headers.clone());
-            assert_eq!(rig.closed[&conn].0, 403, "{url}");
-        }
-    }
-    let told = rig.notices();
-    assert_eq!(told.len(), 5, "{told:?}");
-    assert!(told[0].contains("127.0.0.1:6000") && told[0].contains("evil.example"), "{told:?}");
-    rig.pass(60_000);
-    let evil = Headers::new().with("host", "evil.example");
-    rig.ask_with(Method::Get, "/status", "", evil.clone());
-    assert_eq!(rig.notices().len(), 6, "a minute later it is told again");
-
-    let named = r#"{"allowed_hosts":["evil.example"]}"#;
-    let beyond = r#"{"listen":"0.0.0.0:54321","danger_open_network":true}"#;
-    for options in [named, beyond] {
-        let mut rig = Rig::new(options);
-        let http = rig.ask_with(Method::Get, "/status", "", evil.clone());
-        assert_eq!(rig.status(http), Some(200), "{options}");
-    }
-    for host in ["", "http://hub.example", "hub.example:1", "[::1]"] {
-        let options = format!(r#"{{"allowed_hosts":["{host}"]}}"#);
-        let error = Hub::open(options::read(&options).unwrap(), [0; 32]).unwrap_err();
-        assert!(error.message().contains("allowed_hosts[0]"), "{error}");
-    }
-}
-
-#[test]
-fn two_origins_are_none() {
-    let mut rig = Rig::new(r#"{"allowed_origins":["https://app.example"]}"#);
-    let two = Headers::new()
-        .with("host", "localhost:1")
-        .with("origin", "https://app.example")
-        .with("origin", "https://evil.example");
-    let http = rig.ask_with(Method::Get, "/Beacon", "", two.clone());
-    assert_eq!(rig.status(http), Some(400));
-    assert_eq!(rig.replies[&http].headers.first("access-control-allow-origin"), None);
-    let conn = rig.connect(two);
-    assert_eq!(rig.closed[&conn].0, 400);
 }

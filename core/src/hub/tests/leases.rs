@@ -2,6 +2,25 @@
 
 use super::*;
 
+/// K4.4: workers of others come back by themselves, after a restart and after a long silence.
+#[test]
+fn a_poll_of_an_unknown_worker_is_told_to_register() {
+    let mut rig = Rig::new("{}");
+    let body = r#"{"Name":"w","Capabilities":["Echo"]}"#;
+    let http = rig.post("/Beacon/Register", body);
+    let poll = format!(r#"{{"BeaconID":"{}"}}"#, rig.reply(http)["BeaconID"].as_str().unwrap());
+    let ask = |rig: &mut Rig| {
+        let http = rig.post("/Beacon/Work/Poll", &poll);
+        rig.status(http)
+    };
+    assert_eq!(ask(&mut rig), Some(200));
+    rig.pass(120_000);
+    assert_eq!(ask(&mut rig), Some(401), "after a silence of two leases");
+    rig.post("/Beacon/Register", body);
+    let mut rig = rig.restart(100);
+    assert_eq!(ask(&mut rig), Some(401), "after a restart");
+}
+
 #[test]
 fn a_silent_worker_loses_its_items_after_the_lease() {
     let mut rig = Rig::new(r#"{"lease_ms":5000,"ping_interval_ms":3600000}"#);

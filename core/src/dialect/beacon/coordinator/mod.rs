@@ -109,8 +109,6 @@ pub(crate) struct Caller {
     pub(crate) session: Arc<str>,
     /// Who logged in; empty at an open hub.
     pub(crate) user: Arc<str>,
-    /// When the session ends.
-    pub(crate) until: Instant,
     /// What rate limits count by: the user, or the address.
     pub(crate) client: String,
 }
@@ -121,12 +119,7 @@ const ANONYMOUS: &str = "anonymous";
 impl Caller {
     /// Makes the caller that `client` is at an open hub.
     pub(crate) fn anonymous(client: &str) -> Self {
-        Self {
-            session: ANONYMOUS.into(),
-            user: "".into(),
-            until: Instant::default(),
-            client: client.to_owned(),
-        }
+        Self { session: ANONYMOUS.into(), user: "".into(), client: client.to_owned() }
     }
 
     /// Makes the application itself: no login, no rate limit of anybody else.

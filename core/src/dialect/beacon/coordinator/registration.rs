@@ -15,7 +15,7 @@ use crate::api::event::{Event, PeerEvent, Withdrawal};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{ConnId, HttpId, PeerId};
 use crate::base::secret::Secret;
-use crate::base::time::{Instant, Now};
+use crate::base::time::Now;
 use crate::machine::Output;
 use crate::net::HttpResponse;
 
@@ -31,6 +31,9 @@ const MAX_LISTED: usize = 65_536;
 
 /// The close code and reason of a worker that may not join. Source: `ultravisor` 1.3.24.
 const DENIED: (u16, &str) = (4403, "Beacon admission denied");
+
+/// Why a worker may not take a name.
+const NOT_YOURS: &str = "The name is registered by somebody else.";
 
 /// A worker's record, and what a worker of ours says it runs.
 type Recorded = (PeerId, Option<Vec<RunningItem>>);
@@ -114,14 +117,20 @@ impl Coordinator {
             return;
         }
         let name: Arc<str> = registration.name.as_deref().unwrap_or("unnamed").into();
+        let link = self.conns.get(&conn).filter(|_| self.options.is_secured);
+        let owner = link.and_then(|link| link.caller.clone());
+        if let (Some(worker), Some(caller)) = (self.registry.by_name(&name), &owner)
+            && self.options.join_secret.is_empty()
+            && !self.owns(worker, caller)
+        {
+            return self.deny(conn, NOT_YOURS);
+        }
         // A connection speaks for one record: the one it spoke for before is gone.
         if let Some(before) = self.registry.by_conn(conn)
             && self.registry.get(before).is_some_and(|worker| worker.name != name)
         {
             self.remove_worker(before, "it registered under another name", now);
         }
-        let link = self.conns.get(&conn).filter(|_| self.options.is_secured);
-        let owner = link.and_then(|link| link.caller.clone());
         let (worker, running) = self.record(name, registration, owner, now);
         let replaced = self.registry.connect(worker, Some(conn));
         if let Some(limits) = self.accepted.admit(conn, now.mono) {
@@ -179,8 +188,8 @@ impl Coordinator {
         if known.is_none() && self.registry.len() as u64 >= self.options.max_connections {
             return refuse(503, "Too many workers.");
         }
-        if known.is_some_and(|worker| !self.owns(worker, asked.caller, asked.now)) {
-            return refuse(403, "The name is registered by somebody else.");
+        if known.is_some_and(|worker| !self.owns(worker, asked.caller)) {
+            return refuse(403, NOT_YOURS);
         }
         Ok(self.record(name.into(), registration, Some(asked.caller.clone()), asked.now))
     }
@@ -277,25 +286,15 @@ impl Coordinator {
         }
     }
 
-    /// Tells whether a caller may speak for a worker: at a secured hub, only who registered it.
-    pub(super) fn owns(&self, worker: PeerId, caller: &Caller, now: Now) -> bool {
-        if !self.options.is_secured {
-            return true;
-        }
-        let Some(owner) = self.registry.get(worker).and_then(|w| w.owner.as_ref()) else {
-            return true;
+    /// Tells whether a caller may speak for a worker: at a secured hub only who registered it, whose
+    /// session may have ended since. For one that joined without a login, its connection speaks.
+    pub(super) fn owns(&self, worker: PeerId, caller: &Caller) -> bool {
+        let owner = self.registry.get(worker).and_then(|worker| worker.owner.as_ref());
+        let is_same = |owner: &Caller| {
+            owner.session == caller.session
+                || (owner.user == caller.user && !caller.user.is_empty())
         };
-        // The session of the registration may have ended since; its user may come back with another.
-        owner.session == caller.session || owner.user == caller.user || owner.until <= now.mono
-    }
-
-    /// Notes that a session ended before its time.
-    pub(crate) fn end_session(&mut self, session: &str) {
-        let connected = self.conns.values_mut().filter_map(|link| link.caller.as_mut());
-        let owners = self.registry.owners_mut().chain(connected);
-        for caller in owners.filter(|caller| *caller.session == *session) {
-            caller.until = Instant::default();
-        }
+        !self.options.is_secured || owner.is_some_and(is_same)
     }
 
     /// Returns a worker's record as JSON, for one that `registers` too. A session opens doors: only its own holder sees its id.

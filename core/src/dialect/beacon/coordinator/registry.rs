@@ -187,11 +187,6 @@ impl Registry {
         self.workers.iter().map(|(id, worker)| (*id, worker))
     }
 
-    /// Returns who registered, as far as they are known.
-    pub(super) fn owners_mut(&mut self) -> impl Iterator<Item = &mut Caller> {
-        self.workers.values_mut().filter_map(|worker| worker.owner.as_mut())
-    }
-
     pub(super) fn len(&self) -> usize {
         self.workers.len()
     }

@@ -66,7 +66,7 @@ impl Coordinator {
     /// Takes progress.
     pub(super) fn report_progress(&mut self, told: &Told<'_>, data: &RawValue, now: Now) -> Taken {
         let unknown = || format!("Work item [{}] not found or not running.", told.hash);
-        let Ok(Aim::Item(id)) = self.aim(told, now) else { return Err(unknown()) };
+        let Ok(Aim::Item(id)) = self.aim(told) else { return Err(unknown()) };
         let Ok(report) = serde_json::from_str::<ProgressReport<'_>>(data.get()) else {
             return Err(unknown());
         };
@@ -112,7 +112,7 @@ impl Coordinator {
 
     /// Takes an outcome; `text` is what `outputs` and `log` are slices of.
     pub(super) fn report_complete(&mut self, told: &Told<'_>, now: Now) -> Taken {
-        let Aim::Item(id) = self.aim(told, now)? else { return Ok(()) };
+        let Aim::Item(id) = self.aim(told)? else { return Ok(()) };
         let span = |raw| Raw::span(told.text, raw);
         let outputs = told.report.outputs.map_or_else(Raw::empty_object, span);
         let log = wire::array(told.report.log);
@@ -137,7 +137,7 @@ impl Coordinator {
 
     /// Takes an error: the item runs again if it may, else it ends.
     pub(super) fn report_error(&mut self, told: &Told<'_>, now: Now) -> Taken {
-        let Aim::Item(id) = self.aim(told, now)? else { return Ok(()) };
+        let Aim::Item(id) = self.aim(told)? else { return Ok(()) };
         let message = wire::text(told.report.error_message);
         let mut message = message.unwrap_or_else(|| "Unknown error".to_owned());
         message.truncate(message.floor_char_boundary(MAX_ERROR_BYTES));
@@ -180,7 +180,7 @@ impl Coordinator {
     }
 
     /// Finds the item that a report is about, if the reporter may speak for it.
-    fn aim(&mut self, told: &Told<'_>, now: Now) -> Result<Aim, String> {
+    fn aim(&mut self, told: &Told<'_>) -> Result<Aim, String> {
         let Told { hash, reporter, .. } = told;
         let attempt = wire::count(told.report.attempt_number);
         let missing = || format!("BeaconCoordinator: work item [{hash}] not found.");
@@ -197,16 +197,14 @@ impl Coordinator {
         if attempt.is_some() && attempt == item.failed_attempt {
             return Ok(Aim::Settled);
         }
-        if attempt.is_none_or(|attempt| attempt == item.attempt)
-            && self.is_holder(item, reporter, now)
-        {
+        if attempt.is_none_or(|attempt| attempt == item.attempt) && self.is_holder(item, reporter) {
             return Ok(Aim::Item(id));
         }
         self.counts.refused_reports += 1;
         Err(format!("BeaconCoordinator: work item [{hash}] is held by another attempt."))
     }
 
-    fn is_holder(&self, item: &Item, reporter: &Reporter<'_>, now: Now) -> bool {
+    fn is_holder(&self, item: &Item, reporter: &Reporter<'_>) -> bool {
         match (&item.state, reporter) {
             (State::Running(worker), Reporter::Connection(conn)) => {
                 self.registry.by_conn(*conn) == Some(*worker)
@@ -217,16 +215,15 @@ impl Coordinator {
                     record.conn.is_none()
                         && record.owner.as_ref().is_some_and(|o| o.session == caller.session)
                 } else {
-                    *record.beacon_id == **beacon_id && self.owns(*worker, caller, now)
+                    *record.beacon_id == **beacon_id && self.owns(*worker, caller)
                 }
             }
-            // Its record went with the restart; the id that it had then is what it can show.
-            (State::Held, Reporter::Http { beacon_id, .. }) => {
+            // Its record went with the restart; the id that it had then is what it can show, where
+            // nobody need show more.
+            (State::Held, Reporter::Http { beacon_id, .. }) if !self.options.is_secured => {
                 item.holder.as_ref().is_some_and(|holder| *holder.beacon_id == **beacon_id)
             }
-            (State::Held, Reporter::Connection(_)) | (State::Pending(_) | State::Retry(_), _) => {
-                false
-            }
+            (State::Held | State::Pending(_) | State::Retry(_), _) => false,
         }
     }
 

@@ -70,9 +70,11 @@ impl Coordinator {
         if report.beacon_id.is_empty() {
             return (400, wire::error("BeaconID is required."));
         }
-        // Peer: a poll of an unknown worker is answered like one that finds nothing.
-        let Some(worker) = self.own_worker(report.beacon_id.as_str(), asked) else {
-            return (200, wire::polled(None));
+        let worker = match self.own_worker(report.beacon_id.as_str(), asked) {
+            Ok(worker) => worker,
+            // Peer: workers of others register again after a 401 and after nothing else.
+            Err((404, text)) => return (401, text),
+            Err(refusal) => return refusal,
         };
         self.hear(worker, asked.now);
         self.registry.polled(worker);
@@ -82,8 +84,9 @@ impl Coordinator {
     }
 
     fn heartbeat(&mut self, beacon_id: &str, asked: Asked<'_>) -> Answer {
-        let Some(worker) = self.own_worker(beacon_id, asked) else {
-            return unknown_worker(beacon_id);
+        let worker = match self.own_worker(beacon_id, asked) {
+            Ok(worker) => worker,
+            Err(refusal) => return refusal,
         };
         let report: Report<'_> = serde_json::from_str(asked.body).unwrap_or_default();
         self.hear(worker, asked.now);
@@ -92,8 +95,9 @@ impl Coordinator {
     }
 
     fn farewell(&mut self, beacon_id: &str, asked: Asked<'_>) -> Answer {
-        let Some(worker) = self.own_worker(beacon_id, asked) else {
-            return unknown_worker(beacon_id);
+        let worker = match self.own_worker(beacon_id, asked) {
+            Ok(worker) => worker,
+            Err(refusal) => return refusal,
         };
         let conn = self.registry.get(worker).and_then(|worker| worker.conn);
         self.remove_worker(worker, "it said farewell", asked.now);
@@ -239,16 +243,21 @@ impl Coordinator {
     }
 
     /// Finds a worker by id, if the caller may speak for it.
-    fn own_worker(&self, beacon_id: &str, asked: Asked<'_>) -> Option<PeerId> {
-        let worker = self.registry.by_id(beacon_id);
-        worker.filter(|worker| self.owns(*worker, asked.caller, asked.now))
+    fn own_worker(&self, beacon_id: &str, asked: Asked<'_>) -> Result<PeerId, Answer> {
+        let Some(worker) = self.registry.by_id(beacon_id) else {
+            return Err(unknown_worker(beacon_id));
+        };
+        if self.owns(worker, asked.caller) {
+            return Ok(worker);
+        }
+        Err((403, wire::error("The worker is spoken for by its own session or connection only.")))
     }
 
     /// Takes a report over HTTP for a sign of life of whoever it names.
     fn told<'a>(&mut self, hash: &'a str, report: &'a Report<'_>, asked: Asked<'a>) -> Told<'a> {
         let beacon_id = report.beacon_id.as_str();
         if !beacon_id.is_empty()
-            && let Some(worker) = self.own_worker(beacon_id, asked)
+            && let Ok(worker) = self.own_worker(beacon_id, asked)
         {
             self.hear(worker, asked.now);
         }

@@ -8,7 +8,7 @@ use crate::base::time::Now;
 use crate::dialect::beacon::words;
 use crate::parts::handlers::Handlers;
 
-use super::BeaconWorker;
+use super::{BeaconWorker, Stage};
 
 /// An action on offer.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl BeaconWorker {
 
     /// Changed handlers are announced together, once the present turn is over.
     fn handlers_changed(&mut self, now: Now) {
-        if self.carrier().is_some() {
+        if matches!(self.link.stage(), Stage::Greeting(_) | Stage::Ready(_)) {
             self.schedule.announce = Some(now.mono);
         }
     }

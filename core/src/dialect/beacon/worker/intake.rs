@@ -243,7 +243,12 @@ impl BeaconWorker {
         if let Purpose::Outcome(wire) = purpose {
             self.outbox.unsend(wire);
         }
-        if !matches!(purpose, Purpose::Verify) {
+        // Our hub says 401 to polls of workers that it does not know, logged in or not.
+        let is_stranger =
+            self.credentials.session().is_none() && self.credentials.password().is_empty();
+        if matches!(purpose, Purpose::Poll) && is_stranger {
+            self.forgotten(now);
+        } else if !matches!(purpose, Purpose::Verify) {
             self.unauthorized(now);
         }
     }
@@ -260,6 +265,9 @@ impl BeaconWorker {
             Purpose::Registration => {
                 if matches!(self.link.stage(), Stage::Greeting(Carrier::Requests)) {
                     self.fall_back(error, now);
+                } else {
+                    let at = now.mono.after(self.options.poll_interval_ms);
+                    self.schedule.announce = self.carrier().map(|_| at);
                 }
                 return;
             }

@@ -54,6 +54,9 @@ impl BeaconWorker {
         match result {
             Ok(StoreReply::Loaded(records)) => self.recall(records),
             Ok(StoreReply::Committed) => return,
+            Err(error) if is_recalling && self.options.outbox.require_store => {
+                return self.end(Some(error), now);
+            }
             Err(error) => self.notice(error),
         }
         if is_recalling {
@@ -157,7 +160,10 @@ impl BeaconWorker {
 
     /// We are refused: for good if we were never let in.
     pub(super) fn rejected(&mut self, reason: &str, now: Now) {
-        let error = Error::new(ErrorCode::PeerRefused, reason);
+        self.turned_away(Error::new(ErrorCode::PeerRefused, reason), now);
+    }
+
+    fn turned_away(&mut self, error: Error, now: Now) {
         if self.link.was_ready() {
             self.lose(error, Pace::Longest, now);
         } else {
@@ -191,8 +197,8 @@ impl BeaconWorker {
             self.drop_exchanges();
             self.log_in(now);
         } else {
-            let message = "the control plane does not accept the session of this worker";
-            self.lose(Error::new(ErrorCode::AuthenticationFailed, message), Pace::Ladder, now);
+            let message = "the control plane does not accept the login of this worker";
+            self.turned_away(Error::new(ErrorCode::AuthenticationFailed, message), now);
         }
     }
 
@@ -247,8 +253,7 @@ impl BeaconWorker {
         match self.link.stage() {
             Stage::Recalling => {
                 let message = "the store did not answer; outcomes of an earlier run stay in it";
-                self.notice(Error::new(ErrorCode::StoreFailed, message));
-                self.log_in(now);
+                self.stored(Err(Error::new(ErrorCode::StoreFailed, message)), now);
             }
             Stage::Dialing(conn) => {
                 self.close_for_good(conn);

@@ -354,7 +354,7 @@ impl Machine for BeaconWorker {
             (self.upgrade.deadline(), Why::Upgrade),
             (self.schedule.report.filter(|_| self.outbox.has_unsent()), Why::Report),
             (self.schedule.evidence, Why::Evidence),
-            (self.schedule.announce, Why::Registration),
+            (self.schedule.announce.filter(|_| self.carrier().is_some()), Why::Registration),
         ];
         let timers = timers.into_iter().filter_map(|(at, why)| Some(Deadline { at: at?, why }));
         let drain = self.drain.deadline().filter(|_| !self.is_leaving());

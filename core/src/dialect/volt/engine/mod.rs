@@ -246,9 +246,7 @@ impl Engine {
 
     /// Puts what waits on its way. Called once after each input, so that a turn's frames go together.
     pub(super) fn pump(&mut self) {
-        if let State::OnPolling(_) = self.state {
-            self.post();
-        }
+        self.post();
     }
 
     /// Ends the session with `last`, which is sent before. [`EngineEvent::Gone`] tells that it is over.

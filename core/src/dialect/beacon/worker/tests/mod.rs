@@ -448,6 +448,48 @@ fn handlers_added_later_are_announced_together() {
     bench.quiet();
 }
 
+/// K4.3: whenever the link becomes ready, what was announced is what is offered.
+#[test]
+fn handlers_added_before_the_confirmation_are_announced_after_it() {
+    let mut bench = Bench::worker("");
+    bench.handle("Echo/Say");
+    bench.command(Command::Start).unwrap();
+    bench.answer_login();
+    let conn = bench.dialed();
+    bench.input(Input::Conn(ConnInput::Opened { conn }));
+    bench.text(conn);
+    bench.handle("Math/Add");
+    bench.pass(100);
+    bench.quiet();
+    bench.say(conn, r#"{"EventType":"BeaconRegistered","BeaconID":"bcn-1"}"#);
+    bench.event();
+    bench.pass(0);
+    assert!(bench.text(conn).contains(r#""Capabilities":["Echo","Math"]"#));
+    bench.say(conn, r#"{"EventType":"BeaconRegistered","BeaconID":"bcn-1"}"#);
+    bench.quiet();
+}
+
+/// K4.8: nothing is promised that cannot be kept, unless that is wanted.
+#[test]
+fn a_store_that_cannot_be_opened_ends_the_start() {
+    for (options, is_over) in [("", true), (r#","outbox":{"require_store":false}"#, false)] {
+        let mut bench = Bench::worker(&format!(r#"{{"runtime":{{"store_path":"x"}}{options}}}"#));
+        bench.command(Command::Start).unwrap();
+        let Some(Output::Store { store, .. }) = bench.next() else { panic!() };
+        let result = Err(crate::base::error::Error::new(ErrorCode::StoreFailed, "no such folder"));
+        bench.input(Input::Stored { store, result });
+        let event = bench.event();
+        let (Event::Session(SessionEvent::Ended { error: Some(error) })
+        | Event::Session(SessionEvent::Notice { error })) = &event
+        else {
+            panic!("{event:?}")
+        };
+        assert_eq!(error.code(), ErrorCode::StoreFailed);
+        assert_eq!(matches!(event, Event::Session(SessionEvent::Ended { .. })), is_over);
+        bench.pass(100_000);
+    }
+}
+
 #[test]
 fn frames_that_mean_nothing_are_counted_and_ignored() {
     let (mut bench, conn) = Bench::ready("");
@@ -516,8 +558,9 @@ fn with_a_store_outcomes_outlive_the_process() {
 }
 
 #[test]
-fn a_store_that_is_silent_does_not_hold_up_the_start() {
-    let mut bench = Bench::worker(r#"{"runtime":{"store_path":"/tmp/w.db"}}"#);
+fn a_store_that_is_silent_does_not_hold_up_a_start_that_does_not_require_it() {
+    let mut bench =
+        Bench::worker(r#"{"runtime":{"store_path":"/tmp/w.db"},"outbox":{"require_store":false}}"#);
     bench.command(Command::Start).unwrap();
     bench.pass(5_000);
     assert!(matches!(bench.event(), Event::Session(SessionEvent::Notice { .. })));

@@ -171,6 +171,51 @@ fn an_expired_session_is_renewed_and_a_useless_one_is_not() {
 }
 
 #[test]
+fn a_poll_that_is_not_known_registers_again_at_once() {
+    let mut bench = polling("");
+    bench.skip(1_000);
+    let (poll, _) = polled(&mut bench);
+    bench.answer(poll, 401, r#"{"Error":"Beacon [bcn-1] not found."}"#);
+    register(&mut bench, "");
+    polled(&mut bench);
+}
+
+/// K4.7: as over WebSocket.
+#[test]
+fn a_login_that_was_never_accepted_ends_the_session() {
+    for transport in ["polling", "auto"] {
+        let options = format!(r#"{{"password":"wrong","transport":"{transport}"}}"#);
+        let mut bench = Bench::worker(&options);
+        bench.command(Command::Start).unwrap();
+        bench.answer_login();
+        bench.event();
+        if transport == "auto" {
+            fall_back(&mut bench);
+        }
+        let (http, _) = bench.asked();
+        bench.answer(http, 401, r#"{"Error":"Authentication required.","LoggedIn":false}"#);
+        let Event::Session(SessionEvent::Ended { error: Some(error) }) = bench.event() else {
+            panic!()
+        };
+        assert_eq!(error.code(), ErrorCode::AuthenticationFailed);
+    }
+}
+
+#[test]
+fn handlers_whose_announcement_failed_are_announced_again() {
+    let mut bench = polling(r#"{"poll_interval_ms":1000,"heartbeat_interval_ms":3600000}"#);
+    let (poll, _) = polled(&mut bench);
+    bench.answer(poll, 200, NO_WORK);
+    bench.handle("Echo/Late");
+    bench.pass(0);
+    let (http, _) = bench.asked();
+    bench.answer(http, 503, "busy");
+    bench.pass(1_000);
+    let (_, request) = report(&mut bench);
+    assert!(request.url.ends_with("/Register"), "{}", request.url);
+}
+
+#[test]
 fn hostile_hashes_do_not_leave_their_path_segment() {
     let mut bench = polling("");
     let (poll, _) = polled(&mut bench);
