@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 
 import { scripted } from './scripted.mjs';
-import { startHub, startWorker } from './support.mjs';
+import { startHub, startProcess, startWorker } from './support.mjs';
 
 const require = createRequire(import.meta.url);
 const { Dispatcher, Worker } = require('../dist/index.js');
@@ -160,4 +160,49 @@ test('what can never be a handler is refused at the call, with the fix', async (
   assert.deepEqual(native.taken(), []);
   worker.close();
   assert.throws(() => worker.handle('A/B', () => {}), { code: 'STOPPED' });
+});
+
+test('a worker that is told to end before its hub is there ends at once', async (t) => {
+  const program = `
+    import { Worker } from 'moorline';
+    const worker = new Worker({ serverUrl: process.argv[1] });
+    worker.logger = null;
+    worker.once('lost', () => console.log('tried'));
+    process.on('SIGTERM', () => worker.drain(30_000));
+    await worker.connect().catch(({ code }) => console.log(code));
+  `;
+  const { line, child, exited } = startProcess(t, program, 'http://127.0.0.1:9');
+  assert.equal(await line(), 'tried');
+  const told = performance.now();
+  child.kill('SIGTERM');
+  assert.equal(await line(), 'STOPPED');
+  assert.equal(await exited, 0);
+  assert.ok(performance.now() - told < 5_000);
+});
+
+test('options are an object, in the names of this language, and so are the errors about them', () => {
+  for (const options of ['http://127.0.0.1:54321', 5, null, []]) {
+    assert.throws(() => new Worker(options), { code: 'ARGUMENT_INVALID', message: /an object/ });
+  }
+  assert.throws(() => new Worker({ server_url: 'http://127.0.0.1:1' }), { code: 'CONFIG_INVALID', message: /did you mean serverUrl/ });
+  assert.throws(() => new Worker({ reconnect: { base_delay_ms: 5 } }), { code: 'CONFIG_INVALID', message: /did you mean baseDelayMs/ });
+  assert.throws(() => new Worker({ serverurl: 'x', maxConcurrent: 0 }), ({ code, message }) => {
+    assert.equal(code, 'CONFIG_INVALID');
+    assert.match(message, /serverUrl/);
+    assert.match(message, /maxConcurrent: must be/);
+    assert.doesNotMatch(message, /_/);
+    return true;
+  });
+});
+
+test('a connect that is given up tells what it waited for', async (t) => {
+  const native = scripted(t);
+  const worker = quiet(new Worker());
+  const controller = new AbortController();
+  const connecting = worker.connect({ signal: controller.signal });
+  await turn();
+  native.tell([{ event: 'lost', reason: { code: 'CONNECT_FAILED', message: 'nobody listens' }, retry_ms: 5, attempt: 1 }]);
+  const reason = new DOMException('enough', 'TimeoutError');
+  controller.abort(reason);
+  await assert.rejects(connecting, (error) => error === reason && error.cause.code === 'CONNECT_FAILED');
 });

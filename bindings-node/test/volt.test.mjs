@@ -219,7 +219,7 @@ test('what rejects pending commands has a name and a message but no frames, and 
 test('options that the core refuses reject connect', async (t) => {
   const native = scripted(t);
   const { daemon } = client(t, {}, native);
-  const open = Object.assign(new Error('team_cluster_id: is missing'), { code: 'CONFIG_INVALID' });
+  const open = Object.assign(new Error('team_cluster_id'), { code: 'CONFIG_INVALID' });
   const addOn = createRequire(import.meta.url)('../dist/native.js');
   addOn.Native = {
     open() {
@@ -230,7 +230,7 @@ test('options that the core refuses reject connect', async (t) => {
     assert.ok(error instanceof DaemonClientError);
     assert.equal(error.code, 'SOCKET_CONNECTION_FAILED');
     assert.equal(error.cause.code, 'CONFIG_INVALID');
-    return /team_cluster_id/.test(error.message);
+    return /teamClusterId/.test(error.message);
   });
 });
 

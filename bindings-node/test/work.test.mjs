@@ -80,7 +80,7 @@ test('a failure arrives as an error with a stable code', async (t) => {
 test('every problem of the options is named at once', () => {
   assert.throws(() => new Worker({ maxConcurrent: 0, nmae: 'x', reconnect: { maxDelayMs: 'soon' } }), (error) => {
     assert.equal(error.code, 'CONFIG_INVALID');
-    assert.match(error.message, /max_concurrent.*nmae.*did you mean name.*reconnect\.max_delay_ms/s);
+    assert.match(error.message, /maxConcurrent.*nmae.*did you mean name.*reconnect\.maxDelayMs/s);
     return true;
   });
 });

@@ -9,7 +9,7 @@
 import { EventEmitter } from 'node:events';
 
 import { packed, restored } from './bytes.js';
-import { failureOf, frameless, MoorlineError, received, textOf, wrapped } from './errors.js';
+import { failureOf, frameless, isA, looked, MoorlineError, received, textOf, wrapped } from './errors.js';
 import type { EndedEvent, NativeError, NativeEvent } from './generated.js';
 import { later, nextTick, soon, uncaught } from './host.js';
 import { stringified, written } from './json.js';
@@ -109,6 +109,8 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   #timeout: number | undefined;
   #alike = '{"name":""}';
   #listening = false;
+  #wasReady = false;
+  #lost: MoorlineError | undefined;
   #held = false;
   /** Rejects the drains that were asked for, should the command to stop be refused. */
   readonly #drains: ((reason: MoorlineError) => void)[] = [];
@@ -166,7 +168,9 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     }
     const ended = Promise.race([this.#ended, new Promise<never>((_, reject) => this.#drains.push(reject))]);
     ended.catch(() => {});
-    if (this.#state === 'running') this.submit('stop', 0, JSON.stringify({ drain_ms: ms && Math.min(ms, Number.MAX_SAFE_INTEGER) }));
+    // Before the first registration there is nothing to wait for.
+    const limit = this.#wasReady ? ms && Math.min(ms, Number.MAX_SAFE_INTEGER) : 0;
+    if (this.#state === 'running') this.submit('stop', 0, JSON.stringify({ drain_ms: limit }));
     else this.close();
     return ended;
   }
@@ -217,6 +221,12 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     } catch {
       // There is nobody left to tell.
     }
+  }
+
+  /** Puts what the last attempt failed of behind an error, unless that has a cause of its own. */
+  protected because(reason: unknown): unknown {
+    if (this.#lost !== undefined && isA(reason, Error)) looked(() => (reason.cause ??= this.#lost));
+    return reason;
   }
 
   /** Makes a call; the promise settles exactly once. */
@@ -396,12 +406,13 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     switch (event.event) {
       case 'ready': {
         const ready = { id: event.id, transport: event.transport, maxMessage: event.max_message };
+        this.#wasReady = true;
         this.#whenReady?.resolve(ready);
         return this.emit('ready', ready);
       }
       case 'lost': {
         const { retry_ms: retryMs, attempt } = event;
-        const reason = received(event.reason);
+        const reason = (this.#lost = received(event.reason));
         this.say(`the link is down: ${failureOf(reason)}; next attempt in ${retryMs} ms`);
         return this.emit('lost', { reason, retryMs, attempt });
       }

@@ -1,6 +1,6 @@
 /** The one error class of the package. */
 
-import { ERROR_CODES, type ErrorCode, type Fault, type NativeError } from './generated.js';
+import { ERROR_CODES, type ErrorCode, type Fault, type NativeError, OPTION_KEYS, type OptionKeys } from './generated.js';
 
 /** Whatever Moorline reports, with a code that never changes its meaning. */
 export class MoorlineError extends Error {
@@ -35,7 +35,23 @@ export class MoorlineError extends Error {
 
 /** Makes the error of an event. */
 export function received({ code, message, status }: NativeError): MoorlineError {
-  return new MoorlineError(code, message, { status });
+  return new MoorlineError(code, spelled(code, message), { status });
+}
+
+/** Spells the options in a message as they are written here. */
+function spelled(code: ErrorCode, message: string): string {
+  if (code !== 'CONFIG_INVALID' && code !== 'ARGUMENT_INVALID') return message;
+  return message.replace(/\b[a-z]+(?:_[a-z0-9]+)+\b/g, (name) => SPELLINGS.get(name) ?? name);
+}
+
+const SPELLINGS = new Map<string, string>();
+for (const keys of Object.values<OptionKeys>(OPTION_KEYS)) collect(keys);
+
+function collect(keys: OptionKeys): void {
+  for (const [name, key] of Object.entries(keys)) {
+    if (typeof key === 'string') SPELLINGS.set(key, name);
+    else collect(key[1]);
+  }
 }
 
 /**
@@ -58,7 +74,7 @@ export function frameless<Made extends Error>(make: () => Made): Made {
 export function wrapped(thrown: unknown, code: ErrorCode): MoorlineError {
   if (isA(thrown, MoorlineError)) return thrown;
   const own = looked(() => (thrown as { code?: unknown } | null | undefined)?.code);
-  if (isCode(own)) return new MoorlineError(own, messageOf(thrown));
+  if (isCode(own)) return new MoorlineError(own, spelled(own, messageOf(thrown)));
   return new MoorlineError(code, messageOf(thrown), { cause: thrown });
 }
 

@@ -340,6 +340,8 @@ export interface HubOptions {
   dangerOpenNetwork?: boolean | undefined;
   /** Web origins whose pages may use the hub, such as `https://app.example`; pages of others are refused. Default: `[]`. */
   allowedOrigins?: readonly string[] | undefined;
+  /** Names by which the hub may be asked, such as `hub.example`, beside those of loopback; empty lets every name pass beyond loopback, and none on it. Default: `[]`. */
+  allowedHosts?: readonly string[] | undefined;
   /** The secret that workers must present to join a secured hub; empty leaves joining to an auth worker. Default: `""`. */
   joinSecret?: string | undefined;
   /** The secret that lets a worker with the capability Authentication join; empty refuses it. Default: `""`. */
@@ -602,6 +604,7 @@ export const OPTION_KEYS = {
     access: 'access',
     dangerOpenNetwork: 'danger_open_network',
     allowedOrigins: 'allowed_origins',
+    allowedHosts: 'allowed_hosts',
     joinSecret: 'join_secret',
     authJoinSecret: 'auth_join_secret',
     users: ['users', {

@@ -1,9 +1,22 @@
 /** Converts options from camelCase to the names used inside, by the generated tables. */
 
+import { MoorlineError, textOf } from './errors.js';
 import type { OptionKeys } from './generated.js';
 
-/** Renames the options that `keys` knows; others pass, so that they are reported by name. */
+/**
+ * Renames the options that `keys` knows; others pass, so that they are reported by name. Throws
+ * ARGUMENT_INVALID for what is no object, CONFIG_INVALID for an option by its name inside.
+ */
 export function renamed(options: object, keys: OptionKeys): Record<string, unknown> {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new MoorlineError('ARGUMENT_INVALID', `options are an object, as in { name: 'value' }, not ${textOf(options)}`);
+  }
+  for (const [option, key] of Object.entries(keys)) {
+    const inner = typeof key === 'string' ? key : key[0];
+    if (inner !== option && Object.hasOwn(options, inner)) {
+      throw new MoorlineError('CONFIG_INVALID', `${inner}: unknown option; did you mean ${option}?`);
+    }
+  }
   const entries = Object.entries(options).filter(([, value]) => value !== undefined);
   return Object.fromEntries(entries.map(([option, value]) => entry(option, value, keys)));
 }

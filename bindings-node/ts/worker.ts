@@ -89,7 +89,7 @@ export class Worker extends WorkEndpoint<EndpointEvents> {
     if (signal.aborted) this.close();
     const release = onAbort(signal, () => this.close());
     this.begin();
-    return ready.catch((error) => Promise.reject(signal.aborted ? signal.reason : error)).finally(release);
+    return ready.catch((error) => Promise.reject(signal.aborted ? this.because(signal.reason) : error)).finally(release);
   }
 
   protected override run(event: WorkEvent): void {

@@ -683,3 +683,24 @@ def test_what_is_no_handler_is_refused_at_the_call(run: Any) -> None:
         assert raised.value.code == "STOPPED"
 
     run(main())
+
+
+def test_a_connect_that_is_given_up_tells_what_it_waited_for(run: Any) -> None:
+    async def main() -> None:
+        worker = Worker()
+        fake = FakeNative.opened[-1]
+        lost = {"event": "lost", "reason": error("CONNECT_FAILED"), "retry_ms": 5, "attempt": 1}
+        fake.deliver(lost)
+        heard: List[Any] = []
+        worker.on_event = heard.append
+        connecting = asyncio.ensure_future(worker.connect())
+        await until(lambda: heard)
+        connecting.cancel()
+        with pytest.raises(asyncio.CancelledError) as raised:
+            await connecting
+        chain: List[Any] = [raised.value]
+        while chain[-1] is not None:
+            chain.append(chain[-1].__cause__ or chain[-1].__context__)
+        assert any(getattr(link, "code", None) == "CONNECT_FAILED" for link in chain)
+
+    run(main())

@@ -28,9 +28,9 @@ pub(crate) async fn run(args: CallArgs) -> Result<Exit, Failure> {
     let answer = dispatcher.call(&args.command, payload, &options, print_part).await?;
     let bytes: Bytes = answer.read().unwrap_or_default();
     match (args.response_type.as_str(), bytes.body) {
-        ("buffer", Some(body)) => print_bytes(&body),
+        ("buffer", Some(body)) => print_bytes(&body)?,
         ("stream", _) if !answer.as_str().contains("\"Data\"") => {}
-        _ => output::line(answer.as_str()),
+        _ => output::line(answer.as_str())?,
     }
     Ok(Exit::Success)
 }
@@ -45,14 +45,14 @@ struct Bytes {
     part: Option<String>,
 }
 
-fn print_part(part: &str) {
-    if let Ok(Bytes { part: Some(base64), .. }) = serde_json::from_str(part) {
-        print_bytes(&base64);
+fn print_part(part: &str) -> Result<(), Failure> {
+    match serde_json::from_str(part) {
+        Ok(Bytes { part: Some(base64), .. }) => print_bytes(&base64),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 
-fn print_bytes(base64: &str) {
-    if let Ok(bytes) = STANDARD.decode(base64) {
-        output::bytes(&bytes);
-    }
+fn print_bytes(base64: &str) -> Result<(), Failure> {
+    let bytes = STANDARD.decode(base64);
+    output::bytes(&bytes.map_err(|e| Failure::other(format!("the answer is not base64: {e}")))?)
 }

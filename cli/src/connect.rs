@@ -51,8 +51,8 @@ impl Dispatcher {
         name: &str,
         payload: Raw,
         options: &Value,
-        mut part: impl FnMut(&str),
-    ) -> Result<Raw, Error> {
+        mut part: impl FnMut(&str) -> Result<(), Failure>,
+    ) -> Result<Raw, Failure> {
         let options =
             Raw::from_value(options).map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))?;
         let call = self.session.call(name, payload, options)?;
@@ -60,12 +60,12 @@ impl Dispatcher {
             match told.event.as_str() {
                 "call_done" if told.call == Some(call.0) => {
                     return match told.error {
-                        Some(error) => Err(error.into()),
+                        Some(error) => Err(Error::from(error).into()),
                         None => Ok(told.value.unwrap_or_else(Raw::null)),
                     };
                 }
                 "call_part" if told.call == Some(call.0) => {
-                    part(told.part.as_ref().map_or("null", Raw::as_str));
+                    part(told.part.as_ref().map_or("null", Raw::as_str))?;
                 }
                 "notice" | "ended" => {
                     if let Some(error) = told.error {
@@ -76,7 +76,7 @@ impl Dispatcher {
                 _ => {}
             }
         }
-        Err(ErrorCode::Stopped.into())
+        Err(Error::from(ErrorCode::Stopped).into())
     }
 }
 

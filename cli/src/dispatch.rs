@@ -24,11 +24,11 @@ pub(crate) async fn run(args: DispatchArgs) -> Result<Exit, Failure> {
         let timeout_ms = args.timeout.map(|time| time.0);
         let item = Raw::from_value(&Enqueued { capability, action, settings, timeout_ms })
             .map_err(|e| Failure::other(e.to_string()))?;
-        dispatcher.call("$enqueue", item, &options, |_| {}).await?
+        dispatcher.call("$enqueue", item, &options, |_| Ok(())).await?
     } else {
         dispatcher.call(&args.name, settings, &options, output::line).await?
     };
-    output::line(result.as_str());
+    output::line(result.as_str())?;
     Ok(if args.enqueue { Exit::Success } else { exit_of(&result) })
 }
 

@@ -19,7 +19,7 @@ pub(crate) async fn run(args: DrainArgs) -> Result<Exit, Failure> {
     let status = Status::fetch(&mut dispatcher).await?;
     let id = find(status.workers(), &args.worker)?.beacon_id.clone();
     let order = Raw::from_value(&Order { id: &id }).map_err(|e| Failure::other(e.to_string()))?;
-    dispatcher.call("$drain", order, &Value::Object(Map::new()), |_| {}).await?;
+    dispatcher.call("$drain", order, &Value::Object(Map::new()), |_| Ok(())).await?;
     output::note(&format!("{} ({id}) gets no new work", args.worker));
     if args.no_wait {
         return Ok(Exit::Success);
@@ -30,7 +30,7 @@ pub(crate) async fn run(args: DrainArgs) -> Result<Exit, Failure> {
         let row = status.workers().iter().find(|row| row.beacon_id == id);
         let Some(left) = row.map(|row| row.in_flight).filter(|left| *left > 0) else {
             let how = if row.is_some() { "runs nothing more" } else { "has left" };
-            output::line(&format!("{} {how}", args.worker));
+            output::line(&format!("{} {how}", args.worker))?;
             return Ok(Exit::Success);
         };
         if began.elapsed() >= args.timeout.duration() {

@@ -25,16 +25,29 @@ pub(crate) async fn run(args: EnrollArgs) -> Result<Exit, Failure> {
         ("$enroll", Order { cluster: id, name, expires_ms, ..Order::default() })
     };
     let order = Raw::from_value(&order).map_err(|e| Failure::other(e.to_string()))?;
-    let answer = dispatcher.call(name, order, &Value::Object(Map::new()), |_| {}).await?;
+    let answer = dispatcher.call(name, order, &Value::Object(Map::new()), |_| Ok(())).await?;
     let secret: Secret = answer.read().unwrap_or_default();
-    match secret.token.or(secret.password) {
+    let is_secret = secret.token.is_some() || secret.password.is_some();
+    let printed = match secret.token.or(secret.password) {
         Some(secret) if !args.json => output::line(&secret),
         Some(_) | None => output::line(answer.as_str()),
-    }
+    };
+    printed.map_err(|failure| if is_secret { lost(failure, id) } else { failure })?;
     if let (Some(expires), false) = (secret.expires, args.json) {
         output::note(&format!("good once, until {expires}"));
     }
     Ok(Exit::Success)
+}
+
+/// A secret is shown once: says what to do when it was not.
+fn lost(failure: Failure, cluster: Option<&str>) -> Failure {
+    let id = cluster.unwrap_or("ID");
+    let message = format!(
+        "{}; the secret is lost\n  see `moorline enroll --list`, revoke it with --revoke TOKEN_ID, or \
+         rotate the password with --rotate {id}",
+        failure.message
+    );
+    Failure { message, ..failure }
 }
 
 /// The payload of the calls.

@@ -14,7 +14,7 @@ use crate::signals::Signals;
 pub(crate) async fn run(args: HubArgs) -> Result<Exit, Failure> {
     let layers = configure(&args)?;
     if args.print_config {
-        output::text(&layers.print());
+        output::text(&layers.print())?;
         return Ok(Exit::Success);
     }
     let options: HubOptions = layers.read()?;
@@ -55,7 +55,13 @@ fn configure(args: &HubArgs) -> Result<Layers, Failure> {
 
 fn log(options: &HubOptions, told: Told) -> Result<(), Failure> {
     match told.event.as_str() {
-        "ready" => output::text(&greeting(options, &told.id.unwrap_or_default())),
+        "ready" => {
+            let greeting = greeting(options, &told.id.unwrap_or_default());
+            if let Err(failure) = output::text(&greeting) {
+                // Whoever works with this hub does not need its greeting.
+                tracing::warn!("{}", failure.message);
+            }
+        }
         "peer_joined" => tracing::info!(peer = told.name, "joined"),
         "peer_left" => {
             let reason = told.reason.map(Error::from);

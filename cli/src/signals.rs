@@ -1,4 +1,5 @@
-//! Signals: the first SIGTERM or SIGINT drains, the second ends now.
+//! Signals: the first SIGTERM, SIGINT or SIGQUIT drains, the second ends now. SIGHUP, which a terminal
+//! sends when it closes, ends nothing.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,8 @@ use crate::exit::{Exit, Failure};
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    quit: Signal,
+    hang_up: Signal,
     drain_ms: u64,
     first: Option<(&'static str, Instant)>,
     is_cut: bool,
@@ -26,6 +29,8 @@ impl Signals {
         Ok(Self {
             terminate: take(SignalKind::terminate())?,
             interrupt: take(SignalKind::interrupt())?,
+            quit: take(SignalKind::quit())?,
+            hang_up: take(SignalKind::hangup())?,
             drain_ms: args.drain_timeout.0,
             first: None,
             is_cut: false,
@@ -38,6 +43,14 @@ impl Signals {
             let name = tokio::select! {
                 _ = self.terminate.recv() => "SIGTERM",
                 _ = self.interrupt.recv() => "SIGINT",
+                _ = self.quit.recv() => "SIGQUIT",
+                _ = self.hang_up.recv() => {
+                    tracing::info!(
+                        signal = "SIGHUP",
+                        "going on; certificates are read again whenever they change"
+                    );
+                    continue;
+                }
             };
             match self.first {
                 None => {

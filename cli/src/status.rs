@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table};
 use moorline_core::json::Raw;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -17,14 +17,23 @@ use crate::output;
 pub(crate) async fn run(args: StatusArgs) -> Result<Exit, Failure> {
     let mut dispatcher = Dispatcher::impatient("status", &args.connect)?;
     let is_live = args.watch && std::io::stdout().is_terminal();
+    let mut has_shown = false;
     loop {
-        let status = Status::fetch(&mut dispatcher).await?;
-        let text = if args.json { format!("{}\n", status.raw.as_str()) } else { status.table() };
+        let text = match Status::fetch(&mut dispatcher).await {
+            Ok(status) if args.json => format!("{}\n", status.raw.as_str()),
+            Ok(status) => status.table(width()),
+            // Whoever watches wants to see the hub come back.
+            Err(failure) if has_shown && failure.exit == Exit::Unreachable => {
+                format!("{}\n", failure.message)
+            }
+            Err(failure) => return Err(failure),
+        };
         if !is_live {
-            output::text(&text);
+            output::text(&text)?;
             return Ok(Exit::Success);
         }
-        output::text(&format!("{CLEAR}{text}"));
+        has_shown = true;
+        output::text(&format!("{CLEAR}{text}"))?;
         tokio::select! {
             () = tokio::time::sleep(args.interval.duration()) => {}
             _ = tokio::signal::ctrl_c() => return Ok(Exit::Success),
@@ -43,7 +52,7 @@ impl Status {
     /// Asks the hub.
     pub(crate) async fn fetch(dispatcher: &mut Dispatcher) -> Result<Self, Failure> {
         let options = Value::Object(Map::new());
-        let raw = dispatcher.call("$status", Raw::empty_object(), &options, |_| {}).await?;
+        let raw = dispatcher.call("$status", Raw::empty_object(), &options, |_| Ok(())).await?;
         Self::read(raw)
     }
 
@@ -59,12 +68,10 @@ impl Status {
         &self.answer.workers
     }
 
-    fn table(&self) -> String {
-        let mut table = Table::new();
-        table
-            .load_preset(UTF8_HORIZONTAL_ONLY)
-            .set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_header(["Worker", "Status", "Link", "In flight", "Lag", "Capabilities", "Id"]);
+    /// Shows everything within `width` columns, if there is such a limit.
+    fn table(&self, width: Option<u16>) -> String {
+        let mut table =
+            table(["Worker", "Status", "Link", "In flight", "Lag", "Capabilities", "Id"], width);
         for row in &self.answer.workers {
             table.add_row([
                 row.name.clone(),
@@ -82,7 +89,7 @@ impl Status {
             }
         }
         let queue = &self.answer.queue;
-        let daemons = self.daemons();
+        let daemons = self.daemons(width);
         format!(
             "{daemons}{table}\n{} worker(s)   queue: {} pending, {} running, {} finished, {} redelivered\n",
             self.answer.workers.len(),
@@ -96,23 +103,14 @@ impl Status {
 
 impl Status {
     /// Shows the VOLT daemons, if there are any.
-    fn daemons(&self) -> String {
+    fn daemons(&self, width: Option<u16>) -> String {
         if self.answer.daemons.is_empty() {
             return String::new();
         }
-        let mut table = Table::new();
-        table
-            .load_preset(UTF8_HORIZONTAL_ONLY)
-            .set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_header([
-            "Daemon",
-            "Status",
-            "Link",
-            "In flight",
-            "Version",
-            "Last heartbeat",
-            "Id",
-        ]);
+        let mut table = table(
+            ["Daemon", "Status", "Link", "In flight", "Version", "Last heartbeat", "Id"],
+            width,
+        );
         for row in &self.answer.daemons {
             let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| String::from("-"));
             table.add_row([
@@ -128,6 +126,33 @@ impl Status {
         format!("{table}\n")
     }
 }
+
+/// Makes a table of seven columns. On a narrow terminal the last one, the id, is left out: a name
+/// says as much, and ids stand in `--json`.
+fn table(header: [&str; 7], width: Option<u16>) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header);
+    if let Some(width) = width {
+        table.set_width(width);
+        if width < ROOMY
+            && let Some(id) = table.column_mut(6)
+        {
+            id.set_constraint(ColumnConstraint::Hidden);
+        }
+    }
+    table
+}
+
+/// The width of the terminal; `None` for a file or a pipe.
+fn width() -> Option<u16> {
+    terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0)
+}
+
+/// From this width on ids are shown.
+const ROOMY: u16 = 120;
 
 /// One VOLT daemon as the hub sees it.
 #[derive(Debug, Default, Deserialize)]
@@ -203,7 +228,7 @@ mod tests {
     #[test]
     fn the_table_shows_workers_lag_flight_and_queue() {
         let status = Status::read(Raw::parse(ANSWER).unwrap()).unwrap();
-        let text = status.table();
+        let text = status.table(None);
         for shown in ["edge-7", "3/4", "12 ms", "Text, Math", "bcn-1", "Draining", "2 worker(s)"] {
             assert!(text.contains(shown), "{shown} is missing in\n{text}");
         }
@@ -212,9 +237,30 @@ mod tests {
     }
 
     #[test]
+    fn the_table_fits_the_terminal() {
+        let rows: Vec<String> = (0..25)
+            .map(|n| {
+                format!(
+                    r#"{{"BeaconID":"bcn-edge-{n}-1795000023714","Name":"edge-{n}","Status":"Online",
+                    "Transport":"WebSocket","Capabilities":["Text","Math"],"MaxConcurrent":4}}"#
+                )
+            })
+            .collect();
+        let answer = format!(r#"{{"Workers":[{}]}}"#, rows.join(","));
+        let status = Status::read(Raw::parse(answer).unwrap()).unwrap();
+        let narrow = status.table(Some(80));
+        assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
+        assert!(!narrow.contains("bcn-edge-7"), "{narrow}");
+        let header = 3;
+        let rows = narrow.lines().filter(|line| line.contains("edge-")).count();
+        assert_eq!((rows, narrow.lines().count() < 25 * 2 + header + 5), (25, true), "{narrow}");
+        assert!(status.table(Some(160)).contains("bcn-edge-7-1795000023714"));
+    }
+
+    #[test]
     fn a_hub_without_workers_has_a_table_too() {
         let status = Status::read(Raw::parse("{}").unwrap()).unwrap();
-        assert!(status.table().contains("0 worker(s)"));
+        assert!(status.table(None).contains("0 worker(s)"));
         assert!(Status::read(Raw::parse("7").unwrap()).is_err());
     }
 }

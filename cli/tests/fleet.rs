@@ -8,7 +8,7 @@ use support::{Finished, Folder, Running, finish, moorline, start};
 
 /// A hub on a free port, and a worker with the commands that the tests need.
 struct Fleet {
-    _hub: Running,
+    hub: Running,
     url: String,
     worker: Running,
     folder: Folder,
@@ -21,7 +21,7 @@ impl Fleet {
         let line = hub.line_with("moorline hub listening on ");
         let url = line.rsplit(' ').next().unwrap().to_owned();
         let worker = worker(&folder, &url);
-        Self { _hub: hub, url, worker, folder }
+        Self { hub, url, worker, folder }
     }
 
     fn moorline(&self, arguments: &[&str]) -> Finished {
@@ -133,6 +133,44 @@ fn a_signal_lets_running_work_finish() {
     assert!(seen.contains("held"), "{seen}");
     let (status, seen) = fleet.worker.wait();
     assert_eq!(status.code(), Some(0), "{seen}");
+}
+
+#[test]
+fn a_terminal_that_closes_ends_nothing_and_a_quit_drains() {
+    let mut fleet = Fleet::start();
+    let (dispatch, processes) = fleet.dispatch_held();
+    fleet.worker.signal(Signal::SIGHUP);
+    fleet.worker.line_with("going on");
+    fleet.hub.signal(Signal::SIGHUP);
+    fleet.hub.line_with("going on");
+    fleet.worker.signal(Signal::SIGQUIT);
+    fleet.worker.line_with("draining");
+    assert!(processes.iter().all(|process| is_alive(*process)));
+    fleet.release();
+    let (status, seen) = dispatch.wait();
+    assert_eq!(status.code(), Some(0), "{seen}");
+    assert!(seen.contains("held"), "{seen}");
+    let (status, seen) = fleet.worker.wait();
+    assert_eq!(status.code(), Some(0), "{seen}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_result_that_cannot_be_printed_is_no_success() {
+    let fleet = Fleet::start();
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let onto_full = |arguments: &[&str]| {
+        let mut command = moorline(arguments);
+        finish(command.args(["--url", &fleet.url]).stdout(full()))
+    };
+    let end = onto_full(&["dispatch", "Test/Echo", "--settings", r#"{"Text":"x"}"#]);
+    assert_eq!(end.code, Some(1), "{end:?}");
+    assert!(end.err.contains("standard output cannot be written"), "{end:?}");
+    let end = onto_full(&["enroll", "lab"]);
+    assert_eq!(end.code, Some(1), "{end:?}");
+    assert!(end.err.contains("the secret is lost") && end.err.contains("--revoke"), "{end:?}");
+    let end = onto_full(&["status"]);
+    assert_eq!(end.code, Some(1), "{end:?}");
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! TLS by rustls: whom we trust, who we are, and a listener's own certificate.
 
+mod own;
+mod told;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +18,7 @@ use tokio::sync::OnceCell;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client};
 
 use crate::connect::Target;
+use crate::tls::own::OwnCertificate;
 
 /// The variable that must agree before certificates go unchecked.
 const DANGER_VARIABLE: &str = "MOORLINE_DANGER_ACCEPT_INVALID_CERTS";
@@ -27,9 +31,12 @@ pub(crate) struct Tls {
     client: OnceCell<Arc<ClientConfig>>,
 }
 
+/// A certificate with what signed it, its key, and where they were read.
+#[derive(Debug)]
 struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
+    files: (String, String),
 }
 
 impl Tls {
@@ -65,24 +72,23 @@ impl Tls {
         target: &Target,
         stream: TcpStream,
     ) -> Result<client::TlsStream<TcpStream>, Error> {
-        let failed = |e: &dyn std::fmt::Display| {
+        let failed = |e: String| {
             Error::new(ErrorCode::TlsFailed, format!("TLS with {} failed: {e}", target.authority()))
         };
-        let name = ServerName::try_from(target.host.clone()).map_err(|e| failed(&e))?;
+        let name = ServerName::try_from(target.host.clone()).map_err(|e| failed(e.to_string()))?;
         let config = self.client.get_or_try_init(|| self.client_config()).await?;
         let connector = TlsConnector::from(Arc::clone(config));
-        connector.connect(name, stream).await.map_err(|e| failed(&e))
+        connector.connect(name, stream).await.map_err(|e| failed(told::failure(&e, &target.host)))
     }
 
     /// Returns what a listener presents itself with; `None` without a certificate.
     pub(crate) fn acceptor(&self) -> Result<Option<TlsAcceptor>, Error> {
-        let Some(Identity { chain, key }) = &self.identity else { return Ok(None) };
+        let Some(identity) = &self.identity else { return Ok(None) };
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|e| unusable(&e))?
             .with_no_client_auth()
-            .with_single_cert(chain.clone(), key.clone_key())
-            .map_err(|e| unusable(&e))?;
+            .with_cert_resolver(Arc::new(OwnCertificate::new(identity)?));
         Ok(Some(TlsAcceptor::from(Arc::new(config))))
     }
 
@@ -98,7 +104,7 @@ impl Tls {
         };
         let config = match &self.identity {
             None => builder.with_no_client_auth(),
-            Some(Identity { chain, key }) => builder
+            Some(Identity { chain, key, .. }) => builder
                 .with_client_auth_cert(chain.clone(), key.clone_key())
                 .map_err(|e| unusable(&e))?,
         };
@@ -126,10 +132,11 @@ impl Tls {
 
 impl Identity {
     fn read(chain: &str, key: &str) -> Result<Self, Error> {
+        let files = (chain.to_owned(), key.to_owned());
         let chain = certificates("runtime.cert_file", chain)?;
         let key = PrivateKeyDer::from_pem_file(Path::new(key))
             .map_err(|e| invalid(format!("runtime.key_file: {key}: {e}")))?;
-        Ok(Self { chain, key })
+        Ok(Self { chain, key, files })
     }
 }
 

@@ -3,6 +3,6 @@ import { Worker } from 'moorline';
 
 const worker = new Worker(JSON.parse(process.env.FLEET_OPTIONS ?? '{}'));
 worker.handle('Node/Echo', (settings) => ({ from: 'node', text: settings.text }));
+process.once('SIGTERM', () => worker.drain());
 await worker.connect();
 console.log('ready');
-process.once('SIGTERM', () => worker.drain());

@@ -61,6 +61,11 @@ export class ClusterDaemonClient {
     return this.#channel.drain(ms);
   }
 
+  /** Drains, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.drain();
+  }
+
   /** Whether the daemon is registered. */
   isReady(): boolean {
     return this.#channel.ready;

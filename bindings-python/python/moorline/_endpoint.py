@@ -103,6 +103,8 @@ class Endpoint:
         self._flushing = False
         self._over = False
         self._cut_short: Optional[MoorlineError] = None
+        self._lost: Optional[MoorlineError] = None
+        """Why the last attempt failed."""
         self._open()
 
     @property
@@ -131,8 +133,10 @@ class Endpoint:
             self._greet()
             self._send("start")
             error = await asyncio.shield(self._ready)
-        except BaseException:
+        except BaseException as given_up:
             self._finish(None)
+            # A timeout says more with what it waited for.
+            given_up.__cause__ = given_up.__cause__ or self._lost
             raise
         if error is not None:
             raise error
@@ -429,7 +433,7 @@ class Endpoint:
         self._tell(event)
 
     def _on_lost(self, event: LostEvent) -> None:
-        reason = exception_of(event["reason"])
+        reason = self._lost = exception_of(event["reason"])
         _logger.warning("link lost: %s; next attempt in %d ms", reason, event["retry_ms"])
         self._tell(event)
 

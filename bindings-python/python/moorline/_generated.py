@@ -685,6 +685,9 @@ class HubOptions(TypedDict, total=False):
     allowed_origins: List[str]
     """Web origins whose pages may use the hub, such as `https://app.example`; pages of others are refused. Default: `[]`."""
 
+    allowed_hosts: List[str]
+    """Names by which the hub may be asked, such as `hub.example`, beside those of loopback; empty lets every name pass beyond loopback, and none on it. Default: `[]`."""
+
     join_secret: str
     """The secret that workers must present to join a secured hub; empty leaves joining to an auth worker. Default: `""`."""
 

@@ -34,7 +34,7 @@ use run::Ended;
 pub(crate) async fn run(args: WorkerArgs) -> Result<Exit, Failure> {
     let (layers, list) = configure(&args)?;
     if args.print_config {
-        output::text(&layers.print());
+        output::text(&layers.print())?;
         return Ok(Exit::Success);
     }
     layers.read::<WorkerOptions>()?;

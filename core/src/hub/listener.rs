@@ -6,13 +6,13 @@ use bytestring::ByteString;
 use super::Hub;
 use super::accounts::{self, Login};
 use super::routes::{Public, Route};
+use crate::base::error::ErrorCode;
 use crate::base::ids::{ConnId, HttpId};
 use crate::base::time::Now;
 use crate::dialect::beacon::coordinator::wire;
 use crate::dialect::beacon::coordinator::{Asked, Route as BeaconRoute};
 use crate::machine::{Input, Machine as _, Output, ServerInput};
 use crate::net::http::NoRoute;
-use crate::net::origin::is_foreign_page;
 use crate::net::{Headers, HttpBody, HttpRequest, HttpResponse, Method};
 
 impl Hub {
@@ -24,10 +24,10 @@ impl Hub {
         remote: String,
         now: Now,
     ) {
-        if !self.phase.is_serving() {
+        if let Some(refusal) = self.turn_away(&request.headers, &remote, now) {
+            self.refuse(conn, refusal);
+        } else if !self.phase.is_serving() {
             self.refuse(conn, self.unavailable());
-        } else if is_foreign_page(&request.headers, &self.options.allowed_origins) {
-            self.refuse(conn, HttpResponse::json(403, wire::error("Origin not allowed.")));
         } else if !self.volt.claims(&request.url) {
             let caller = self.accounts.caller(&request.headers, &remote, now.mono);
             self.coordinator.offer(conn, &remote, caller, now);
@@ -49,8 +49,9 @@ impl Hub {
         now: Now,
     ) -> Option<HttpResponse> {
         let headers = &request.headers;
-        if is_foreign_page(headers, &self.options.allowed_origins) {
-            return Some(HttpResponse::json(403, wire::error("Origin not allowed.")));
+        let refusal = self.turn_away(headers, &remote, now);
+        if refusal.is_some() {
+            return refusal;
         }
         if let Some(origin) = headers.first("origin") {
             self.origins.insert(http, origin.to_owned());
@@ -109,6 +110,15 @@ impl Hub {
             }
             (_, None) => Some(unauthenticated()),
         }
+    }
+
+    /// Refuses whom a page of another site has sent.
+    fn turn_away(&mut self, headers: &Headers, remote: &str, now: Now) -> Option<HttpResponse> {
+        let (status, reason) = self.visitors.check(headers).err()?;
+        let [host, origin] = ["host", "origin"].map(|name| headers.first(name).unwrap_or_default());
+        let text = format!("refused: {reason} The request has Host {host:?} and Origin {origin:?}");
+        self.warn(ErrorCode::PeerRefused, remote, text, now);
+        Some(HttpResponse::json(status, wire::error(reason)))
     }
 
     /// Answers a request of someone who is known.

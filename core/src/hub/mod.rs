@@ -37,9 +37,15 @@ use crate::dialect::beacon::coordinator::Coordinator;
 use crate::dialect::volt::server::VoltServer;
 use crate::hub::options::{HubAccess, HubOptions};
 use crate::machine::{ConnInput, Endpoint, Input, Machine, Output, ServerInput};
+use crate::net::origin::Visitors;
+use crate::parts::admission::address;
+use crate::parts::window::Window;
 
 /// The handler key by which an application asks for the messages of VOLT daemons.
 const MESSAGES: &str = "*";
+
+/// How often refusals of one address are told, and within how many milliseconds.
+const WARNINGS: (u64, u64) = (5, 60_000);
 
 /// The embedded control plane.
 #[derive(Debug)]
@@ -51,6 +57,9 @@ pub struct Hub {
     volt: VoltServer,
     stores: Stores,
     accounts: Accounts,
+    visitors: Visitors,
+    /// Counts what is told of each address.
+    warnings: Window,
     /// Allowed origins of the pages that wait for an answer.
     origins: BTreeMap<HttpId, String>,
     started: Now,
@@ -79,6 +88,8 @@ impl Hub {
             volt,
             stores: Stores::default(),
             accounts: Accounts::new(&options, seed),
+            visitors: options.visitors(),
+            warnings: Window::new(WARNINGS.0, WARNINGS.1),
             origins: BTreeMap::new(),
             started: Now::default(),
             address: None,
@@ -96,6 +107,13 @@ impl Hub {
 
     fn notice(&mut self, code: ErrorCode, text: impl AsRef<str>) {
         self.event(SessionEvent::Notice { error: Error::new(code, text) });
+    }
+
+    /// Tells of a client that was refused, unless there were too many from its address.
+    fn warn(&mut self, code: ErrorCode, remote: &str, text: impl AsRef<str>, now: Now) {
+        if self.warnings.count(address(remote), now.mono).is_ok() {
+            self.notice(code, format!("{remote}: {}", text.as_ref()));
+        }
     }
 }
 

@@ -1,12 +1,11 @@
 //! Options of the hub.
 
-use std::net::{IpAddr, SocketAddr};
-
 use crate::api::options::ConfigError;
 use crate::api::options::shared::{LimitOptions, RuntimeOptions};
 use crate::base::secret::Secret;
 use crate::dialect::beacon::coordinator::CoordinatorOptions;
 use crate::dialect::volt::server::options::VoltHubOptions;
+use crate::net::origin::{Visitors, host_and_port, is_loopback};
 use crate::{option_words, options};
 
 option_words! {
@@ -42,6 +41,8 @@ options! {
         danger_open_network: bool = false,
         /// Web origins whose pages may use the hub, such as `https://app.example`; pages of others are refused.
         allowed_origins: Vec<String> = Vec::new(),
+        /// Names by which the hub may be asked, such as `hub.example`, beside those of loopback; empty lets every name pass beyond loopback, and none on it.
+        allowed_hosts: Vec<String> = Vec::new(),
         /// The secret that workers must present to join a secured hub; empty leaves joining to an auth worker.
         join_secret: Secret = Secret::default(),
         /// The secret that lets a worker with the capability Authentication join; empty refuses it.
@@ -103,7 +104,15 @@ pub(super) fn check(options: &HubOptions) -> Result<(), ConfigError> {
              auth_join_secret",
         );
     }
-    if !is_loopback(&options.listen) && !options.danger_open_network {
+    for (index, host) in options.allowed_hosts.iter().enumerate() {
+        if host.is_empty() || host_and_port(host) != (host, None) {
+            problems.add(
+                &format!("allowed_hosts[{index}]"),
+                "must be a name such as hub.example, without scheme and port",
+            );
+        }
+    }
+    if !options.is_on_loopback() && !options.danger_open_network {
         if is_open {
             problems.add(
                 "listen",
@@ -136,15 +145,23 @@ pub(super) fn check(options: &HubOptions) -> Result<(), ConfigError> {
     problems.check(())
 }
 
-fn is_loopback(listen: &str) -> bool {
-    if let Ok(address) = listen.parse::<SocketAddr>() {
-        return address.ip().is_loopback();
-    }
-    let host = listen.rsplit_once(':').map_or(listen, |(host, _)| host);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 impl HubOptions {
+    fn is_on_loopback(&self) -> bool {
+        is_loopback(host_and_port(&self.listen).0)
+    }
+
+    /// Returns by which names the hub may be asked, and for which pages.
+    pub(super) fn visitors(&self) -> Visitors {
+        let is_limited = self.is_on_loopback() || !self.allowed_hosts.is_empty();
+        let listen = host_and_port(&self.listen).0.to_owned();
+        let hosts = self.allowed_hosts.iter().cloned().chain([listen]).collect();
+        Visitors {
+            is_secure: !self.runtime.cert_file.is_empty(),
+            hosts: is_limited.then_some(hosts),
+            origins: self.allowed_origins.clone(),
+        }
+    }
+
     /// Returns what the coordinator of beacon workers needs to know.
     pub(super) fn coordinator(&self) -> CoordinatorOptions {
         CoordinatorOptions {

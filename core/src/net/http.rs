@@ -71,6 +71,11 @@ impl Headers {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.expose())
     }
 
+    /// Returns every value of a field; `name` must be lower case.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.expose())
+    }
+
     /// Appends a field that any text fits into: what a field would not carry as it is, or what could be
     /// mistaken for it, is written as an `ext-value` of RFC 8187.
     pub(crate) fn push_text(&mut self, name: &str, text: &str) {

@@ -1,6 +1,7 @@
 //! Where a peer is: scheme, host and port of a URL, paths below them, and which pages may ask a server.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -47,15 +48,8 @@ impl Origin {
         };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let host = match authority.strip_prefix('[') {
-            Some(rest) => rest.split_once(']').map_or("", |(host, _)| host),
-            None => authority.split(':').next().unwrap_or_default(),
-        };
-        let port = authority.get(host.len()..).and_then(|rest| rest.rsplit_once(':'));
-        let port_is_good = match port {
-            Some((_, port)) => port.parse::<u16>().is_ok_and(|port| port > 0),
-            None => true,
-        };
+        let (host, port) = host_and_port(authority);
+        let port_is_good = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
         let is_plain = authority.chars().all(|c| c.is_ascii_graphic() && c != '\\');
         if host.is_empty() || !port_is_good || !is_plain {
             return Err(String::from("must name a host and, if any, a port from 1 to 65535"));
@@ -111,13 +105,72 @@ pub(crate) fn path(segments: &[&str]) -> String {
     path
 }
 
-/// Tells whether a browser asks for a page of another site, which must not use a visitor's browser to
-/// reach a server on loopback. `allowed` are origins such as `https://app.example`.
-pub(crate) fn is_foreign_page(headers: &Headers, allowed: &[String]) -> bool {
-    let Some(origin) = headers.first("origin") else { return false };
-    let host = headers.first("host").unwrap_or_default();
-    let origin_host = origin.split_once("://").map_or(origin, |(_, host)| host);
-    origin_host != host && !allowed.iter().any(|allowed| allowed == origin)
+/// Divides `host:port`, of which the port may be missing; an IPv6 address loses its brackets.
+pub(crate) fn host_and_port(authority: &str) -> (&str, Option<&str>) {
+    let (host, rest) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some(divided) => divided,
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    match rest.strip_prefix(':') {
+        None if !rest.is_empty() => ("", None),
+        port => (host, port),
+    }
+}
+
+/// Tells whether a host is this machine, whatever name servers say.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// By which names a server may be asked, and for which pages: a page of any site can make its visitor's
+/// browser ask a server on loopback, also by the site's own name, once that leads to loopback (DNS
+/// rebinding).
+#[derive(Debug)]
+pub(crate) struct Visitors {
+    /// Whether the server speaks TLS.
+    pub(crate) is_secure: bool,
+    /// Names beside those of loopback; `None` lets every name pass.
+    pub(crate) hosts: Option<Vec<String>>,
+    /// Origins of others, such as `https://app.example`.
+    pub(crate) origins: Vec<String>,
+}
+
+impl Visitors {
+    /// Looks at a request.
+    ///
+    /// # Errors
+    /// The status and the reason to refuse it with.
+    pub(crate) fn check(&self, headers: &Headers) -> Result<(), (u16, &'static str)> {
+        // Only what is no browser names no host.
+        let host = headers.first("host");
+        if let (Some(host), Some(hosts)) = (host, &self.hosts) {
+            let (name, port) = host_and_port(host);
+            let name = name.strip_suffix('.').unwrap_or(name);
+            let is_known =
+                is_loopback(name) || hosts.iter().any(|known| known.eq_ignore_ascii_case(name));
+            if !is_known || port.is_some_and(|port| port.parse::<u16>().is_err()) {
+                return Err((403, "Host not allowed."));
+            }
+        }
+        let mut origins = headers.all("origin");
+        let Some(origin) = origins.next() else {
+            // A page that asks for an image or a script names no origin, but its browser tells.
+            let site = headers.first("sec-fetch-site");
+            let is_own = !matches!(site, Some("cross-site" | "same-site"));
+            return if is_own { Ok(()) } else { Err((403, "Origin not allowed.")) };
+        };
+        if origins.next().is_some() {
+            return Err((400, "More than one Origin."));
+        }
+        let own = if self.is_secure { "https://" } else { "http://" };
+        let page = origin.strip_prefix(own);
+        let is_own = page.zip(host).is_some_and(|(page, host)| page.eq_ignore_ascii_case(host));
+        if is_own || self.origins.iter().any(|allowed| allowed == origin) {
+            return Ok(());
+        }
+        Err((403, "Origin not allowed."))
+    }
 }
 
 #[cfg(test)]
@@ -145,13 +198,76 @@ mod tests {
         assert_eq!(path(&["Work", "wi-é-1"]), "/Work/wi-%C3%A9-1");
     }
 
+    fn visitors(hosts: Option<&[&str]>) -> Visitors {
+        let hosts = hosts.map(|hosts| hosts.iter().map(|&host| host.into()).collect());
+        Visitors { is_secure: false, hosts, origins: vec!["https://app.example".into()] }
+    }
+
     #[test]
     fn pages_of_other_sites_are_foreign_unless_allowed() {
-        let allowed = [String::from("https://app.example")];
-        let from = |origin: &str| Headers::new().with("host", "hub:1").with("origin", origin);
-        assert!(!is_foreign_page(&Headers::new().with("host", "hub:1"), &allowed));
-        assert!(!is_foreign_page(&from("http://hub:1"), &allowed));
-        assert!(!is_foreign_page(&from("https://app.example"), &allowed));
-        assert!(is_foreign_page(&from("https://evil.example"), &allowed));
+        let visitors = visitors(None);
+        let from = |origin: &str| {
+            visitors.check(&Headers::new().with("host", "hub:1").with("origin", origin))
+        };
+        assert_eq!(visitors.check(&Headers::new().with("host", "hub:1")), Ok(()));
+        assert_eq!(from("http://hub:1"), Ok(()));
+        assert_eq!(from("https://app.example"), Ok(()));
+        for other in
+            ["https://evil.example", "https://hub:1", "ftp://hub:1", "hub:1", "null", "", "http://"]
+        {
+            assert_eq!(from(other), Err((403, "Origin not allowed.")), "{other}");
+        }
+        let own = Headers::new().with("host", "hub:1").with("origin", "http://hub:1");
+        let secure = Visitors { is_secure: true, ..self::visitors(None) };
+        assert!(secure.check(&own).is_err(), "a page without TLS is not the server's own");
+        for second in ["http://hub:1", "https://evil.example"] {
+            let two = own.clone().with("origin", second);
+            assert_eq!(visitors.check(&two), Err((400, "More than one Origin.")));
+        }
+        assert!(visitors.check(&Headers::new().with("origin", "http://")).is_err());
+        let image = |site: &str| visitors.check(&Headers::new().with("sec-fetch-site", site));
+        assert!(image("same-origin").is_ok() && image("none").is_ok());
+        assert!(image("cross-site").is_err() && image("same-site").is_err());
+    }
+
+    #[test]
+    fn a_server_on_loopback_goes_by_names_of_loopback_and_those_allowed() {
+        let visitors = visitors(Some(&["Hub.example"]));
+        let asked = |host: &str| visitors.check(&Headers::new().with("host", host)).is_ok();
+        for known in [
+            "localhost",
+            "LOCALHOST:54321",
+            "localhost.:1",
+            "127.0.0.1:54321",
+            "127.1.2.3",
+            "[::1]:1",
+            "[::ffff:127.0.0.1]",
+            "hub.example:1",
+            "hub.example.",
+        ] {
+            assert!(asked(known), "{known}");
+        }
+        for stranger in [
+            "evil.example",
+            "evil.example:54321",
+            "",
+            ":54321",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example:1",
+            "[::1].evil.example",
+            "localhost:evil",
+            "10.0.0.1:1",
+            "[::2]",
+            "[::1",
+            "0.0.0.0:54321",
+            "localhost@evil.example",
+            "x.hub.example",
+        ] {
+            assert!(!asked(stranger), "{stranger}");
+        }
+        let rebound = Headers::new()
+            .with("host", "evil.example:54321")
+            .with("origin", "http://evil.example:54321");
+        assert_eq!(visitors.check(&rebound), Err((403, "Host not allowed.")));
     }
 }

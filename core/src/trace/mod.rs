@@ -15,8 +15,7 @@
 mod record;
 mod redact;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::api::command::{Command, parse_batch};
 use crate::base::entropy::Seed;
@@ -76,13 +75,12 @@ impl Recorder {
         let role = crate::open::find(header.dialect, header.role);
         let names = role.map_or_else(Vec::new, |row| redact::secret_names(&(row.fields)()));
         let options = recorder.redactor.fields(header.options, &names);
-        let seed: String = header.seed.iter().map(|byte| format!("{byte:02x}")).collect();
         let first = Object::new()
             .number("trace", 1)
             .text("dialect", header.dialect)
             .text("role", header.role)
             .text("host", header.host)
-            .text("seed", &seed)
+            .text("seed", &hex::encode(header.seed))
             .text("options", &options);
         recorder.write(&first.end());
         recorder
@@ -165,7 +163,7 @@ pub struct Opening {
     /// The operating system's host name.
     pub host: String,
     /// The seed.
-    #[serde(deserialize_with = "unhex")]
+    #[serde(with = "hex::serde")]
     pub seed: Seed,
 }
 
@@ -282,14 +280,6 @@ struct Line<'a> {
 
 fn invalid(line: usize, problem: impl std::fmt::Display) -> Error {
     Error::new(ErrorCode::ArgumentInvalid, format!("line {line} of the recording: {problem}"))
-}
-
-fn unhex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Seed, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let byte = |at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
-    let bytes: Option<Vec<_>> = (0..text.len()).step_by(2).map(byte).collect();
-    let seed = bytes.and_then(|bytes| bytes.try_into().ok());
-    seed.ok_or_else(|| D::Error::custom("the seed is not of 32 bytes"))
 }
 
 #[cfg(test)]

@@ -32,9 +32,17 @@ impl Papers {
         let own = own.signed_by(&key, &issuer).unwrap();
         let write = |name, text: String| std::fs::write(folder.path().join(name), text).unwrap();
         write("ca.pem", root.pem());
+        write("ca-key.pem", issuer.key().serialize_pem());
         write("cert.pem", own.pem());
         write("key.pem", key.serialize_pem());
         Self { folder }
+    }
+
+    /// Has the hub present what `openssl req -x509` makes.
+    fn present_the_authority(&self) {
+        for (from, to) in [("ca.pem", "cert.pem"), ("ca-key.pem", "key.pem")] {
+            std::fs::copy(self.path(from), self.path(to)).unwrap();
+        }
     }
 
     fn path(&self, name: &str) -> String {
@@ -160,6 +168,24 @@ fn an_unknown_authority_is_tls_failed() {
     };
     assert_eq!(error.code(), ErrorCode::TlsFailed, "{error}");
     assert!(error.message().contains("127.0.0.1"), "{error}");
+    assert!(error.message().contains("runtime.ca_file"), "{error}");
+}
+
+#[test]
+fn an_authoritys_own_certificate_is_refused_with_what_to_do() {
+    let papers = Papers::new();
+    papers.present_the_authority();
+    let (hub, worker) = (papers.hub(), papers.worker());
+    let address = hub.listen(HTTP_LIMITS);
+    let mut target = target(&address);
+    target.address =
+        DialAddress::WebSocket { url: format!("wss://{address}/"), headers: Headers::new() };
+    worker.perform([Output::Dial { conn: ConnId(2), target }]);
+    let Input::Conn(ConnInput::Closed { cause: CloseCause::Failed(error), .. }) = worker.input()
+    else {
+        panic!()
+    };
+    assert!(error.message().contains("CA:FALSE"), "{error}");
 }
 
 #[test]

@@ -9,8 +9,8 @@ use super::source::{File, files};
 /// The most lines that the core may have.
 const CORE: usize = 20_900;
 
-/// How much of core's size each binding's native part, and each one's host part, may have. 0.12 was meant; the
-/// core has become a tenth smaller since, and what hosts may throw has cost lines.
+/// How much of core's size each binding's native part, and each one's host part, may have. Whatever a host may
+/// throw, return or be asked too late is looked at there.
 const BINDING: f64 = 0.135;
 
 /// Prints the table, and adds what is too large.

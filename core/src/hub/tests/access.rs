@@ -239,7 +239,72 @@ fn pages_of_other_origins_are_refused_unless_allowed() {
     let allowed = rig.ask_with(Method::Get, "/Beacon", "", from("https://app.example"));
     let headers = &rig.replies[&allowed].headers;
     assert_eq!(headers.first("access-control-allow-origin"), Some("https://app.example"));
+    assert_eq!(headers.all("access-control-allow-origin").count(), 1);
     let asked = from("https://app.example").with("access-control-request-method", "POST");
     let preflight = rig.ask_with(Method::Other, "/Beacon/Work/Dispatch", "", asked);
     assert_eq!(rig.status(preflight), Some(204));
+}
+
+#[test]
+fn a_page_that_leads_its_own_name_to_loopback_is_refused_everywhere() {
+    let mut rig = Rig::new("{}");
+    let rebound = Headers::new()
+        .with("host", "evil.example:54321")
+        .with("origin", "http://evil.example:54321");
+    let image = Headers::new().with("host", "evil.example:54321");
+    let https = Headers::new().with("host", "localhost:1").with("origin", "https://localhost:1");
+    for headers in [rebound, image, https] {
+        for (method, url) in [
+            (Method::Post, "/Beacon/Work/Enqueue"),
+            (Method::Post, "/Moorline/Volt/Tokens"),
+            (Method::Get, "/status"),
+            (Method::Get, "/socket.io/?EIO=4&transport=polling"),
+            (Method::Post, "/api/team-clusters/a/healthcheck"),
+        ] {
+            let http = rig.ask_with(method, url, "{}", headers.clone());
+            assert_eq!(rig.status(http), Some(403), "{url}");
+            assert_eq!(rig.replies[&http].headers.first("access-control-allow-origin"), None);
+        }
+        let asked = headers.clone().with("access-control-request-method", "POST");
+        let preflight = rig.ask_with(Method::Other, "/Beacon/Work/Enqueue", "", asked);
+        assert_eq!(rig.status(preflight), Some(403));
+        for url in ["/", "/socket.io/?EIO=4&transport=websocket"] {
+            let conn = rig.connect_to(url, headers.clone());
+            assert_eq!(rig.closed[&conn].0, 403, "{url}");
+        }
+    }
+    let told = rig.notices();
+    assert_eq!(told.len(), 5, "{told:?}");
+    assert!(told[0].contains("127.0.0.1:6000") && told[0].contains("evil.example"), "{told:?}");
+    rig.pass(60_000);
+    let evil = Headers::new().with("host", "evil.example");
+    rig.ask_with(Method::Get, "/status", "", evil.clone());
+    assert_eq!(rig.notices().len(), 6, "a minute later it is told again");
+
+    let named = r#"{"allowed_hosts":["evil.example"]}"#;
+    let beyond = r#"{"listen":"0.0.0.0:54321","danger_open_network":true}"#;
+    for options in [named, beyond] {
+        let mut rig = Rig::new(options);
+        let http = rig.ask_with(Method::Get, "/status", "", evil.clone());
+        assert_eq!(rig.status(http), Some(200), "{options}");
+    }
+    for host in ["", "http://hub.example", "hub.example:1", "[::1]"] {
+        let options = format!(r#"{{"allowed_hosts":["{host}"]}}"#);
+        let error = Hub::open(options::read(&options).unwrap(), [0; 32]).unwrap_err();
+        assert!(error.message().contains("allowed_hosts[0]"), "{error}");
+    }
+}
+
+#[test]
+fn two_origins_are_none() {
+    let mut rig = Rig::new(r#"{"allowed_origins":["https://app.example"]}"#);
+    let two = Headers::new()
+        .with("host", "localhost:1")
+        .with("origin", "https://app.example")
+        .with("origin", "https://evil.example");
+    let http = rig.ask_with(Method::Get, "/Beacon", "", two.clone());
+    assert_eq!(rig.status(http), Some(400));
+    assert_eq!(rig.replies[&http].headers.first("access-control-allow-origin"), None);
+    let conn = rig.connect(two);
+    assert_eq!(rig.closed[&conn].0, 400);
 }

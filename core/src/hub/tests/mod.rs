@@ -17,7 +17,7 @@ use super::Hub;
 use crate::api::command::CallCommand;
 use crate::api::command::Command;
 use crate::api::event::CallEvent;
-use crate::api::event::Event;
+use crate::api::event::{Event, SessionEvent};
 use crate::api::options::{self};
 use crate::base::ids::{CallId, ConnId, HttpId, StoreId};
 use crate::base::json::Raw;
@@ -185,10 +185,14 @@ impl Rig {
 
     /// Connects without registering.
     pub(super) fn connect(&mut self, headers: Headers) -> ConnId {
+        self.connect_to("/", headers)
+    }
+
+    pub(super) fn connect_to(&mut self, url: &str, headers: Headers) -> ConnId {
         let conn = ConnId(self.next);
         self.next += 2;
         let request =
-            HttpRequest { method: Method::Get, url: "/".into(), headers, body: Bytes::new() };
+            HttpRequest { method: Method::Get, url: url.into(), headers, body: Bytes::new() };
         let remote = "127.0.0.1:5000".to_owned();
         self.input(Input::Server(ServerInput::Offered { conn, request, remote }));
         conn
@@ -285,6 +289,15 @@ impl Rig {
                 .push(Event::Call(CallEvent::Done { call: CallId(call), result: Err(error) }));
         }
         self.drain();
+    }
+
+    /// What the hub has told its log.
+    pub(super) fn notices(&self) -> Vec<&str> {
+        let told = self.events.iter().filter_map(|event| match event {
+            Event::Session(SessionEvent::Notice { error }) => Some(error.message()),
+            Event::Session(_) | Event::Call(_) | Event::Work(_) | Event::Peer(_) => None,
+        });
+        told.collect()
     }
 
     pub(super) fn status(&self, http: HttpId) -> Option<u16> {

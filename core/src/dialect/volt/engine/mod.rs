@@ -246,7 +246,9 @@ impl Engine {
 
     /// Puts what waits on its way. Called once after each input, so that a turn's frames go together.
     pub(super) fn pump(&mut self) {
-        self.post();
+        if let State::OnPolling(_) = self.state {
+            self.post();
+        }
     }
 
     /// Ends the session with `last`, which is sent before. [`EngineEvent::Gone`] tells that it is over.

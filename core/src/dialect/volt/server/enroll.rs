@@ -40,8 +40,7 @@ const MAX_TTL_MS: u64 = 315_360_000_000;
 
 /// The SHA-256 of a secret; stored as hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub(super) struct Hash([u8; 32]);
+pub(super) struct Hash(#[serde(with = "hex::serde")] [u8; 32]);
 
 /// Hashes a secret.
 pub(super) fn digest(secret: &str) -> Hash {
@@ -52,28 +51,6 @@ impl Hash {
     /// Tells whether this is the hash of `secret`, in the same time whatever it is.
     pub(super) fn is_of(&self, secret: &str) -> bool {
         self.0.ct_eq(&digest(secret).0).into()
-    }
-}
-
-impl From<Hash> for String {
-    fn from(hash: Hash) -> Self {
-        use std::fmt::Write as _;
-        hash.0.iter().fold(Self::with_capacity(64), |mut text, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-    }
-}
-
-impl TryFrom<String> for Hash {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        let digits = |at: usize| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok();
-        let bytes: Option<Vec<u8>> = (0..text.len().div_ceil(2)).map(digits).collect();
-        let hash = bytes.and_then(|bytes| bytes.try_into().ok());
-        hash.map(Self).ok_or("64 hexadecimal digits are wanted")
     }
 }
 
@@ -122,7 +99,8 @@ pub(super) struct Record {
 /// Takes what is no hash for none: the daemon can enroll again.
 fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Hash>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
-    Ok(text.and_then(|text| Hash::try_from(text).ok()))
+    let mut hash = [0; 32];
+    Ok(text.filter(|text| hex::decode_to_slice(text, &mut hash).is_ok()).map(|_| Hash(hash)))
 }
 
 /// Refuses an enrollment.
@@ -209,7 +187,7 @@ impl VoltServer {
 
     /// Makes 256 random bits, in hexadecimal digits.
     fn secret(&mut self) -> Secret {
-        Secret::new(String::from(Hash(self.entropy.seed())))
+        Secret::new(hex::encode(self.entropy.seed()))
     }
 
     /// Makes a token; the answer shows it, once.
