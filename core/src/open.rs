@@ -12,7 +12,7 @@ use crate::hub::{Hub, options::HubOptions};
 
 use crate::api::options::{Field, RuntimeOptions, read};
 use crate::api::words::WordTable;
-use crate::base::entropy::Seed;
+use crate::base::entropy::Seeds;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::json::Raw;
 use crate::machine::Endpoint;
@@ -50,8 +50,8 @@ pub struct Role {
     pub command_options: &'static [(&'static str, Describe)],
     /// The kinds of events that it tells, in groups.
     pub events: Groups,
-    /// Makes its machine from options as JSON text, the host's name and a seed.
-    pub open: fn(&str, &str, Seed) -> Result<Opened, Error>,
+    /// Makes its machine from options as JSON text, the host's name and seeds.
+    pub open: fn(&str, &str, Seeds) -> Result<Opened, Error>,
 }
 
 const SESSION: &[&str] = &["start", "stop", "snapshot"];
@@ -128,7 +128,8 @@ pub const WORDS: &[&[WordTable]] = &[
     volt::words::WORDS,
 ];
 
-/// Opens `role` of `dialect` with options as JSON text; `host` is the operating system's host name.
+/// Opens `role` of `dialect` with options as JSON text; `host` is the operating system's host name. A
+/// single [`Seed`](crate::entropy::Seed) is for replays and tests.
 ///
 /// # Errors
 /// `ROLE_UNKNOWN`, or `CONFIG_INVALID` with every problem of the options.
@@ -137,7 +138,7 @@ pub fn open(
     role: &str,
     options: &str,
     host: &str,
-    seed: Seed,
+    seeds: impl Into<Seeds>,
 ) -> Result<Opened, Error> {
     let row = find(dialect, role).ok_or_else(|| {
         let known: Vec<_> =
@@ -146,7 +147,7 @@ pub fn open(
         let message = format!("no role is named {dialect}/{role}; known are {known}");
         Error::new(ErrorCode::RoleUnknown, message)
     })?;
-    (row.open)(options, host, seed)
+    (row.open)(options, host, seeds.into())
 }
 
 /// Finds a role by its name.
@@ -168,31 +169,31 @@ pub fn check_handler(dialect: &str, role: &str, key: &str, meta: &Raw) -> Result
 }
 
 #[cfg(feature = "beacon")]
-fn open_worker(options: &str, host: &str, seed: Seed) -> Result<Opened, Error> {
+fn open_worker(options: &str, host: &str, seeds: Seeds) -> Result<Opened, Error> {
     let options: beacon::options::WorkerOptions = read(options)?;
     let runtime = options.runtime.clone();
-    Ok(Opened { endpoint: Box::new(beacon::BeaconWorker::new(options, host, seed)?), runtime })
+    Ok(Opened { endpoint: Box::new(beacon::BeaconWorker::new(options, host, seeds.run)?), runtime })
 }
 
 #[cfg(feature = "beacon")]
-fn open_dispatcher(options: &str, _: &str, seed: Seed) -> Result<Opened, Error> {
+fn open_dispatcher(options: &str, _: &str, seeds: Seeds) -> Result<Opened, Error> {
     let options: beacon::options::DispatcherOptions = read(options)?;
     let runtime = options.runtime.clone();
-    Ok(Opened { endpoint: Box::new(beacon::BeaconDispatcher::new(options, seed)?), runtime })
+    Ok(Opened { endpoint: Box::new(beacon::BeaconDispatcher::new(options, seeds.run)?), runtime })
 }
 
 #[cfg(feature = "server")]
-fn open_hub(options: &str, _: &str, seed: Seed) -> Result<Opened, Error> {
+fn open_hub(options: &str, _: &str, seeds: Seeds) -> Result<Opened, Error> {
     let options: HubOptions = read(options)?;
     let runtime = options.runtime.clone();
-    Ok(Opened { endpoint: Box::new(Hub::open(options, seed)?), runtime })
+    Ok(Opened { endpoint: Box::new(Hub::open(options, seeds)?), runtime })
 }
 
 #[cfg(feature = "volt")]
-fn open_daemon(options: &str, _: &str, seed: Seed) -> Result<Opened, Error> {
+fn open_daemon(options: &str, _: &str, seeds: Seeds) -> Result<Opened, Error> {
     let options: volt::options::DaemonOptions = read(options)?;
     let runtime = options.runtime.clone();
-    Ok(Opened { endpoint: Box::new(volt::VoltDaemon::new(options, seed)?), runtime })
+    Ok(Opened { endpoint: Box::new(volt::VoltDaemon::new(options, seeds.run)?), runtime })
 }
 
 #[cfg(test)]
@@ -303,7 +304,7 @@ mod tests {
             let daemon = r#"{"server_url":"http://h","control_socket_url":"ws://h","team_cluster_id":"c","daemon_password":"p"}"#;
             let options = if row.role == "daemon" { daemon } else { "{}" };
             for (word, body) in all {
-                let mut machine = (row.open)(options, "host", [0; 32]).unwrap().endpoint;
+                let mut machine = (row.open)(options, "host", [0; 32].into()).unwrap().endpoint;
                 if row.listens {
                     serve(&mut *machine);
                 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use moorline_core::entropy::{Seed, Seeds};
 use moorline_core::options::RuntimeOptions;
 use moorline_core::trace::Header;
 use moorline_core::{Command, Endpoint, Error, ErrorCode, Opened, command};
@@ -161,10 +162,11 @@ impl<Q> fmt::Debug for Handle<Q> {
 /// Opens a role and makes what its I/O thread shares.
 fn open_role(dialect: &str, role: &str, options: &str) -> Result<(Opened, Shared), Error> {
     let host = gethostname::gethostname();
-    let (host, seed) = (host.to_string_lossy(), seed()?);
-    let mut opened = moorline_core::open(dialect, role, options, &host, seed)?;
+    let host = host.to_string_lossy();
+    let seeds = Seeds { run: seed()?, secrets: seed()? };
+    let mut opened = moorline_core::open(dialect, role, options, &host, seeds)?;
     if !opened.runtime.trace_file.is_empty() {
-        let header = Header { dialect, role, options, host: &host, seed };
+        let header = Header { dialect, role, options, host: &host, seed: seeds.run };
         opened.endpoint = record(opened.endpoint, &header, &opened.runtime.trace_file)?;
     }
     Ok((opened, Shared::new(Arc::new(SystemClock::new()))))
@@ -174,7 +176,7 @@ fn max_event_bytes(runtime: &RuntimeOptions) -> usize {
     usize::try_from(runtime.max_event_bytes).unwrap_or(usize::MAX)
 }
 
-fn seed() -> Result<moorline_core::entropy::Seed, Error> {
+fn seed() -> Result<Seed, Error> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)
         .map_err(|e| Error::new(ErrorCode::Internal, format!("no random bytes: {e}")))?;

@@ -1,11 +1,38 @@
 //! Seeded randomness: identifiers, jitter and tie-breaks come from here and nowhere else, so that a
 //! run with the same seed and inputs is the same run.
 
+use std::fmt;
+
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 /// Bytes that seed a machine. The driver takes them from the operating system.
 pub type Seed = [u8; 32];
+
+/// What seeds a machine: one seed for what may be known and one for what may not, so that a recording,
+/// which begins with the first, gives nobody the second. Complete by nature.
+#[derive(Clone, Copy)]
+pub struct Seeds {
+    /// For identifiers, jitter and tie-breaks. Recorded.
+    pub run: Seed,
+    /// For sessions, tokens and passwords. Never recorded.
+    pub secrets: Seed,
+}
+
+impl From<Seed> for Seeds {
+    /// Makes both of one seed: for replays and tests, whose secrets are none.
+    fn from(run: Seed) -> Self {
+        let mut secrets = ChaCha12Rng::from_seed(run);
+        secrets.set_stream(1);
+        Self { run, secrets: Entropy(secrets).seed() }
+    }
+}
+
+impl fmt::Debug for Seeds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
 
 /// A deterministic generator owned by one machine.
 #[derive(Clone, Debug)]

@@ -47,7 +47,8 @@ pub(super) struct Accounts {
     ends: BTreeSet<(Instant, String)>,
     failures: Buckets,
     rate: Buckets,
-    entropy: Entropy,
+    /// Makes the ids of sessions.
+    secrets: Entropy,
 }
 
 /// What a login leads to.
@@ -61,7 +62,7 @@ pub(super) enum Login {
 }
 
 impl Accounts {
-    pub(super) fn new(options: &HubOptions, seed: Seed) -> Self {
+    pub(super) fn new(options: &HubOptions, secrets: Seed) -> Self {
         Self {
             is_secured: options.access == HubAccess::Secured,
             users: options.users.clone(),
@@ -70,7 +71,7 @@ impl Accounts {
             ends: BTreeSet::new(),
             failures: Buckets::new(FAILED_LOGINS.0, FAILED_LOGINS.1),
             rate: Buckets::new(options.enqueue_rate, options.enqueue_burst),
-            entropy: Entropy::new(seed),
+            secrets: Entropy::new(secrets),
         }
     }
 
@@ -125,7 +126,7 @@ impl Accounts {
         {
             self.sessions.remove(&oldest);
         }
-        let id = self.entropy.uuid().to_string();
+        let id = self.secrets.uuid().to_string();
         let until = now.after(self.ttl_ms);
         self.ends.insert((until, id.clone()));
         let mut response = HttpResponse::json(200, wire::logged_in(&id, &record));

@@ -81,7 +81,12 @@ impl Hub {
         }
         let body = match read_body(&request, &route) {
             Ok(body) => body,
-            Err(text) => return Some(HttpResponse::json(400, wire::invalid_content(&text))),
+            Err(text) => {
+                // A recording hides such a login whole, and a replay finds something else wrong with it.
+                let is_login = route == Route::Public(Public::Login);
+                let text = if is_login { "Invalid JSON" } else { text.as_str() };
+                return Some(HttpResponse::json(400, wire::invalid_content(text)));
+            }
         };
         match (route, caller) {
             (Route::Public(route), _) => Some(match route {

@@ -28,7 +28,7 @@ use lifecycle::Phase;
 
 use crate::api::command::{CallCommand, Command, WorkCommand};
 use crate::api::event::{CallEvent, Event, SessionEvent};
-use crate::base::entropy::Seed;
+use crate::base::entropy::{Entropy, Seeds};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::HttpId;
 use crate::base::json::Raw;
@@ -67,19 +67,20 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Opens a hub.
+    /// Opens a hub. A single [`Seed`](crate::entropy::Seed) is for tests.
     ///
     /// # Errors
     /// `CONFIG_INVALID` when the options would let anyone in from a network, or nobody at all.
-    pub fn open(options: HubOptions, seed: Seed) -> Result<Self, Error> {
+    pub fn open(options: HubOptions, seeds: impl Into<Seeds>) -> Result<Self, Error> {
         options::check(&options)?;
+        let seeds: Seeds = seeds.into();
+        let mut secrets = Entropy::new(seeds.secrets);
         let volt = VoltServer::new(
             options.volt.clone(),
             &options.limits,
             options.max_connections,
             options.max_unadmitted_per_address,
-            // Another stream of randomness than the hub's own.
-            seed.map(|byte| byte ^ 0x5a),
+            Seeds { run: seeds.run, secrets: secrets.seed() },
         );
         Ok(Self {
             phase: Phase::Idle,
@@ -87,7 +88,7 @@ impl Hub {
             coordinator: Coordinator::new(options.coordinator()),
             volt,
             stores: Stores::default(),
-            accounts: Accounts::new(&options, seed),
+            accounts: Accounts::new(&options, secrets.seed()),
             visitors: options.visitors(),
             warnings: Window::new(WARNINGS.0, WARNINGS.1),
             origins: BTreeMap::new(),

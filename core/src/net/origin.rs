@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
 use crate::base::secret::Secret;
 use crate::net::{Headers, HttpRequest, Method};
@@ -27,6 +27,9 @@ const SEGMENT: &AsciiSet = &CONTROLS
     .add(b'{')
     .add(b'|')
     .add(b'}');
+
+/// Everything that may not stand in a parameter of a query.
+const PARAMETER: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Scheme, host and port of a peer. Path, query and user information of its URL are no part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +106,11 @@ pub(crate) fn path(segments: &[&str]) -> String {
         }
     }
     path
+}
+
+/// Encodes a value for the query of a URL.
+pub(crate) fn parameter(value: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(value, PARAMETER)
 }
 
 /// Divides `host:port`, of which the port may be missing; an IPv6 address loses its brackets.

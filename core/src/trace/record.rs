@@ -57,10 +57,12 @@ enum Body {
 
 impl Body {
     fn new(bytes: &[u8], redactor: &mut Redactor) -> Self {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Self::Text(redactor.text(text)),
-            Err(_) => Self::Base64(STANDARD.encode(bytes)),
-        }
+        Self::with(bytes, |bytes| Some(redactor.text(std::str::from_utf8(bytes).ok()?)))
+    }
+
+    /// Takes what `redact` makes of the bytes, if it makes text of them.
+    fn with(bytes: &[u8], redact: impl FnOnce(&[u8]) -> Option<String>) -> Self {
+        redact(bytes).map_or_else(|| Self::Base64(STANDARD.encode(bytes)), Self::Text)
     }
 
     fn bytes(self) -> Result<Bytes, String> {
@@ -88,9 +90,9 @@ fn add_frame(record: Object, frame: &Frame, redactor: &mut Redactor) -> Object {
 }
 
 fn add_request(mut record: Object, request: &HttpRequest, redactor: &mut Redactor) -> Object {
-    record = record.text("url", &redacted_url(&request.url, redactor));
+    record = record.text("url", &redactor.url(&request.url));
     record = add_headers(record, &request.headers, redactor);
-    record.value("body", &Body::new(&request.body, redactor))
+    record.value("body", &Body::with(&request.body, |bytes| redactor.body(&request.url, bytes)))
 }
 
 fn add_response(mut record: Object, response: &HttpResponse, redactor: &mut Redactor) -> Object {
@@ -305,7 +307,8 @@ pub(super) fn output(output: &Output, redactor: &mut Redactor) -> String {
                 StoreRequest::Commit { writes } => {
                     let writes = writes.iter().map(|write| match write {
                         Write::Put { space, key, value } => {
-                            (format!("{space}/{key}"), Some(Body::new(value, redactor)))
+                            let value = Body::with(value, |bytes| redactor.stored(bytes));
+                            (format!("{space}/{key}"), Some(value))
                         }
                         Write::Delete { space, key } => (format!("{space}/{key}"), None),
                     });
@@ -330,14 +333,4 @@ pub(super) fn output(output: &Output, redactor: &mut Redactor) -> String {
 /// Writes a command as a triple of a batch.
 pub(super) fn command(command: &Command, redactor: &mut Redactor) -> String {
     redactor.text(&serde_json::to_string(command).unwrap_or_default())
-}
-
-/// Peer: a login may come as `GET /1.0/Authenticate/:username/:password`.
-fn redacted_url(url: &str, redactor: &mut Redactor) -> String {
-    match url.split_once("/1.0/Authenticate/") {
-        Some((before, secret)) => {
-            format!("{before}/1.0/Authenticate/{}", redactor.secret(secret))
-        }
-        None => url.to_owned(),
-    }
 }

@@ -10,9 +10,9 @@ mod world;
 use replay::Replay;
 
 /// The original's scheduler and sessions need no settings of ours, but rates would limit a replay.
-const OPEN: &str = "{}";
+const OPEN: &str = r#"{"allowed_hosts":["hub.example"]}"#;
 
-const SECURED: &str = r#"{"access":"secured","auth_join_secret":"boot-secret",
+const SECURED: &str = r#"{"allowed_hosts":["hub.example"],"access":"secured","auth_join_secret":"boot-secret",
     "session_ttl_ms":4000}"#;
 
 macro_rules! replays {

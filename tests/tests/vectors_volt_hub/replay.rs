@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 /// The daemon of nearly every transcript.
 pub(crate) const CLUSTER: &str = "cluster-abc123";
 
-const OPTIONS: &str = r#"{"volt":{"daemons":[
+const OPTIONS: &str = r#"{"allowed_hosts":["volt.test"],"volt":{"daemons":[
     {"team_cluster_id":"cluster-abc123","password":"rotated-pw-xyz"}]}}"#;
 
 /// One recorded session and ours.

@@ -4,7 +4,7 @@
 //! of every request.
 
 use crate::dialect::volt::options::DaemonOptions;
-use crate::net::origin::Origin;
+use crate::net::origin::{Origin, parameter};
 
 /// The control channel's address.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ impl Address {
     }
 
     fn request(&self, base: &str, transport: &str, sid: Option<&str>) -> String {
-        let sid = sid.map_or_else(String::new, |sid| format!("&sid={sid}"));
+        let sid = sid.map_or_else(String::new, |sid| format!("&sid={}", parameter(sid)));
         format!("{base}{}&transport={transport}{sid}", self.path)
     }
 }
@@ -85,6 +85,7 @@ mod tests {
             address.polling(Some("s1")),
             "https://volt.test/socket.io/?a=1&b=2&EIO=4&transport=polling&sid=s1"
         );
+        assert!(address.polling(Some("a&b-_.~ü")).ends_with("&sid=a%26b-_.~%C3%BC"));
         let plain = Address::parse(&options("http://localhost:8080")).unwrap();
         assert_eq!(plain.namespace, "/");
         assert_eq!(

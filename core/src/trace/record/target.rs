@@ -7,7 +7,7 @@ use crate::net::target::{DialTarget, FrameLimits, ListenTarget, StreamLimits};
 use crate::trace::redact::Redactor;
 
 pub(super) fn add_dial(mut record: Object, to: &DialTarget, redactor: &mut Redactor) -> Object {
-    record = record.number("millis", to.timeout_ms).text("url", &to.address.url());
+    record = record.number("millis", to.timeout_ms).text("url", &redactor.url(&to.address.url()));
     if let Some(headers) = to.address.headers() {
         record = add_headers(record, headers, redactor);
     }

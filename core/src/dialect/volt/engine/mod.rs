@@ -351,7 +351,7 @@ impl Engine {
 
     fn read_handshake(&mut self, text: &str) -> Option<Handshake> {
         let reason = match Handshake::parse(text) {
-            Ok(handshake) if is_sid(&handshake.sid) => return Some(handshake),
+            Ok(handshake) if (1..=256).contains(&handshake.sid.len()) => return Some(handshake),
             Ok(_) => String::from("its session id is not usable"),
             Err(error) => error.to_string(),
         };
@@ -433,12 +433,6 @@ fn reason_of(cause: &CloseCause) -> &'static str {
         | CloseCause::Refused { .. }
         | CloseCause::Failed(_) => TRANSPORT_CLOSE,
     }
-}
-
-/// A session id goes into URLs as it is.
-fn is_sid(sid: &str) -> bool {
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~');
-    (1..=256).contains(&sid.len()) && sid.bytes().all(is_plain)
 }
 
 #[cfg(test)]

@@ -165,7 +165,7 @@ impl VoltServer {
         let address = crate::parts::admission::address(remote).to_owned();
         self.admission.enter(&address).map_err(|_| RequestError::Forbidden)?;
         let session = SessionId(self.number());
-        let sid = self.entropy.uuid().simple().to_string();
+        let sid = self.secrets.uuid().simple().to_string();
         let may_upgrade = conn.is_none() && self.options.websocket;
         let handshake = Handshake {
             sid: sid.clone(),

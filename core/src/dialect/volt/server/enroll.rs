@@ -87,7 +87,7 @@ pub(super) struct Record {
     /// What people call it: the name of the token that enrolled it.
     pub(super) name: String,
     /// The hash of its password; none before it enrolled. Not named after the password: recordings
-    /// hide that, and a replay needs the hash.
+    /// hide that, and a replay needs the hash that was loaded.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) digest: Option<Hash>,
     pub(super) version: Option<String>,
@@ -187,7 +187,7 @@ impl VoltServer {
 
     /// Makes 256 random bits, in hexadecimal digits.
     fn secret(&mut self) -> Secret {
-        Secret::new(hex::encode(self.entropy.seed()))
+        Secret::new(hex::encode(self.secrets.seed()))
     }
 
     /// Makes a token; the answer shows it, once.

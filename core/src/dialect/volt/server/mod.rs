@@ -41,7 +41,7 @@ use work::Running;
 
 use crate::api::event::{Event, SessionEvent};
 use crate::api::options::LimitOptions;
-use crate::base::entropy::{Entropy, Seed};
+use crate::base::entropy::{Entropy, Seeds};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId, WorkId};
 use crate::base::time::{Deadline, Now, Why};
@@ -131,6 +131,8 @@ pub(crate) struct VoltServer {
     enrollments: Window,
     failures: Window,
     entropy: Entropy,
+    /// Makes tokens, passwords and the ids of Engine.IO sessions, which are as good as passwords.
+    secrets: Entropy,
     /// The time of the latest input.
     clock: Now,
     next: u64,
@@ -147,7 +149,7 @@ impl VoltServer {
         limits: &LimitOptions,
         max_connections: u64,
         max_strangers: u64,
-        seed: Seed,
+        seeds: Seeds,
     ) -> Self {
         let limits = FrameLimits {
             max_message: usize::try_from(options.max_message_bytes).unwrap_or(usize::MAX),
@@ -176,7 +178,8 @@ impl VoltServer {
             timers: Timers::new(),
             enrollments,
             failures: Window::new(MAX_FAILURES, FAILURE_WINDOW_MS),
-            entropy: Entropy::new(seed),
+            entropy: Entropy::new(seeds.run),
+            secrets: Entropy::new(seeds.secrets),
             clock: Now::default(),
             next: 1,
             listens: false,
