@@ -247,7 +247,7 @@ impl VoltDaemon {
         let is_asked = self.drain.is_flushing();
         if self.is_ready() && self.drain.may_flush(0, self.clock.mono) {
             if !is_asked {
-                self.engine.ask_flushed();
+                self.engine.ask_last();
             }
             if !self.engine.has_left() {
                 return;

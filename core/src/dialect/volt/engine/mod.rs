@@ -239,6 +239,13 @@ impl Engine {
         }
     }
 
+    /// Asks as [`ask_flushed`](Self::ask_flushed) does, for the last time: one answer of the driver serves
+    /// several asks, so that what is still counted of earlier ones may never be answered.
+    pub(super) fn ask_last(&mut self) {
+        self.asks = 0;
+        self.ask_flushed();
+    }
+
     /// Tells whether all has left that was handed over before [`ask_flushed`](Self::ask_flushed).
     pub(super) fn has_left(&self) -> bool {
         !self.is_backed_up() && (self.asks == 0 || self.polling().is_some())
