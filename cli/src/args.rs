@@ -47,6 +47,12 @@ pub(crate) enum Action {
     /// Have a VOLT daemon carry a command out, and print its answer
     #[command(after_help = CALL_EXAMPLES)]
     Call(CallArgs),
+    /// Copy a hub's store to a new file; the hub may go on meanwhile
+    #[command(after_help = BACKUP_EXAMPLES)]
+    Backup(CopyArgs),
+    /// Put a copy in the place of a store whose hub has ended
+    #[command(after_help = RESTORE_EXAMPLES)]
+    Restore(CopyArgs),
 }
 
 /// Where options come from, for every role.
@@ -89,6 +95,22 @@ pub(crate) struct HubArgs {
     pub(crate) stop: StopArgs,
 }
 
+/// Options of `moorline backup` and `moorline restore`.
+#[derive(Args, Debug)]
+pub(crate) struct CopyArgs {
+    /// The copy
+    #[arg(value_name = "COPY")]
+    pub(crate) copy: PathBuf,
+
+    /// The store [default: runtime.store_path of the hub's configuration]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) store: Option<PathBuf>,
+
+    /// Where the hub's options come from.
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
+}
+
 /// Options of `moorline worker`.
 #[derive(Args, Debug)]
 pub(crate) struct WorkerArgs {
@@ -125,7 +147,7 @@ pub(crate) struct WorkerArgs {
     pub(crate) stop: StopArgs,
 }
 
-/// How a hub or worker ends on SIGTERM or SIGINT.
+/// How a hub or worker ends on a signal.
 #[derive(Args, Debug)]
 pub(crate) struct StopArgs {
     /// How long running work may take to finish after the first signal; the second ends at once
@@ -329,7 +351,7 @@ Examples:
   moorline hub --config hub.toml --print-config
       every option, its value, and where it came from
 
-Signals: the first SIGTERM or SIGINT drains, a second one ends at once.
+Signals: the first SIGTERM, SIGINT or SIGQUIT drains, a second one ends at once.
 Every option can be set in the file, as MOORLINE_<OPTION>, or with --set.";
 
 const WORKER_EXAMPLES: &str = "\
@@ -350,7 +372,7 @@ worker.toml:
 Programs are started with exactly these arguments; there is no shell. A setting replaces a whole
 argument. When work ends, is cancelled or runs too long, its whole process group is ended.
 
-Signals: the first SIGTERM or SIGINT drains, a second one ends at once.";
+Signals: the first SIGTERM, SIGINT or SIGQUIT drains, a second one ends at once.";
 
 const DISPATCH_EXAMPLES: &str = "\
 Examples:
@@ -380,6 +402,19 @@ Examples:
       prints a new password; the old one is good no longer
   moorline enroll --list
   moorline enroll --revoke 6c9d1f60-3c5e-4a52-9d5c-8f0f6a1f2b3c";
+
+const BACKUP_EXAMPLES: &str = "\
+Examples:
+  moorline backup hub-2026-12-01.db --store hub.db
+  moorline backup /backup/hub.db --config /etc/moorline/hub.toml
+
+The copy is what the store held at one moment. It must not exist yet, and only you can read it.";
+
+const RESTORE_EXAMPLES: &str = "\
+Examples:
+  moorline restore hub-2026-12-01.db --store hub.db
+
+End the hub first. What stood in the store's place is kept as FILE.before-restore.";
 
 const CALL_EXAMPLES: &str = "\
 Examples:

@@ -1,4 +1,5 @@
-//! The `moorline` command: hub, worker, dispatch, status, drain, enroll, call.
+//! The `moorline` command: hub, worker, dispatch, status, drain, enroll, call, backup,
+//! restore.
 //!
 //! It maps file, environment and flags to the options of `moorline-core`, drives the roles, and turns
 //! how they end into exit codes. Protocol decisions are not made here.
@@ -7,6 +8,7 @@ mod args;
 mod call;
 mod config;
 mod connect;
+mod copy;
 mod dispatch;
 mod drain;
 mod enroll;
@@ -51,6 +53,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Action::Drain(args) => drain::run(args).await,
             Action::Enroll(args) => enroll::run(args).await,
             Action::Call(args) => call::run(args).await,
+            Action::Backup(args) => copy::backup(&args),
+            Action::Restore(args) => copy::restore(&args),
         }
     });
     runtime.shutdown_background();

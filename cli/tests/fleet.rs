@@ -254,6 +254,49 @@ fn a_killed_hub_knows_its_results_when_it_is_back() {
 }
 
 #[test]
+fn a_store_is_copied_while_its_hub_runs_and_put_back_when_it_has_ended() {
+    let folder = Folder::new();
+    let path = |name: &str| folder.path(name).to_str().unwrap().to_owned();
+    let (store, copy) = (path("hub.db"), path("copy.db"));
+    let open = || {
+        let mut hub = start(&mut moorline(&["hub", "--listen", "127.0.0.1:0", "--store", &store]));
+        let line = hub.line_with("moorline hub listening on ");
+        (hub, line.rsplit(' ').next().unwrap().to_owned())
+    };
+    let enqueue = |url: &str, key: &str| {
+        let end = finish(&mut moorline(&[
+            "dispatch",
+            "Test/Any",
+            "--enqueue",
+            "--idempotency-key",
+            key,
+            "--url",
+            url,
+        ]));
+        assert_eq!(end.code, Some(0), "{end:?}");
+    };
+    let pending = |url: &str| {
+        finish(&mut moorline(&["status", "--json", "--url", url])).json()["Queue"]["Pending"]
+            .clone()
+    };
+    let (hub, url) = open();
+    enqueue(&url, "first");
+    let end = finish(&mut moorline(&["backup", &copy, "--store", &store]));
+    assert_eq!(end.code, Some(0), "{end:?}");
+    enqueue(&url, "second");
+    let end = finish(&mut moorline(&["restore", &copy, "--store", &store]));
+    assert!(end.code != Some(0) && end.err.contains("another process uses it"), "{end:?}");
+    hub.signal(Signal::SIGTERM);
+    hub.wait();
+    let end =
+        finish(&mut moorline(&["restore", &copy, "--set", &format!("runtime.store_path={store}")]));
+    assert_eq!(end.code, Some(0), "{end:?}");
+    assert!(end.err.contains("hub.db.before-restore"), "{end:?}");
+    let (_hub, url) = open();
+    assert_eq!(pending(&url), 1);
+}
+
+#[test]
 fn an_address_in_use_is_said_to_be() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

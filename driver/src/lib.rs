@@ -42,3 +42,4 @@ pub use mailbox::Mailbox;
 pub use moorline_core as core;
 #[cfg(feature = "scripted")]
 pub use scripted::ScriptedIo;
+pub use store::{backup as backup_store, restore as restore_store};

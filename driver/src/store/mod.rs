@@ -1,7 +1,10 @@
 //! The store of a machine: a SQLite file, or memory.
 
+mod file;
 mod memory;
 mod sqlite;
+
+pub use file::{backup, restore};
 
 use std::sync::Arc;
 

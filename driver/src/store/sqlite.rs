@@ -2,37 +2,29 @@
 //!
 //! Every commit is synced before it is answered. Commits that wait at the same time share one
 //! transaction and one sync; if the shared transaction fails, each is tried alone, so that one bad
-//! commit does not fail its neighbours. The file is held exclusively while it is open.
+//! commit does not fail its neighbours.
 
-use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use bytes::Bytes;
 use moorline_core::store::{StoreReply, StoreRequest, Write};
-use moorline_core::{Error, ErrorCode, Input, StoreId};
-use rusqlite::{Connection, ErrorCode as SqlCode, params};
+use moorline_core::{Error, Input, StoreId};
+use rusqlite::{Connection, params};
 
 use crate::counters::Counting;
 use crate::inbox::{Arrival, Inbox};
+use crate::store::file::{StoreFile, failed, told};
 use crate::store::{Answer, Store};
 
 /// The most requests that one transaction answers.
 const MAX_GROUP: usize = 256;
 
-/// How long to wait for another process that holds the file: one that is ending.
-const BUSY_WAIT: Duration = Duration::from_millis(500);
-
-const SCHEMA: &str = "
-    PRAGMA locking_mode = EXCLUSIVE;
-    PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = FULL;
-    CREATE TABLE IF NOT EXISTS record (
-        space TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (space, key)
-    ) WITHOUT ROWID, STRICT;
-    BEGIN IMMEDIATE; COMMIT;";
+/// After how long without a request the log goes into the file: what stands in it is the one thing
+/// whose damage SQLite takes for an end, and not for an error.
+const REST: Duration = Duration::from_secs(1);
 
 type Question = (StoreId, StoreRequest);
 
@@ -57,6 +49,7 @@ impl Sqlite {
             inbox: Arc::clone(&self.inbox),
             counting: Arc::clone(&self.counting),
             file: None,
+            is_logged: false,
         };
         std::thread::Builder::new()
             .name(String::from("moorline-store"))
@@ -85,15 +78,40 @@ struct Keeper {
     path: PathBuf,
     inbox: Arc<Inbox>,
     counting: Arc<Counting>,
-    file: Option<Connection>,
+    file: Option<StoreFile>,
+    /// Commits stand in the log beside the file.
+    is_logged: bool,
 }
 
 impl Keeper {
     fn run(mut self, questions: &Receiver<Question>) {
-        while let Ok(first) = questions.recv() {
+        loop {
+            let asked = if self.is_logged {
+                questions.recv_timeout(REST)
+            } else {
+                questions.recv().map_err(RecvTimeoutError::from)
+            };
+            let first = match asked {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.rest();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return self.rest(),
+            };
             let mut group = vec![first];
             group.extend(questions.try_iter().take(MAX_GROUP - 1));
             self.answer(group);
+        }
+    }
+
+    /// Puts what stands in the log into the file.
+    fn rest(&mut self) {
+        let Some(file) = self.file.as_ref().filter(|_| self.is_logged) else { return };
+        self.is_logged = false;
+        let moved = file.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        if let Err(error) = moved {
+            tracing::debug!(%error, "the store's log stays beside its file");
         }
     }
 
@@ -134,6 +152,7 @@ impl Keeper {
         let outcome = write(self.file()?, commits);
         if outcome.is_ok() {
             self.counting.syncs.tick();
+            self.is_logged = true;
         }
         outcome.map_err(|e| self.broken(&path, &e))
     }
@@ -146,9 +165,10 @@ impl Keeper {
 
     fn file(&mut self) -> Result<&mut Connection, Error> {
         if self.file.is_none() {
-            self.file = Some(open(&self.path)?);
+            self.file = Some(StoreFile::open(&self.path)?);
         }
-        self.file.as_mut().ok_or_else(|| failed(&self.path, "not open"))
+        let file = self.file.as_mut().map(|file| &mut file.connection);
+        file.ok_or_else(|| failed(&self.path, "not open"))
     }
 
     /// Closes the file, so that the next request opens and checks it anew.
@@ -163,26 +183,6 @@ impl Keeper {
         }
         self.inbox.arrive(Arrival::Input(Input::Stored { store, result }));
     }
-}
-
-fn open(path: &Path) -> Result<Connection, Error> {
-    create(path).map_err(|e| failed(path, &e.to_string()))?;
-    let file = Connection::open(path).map_err(|e| failed(path, &told(&e)))?;
-    file.busy_timeout(BUSY_WAIT).map_err(|e| failed(path, &told(&e)))?;
-    file.execute_batch(SCHEMA).map_err(|e| failed(path, &told(&e)))?;
-    let health: String = file
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(|e| failed(path, &told(&e)))?;
-    if health == "ok" { Ok(file) } else { Err(failed(path, &health)) }
-}
-
-/// Makes the file, readable by its owner alone, unless it is there.
-fn create(path: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 fn write(file: &mut Connection, commits: &[&[Write]]) -> rusqlite::Result<()> {
@@ -204,20 +204,4 @@ fn read(file: &Connection, space: &str) -> rusqlite::Result<Vec<(String, Bytes)>
     file.prepare_cached("SELECT key, value FROM record WHERE space = ?1 ORDER BY key")?
         .query_map([space], |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?.into())))?
         .collect()
-}
-
-/// Says what went wrong in words that help.
-fn told(error: &rusqlite::Error) -> String {
-    match error.sqlite_error_code() {
-        Some(SqlCode::DatabaseBusy | SqlCode::DatabaseLocked) => {
-            String::from("another process uses it")
-        }
-        Some(SqlCode::NotADatabase) => String::from("it is not a store"),
-        Some(SqlCode::DatabaseCorrupt) => format!("it is damaged: {error}"),
-        Some(_) | None => error.to_string(),
-    }
-}
-
-fn failed(path: &Path, message: &str) -> Error {
-    Error::new(ErrorCode::StoreFailed, format!("{}: {message}", path.display()))
 }

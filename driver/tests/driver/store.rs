@@ -116,6 +116,85 @@ fn a_damaged_file_is_an_error_that_names_it() {
 }
 
 #[test]
+fn a_path_is_a_path_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in [":memory:", "file:x.db?mode=memory", "file:y.db"] {
+        let path = folder.path().join(name);
+        let rig = rig(&path);
+        rig.perform([put(1, "a", "1")]);
+        stored(&rig).1.unwrap();
+        assert!(std::fs::metadata(&path).unwrap().len() > 0, "{name}");
+    }
+}
+
+#[test]
+fn what_is_no_store_of_ours_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |name: &str, make: &dyn Fn(&Path), why: &str| {
+        let path = folder.path().join(name);
+        make(&path);
+        let before = std::fs::read(&path).unwrap();
+        let rig = rig(&path);
+        rig.perform([load(1)]);
+        let error = stored(&rig).1.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::StoreFailed);
+        assert!(error.message().contains(why), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), before, "{name}");
+    };
+    let sql = |text: &'static str| {
+        move |path: &Path| {
+            rusqlite::Connection::open(path).unwrap().execute_batch(text).unwrap();
+        }
+    };
+    let table = "CREATE TABLE record (space TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, \
+                 PRIMARY KEY (space, key)) WITHOUT ROWID, STRICT;";
+    refused("empty.db", &|path| std::fs::write(path, "").unwrap(), "it is empty");
+    refused("other.db", &sql("CREATE TABLE song (title TEXT)"), "another program");
+    refused("more.db", &sql("CREATE TABLE record (a); CREATE TABLE b (c)"), "another program");
+    let newer = |path: &Path| {
+        let text = format!("{table} PRAGMA application_id = 0x4D4F4F52; PRAGMA user_version = 2");
+        rusqlite::Connection::open(path).unwrap().execute_batch(&text).unwrap();
+    };
+    refused("newer.db", &newer, "newer version");
+    let stolen = sql("CREATE TABLE record (a); PRAGMA application_id = 7");
+    refused("stolen.db", &stolen, "another program");
+    // A store of the first builds has no mark, and gets one.
+    let old = folder.path().join("old.db");
+    rusqlite::Connection::open(&old).unwrap().execute_batch(table).unwrap();
+    let rig = rig(&old);
+    rig.perform([put(1, "a", "1"), load(2)]);
+    stored(&rig).1.unwrap();
+    assert_eq!(records(&rig).len(), 1);
+}
+
+#[test]
+fn a_store_is_copied_while_it_is_used_and_put_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("hub.db"), folder.path().join("copy.db"));
+    let first = rig(&path);
+    first.perform([put(1, "a", "1")]);
+    stored(&first).1.unwrap();
+    moorline_driver::backup_store(&path, &copy).unwrap();
+    let error = moorline_driver::backup_store(&path, &copy).unwrap_err();
+    assert!(error.message().contains("exists"), "{error}");
+    first.perform([put(2, "b", "2"), load(3)]);
+    stored(&first).1.unwrap();
+    assert_eq!(records(&first).len(), 2);
+    let error = moorline_driver::restore_store(&copy, &path).unwrap_err();
+    assert!(error.message().contains("another process uses it"), "{error}");
+    drop(first);
+    let kept = moorline_driver::restore_store(&copy, &path).unwrap().unwrap();
+    for (file, count) in [(&path, 1), (&kept, 2)] {
+        let rig = rig(file);
+        rig.perform([load(1)]);
+        assert_eq!(records(&rig).len(), count, "{}", file.display());
+    }
+    let nowhere = folder.path().join("nowhere.db");
+    assert!(moorline_driver::restore_store(&nowhere, &path).is_err());
+    assert!(moorline_driver::backup_store(&nowhere, &copy).is_err());
+}
+
+#[test]
 fn a_missing_folder_is_an_error_that_names_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let rig = rig(&folder.path().join("nowhere/hub.db"));
