@@ -5,6 +5,7 @@
 pub(crate) mod object;
 pub(crate) mod scan;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -200,6 +201,19 @@ impl<'de> Deserialize<'de> for Raw {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Box::<RawValue>::deserialize(deserializer).map(Self::from)
     }
+}
+
+/// Reads a JSON string; one that is no Unicode text gives its escapes as they stand. `None` for
+/// other values.
+pub(crate) fn lenient_text(json: &str) -> Option<Cow<'_, str>> {
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    Some(if inner.contains('\\') { unescaped(inner) } else { Cow::Borrowed(inner) })
+}
+
+/// Reads the inside of a JSON string; one that is no Unicode text gives its escapes as they stand.
+pub(crate) fn unescaped(inner: &str) -> Cow<'_, str> {
+    let text = serde_json::from_str::<String>(&format!("\"{inner}\""));
+    text.map_or(Cow::Borrowed(inner), Cow::Owned)
 }
 
 /// Appends a text as a JSON string.

@@ -14,6 +14,8 @@ mod placeholders;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Deserialize;
@@ -21,8 +23,8 @@ use serde_json::value::RawValue;
 
 pub use encode::{ack, connect, connect_error, disconnect, event, event_with};
 
-use crate::base::json::Raw;
 use crate::base::json::scan::Scanner;
+use crate::base::json::{Raw, lenient_text};
 use crate::words;
 
 /// The most byte strings of one message: JavaScript peers drop a connection that sends more.
@@ -211,13 +213,10 @@ impl Decoder {
         if binary {
             let (digits, after) = split_digits(rest);
             rest = after.strip_prefix('-').ok_or(Malformed::Attachments)?;
-            if digits.is_empty() {
+            if digits.trim_start_matches('0').is_empty() {
                 return Err(Malformed::Attachments);
             }
             wanted = digits.parse().unwrap_or(usize::MAX);
-            if wanted == 0 {
-                return Err(Malformed::Attachments);
-            }
             if wanted > self.limits.max_attachments {
                 return Err(Malformed::TooManyAttachments);
             }
@@ -306,14 +305,13 @@ fn event_parts(text: &str) -> Option<(&str, Option<&str>)> {
 
 /// Reads the name of an event. A name that is no Unicode text keeps its escapes: it is nobody's.
 fn event_name(whole: &ByteString, text: &str) -> Result<ByteString, Malformed> {
-    let Some(inner) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else {
-        let is_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
-        return if is_number { Ok(whole.slice_ref(text)) } else { Err(Malformed::Payload) };
-    };
-    let name = if inner.contains('\\') {
-        serde_json::from_str::<String>(text).map_or_else(|_| whole.slice_ref(inner), Into::into)
-    } else {
-        whole.slice_ref(inner)
+    let name = match lenient_text(text) {
+        Some(Cow::Borrowed(inner)) => whole.slice_ref(inner),
+        Some(Cow::Owned(name)) => name.into(),
+        None if text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => {
+            return Ok(whole.slice_ref(text));
+        }
+        None => return Err(Malformed::Payload),
     };
     if RESERVED.contains(&&*name) { Err(Malformed::Payload) } else { Ok(name) }
 }

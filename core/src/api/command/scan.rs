@@ -11,10 +11,10 @@ pub(super) fn batch(text: &str) -> Option<Vec<Command>> {
     let mut scanner = Scanner::new(text);
     let mut commands = Vec::new();
     scanner.array(|scanner| {
-        let start = scanner.at();
+        let start = scanner.at;
         let scanned = frequent(scanner);
         let command = scanned.or_else(|| {
-            scanner.go_back(start);
+            scanner.at = start;
             serde_json::from_str::<One>(scanner.value()?).ok().map(|one| one.0)
         });
         commands.push(command?);

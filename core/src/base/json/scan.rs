@@ -14,22 +14,13 @@ const MAX_DEPTH: u32 = 64;
 #[derive(Debug)]
 pub(crate) struct Scanner<'a> {
     text: &'a str,
-    at: usize,
+    /// The place: bytes from the beginning. An earlier place may be returned to.
+    pub(crate) at: usize,
 }
 
 impl<'a> Scanner<'a> {
     pub(crate) const fn new(text: &'a str) -> Self {
         Self { text, at: 0 }
-    }
-
-    /// Returns the place: bytes from the beginning.
-    pub(crate) const fn at(&self) -> usize {
-        self.at
-    }
-
-    /// Returns to an earlier place.
-    pub(crate) const fn go_back(&mut self, at: usize) {
-        self.at = at;
     }
 
     /// Tells whether nothing but space is left.
@@ -38,10 +29,10 @@ impl<'a> Scanner<'a> {
         self.at == self.text.len()
     }
 
-    /// Tells whether an object comes next.
-    pub(crate) fn is_at_object(&mut self) -> bool {
+    /// Returns what comes next, after space: the sign that a value begins with, or one between values.
+    pub(crate) fn ahead(&mut self) -> Option<u8> {
         self.space();
-        self.peek() == Some(b'{')
+        self.peek()
     }
 
     /// Passes over a value and returns its text.
@@ -239,23 +230,23 @@ impl<'a> Scanner<'a> {
     }
 
     fn number(&mut self) -> Option<()> {
-        self.skip(b"-");
-        if !self.skip(b"0") {
+        self.skip(|byte| byte == b'-');
+        if !self.skip(|byte| byte == b'0') {
             self.digits()?;
         }
-        if self.skip(b".") {
+        if self.skip(|byte| byte == b'.') {
             self.digits()?;
         }
-        if self.skip(b"eE") {
-            self.skip(b"+-");
+        if self.skip(|byte| matches!(byte, b'e' | b'E')) {
+            self.skip(|byte| matches!(byte, b'+' | b'-'));
             self.digits()?;
         }
         Some(())
     }
 
-    /// Passes over one of these bytes, if one comes next.
-    fn skip(&mut self, any: &[u8]) -> bool {
-        let is_there = self.peek().is_some_and(|byte| any.contains(&byte));
+    /// Passes over a byte that is meant, if one comes next.
+    fn skip(&mut self, is_meant: impl FnOnce(u8) -> bool) -> bool {
+        let is_there = self.peek().is_some_and(is_meant);
         self.at += usize::from(is_there);
         is_there
     }

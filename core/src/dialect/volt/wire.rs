@@ -7,7 +7,8 @@
 mod read;
 mod write;
 
-pub(super) use read::{Message, lenient_text, message_of};
+pub(super) use crate::base::json::lenient_text;
+pub(super) use read::{Message, message_of};
 pub(super) use write::{
     Reply, beat_message, beat_payload, command, command_len, enrollment, ok_reply, refusal,
     register, stream_end, stream_part,

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use bytestring::ByteString;
 
-use crate::base::json::Raw;
 use crate::base::json::scan::Scanner;
+use crate::base::json::{Raw, lenient_text, unescaped};
 
 /// A message, as far as it is looked at. Every member is as it stands in the text.
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ impl<'a> Message<'a> {
         scanner.object(|key, scanner| {
             if key == "data" {
                 message.result = None;
-                if scanner.is_at_object() {
+                if scanner.ahead() == Some(b'{') {
                     return message.scan_result(scanner);
                 }
             }
@@ -126,26 +126,13 @@ pub(crate) fn message_of<'a>(text: &'a ByteString, prefix: &str) -> Option<(&'a 
     let rest = text.strip_prefix(prefix)?;
     let mut scanner = Scanner::new(rest);
     let message = Message::scan(&mut scanner)?;
-    let (argument, end) = rest.split_at_checked(scanner.at())?;
+    let (argument, end) = rest.split_at_checked(scanner.at)?;
     (end == "]" && argument.starts_with('{')).then_some((argument, message))
 }
 
 /// Compares the inside of a JSON string with a text that needs no escapes.
 fn reads(inner: &str, text: &str) -> bool {
     inner == text || (inner.contains('\\') && unescaped(inner) == text)
-}
-
-/// Reads a JSON string; one that is no Unicode text gives its escapes as they stand. `None` for
-/// other values.
-pub(crate) fn lenient_text(json: &str) -> Option<Cow<'_, str>> {
-    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
-    Some(if inner.contains('\\') { unescaped(inner) } else { Cow::Borrowed(inner) })
-}
-
-/// Reads the inside of a JSON string; one that is no Unicode text gives its escapes as they stand.
-fn unescaped(inner: &str) -> Cow<'_, str> {
-    let text = serde_json::from_str::<String>(&format!("\"{inner}\""));
-    text.map_or(Cow::Borrowed(inner), Cow::Owned)
 }
 
 /// Tells whether JavaScript takes a value for true.
