@@ -30,70 +30,50 @@ const MAX_ATTEMPTS: u64 = 1_000;
 #[derive(Debug)]
 pub(crate) struct Denial {
     status: u16,
-    words: Words,
+    /// For a call of this process.
+    code: ErrorCode,
+    /// What it says, for people.
+    text: String,
+    /// The answer's body, if it is not the text alone.
+    body: Option<String>,
     retry_after_ms: Option<u64>,
-}
-
-/// What a denial says.
-#[derive(Debug)]
-enum Words {
-    Text(String),
-    /// The body is not JSON.
-    Content(String),
-    /// There is too much already.
-    Admission(&'static str),
 }
 
 impl Denial {
     pub(super) fn new(status: u16, text: impl Into<String>) -> Self {
-        Self { status, words: Words::Text(text.into()), retry_after_ms: None }
+        let code = match status {
+            503 => ErrorCode::NoWorker,
+            400 => ErrorCode::ArgumentInvalid,
+            413 => ErrorCode::TooLarge,
+            _ => ErrorCode::RemoteError,
+        };
+        Self { status, code, text: text.into(), body: None, retry_after_ms: None }
     }
 
+    /// The body is not JSON.
     fn content(error: &serde_json::Error) -> Self {
         let text = format!("Invalid JSON: {error}");
-        Self { status: 400, words: Words::Content(text), retry_after_ms: None }
+        Self { body: Some(wire::invalid_content(&text)), ..Self::new(400, text) }
     }
 
+    /// There is too much already.
     pub(crate) fn later(reason: &'static str, retry_after_ms: u64) -> Self {
-        let retry_after_ms = Some(retry_after_ms.max(1));
-        Self { status: 429, words: Words::Admission(reason), retry_after_ms }
-    }
-
-    /// Returns the code for a call of this process.
-    fn code(&self) -> ErrorCode {
-        match (&self.words, self.status) {
-            (Words::Admission(_), _) => ErrorCode::RateLimited,
-            (_, 503) if self.retry_after_ms.is_some() => ErrorCode::Overloaded,
-            (_, 503) => ErrorCode::NoWorker,
-            (_, 400) => ErrorCode::ArgumentInvalid,
-            (_, 413) => ErrorCode::TooLarge,
-            _ => ErrorCode::RemoteError,
-        }
+        let millis = retry_after_ms.max(1);
+        let (code, body) = (ErrorCode::RateLimited, wire::admission_denied(reason, millis));
+        let retry_after_ms = Some(millis);
+        Self { code, body: Some(body), retry_after_ms, ..Self::new(429, reason) }
     }
 
     fn unavailable(text: &str) -> Self {
-        Self { retry_after_ms: Some(1_000), ..Self::new(503, text) }
-    }
-
-    /// Returns what it says, for people.
-    fn text(&self) -> &str {
-        match &self.words {
-            Words::Text(text) | Words::Content(text) => text,
-            Words::Admission(reason) => reason,
-        }
+        let code = ErrorCode::Overloaded;
+        Self { code, retry_after_ms: Some(1_000), ..Self::new(503, text) }
     }
 
     /// Makes the answer. Peer: the dispatch routes say `Success` too, `Enqueue` does not.
-    pub(crate) fn response(&self, with_success: bool) -> HttpResponse {
-        let text = match &self.words {
-            Words::Text(text) if with_success => wire::failure(text),
-            Words::Text(text) => wire::error(text),
-            Words::Content(text) => wire::invalid_content(text),
-            Words::Admission(reason) => {
-                wire::admission_denied(reason, self.retry_after_ms.unwrap_or_default())
-            }
-        };
-        let mut response = HttpResponse::json(self.status, text);
+    pub(crate) fn response(self, with_success: bool) -> HttpResponse {
+        let say = if with_success { wire::failure } else { wire::error };
+        let body = self.body.unwrap_or_else(|| say(&self.text));
+        let mut response = HttpResponse::json(self.status, body);
         if let Some(millis) = self.retry_after_ms {
             response.headers.push("retry-after", millis.div_ceil(1_000).to_string());
         }
@@ -103,7 +83,7 @@ impl Denial {
 
 impl From<Denial> for Error {
     fn from(denial: Denial) -> Self {
-        wire::failed(denial.code(), denial.text())
+        wire::failed(denial.code, &denial.text)
     }
 }
 
@@ -190,7 +170,7 @@ impl Coordinator {
         if !self.is_open {
             return Err(Denial::unavailable("The hub is not taking work."));
         }
-        if self.journal.retry_at().is_some() {
+        if self.journal.retry_at.is_some() {
             return Err(Denial::unavailable("The store is not available."));
         }
         let request: WorkRequest<'_> =
