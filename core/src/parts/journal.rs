@@ -16,40 +16,31 @@ use crate::base::time::Instant;
 /// How long to wait before a commit that failed is tried again.
 const RETRY_MS: u64 = 1_000;
 
+/// The latest write of each key; `None` deletes.
+type Writes = BTreeMap<(&'static str, String), Option<Bytes>>;
+
 /// Writes and what waits for them; `D` is whatever the machine defers.
 #[derive(Debug)]
 pub(crate) struct Journal<D> {
-    writes: BTreeMap<(&'static str, String), Option<Bytes>>,
+    writes: Writes,
     deferred: Vec<D>,
     flight: Option<Flight<D>>,
-    retry_at: Option<Instant>,
+    /// When a failed commit is tried again; while there is one, nothing new is promised.
+    pub(crate) retry_at: Option<Instant>,
     next: u64,
 }
 
 #[derive(Debug)]
 struct Flight<D> {
     store: StoreId,
-    writes: Vec<Write>,
+    writes: Writes,
     deferred: Vec<D>,
 }
 
-impl<D> Default for Journal<D> {
-    fn default() -> Self {
-        Self {
-            writes: BTreeMap::new(),
-            deferred: Vec::new(),
-            flight: None,
-            retry_at: None,
-            next: 0,
-        }
-    }
-}
-
 impl<D> Journal<D> {
-    const fn next_id(&mut self) -> StoreId {
-        let id = StoreId(self.next);
-        self.next += 1;
-        id
+    pub(crate) const fn new() -> Self {
+        let writes = BTreeMap::new();
+        Self { writes, deferred: Vec::new(), flight: None, retry_at: None, next: 0 }
     }
 
     pub(crate) fn put(&mut self, space: &'static str, key: &str, value: String) {
@@ -74,17 +65,18 @@ impl<D> Journal<D> {
         if self.flight.is_some() || self.retry_at.is_some() || self.writes.is_empty() {
             return None;
         }
-        let writes: Vec<Write> = std::mem::take(&mut self.writes)
-            .into_iter()
-            .map(|((space, key), value)| match value {
-                Some(value) => Write::Put { space, key, value },
-                None => Write::Delete { space, key },
-            })
-            .collect();
-        let store = self.next_id();
+        let writes = std::mem::take(&mut self.writes);
         let deferred = std::mem::take(&mut self.deferred);
-        self.flight = Some(Flight { store, writes: writes.clone(), deferred });
-        Some((store, StoreRequest::Commit { writes }))
+        let request =
+            writes.iter().map(|((space, key), value)| match (key.clone(), value.clone()) {
+                (key, Some(value)) => Write::Put { space, key, value },
+                (key, None) => Write::Delete { space, key },
+            });
+        let request = StoreRequest::Commit { writes: request.collect() };
+        let store = StoreId(self.next);
+        self.next += 1;
+        self.flight = Some(Flight { store, writes, deferred });
+        Some((store, request))
     }
 
     /// Takes the answer to a commit; returns what waited for it.
@@ -120,11 +112,7 @@ impl<D> Journal<D> {
         let Some(flight) = self.flight.take_if(|flight| flight.store == store) else {
             return false;
         };
-        for write in flight.writes {
-            let (key, value) = match write {
-                Write::Put { space, key, value } => ((space, key), Some(value)),
-                Write::Delete { space, key } => ((space, key), None),
-            };
+        for (key, value) in flight.writes {
             self.writes.entry(key).or_insert(value);
         }
         let later = std::mem::replace(&mut self.deferred, flight.deferred);
@@ -136,11 +124,6 @@ impl<D> Journal<D> {
     /// Lets a failed commit be tried again when its time has come.
     pub(crate) fn retry(&mut self, now: Instant) {
         self.retry_at = self.retry_at.filter(|at| *at > now);
-    }
-
-    /// Returns when a failed commit is tried again; while there is one, nothing new is promised.
-    pub(crate) const fn retry_at(&self) -> Option<Instant> {
-        self.retry_at
     }
 
     /// Gives up what waits: nothing will be committed any more.
@@ -169,7 +152,7 @@ mod tests {
 
     #[test]
     fn what_is_written_during_a_commit_goes_out_as_the_next_one() {
-        let mut journal = Journal::<u8>::default();
+        let mut journal = Journal::<u8>::new();
         assert_eq!(journal.after(0), Some(0), "nothing to wait for");
         journal.put("s", "a", "1".into());
         assert_eq!(journal.after(1), None);
@@ -188,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_failed_commit_goes_out_again_before_anything_is_promised() {
-        let mut journal = Journal::<u8>::default();
+        let mut journal = Journal::<u8>::new();
         journal.put("s", "a", "old".into());
         journal.after(1);
         let (first, _) = journal.flush().unwrap();
@@ -205,7 +188,7 @@ mod tests {
 
     #[test]
     fn what_needs_only_the_commit_in_flight_does_not_wait_for_another() {
-        let mut journal = Journal::<u8>::default();
+        let mut journal = Journal::<u8>::new();
         journal.put("s", "a", "1".into());
         let (first, _) = journal.flush().unwrap();
         assert_eq!(journal.after(7), None);

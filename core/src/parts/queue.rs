@@ -15,7 +15,8 @@ pub(crate) enum Overflow {
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     items: VecDeque<(T, u64)>,
-    bytes: u64,
+    /// The bytes of what waits.
+    pub(crate) bytes: u64,
     max: u64,
     max_bytes: u64,
     overflow: Overflow,
@@ -76,11 +77,6 @@ impl<T> Queue<T> {
         self.items.len()
     }
 
-    /// Returns the bytes of all items together.
-    pub(crate) const fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
     /// Tells whether there is too much in it with so much more.
     fn exceeds(&self, items: u64, bytes: u64) -> bool {
         self.items.len() as u64 + items > self.max
@@ -98,10 +94,10 @@ mod tests {
         assert_eq!(queue.push('a', 1), 0);
         assert_eq!(queue.push('b', 2), 0);
         assert_eq!(queue.push('c', 3), 1);
-        assert_eq!((queue.front(), queue.len(), queue.bytes()), (Some(&'b'), 2, 5));
+        assert_eq!((queue.front(), queue.len(), queue.bytes), (Some(&'b'), 2, 5));
         assert_eq!(queue.push('d', 8), 2);
         assert_eq!(queue.push('e', 11), 2, "the new one does not fit either");
-        assert_eq!((queue.pop(), queue.bytes()), (None, 0));
+        assert_eq!((queue.pop(), queue.bytes), (None, 0));
     }
 
     #[test]
@@ -111,7 +107,7 @@ mod tests {
         assert_eq!(queue.push('b', 3), 1);
         assert_eq!(queue.push('c', 2), 0);
         assert_eq!(queue.push('d', 0), 1);
-        assert_eq!(queue.bytes(), 10);
+        assert_eq!(queue.bytes, 10);
         assert_eq!([queue.pop(), queue.pop(), queue.pop()], [Some('a'), Some('c'), None]);
     }
 

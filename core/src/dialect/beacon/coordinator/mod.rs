@@ -244,7 +244,7 @@ impl Coordinator {
         });
         Self {
             out: VecDeque::new(),
-            journal: Journal::default(),
+            journal: Journal::new(),
             verdicts: BTreeMap::new(),
             accepted,
             conns: BTreeMap::new(),
@@ -464,7 +464,7 @@ impl Machine for Coordinator {
     fn poll_timeout(&self) -> Option<Deadline> {
         let timer = self.timers.deadline(Timer::why);
         let accepted = self.accepted.next_due().map(|at| Deadline { at, why: Why::Ping });
-        let retry = self.journal.retry_at().map(|at| Deadline { at, why: Why::Store });
+        let retry = self.journal.retry_at.map(|at| Deadline { at, why: Why::Store });
         [timer, accepted, retry].into_iter().flatten().min()
     }
 }

@@ -213,7 +213,7 @@ impl Engine {
         match &self.state {
             State::OnWebSocket(conn) => self.out.push_back(Output::Send { conn: *conn, frame }),
             // As on a WebSocket: a server that does not take what waits loses the session.
-            State::OnPolling(_) if self.queue.bytes() > self.limits.max_send_queue as u64 => {
+            State::OnPolling(_) if self.queue.bytes > self.limits.max_send_queue as u64 => {
                 self.fail(TRANSPORT_ERROR);
             }
             State::OnPolling(_) => self.enqueue(frame),

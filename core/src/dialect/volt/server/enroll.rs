@@ -126,7 +126,7 @@ impl VoltServer {
         request: &HttpRequest,
         remote: &str,
     ) {
-        if self.journal.retry_at().is_some() {
+        if self.journal.retry_at.is_some() {
             let text = Object::new().text("Error", "The store is not available.").end();
             return self.reply(http, HttpResponse::json(503, text).retry_later());
         }

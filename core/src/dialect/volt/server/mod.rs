@@ -159,7 +159,7 @@ impl VoltServer {
         let mut server = Self {
             limits,
             out: VecDeque::new(),
-            journal: Journal::default(),
+            journal: Journal::new(),
             sessions: BTreeMap::new(),
             by_sid: BTreeMap::new(),
             by_conn: BTreeMap::new(),
@@ -356,7 +356,7 @@ impl Machine for VoltServer {
 
     fn poll_timeout(&self) -> Option<Deadline> {
         let timer = self.timers.deadline(Timer::why);
-        let retry = self.journal.retry_at().map(|at| Deadline { at, why: Why::Store });
+        let retry = self.journal.retry_at.map(|at| Deadline { at, why: Why::Store });
         timer.into_iter().chain(retry).min()
     }
 }

@@ -176,7 +176,7 @@ impl VoltServer {
             Carrier::Polling { queue, .. } => {
                 let bytes = frame.len() as u64;
                 queue.push(frame, bytes);
-                if queue.bytes() > self.limits.max_send_queue as u64 {
+                if queue.bytes > self.limits.max_send_queue as u64 {
                     self.close(session, "it does not fetch what is sent to it");
                 } else {
                     self.dirty.insert(session);
