@@ -85,6 +85,10 @@ enum {
   MOORLINE_ENROLLMENT_FAILED = 407,
   /* The connection stands but the control plane did not confirm the registration. */
   MOORLINE_REGISTRATION_FAILED = 408,
+  /* Another worker registered this worker's name. */
+  MOORLINE_NAME_TAKEN = 409,
+  /* A worker gets no new work, or gets it again: an operator said so. */
+  MOORLINE_WORKER_DRAINED = 410,
   /* A handler failed. */
   MOORLINE_HANDLER_FAILED = 500,
   /* The program around Moorline has not run its event loop for too long. */

@@ -89,9 +89,9 @@ export class Dispatcher extends Endpoint<EndpointEvents> {
     return this.#ask('$run_end', { [SubjectField.Run]: runId, State: state });
   }
 
-  /** Lets a worker finish what it runs and gives it no more. */
-  drainWorker(beaconId: string): Promise<unknown> {
-    return this.#ask('$drain', { [SubjectField.Beacon]: beaconId });
+  /** Lets a worker finish what it runs and gives it no more until its farewell; `false` gives it work again. */
+  drainWorker(beaconId: string, draining = true): Promise<unknown> {
+    return this.#ask('$drain', { [SubjectField.Beacon]: beaconId, Draining: draining });
   }
 
   protected override receive(event: RoleEvent): void {

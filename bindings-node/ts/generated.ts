@@ -37,6 +37,8 @@ export type ErrorCode =
   | 'WORK_LOST'
   | 'ENROLLMENT_FAILED'
   | 'REGISTRATION_FAILED'
+  | 'NAME_TAKEN'
+  | 'WORKER_DRAINED'
   | 'HANDLER_FAILED'
   | 'HOST_STALLED'
   | 'HEARTBEAT_FAILED'
@@ -91,6 +93,8 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, ErrorInfo>> = {
   WORK_LOST: { number: 406, fault: 'peer', retryable: false, meaning: 'The control plane no longer knows the work item; its outcome was not taken.', fix: 'Look up the item at the control plane: another attempt may have settled it.' },
   ENROLLMENT_FAILED: { number: 407, fault: 'peer', retryable: false, meaning: 'The control plane did not enroll this daemon.', fix: 'Check the enrollment token and the address; a token is good for one enrollment.' },
   REGISTRATION_FAILED: { number: 408, fault: 'peer', retryable: true, meaning: 'The connection stands but the control plane did not confirm the registration.', fix: 'Check the cluster id and the daemon\'s password; the session tries again by itself.' },
+  NAME_TAKEN: { number: 409, fault: 'peer', retryable: true, meaning: 'Another worker registered this worker\'s name.', fix: 'Give every worker a name of its own; this one comes back when the name is free.' },
+  WORKER_DRAINED: { number: 410, fault: 'caller', retryable: false, meaning: 'A worker gets no new work, or gets it again: an operator said so.', fix: 'Nothing: it was asked for. `moorline drain NAME --resume` gives it work again.' },
   HANDLER_FAILED: { number: 500, fault: 'handler', retryable: false, meaning: 'A handler failed.', fix: 'See the message: it is the handler\'s own.' },
   HOST_STALLED: { number: 501, fault: 'handler', retryable: true, meaning: 'The program around Moorline has not run its event loop for too long.', fix: 'Move blocking code off the event loop.' },
   HEARTBEAT_FAILED: { number: 502, fault: 'handler', retryable: true, meaning: 'A heartbeat could not be made: its payload factory failed.', fix: 'See the message: it is the factory\'s own.' },
@@ -1046,6 +1050,8 @@ export const VOLT_CODES: Readonly<Record<ErrorCode, DaemonClientErrorCode>> = {
   WORK_LOST: 'SOCKET_CONNECTION_FAILED',
   ENROLLMENT_FAILED: 'ENROLLMENT_FAILED',
   REGISTRATION_FAILED: 'SOCKET_REGISTRATION_FAILED',
+  NAME_TAKEN: 'SOCKET_CONNECTION_FAILED',
+  WORKER_DRAINED: 'SOCKET_CONNECTION_FAILED',
   HANDLER_FAILED: 'HANDLER_ERROR',
   HOST_STALLED: 'HANDLER_ERROR',
   HEARTBEAT_FAILED: 'HEARTBEAT_FAILED',

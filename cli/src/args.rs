@@ -247,6 +247,10 @@ pub(crate) struct DrainArgs {
     #[arg(long)]
     pub(crate) no_wait: bool,
 
+    /// Give it new work again
+    #[arg(long, conflicts_with_all = ["no_wait", "timeout"])]
+    pub(crate) resume: bool,
+
     /// How to reach the control plane.
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
@@ -392,7 +396,8 @@ const DRAIN_EXAMPLES: &str = "\
 Examples:
   moorline drain edge-7
   moorline drain edge-7 --timeout 10m
-  moorline drain bcn-4f1c2a --no-wait";
+  moorline drain bcn-4f1c2a --no-wait
+  moorline drain edge-7 --resume";
 
 const ENROLL_EXAMPLES: &str = "\
 Examples:

@@ -18,9 +18,14 @@ pub(crate) async fn run(args: DrainArgs) -> Result<Exit, Failure> {
     let mut dispatcher = Dispatcher::impatient("drain", &args.connect)?;
     let status = Status::fetch(&mut dispatcher).await?;
     let id = find(status.workers(), &args.worker)?.beacon_id.clone();
-    let order = Raw::from_value(&Order { id: &id }).map_err(|e| Failure::other(e.to_string()))?;
+    let order = Order { id: &id, draining: !args.resume };
+    let order = Raw::from_value(&order).map_err(|e| Failure::other(e.to_string()))?;
     dispatcher.call("$drain", order, &Value::Object(Map::new()), |_| Ok(())).await?;
-    output::note(&format!("{} ({id}) gets no new work", args.worker));
+    if args.resume {
+        output::line(&format!("{} ({id}) gets new work again", args.worker))?;
+        return Ok(Exit::Success);
+    }
+    output::note(&format!("{} ({id}) gets no new work until its farewell", args.worker));
     if args.no_wait {
         return Ok(Exit::Success);
     }
@@ -70,6 +75,8 @@ fn find<'a>(workers: &'a [WorkerRow], wanted: &str) -> Result<&'a WorkerRow, Fai
 struct Order<'a> {
     #[serde(rename = "BeaconID")]
     id: &'a str,
+    #[serde(rename = "Draining")]
+    draining: bool,
 }
 
 /// How often the hub is asked what the worker still runs.

@@ -219,6 +219,14 @@ error_codes! {
     ///
     /// Check the cluster id and the daemon's password; the session tries again by itself.
     408 RegistrationFailed "REGISTRATION_FAILED" Peer true;
+    /// Another worker registered this worker's name.
+    ///
+    /// Give every worker a name of its own; this one comes back when the name is free.
+    409 NameTaken "NAME_TAKEN" Peer true;
+    /// A worker gets no new work, or gets it again: an operator said so.
+    ///
+    /// Nothing: it was asked for. `moorline drain NAME --resume` gives it work again.
+    410 WorkerDrained "WORKER_DRAINED" Caller false;
     /// A handler failed.
     ///
     /// See the message: it is the handler's own.

@@ -142,6 +142,8 @@ pub const fn volt_code(code: ErrorCode) -> &'static str {
         | ErrorCode::NoWorker
         | ErrorCode::RateLimited
         | ErrorCode::WorkLost
+        | ErrorCode::NameTaken
+        | ErrorCode::WorkerDrained
         | ErrorCode::Internal => "SOCKET_CONNECTION_FAILED",
     }
 }

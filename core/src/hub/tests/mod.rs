@@ -5,6 +5,7 @@ mod durability;
 mod flow;
 mod leases;
 mod limits;
+mod names;
 mod scheduling;
 mod volt;
 

@@ -75,9 +75,7 @@ impl Coordinator {
                 self.send_verdict(worker, hash, result);
             }
             action::DEREGISTER => {
-                self.remove_worker(worker, "it said farewell", now);
-                self.accepted.dismiss(conn, now.mono);
-                self.send(conn, wire::deregistered());
+                self.dismiss(worker, "it said farewell", now);
             }
             _ => {}
         }

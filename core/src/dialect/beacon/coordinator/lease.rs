@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::item::ItemId;
+use super::wire;
+use super::worker::Worker;
 use super::{Coordinator, Timer};
 use crate::api::event::Event;
 use crate::api::event::PeerEvent;
@@ -51,7 +53,20 @@ impl Coordinator {
         }
         self.replace_reserved(&record.name, &record.capabilities, now);
         let (name, reason) = (record.name.to_string(), why.to_owned());
+        self.free_name(&name);
         self.event(Event::Peer(PeerEvent::Left { peer: worker, name, reason }));
+    }
+
+    /// Removes a worker that goes, or is removed, for good; its connection may register again.
+    pub(super) fn dismiss(&mut self, worker: PeerId, why: &str, now: Now) {
+        let Some(Worker { name, conn, .. }) = self.registry.get(worker) else { return };
+        let (name, conn) = (name.clone(), *conn);
+        self.registry.end_drain(&name);
+        self.remove_worker(worker, why, now);
+        if let Some(conn) = conn {
+            self.accepted.dismiss(conn, now.mono);
+            self.send(conn, wire::deregistered());
+        }
     }
 
     /// Notes that a connection is gone. A record that belongs to a newer one stays.

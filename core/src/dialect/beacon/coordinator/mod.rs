@@ -138,6 +138,8 @@ pub(crate) struct Coordinator {
     verdicts: BTreeMap<ConnId, Vec<Verdict>>,
     accepted: Accepted,
     conns: BTreeMap<ConnId, Connection>,
+    /// Connections of others whose name somebody else registered, until it is free.
+    displaced: BTreeMap<ConnId, Arc<str>>,
     registry: Registry,
     catalogue: Catalogue,
     items: Items,
@@ -248,6 +250,7 @@ impl Coordinator {
             verdicts: BTreeMap::new(),
             accepted,
             conns: BTreeMap::new(),
+            displaced: BTreeMap::new(),
             registry: Registry::default(),
             catalogue: Catalogue::default(),
             items: Items::default(),
@@ -410,6 +413,7 @@ impl Machine for Coordinator {
                 self.accepted.closed(conn);
                 self.handle_lost(conn, cause.to_error().message(), now);
                 self.conns.remove(&conn);
+                self.displaced.remove(&conn);
             }
             Input::Server(ServerInput::Gone { http }) => {
                 self.forget_client(Client::Http(http));

@@ -32,6 +32,9 @@ const MAX_LISTED: usize = 65_536;
 /// The close code and reason of a worker that may not join. Source: `ultravisor` 1.3.24.
 const DENIED: (u16, &str) = (4403, "Beacon admission denied");
 
+/// The close code and reason of a worker of ours whose name is another's now.
+const TAKEN: (u16, &str) = (4409, "Another worker registered this name.");
+
 /// Why a worker may not take a name.
 const NOT_YOURS: &str = "The name is registered by somebody else.";
 
@@ -131,23 +134,23 @@ impl Coordinator {
         {
             self.remove_worker(before, "it registered under another name", now);
         }
+        if !self.yields_name(&name, &registration, Some(conn), now) {
+            return self.close(conn, TAKEN.0, TAKEN.1);
+        }
         let (worker, running) = self.record(name, registration, owner, now);
-        let replaced = self.registry.connect(worker, Some(conn));
+        // What it came from is the same worker's, and dead.
+        if let Some(before) = self.registry.connect(worker, Some(conn)) {
+            self.close(before, 1001, "the worker registered on another connection");
+        }
+        self.displaced.remove(&conn);
         if let Some(limits) = self.accepted.admit(conn, now.mono) {
             self.out.push_back(Output::SetLimits { conn, limits });
         }
         let Some(record) = self.registry.get(worker) else { return };
         let max_message = self.options.limits.max_message_bytes;
         let text = wire::registered(&record.beacon_id, record.acks.then_some(max_message));
-        let name = record.name.clone();
         self.send(conn, text);
-        if replaced.is_some() {
-            self.notice(
-                ErrorCode::PeerProtocol,
-                format!("worker {name:?} registered on a new connection; the older gets no work"),
-            );
-        }
-        self.reconcile((worker, running), replaced.is_some(), now);
+        self.reconcile((worker, running), now);
         self.fill(worker, now);
     }
 
@@ -167,7 +170,7 @@ impl Coordinator {
         if let Some(text) = self.worker_record(worker, &asked.caller.session, true) {
             self.reply(http, HttpResponse::json(200, text));
         }
-        self.reconcile((worker, running), false, asked.now);
+        self.reconcile((worker, running), asked.now);
         self.fill(worker, asked.now);
     }
 
@@ -191,7 +194,67 @@ impl Coordinator {
         if known.is_some_and(|worker| !self.owns(worker, asked.caller)) {
             return refuse(403, NOT_YOURS);
         }
+        if !self.yields_name(&name, &registration, None, asked.now) {
+            return refuse(409, TAKEN.1);
+        }
         Ok(self.record(name.into(), registration, Some(asked.caller.clone()), asked.now))
+    }
+
+    /// Lets a name go to whoever registers it: the newest process has it, and one that came back waits
+    /// until it is free. Tells whether it may have the name. Workers of others cannot be told apart but
+    /// by two connections at a time.
+    fn yields_name(
+        &mut self,
+        name: &str,
+        registration: &Registration<'_>,
+        conn: Option<ConnId>,
+        now: Now,
+    ) -> bool {
+        let Some(worker) = self.registry.by_name(name) else { return true };
+        let Some(record) = self.registry.get(worker) else { return true };
+        let is_ours = record.acks || registration.acks();
+        let former = registration.former_id();
+        if *record.beacon_id == *former
+            || (conn.is_some() && record.conn == conn)
+            || (!is_ours && (conn.is_none() || record.conn.is_none()))
+        {
+            return true;
+        }
+        if !former.is_empty() && !record.offline {
+            return false;
+        }
+        self.displace(worker, now);
+        true
+    }
+
+    /// Gives a worker's name to another and tells its owner: ours is cut off and waits, others would
+    /// come back at once and are left alone until the name is free.
+    fn displace(&mut self, worker: PeerId, now: Now) {
+        let Some(record) = self.registry.get(worker) else { return };
+        let (name, id, conn, acks) =
+            (record.name.clone(), record.beacon_id.clone(), record.conn, record.acks);
+        let waiting = std::mem::take(&mut self.displaced);
+        self.remove_worker(worker, TAKEN.1, now);
+        self.displaced = waiting;
+        let fate = if acks { "it waits until the name is free" } else { "it gets no more work" };
+        let text = format!("another worker registered the name {name:?} of {id}: {fate}");
+        self.notice(ErrorCode::NameTaken, text);
+        match conn {
+            Some(conn) if acks => self.close(conn, TAKEN.0, TAKEN.1),
+            Some(conn) => {
+                self.displaced.insert(conn, name);
+            }
+            None => {}
+        }
+    }
+
+    /// Has whoever was displaced from a name come back for it.
+    pub(super) fn free_name(&mut self, name: &str) {
+        let of_name = self.displaced.iter().filter(|(_, of)| ***of == *name);
+        for conn in of_name.map(|(conn, _)| *conn).collect::<Vec<_>>() {
+            self.displaced.remove(&conn);
+            self.close(conn, 1012, "the name is free again: come back");
+        }
     }
 
     /// Brings the record up to date; returns what a worker of ours says it runs.
@@ -215,10 +278,9 @@ impl Coordinator {
         (worker, registration.moorline.map(|ours| ours.running))
     }
 
-    /// Settles what the record holds with what the worker says it runs; `moved` if its older
-    /// connection was replaced. Without a word on it, only what the older connection held, and what
-    /// was held since a restart, goes to others.
-    fn reconcile(&mut self, (worker, running): Recorded, moved: bool, now: Now) {
+    /// Settles what the record holds with what the worker says it runs. Without a word on it, only what
+    /// was held since a restart goes to others.
+    fn reconcile(&mut self, (worker, running): Recorded, now: Now) {
         let Some(record) = self.registry.get(worker) else { return };
         let (name, conn, acks) = (record.name.clone(), record.conn, record.acks);
         let before = record.running.clone();
@@ -241,7 +303,7 @@ impl Coordinator {
                 (Ok(None) | Err(_), _) => {}
             }
         }
-        if speaks || moved {
+        if speaks {
             for id in before.difference(&kept) {
                 self.release(*id, "it registered anew without it", now);
             }

@@ -85,6 +85,11 @@ impl Registry {
         self.update(worker, |worker| worker.draining = draining);
     }
 
+    /// Lets the next worker of a name get work, whatever was said of this one.
+    pub(super) fn end_drain(&mut self, name: &str) {
+        self.drained.remove(name);
+    }
+
     /// Gives an item to a worker.
     pub(super) fn assign(&mut self, worker: PeerId, item: ItemId) {
         self.next_turn += 1;

@@ -8,7 +8,7 @@ use super::reports::{Reporter, Taken, Told};
 use super::routes::Route;
 use super::wire::{self, BatchBody, ControlBody, Report, RunRequest};
 use super::{Caller, Coordinator};
-use crate::base::error::printable;
+use crate::base::error::{ErrorCode, printable};
 use crate::base::ids::{HttpId, PeerId};
 use crate::base::time::Now;
 use crate::machine::Output;
@@ -99,19 +99,26 @@ impl Coordinator {
             Ok(worker) => worker,
             Err(refusal) => return refusal,
         };
-        let conn = self.registry.get(worker).and_then(|worker| worker.conn);
-        self.remove_worker(worker, "it said farewell", asked.now);
-        if let Some(conn) = conn {
-            self.accepted.dismiss(conn, asked.now.mono);
+        let record = self.registry.get(worker);
+        let foreign = record.filter(|record| !record.acks).and_then(|record| record.conn);
+        self.dismiss(worker, "a request over HTTP said its farewell", asked.now);
+        // Peer: it takes the word for a farewell of its own and stays away; the close brings it back.
+        if let Some(conn) = foreign {
+            self.close(conn, 1001, "the worker was removed: register again");
         }
         (200, wire::farewell(beacon_id))
     }
 
-    /// Gives a worker no new work, until told otherwise; a reconnection does not end it.
+    /// Gives a worker no new work, until told otherwise or until its farewell; a reconnection does not
+    /// end it.
     pub(super) fn drain_worker(&mut self, beacon_id: &str, asked: Asked<'_>) -> Answer {
         let control: ControlBody = serde_json::from_str(asked.body).unwrap_or_default();
         let Some(worker) = self.registry.by_id(beacon_id) else { return unknown_worker(beacon_id) };
-        self.registry.drain(worker, control.draining.unwrap_or(true));
+        let draining = control.draining.unwrap_or(true);
+        self.registry.drain(worker, draining);
+        let what = if draining { "gets no new work" } else { "gets new work again" };
+        let text = format!("worker {beacon_id} {what}: {} said so", asked.caller.client);
+        self.notice(ErrorCode::WorkerDrained, text);
         self.fill(worker, asked.now);
         (200, self.worker_record(worker, &asked.caller.session, false).unwrap_or_default())
     }

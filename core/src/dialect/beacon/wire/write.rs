@@ -23,12 +23,13 @@ pub(crate) enum Authorship<'a> {
 }
 
 /// Writes a registration; optional fields are absent when empty, as the original leaves them. `held`
-/// are items that run here or have an outcome on its way, with their attempts.
+/// are items that run here or have an outcome on its way, with their attempts; `id` is ours from before.
 pub(crate) fn registration<'a>(
     options: &WorkerOptions,
     host: &str,
     handlers: &Handlers<Action>,
     is_frame: bool,
+    id: &str,
     held: impl Iterator<Item = (&'a ByteString, u32)>,
 ) -> String {
     let mut capabilities: Vec<&str> = Vec::new();
@@ -75,6 +76,7 @@ pub(crate) fn registration<'a>(
         .raw("SharedMounts", options.shared_mounts.as_str())
         .object("Moorline", |ours| {
             ours.flag("Acks", true)
+                .text_if("BeaconID", Some(id).filter(|id| !id.is_empty()))
                 .number("MaxMessageBytes", options.limits.max_message_bytes)
                 .raw("Running", &list(running))
         })

@@ -175,6 +175,7 @@ impl BeaconWorker {
                 self.exchange_failed(&purpose, failure(), now);
             }
             // What stands before a control plane that is starting answers so.
+            (409, Purpose::Registration) => self.displaced(&said(), now),
             (404 | 405, Purpose::Registration) => self.exchange_failed(&purpose, failure(), now),
             (_, Purpose::Registration) => self.rejected(&said(), now),
             (404, Purpose::Heartbeat | Purpose::Verify | Purpose::Poll) => self.forgotten(now),

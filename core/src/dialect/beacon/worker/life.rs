@@ -31,6 +31,9 @@ const CLOSE_TOO_LARGE: u16 = 1009;
 /// The close code of a hub that refuses a worker.
 const CLOSE_REJECTED: u16 = 4403;
 
+/// The close code of a hub where another worker has our name.
+const CLOSE_TAKEN: u16 = 4409;
+
 /// How long finished outcomes may still be flushed after the drain deadline.
 const FLUSH_GRACE_MS: u64 = 2_000;
 
@@ -163,6 +166,13 @@ impl BeaconWorker {
         self.turned_away(Error::new(ErrorCode::PeerRefused, reason), now);
     }
 
+    /// Another worker has our name, and our work: we come back when it is free.
+    pub(super) fn displaced(&mut self, reason: &str, now: Now) {
+        self.work.drop_waiting();
+        self.counters.withdrawn += self.withdraw_all(Withdrawal::Superseded, now) as u64;
+        self.lose(Error::new(ErrorCode::NameTaken, reason), Pace::Longest, now);
+    }
+
     fn turned_away(&mut self, error: Error, now: Now) {
         if self.link.was_ready() {
             self.lose(error, Pace::Longest, now);
@@ -216,6 +226,7 @@ impl BeaconWorker {
         }
         match (self.link.stage(), cause) {
             (Stage::Leaving(_), _) => self.finish(now),
+            (_, CloseCause::Remote { code: CLOSE_TAKEN, reason }) => self.displaced(reason, now),
             (Stage::Greeting(_), CloseCause::Remote { code: CLOSE_REJECTED, reason }) => {
                 self.rejected(reason, now);
             }

@@ -45,7 +45,8 @@ impl BeaconWorker {
         let held = self.work.held();
         let held = held.chain(self.outbox.entries().map(|entry| (&entry.wire, entry.attempt)));
         let is_frame = carrier != Carrier::Requests;
-        let text = registration(&self.options, &self.host, &self.handlers, is_frame, held);
+        let (options, id) = (&self.options, &self.id);
+        let text = registration(options, &self.host, &self.handlers, is_frame, id, held);
         let path = |_: &Self| path(&["Beacon", "Register"]);
         self.say(carrier, text, Purpose::Registration, path, now);
     }

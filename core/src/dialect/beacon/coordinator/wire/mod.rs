@@ -101,6 +101,11 @@ impl Registration<'_> {
     pub(crate) fn acks(&self) -> bool {
         self.moorline.as_ref().is_some_and(|ours| ours.acks)
     }
+
+    /// Returns the id that a worker of ours had before; empty if this process registers first.
+    pub(crate) fn former_id(&self) -> &str {
+        self.moorline.as_ref().map_or("", |ours| &ours.beacon_id)
+    }
 }
 
 /// What our worker adds to its registration.
@@ -108,6 +113,8 @@ impl Registration<'_> {
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct MoorlineRegistration {
     pub(crate) acks: bool,
+    #[serde(rename = "BeaconID")]
+    pub(crate) beacon_id: String,
     /// The largest message that it takes, in bytes.
     pub(crate) max_message_bytes: Option<u64>,
     pub(crate) running: Vec<RunningItem>,

@@ -89,7 +89,7 @@ fn a_registration_lists_what_is_held() {
     let conn = bench.dialed();
     bench.input(Input::Conn(ConnInput::Opened { conn }));
     let text = bench.text(conn);
-    let held = r#""Moorline":{"Acks":true,"MaxMessageBytes":16777216,"Running":[{"WorkItemHash":"wi-2","AttemptNumber":4},{"WorkItemHash":"wi-1","AttemptNumber":1}]}"#;
+    let held = r#""Moorline":{"Acks":true,"BeaconID":"bcn-1","MaxMessageBytes":16777216,"Running":[{"WorkItemHash":"wi-2","AttemptNumber":4},{"WorkItemHash":"wi-1","AttemptNumber":1}]}"#;
     assert!(text.contains(held), "{text}");
 }
 
@@ -406,6 +406,36 @@ fn a_refusal_later_on_is_retried_as_late_as_allowed() {
     let cause = CloseCause::Remote { code: 4403, reason: "Beacon admission denied".into() };
     bench.input(Input::Conn(ConnInput::Closed { conn, cause }));
     assert!(matches!(bench.event(), Event::Session(SessionEvent::Lost { retry_ms: 300_000, .. })));
+}
+
+/// K4.1: the older of two is told, stops what is given to the other, and comes back late.
+#[test]
+fn a_worker_whose_name_is_taken_waits_and_comes_back_under_its_old_id() {
+    let (mut bench, conn) = ready_with_acks("");
+    bench.push(conn, "wi-1", 1);
+    let (work, _) = bench.work();
+    let taken = || CloseCause::Remote { code: 4409, reason: "taken".into() };
+    bench.input(Input::Conn(ConnInput::Closed { conn, cause: taken() }));
+    assert!(matches!(
+        bench.event(),
+        Event::Work(WorkEvent::Withdrawn { why: Withdrawal::Superseded, .. })
+    ));
+    bench.done(work, "{}");
+    let longest = crate::api::options::ReconnectOptions::default().max_delay_ms;
+    for _ in 0..2 {
+        let Event::Session(SessionEvent::Lost { reason, retry_ms, .. }) = bench.event() else {
+            panic!()
+        };
+        assert_eq!((reason.code(), retry_ms), (ErrorCode::NameTaken, longest));
+        bench.rest();
+        bench.pass(longest);
+        bench.answer_login();
+        let conn = bench.dialed();
+        bench.input(Input::Conn(ConnInput::Opened { conn }));
+        let text = bench.text(conn);
+        assert!(text.contains(r#""Acks":true,"BeaconID":"bcn-1""#), "{text}");
+        bench.input(Input::Conn(ConnInput::Closed { conn, cause: taken() }));
+    }
 }
 
 #[test]

@@ -216,6 +216,19 @@ fn handlers_whose_announcement_failed_are_announced_again() {
 }
 
 #[test]
+fn a_name_that_is_taken_over_http_is_waited_for() {
+    let mut bench = polling("");
+    bench.skip(1_000);
+    let (poll, _) = polled(&mut bench);
+    bench.answer(poll, 401, r#"{"Error":"Beacon [bcn-1] not found."}"#);
+    let (http, request) = bench.asked();
+    assert!(request.url.ends_with("/Beacon/Register"));
+    bench.answer(http, 409, r#"{"Error":"Another worker registered this name."}"#);
+    let Event::Session(SessionEvent::Lost { reason, .. }) = lost(&mut bench) else { panic!() };
+    assert_eq!(reason.code(), ErrorCode::NameTaken);
+}
+
+#[test]
 fn hostile_hashes_do_not_leave_their_path_segment() {
     let mut bench = polling("");
     let (poll, _) = polled(&mut bench);
