@@ -38,6 +38,14 @@ pub(crate) enum Action {
     /// Show workers, lag, work in flight and the queue
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
+    /// List the work items that wait or run
+    List(ViewArgs),
+    /// Print what became of a work item: its outputs, or why it failed
+    Result(ItemArgs),
+    /// Cancel a work item
+    Cancel(ItemArgs),
+    /// List what can be dispatched, and how many workers offer it
+    Capabilities(ViewArgs),
     /// Let a worker finish what it runs and give it nothing new
     #[command(after_help = DRAIN_EXAMPLES)]
     Drain(DrainArgs),
@@ -250,6 +258,30 @@ pub(crate) struct DrainArgs {
     /// Give it new work again
     #[arg(long, conflicts_with_all = ["no_wait", "timeout"])]
     pub(crate) resume: bool,
+
+    /// How to reach the control plane.
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+/// Options of `moorline list` and `moorline capabilities`.
+#[derive(Args, Debug)]
+pub(crate) struct ViewArgs {
+    /// Print the hub's answer as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// How to reach the control plane.
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+/// Options of `moorline result` and `moorline cancel`.
+#[derive(Args, Debug)]
+pub(crate) struct ItemArgs {
+    /// The item's WorkItemHash, as `dispatch` and `list` print it
+    #[arg(value_name = "ITEM")]
+    pub(crate) item: String,
 
     /// How to reach the control plane.
     #[command(flatten)]

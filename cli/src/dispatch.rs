@@ -1,5 +1,7 @@
 //! `moorline dispatch`: one work item from the command line.
 
+use std::time::Duration;
+
 use moorline_core::json::Raw;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -7,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::args::DispatchArgs;
 use crate::connect::Dispatcher;
 use crate::exit::{Exit, Failure};
-use crate::{json, output};
+use crate::{items, json, output};
 
 /// Dispatches a work item and prints its result.
 pub(crate) async fn run(args: DispatchArgs) -> Result<Exit, Failure> {
@@ -26,11 +28,29 @@ pub(crate) async fn run(args: DispatchArgs) -> Result<Exit, Failure> {
             .map_err(|e| Failure::other(e.to_string()))?;
         dispatcher.call("$enqueue", item, &options, |_| Ok(())).await?
     } else {
-        dispatcher.call(&args.name, settings, &options, output::line).await?
+        let call = dispatcher.call(&args.name, settings, &options, output::line);
+        tokio::pin!(call);
+        tokio::select! {
+            result = &mut call => result?,
+            () = explain_silence(&args) => call.await?,
+        }
     };
     output::line(result.as_str())?;
     Ok(if args.enqueue { Exit::Success } else { exit_of(&result) })
 }
+
+/// Says why nothing is heard for a while: most often, nobody offers the work.
+async fn explain_silence(args: &DispatchArgs) {
+    tokio::time::sleep(SILENCE).await;
+    let Ok(offers) = items::offers(&args.connect, &args.name).await else { return };
+    output::note(&match offers {
+        0 => format!("nobody offers {} now; waiting for a worker that does", args.name),
+        workers => format!("{} is offered by {workers} worker(s); waiting", args.name),
+    });
+}
+
+/// How long a dispatch waits without a word.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// The payload of `$enqueue`.
 #[derive(Serialize)]

@@ -1,5 +1,5 @@
-//! The `moorline` command: hub, worker, dispatch, status, drain, enroll, call, backup,
-//! restore.
+//! The `moorline` command: hub, worker, dispatch, status, list, result, cancel,
+//! capabilities, drain, enroll, call, backup, restore.
 //!
 //! It maps file, environment and flags to the options of `moorline-core`, drives the roles, and turns
 //! how they end into exit codes. Protocol decisions are not made here.
@@ -14,12 +14,14 @@ mod drain;
 mod enroll;
 mod exit;
 mod hub;
+mod items;
 mod json;
 mod logs;
 mod output;
 mod session;
 mod signals;
 mod status;
+mod table;
 mod worker;
 
 use std::process::ExitCode;
@@ -50,6 +52,10 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Action::Worker(args) => worker::run(args).await,
             Action::Dispatch(args) => dispatch::run(args).await,
             Action::Status(args) => status::run(args).await,
+            Action::List(args) => items::list(args).await,
+            Action::Result(args) => items::result(args).await,
+            Action::Cancel(args) => items::cancel(args).await,
+            Action::Capabilities(args) => items::capabilities(args).await,
             Action::Drain(args) => drain::run(args).await,
             Action::Enroll(args) => enroll::run(args).await,
             Action::Call(args) => call::run(args).await,

@@ -2,8 +2,7 @@
 
 use std::io::IsTerminal;
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table};
+use comfy_table::CellAlignment;
 use moorline_core::json::Raw;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -12,6 +11,7 @@ use crate::args::StatusArgs;
 use crate::connect::Dispatcher;
 use crate::exit::{Exit, Failure};
 use crate::output;
+use crate::table::{hide_id, shown, table, width};
 
 /// Prints the status once, or again and again on a terminal.
 pub(crate) async fn run(args: StatusArgs) -> Result<Exit, Failure> {
@@ -72,6 +72,7 @@ impl Status {
     fn table(&self, width: Option<u16>) -> String {
         let mut table =
             table(["Worker", "Status", "Link", "In flight", "Lag", "Capabilities", "Id"], width);
+        hide_id(&mut table, width);
         for row in &self.answer.workers {
             table.add_row([
                 row.name.clone(),
@@ -111,48 +112,21 @@ impl Status {
             ["Daemon", "Status", "Link", "In flight", "Version", "Last heartbeat", "Id"],
             width,
         );
+        hide_id(&mut table, width);
         for row in &self.answer.daemons {
-            let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| String::from("-"));
             table.add_row([
                 row.name.clone(),
                 row.status.clone(),
-                shown(&row.transport),
+                shown(row.transport.as_ref()),
                 row.in_flight.to_string(),
-                shown(&row.installed_version),
-                shown(&row.last_heartbeat),
+                shown(row.installed_version.as_ref()),
+                shown(row.last_heartbeat.as_ref()),
                 row.id.clone(),
             ]);
         }
         format!("{table}\n")
     }
 }
-
-/// Makes a table of seven columns. On a narrow terminal the last one, the id, is left out: a name
-/// says as much, and ids stand in `--json`.
-fn table(header: [&str; 7], width: Option<u16>) -> Table {
-    let mut table = Table::new();
-    table
-        .load_preset(UTF8_HORIZONTAL_ONLY)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(header);
-    if let Some(width) = width {
-        table.set_width(width);
-        if width < ROOMY
-            && let Some(id) = table.column_mut(6)
-        {
-            id.set_constraint(ColumnConstraint::Hidden);
-        }
-    }
-    table
-}
-
-/// The width of the terminal; `None` for a file or a pipe.
-fn width() -> Option<u16> {
-    terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0)
-}
-
-/// From this width on ids are shown.
-const ROOMY: u16 = 120;
 
 /// One VOLT daemon as the hub sees it.
 #[derive(Debug, Default, Deserialize)]

@@ -85,6 +85,8 @@ fn a_dispatched_item_runs_and_its_exit_code_is_ours() {
     let end = fleet.moorline(&["dispatch", "Test/Echo"]);
     assert_eq!(end.code, Some(5), "{end:?}");
     assert!(end.err.contains("the setting Text is missing"), "{end:?}");
+    let mut silent = moorline(&["dispatch", "Nobody/Has", "--timeout", "1h", "--url", &fleet.url]);
+    start(&mut silent).line_with("nobody offers Nobody/Has now");
     let end = fleet.moorline(&["dispatch", "Nobody/Has", "--timeout", "500ms"]);
     assert!(matches!(end.code, Some(6 | 7)), "{end:?}");
 }
@@ -119,6 +121,31 @@ fn an_item_is_enqueued_once_per_key() {
     let waited = fleet.moorline(&arguments);
     assert_eq!(hash(&waited), hash(&first), "{waited:?}");
     assert_eq!(waited.json()["Outputs"]["StdOut"], "x\n", "{waited:?}");
+}
+
+#[test]
+fn an_item_is_listed_cancelled_and_its_result_printed() {
+    let fleet = Fleet::start();
+    let hash = |end: &Finished| end.json()["WorkItemHash"].as_str().unwrap().to_owned();
+    let waiting = hash(&fleet.moorline(&["dispatch", "Nobody/Has", "--enqueue"]));
+    let done = hash(&fleet.moorline(&["dispatch", "Test/Echo", "--settings", r#"{"Text":"x"}"#]));
+    let end = fleet.moorline(&["list"]);
+    assert!(end.out.contains(&waiting) && end.out.contains("Nobody/Has"), "{end:?}");
+    assert!(end.out.contains("1 item(s)"), "{end:?}");
+    let end = fleet.moorline(&["list", "--json"]);
+    assert_eq!(end.json()[0]["WorkItemHash"], waiting.as_str(), "{end:?}");
+    let end = fleet.moorline(&["result", &done]);
+    assert_eq!(end.code, Some(0), "{end:?}");
+    assert_eq!(end.json()["Outputs"]["StdOut"], "x\n", "{end:?}");
+    let end = fleet.moorline(&["cancel", &waiting]);
+    assert_eq!(end.code, Some(0), "{end:?}");
+    let end = fleet.moorline(&["list"]);
+    assert!(end.out.contains("0 item(s)"), "{end:?}");
+    let end = fleet.moorline(&["result", "wi-nobody"]);
+    assert_ne!(end.code, Some(0), "{end:?}");
+    let end = fleet.moorline(&["capabilities"]);
+    assert!(end.out.contains("Test/Echo") && end.out.contains("Text"), "{end:?}");
+    assert!(end.out.contains("3 action(s)"), "{end:?}");
 }
 
 #[test]

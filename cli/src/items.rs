@@ -1,0 +1,151 @@
+//! `moorline list`, `result`, `cancel` and `capabilities`: what the hub knows of work items, and of
+//! who can run them.
+
+use moorline_core::json::Raw;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::args::{ConnectArgs, ItemArgs, ViewArgs};
+use crate::connect::Dispatcher;
+use crate::exit::{Exit, Failure};
+use crate::output;
+use crate::table::{shown, table, width};
+
+/// Lists the items that wait or run.
+pub(crate) async fn list(args: ViewArgs) -> Result<Exit, Failure> {
+    let answer = ask("list", "$work", Raw::empty_object(), &args.connect).await?;
+    if args.json {
+        output::line(answer.as_str())?;
+        return Ok(Exit::Success);
+    }
+    let items: Vec<Item> = read(&answer)?;
+    let header = ["Item", "Work", "Status", "Worker", "Waited", "Attempt"];
+    let mut table = table(header, width());
+    for item in &items {
+        table.add_row([
+            item.hash.clone(),
+            format!("{}/{}", item.capability, item.action),
+            item.status.clone(),
+            shown(item.worker.as_ref()),
+            format!("{:.1} s", item.waited_ms as f64 / 1_000.0),
+            format!("{}/{}", item.attempt, item.max_attempts),
+        ]);
+    }
+    output::text(&format!("{table}\n{} item(s)\n", items.len()))?;
+    Ok(Exit::Success)
+}
+
+/// Prints what became of an item.
+pub(crate) async fn result(args: ItemArgs) -> Result<Exit, Failure> {
+    let answer = ask("result", "$result", named(&args.item)?, &args.connect).await?;
+    output::line(answer.as_str())?;
+    Ok(Exit::Success)
+}
+
+/// Cancels an item.
+pub(crate) async fn cancel(args: ItemArgs) -> Result<Exit, Failure> {
+    let answer = ask("cancel", "$cancel", named(&args.item)?, &args.connect).await?;
+    output::line(answer.as_str())?;
+    Ok(Exit::Success)
+}
+
+/// Lists what can be dispatched.
+pub(crate) async fn capabilities(args: ViewArgs) -> Result<Exit, Failure> {
+    let answer = ask("capabilities", "$capabilities", Raw::empty_object(), &args.connect).await?;
+    if args.json {
+        output::line(answer.as_str())?;
+        return Ok(Exit::Success);
+    }
+    let Catalogue { actions } = read(&answer)?;
+    let mut table = table(["Work", "Settings", "Workers", "Description"], width());
+    for action in &actions {
+        let settings: Vec<_> =
+            action.settings.iter().map(|setting| setting.name.as_str()).collect();
+        table.add_row([
+            format!("{}/{}", action.capability, action.action),
+            settings.join(", "),
+            action.workers.len().to_string(),
+            action.description.clone(),
+        ]);
+    }
+    output::text(&format!("{table}\n{} action(s)\n", actions.len()))?;
+    Ok(Exit::Success)
+}
+
+/// Counts the workers that offer `CAPABILITY/ACTION`.
+pub(crate) async fn offers(connect: &ConnectArgs, name: &str) -> Result<usize, Failure> {
+    let answer = ask("capabilities", "$capabilities", Raw::empty_object(), connect).await?;
+    let Catalogue { actions } = read(&answer)?;
+    let found =
+        actions.iter().find(|it| name.split_once('/') == Some((&it.capability, &it.action)));
+    Ok(found.map_or(0, |action| action.workers.len()))
+}
+
+async fn ask(
+    command: &'static str,
+    name: &str,
+    payload: Raw,
+    connect: &ConnectArgs,
+) -> Result<Raw, Failure> {
+    let mut dispatcher = Dispatcher::impatient(command, connect)?;
+    dispatcher.call(name, payload, &Value::Object(Map::new()), |_| Ok(())).await
+}
+
+fn named(item: &str) -> Result<Raw, Failure> {
+    Raw::from_value(&Named { item }).map_err(|e| Failure::other(e.to_string()))
+}
+
+fn read<T: for<'de> Deserialize<'de>>(answer: &Raw) -> Result<T, Failure> {
+    let wrong = |e| Failure::other(format!("the control plane's answer is not understood: {e}"));
+    answer.read().map_err(wrong)
+}
+
+/// The payload of `$result` and `$cancel`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Named<'a> {
+    #[serde(rename = "WorkItemHash")]
+    item: &'a str,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Item {
+    #[serde(rename = "WorkItemHash")]
+    hash: String,
+    capability: String,
+    action: String,
+    status: String,
+    #[serde(rename = "AssignedBeaconID")]
+    worker: Option<String>,
+    #[serde(rename = "QueueWaitMs")]
+    waited_ms: u64,
+    #[serde(rename = "AttemptNumber")]
+    attempt: u64,
+    max_attempts: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Catalogue {
+    #[serde(rename = "ActionCatalog")]
+    actions: Vec<Action>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Action {
+    capability: String,
+    action: String,
+    description: String,
+    #[serde(rename = "SettingsSchema")]
+    settings: Vec<Setting>,
+    #[serde(rename = "SourceBeacons")]
+    workers: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Setting {
+    name: String,
+}
