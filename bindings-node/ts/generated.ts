@@ -364,7 +364,7 @@ export interface HubOptions {
   workTimeoutMs?: number | undefined;
   /** The most items in the queue; more are refused with 429. Default: `5000`. Range: 1 to 1000000. */
   maxQueued?: number | undefined;
-  /** The most bytes of settings in the queue; more are refused with 429. Default: `268435456` bytes. Range: 1024 to 1099511627776. */
+  /** The most bytes that the queue holds, some 900 for each item included; more are refused with 429. Default: `268435456` bytes. Range: 1024 to 1099511627776. */
   maxQueuedBytes?: number | undefined;
   /** Requests to enqueue per second and client; 0 does not limit. Default: `200` 1/s. Range: 0 to 1000000. */
   enqueueRate?: number | undefined;

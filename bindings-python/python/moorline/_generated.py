@@ -732,7 +732,7 @@ class HubOptions(TypedDict, total=False):
     """The most items in the queue; more are refused with 429. Default: `5000`. Range: 1 to 1000000."""
 
     max_queued_bytes: int
-    """The most bytes of settings in the queue; more are refused with 429. Default: `268435456` bytes. Range: 1024 to 1099511627776."""
+    """The most bytes that the queue holds, some 900 for each item included; more are refused with 429. Default: `268435456` bytes. Range: 1024 to 1099511627776."""
 
     enqueue_rate: int
     """Requests to enqueue per second and client; 0 does not limit. Default: `200` 1/s. Range: 0 to 1000000."""

@@ -28,6 +28,9 @@ pub struct Raw {
     blobs: Option<Arc<[Bytes]>>,
 }
 
+/// From this length on a copy costs more than the rest of a network buffer.
+const LARGE: usize = 65_536;
+
 impl Raw {
     /// Checks that `text` is exactly one JSON value and wraps it.
     ///
@@ -57,15 +60,27 @@ impl Raw {
         Self::shared(frame, value.get())
     }
 
-    /// Wraps a part of `frame` that a parser has accepted as one value; shares the frame's memory.
+    /// Wraps a part of `frame` that a parser has accepted as one value; shares the frame's memory, unless
+    /// the part is small and would keep a large frame.
     pub(crate) fn shared(frame: &ByteString, text: &str) -> Self {
         let outer = frame.as_bytes().as_ptr_range();
         let inner = text.as_bytes().as_ptr_range();
-        if outer.start <= inner.start && inner.end <= outer.end {
+        let is_most = frame.len() < LARGE || text.len() >= frame.len() / 2;
+        if is_most && outer.start <= inner.start && inner.end <= outer.end {
             Self::accepted(frame.slice_ref(text))
         } else {
             Self::accepted(text.into())
         }
+    }
+
+    /// Wraps a span as [`span`](Self::span) does, to be kept for long: it is copied unless it is large and
+    /// most of its frame, so that what is kept is what is counted.
+    pub(crate) fn kept(frame: &ByteString, value: &RawValue) -> Self {
+        let (length, whole) = (value.get().len(), frame.len());
+        if length >= LARGE && length >= whole - whole / 8 {
+            return Self::span(frame, value);
+        }
+        Self::accepted(value.get().into())
     }
 
     /// Wraps text that this crate has built as JSON.
@@ -260,5 +275,34 @@ mod tests {
     #[test]
     fn debug_shows_no_payload() {
         assert_eq!(format!("{:?}", Raw::parse("\"secret\"").unwrap()), "Raw(8 bytes)");
+    }
+
+    #[test]
+    fn a_small_part_keeps_no_large_frame() {
+        let is_shared = |raw: &Raw, frame: &ByteString| {
+            frame.as_bytes().as_ptr_range().contains(&raw.as_str().as_ptr())
+        };
+        let frame = |small: usize, large: usize| {
+            let [small, large] = [small, large].map(|length| "x".repeat(length));
+            ByteString::from(format!("[\"{small}\",\"{large}\"]"))
+        };
+        let parts = |frame: &ByteString| {
+            let [one, other]: [&RawValue; 2] = serde_json::from_str(frame).unwrap();
+            (
+                Raw::span(frame, one),
+                Raw::span(frame, other),
+                Raw::kept(frame, one),
+                Raw::kept(frame, other),
+            )
+        };
+        let whole = frame(10, 100_000);
+        let (small, large, kept, most) = parts(&whole);
+        assert!(!is_shared(&small, &whole) && is_shared(&large, &whole));
+        assert!(!is_shared(&kept, &whole) && is_shared(&most, &whole));
+        assert_eq!(small.as_str().len(), 12);
+        let whole = frame(10, 100);
+        let (small, large, kept, most) = parts(&whole);
+        assert!(is_shared(&small, &whole) && is_shared(&large, &whole));
+        assert!(!is_shared(&kept, &whole) && !is_shared(&most, &whole));
     }
 }

@@ -61,7 +61,7 @@ options! {
         work_timeout_ms: u64 = 300_000; in 1..=86_400_000; unit "ms",
         /// The most items in the queue; more are refused with 429.
         max_queued: u64 = 5_000; in 1..=1_000_000,
-        /// The most bytes of settings in the queue; more are refused with 429.
+        /// The most bytes that the queue holds, some 900 for each item included; more are refused with 429.
         max_queued_bytes: u64 = 268_435_456; in 1_024..=1_099_511_627_776; unit "bytes",
         /// Requests to enqueue per second and client; 0 does not limit.
         enqueue_rate: u64 = 200; in 0..=1_000_000; unit "1/s",

@@ -1,4 +1,4 @@
-//! The store of a machine: a SQLite file, or memory.
+//! The store of a machine: a SQLite file, or none.
 
 mod file;
 mod memory;
@@ -23,10 +23,10 @@ pub(crate) trait Store: Send {
     fn ask(&mut self, store: StoreId, request: StoreRequest) -> Answer;
 }
 
-/// Makes the store for `path`; an empty one means memory. The file is opened with the first request.
+/// Makes the store for `path`; an empty one keeps nothing. The file is opened with the first request.
 pub(crate) fn open(path: &str, inbox: &Arc<Inbox>, counting: &Arc<Counting>) -> Box<dyn Store> {
     if path.is_empty() {
-        Box::new(memory::Memory::default())
+        Box::new(memory::Memory)
     } else {
         Box::new(sqlite::Sqlite::new(path, Arc::clone(inbox), Arc::clone(counting)))
     }

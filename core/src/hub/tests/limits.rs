@@ -30,6 +30,32 @@ fn the_bytes_of_the_queue_are_bounded() {
 }
 
 #[test]
+fn what_workers_say_of_an_item_counts_until_it_ends() {
+    let mut rig = Rig::new(r#"{"max_queued_bytes":8192}"#);
+    let hash = rig.enqueue("");
+    let worker = rig.worker("w", 1);
+    let report = |more: &str| {
+        format!(r#"{{"Action":"WorkProgress","WorkItemHash":"{hash}","ProgressData":{{{more}}}}}"#)
+    };
+    let line = "l".repeat(1_000);
+    for _ in 0..100 {
+        rig.say(worker, &report(&format!(r#""Log":["{line}"]"#)));
+    }
+    rig.say(worker, &report(&format!(r#""Message":"{}""#, "m".repeat(70_000))));
+    let http = rig.ask(Method::Get, "/Moorline/Status", "");
+    let held = rig.reply(http)["Queue"]["Bytes"].as_u64().unwrap();
+    assert!((7_000..=8_192).contains(&held), "{held}");
+    let full = rig.post("/Beacon/Work/Enqueue", r#"{"Capability":"Echo"}"#);
+    assert_eq!(rig.status(full), Some(429));
+    rig.complete(worker, &hash, 1);
+    let http = rig.ask(Method::Get, "/Moorline/Status", "");
+    assert_eq!(rig.reply(http)["Queue"]["Bytes"], 0);
+    let http = rig.ask(Method::Get, &format!("/Beacon/Work/{hash}/Result"), "");
+    let lines = rig.reply(http)["Log"].as_array().unwrap().len();
+    assert!((6..8).contains(&lines), "{lines}");
+}
+
+#[test]
 fn long_names_and_bad_bodies_are_refused() {
     let mut rig = Rig::new("{}");
     let long = "n".repeat(257);

@@ -196,14 +196,12 @@ impl Coordinator {
         }
         let settings = match request.settings {
             None => Raw::empty_object(),
-            Some(raw) if wire::object(Some(raw)).is_some() => Raw::span(body, raw),
+            Some(raw) if wire::object(Some(raw)).is_some() => Raw::kept(body, raw),
             Some(_) => return Err(Denial::new(400, "Settings must be an object.")),
         };
-        let size = settings.as_str().len() as u64;
-        if self.items.waiting() as u64 >= self.options.max_queued
-            || self.items.bytes.saturating_add(size) > self.options.max_queued_bytes
-        {
-            return Err(Denial::later("queued_depth_exceeded", 1_000));
+        let full = || Denial::later("queued_depth_exceeded", 1_000);
+        if self.items.waiting() as u64 >= self.options.max_queued {
+            return Err(full());
         }
         let own = HubSettings::find(settings.as_str());
         let priority = wire::number(request.priority.or(own.priority)).unwrap_or(0.0) as i64;
@@ -232,6 +230,9 @@ impl Coordinator {
             ..Order::new(hash, capability, action, settings, now.unix)
         };
         let item = Item::new(order, priority, self.items.next);
+        if self.items.bytes.saturating_add(item.size()) > self.options.max_queued_bytes {
+            return Err(full());
+        }
         self.fits(&item, None).map_err(|problem| Denial::new(413, problem))?;
         Ok(Submitted::Item(self.insert(item, now)))
     }

@@ -121,6 +121,9 @@ impl Order {
     }
 }
 
+/// What an item costs beside its settings, its names and its lines, in bytes.
+const OVERHEAD: u64 = 900;
+
 /// One work item.
 #[derive(Clone, Debug)]
 pub(crate) struct Item {
@@ -188,7 +191,11 @@ impl Item {
 
     /// Returns the bytes that count towards the queue's limit.
     pub(super) fn size(&self) -> u64 {
-        self.order.settings.as_str().len() as u64 + 512
+        let Order { settings, action, run_id, run_hash, node_hash, .. } = &self.order;
+        let Order { operation_hash, affinity_key, key, .. } = &self.order;
+        let names = [action, run_id, run_hash, node_hash, operation_hash, affinity_key];
+        let names: usize = names.into_iter().chain(key).chain(key).map(String::len).sum();
+        (settings.as_str().len() + self.log.len() + names) as u64 + OVERHEAD
     }
 
     /// Returns the status on the wire; `reserved` if the worker it waits for is here.

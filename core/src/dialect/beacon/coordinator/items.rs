@@ -8,7 +8,8 @@ use super::item::{Item, ItemId, Lanes, State};
 /// The items of a hub.
 #[derive(Debug, Default)]
 pub(super) struct Items {
-    items: BTreeMap<ItemId, Item>,
+    /// Boxed: nodes of a tree that grows at its end are half empty.
+    items: BTreeMap<ItemId, Box<Item>>,
     by_hash: HashMap<Arc<str>, ItemId>,
     by_key: HashMap<String, ItemId>,
     pub(super) lanes: Lanes,
@@ -32,7 +33,7 @@ impl Items {
         if !matches!(item.state, State::Pending(_)) {
             self.lanes.enter(&item.state, item.rank(id));
         }
-        self.items.insert(id, item);
+        self.items.insert(id, Box::new(item));
         id
     }
 
@@ -45,7 +46,7 @@ impl Items {
         }
         self.bytes = self.bytes.saturating_sub(item.size());
         self.lanes.leave(&item.state, item.rank(id));
-        Some(item)
+        Some(*item)
     }
 
     /// Moves an item to another state and returns it.
@@ -75,11 +76,11 @@ impl Items {
     }
 
     pub(super) fn get(&self, id: ItemId) -> Option<&Item> {
-        self.items.get(&id)
+        self.items.get(&id).map(Box::as_ref)
     }
 
     pub(super) fn get_mut(&mut self, id: ItemId) -> Option<&mut Item> {
-        self.items.get_mut(&id)
+        self.items.get_mut(&id).map(Box::as_mut)
     }
 
     pub(super) fn find(&self, hash: &str) -> Option<ItemId> {
@@ -92,7 +93,7 @@ impl Items {
 
     /// Returns every item in order of arrival.
     pub(super) fn iter(&self) -> impl Iterator<Item = (ItemId, &Item)> {
-        self.items.iter().map(|(id, item)| (*id, item))
+        self.items.iter().map(|(id, item)| (*id, &**item))
     }
 
     /// Returns how many wait.

@@ -73,7 +73,8 @@ impl Coordinator {
         let Some(item) = self.items.get_mut(id) else { return Err(unknown()) };
         item.last_event = now.unix;
         item.progress.merge(&report);
-        item.note(report.log);
+        self.note(id, report.log);
+        let Some(item) = self.items.get(id) else { return Err(unknown()) };
         if item.waiters.iter().any(Waiter::streams) {
             let text = item.progress.write(now.unix);
             let bytes = report.binary_data.and_then(outputs::decode);
@@ -113,7 +114,7 @@ impl Coordinator {
     /// Takes an outcome; `text` is what `outputs` and `log` are slices of.
     pub(super) fn report_complete(&mut self, told: &Told<'_>, now: Now) -> Taken {
         let Aim::Item(id) = self.aim(told)? else { return Ok(()) };
-        let span = |raw| Raw::span(told.text, raw);
+        let span = |raw| Raw::kept(told.text, raw);
         let outputs = told.report.outputs.map_or_else(Raw::empty_object, span);
         let log = wire::array(told.report.log);
         let Some(item) = self.items.get(id) else { return Ok(()) };
@@ -141,11 +142,11 @@ impl Coordinator {
         let message = wire::text(told.report.error_message);
         let mut message = message.unwrap_or_else(|| "Unknown error".to_owned());
         message.truncate(message.floor_char_boundary(MAX_ERROR_BYTES));
+        self.note(id, told.report.log);
         let Some(item) = self.items.get_mut(id) else { return Ok(()) };
         let worker = item.worker();
         item.failures += 1;
         item.failed_attempt = Some(item.attempt);
-        item.note(told.report.log);
         if item.failures < item.order.max_attempts && item.cancel_reason.is_none() {
             self.retry(id, message, now);
         } else {
@@ -155,6 +156,19 @@ impl Coordinator {
             self.fill(worker, now);
         }
         Ok(())
+    }
+
+    /// Keeps lines that were reported, as far as there is room for the item and in the queue.
+    fn note(&mut self, id: ItemId, lines: Option<&RawValue>) {
+        let room = self.options.max_queued_bytes.saturating_sub(self.items.bytes);
+        let (Some(item), Some(lines)) = (self.items.get_mut(id), wire::array(lines)) else {
+            return;
+        };
+        let (before, more) = (item.log.len(), lines.get().len());
+        if before + more <= MAX_LOG_BYTES && more as u64 <= room {
+            wire::append_lines(&mut item.log, lines);
+            self.items.bytes += (item.log.len() - before) as u64;
+        }
     }
 
     fn retry(&mut self, id: ItemId, message: String, now: Now) {
@@ -233,17 +247,6 @@ impl Coordinator {
             Reporter::Http { beacon_id, .. } => self.registry.by_id(beacon_id),
         }?;
         Some(self.registry.get(worker)?.name.clone())
-    }
-}
-
-impl Item {
-    /// Keeps lines that were reported, as far as there is room.
-    fn note(&mut self, lines: Option<&RawValue>) {
-        if let Some(lines) = wire::array(lines)
-            && self.log.len() + lines.get().len() <= MAX_LOG_BYTES
-        {
-            wire::append_lines(&mut self.log, lines);
-        }
     }
 }
 

@@ -104,7 +104,7 @@ impl Order {
         if request.command.is_empty() {
             return Err(invalid("Command is required."));
         }
-        let payload = request.payload.map_or_else(Raw::absent, |raw| Raw::span(body, raw));
+        let payload = request.payload.map_or_else(Raw::absent, |raw| Raw::kept(body, raw));
         let payload = payload.with_blobs(bytes(&request.blobs)?);
         let timeout_ms = request.timeout_ms.min(MAX_TIMEOUT_MS);
         Ok(Self { cluster, command: request.command, payload, form, timeout_ms })

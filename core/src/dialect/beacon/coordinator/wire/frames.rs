@@ -128,6 +128,9 @@ pub(crate) fn work_cancel(hash: &str, reason: &str, why: Withdrawal) -> String {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress([Option<Box<RawValue>>; 4]);
 
+/// The longest value of a field of progress, in bytes; longer ones are left out.
+const MAX_PROGRESS: usize = 65_536;
+
 impl Progress {
     const FIELDS: [&str; 4] = ["Percent", "Message", "Step", "TotalSteps"];
 
@@ -136,7 +139,7 @@ impl Progress {
         let message = report.message.filter(|message| message.get() != "\"\"");
         let named = [report.percent, message, report.step, report.total_steps];
         for (own, new) in self.0.iter_mut().zip(named) {
-            if let Some(new) = new {
+            if let Some(new) = new.filter(|new| new.get().len() <= MAX_PROGRESS) {
                 *own = Some(new.to_owned());
             }
         }
