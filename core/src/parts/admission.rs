@@ -210,6 +210,11 @@ impl Accepted {
         self.peers.keys().copied()
     }
 
+    /// Returns where a connection comes from; empty if it is not known.
+    pub(crate) fn address(&self, conn: ConnId) -> &str {
+        self.peers.get(&conn).map_or("", |peer| &peer.address)
+    }
+
     /// Returns how many connections there are.
     pub(crate) fn len(&self) -> usize {
         self.peers.len()

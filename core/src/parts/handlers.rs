@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::base::error::{Error, ErrorCode};
 
 /// The most handlers of one owner.
-const MAX_HANDLERS: usize = 4_096;
+pub(crate) const MAX_HANDLERS: usize = 4_096;
 
 /// Handlers in the order in which their keys were first added.
 #[derive(Debug)]

@@ -217,3 +217,61 @@ fn the_hub_tells_workers_of_ours_what_it_takes() {
     let conn = rig.foreign_worker("f", 1);
     assert!(rig.frames(conn)[0]["Moorline"].is_null());
 }
+
+#[test]
+fn what_a_worker_lists_in_pages_counts_when_the_last_one_is_there() {
+    let mut rig = Rig::new("{}");
+    let conn = rig.worker("w", 9);
+    let hashes: Vec<_> = (0..3).map(|_| rig.enqueue("")).collect();
+    assert_eq!(rig.pushed(conn).len(), 3);
+    let page = |number: u32, hash: &str, more: bool| {
+        format!(
+            r#"{{"Action":"BeaconRegister","Name":"w","Capabilities":["Echo"],"MaxConcurrent":9,
+            "Moorline":{{"Acks":true,"Page":{number},"More":{more},
+            "Running":[{{"WorkItemHash":"{hash}","AttemptNumber":1}}]}}}}"#
+        )
+    };
+    let conn = rig.connect(Headers::new());
+    rig.say(conn, &page(0, &hashes[0], true));
+    let new = rig.enqueue("");
+    assert_eq!(rig.pushed(conn), [(new.clone(), 1)]);
+    rig.say(conn, &page(1, &hashes[2], false));
+    assert_eq!(rig.pushed(conn), [(new, 1), (hashes[1].clone(), 2)]);
+}
+
+#[test]
+fn large_registrations_pass_from_this_host() {
+    let mut rig = Rig::new("{}");
+    let conn = rig.connect(Headers::new());
+    let schemas: Vec<_> = (0..1_000)
+        .map(|n| {
+            let text = "d".repeat(200);
+            format!(r#"{{"Capability":"Echo","Action":"Say{n}","Description":"{text}"}}"#)
+        })
+        .collect();
+    let text = format!(
+        r#"{{"Action":"BeaconRegister","Name":"w","Capabilities":["Echo"],"ActionSchemas":[{}]}}"#,
+        schemas.join(",")
+    );
+    rig.say(conn, &text);
+    assert_eq!(rig.frames(conn)[0]["EventType"], "BeaconRegistered");
+    let kept = format!(
+        r#"{{"Action":"BeaconRegister","Name":"w","Capabilities":[],"Tags":{{"a":"{}"}}}}"#,
+        "x".repeat(70_000)
+    );
+    rig.say(conn, &kept);
+    assert_eq!(rig.frames(conn)[1]["EventType"], "BeaconRejected");
+}
+
+#[test]
+fn who_says_too_much_before_it_registers_is_named_in_the_log() {
+    let mut rig = Rig::new("{}");
+    let conn = rig.connect(Headers::new());
+    let error = crate::base::error::Error::new(
+        crate::base::error::ErrorCode::TooLarge,
+        "a message of 70000 bytes exceeds the 65536 that are allowed",
+    );
+    rig.input(Input::Conn(ConnInput::Closed { conn, cause: CloseCause::Failed(error) }));
+    let Some(Event::Session(SessionEvent::Notice { error })) = rig.events.last() else { panic!() };
+    assert!(error.message().contains("127.0.0.1") && error.message().contains("70000"), "{error}");
+}

@@ -4,19 +4,26 @@ use bytestring::ByteString;
 
 use super::reports::{Reporter, Told};
 use super::wire::{self, Report, action};
-use super::{Caller, Connection, Coordinator};
+use super::{Caller, Connection, Coordinator, PROVEN_FRAME};
 use crate::base::error::ErrorCode;
 use crate::base::ids::ConnId;
 use crate::base::time::Now;
 use crate::machine::Output;
+use crate::net::origin::is_loopback;
+use crate::net::target::FrameLimits;
 use crate::net::{Frame, HttpResponse};
-use crate::parts::admission::Refusal;
+use crate::parts::admission::{Refusal, address};
 
 impl Coordinator {
     /// Answers an upgrade request of someone whom the hub lets in; `caller` is who logged in.
     pub(crate) fn offer(&mut self, conn: ConnId, remote: &str, caller: Option<Caller>, now: Now) {
+        let is_here = is_loopback(address(remote).trim_matches(['[', ']']));
         match self.accepted.accept(conn, remote, now.mono) {
-            Ok(limits) => {
+            Ok(mut limits) => {
+                if caller.as_ref().is_some_and(|_| self.options.is_secured) || is_here {
+                    let registered = FrameLimits::from(&self.options.limits);
+                    limits.max_message = registered.max_message.min(PROVEN_FRAME);
+                }
                 self.conns.insert(conn, Connection { caller, joining: None });
                 self.out.push_back(Output::Admit { conn, limits, pulses: &[] });
             }

@@ -63,15 +63,17 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, ConnId, HttpId, PeerId};
 use crate::base::secret::Secret;
 use crate::base::time::{Deadline, Instant, Now, Why};
-use crate::machine::{ConnInput, Input, Machine, Output, ServerInput};
+use crate::machine::{CloseCause, ConnInput, Input, Machine, Output, ServerInput};
 use crate::net::target::FrameLimits;
 use crate::net::{Frame, HttpResponse};
 use crate::parts::admission::{Accepted, AdmissionPolicy, Due};
 use crate::parts::journal::Journal;
 use crate::parts::timers::Timers;
 
-/// The largest frame of a connection that has not registered.
+/// The largest frame of a connection that has not registered, and of one that comes from this host or
+/// has logged in.
 const UNREGISTERED_FRAME: usize = 65_536;
+const PROVEN_FRAME: usize = 4_194_304;
 
 /// How often what has expired is swept out.
 const SWEEP_MS: u64 = 10_000;
@@ -410,6 +412,14 @@ impl Machine for Coordinator {
         match input {
             Input::Conn(ConnInput::Received { conn, frame }) => self.handle_frame(conn, frame, now),
             Input::Conn(ConnInput::Closed { conn, cause }) => {
+                if let CloseCause::Failed(error) = &cause
+                    && error.code() == ErrorCode::TooLarge
+                    && self.registry.by_conn(conn).is_none()
+                {
+                    let remote = self.accepted.address(conn);
+                    let text = format!("a connection of {remote} was closed unregistered: {error}");
+                    self.notice(ErrorCode::PeerRefused, text);
+                }
                 self.accepted.closed(conn);
                 self.handle_lost(conn, cause.to_error().message(), now);
                 self.conns.remove(&conn);

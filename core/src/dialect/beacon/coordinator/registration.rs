@@ -9,8 +9,8 @@ use super::Caller;
 use super::auth_worker::AUTHENTICATION;
 use super::item::{ItemId, State, Waiter};
 use super::requests::Asked;
-use super::wire::{self, Registration, Report, RunningItem, Verdict};
-use super::{Coordinator, UNREGISTERED_FRAME};
+use super::wire::{self, MoorlineRegistration, Registration, Report, RunningItem, Verdict};
+use super::{Coordinator, PROVEN_FRAME, UNREGISTERED_FRAME};
 use crate::api::event::{Event, PeerEvent, Withdrawal};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{ConnId, HttpId, PeerId};
@@ -18,16 +18,15 @@ use crate::base::secret::Secret;
 use crate::base::time::Now;
 use crate::machine::Output;
 use crate::net::HttpResponse;
+use crate::parts::handlers::MAX_HANDLERS;
 
 /// The longest name of a worker, capability or action, in bytes.
 pub(super) const MAX_NAME: usize = 256;
 
-/// The most capabilities of a worker, and the most actions it may describe.
-const MAX_CAPABILITIES: usize = 256;
-const MAX_SCHEMAS: usize = 1_024;
-
-/// The most items that a worker may list as running.
-const MAX_LISTED: usize = 65_536;
+/// The most capabilities of a worker, and the most actions it may describe: as many as a worker of ours
+/// may have handlers.
+const MAX_CAPABILITIES: usize = MAX_HANDLERS;
+const MAX_SCHEMAS: usize = MAX_HANDLERS;
 
 /// The close code and reason of a worker that may not join. Source: `ultravisor` 1.3.24.
 const DENIED: (u16, &str) = (4403, "Beacon admission denied");
@@ -39,7 +38,7 @@ const TAKEN: (u16, &str) = (4409, "Another worker registered this name.");
 const NOT_YOURS: &str = "The name is registered by somebody else.";
 
 /// A worker's record, and what a worker of ours says it runs.
-type Recorded = (PeerId, Option<Vec<RunningItem>>);
+type Recorded = (PeerId, Option<MoorlineRegistration>);
 
 /// Whether a worker may keep an item that it lists; `None` for one that is settled by that attempt.
 type Claim = Result<Option<ItemId>, &'static str>;
@@ -151,7 +150,6 @@ impl Coordinator {
         let text = wire::registered(&record.beacon_id, record.acks.then_some(max_message));
         self.send(conn, text);
         self.reconcile((worker, running), now);
-        self.fill(worker, now);
     }
 
     /// Takes a registration over HTTP.
@@ -171,7 +169,6 @@ impl Coordinator {
             self.reply(http, HttpResponse::json(200, text));
         }
         self.reconcile((worker, running), asked.now);
-        self.fill(worker, asked.now);
     }
 
     fn join_over_http(&mut self, asked: Asked<'_>) -> Result<Recorded, (u16, String)> {
@@ -275,21 +272,23 @@ impl Coordinator {
         } else {
             self.replace_reserved(&name, &before, now);
         }
-        (worker, registration.moorline.map(|ours| ours.running))
+        (worker, registration.moorline)
     }
 
     /// Settles what the record holds with what the worker says it runs. Without a word on it, only what
-    /// was held since a restart goes to others.
+    /// was held since a restart goes to others. That waits for the last page of it.
     fn reconcile(&mut self, (worker, running): Recorded, now: Now) {
         let Some(record) = self.registry.get(worker) else { return };
         let (name, conn, acks) = (record.name.clone(), record.conn, record.acks);
         let before = record.running.clone();
-        let mut kept = BTreeSet::new();
         let speaks = running.is_some();
-        for listed in running.into_iter().flatten().take(MAX_LISTED) {
+        let MoorlineRegistration { running, page, more, .. } = running.unwrap_or_default();
+        let unlisted = self.registry.list_later(worker, BTreeSet::new());
+        let mut unlisted = if page == 0 { before } else { unlisted };
+        for listed in running {
             match (self.claim(&listed, worker, &name, now), conn) {
                 (Ok(Some(id)), _) => {
-                    kept.insert(id);
+                    unlisted.remove(&id);
                 }
                 (Ok(None), Some(conn)) if acks => {
                     let verdict = Verdict { hash: listed.work_item_hash, refused: None };
@@ -303,12 +302,19 @@ impl Coordinator {
                 (Ok(None) | Err(_), _) => {}
             }
         }
+        if more {
+            self.registry.list_later(worker, unlisted);
+            return;
+        }
         if speaks {
-            for id in before.difference(&kept) {
-                self.release(*id, "it registered anew without it", now);
+            for id in unlisted {
+                if self.items.get(id).is_some_and(|item| item.worker() == Some(worker)) {
+                    self.release(id, "it registered anew without it", now);
+                }
             }
         }
         self.release_held(Some(&name), now);
+        self.fill(worker, now);
     }
 
     /// Decides about one listed item: kept, settled by this very attempt, or none of its business.
@@ -382,11 +388,22 @@ impl Coordinator {
 }
 
 fn read(text: &ByteString) -> Result<Registration<'_>, String> {
-    if text.len() > UNREGISTERED_FRAME {
-        return Err(format!("The registration is larger than {UNREGISTERED_FRAME} bytes."));
+    if text.len() > PROVEN_FRAME {
+        return Err(format!("The registration is larger than {PROVEN_FRAME} bytes."));
     }
     let registration: Registration<'_> =
         serde_json::from_str(text).map_err(|e| format!("The registration is not valid: {e}"))?;
+    let kept = [
+        registration.tags,
+        registration.contexts,
+        registration.bind_addresses,
+        registration.shared_mounts,
+    ];
+    if kept.iter().flatten().map(|raw| raw.get().len()).sum::<usize>() > UNREGISTERED_FRAME {
+        return Err(format!(
+            "Tags, Contexts, BindAddresses and SharedMounts are larger than {UNREGISTERED_FRAME} bytes."
+        ));
+    }
     let capabilities = registration.capabilities.as_deref().unwrap_or_default();
     let schemas = registration.action_schemas.as_deref().unwrap_or_default();
     let names = capabilities.iter().chain(&registration.name).chain(&registration.host_id);

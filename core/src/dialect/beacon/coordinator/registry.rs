@@ -72,6 +72,12 @@ impl Registry {
         }
     }
 
+    /// Notes what a worker has still to name of what it runs; returns what that was before.
+    pub(super) fn list_later(&mut self, worker: PeerId, new: BTreeSet<ItemId>) -> BTreeSet<ItemId> {
+        let own = self.workers.get_mut(&worker);
+        own.map(|own| std::mem::replace(&mut own.unlisted, new)).unwrap_or_default()
+    }
+
     /// Lets a worker get no new work, or get it again.
     pub(super) fn drain(&mut self, worker: PeerId, draining: bool) {
         let Some(name) = self.workers.get(&worker).map(|worker| worker.name.clone()) else {

@@ -37,6 +37,8 @@ pub(crate) struct Worker {
     /// The largest message that it says it takes.
     pub(super) max_message: Option<u64>,
     pub(super) running: BTreeSet<ItemId>,
+    /// What it ran when it began to list what it runs, and has not named yet.
+    pub(super) unlisted: BTreeSet<ItemId>,
     /// It gets no new work.
     pub(super) draining: bool,
     /// It has been silent for longer than its leases last.

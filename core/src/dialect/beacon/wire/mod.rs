@@ -17,7 +17,7 @@ pub(crate) use read::{
     error_text, number, text, whole,
 };
 pub(crate) use write::{
-    Authorship, farewell, heartbeat, item_meta, login, outcome, poll, progress, registration,
+    Authorship, Page, farewell, heartbeat, item_meta, login, outcome, poll, progress, registration,
 };
 
 /// What the text of a failure begins with where the code is meant for programs too.

@@ -22,15 +22,26 @@ pub(crate) enum Authorship<'a> {
     Body(&'a str),
 }
 
-/// Writes a registration; optional fields are absent when empty, as the original leaves them. `held`
-/// are items that run here or have an outcome on its way, with their attempts; `id` is ours from before.
-pub(crate) fn registration<'a>(
+/// A part of what a worker announces, with a registration each.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// Its number, from 0.
+    pub(crate) number: u32,
+    /// Items that run here or have an outcome on its way, with their attempts.
+    pub(crate) held: Vec<(ByteString, u32)>,
+    /// Whether another page follows.
+    pub(crate) more: bool,
+}
+
+/// Writes a registration; optional fields are absent when empty, as the original leaves them. Without
+/// `details` only what an assignment needs is there; `id` is ours from before.
+pub(crate) fn registration(
     options: &WorkerOptions,
     host: &str,
     handlers: &Handlers<Action>,
-    is_frame: bool,
+    (is_frame, details): (bool, bool),
     id: &str,
-    held: impl Iterator<Item = (&'a ByteString, u32)>,
+    page: &Page,
 ) -> String {
     let mut capabilities: Vec<&str> = Vec::new();
     for (_, Action { capability, .. }) in handlers.iter() {
@@ -46,19 +57,21 @@ pub(crate) fn registration<'a>(
             .raw("SettingsSchema", action.about.settings_schema.as_ref().map_or("[]", Raw::as_str))
             .end()
     });
-    let running = held.map(|(wire, attempt)| {
-        Object::new().text("WorkItemHash", wire).number("AttemptNumber", attempt).end()
+    let running = page.held.iter().map(|(wire, attempt)| {
+        Object::new().text("WorkItemHash", wire).number("AttemptNumber", *attempt).end()
     });
     let mut object = Object::with_capacity(1_024);
     if is_frame {
         object = object.text("Action", "BeaconRegister");
     }
-    object = object
-        .text("Name", &options.name)
-        .raw("Capabilities", &text_list(capabilities))
-        .raw("ActionSchemas", &list(schemas))
-        .number("MaxConcurrent", options.max_concurrent)
-        .raw("Tags", options.tags.as_str());
+    object = object.text("Name", &options.name).raw("Capabilities", &text_list(capabilities));
+    if details {
+        object = object.raw("ActionSchemas", &list(schemas));
+    }
+    object = object.number("MaxConcurrent", options.max_concurrent);
+    if details {
+        object = object.raw("Tags", options.tags.as_str());
+    }
     if !options.join_secret.is_empty() {
         object = object.text("JoinSecret", options.join_secret.expose());
     }
@@ -67,17 +80,22 @@ pub(crate) fn registration<'a>(
         ("Operations", &options.operations),
         ("BindAddresses", &options.bind_addresses),
     ] {
-        if !matches!(value.as_str(), "{}" | "[]" | "null") {
+        if details && !matches!(value.as_str(), "{}" | "[]" | "null") {
             object = object.raw(name, value.as_str());
         }
     }
+    object = object.text("HostID", host);
+    if details {
+        object = object.raw("SharedMounts", options.shared_mounts.as_str());
+    }
+    let max_message = options.limits.max_message_bytes;
+    let number = Some(page.number).filter(|_| page.more || page.number > 0);
     object
-        .text("HostID", host)
-        .raw("SharedMounts", options.shared_mounts.as_str())
         .object("Moorline", |ours| {
             ours.flag("Acks", true)
                 .text_if("BeaconID", Some(id).filter(|id| !id.is_empty()))
-                .number("MaxMessageBytes", options.limits.max_message_bytes)
+                .number("MaxMessageBytes", max_message)
+                .given(number, |ours, number| ours.number("Page", number).flag("More", page.more))
                 .raw("Running", &list(running))
         })
         .end()

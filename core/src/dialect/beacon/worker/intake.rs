@@ -177,6 +177,9 @@ impl BeaconWorker {
             // What stands before a control plane that is starting answers so.
             (409, Purpose::Registration) => self.displaced(&said(), now),
             (404 | 405, Purpose::Registration) => self.exchange_failed(&purpose, failure(), now),
+            (413, Purpose::Registration) => {
+                self.turned_away(Error::new(ErrorCode::TooLarge, said()), now);
+            }
             (_, Purpose::Registration) => self.rejected(&said(), now),
             (404, Purpose::Heartbeat | Purpose::Verify | Purpose::Poll) => self.forgotten(now),
             (413, Purpose::Outcome(wire)) => self.too_large(wire, &said(), now),

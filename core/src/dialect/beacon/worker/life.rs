@@ -135,6 +135,17 @@ impl BeaconWorker {
 
     pub(super) fn registered(&mut self, ours: WireExtension, now: Now) {
         self.acks = ours.acks;
+        if let Some(mut next) = self.announcing.take()
+            && let Stage::Greeting(carrier) | Stage::Ready(carrier) = self.link.stage()
+        {
+            // A foreign hub knows no pages.
+            if !ours.acks {
+                next.held.clear();
+            }
+            if ours.acks || next.is_brief {
+                return self.say_page(carrier, next, now);
+            }
+        }
         let Stage::Greeting(carrier) = self.link.stage() else { return };
         let max_message = ours.max_message_bytes;
         self.passage.begin(max_message.map(size));
@@ -173,7 +184,7 @@ impl BeaconWorker {
         self.lose(Error::new(ErrorCode::NameTaken, reason), Pace::Longest, now);
     }
 
-    fn turned_away(&mut self, error: Error, now: Now) {
+    pub(super) fn turned_away(&mut self, error: Error, now: Now) {
         if self.link.was_ready() {
             self.lose(error, Pace::Longest, now);
         } else {
@@ -229,6 +240,18 @@ impl BeaconWorker {
             (_, CloseCause::Remote { code: CLOSE_TAKEN, reason }) => self.displaced(reason, now),
             (Stage::Greeting(_), CloseCause::Remote { code: CLOSE_REJECTED, reason }) => {
                 self.rejected(reason, now);
+            }
+            (Stage::Greeting(_), CloseCause::Remote { reason, .. }) if is_too_large => {
+                let message = format!(
+                    "the control plane closed the connection with 1009 at the registration, which is \
+                     larger than it takes: {reason}"
+                );
+                let error = Error::new(ErrorCode::TooLarge, message);
+                if self.options.transport == WorkerTransport::Auto {
+                    self.fall_back(error, now);
+                } else {
+                    self.turned_away(error, now);
+                }
             }
             (Stage::Ready(_), CloseCause::Remote { code: CLOSE_REJECTED, .. }) => {
                 self.lose(cause.to_error(), Pace::Longest, now);

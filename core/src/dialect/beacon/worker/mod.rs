@@ -83,6 +83,7 @@ pub(crate) struct BeaconWorker {
     id: String,
     /// The control plane acknowledges outcomes.
     acks: bool,
+    announcing: Option<Announcement>,
     passage: Passage,
     last_error: Option<Error>,
     counters: Counters,
@@ -127,6 +128,15 @@ struct Schedule {
     announce: Option<Instant>,
     /// To try reports again that failed over HTTP.
     report: Option<Instant>,
+}
+
+/// What is still to be announced once the present page of it is confirmed.
+#[derive(Debug)]
+struct Announcement {
+    page: u32,
+    held: VecDeque<(ByteString, u32)>,
+    /// What no assignment needs was left out, since it may be too much for who is not registered.
+    is_brief: bool,
 }
 
 /// An HTTP call that was not answered yet.
@@ -200,6 +210,7 @@ impl BeaconWorker {
             failures: 0,
             id: String::new(),
             acks: false,
+            announcing: None,
             passage: Passage::default(),
             last_error: None,
             counters: Counters::default(),

@@ -1,12 +1,14 @@
 //! What a worker says: frames on a connection, requests over HTTP.
 
 use crate::api::command::Outcome;
+use bytestring::ByteString;
+
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId};
 use crate::base::json::Raw;
 use crate::base::time::Now;
 use crate::dialect::beacon::wire::{
-    Authorship, farewell, heartbeat, login, outcome, poll, progress, registration,
+    Authorship, Page, farewell, heartbeat, login, outcome, poll, progress, registration,
 };
 use crate::machine::{DRIVER_SLACK_MS, Output};
 use crate::net::origin::path;
@@ -14,7 +16,17 @@ use crate::net::target::{DialAddress, DialTarget};
 use crate::net::{Frame, Headers, HttpRequest, Method};
 use crate::parts::outbox::Entry;
 
-use super::{BeaconWorker, Carrier, Exchange, Purpose, size};
+use super::{Announcement, BeaconWorker, Carrier, Exchange, Purpose, size};
+
+/// The largest frame that our hub takes of whoever has not registered.
+const UNREGISTERED: usize = 65_536;
+
+/// How many bytes of held items are listed with a registration: the first, and those after it.
+const FIRST_PAGE: usize = 32_768;
+const LATER_PAGE: usize = 524_288;
+
+/// What one of them takes beside its name.
+const LISTED: usize = 64;
 
 impl BeaconWorker {
     pub(super) fn say_login(&mut self, now: Now) {
@@ -39,14 +51,42 @@ impl BeaconWorker {
         conn
     }
 
-    /// Announces what we offer, and which items we hold or have an outcome of.
+    /// Announces what we offer, and which items we hold or have an outcome of: in pages, each of which
+    /// waits until the one before it is confirmed.
     pub(super) fn announce(&mut self, carrier: Carrier, now: Now) {
         self.schedule.announce = None;
         let held = self.work.held();
         let held = held.chain(self.outbox.entries().map(|entry| (&entry.wire, entry.attempt)));
+        let held = held.map(|(wire, attempt)| (wire.clone(), attempt)).collect();
+        let first = Announcement { page: 0, held, is_brief: false };
+        self.say_page(carrier, first, now);
+    }
+
+    /// Announces the next page.
+    pub(super) fn say_page(&mut self, carrier: Carrier, mut next: Announcement, now: Now) {
+        let size = |(wire, _): &(ByteString, u32)| wire.len() + LISTED;
+        let mut room = if next.page == 0 { FIRST_PAGE } else { LATER_PAGE };
+        let mut held = Vec::new();
+        while let Some(entry) = next.held.pop_front_if(|entry| size(entry) <= room) {
+            room -= size(&entry);
+            held.push(entry);
+        }
+        // One with a very long name is nobody's that we know of.
+        next.held.pop_front_if(|entry| held.is_empty() && size(entry) > room);
+        let mut page = Page { number: next.page, held, more: !next.held.is_empty() };
         let is_frame = carrier != Carrier::Requests;
-        let (options, id) = (&self.options, &self.id);
-        let text = registration(options, &self.host, &self.handlers, is_frame, id, held);
+        let write = |page: &Page, details| {
+            let (options, id) = (&self.options, &self.id);
+            registration(options, &self.host, &self.handlers, (is_frame, details), id, page)
+        };
+        let mut text = write(&page, true);
+        next.is_brief = is_frame && next.page == 0 && text.len() > UNREGISTERED;
+        if next.is_brief {
+            page.more = true;
+            text = write(&page, false);
+        }
+        next.page += 1;
+        self.announcing = page.more.then_some(next);
         let path = |_: &Self| path(&["Beacon", "Register"]);
         self.say(carrier, text, Purpose::Registration, path, now);
     }

@@ -118,6 +118,9 @@ pub(crate) struct MoorlineRegistration {
     /// The largest message that it takes, in bytes.
     pub(crate) max_message_bytes: Option<u64>,
     pub(crate) running: Vec<RunningItem>,
+    /// The number of this page of the list, from 0, and whether another follows.
+    pub(crate) page: u64,
+    pub(crate) more: bool,
 }
 
 /// An item that a worker still runs or whose outcome nobody has taken.

@@ -117,3 +117,73 @@ fn progress_that_cannot_pass_is_refused() {
     assert_eq!(bench.command(command).unwrap_err().code(), ErrorCode::TooLarge);
     bench.quiet();
 }
+
+/// The pages of a registration, each confirmed with `ours`: what each lists, and its length.
+fn pages(bench: &mut Bench, conn: crate::base::ids::ConnId, ours: &str) -> Vec<(usize, usize)> {
+    let mut pages = Vec::new();
+    loop {
+        let text = bench.text(conn);
+        assert!(text.contains("BeaconRegister"), "{text:.80}");
+        pages.push((text.matches("AttemptNumber").count(), text.len()));
+        let answer = r#"{"EventType":"BeaconRegistered","BeaconID":"bcn-1""#;
+        bench.say(conn, &format!("{answer}{ours}}}"));
+        if bench.state()["state"] == "ready" {
+            return pages;
+        }
+    }
+}
+
+#[test]
+fn whatever_is_held_is_listed_in_pages_that_an_unregistered_worker_may_say() {
+    for (acks, wanted) in [(true, 10_000), (false, 0)] {
+        let mut bench = Bench::worker(r#"{"runtime":{"store_path":"/tmp/w.db"}}"#);
+        bench.command(Command::Start).unwrap();
+        let record = r#"{"attempt":1,"value":{},"log":[]}"#;
+        let records = (0..10_000).map(|n| (format!("wi-unknown-unknown-{n}"), record.into()));
+        bench.recalled(records.collect());
+        bench.answer_login();
+        let conn = bench.dialed();
+        bench.input(Input::Conn(ConnInput::Opened { conn }));
+        let pages = pages(&mut bench, conn, if acks { ACKS } else { "" });
+        assert!(pages[0].1 < 65_536, "{}", pages[0].1);
+        assert!(pages.iter().all(|(_, bytes)| *bytes < 1_048_576));
+        let listed: usize = pages.iter().map(|(listed, _)| listed).sum();
+        assert!(if acks { listed == wanted } else { pages.len() == 1 }, "{listed}");
+    }
+}
+
+#[test]
+fn a_large_registration_begins_with_what_an_assignment_needs() {
+    for ours in [ACKS, ""] {
+        let mut bench = Bench::worker("");
+        for number in 0..300 {
+            let meta = format!(r#"{{"description":"{}"}}"#, "d".repeat(200));
+            let meta = crate::base::json::Raw::parse(meta).unwrap();
+            let key = format!("Echo/Say{number}");
+            bench.command(Command::Work(WorkCommand::Handle { key, meta })).unwrap();
+        }
+        bench.command(Command::Start).unwrap();
+        bench.answer_login();
+        let conn = bench.dialed();
+        bench.input(Input::Conn(ConnInput::Opened { conn }));
+        let pages = pages(&mut bench, conn, ours);
+        assert_eq!(pages.len(), 2);
+        assert!(pages[0].1 < 1_000 && pages[1].1 > 80_000, "{pages:?}");
+    }
+}
+
+#[test]
+fn a_registration_that_is_too_large_is_named() {
+    let mut bench = Bench::worker(r#"{"transport":"websocket"}"#);
+    bench.command(Command::Start).unwrap();
+    bench.answer_login();
+    let conn = bench.dialed();
+    bench.input(Input::Conn(ConnInput::Opened { conn }));
+    let cause = CloseCause::Remote { code: 1009, reason: "at most 9 bytes".into() };
+    bench.input(Input::Conn(ConnInput::Closed { conn, cause }));
+    let Event::Session(SessionEvent::Ended { error: Some(error) }) = bench.event() else {
+        panic!()
+    };
+    assert_eq!(error.code(), ErrorCode::TooLarge);
+    assert!(error.message().contains("at most 9 bytes"), "{error}");
+}
