@@ -200,6 +200,13 @@ pub enum CloseCause {
     Local,
     /// It failed: reset, time-out, TLS, limits.
     Failed(Error),
+    /// The other side sent a message that is too large.
+    Exceeded {
+        /// How large it was, and what is allowed.
+        error: Error,
+        /// Its first bytes, at most 256: they may tell what it was about.
+        beginning: Bytes,
+    },
 }
 
 impl CloseCause {
@@ -216,7 +223,7 @@ impl CloseCause {
                 format!("the server answered the upgrade with status {status}"),
             ),
             Self::Local => Error::new(ErrorCode::ConnectionLost, "closed by this side"),
-            Self::Failed(error) => error.clone(),
+            Self::Failed(error) | Self::Exceeded { error, .. } => error.clone(),
         }
     }
 }

@@ -32,6 +32,8 @@ const ACCEPTED_BUFFER: usize = 6 * 1024;
 const DIALED_BUFFER: usize = 16 * 1024;
 /// Where collected frames are written without waiting for the turn's flush.
 const WRITE_BUFFER: usize = 128 * 1024;
+/// How often in a row bytes are read that nobody looks at.
+const PASSED_OVER: usize = 16;
 /// The close code for a policy that was violated, such as too many fragments.
 const POLICY: u16 = 1008;
 /// Stands for a close frame that says no code; never on the wire itself.
@@ -41,6 +43,17 @@ const NO_CODE: u16 = 1005;
 pub(crate) struct Ws {
     socket: WebSocket<Transport>,
     max_send_queue: usize,
+    excess: Excess,
+}
+
+/// Whether the other side sent a message that is too large.
+enum Excess {
+    /// It did not.
+    None,
+    /// The beginning of the message is still to come.
+    Begun(Error),
+    /// What follows is not looked at.
+    Told,
 }
 
 impl Ws {
@@ -49,11 +62,12 @@ impl Ws {
         let mut transport = Transport {
             io,
             waker,
-            watch: FragmentWatch::default(),
+            watch: Box::default(),
             max_fragments: limits.max_fragments,
             is_fragmented: false,
             queued: 0,
         };
+        transport.watch.max_message = limits.max_message as u64;
         transport.is_fragmented = !transport.watch.look(&rest, limits.max_fragments);
         let read_buffer = match role {
             Role::Server => ACCEPTED_BUFFER,
@@ -61,13 +75,14 @@ impl Ws {
         };
         let config = configure(WebSocketConfig::default().read_buffer_size(read_buffer), limits);
         let socket = WebSocket::from_partially_read(transport, Vec::from(rest), role, Some(config));
-        Self { socket, max_send_queue: limits.max_send_queue }
+        Self { socket, max_send_queue: limits.max_send_queue, excess: Excess::None }
     }
 
     /// Changes the limits from the next frame on.
     pub(crate) fn set_limits(&mut self, limits: FrameLimits) {
         self.socket.set_config(|config| *config = configure(*config, limits));
         self.socket.get_mut().max_fragments = limits.max_fragments;
+        self.socket.get_mut().watch.max_message = limits.max_message as u64;
         self.socket.get_ref().io.prove();
         self.max_send_queue = limits.max_send_queue;
     }
@@ -80,6 +95,9 @@ impl Ws {
                 ErrorCode::TooLarge,
                 "a message has more fragments than max_fragments allows",
             );
+        }
+        if !matches!(self.excess, Excess::None) {
+            return self.pass_over();
         }
         match self.socket.read() {
             Ok(Message::Text(text)) => match ByteString::try_from(Bytes::from(text)) {
@@ -152,11 +170,12 @@ impl Ws {
         }
         match &error {
             E::Io(e) if e.kind() == io::ErrorKind::WouldBlock => Step::Pending,
-            E::Capacity(CapacityError::MessageTooLong { size, max_size }) => self.refuse(
-                CloseCode::Size,
-                ErrorCode::TooLarge,
-                &format!("a message of {size} bytes exceeds the {max_size} that are allowed"),
-            ),
+            E::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+                let message =
+                    format!("a message of {size} bytes exceeds the {max_size} that are allowed");
+                self.excess = Excess::Begun(Error::new(ErrorCode::TooLarge, message));
+                self.pass_over()
+            }
             E::Utf8(_) => {
                 self.refuse(CloseCode::Invalid, ErrorCode::PeerProtocol, "a text is not UTF-8")
             }
@@ -182,6 +201,39 @@ impl Ws {
         }
     }
 
+    /// Reads the beginning of a message that is too large, and then on without keeping anything: the
+    /// library would keep it all.
+    fn pass_over(&mut self) -> Step {
+        let mut buffer = [0; 4_096];
+        for _ in 0..PASSED_OVER {
+            let transport = self.socket.get_mut();
+            let is_known = transport.watch.beginning().1;
+            let read = if is_known && matches!(self.excess, Excess::Begun(_)) {
+                Err(io::ErrorKind::Other.into())
+            } else {
+                transport.read(&mut buffer)
+            };
+            match (read, std::mem::replace(&mut self.excess, Excess::Told)) {
+                (Err(e), excess) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.excess = excess;
+                    return Step::Pending;
+                }
+                (Ok(1..), excess) => self.excess = excess,
+                (Ok(_) | Err(_), Excess::Begun(error)) => {
+                    let beginning = self.socket.get_ref().watch.beginning().0;
+                    let beginning = Bytes::copy_from_slice(beginning);
+                    self.close(CloseCode::Size.into(), error.message());
+                    return Step::Over(CloseCause::Exceeded { error, beginning });
+                }
+                (Ok(_) | Err(_), Excess::Told | Excess::None) => {
+                    return Step::Over(CloseCause::Local);
+                }
+            }
+        }
+        self.socket.get_ref().waker.wake_by_ref();
+        Step::Pending
+    }
+
     fn refuse(&mut self, code: CloseCode, error: ErrorCode, message: &str) -> Step {
         self.close(code.into(), message);
         Step::Over(CloseCause::Failed(Error::new(error, message)))
@@ -192,7 +244,7 @@ impl Ws {
 struct Transport {
     io: Io,
     waker: Waker,
-    watch: FragmentWatch,
+    watch: Box<FragmentWatch>,
     max_fragments: usize,
     is_fragmented: bool,
     queued: usize,

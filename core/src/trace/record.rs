@@ -147,6 +147,9 @@ pub(super) fn input(input: &Input, redactor: &mut Redactor) -> String {
                 CloseCause::Refused { status } => record.number("status", *status),
                 CloseCause::Local => record,
                 CloseCause::Failed(error) => add_error(record, error),
+                CloseCause::Exceeded { error, beginning } => {
+                    add_error(record.value("body", &Body::new(beginning, redactor)), error)
+                }
             }
         }
         Input::Http(HttpInput::Replied { http, result }) => {
@@ -203,6 +206,7 @@ pub(super) fn read_input(raw: &RawValue) -> Result<Input, String> {
         headers.push(&name, value);
     }
     let is_streaming = matches!(record.body, Some(Body::Streaming));
+    let has_body = record.body.is_some();
     let body = record.body.map_or_else(|| Ok(Bytes::new()), Body::bytes)?;
     let method = Method::find(&record.method).unwrap_or(Method::Other);
     let request = HttpRequest { method, url: record.url, headers, body };
@@ -230,6 +234,9 @@ pub(super) fn read_input(raw: &RawValue) -> Result<Input, String> {
         "sent" => Input::Conn(ConnInput::Sent { conn: conn? }),
         "closed" => {
             let cause = match (error, record.code, record.status) {
+                (Some(error), _, _) if has_body => {
+                    CloseCause::Exceeded { error, beginning: request.body }
+                }
                 (Some(error), _, _) => CloseCause::Failed(error),
                 (None, Some(code), _) => CloseCause::Remote { code, reason: record.reason },
                 (None, None, Some(status)) => CloseCause::Refused { status },

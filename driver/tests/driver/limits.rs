@@ -17,13 +17,13 @@ use crate::rig::{FRAME_LIMITS, HTTP_LIMITS, Rig, admitting, connected, target};
 #[test]
 fn a_message_beyond_its_limit_closes_with_1009() {
     let (hub, _, worker, conn) = connected();
-    let big = Bytes::from(vec![0; FRAME_LIMITS.max_message + 1]);
-    worker.perform([Output::Send { conn, frame: Frame::Binary(big) }]);
-    let Input::Conn(ConnInput::Closed { cause: CloseCause::Failed(error), .. }) = hub.input()
-    else {
-        panic!()
-    };
+    let mut big = vec![7; FRAME_LIMITS.max_message + 1];
+    big[0] = 9;
+    worker.perform([Output::Send { conn, frame: Frame::Binary(big.clone().into()) }]);
+    let Input::Conn(ConnInput::Closed { cause, .. }) = hub.input() else { panic!() };
+    let CloseCause::Exceeded { error, beginning } = cause else { panic!("{cause:?}") };
     assert_eq!(error.code(), ErrorCode::TooLarge);
+    assert_eq!(beginning, big[..256]);
     let Input::Conn(ConnInput::Closed { cause: CloseCause::Remote { code, .. }, .. }) =
         worker.input()
     else {

@@ -271,7 +271,57 @@ fn who_says_too_much_before_it_registers_is_named_in_the_log() {
         crate::base::error::ErrorCode::TooLarge,
         "a message of 70000 bytes exceeds the 65536 that are allowed",
     );
-    rig.input(Input::Conn(ConnInput::Closed { conn, cause: CloseCause::Failed(error) }));
+    let cause = CloseCause::Exceeded { error, beginning: Bytes::new() };
+    rig.input(Input::Conn(ConnInput::Closed { conn, cause }));
     let Some(Event::Session(SessionEvent::Notice { error })) = rig.events.last() else { panic!() };
     assert!(error.message().contains("127.0.0.1") && error.message().contains("70000"), "{error}");
+}
+
+/// Ends a connection because of a message that begins so, or because of one of ours.
+fn exceed(rig: &mut Rig, conn: ConnId, begins: Option<String>) {
+    let code = crate::base::error::ErrorCode::TooLarge;
+    let error = crate::base::error::Error::new(code, "a message of 20971520 bytes");
+    let cause = match begins {
+        Some(text) => CloseCause::Exceeded { error, beginning: text.into() },
+        None => CloseCause::Remote { code: 1009, reason: String::new() },
+    };
+    rig.input(Input::Conn(ConnInput::Closed { conn, cause }));
+    rig.pass(0);
+}
+
+#[test]
+fn a_result_that_is_too_large_fails_its_item_at_once_and_spares_the_others() {
+    let mut rig = Rig::new(r#"{"max_redeliveries":0}"#);
+    let conn = rig.foreign_worker("f", 9);
+    let asked: Vec<_> = (0..3).map(|_| rig.dispatch()).collect();
+    let items = rig.pushed(conn);
+    let begins = |hash: &str, other: &str| {
+        Some(format!(
+            r#"{{"Action":"WorkComplete","WorkItemHash":"{hash}","Outputs":{{"a":"{other}""#
+        ))
+    };
+    exceed(&mut rig, conn, begins(&items[1].0, &items[0].0));
+    assert_eq!(rig.status(asked[1]), Some(500));
+    assert!(rig.reply(asked[1])["Error"].as_str().unwrap().starts_with("TOO_LARGE: "));
+    let conn = rig.foreign_worker("f", 9);
+    assert_eq!(rig.pushed(conn), [(items[0].0.clone(), 2), (items[2].0.clone(), 2)]);
+    exceed(&mut rig, conn, begins(&items[2].0, ""));
+    let conn = rig.foreign_worker("f", 9);
+    assert_eq!(rig.pushed(conn), [(items[0].0.clone(), 3)]);
+}
+
+#[test]
+fn an_item_that_a_worker_closes_with_1009_fails_and_spares_the_others() {
+    let mut rig = Rig::new(r#"{"max_redeliveries":0}"#);
+    let conn = rig.foreign_worker("f", 9);
+    let small = rig.dispatch();
+    let body = format!(
+        r#"{{"Capability":"Echo","Action":"Say","Settings":{{"a":"{}"}}}}"#,
+        "x".repeat(5_000)
+    );
+    let large = rig.post("/Beacon/Work/Dispatch", &body);
+    exceed(&mut rig, conn, None);
+    assert_eq!((rig.status(small), rig.status(large)), (None, Some(500)));
+    let conn = rig.foreign_worker("f", 9);
+    assert_eq!(rig.pushed(conn).len(), 1);
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::item::ItemId;
-use super::wire;
+use super::item::{Ending, ItemId, State};
 use super::worker::Worker;
-use super::{Coordinator, Timer};
+use super::{Coordinator, Timer, wire};
 use crate::api::event::Event;
 use crate::api::event::PeerEvent;
+use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, PeerId};
 use crate::base::time::{Instant, Now};
 
@@ -82,6 +82,45 @@ impl Coordinator {
         }
         self.registry.connect(worker, None);
         self.release_all(worker, why, true, now);
+    }
+
+    /// Acts on a message that was too large: a worker's, by the item's hash, which it `begins` with; or
+    /// one of ours, which was the largest if any. That item fails; whatever else its worker ran is handed
+    /// out again, as if it had not been.
+    pub(super) fn handle_excess(
+        &mut self,
+        conn: ConnId,
+        error: &Error,
+        begins: Option<&[u8]>,
+        now: Now,
+    ) {
+        let worker = self.registry.by_conn(conn).and_then(|worker| self.registry.get(worker));
+        let Some(worker) = worker else {
+            let remote = self.accepted.address(conn);
+            let text = format!("a connection of {remote} was closed unregistered: {error}");
+            return self.notice(ErrorCode::PeerRefused, text);
+        };
+        let text = begins.map(String::from_utf8_lossy);
+        let rank = |id: &ItemId| {
+            let item = self.items.get(*id)?;
+            let Some(text) = &text else {
+                return Some((usize::MAX - wire::work_frame_bytes(item), *id));
+            };
+            text.find(&format!("\"{}\"", item.order.hash)).map(|place| (place, *id))
+        };
+        let culprit = worker.running.iter().filter_map(rank).min().map(|(_, id)| id);
+        let others: Vec<_> =
+            worker.running.iter().copied().filter(|id| Some(*id) != culprit).collect();
+        let whose = if begins.is_some() { "the hub" } else { "the worker" };
+        let problem = format!("{} (limits.max_message_bytes of {whose})", error.message());
+        self.notice(ErrorCode::TooLarge, format!("worker {:?}: {problem}", worker.name));
+        let Some(culprit) = culprit else { return };
+        self.finish(culprit, Ending::Error, false, Err(wire::too_large(&problem)), now);
+        for id in others {
+            self.take_back(id);
+            self.items.change(id, State::Retry(now.mono));
+            self.timers.add(Timer::Retry(id), now.mono);
+        }
     }
 
     /// Gives items that were held for their holder since a restart to others: those of one name, or

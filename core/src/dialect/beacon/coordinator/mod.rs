@@ -412,13 +412,17 @@ impl Machine for Coordinator {
         match input {
             Input::Conn(ConnInput::Received { conn, frame }) => self.handle_frame(conn, frame, now),
             Input::Conn(ConnInput::Closed { conn, cause }) => {
-                if let CloseCause::Failed(error) = &cause
-                    && error.code() == ErrorCode::TooLarge
-                    && self.registry.by_conn(conn).is_none()
-                {
-                    let remote = self.accepted.address(conn);
-                    let text = format!("a connection of {remote} was closed unregistered: {error}");
-                    self.notice(ErrorCode::PeerRefused, text);
+                match &cause {
+                    CloseCause::Exceeded { error, beginning } => {
+                        self.handle_excess(conn, error, Some(beginning), now);
+                    }
+                    CloseCause::Remote { code: 1009, .. } => {
+                        self.handle_excess(conn, &cause.to_error(), None, now);
+                    }
+                    CloseCause::Remote { .. }
+                    | CloseCause::Refused { .. }
+                    | CloseCause::Local
+                    | CloseCause::Failed(_) => {}
                 }
                 self.accepted.closed(conn);
                 self.handle_lost(conn, cause.to_error().message(), now);

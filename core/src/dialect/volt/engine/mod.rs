@@ -435,6 +435,7 @@ fn hang_up(conn: ConnId) -> Output {
 fn reason_of(cause: &CloseCause) -> &'static str {
     match cause {
         CloseCause::Failed(error) if error.code() != ErrorCode::ConnectionLost => TRANSPORT_ERROR,
+        CloseCause::Exceeded { .. } => TRANSPORT_ERROR,
         CloseCause::Remote { .. }
         | CloseCause::Local
         | CloseCause::Refused { .. }
