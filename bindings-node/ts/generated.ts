@@ -174,7 +174,7 @@ export interface RuntimeOptions {
 export interface WorkerOptions {
   /** The control plane: scheme, host and port; the rest of the URL is ignored. Default: `"http://localhost:54321"`. */
   serverUrl?: string | undefined;
-  /** The worker's name; unique in the fleet. Default: `"beacon-worker"`. */
+  /** The worker's name; unique in the fleet. Empty takes host, process and four digits, such as `edge-7-4711-09af`. Default: `""`. */
   name?: string | undefined;
   /** Who logs in; empty logs in as the worker's name. Default: `""`. */
   userName?: string | undefined;

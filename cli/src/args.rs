@@ -126,7 +126,7 @@ pub(crate) struct WorkerArgs {
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
 
-    /// The worker's name, unique in the fleet [default: beacon-worker]
+    /// The worker's name, unique in the fleet [default: host and process]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
 

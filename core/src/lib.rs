@@ -45,7 +45,7 @@ pub use net::target::{
     DialAddress, DialTarget, FrameLimits, HttpLimits, ListenTarget, Pulses, StreamLimits, UnixPeer,
 };
 pub use net::{Frame, Framing, HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method};
-pub use open::{Opened, check_handler, open};
+pub use open::{Opened, check_handler, complete, open};
 
 /// What transports carry: frames of a connection, requests and answers of HTTP.
 pub mod frame {

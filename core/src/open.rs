@@ -10,11 +10,14 @@ use crate::dialect::volt;
 #[cfg(feature = "server")]
 use crate::hub::{Hub, options::HubOptions};
 
+use serde::Deserialize;
+
 use crate::api::options::{Field, RuntimeOptions, read};
 use crate::api::words::WordTable;
-use crate::base::entropy::Seeds;
+use crate::base::entropy::{Seed, Seeds};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::json::Raw;
+use crate::base::json::object::{Object, inside};
 use crate::machine::Endpoint;
 
 /// A role that was opened: its machine, and what the driver needs to know.
@@ -150,6 +153,25 @@ pub fn open(
     (row.open)(options, host, seeds.into())
 }
 
+/// Returns options with what they leave to the process: a worker's name, of its host, its process and its
+/// seed, so that no two are the same.
+#[must_use]
+pub fn complete(role: &str, options: &str, host: &str, process: u32, seed: &Seed) -> String {
+    #[derive(Default, Deserialize)]
+    struct Named {
+        name: Option<String>,
+    }
+    let named: Named = serde_json::from_str(options).unwrap_or_default();
+    let rest = inside(options.trim()).filter(|_| role == "worker" && named.name.is_none());
+    rest.map_or_else(
+        || options.to_owned(),
+        |rest| {
+            let name = format!("{host}-{process}-{:02x}{:02x}", seed[0], seed[1]);
+            Object::new().text("name", &name).fields(rest.trim()).end()
+        },
+    )
+}
+
 /// Finds a role by its name.
 #[must_use]
 pub fn find(dialect: &str, role: &str) -> Option<&'static Role> {
@@ -209,6 +231,21 @@ mod tests {
     use crate::machine::{Input, Output, ServerInput};
 
     #[test]
+    fn a_worker_without_a_name_has_that_of_its_host_process_and_seed() {
+        let named = |role, options| complete(role, options, "edge-7", 4711, &[9; 32]);
+        assert_eq!(named("worker", " {} "), r#"{"name":"edge-7-4711-0909"}"#);
+        let text = r#"{"name":"edge-7-4711-0909","max_concurrent":2}"#;
+        assert_eq!(named("worker", r#"{"max_concurrent":2}"#), text);
+        for own in [r#"{"name":"own"}"#, "nonsense"] {
+            assert_eq!(named("worker", own), own);
+        }
+        assert_eq!(named("dispatcher", "{}"), "{}");
+        let opened = open("beacon", "worker", "{}", "edge-7", [9; 32]).unwrap();
+        let state = opened.endpoint.snapshot(Now::default());
+        assert!(state.contains(r#""name":"edge-7""#), "never none: {state}");
+    }
+
+    #[test]
     fn every_problem_is_reported_with_its_path() {
         let error = read::<WorkerOptions>(
             r#"{"max_concurrent":0,"nmae":"x","reconnect":{"max_delay_ms":"soon"},"tags":{"b":1}}"#,
@@ -224,7 +261,7 @@ mod tests {
     #[test]
     fn what_is_not_given_keeps_its_default() {
         let options = read::<WorkerOptions>("{}").unwrap();
-        assert_eq!(options.name, "beacon-worker");
+        assert_eq!(options.name, "");
         assert_eq!(options.heartbeat_interval_ms, 30_000);
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use moorline_core::entropy::{Seed, Seeds};
 use moorline_core::options::RuntimeOptions;
 use moorline_core::trace::Header;
-use moorline_core::{Command, Endpoint, Error, ErrorCode, Opened, command};
+use moorline_core::{Command, Endpoint, Error, ErrorCode, Opened, command, complete};
 
 use crate::clock::{Clock, SystemClock};
 use crate::counters::Counters;
@@ -164,6 +164,7 @@ fn open_role(dialect: &str, role: &str, options: &str) -> Result<(Opened, Shared
     let host = gethostname::gethostname();
     let host = host.to_string_lossy();
     let seeds = Seeds { run: seed()?, secrets: seed()? };
+    let options = &complete(role, options, &host, std::process::id(), &seeds.run);
     let mut opened = moorline_core::open(dialect, role, options, &host, seeds)?;
     if !opened.runtime.trace_file.is_empty() {
         let header = Header { dialect, role, options, host: &host, seed: seeds.run };

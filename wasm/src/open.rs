@@ -14,6 +14,8 @@ pub(crate) fn open(
 ) -> Result<Opened, Error> {
     let seed = Seed::try_from(seed)
         .map_err(|_| Error::new(ErrorCode::ArgumentInvalid, "a seed has 32 bytes"))?;
+    // A page has no process; its seed tells it from others.
+    let options = &moorline_core::complete(role, options, host, 0, &seed);
     let opened = moorline_core::open(dialect, role, options, host, seed)?;
     check(&opened.runtime)?;
     Ok(opened)

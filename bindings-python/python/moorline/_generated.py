@@ -459,7 +459,7 @@ class WorkerOptions(TypedDict, total=False):
     """The control plane: scheme, host and port; the rest of the URL is ignored. Default: `"http://localhost:54321"`."""
 
     name: str
-    """The worker's name; unique in the fleet. Default: `"beacon-worker"`."""
+    """The worker's name; unique in the fleet. Empty takes host, process and four digits, such as `edge-7-4711-09af`. Default: `""`."""
 
     user_name: str
     """Who logs in; empty logs in as the worker's name. Default: `""`."""

@@ -24,8 +24,8 @@ options! {
     pub struct WorkerOptions {
         /// The control plane: scheme, host and port; the rest of the URL is ignored.
         server_url: String = String::from("http://localhost:54321"),
-        /// The worker's name; unique in the fleet.
-        name: String = String::from("beacon-worker"),
+        /// The worker's name; unique in the fleet. Empty takes host, process and four digits, such as `edge-7-4711-09af`.
+        name: String = String::new(),
         /// Who logs in; empty logs in as the worker's name.
         user_name: String = String::new(),
         /// The password of the login.

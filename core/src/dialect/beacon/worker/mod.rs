@@ -163,7 +163,11 @@ enum Purpose {
 
 impl BeaconWorker {
     /// Makes a worker that is idle until it is started; `host` is the operating system's host name.
-    pub(crate) fn new(options: WorkerOptions, host: &str, seed: Seed) -> Result<Self, ConfigError> {
+    pub(crate) fn new(
+        mut options: WorkerOptions,
+        host: &str,
+        seed: Seed,
+    ) -> Result<Self, ConfigError> {
         let mut problems = ConfigError::default();
         let origin = Origin::parse(&options.server_url)
             .map_err(|problem| problems.add("server_url", problem))
@@ -183,6 +187,9 @@ impl BeaconWorker {
         }
         let Some(origin) = origin else { return Err(problems) };
         let host = if options.host_id.is_empty() { host } else { options.host_id.as_str() };
+        if options.name.is_empty() {
+            host.clone_into(&mut options.name);
+        }
         let user = &options.user_name;
         let user = if user.is_empty() { &options.name } else { user };
         problems.check(Self {
