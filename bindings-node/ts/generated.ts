@@ -114,9 +114,9 @@ export interface NativeError {
 
 /** Delays between connection attempts. */
 export interface ReconnectOptions {
-  /** The first delay. Default: `10000` ms. Range: 1 to 3600000. */
+  /** The first delay. A beacon worker that lost its link waits for anything up to 15 of it, at most 3.75 s: a whole fleet may have lost the same hub. Default: `250` ms. Range: 1 to 3600000. */
   baseDelayMs?: number | undefined;
-  /** The largest delay. Default: `300000` ms. Range: 1 to 86400000. */
+  /** The largest delay. Default: `30000` ms. Range: 1 to 86400000. */
   maxDelayMs?: number | undefined;
   /** What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Above 100 it grows by 1 ms at least. Default: `200` %. Range: 100 to 1000. */
   growthPercent?: number | undefined;
@@ -232,7 +232,7 @@ export interface WorkerOptions {
 
 /** Delays between attempts of a call whose control plane is away. */
 export interface DispatcherReconnectOptions {
-  /** The first delay. Default: `250` ms. Range: 1 to 3600000. */
+  /** The first delay. A beacon worker that lost its link waits for anything up to 15 of it, at most 3.75 s: a whole fleet may have lost the same hub. Default: `250` ms. Range: 1 to 3600000. */
   baseDelayMs?: number | undefined;
   /** The largest delay. Default: `5000` ms. Range: 1 to 86400000. */
   maxDelayMs?: number | undefined;
@@ -424,7 +424,7 @@ export interface HeartbeatOptions {
 
 /** Delays between connection attempts. */
 export interface DaemonReconnectOptions {
-  /** The first delay. Default: `500` ms. Range: 1 to 3600000. */
+  /** The first delay. A beacon worker that lost its link waits for anything up to 15 of it, at most 3.75 s: a whole fleet may have lost the same hub. Default: `500` ms. Range: 1 to 3600000. */
   baseDelayMs?: number | undefined;
   /** The largest delay. Default: `30000` ms. Range: 1 to 86400000. */
   maxDelayMs?: number | undefined;

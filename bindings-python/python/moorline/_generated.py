@@ -377,10 +377,10 @@ class ReconnectOptions(TypedDict, total=False):
     """Delays between connection attempts."""
 
     base_delay_ms: int
-    """The first delay. Default: `10000` ms. Range: 1 to 3600000."""
+    """The first delay. A beacon worker that lost its link waits for anything up to 15 of it, at most 3.75 s: a whole fleet may have lost the same hub. Default: `250` ms. Range: 1 to 3600000."""
 
     max_delay_ms: int
-    """The largest delay. Default: `300000` ms. Range: 1 to 86400000."""
+    """The largest delay. Default: `30000` ms. Range: 1 to 86400000."""
 
     growth_percent: int
     """What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Above 100 it grows by 1 ms at least. Default: `200` %. Range: 100 to 1000."""
@@ -544,7 +544,7 @@ class DispatcherReconnectOptions(TypedDict, total=False):
     """Delays between attempts of a call whose control plane is away."""
 
     base_delay_ms: int
-    """The first delay. Default: `250` ms. Range: 1 to 3600000."""
+    """The first delay. A beacon worker that lost its link waits for anything up to 15 of it, at most 3.75 s: a whole fleet may have lost the same hub. Default: `250` ms. Range: 1 to 3600000."""
 
     max_delay_ms: int
     """The largest delay. Default: `5000` ms. Range: 1 to 86400000."""
@@ -816,7 +816,7 @@ class DaemonReconnectOptions(TypedDict, total=False):
     """Delays between connection attempts."""
 
     base_delay_ms: int
-    """The first delay. Default: `500` ms. Range: 1 to 3600000."""
+    """The first delay. A beacon worker that lost its link waits for anything up to 15 of it, at most 3.75 s: a whole fleet may have lost the same hub. Default: `500` ms. Range: 1 to 3600000."""
 
     max_delay_ms: int
     """The largest delay. Default: `30000` ms. Range: 1 to 86400000."""

@@ -3,10 +3,18 @@
 //! Each rung is the one before times the growth, and a millisecond longer at least, up to the largest
 //! delay. Jitter spreads a rung both ways, but never beyond the largest delay: at the cap it goes
 //! downwards only, so that many who wait do not come back in the same moment.
+//!
+//! A fleet loses its hub at once and must not come back at once. So the first wait after a lost link is
+//! anywhere within a spread, which gives everyone a place in it; later waits are as long as the spread,
+//! which keeps the places apart, until a third of the time away is longer. Of 1,000 workers some 27 come
+//! in 100 ms, and the last within 5 s of a hub that was away for 10 s.
 
 use crate::api::options::ReconnectOptions;
 use crate::base::entropy::Entropy;
 use crate::base::time::Instant;
+
+/// The spread of those who come back, in first delays and at most in milliseconds.
+const SPREAD: (u64, u64) = (15, 3_750);
 
 /// Counts attempts and says how long to wait before the next.
 #[derive(Debug)]
@@ -52,6 +60,22 @@ impl Backoff {
     pub(crate) fn next(&mut self, entropy: &mut Entropy) -> Option<u64> {
         let rung = self.climb()?;
         Some(self.delay(rung, entropy))
+    }
+
+    /// Returns the delay before the next attempt of a link that was ready and has been away for so long.
+    /// Without jitter, and with a first delay beyond the spread, the ladder is as always.
+    pub(crate) fn next_away(&mut self, away_ms: u64, entropy: &mut Entropy) -> Option<u64> {
+        let rung = self.climb()?;
+        let ReconnectOptions { base_delay_ms, max_delay_ms, jitter_percent, .. } = self.options;
+        let spread = base_delay_ms.saturating_mul(SPREAD.0).min(SPREAD.1).min(max_delay_ms);
+        let length = self.length(rung);
+        Some(if jitter_percent == 0 || base_delay_ms >= spread {
+            self.spread(length, entropy)
+        } else if away_ms == 0 {
+            entropy.below(spread) + 1
+        } else {
+            self.spread(length.min(away_ms / 10 * 3).max(spread), entropy)
+        })
     }
 
     /// Returns the largest delay: for a peer that refused us and should not be hammered.
@@ -187,7 +211,7 @@ mod tests {
         });
         assert_eq!([0, 1, 2, 3, 4, 5].map(|rung| slow.length(rung)), [1, 2, 3, 4, 6, 6]);
         let level =
-            Backoff::new(ReconnectOptions { growth_percent: 100, ..ReconnectOptions::default() });
+            Backoff::new(ReconnectOptions { growth_percent: 100, ..options(10_000, 300_000, 0) });
         assert_eq!([0, 1, 9].map(|rung| level.length(rung)), [10_000; 3]);
     }
 
@@ -252,10 +276,6 @@ mod tests {
     }
 
     fn backoff(max_attempts: u64, jitter_percent: u64) -> Backoff {
-        Backoff::new(ReconnectOptions {
-            max_attempts,
-            jitter_percent,
-            ..ReconnectOptions::default()
-        })
+        Backoff::new(ReconnectOptions { max_attempts, ..options(10_000, 300_000, jitter_percent) })
     }
 }

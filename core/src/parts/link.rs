@@ -20,6 +20,8 @@ pub(crate) struct Link<S> {
     since: Now,
     limit: Option<Deadline>,
     ready_since: Option<Instant>,
+    /// Since when there is no link that was ready.
+    away_since: Option<Instant>,
     was_ready: bool,
     backoff: Backoff,
 }
@@ -36,7 +38,15 @@ pub(crate) enum Pace {
 impl<S: Copy> Link<S> {
     pub(crate) fn new(stage: S, backoff: Backoff) -> Self {
         let since = Now::default();
-        Self { stage, since, limit: None, ready_since: None, was_ready: false, backoff }
+        Self {
+            stage,
+            since,
+            limit: None,
+            ready_since: None,
+            away_since: None,
+            was_ready: false,
+            backoff,
+        }
     }
 
     pub(crate) const fn stage(&self) -> S {
@@ -92,8 +102,14 @@ impl<S: Copy> Link<S> {
 
     /// Notes the end of a link, and returns the delay before the next attempt.
     pub(crate) fn lose(&mut self, pace: Pace, entropy: &mut Entropy, now: Instant) -> Option<u64> {
+        if self.ready_since.is_some() {
+            self.away_since = Some(now);
+        }
         self.ended(now);
-        self.retry(pace, entropy)
+        match (pace, self.away_since) {
+            (Pace::Ladder, Some(since)) => self.backoff.next_away(now.since(since), entropy),
+            (Pace::Ladder | Pace::Longest, _) => self.retry(pace, entropy),
+        }
     }
 
     /// Returns the delay in milliseconds before the next attempt, or `None` when all are used up.
@@ -158,6 +174,47 @@ mod tests {
         assert_eq!(link.lose(Pace::Longest, &mut entropy, at(130_000).mono), Some(300_000));
     }
 
+    /// K5.3: when 1,000 workers of one hub come back, with the defaults.
+    #[test]
+    #[allow(clippy::print_stdout)]
+    fn a_fleet_comes_back_soon_and_not_at_once() {
+        for outage in [50, 100, 500, 1_000, 2_000, 3_000, 5_000, 10_000] {
+            let mut arrivals = std::collections::BTreeMap::<u64, u32>::new();
+            let mut last = 0;
+            for worker in 0..1_000_u32 {
+                let mut seed = [outage as u8; 32];
+                seed[..4].copy_from_slice(&worker.to_le_bytes());
+                let mut entropy = Entropy::new(seed);
+                let mut link = Link::new("ready", Backoff::new(ReconnectOptions::default()));
+                link.enter_ready("ready", at(0));
+                let mut now = 100_000;
+                let begin = now;
+                while now < begin + outage || now == begin {
+                    now += link.lose(Pace::Ladder, &mut entropy, at(now).mono).unwrap();
+                    link.enter("waiting", None, at(now));
+                }
+                *arrivals.entry((now - begin - outage) / 100).or_default() += 1;
+                last = last.max(now - begin - outage);
+            }
+            let peak = arrivals.into_values().max().unwrap();
+            println!("away {outage} ms: at most {peak} in 100 ms, the last after {last} ms");
+            assert!(peak <= 60 && last <= 4_800, "away {outage} ms: {peak}, {last} ms");
+        }
+    }
+
+    #[test]
+    fn a_first_link_is_tried_for_quickly() {
+        let (mut link, mut entropy) =
+            (Link::new("idle", Backoff::new(ReconnectOptions::default())), Entropy::new([7; 32]));
+        let mut tried = Vec::new();
+        let mut now = 0;
+        for _ in 0..4 {
+            now += link.lose(Pace::Ladder, &mut entropy, at(now).mono).unwrap();
+            tried.push(now);
+        }
+        assert!(tried[1] <= 900 && tried[3] <= 4_500, "{tried:?}");
+    }
+
     #[test]
     fn it_is_known_whether_a_link_was_ever_ready() {
         let mut link = link();
@@ -170,8 +227,17 @@ mod tests {
     }
 
     fn link() -> Link<&'static str> {
-        let options = ReconnectOptions { jitter_percent: 0, ..ReconnectOptions::default() };
-        Link::new("idle", Backoff::new(options))
+        Link::new("idle", Backoff::new(ladder()))
+    }
+
+    /// The original's numbers, without jitter.
+    fn ladder() -> ReconnectOptions {
+        ReconnectOptions {
+            base_delay_ms: 10_000,
+            max_delay_ms: 300_000,
+            jitter_percent: 0,
+            ..ReconnectOptions::default()
+        }
     }
 
     fn at(millis: u64) -> Now {

@@ -6,10 +6,10 @@ use crate::{option_words, options};
 options! {
     /// The ladder of delays between connection attempts.
     pub struct ReconnectOptions {
-        /// The first delay.
-        base_delay_ms: u64 = 10_000; in 1..=3_600_000; unit "ms",
+        /// The first delay. A beacon worker that lost its link waits for anything up to 15 of it, at most 3.75 s: a whole fleet may have lost the same hub.
+        base_delay_ms: u64 = 250; in 1..=3_600_000; unit "ms",
         /// The largest delay.
-        max_delay_ms: u64 = 300_000; in 1..=86_400_000; unit "ms",
+        max_delay_ms: u64 = 30_000; in 1..=86_400_000; unit "ms",
         /// What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Above 100 it grows by 1 ms at least.
         growth_percent: u64 = 200; in 100..=1_000; unit "%",
         /// How far a delay is spread at random: up and down, but never beyond max_delay_ms.

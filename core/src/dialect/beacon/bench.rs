@@ -36,7 +36,7 @@ impl Bench {
             options.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(options);
         let comma = if fields.is_empty() { "" } else { "," };
         let text = format!(
-            r#"{{"name":"w","reconnect":{{"jitter_percent":0,"base_delay_ms":1000}}{comma}{fields}}}"#
+            r#"{{"name":"w","reconnect":{{"jitter_percent":0,"base_delay_ms":1000,"max_delay_ms":300000}}{comma}{fields}}}"#
         );
         Self::open("worker", &text)
     }
