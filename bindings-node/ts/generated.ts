@@ -144,7 +144,7 @@ export interface LimitsOptions {
   maxMessageBytes?: number | undefined;
   /** The most fragments of one message; more close the connection with 1008. Default: `1024`. Range: 1 to 1048576. */
   maxFragments?: number | undefined;
-  /** The most bytes waiting to be sent; more fail the connection with OVERLOADED. Default: `8388608` bytes. Range: 65536 to 1073741824. */
+  /** The most bytes waiting to be sent; more fail the connection with OVERLOADED. Default: `33554432` bytes. Range: 65536 to 1073741824. */
   maxSendQueueBytes?: number | undefined;
   /** The most calls waiting for a reply; more are refused with OVERLOADED. Default: `65536`. Range: 1 to 1048576. */
   maxPendingCalls?: number | undefined;

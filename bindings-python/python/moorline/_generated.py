@@ -418,7 +418,7 @@ class LimitsOptions(TypedDict, total=False):
     """The most fragments of one message; more close the connection with 1008. Default: `1024`. Range: 1 to 1048576."""
 
     max_send_queue_bytes: int
-    """The most bytes waiting to be sent; more fail the connection with OVERLOADED. Default: `8388608` bytes. Range: 65536 to 1073741824."""
+    """The most bytes waiting to be sent; more fail the connection with OVERLOADED. Default: `33554432` bytes. Range: 65536 to 1073741824."""
 
     max_pending_calls: int
     """The most calls waiting for a reply; more are refused with OVERLOADED. Default: `65536`. Range: 1 to 1048576."""

@@ -127,6 +127,17 @@ pub(super) fn check(options: &HubOptions) -> Result<(), ConfigError> {
             );
         }
     }
+    problems.compare(&options.limits.pairs());
+    let message = ("limits.max_message_bytes", options.limits.max_message_bytes);
+    let results = if options.max_results == 0 { u64::MAX } else { options.max_result_bytes };
+    problems.compare(&[
+        [message, ("max_queued_bytes", options.max_queued_bytes)],
+        [message, ("max_result_bytes", results)],
+        [
+            ("max_unadmitted_per_address", options.max_unadmitted_per_address),
+            ("max_connections", options.max_connections),
+        ],
+    ]);
     for (index, user) in options.users.iter().enumerate() {
         if user.name.is_empty() || user.password.is_empty() {
             problems.add(&format!("users[{index}]"), "needs a name and a password");

@@ -29,9 +29,19 @@ options! {
         /// The most fragments of one message; more close the connection with 1008.
         max_fragments: u64 = 1_024; in 1..=1_048_576,
         /// The most bytes waiting to be sent; more fail the connection with OVERLOADED.
-        max_send_queue_bytes: u64 = 8_388_608; in 65_536..=1_073_741_824; unit "bytes",
+        max_send_queue_bytes: u64 = 33_554_432; in 65_536..=1_073_741_824; unit "bytes",
         /// The most calls waiting for a reply; more are refused with OVERLOADED.
         max_pending_calls: u64 = 65_536; in 1..=1_048_576,
+    }
+}
+
+impl LimitOptions {
+    /// Returns the numbers that belong together, for [`ConfigError::compare`](super::ConfigError).
+    pub(crate) const fn pairs(&self) -> [[(&'static str, u64); 2]; 1] {
+        [[
+            ("limits.max_message_bytes", self.max_message_bytes),
+            ("limits.max_send_queue_bytes", self.max_send_queue_bytes),
+        ]]
     }
 }
 

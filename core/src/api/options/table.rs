@@ -38,6 +38,17 @@ impl ConfigError {
         self.problems.push(Problem { path: path.to_owned(), message: message.into() });
     }
 
+    /// Adds a problem for each two numbers of which the first may not be larger than the second: it could
+    /// never be reached.
+    pub(crate) fn compare(&mut self, pairs: &[[(&str, u64); 2]]) {
+        for [(low, small), (high, large)] in pairs.iter().filter(|[low, high]| low.1 > high.1) {
+            let message = format!(
+                "{small} can never be reached, since {high} is {large}: lower {low} or raise {high}"
+            );
+            self.add(low, message);
+        }
+    }
+
     /// Returns `value`, or the problems if there are any.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ fn too_much_is_refused_with_a_time_to_come_back() {
 
 #[test]
 fn the_bytes_of_the_queue_are_bounded() {
-    let mut rig = Rig::new(r#"{"max_queued_bytes":4096}"#);
+    let mut rig = Rig::new(r#"{"max_queued_bytes":4096,"limits":{"max_message_bytes":4096}}"#);
     let large = "x".repeat(2_000);
     let body = format!(r#"{{"Capability":"Echo","Action":"Say","Settings":{{"a":"{large}"}}}}"#);
     let first = rig.post("/Beacon/Work/Enqueue", &body);
@@ -31,7 +31,7 @@ fn the_bytes_of_the_queue_are_bounded() {
 
 #[test]
 fn what_workers_say_of_an_item_counts_until_it_ends() {
-    let mut rig = Rig::new(r#"{"max_queued_bytes":8192}"#);
+    let mut rig = Rig::new(r#"{"max_queued_bytes":8192,"limits":{"max_message_bytes":8192}}"#);
     let hash = rig.enqueue("");
     let worker = rig.worker("w", 1);
     let report = |more: &str| {
@@ -324,4 +324,60 @@ fn an_item_that_a_worker_closes_with_1009_fails_and_spares_the_others() {
     assert_eq!((rig.status(small), rig.status(large)), (None, Some(500)));
     let conn = rig.foreign_worker("f", 9);
     assert_eq!(rig.pushed(conn).len(), 1);
+}
+
+#[test]
+fn numbers_of_which_one_makes_another_unreachable_are_refused_by_both_names() {
+    let pairs = [
+        ("worker", "limits.max_message_bytes", "limits.max_send_queue_bytes"),
+        ("worker", "reconnect.base_delay_ms", "reconnect.max_delay_ms"),
+        ("hub", "limits.max_message_bytes", "limits.max_send_queue_bytes"),
+        ("hub", "limits.max_message_bytes", "max_queued_bytes"),
+        ("hub", "limits.max_message_bytes", "max_result_bytes"),
+        ("hub", "max_unadmitted_per_address", "max_connections"),
+    ];
+    let open = |role: &str, low: (&str, u64), high: (&str, u64)| {
+        let mut options = serde_json::Map::new();
+        for (path, number) in [low, high] {
+            match path.split_once('.') {
+                Some((group, name)) => options
+                    .entry(group)
+                    .or_insert_with(|| serde_json::json!({}))
+                    .as_object_mut()
+                    .unwrap()
+                    .insert(name.to_owned(), number.into()),
+                None => options.insert(path.to_owned(), number.into()),
+            };
+        }
+        let text = serde_json::to_string(&options).unwrap();
+        crate::open::open("beacon", role, &text, "host", [0; 32]).err().map(|e| e.to_string())
+    };
+    for (role, low, high) in pairs {
+        let number = if low == "max_unadmitted_per_address" { 1_000 } else { 100_000 };
+        assert_eq!(open(role, (low, number), (high, number)), None, "{role}: {low} {high}");
+        let said = open(role, (low, number + 1), (high, number)).unwrap();
+        assert!(said.contains(low) && said.contains(high), "{said}");
+    }
+}
+
+#[test]
+fn every_number_that_bounds_a_size_is_compared_or_stands_alone() {
+    // What may be larger than a message, or smaller: it cuts nothing off that another number allows.
+    let alone = ["max_body_bytes", "volt.max_message_bytes", "volt.max_stream_bytes"];
+    let compared = ["max_queued_bytes", "max_result_bytes"];
+    let sizes = |fields: Vec<options::Field>| {
+        let sizes = fields.into_iter().filter(|field| field.unit == "bytes");
+        sizes.map(|field| field.name).collect::<Vec<_>>()
+    };
+    let mut known: Vec<_> = alone.iter().chain(&compared).copied().collect();
+    known.retain(|name| !name.contains('.'));
+    let mut hub = sizes(HubOptions::fields());
+    hub.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(
+        hub, known,
+        "compare the new number with its neighbours, or say why it stands alone"
+    );
+    let limits = sizes(options::LimitOptions::fields());
+    assert_eq!(limits, ["max_message_bytes", "max_send_queue_bytes"]);
 }

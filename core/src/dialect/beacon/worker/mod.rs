@@ -185,6 +185,12 @@ impl BeaconWorker {
                 problems.add(name, format!("must be a JSON {kind}"));
             }
         }
+        problems.compare(&options.limits.pairs());
+        let reconnect = &options.reconnect;
+        problems.compare(&[[
+            ("reconnect.base_delay_ms", reconnect.base_delay_ms),
+            ("reconnect.max_delay_ms", reconnect.max_delay_ms),
+        ]]);
         let Some(origin) = origin else { return Err(problems) };
         let host = if options.host_id.is_empty() { host } else { options.host_id.as_str() };
         if options.name.is_empty() {
