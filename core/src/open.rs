@@ -12,7 +12,7 @@ use crate::hub::{Hub, options::HubOptions};
 
 use serde::Deserialize;
 
-use crate::api::options::{Field, RuntimeOptions, read};
+use crate::api::options::{Field, OptionValue, RuntimeOptions, read};
 use crate::api::words::WordTable;
 use crate::base::entropy::{Seed, Seeds};
 use crate::base::error::{Error, ErrorCode};
@@ -78,7 +78,9 @@ pub const ROLES: &[Role] = &[
         commands: &[SESSION, HANDLERS, OUTCOMES, &["progress"]],
         command_options: &[],
         events: &[SESSION_EVENTS, &["lost"], WORK_EVENTS],
-        open: open_worker,
+        open: |options, host, seeds| {
+            make(options, |o| beacon::BeaconWorker::new(o, host, seeds.run), |o| &o.runtime)
+        },
     },
     #[cfg(feature = "beacon")]
     Role {
@@ -90,7 +92,9 @@ pub const ROLES: &[Role] = &[
         commands: &[SESSION, CALLS],
         command_options: &[("call", beacon::options::CallOptions::fields)],
         events: &[SESSION_EVENTS, &["call_part"]],
-        open: open_dispatcher,
+        open: |options, _, seeds| {
+            make(options, |o| beacon::BeaconDispatcher::new(o, seeds.run), |o| &o.runtime)
+        },
     },
     #[cfg(feature = "server")]
     Role {
@@ -102,7 +106,7 @@ pub const ROLES: &[Role] = &[
         commands: &[SESSION, HANDLERS, CALLS, &["emit"], OUTCOMES],
         command_options: &[],
         events: &[SESSION_EVENTS, &["call_part", "message"], WORK_EVENTS, PEER_EVENTS],
-        open: open_hub,
+        open: |options, _, seeds| make(options, |o| Hub::open(o, seeds), |o| &o.runtime),
     },
     #[cfg(feature = "volt")]
     Role {
@@ -119,7 +123,9 @@ pub const ROLES: &[Role] = &[
             WORK_EVENTS,
             &["work_drained", "beat_asked"],
         ],
-        open: open_daemon,
+        open: |options, _, seeds| {
+            make(options, |o| volt::VoltDaemon::new(o, seeds.run), |o| &o.runtime)
+        },
     },
 ];
 
@@ -190,32 +196,15 @@ pub fn check_handler(dialect: &str, role: &str, key: &str, meta: &Raw) -> Result
     }
 }
 
-#[cfg(feature = "beacon")]
-fn open_worker(options: &str, host: &str, seeds: Seeds) -> Result<Opened, Error> {
-    let options: beacon::options::WorkerOptions = read(options)?;
-    let runtime = options.runtime.clone();
-    Ok(Opened { endpoint: Box::new(beacon::BeaconWorker::new(options, host, seeds.run)?), runtime })
-}
-
-#[cfg(feature = "beacon")]
-fn open_dispatcher(options: &str, _: &str, seeds: Seeds) -> Result<Opened, Error> {
-    let options: beacon::options::DispatcherOptions = read(options)?;
-    let runtime = options.runtime.clone();
-    Ok(Opened { endpoint: Box::new(beacon::BeaconDispatcher::new(options, seeds.run)?), runtime })
-}
-
-#[cfg(feature = "server")]
-fn open_hub(options: &str, _: &str, seeds: Seeds) -> Result<Opened, Error> {
-    let options: HubOptions = read(options)?;
-    let runtime = options.runtime.clone();
-    Ok(Opened { endpoint: Box::new(Hub::open(options, seeds)?), runtime })
-}
-
-#[cfg(feature = "volt")]
-fn open_daemon(options: &str, _: &str, seeds: Seeds) -> Result<Opened, Error> {
-    let options: volt::options::DaemonOptions = read(options)?;
-    let runtime = options.runtime.clone();
-    Ok(Opened { endpoint: Box::new(volt::VoltDaemon::new(options, seeds.run)?), runtime })
+/// Reads the options of a role and makes its machine of them.
+fn make<O: OptionValue, M: Endpoint + Send + 'static, E: Into<Error>>(
+    options: &str,
+    machine: impl FnOnce(O) -> Result<M, E>,
+    runtime: impl FnOnce(&O) -> &RuntimeOptions,
+) -> Result<Opened, Error> {
+    let options: O = read(options)?;
+    let runtime = runtime(&options).clone();
+    Ok(Opened { endpoint: Box::new(machine(options).map_err(Into::into)?), runtime })
 }
 
 #[cfg(test)]
@@ -224,7 +213,7 @@ mod tests {
     use super::*;
     use crate::api::command::{Command, parse_batch};
     use crate::api::event;
-    use crate::api::options::{Kind, OptionValue as _, join};
+    use crate::api::options::{Kind, join};
     use crate::base::store::StoreReply;
     use crate::base::time::Now;
     use crate::dialect::beacon::options::{DispatcherOptions, WorkerOptions};

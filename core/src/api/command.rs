@@ -8,15 +8,13 @@ mod turn;
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer};
 
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, WorkId};
 use crate::base::json::Raw;
+use crate::base::json::object::Object;
 
 pub use turn::parse_turn;
 
@@ -157,7 +155,7 @@ enum Word {
     Progress,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StopBody {
     #[serde(default = "default_drain_ms")]
@@ -168,117 +166,92 @@ const fn default_drain_ms() -> u64 {
     DEFAULT_DRAIN_MS
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KeyBody {
     key: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     meta: Option<Raw>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CallBody {
     name: String,
     /// A payload of `null` is one; a key left out is none.
-    #[serde(default = "Raw::absent", skip_serializing_if = "Raw::is_absent")]
+    #[serde(default = "Raw::absent")]
     payload: Raw,
-    #[serde(skip_serializing_if = "Option::is_none")]
     options: Option<Raw>,
-    #[serde(default, skip_serializing_if = "Blobs::is_empty")]
+    #[serde(default)]
     blobs: Blobs,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DoneBody {
     value: Option<Raw>,
     log: Option<Raw>,
-    #[serde(default, skip_serializing_if = "Blobs::is_empty")]
+    #[serde(default)]
     blobs: Blobs,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FailBody {
     message: String,
 }
 
 /// The byte strings that stand beside a value, in base64.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Deserialize)]
 struct Blobs(Vec<String>);
 
 impl Blobs {
-    fn of(value: &Raw) -> Self {
-        Self(value.blobs().iter().map(|blob| STANDARD.encode(blob)).collect())
-    }
-
-    const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Adds the byte strings to their value.
     fn add_to<E: de::Error>(&self, value: Raw) -> Result<Raw, E> {
-        let blobs = self.0.iter().map(|text| STANDARD.decode(text).map(Bytes::from));
-        let blobs = blobs
-            .collect::<Result<_, _>>()
-            .map_err(|e| E::custom(format_args!("blobs: a list of base64 texts is wanted: {e}")))?;
-        Ok(value.with_blobs(blobs))
+        let wanted = "blobs: a list of base64 texts is wanted";
+        value.with_base64(&self.0).map_err(|e| E::custom(format_args!("{wanted}: {e}")))
     }
 }
 
-/// What a triple is written with.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Body {
-    None,
-    Stop(StopBody),
-    Key(KeyBody),
-    Call(CallBody),
-    Done(DoneBody),
-    Failed(FailBody),
-    Report(Raw),
-}
-
-impl Serialize for Command {
-    /// Writes the triple that [`parse_batch`] reads.
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let call = |name, payload, options| {
-            let blobs = Blobs::of(&payload);
-            Body::Call(CallBody { name, payload, options, blobs })
-        };
-        let triple = match self.clone() {
-            Self::Start => ("start", 0, Body::None),
-            Self::Stop { drain_ms } => ("stop", 0, Body::Stop(StopBody { drain_ms })),
-            Self::Work(WorkCommand::Handle { key, meta }) => {
-                ("handle", 0, Body::Key(KeyBody { key, meta: Some(meta) }))
+/// Writes the triple that [`parse_batch`] reads.
+#[must_use]
+pub fn write(command: &Command) -> String {
+    let body = Object::new;
+    let call = |name: &str, payload: &Raw, options: Option<&Raw>| {
+        let given = Some(payload.as_str()).filter(|_| !payload.is_absent());
+        let call = body().text("name", name).given(given, |call, json| call.raw("payload", json));
+        let call = call.given(options, |call, options| call.value("options", options));
+        call.blobs("blobs", payload.blobs())
+    };
+    let (word, id, body) = match command {
+        Command::Start => ("start", 0, None),
+        Command::Stop { drain_ms } => ("stop", 0, Some(body().number("drain_ms", *drain_ms))),
+        Command::Work(WorkCommand::Handle { key, meta }) => {
+            ("handle", 0, Some(body().text("key", key).value("meta", meta)))
+        }
+        Command::Work(WorkCommand::Unhandle { key }) => {
+            ("unhandle", 0, Some(body().text("key", key)))
+        }
+        Command::Call(CallCommand::Make { call: id, name, payload, options }) => {
+            ("call", id.0, Some(call(name, payload, Some(options))))
+        }
+        Command::Call(CallCommand::Cancel { call }) => ("cancel", call.0, None),
+        Command::Emit { name, payload } => ("emit", 0, Some(call(name, payload, None))),
+        Command::Work(WorkCommand::Complete { work, outcome }) => match outcome {
+            Outcome::Done { value, log } => {
+                let done = body().value("value", value).value("log", log);
+                ("done", work.0, Some(done.blobs("blobs", value.blobs())))
             }
-            Self::Work(WorkCommand::Unhandle { key }) => {
-                ("unhandle", 0, Body::Key(KeyBody { key, meta: None }))
+            Outcome::Failed { message } => {
+                ("failed", work.0, Some(body().text("message", message)))
             }
-            Self::Call(CallCommand::Make { call: id, name, payload, options }) => {
-                ("call", id.0, call(name, payload, Some(options)))
-            }
-            Self::Call(CallCommand::Cancel { call }) => ("cancel", call.0, Body::None),
-            Self::Emit { name, payload } => ("emit", 0, call(name, payload, None)),
-            Self::Work(WorkCommand::Complete { work, outcome }) => match outcome {
-                Outcome::Done { value, log } => {
-                    let blobs = Blobs::of(&value);
-                    let body = DoneBody { value: Some(value), log: Some(log), blobs };
-                    ("done", work.0, Body::Done(body))
-                }
-                Outcome::Failed { message } => {
-                    ("failed", work.0, Body::Failed(FailBody { message }))
-                }
-                Outcome::Cancelled => ("cancelled", work.0, Body::None),
-            },
-            Self::Work(WorkCommand::Progress { work, report }) => {
-                ("progress", work.0, Body::Report(report))
-            }
-            Self::Snapshot { call } => ("snapshot", call.0, Body::None),
-        };
-        triple.serialize(serializer)
-    }
+            Outcome::Cancelled => ("cancelled", work.0, None),
+        },
+        Command::Work(WorkCommand::Progress { work, report }) => {
+            return format!("[\"progress\",{},{}]", work.0, report.as_str());
+        }
+        Command::Snapshot { call } => ("snapshot", call.0, None),
+    };
+    format!("[\"{word}\",{id},{}]", body.map_or_else(|| "null".to_owned(), Object::end))
 }
 
 /// Reads one turn of commands: a JSON array of triples.

@@ -9,6 +9,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use bytestring::ByteString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -117,6 +119,12 @@ impl Raw {
     pub fn with_blobs(self, blobs: Vec<Bytes>) -> Self {
         let blobs = (!blobs.is_empty()).then(|| blobs.into());
         Self { blobs, ..self }
+    }
+
+    /// Adds such byte strings, given in base64.
+    pub(crate) fn with_base64(self, blobs: &[String]) -> Result<Self, base64::DecodeError> {
+        let blobs = blobs.iter().map(|text| STANDARD.decode(text).map(Bytes::from));
+        Ok(self.with_blobs(blobs.collect::<Result<_, _>>()?))
     }
 
     /// Returns the byte strings that the placeholders of the text stand for.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::api::command::Command;
+use crate::api::command::{self, Command};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId, ListenId, StoreId};
 use crate::base::json::object::Object;
@@ -129,10 +129,9 @@ pub(super) fn input(input: &Input, redactor: &mut Redactor) -> String {
         Input::Server(ServerInput::Accepted { conn, listen, remote, credentials }) => {
             let record = of("accepted", "conn", conn.0).number("listen", listen.0);
             let record = record.text("address", remote);
-            match credentials {
-                Some(UnixPeer { uid, gid, pid }) => record.value("credentials", &(uid, gid, pid)),
-                None => record,
-            }
+            record.given(credentials.as_ref(), |record, UnixPeer { uid, gid, pid }| {
+                record.value("credentials", &(uid, gid, pid))
+            })
         }
         Input::Conn(ConnInput::Received { conn, frame }) => {
             add_frame(of("received", "conn", conn.0), frame, redactor)
@@ -339,5 +338,5 @@ pub(super) fn output(output: &Output, redactor: &mut Redactor) -> String {
 
 /// Writes a command as a triple of a batch.
 pub(super) fn command(command: &Command, redactor: &mut Redactor) -> String {
-    redactor.text(&serde_json::to_string(command).unwrap_or_default())
+    redactor.text(&command::write(command))
 }

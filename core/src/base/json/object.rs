@@ -46,14 +46,6 @@ impl Object {
         }
     }
 
-    /// Writes a text, or nothing at all.
-    pub(crate) fn text_if(self, key: &str, value: Option<&str>) -> Self {
-        match value {
-            Some(value) => self.text(key, value),
-            None => self,
-        }
-    }
-
     pub(crate) fn number(mut self, key: &str, value: impl Into<i128>) -> Self {
         self.key(key);
         let value = value.into();
@@ -132,6 +124,11 @@ impl Object {
         }
     }
 
+    /// Adds what `write` adds, if it is wanted.
+    pub(crate) fn when(self, is_wanted: bool, write: impl FnOnce(Self) -> Self) -> Self {
+        if is_wanted { write(self) } else { self }
+    }
+
     /// Writes an object inside.
     pub(crate) fn object(mut self, key: &str, fields: impl FnOnce(Self) -> Self) -> Self {
         self.key(key);
@@ -204,7 +201,7 @@ mod tests {
             .number("m", -7i64)
             .flag("t", true)
             .raw("r", r#"{"x":1.0}"#)
-            .text_if("i", None)
+            .given(None, |object, value| object.text("i", value))
             .text_or_null("n", None)
             .value("v", &[Some(1), None])
             .end();

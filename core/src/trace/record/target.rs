@@ -6,16 +6,13 @@ use crate::net::split::Framing;
 use crate::net::target::{DialTarget, FrameLimits, ListenTarget, StreamLimits};
 use crate::trace::redact::Redactor;
 
-pub(super) fn add_dial(mut record: Object, to: &DialTarget, redactor: &mut Redactor) -> Object {
-    record = record.number("millis", to.timeout_ms).text("url", &redactor.url(&to.address.url()));
-    if let Some(headers) = to.address.headers() {
-        record = add_headers(record, headers, redactor);
-    }
-    record = add_frame_limits(record, &to.limits);
-    match to.address.framing() {
-        Some(framing) => record.text("framing", framing.as_str()),
-        None => record,
-    }
+pub(super) fn add_dial(record: Object, to: &DialTarget, redactor: &mut Redactor) -> Object {
+    let record = record
+        .number("millis", to.timeout_ms)
+        .text("url", &redactor.url(&to.address.url()))
+        .given(to.address.headers(), |record, headers| add_headers(record, headers, redactor));
+    add_frame_limits(record, &to.limits)
+        .given(to.address.framing(), |record, framing| record.text("framing", framing.as_str()))
 }
 
 pub(super) fn add_listen(record: Object, target: &ListenTarget) -> Object {

@@ -90,16 +90,15 @@ impl Coordinator {
     pub(super) fn store_attempt(&mut self, id: ItemId) {
         let Some(item) = self.items.get(id) else { return };
         let (Some(holder), false) = (&item.holder, item.order.internal) else { return };
-        let mut record = Object::new()
+        let retry_after = item.retry_after.filter(|_| matches!(item.state, State::Retry(_)));
+        let record = Object::new()
             .number("attempt", item.attempt)
             .number("failures", item.failures)
             .number("losses", item.losses)
             .text("beacon_id", &holder.beacon_id)
             .text("name", &holder.name)
-            .number("assigned", item.assigned.unwrap_or_default().0);
-        if let (State::Retry(_), Some(at)) = (&item.state, item.retry_after) {
-            record = record.number("retry_after", at.0);
-        }
+            .number("assigned", item.assigned.unwrap_or_default().0)
+            .given(retry_after, |record, at| record.number("retry_after", at.0));
         self.journal.put(ATTEMPTS, &item.order.hash, record.end());
     }
 

@@ -1,9 +1,5 @@
 //! What an answer means for the call that asked: settled, or to be asked again.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-
 use crate::base::error::{Error, ErrorCode};
 use crate::base::json::Raw;
 use crate::dialect::beacon::dispatcher::plan::Plan;
@@ -95,9 +91,7 @@ fn commanded(response: &HttpResponse, stream: Stream) -> Result<Raw, Error> {
     };
     let answer = value(payload)?;
     let bytes: Blobs = answer.read().unwrap_or_default();
-    let blobs: Result<Vec<Bytes>, _> =
-        bytes.blobs.iter().map(|text| STANDARD.decode(text).map(Bytes::from)).collect();
-    Ok(answer.with_blobs(blobs.map_err(|_| misunderstood())?))
+    answer.with_base64(&bytes.blobs).map_err(|_| misunderstood())
 }
 
 /// The byte strings of an answer, in base64.

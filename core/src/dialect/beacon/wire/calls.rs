@@ -68,32 +68,28 @@ pub(crate) fn order(
     timeout_ms: u64,
     options: &CallOptions,
 ) -> String {
-    let mut object = Object::with_capacity(settings.as_str().len() + 160)
+    Object::with_capacity(settings.as_str().len() + 160)
         .text("Capability", capability)
         .text("Action", action)
         .raw("Settings", settings.as_str())
-        .number("TimeoutMs", timeout_ms);
-    if !options.affinity_key.is_empty() {
-        object = object.text("AffinityKey", &options.affinity_key);
-        if options.require_affinity {
-            object = object.flag("RequireAffinityMatch", true);
-        }
-    }
-    object.end()
+        .number("TimeoutMs", timeout_ms)
+        .when(!options.affinity_key.is_empty(), |object| {
+            let object = object.text("AffinityKey", &options.affinity_key);
+            object
+                .when(options.require_affinity, |object| object.flag("RequireAffinityMatch", true))
+        })
+        .end()
 }
 
 /// Writes a command to a VOLT daemon.
 pub(crate) fn command(name: &str, payload: &Raw, options: &CallOptions) -> String {
-    let mut object = Object::with_capacity(payload.as_str().len() + name.len() + 96);
-    object = object.text("Command", name);
-    if !payload.is_absent() {
-        object = object.raw("Payload", payload.as_str());
-    }
-    object = object.text("ResponseType", options.response_type.as_str());
-    if options.timeout_ms > 0 {
-        object = object.number("TimeoutMs", options.timeout_ms);
-    }
-    object.blobs("Blobs", payload.blobs()).end()
+    Object::with_capacity(payload.as_str().len() + name.len() + 96)
+        .text("Command", name)
+        .when(!payload.is_absent(), |object| object.raw("Payload", payload.as_str()))
+        .text("ResponseType", options.response_type.as_str())
+        .when(options.timeout_ms > 0, |object| object.number("TimeoutMs", options.timeout_ms))
+        .blobs("Blobs", payload.blobs())
+        .end()
 }
 
 /// Writes the reason of a cancellation.

@@ -1,7 +1,5 @@
 //! What clients and the application ask of daemons: who there is, tokens, messages, calls.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Deserialize;
@@ -105,7 +103,7 @@ impl Order {
             return Err(invalid("Command is required."));
         }
         let payload = request.payload.map_or_else(Raw::absent, |raw| Raw::kept(body, raw));
-        let payload = payload.with_blobs(bytes(&request.blobs)?);
+        let payload = payload.with_base64(&request.blobs).map_err(not_base64)?;
         let timeout_ms = request.timeout_ms.min(MAX_TIMEOUT_MS);
         Ok(Self { cluster, command: request.command, payload, form, timeout_ms })
     }
@@ -114,7 +112,7 @@ impl Order {
 impl VoltServer {
     /// Answers a client that may ask, now or when a call settles.
     pub(crate) fn control(&mut self, http: HttpId, asked: Control, body: &ByteString, now: Now) {
-        self.at(now);
+        self.clock = now;
         let result = match asked {
             Control::Call(cluster) => {
                 let order = Order::read(cluster, body);
@@ -141,7 +139,7 @@ impl VoltServer {
 
     /// Carries out a call of the application about daemons and tokens. Tells whether it is one.
     pub(crate) fn administer(&mut self, call: CallId, name: &str, payload: &Raw, now: Now) -> bool {
-        self.at(now);
+        self.clock = now;
         let named: Named = payload.read().unwrap_or_default();
         let missing =
             |field: &str| Error::new(ErrorCode::ArgumentInvalid, format!("{name} needs {field}"));
@@ -163,8 +161,8 @@ impl VoltServer {
 
     fn send_message(&mut self, cluster: &str, body: &ByteString) -> Result<(), Error> {
         let request: MessageBody<'_> = read("The message", body)?;
-        let message = Raw::span(body, request.message).with_blobs(bytes(&request.blobs)?);
-        self.message(cluster, &message)
+        let message = Raw::span(body, request.message).with_base64(&request.blobs);
+        self.message(cluster, &message.map_err(not_base64)?)
     }
 
     /// Tells who called that a streamed answer begins.
@@ -229,16 +227,11 @@ pub(super) fn read<'a, T: Deserialize<'a>>(what: &str, body: &'a str) -> Result<
         .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("{what}: {e}")))
 }
 
-/// Decodes byte strings that were given in base64.
-fn bytes(blobs: &[String]) -> Result<Vec<Bytes>, Error> {
-    blobs
-        .iter()
-        .map(|text| STANDARD.decode(text).map(Bytes::from))
-        .collect::<Result<_, _>>()
-        .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("Blobs: {e}")))
+/// Begins an answer.
+fn not_base64(error: base64::DecodeError) -> Error {
+    Error::new(ErrorCode::ArgumentInvalid, format!("Blobs: {error}"))
 }
 
-/// Begins an answer.
 fn head(status: u16, headers: Option<&Raw>, capacity: usize) -> Object {
     let object = Object::with_capacity(capacity).number("Status", status);
     object.given(headers, |object, headers| object.raw("Headers", headers.as_str()))

@@ -163,7 +163,7 @@ pub(crate) fn result(done: &Finished) -> String {
 /// The answer to a look-up of an item that is not finished.
 pub(crate) fn unfinished(item: &Item, reserved: bool) -> String {
     state(&item.order.hash, item.status(reserved), item.attempt)
-        .text_if("Error", item.last_error.as_deref())
+        .given(item.last_error.as_ref(), |object, error| object.text("Error", error))
         .end()
 }
 

@@ -108,7 +108,7 @@ pub(crate) fn work_taken(verdicts: &[Verdict]) -> String {
         Object::new()
             .text("WorkItemHash", &verdict.hash)
             .flag("Taken", verdict.refused.is_none())
-            .text_if("Reason", verdict.refused.as_deref())
+            .given(verdict.refused.as_ref(), |object, reason| object.text("Reason", reason))
             .end()
     });
     Object::new().text("EventType", "WorkTaken").raw("Items", &list(items)).end()

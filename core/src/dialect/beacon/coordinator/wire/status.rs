@@ -22,7 +22,7 @@ pub(crate) struct QueueView {
 
 /// One worker of `GET /Moorline/Status`, with what only workers of ours report.
 pub(crate) fn status_worker(worker: &Worker) -> String {
-    let object = Object::new()
+    Object::new()
         .text("BeaconID", &worker.beacon_id)
         .text("Name", &worker.name)
         .text("Transport", if worker.conn.is_some() { "websocket" } else { "polling" })
@@ -32,11 +32,9 @@ pub(crate) fn status_worker(worker: &Worker) -> String {
         .number("InFlight", worker.running.len() as u64)
         .number("HostLagMs", worker.host_lag_ms)
         .plain("LastHeartbeat", worker.heartbeat)
-        .flag("Draining", worker.draining);
-    match worker.in_flight {
-        Some(reported) => object.number("ReportedInFlight", reported).end(),
-        None => object.end(),
-    }
+        .flag("Draining", worker.draining)
+        .given(worker.in_flight, |object, reported| object.number("ReportedInFlight", reported))
+        .end()
 }
 
 /// `GET /Beacon/Queue`; `waiting` is a JSON list of items.
