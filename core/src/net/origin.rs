@@ -10,23 +10,13 @@ use crate::base::secret::Secret;
 use crate::net::{Headers, HttpRequest, Method};
 
 /// Everything that may not stand in one segment of a path.
-const SEGMENT: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'%')
-    .add(b'/')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'[')
-    .add(b'\\')
-    .add(b']')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
+const SEGMENT: &AsciiSet = &{
+    let (mut set, mut signs) = (CONTROLS.add(b' '), b"\"#%/<>?[\\]^`{|}".as_slice());
+    while let Some((sign, rest)) = signs.split_first() {
+        (set, signs) = (set.add(*sign), rest);
+    }
+    set
+};
 
 /// Everything that may not stand in a parameter of a query.
 const PARAMETER: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');

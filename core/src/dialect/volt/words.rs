@@ -101,49 +101,38 @@ pub const WIRE_LIMITS: &[WireLimit] = &[
     },
 ];
 
+/// The codes that each word stands for; [`volt_code`] has one for all others.
+const VOLT_CODES: [(&str, &[ErrorCode]); 8] = [
+    ("ENROLLMENT_FAILED", &[ErrorCode::EnrollmentFailed]),
+    ("SOCKET_REGISTRATION_FAILED", &[ErrorCode::RegistrationFailed]),
+    ("COMMAND_TIMEOUT", &[ErrorCode::CallTimeout]),
+    ("COMMAND_REJECTED", &[ErrorCode::RemoteError]),
+    (
+        "SOCKET_NOT_READY",
+        &[
+            ErrorCode::NotReady,
+            ErrorCode::Stopped,
+            ErrorCode::NotStarted,
+            ErrorCode::CallCancelled,
+            ErrorCode::ConnectionLost,
+        ],
+    ),
+    ("HANDLER_ERROR", &[ErrorCode::HandlerFailed, ErrorCode::HostStalled]),
+    ("HEARTBEAT_FAILED", &[ErrorCode::HeartbeatFailed]),
+    (
+        "EMIT_FAILED",
+        &[
+            ErrorCode::Overloaded,
+            ErrorCode::TooLarge,
+            ErrorCode::ArgumentInvalid,
+            ErrorCode::Unsupported,
+        ],
+    ),
+];
+
 /// Returns what the VOLT daemon client calls an error code.
 #[must_use]
-pub const fn volt_code(code: ErrorCode) -> &'static str {
-    match code {
-        ErrorCode::EnrollmentFailed => "ENROLLMENT_FAILED",
-        ErrorCode::RegistrationFailed => "SOCKET_REGISTRATION_FAILED",
-        ErrorCode::CallTimeout => "COMMAND_TIMEOUT",
-        ErrorCode::RemoteError => "COMMAND_REJECTED",
-        ErrorCode::NotReady
-        | ErrorCode::Stopped
-        | ErrorCode::NotStarted
-        | ErrorCode::CallCancelled
-        | ErrorCode::ConnectionLost => "SOCKET_NOT_READY",
-        ErrorCode::HandlerFailed | ErrorCode::HostStalled => "HANDLER_ERROR",
-        ErrorCode::HeartbeatFailed => "HEARTBEAT_FAILED",
-        ErrorCode::Overloaded
-        | ErrorCode::TooLarge
-        | ErrorCode::ArgumentInvalid
-        | ErrorCode::Unsupported => "EMIT_FAILED",
-        ErrorCode::ConfigInvalid
-        | ErrorCode::RoleUnknown
-        | ErrorCode::AlreadyStarted
-        | ErrorCode::Forked
-        | ErrorCode::WorkUnknown
-        | ErrorCode::HandlerUnknown
-        | ErrorCode::InputGone
-        | ErrorCode::WorkExpired
-        | ErrorCode::ConnectTimeout
-        | ErrorCode::DrainTimeout
-        | ErrorCode::ConnectFailed
-        | ErrorCode::PeerSilent
-        | ErrorCode::TlsFailed
-        | ErrorCode::ProxyFailed
-        | ErrorCode::ListenFailed
-        | ErrorCode::StoreFailed
-        | ErrorCode::PeerRefused
-        | ErrorCode::AuthenticationFailed
-        | ErrorCode::PeerProtocol
-        | ErrorCode::NoWorker
-        | ErrorCode::RateLimited
-        | ErrorCode::WorkLost
-        | ErrorCode::NameTaken
-        | ErrorCode::WorkerDrained
-        | ErrorCode::Internal => "SOCKET_CONNECTION_FAILED",
-    }
+pub fn volt_code(code: ErrorCode) -> &'static str {
+    let known = VOLT_CODES.iter().find(|(_, codes)| codes.contains(&code));
+    known.map_or("SOCKET_CONNECTION_FAILED", |(word, _)| word)
 }

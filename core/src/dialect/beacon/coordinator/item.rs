@@ -37,13 +37,14 @@ pub(super) struct Lane {
 ///      └──────────────────────────── Held ◀── restart    │
 ///      └─────────────────────────────────────────────────┘
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum State {
     /// It waits for a slot.
     Pending(Lane),
     /// A worker holds its lease.
     Running(PeerId),
     /// It ran when the hub was restarted; its holder may come back for it.
+    #[default]
     Held,
     /// It failed and runs again after a delay.
     Retry(Instant),
@@ -125,7 +126,7 @@ impl Order {
 const OVERHEAD: u64 = 900;
 
 /// One work item.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Item {
     pub(super) order: Order,
     pub(super) priority: i64,
@@ -163,20 +164,7 @@ impl Item {
             priority,
             turn,
             state: State::Pending(lane),
-            attempt: 0,
-            failures: 0,
-            failed_attempt: None,
-            losses: 0,
-            holder: None,
-            polled: false,
-            assigned: None,
-            deadline: None,
-            retry_after: None,
-            last_error: None,
-            cancel_reason: None,
-            progress: Progress::default(),
-            log: String::new(),
-            waiters: Vec::new(),
+            ..Self::default()
         }
     }
 

@@ -46,7 +46,7 @@ impl Finished {
 }
 
 /// Outcomes in order of their end.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Results {
     max_items: u64,
     max_bytes: u64,
@@ -60,16 +60,7 @@ pub(super) struct Results {
 
 impl Results {
     pub(super) fn new(max_items: u64, max_bytes: u64, ttl_ms: u64) -> Self {
-        Self {
-            max_items,
-            max_bytes,
-            ttl_ms,
-            items: BTreeMap::new(),
-            by_hash: HashMap::new(),
-            by_key: HashMap::new(),
-            next: 0,
-            bytes: 0,
-        }
+        Self { max_items, max_bytes, ttl_ms, ..Self::default() }
     }
 
     /// Keeps an outcome; returns the hashes of those that had to go for it.

@@ -130,6 +130,7 @@ impl VoltDaemon {
             return self.engine.replied(http, result, self.clock);
         }
         let url = self.enrollment.url.clone().unwrap_or_default();
+        let may_use_password = self.enrollment.takes_password && !self.password.is_empty();
         let problem = match result {
             Err(error) => {
                 let why = error.message();
@@ -140,17 +141,11 @@ impl VoltDaemon {
             }
             Ok(response) => match read_answer(&response) {
                 Ok(password) => return self.keep(Secret::new(password)),
-                Err(_) if response.status == 409 && self.may_use_password() => {
-                    return self.open();
-                }
+                Err(_) if response.status == 409 && may_use_password => return self.open(),
                 Err(problem) => problem,
             },
         };
         self.end(Some(Error::new(ErrorCode::EnrollmentFailed, problem)));
-    }
-
-    fn may_use_password(&self) -> bool {
-        self.enrollment.takes_password && !self.password.is_empty()
     }
 
     /// Follows a redirect that keeps the request; never from an encrypted address to a plain one.
