@@ -53,7 +53,7 @@ impl Hub {
 
     /// Answers logins that an auth worker has decided about.
     pub(super) fn check_decisions(&mut self, now: Now) {
-        for Decision { http, user } in self.coordinator.take_decisions() {
+        for Decision { http, user } in std::mem::take(&mut self.coordinator.decisions) {
             let user = user.map(accounts::record);
             let response =
                 user.map_or_else(accounts::failed, |user| self.accounts.begin(user, now.mono));

@@ -158,7 +158,7 @@ impl Hub {
             Phase::Idle | Phase::Loading { .. } => self.end(None, now),
             Phase::Serving => {
                 self.phase = Phase::Draining { until };
-                self.coordinator.drain();
+                self.coordinator.is_open = false;
                 self.volt.drain();
                 let in_flight = self.in_flight();
                 self.event(SessionEvent::Draining { in_flight, outbox: 0 });

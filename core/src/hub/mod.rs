@@ -179,7 +179,7 @@ impl Machine for Hub {
 
 impl Endpoint for Hub {
     fn handle_command(&mut self, command: Command, now: Now) -> Result<(), Error> {
-        self.volt.at(now);
+        self.volt.clock = now;
         let mut result = Ok(());
         match command {
             Command::Start => result = self.start(now),
@@ -193,10 +193,10 @@ impl Endpoint for Hub {
                 self.event(CallEvent::Done { call, result });
             }
             Command::Work(WorkCommand::Handle { key, .. }) if key == MESSAGES => {
-                self.volt.listen(true);
+                self.volt.listens = true;
             }
             Command::Work(WorkCommand::Unhandle { key }) if key == MESSAGES => {
-                self.volt.listen(false);
+                self.volt.listens = false;
             }
             Command::Work(WorkCommand::Handle { key, .. }) => result = self.volt.handle(key),
             Command::Work(WorkCommand::Unhandle { key }) => self.volt.unhandle(&key),

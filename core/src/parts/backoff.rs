@@ -21,7 +21,8 @@ const SPREAD: (u64, u64) = (15, 3_750);
 pub(crate) struct Backoff {
     options: ReconnectOptions,
     jitter: Jitter,
-    attempt: u32,
+    /// The number of the attempt that was last announced, from 1; 0 before the first.
+    pub(crate) attempt: u32,
 }
 
 /// What becomes of the one draw for a delay.
@@ -87,11 +88,6 @@ impl Backoff {
     /// Returns the delay of a rung, counted from 0, and leaves the ladder as it is.
     pub(crate) fn delay(&self, rung: u32, entropy: &mut Entropy) -> u64 {
         self.spread(self.length(rung), entropy)
-    }
-
-    /// Returns the number of the attempt that was last announced, from 1; 0 before the first.
-    pub(crate) const fn attempt(&self) -> u32 {
-        self.attempt
     }
 
     fn climb(&mut self) -> Option<u32> {

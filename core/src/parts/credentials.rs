@@ -8,10 +8,12 @@ use crate::base::secret::Secret;
 /// The credentials of one session.
 #[derive(Debug)]
 pub(crate) struct Credentials {
-    user: String,
-    password: Secret,
-    session: Option<Secret>,
-    honoured: bool,
+    pub(crate) user: String,
+    pub(crate) password: Secret,
+    /// The session to show, if there is one.
+    pub(crate) session: Option<Secret>,
+    /// Whether the peer answered a request that needs a valid session.
+    pub(crate) honoured: bool,
 }
 
 impl Credentials {
@@ -19,28 +21,10 @@ impl Credentials {
         Self { user, password, session: None, honoured: false }
     }
 
-    pub(crate) fn user(&self) -> &str {
-        &self.user
-    }
-
-    pub(crate) const fn password(&self) -> &Secret {
-        &self.password
-    }
-
-    /// Returns the session to show, if there is one.
-    pub(crate) const fn session(&self) -> Option<&Secret> {
-        self.session.as_ref()
-    }
-
     /// Keeps a session that the peer gave us.
     pub(crate) fn keep(&mut self, session: Option<Secret>) {
         self.session = session;
         self.honoured = false;
-    }
-
-    /// Notes that the peer answered a request that needs a valid session.
-    pub(crate) fn honour(&mut self) {
-        self.honoured = true;
     }
 
     /// Drops the session; tells whether it had been of use, so that a new one is worth asking for.
@@ -60,9 +44,9 @@ mod tests {
         credentials.keep(Some(Secret::new("SessionID=1")));
         assert!(!credentials.drop_session());
         credentials.keep(Some(Secret::new("SessionID=2")));
-        credentials.honour();
+        credentials.honoured = true;
         assert!(credentials.drop_session());
         assert!(!credentials.drop_session());
-        assert!(credentials.session().is_none());
+        assert!(credentials.session.is_none());
     }
 }

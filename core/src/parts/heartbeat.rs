@@ -25,8 +25,10 @@ pub(crate) enum Beat {
 pub(crate) struct Heartbeat {
     interval_ms: u64,
     max_stall_ms: u64,
-    next: Option<Instant>,
-    host_lag_ms: u64,
+    /// When the next beat is due, while the schedule runs.
+    pub(crate) next: Option<Instant>,
+    /// How long the application has left its events unread.
+    pub(crate) host_lag_ms: u64,
     withheld: bool,
 }
 
@@ -41,27 +43,11 @@ impl Heartbeat {
         self.withheld = false;
     }
 
-    pub(crate) fn disarm(&mut self) {
-        self.next = None;
-    }
-
     /// Makes the next beat due at once, when the schedule runs.
     pub(crate) fn hasten(&mut self, now: Instant) {
         if self.next.is_some() {
             self.next = Some(now);
         }
-    }
-
-    pub(crate) fn host_lag(&mut self, millis: u64) {
-        self.host_lag_ms = millis;
-    }
-
-    pub(crate) const fn host_lag_ms(&self) -> u64 {
-        self.host_lag_ms
-    }
-
-    pub(crate) const fn deadline(&self) -> Option<Instant> {
-        self.next
     }
 
     /// Takes the beat that is due. The cadence is kept: a late beat does not move those after it,
@@ -90,7 +76,7 @@ mod tests {
         heartbeat.arm(at(0));
         assert_eq!(heartbeat.take(at(999)), Beat::NotDue);
         assert_eq!(heartbeat.take(at(1_200)), Beat::Send);
-        assert_eq!(heartbeat.deadline(), Some(at(2_000)));
+        assert_eq!(heartbeat.next, Some(at(2_000)));
         assert_eq!(heartbeat.take(at(1_200)), Beat::NotDue);
     }
 
@@ -99,19 +85,19 @@ mod tests {
         let mut heartbeat = Heartbeat::new(1_000, 0);
         heartbeat.arm(at(0));
         assert_eq!(heartbeat.take(at(90_000)), Beat::Send);
-        assert_eq!(heartbeat.deadline(), Some(at(91_000)));
+        assert_eq!(heartbeat.next, Some(at(91_000)));
     }
 
     #[test]
     fn a_hung_host_stops_the_beats_until_it_is_back() {
         let mut heartbeat = Heartbeat::new(1_000, 5_000);
         heartbeat.arm(at(0));
-        heartbeat.host_lag(4_999);
+        heartbeat.host_lag_ms = 4_999;
         assert_eq!(heartbeat.take(at(1_000)), Beat::Send);
-        heartbeat.host_lag(5_000);
+        heartbeat.host_lag_ms = 5_000;
         assert_eq!(heartbeat.take(at(2_000)), Beat::Withhold { first: true });
         assert_eq!(heartbeat.take(at(3_000)), Beat::Withhold { first: false });
-        heartbeat.host_lag(0);
+        heartbeat.host_lag_ms = 0;
         assert_eq!(heartbeat.take(at(4_000)), Beat::Send);
     }
 

@@ -17,12 +17,14 @@ use crate::parts::backoff::Backoff;
 #[derive(Debug)]
 pub(crate) struct Link<S> {
     stage: S,
-    since: Now,
+    /// When the present stage began.
+    pub(crate) since: Now,
     limit: Option<Deadline>,
     ready_since: Option<Instant>,
     /// Since when there is no link that was ready.
     away_since: Option<Instant>,
-    was_ready: bool,
+    /// Whether any link was ready: a peer that refuses us before does so for good.
+    pub(crate) was_ready: bool,
     backoff: Backoff,
 }
 
@@ -53,11 +55,6 @@ impl<S: Copy> Link<S> {
         self.stage
     }
 
-    /// Returns when the present stage began.
-    pub(crate) const fn since(&self) -> Now {
-        self.since
-    }
-
     /// Moves to a stage on the way up or down, which may last so many milliseconds.
     pub(crate) fn enter(&mut self, stage: S, limit: Option<(u64, Why)>, now: Now) {
         self.stage = stage;
@@ -77,11 +74,6 @@ impl<S: Copy> Link<S> {
         self.enter(stage, None, now);
         self.ready_since = Some(now.mono);
         std::mem::replace(&mut self.was_ready, true)
-    }
-
-    /// Tells whether any link was ready: a peer that refuses us before does so for good.
-    pub(crate) const fn was_ready(&self) -> bool {
-        self.was_ready
     }
 
     /// Returns when the time limit of the present stage ends, and what it is for.
@@ -127,7 +119,7 @@ impl<S: Copy> Link<S> {
 
     /// Returns the number of the attempt that was last announced, from 1; 0 before the first.
     pub(crate) const fn attempt(&self) -> u32 {
-        self.backoff.attempt()
+        self.backoff.attempt
     }
 }
 
@@ -147,7 +139,7 @@ mod tests {
         assert!(!link.is_due(at(599).mono));
         assert!(link.is_due(at(600).mono));
         link.enter_ready("ready", at(300));
-        assert_eq!((link.stage(), link.since(), link.deadline()), ("ready", at(300), None));
+        assert_eq!((link.stage(), link.since, link.deadline()), ("ready", at(300), None));
         assert!(!link.is_due(at(9_999).mono));
     }
 
@@ -156,7 +148,7 @@ mod tests {
         let mut link = link();
         link.enter("dialing", Some((500, Why::Connect)), at(100));
         link.go_on("greeting", at(400));
-        assert_eq!((link.stage(), link.since()), ("greeting", at(400)));
+        assert_eq!((link.stage(), link.since), ("greeting", at(400)));
         assert!(!link.is_due(at(599).mono));
         assert!(link.is_due(at(600).mono));
     }
@@ -219,10 +211,10 @@ mod tests {
     fn it_is_known_whether_a_link_was_ever_ready() {
         let mut link = link();
         link.enter("greeting", None, at(0));
-        assert!(!link.was_ready());
+        assert!(!link.was_ready);
         assert!(!link.enter_ready("ready", at(0)));
         link.enter("waiting", None, at(0));
-        assert!(link.was_ready());
+        assert!(link.was_ready);
         assert!(link.enter_ready("ready", at(0)));
     }
 

@@ -54,7 +54,7 @@ pub(crate) struct Outbox {
     unsent: BTreeSet<u64>,
     /// The entry of each sending whose arrival is not proven.
     sendings: BTreeMap<u64, u64>,
-    bytes: usize,
+    pub(crate) bytes: usize,
     bytes_sent: usize,
     next: u64,
     sending: u64,
@@ -91,10 +91,6 @@ impl Outbox {
 
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    pub(crate) const fn bytes(&self) -> usize {
-        self.bytes
     }
 
     pub(crate) fn find(&self, wire: &str) -> Option<&Entry> {
@@ -296,7 +292,7 @@ mod tests {
         let late = outbox.ping().unwrap();
         assert_eq!(outbox.pong(&late, true).len(), 1);
         assert!(outbox.is_empty());
-        assert_eq!((outbox.bytes(), outbox.bytes_sent), (0, 0));
+        assert_eq!((outbox.bytes, outbox.bytes_sent), (0, 0));
     }
 
     #[test]

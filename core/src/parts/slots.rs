@@ -6,11 +6,11 @@ use std::collections::VecDeque;
 use crate::base::ids::WorkId;
 
 /// Counts running items and keeps the order of waiting ones.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Slots {
     max_concurrent: usize,
     max_waiting: usize,
-    running: usize,
+    pub(crate) running: usize,
     queue: VecDeque<WorkId>,
 }
 
@@ -58,10 +58,6 @@ impl Slots {
         std::mem::take(&mut self.queue)
     }
 
-    pub(crate) const fn running(&self) -> usize {
-        self.running
-    }
-
     pub(crate) fn waiting(&self) -> usize {
         self.queue.len()
     }
@@ -90,7 +86,7 @@ mod tests {
         slots.finish();
         assert!(!slots.has_free(), "a newcomer must not overtake");
         assert_eq!(slots.start_waiting(), Some(WorkId(2)));
-        assert_eq!((slots.running(), slots.waiting()), (1, 1));
+        assert_eq!((slots.running, slots.waiting()), (1, 1));
     }
 
     #[test]

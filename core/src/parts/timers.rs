@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::base::time::{Deadline, Instant, Why};
 
 /// Timers by instant; those of one instant by key.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Timers<K>(BTreeSet<(Instant, K)>);
 
 impl<K: Copy + Ord> Timers<K> {

@@ -72,9 +72,9 @@ struct Item {
 }
 
 /// The items of one role.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Work {
-    slots: Slots,
+    pub(crate) slots: Slots,
     items: BTreeMap<WorkId, Item>,
     by_wire: BTreeMap<ByteString, WorkId>,
     deadlines: Timers<WorkId>,
@@ -86,20 +86,7 @@ pub(crate) struct Work {
 
 impl Work {
     pub(crate) fn new(max_concurrent: usize, max_waiting: usize, sign_interval_ms: u64) -> Self {
-        Self {
-            slots: Slots::new(max_concurrent, max_waiting),
-            items: BTreeMap::new(),
-            by_wire: BTreeMap::new(),
-            deadlines: Timers::new(),
-            signs: Timers::new(),
-            graces: Timers::new(),
-            sign_interval_ms,
-            next: 0,
-        }
-    }
-
-    pub(crate) const fn slots(&self) -> &Slots {
-        &self.slots
+        Self { slots: Slots::new(max_concurrent, max_waiting), sign_interval_ms, ..Self::default() }
     }
 
     /// Takes over the attempt number of an item that is here already, if it is higher; tells whether

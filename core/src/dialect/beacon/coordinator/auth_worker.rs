@@ -36,11 +36,6 @@ impl Coordinator {
         self.ask_auth_worker("AUTH_Login", question, Waiter::Login { http }, now);
     }
 
-    /// Takes what was decided about logins.
-    pub(crate) fn take_decisions(&mut self) -> Vec<Decision> {
-        std::mem::take(&mut self.decisions)
-    }
-
     /// Asks an auth worker; the hub's own item is neither stored nor shown.
     pub(super) fn ask_auth_worker(
         &mut self,

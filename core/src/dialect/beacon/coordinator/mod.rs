@@ -151,14 +151,15 @@ pub(crate) struct Coordinator {
     results: Results,
     runs: Runs,
     clients: BTreeMap<Client, ItemId>,
-    decisions: Vec<Decision>,
+    /// What an auth worker has decided about logins.
+    pub(crate) decisions: Vec<Decision>,
     timers: Timers<Timer>,
     minted: u64,
     counts: Counts,
     /// No lease ends before: set when this process itself was late.
     grace: Instant,
     /// Whether work is taken and given out.
-    is_open: bool,
+    pub(crate) is_open: bool,
 }
 
 /// What waits for a commit.
@@ -273,11 +274,6 @@ impl Coordinator {
             is_open: false,
             options,
         }
-    }
-
-    /// Takes and gives out no work any more: the hub drains.
-    pub(crate) const fn drain(&mut self) {
-        self.is_open = false;
     }
 
     /// Counts what workers run; what is held since a restart is as safe in the store as before.

@@ -182,7 +182,7 @@ impl BeaconDispatcher {
         }
         match verdict {
             Verdict::Settled(result) => {
-                self.credentials.honour();
+                self.credentials.honoured = true;
                 self.settle(id, result);
             }
             Verdict::Again { error, after_ms } => self.again(id, error, after_ms, now),

@@ -62,7 +62,7 @@ impl BeaconDispatcher {
         match self.login_backoff.next(&mut self.entropy) {
             Some(retry_ms) => {
                 self.login = Login::Retry(now.mono.after(retry_ms));
-                let attempt = self.login_backoff.attempt();
+                let attempt = self.login_backoff.attempt;
                 self.tell(SessionEvent::Lost { reason: error, retry_ms, attempt });
             }
             None => {

@@ -177,7 +177,8 @@ impl BeaconDispatcher {
         timeout_ms: u64,
     ) -> HttpId {
         let Request { method, path, body } = request;
-        let mut request = self.origin.request(method, &path, self.credentials.session(), body);
+        let mut request =
+            self.origin.request(method, &path, self.credentials.session.as_ref(), body);
         if let Some(key) = key.filter(|_| method == Method::Post) {
             request.headers.push_text("x-idempotency-key", key);
         }
@@ -304,7 +305,7 @@ impl Endpoint for BeaconDispatcher {
             .text("state", state)
             .text("since", &self.since.unix.to_string())
             .number("since_ms", now.mono.since(self.since.mono))
-            .number("attempt", self.login_backoff.attempt())
+            .number("attempt", self.login_backoff.attempt)
             .value("next_attempt_ms", &retry.map(|at| at.since(now.mono)))
             .value("last_error", &self.last_error)
             .value("pending_calls", &self.calls.len())

@@ -104,8 +104,8 @@ pub(crate) fn registration(
 /// Makes the request of a login.
 pub(crate) fn login(origin: &Origin, credentials: &Credentials) -> HttpRequest {
     let body = Object::new()
-        .text("UserName", credentials.user())
-        .text("Password", credentials.password().expose())
+        .text("UserName", &credentials.user)
+        .text("Password", credentials.password.expose())
         .end();
     origin.request(Method::Post, "/1.0/Authenticate", None, body)
 }

@@ -249,7 +249,7 @@ impl BeaconWorker {
         }
         // Our hub says 401 to polls of workers that it does not know, logged in or not.
         let is_stranger =
-            self.credentials.session().is_none() && self.credentials.password().is_empty();
+            self.credentials.session.as_ref().is_none() && self.credentials.password.is_empty();
         if matches!(purpose, Purpose::Poll) && is_stranger {
             self.forgotten(now);
         } else if !matches!(purpose, Purpose::Verify) {
@@ -260,7 +260,7 @@ impl BeaconWorker {
     fn exchange_succeeded(&mut self, purpose: &Purpose) {
         self.failures = 0;
         if !matches!(purpose, Purpose::Registration) {
-            self.credentials.honour();
+            self.credentials.honoured = true;
         }
     }
 

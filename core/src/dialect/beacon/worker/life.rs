@@ -91,7 +91,7 @@ impl BeaconWorker {
             };
             // Peer: an open hub refuses every login, so a refusal matters only to those who have a
             // password to be refused.
-            if !answer.logged_in && !self.credentials.password().is_empty() {
+            if !answer.logged_in && !self.credentials.password.is_empty() {
                 self.notice(refused(answer.error.unwrap_or_default()));
             }
         }
@@ -185,7 +185,7 @@ impl BeaconWorker {
     }
 
     pub(super) fn turned_away(&mut self, error: Error, now: Now) {
-        if self.link.was_ready() {
+        if self.link.was_ready {
             self.lose(error, Pace::Longest, now);
         } else {
             self.end(Some(error), now);
@@ -199,7 +199,7 @@ impl BeaconWorker {
         }
         // A worker that is about to go reports by the items' ids and is gone.
         let Some(carrier) = self.carrier().filter(|_| !self.drain.is_on()) else { return };
-        if now.mono.since(self.link.since().mono) >= MIN_READY_MS {
+        if now.mono.since(self.link.since.mono) >= MIN_READY_MS {
             self.greet(carrier, now);
         } else {
             let message = "the control plane forgets this worker as soon as it is registered";
@@ -401,7 +401,7 @@ impl BeaconWorker {
         };
         self.link.enter(stage, limit, now);
         self.schedule = Schedule::default();
-        self.heartbeat.disarm();
+        self.heartbeat.next = None;
         self.polling.next = None;
         self.outbox.forget_ping();
     }

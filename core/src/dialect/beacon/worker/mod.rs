@@ -336,7 +336,7 @@ impl Machine for BeaconWorker {
             Input::Conn(ConnInput::Closed { conn, cause }) => self.closed(conn, &cause, now),
             Input::Http(HttpInput::Replied { http, result }) => self.replied(http, result, now),
             Input::Stored { result, .. } => self.stored(result, now),
-            Input::HostLag { millis } => self.heartbeat.host_lag(millis),
+            Input::HostLag { millis } => self.heartbeat.host_lag_ms = millis,
             // Nobody dials this side, and it asks for no such news.
             Input::Server(_)
             | Input::Conn(ConnInput::Sent { .. })
@@ -372,7 +372,7 @@ impl Machine for BeaconWorker {
         }
         let timers = [
             (self.exchanges.values().next().map(|exchange| exchange.until), Why::Http),
-            (self.heartbeat.deadline(), Why::Heartbeat),
+            (self.heartbeat.next, Why::Heartbeat),
             (self.schedule.ping, Why::Ping),
             (self.polling.deadline().filter(|_| self.may_poll()), Why::Poll),
             (self.upgrade.deadline(), Why::Upgrade),

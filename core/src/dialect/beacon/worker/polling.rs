@@ -17,7 +17,7 @@ impl BeaconWorker {
     pub(super) fn may_poll(&self) -> bool {
         self.carrier() == Some(Carrier::Requests)
             && !self.drain.is_on()
-            && self.work.slots().wants_more()
+            && self.work.slots.wants_more()
             && !self.outbox.is_full()
     }
 

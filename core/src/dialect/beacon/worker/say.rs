@@ -38,7 +38,7 @@ impl BeaconWorker {
         self.last_conn += 2;
         let conn = ConnId(self.last_conn);
         let mut headers = Headers::new();
-        if let Some(session) = self.credentials.session() {
+        if let Some(session) = &self.credentials.session {
             headers.push("cookie", session.expose());
         }
         let target = DialTarget {
@@ -99,8 +99,8 @@ impl BeaconWorker {
 
     pub(super) fn say_heartbeat(&mut self, carrier: Carrier, now: Now) {
         let id = (carrier != Carrier::Requests).then_some(self.id.as_str());
-        let running = self.work.slots().running();
-        let text = heartbeat(id, self.heartbeat.host_lag_ms(), running, self.drain.is_on());
+        let running = self.work.slots.running;
+        let text = heartbeat(id, self.heartbeat.host_lag_ms, running, self.drain.is_on());
         let path = |this: &Self| path(&["Beacon", &this.id, "Heartbeat"]);
         self.say(carrier, text, Purpose::Heartbeat, path, now);
     }
@@ -212,7 +212,7 @@ impl BeaconWorker {
     }
 
     fn request(&mut self, purpose: Purpose, method: Method, path: &str, body: String, now: Now) {
-        let request = self.origin.request(method, path, self.credentials.session(), body);
+        let request = self.origin.request(method, path, self.credentials.session.as_ref(), body);
         self.ask(purpose, request, now);
     }
 

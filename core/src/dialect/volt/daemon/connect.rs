@@ -188,7 +188,7 @@ impl VoltDaemon {
         let delay = if goes_on { self.next_delay() } else { None };
         let (retry_ms, attempt) = (delay.unwrap_or(0), self.link.attempt());
         self.event(SessionEvent::Lost { reason: error, retry_ms, attempt });
-        if !self.link.was_ready() {
+        if !self.link.was_ready {
             let message = format!("the connection ended before the registration: {reason}");
             self.notice(ErrorCode::RegistrationFailed, message);
         }

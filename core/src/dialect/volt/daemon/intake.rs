@@ -15,7 +15,7 @@ use crate::net::socketio::{self, Joined, Kind, Malformed, Packet};
 
 impl VoltDaemon {
     pub(super) fn handle_engine_events(&mut self) {
-        while let Some(event) = self.engine.poll_event() {
+        while let Some(event) = self.engine.events.pop_front() {
             match event {
                 EngineEvent::Opened => self.join(),
                 // What came behind the end of a session is not its any more.
@@ -78,7 +78,7 @@ impl VoltDaemon {
         match packet.kind {
             Kind::Connect => self.connected(&packet.data),
             Kind::Disconnect => {
-                self.engine.drop_unsent();
+                self.engine.queue.clear();
                 self.engine.close(None);
                 self.closed("io server disconnect", true);
             }

@@ -403,7 +403,7 @@ impl Endpoint for VoltDaemon {
     }
 
     fn snapshot(&self, now: Now) -> String {
-        let since = self.link.since();
+        let since = self.link.since;
         let retry = self.link.deadline().filter(|_| self.link.stage() == Stage::Waiting);
         Object::with_capacity(512)
             .text("dialect", "volt")

@@ -86,13 +86,13 @@ pub(super) struct Engine {
     /// When the server counts as silent.
     ping_deadline: Option<Instant>,
     /// Frames that wait for their turn on polling; bounded where they are sent.
-    queue: Queue<Frame>,
+    pub(super) queue: Queue<Frame>,
     /// How often [`EngineEvent::Flushed`] was asked for and not told.
     asks: u64,
     /// Peer: the original sends none, and fails behind load balancers with "session id unknown".
     cookies: Cookies,
     last_id: u64,
-    events: VecDeque<EngineEvent>,
+    pub(super) events: VecDeque<EngineEvent>,
     /// What to do, in order; the owner adds what it has to do itself.
     pub(super) out: VecDeque<Output>,
 }
@@ -131,10 +131,6 @@ impl Engine {
             DaemonTransport::WebSocket => self.dial(self.connect_timeout_ms),
             DaemonTransport::Upgrade | DaemonTransport::Polling => self.ask(),
         }
-    }
-
-    pub(super) fn poll_event(&mut self) -> Option<EngineEvent> {
-        self.events.pop_front()
     }
 
     /// Tells whether the handshake is through.
@@ -226,11 +222,6 @@ impl Engine {
         self.queue.push(frame, bytes);
     }
 
-    /// Drops what has not left: the server does not want it any more.
-    pub(super) fn drop_unsent(&mut self) {
-        self.queue.clear();
-    }
-
     /// Asks for [`EngineEvent::Flushed`].
     pub(super) fn ask_flushed(&mut self) {
         self.asks += 1;
@@ -294,7 +285,7 @@ impl Engine {
     }
 
     fn forget(&mut self) {
-        self.drop_unsent();
+        self.queue.clear();
         self.ping_deadline = None;
         self.asks = 0;
     }

@@ -83,7 +83,7 @@ impl Bench {
     }
 
     fn happened(&mut self) -> Vec<String> {
-        let next = || self.engine.poll_event();
+        let next = || self.engine.events.pop_front();
         std::iter::from_fn(next)
             .map(|event| match event {
                 EngineEvent::Opened => String::from("opened"),

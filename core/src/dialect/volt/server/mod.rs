@@ -134,10 +134,10 @@ pub(crate) struct VoltServer {
     /// Makes tokens, passwords and the ids of Engine.IO sessions, which are as good as passwords.
     secrets: Entropy,
     /// The time of the latest input.
-    clock: Now,
+    pub(crate) clock: Now,
     next: u64,
     /// Whether the application wants the messages of daemons.
-    listens: bool,
+    pub(crate) listens: bool,
     /// Whether new commands are taken.
     is_open: bool,
 }
@@ -197,11 +197,6 @@ impl VoltServer {
         }
     }
 
-    /// Tells the time, before a command.
-    pub(crate) const fn at(&mut self, now: Now) {
-        self.clock = now;
-    }
-
     /// Tells whether this part of the hub answers a request for `url`.
     pub(crate) fn claims(&self, url: &str) -> bool {
         let path = http::path(url);
@@ -229,11 +224,6 @@ impl VoltServer {
     /// Returns how many sessions there are.
     pub(crate) fn len(&self) -> usize {
         self.sessions.len()
-    }
-
-    /// Lets messages of daemons reach the application, or not.
-    pub(crate) const fn listen(&mut self, listens: bool) {
-        self.listens = listens;
     }
 
     /// Takes no new commands, of either side: the hub drains.
