@@ -93,7 +93,7 @@ pub(crate) fn registration(
     object
         .object("Moorline", |ours| {
             ours.flag("Acks", true)
-                .text_if("BeaconID", Some(id).filter(|id| !id.is_empty()))
+                .when(!id.is_empty(), |ours| ours.text("BeaconID", id))
                 .number("MaxMessageBytes", max_message)
                 .given(number, |ours, number| ours.number("Page", number).flag("More", page.more))
                 .raw("Running", &list(running))
