@@ -46,10 +46,7 @@ pub(super) enum Phase {
 impl Phase {
     /// Tells whether requests are answered.
     pub(super) const fn is_serving(&self) -> bool {
-        match self {
-            Self::Serving | Self::Draining { .. } => true,
-            Self::Idle | Self::Loading { .. } | Self::Ended => false,
-        }
+        matches!(self, Self::Serving | Self::Draining { .. })
     }
 
     /// Returns the name, for people.

@@ -74,26 +74,16 @@ impl Packet {
     #[must_use]
     pub fn to_frame(&self) -> Frame {
         match self {
-            Self::Open(text) => Frame::Text(joined("0", text)),
+            Self::Open(text) => Frame::Text(format!("0{text}").into()),
             Self::Close => Frame::Text(ByteString::from_static("1")),
-            Self::Ping(text) => Frame::Text(joined("2", text)),
-            Self::Pong(text) => Frame::Text(joined("3", text)),
-            Self::Message(text) => Frame::Text(joined("4", text)),
+            Self::Ping(text) => Frame::Text(format!("2{text}").into()),
+            Self::Pong(text) => Frame::Text(format!("3{text}").into()),
+            Self::Message(text) => Frame::Text(format!("4{text}").into()),
             Self::Binary(bytes) => Frame::Binary(bytes.clone()),
             Self::Upgrade => Frame::Text(ByteString::from_static("5")),
             Self::Noop => Frame::Text(ByteString::from_static("6")),
         }
     }
-}
-
-fn joined(digit: &'static str, text: &str) -> ByteString {
-    if text.is_empty() {
-        return ByteString::from_static(digit);
-    }
-    let mut whole = String::with_capacity(text.len() + 1);
-    whole.push_str(digit);
-    whole.push_str(text);
-    whole.into()
 }
 
 /// Reads a WebSocket frame.
@@ -130,32 +120,18 @@ fn packet(whole: &ByteString, text: &str) -> Result<Packet, Malformed> {
 }
 
 /// Reads the packets of a polling body, one after the other; nothing comes after an error.
-#[must_use]
-pub fn split(body: &ByteString) -> Payload {
-    Payload { body: body.clone(), at: Some(0) }
-}
-
-/// The packets of a polling body.
-#[derive(Clone, Debug)]
-pub struct Payload {
-    body: ByteString,
-    /// Where the next packet begins; `None` after the last one.
-    at: Option<usize>,
-}
-
-impl Iterator for Payload {
-    type Item = Result<Packet, Malformed>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let at = self.at.take()?;
-        let rest = self.body.get(at..)?;
-        let text = rest.split(SEPARATOR).next()?;
-        let packet = packet(&self.body, text);
-        if packet.is_ok() && text.len() < rest.len() {
-            self.at = Some(at + text.len() + SEPARATOR.len_utf8());
-        }
+pub fn split(body: &ByteString) -> impl Iterator<Item = Result<Packet, Malformed>> + use<> {
+    let mut rest = Some(body.clone());
+    std::iter::from_fn(move || {
+        let whole = rest.take()?;
+        let (text, after) = match whole.split_once(SEPARATOR) {
+            Some((text, after)) => (text, Some(after)),
+            None => (&*whole, None),
+        };
+        let packet = packet(&whole, text);
+        rest = after.filter(|_| packet.is_ok()).map(|after| whole.slice_ref(after));
         Some(packet)
-    }
+    })
 }
 
 /// Joins packets to a polling body.

@@ -194,10 +194,7 @@ impl HttpResponse {
     /// Returns the whole body; empty for a streaming answer.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        match &self.body {
-            HttpBody::Full(bytes) => bytes,
-            HttpBody::Streaming => &[],
-        }
+        if let HttpBody::Full(bytes) = &self.body { bytes } else { &[] }
     }
 }
 

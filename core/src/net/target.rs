@@ -68,10 +68,7 @@ impl DialAddress {
     /// Returns the extra header fields; a stream has none.
     #[must_use]
     pub const fn headers(&self) -> Option<&Headers> {
-        match self {
-            Self::WebSocket { headers, .. } => Some(headers),
-            Self::Tcp { .. } | Self::Unix { .. } => None,
-        }
+        if let Self::WebSocket { headers, .. } = self { Some(headers) } else { None }
     }
 
     /// Returns how frames are divided; a WebSocket has its own way.

@@ -181,15 +181,10 @@ impl Redactor {
 pub(super) fn secret_names(fields: &[Field]) -> Vec<&'static str> {
     let mut names = Vec::new();
     for field in fields {
-        match field.kind {
-            Kind::Secret => names.push(field.name),
-            Kind::Table(fields) | Kind::TableList(fields) => names.extend(secret_names(&fields())),
-            Kind::Integer
-            | Kind::Boolean
-            | Kind::Text
-            | Kind::Word(_)
-            | Kind::Json
-            | Kind::TextList => {}
+        if let Kind::Secret = field.kind {
+            names.push(field.name);
+        } else if let Kind::Table(fields) | Kind::TableList(fields) = field.kind {
+            names.extend(secret_names(&fields()));
         }
     }
     names

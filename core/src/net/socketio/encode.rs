@@ -116,12 +116,11 @@ fn packet(
         text.push(plain);
     } else {
         text.push(binary);
-        push_number(&mut text, blobs.len() as u64);
-        text.push('-');
+        let _ = write!(text, "{}-", blobs.len());
     }
     push_namespace(&mut text, namespace);
     if let Some(id) = id {
-        push_number(&mut text, id);
+        let _ = write!(text, "{id}");
     }
     write(&mut text);
     out.push(Frame::Text(text.into()));
@@ -134,9 +133,4 @@ fn push_namespace(text: &mut String, namespace: &str) {
         text.push_str(namespace);
         text.push(',');
     }
-}
-
-fn push_number(text: &mut String, number: u64) {
-    // Writing to a text cannot fail.
-    let _ = write!(text, "{number}");
 }

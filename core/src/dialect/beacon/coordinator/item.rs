@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::wire::Progress;
 use crate::api::event::Withdrawal;
@@ -53,9 +53,7 @@ pub(super) enum State {
 /// Who ran the latest attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct Holder {
-    #[serde(deserialize_with = "shared")]
     pub(super) beacon_id: Arc<str>,
-    #[serde(deserialize_with = "shared")]
     pub(super) name: Arc<str>,
 }
 
@@ -77,7 +75,6 @@ pub(super) enum Waiter {
 pub(super) struct Order {
     #[serde(skip)]
     pub(super) hash: Arc<str>,
-    #[serde(deserialize_with = "shared")]
     pub(super) capability: Arc<str>,
     pub(super) action: String,
     pub(super) settings: Raw,
@@ -197,11 +194,6 @@ impl Item {
     }
 }
 
-/// Reads a text that is shared.
-pub(super) fn shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
-    String::deserialize(deserializer).map(Arc::from)
-}
-
 /// How an item ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub(super) enum Ending {
@@ -234,10 +226,7 @@ impl Ending {
 
     /// Returns what the worker that still runs the item is told.
     pub(super) const fn withdrawal(self) -> Withdrawal {
-        match self {
-            Self::Timeout => Withdrawal::Expired,
-            Self::Complete | Self::Error | Self::Cancelled => Withdrawal::Cancelled,
-        }
+        if let Self::Timeout = self { Withdrawal::Expired } else { Withdrawal::Cancelled }
     }
 }
 

@@ -86,22 +86,15 @@ impl Coordinator {
     }
 
     fn stream_progress(&mut self, waiter: &Waiter, text: &str, data: Option<&[u8]>) {
-        match *waiter {
-            Waiter::Http { http, stream: true } => {
-                self.stream(http, Kind::Progress, text.as_bytes());
-                if let Some(data) = data {
-                    self.stream(http, Kind::Bytes, data);
-                }
+        if let Waiter::Http { http, stream: true } = *waiter {
+            self.stream(http, Kind::Progress, text.as_bytes());
+            if let Some(data) = data {
+                self.stream(http, Kind::Bytes, data);
             }
-            Waiter::Call { call, stream: true } => {
-                if let Ok(part) = Raw::parse(text.to_owned()) {
-                    self.promise(Output::Event(Event::Call(CallEvent::Part { call, part })));
-                }
-            }
-            Waiter::Http { .. }
-            | Waiter::Call { .. }
-            | Waiter::Login { .. }
-            | Waiter::Join { .. } => {}
+        } else if let Waiter::Call { call, stream: true } = *waiter
+            && let Ok(part) = Raw::parse(text.to_owned())
+        {
+            self.promise(Output::Event(Event::Call(CallEvent::Part { call, part })));
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::item::{Ending, Holder, shared};
+use super::item::{Ending, Holder};
 use crate::base::json::Raw;
 use crate::base::time::UnixMillis;
 
@@ -15,7 +15,6 @@ pub(crate) struct Finished {
     #[serde(skip)]
     pub(super) hash: Arc<str>,
     pub(super) key: Option<String>,
-    #[serde(deserialize_with = "shared")]
     pub(super) capability: Arc<str>,
     pub(super) action: String,
     pub(super) run_id: String,

@@ -39,13 +39,9 @@ impl Route {
             ["Run", "Start"] => (Method::Post, Self::RunStart),
             ["Run", id, "End"] => (Method::Post, Self::RunEnd((*id).to_owned())),
             ["Work", rest @ ..] => work(rest).ok_or(NoRoute::Unknown)?,
-            [id] => match method {
-                Method::Get => (method, Self::View(View::Worker((*id).to_owned()))),
-                Method::Delete => (method, Self::Farewell((*id).to_owned())),
-                Method::Post | Method::Put | Method::Other => {
-                    return Err(NoRoute::Method("GET, DELETE"));
-                }
-            },
+            [id] if method == Method::Get => (method, Self::View(View::Worker((*id).to_owned()))),
+            [id] if method == Method::Delete => (method, Self::Farewell((*id).to_owned())),
+            [_] => return Err(NoRoute::Method("GET, DELETE")),
             [id, "Heartbeat"] => (Method::Post, Self::Heartbeat((*id).to_owned())),
             [id, "Drain"] => (Method::Post, Self::Drain((*id).to_owned())),
             _ => return Err(NoRoute::Unknown),

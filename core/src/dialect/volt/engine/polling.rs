@@ -153,7 +153,11 @@ impl Engine {
         self.poll();
     }
 
-    fn packets(&mut self, packets: engineio::Payload, now: Now) {
+    fn packets(
+        &mut self,
+        packets: impl Iterator<Item = Result<Packet, engineio::Malformed>>,
+        now: Now,
+    ) {
         for packet in packets {
             if !self.is_open() {
                 return;
@@ -286,10 +290,8 @@ impl Engine {
 }
 
 fn text(response: &HttpResponse) -> Option<ByteString> {
-    match &response.body {
-        HttpBody::Full(bytes) => ByteString::try_from(bytes.clone()).ok(),
-        HttpBody::Streaming => None,
-    }
+    let HttpBody::Full(bytes) = &response.body else { return None };
+    ByteString::try_from(bytes.clone()).ok()
 }
 
 /// Peer: any status but 200 is a failure; the body may say why.
