@@ -11,7 +11,7 @@ use std::fmt;
 use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::base::error::{Error, ErrorCode};
+use crate::base::error::{Error, invalid};
 use crate::base::ids::{CallId, WorkId};
 use crate::base::json::Raw;
 use crate::base::json::object::Object;
@@ -123,14 +123,10 @@ impl Command {
     /// Returns the call id, if the command has one.
     #[must_use]
     pub const fn call(&self) -> Option<CallId> {
-        match self {
-            Self::Call(CallCommand::Make { call, .. }) | Self::Snapshot { call } => Some(*call),
-            Self::Start
-            | Self::Stop { .. }
-            | Self::Call(CallCommand::Cancel { .. })
-            | Self::Work(_)
-            | Self::Emit { .. } => None,
-        }
+        let (Self::Call(CallCommand::Make { call, .. }) | Self::Snapshot { call }) = self else {
+            return None;
+        };
+        Some(*call)
     }
 }
 
@@ -284,8 +280,7 @@ pub fn parse_batch(text: &str) -> Result<Vec<Command>, Error> {
         reader.end().map(|()| commands)
     };
     read().map_err(|e: serde_json::Error| {
-        let message = format!("a batch is a JSON array of [name, id, body]: {e}");
-        Error::new(ErrorCode::ArgumentInvalid, message)
+        invalid(format!("a batch is a JSON array of [name, id, body]: {e}"))
     })
 }
 
@@ -387,6 +382,7 @@ fn next<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(parts: &mut A) -> Result<T,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::error::ErrorCode;
 
     #[test]
     fn a_turn_of_commands_is_one_text() {

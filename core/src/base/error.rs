@@ -324,6 +324,11 @@ impl Error {
     }
 }
 
+/// Makes the error of an argument that is not of the documented shape.
+pub(crate) fn invalid(message: impl AsRef<str>) -> Error {
+    Error::new(ErrorCode::ArgumentInvalid, message)
+}
+
 impl From<ErrorCode> for Error {
     fn from(code: ErrorCode) -> Self {
         Self::new(code, code.meaning())

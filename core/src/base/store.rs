@@ -53,3 +53,15 @@ pub enum StoreReply {
 
 /// What was loaded, by space.
 pub(crate) type Loaded = std::collections::BTreeMap<&'static str, Vec<(String, Bytes)>>;
+
+/// Reads the records of a space, and counts those that cannot be read.
+pub(crate) fn read_all<T>(
+    records: Vec<(String, Bytes)>,
+    read: impl Fn(&str, &[u8]) -> Option<T>,
+    unreadable: &mut usize,
+) -> Vec<T> {
+    let before = records.len();
+    let found: Vec<T> = records.into_iter().filter_map(|(key, bytes)| read(&key, &bytes)).collect();
+    *unreadable += before - found.len();
+    found
+}

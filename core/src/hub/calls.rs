@@ -2,7 +2,7 @@
 
 use super::{Hub, Phase};
 use crate::api::options;
-use crate::base::error::{Error, ErrorCode};
+use crate::base::error::{Error, ErrorCode, invalid};
 use crate::base::ids::CallId;
 use crate::base::json::Raw;
 use crate::base::time::Now;
@@ -24,9 +24,8 @@ impl Hub {
             let is_over = matches!(self.phase, Phase::Ended);
             return Err(if is_over { ErrorCode::Stopped } else { ErrorCode::NotStarted }.into());
         }
-        let options = options::read::<CallOptions>(options.as_str()).map_err(|e| {
-            Error::new(ErrorCode::ArgumentInvalid, format!("the call's options: {e}"))
-        })?;
+        let options = options::read::<CallOptions>(options.as_str())
+            .map_err(|e| invalid(format!("the call's options: {e}")))?;
         if !options.team_cluster_id.is_empty() {
             let order = Order {
                 cluster: options.team_cluster_id.clone(),

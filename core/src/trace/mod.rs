@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use crate::api::command::{Command, parse_batch};
 use crate::base::entropy::Seed;
-use crate::base::error::{Error, ErrorCode};
+use crate::base::error::{self, Error};
 use crate::base::json::object::Object;
 use crate::base::time::{Deadline, Now};
 use crate::machine::{Endpoint, Input, Machine, Output};
@@ -199,9 +199,7 @@ pub enum Told {
 /// # Errors
 /// `ARGUMENT_INVALID` for any other text.
 pub fn read_told(line: &str) -> Result<(Now, Told), Error> {
-    told(line).map_err(|problem| {
-        Error::new(ErrorCode::ArgumentInvalid, format!("not a line of a recording: {problem}"))
-    })
+    told(line).map_err(|problem| error::invalid(format!("not a line of a recording: {problem}")))
 }
 
 /// Returns the outputs of a recording, line by line.
@@ -279,7 +277,7 @@ struct Line<'a> {
 }
 
 fn invalid(line: usize, problem: impl std::fmt::Display) -> Error {
-    Error::new(ErrorCode::ArgumentInvalid, format!("line {line} of the recording: {problem}"))
+    error::invalid(format!("line {line} of the recording: {problem}"))
 }
 
 #[cfg(test)]

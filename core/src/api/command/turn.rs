@@ -4,7 +4,7 @@ use bytestring::ByteString;
 
 use super::{Command, parse_batch};
 use crate::api::command::CallCommand;
-use crate::base::error::{Error, ErrorCode};
+use crate::base::error::{Error, invalid};
 use crate::base::ids::CallId;
 use crate::base::json::Raw;
 
@@ -50,7 +50,7 @@ pub fn parse_turn(text: impl Into<ByteString>) -> Result<Vec<Command>, Error> {
         let payload = if line.is_empty() {
             Raw::absent()
         } else {
-            Raw::parse(text.slice_ref(line)).map_err(|e| invalid(&format!("payload: {e}")))?
+            Raw::parse(text.slice_ref(line)).map_err(|e| invalid(format!("payload: {e}")))?
         };
         let call = CallId(*next);
         *next += 1;
@@ -83,10 +83,6 @@ fn read_like(triple: &str) -> Result<Like, Error> {
         }
         _ => Err(invalid("calls can only be like one call")),
     }
-}
-
-fn invalid(message: &str) -> Error {
-    Error::new(ErrorCode::ArgumentInvalid, message)
 }
 
 #[cfg(test)]

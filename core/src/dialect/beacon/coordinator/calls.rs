@@ -8,7 +8,7 @@ use super::routes::View;
 use super::wire::ControlBody;
 use super::{ANONYMOUS, Caller, Client, Coordinator};
 use crate::api::event::{CallEvent, Event};
-use crate::base::error::{Error, ErrorCode};
+use crate::base::error::{Error, ErrorCode, invalid};
 use crate::base::ids::CallId;
 use crate::base::json::Raw;
 use crate::base::time::Now;
@@ -56,9 +56,7 @@ impl Coordinator {
         let asked = Asked { body: &body, key: options.key(), caller: &caller, now };
         let control: ControlBody = payload.read().unwrap_or_default();
         let named = |value: Option<String>, field: &str| {
-            value.ok_or_else(|| {
-                Error::new(ErrorCode::ArgumentInvalid, format!("{name} needs {field}"))
-            })
+            value.ok_or_else(|| invalid(format!("{name} needs {field}")))
         };
         let item = control.work_item_hash;
         let (status, text) = match name {
@@ -72,8 +70,7 @@ impl Coordinator {
             "$run_end" => self.end_run(&named(control.run_id, subject::RUN)?, &body),
             "$drain" => self.drain_worker(&named(control.beacon_id, subject::BEACON)?, asked),
             other => {
-                let text = format!("a hub has no call named {other:?}");
-                return Err(Error::new(ErrorCode::ArgumentInvalid, text));
+                return Err(invalid(format!("a hub has no call named {other:?}")));
             }
         };
         self.settle(call, status, text);

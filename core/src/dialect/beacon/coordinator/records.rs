@@ -18,7 +18,7 @@ use super::runs::Run;
 use super::{Coordinator, SWEEP_MS, Timer};
 use crate::base::json::Raw;
 use crate::base::json::object::Object;
-use crate::base::store::Loaded;
+use crate::base::store::{Loaded, read_all};
 use crate::base::time::{Now, UnixMillis};
 
 pub(super) const WORK: &str = "hub.work";
@@ -211,18 +211,6 @@ impl Coordinator {
             (State::Held | State::Running(_), _) => {}
         }
     }
-}
-
-/// Reads the records of a space, and counts those that cannot be read.
-fn read_all<T>(
-    records: Vec<(String, Bytes)>,
-    read: fn(&str, &[u8]) -> Option<T>,
-    unreadable: &mut usize,
-) -> Vec<T> {
-    let before = records.len();
-    let found: Vec<T> = records.into_iter().filter_map(|(key, bytes)| read(&key, &bytes)).collect();
-    *unreadable += before - found.len();
-    found
 }
 
 fn read_run(_: &str, bytes: &[u8]) -> Option<Run> {

@@ -2,7 +2,7 @@
 
 use crate::api::event::{CallEvent, Event};
 use crate::api::options::read;
-use crate::base::error::{Error, ErrorCode};
+use crate::base::error::{Error, ErrorCode, invalid};
 use crate::base::ids::{CallId, HttpId};
 use crate::base::json::Raw;
 use crate::base::time::{Instant, Now};
@@ -77,15 +77,14 @@ impl BeaconDispatcher {
             return Err(Error::new(ErrorCode::Overloaded, message));
         }
         if self.calls.contains_key(&call) {
-            let message = format!("call {} is open already", call.0);
-            return Err(Error::new(ErrorCode::ArgumentInvalid, message));
+            return Err(invalid(format!("call {} is open already", call.0)));
         }
-        let options: CallOptions = read(options.as_str())
-            .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("call options: {e}")))?;
+        let options: CallOptions =
+            read(options.as_str()).map_err(|e| invalid(format!("call options: {e}")))?;
         if options.idempotency_key.contains(char::is_control) {
-            let message =
-                "call options: idempotency_key holds a line break or another control character";
-            return Err(Error::new(ErrorCode::ArgumentInvalid, message));
+            return Err(invalid(
+                "call options: idempotency_key holds a line break or another control character",
+            ));
         }
         let key = options.key().map(str::to_owned);
         let key = key.unwrap_or_else(|| self.entropy.uuid().to_string());

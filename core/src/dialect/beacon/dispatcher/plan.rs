@@ -1,7 +1,7 @@
 //! From the name of a call to the request that carries it.
 
 use crate::api::options::ResponseForm;
-use crate::base::error::{Error, ErrorCode};
+use crate::base::error::{Error, invalid};
 use crate::base::json::Raw;
 use crate::dialect::beacon::options::CallOptions;
 use crate::dialect::beacon::wire::{Subject, cancellation, command, keyed_run, order};
@@ -55,7 +55,6 @@ impl Plan {
         options: CallOptions,
         key: &str,
     ) -> Result<Self, Error> {
-        let invalid = |message: String| Error::new(ErrorCode::ArgumentInvalid, message);
         if !options.team_cluster_id.is_empty() {
             let is_stream = options.response_type == ResponseForm::Stream;
             let body = command(name, &payload, &options);

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::base::error::{Error, ErrorCode};
+use crate::base::error::{Error, ErrorCode, invalid};
 use crate::base::json::Raw;
 use crate::base::time::Now;
 use crate::dialect::beacon::words;
@@ -43,9 +43,7 @@ impl Action {
             Ok(_) => Err(String::from("settings_schema is a list")),
             Err(problem) => Err(problem.to_string()),
         };
-        let about = about.map_err(|problem| {
-            Error::new(ErrorCode::ArgumentInvalid, format!("the handler's meta: {problem}"))
-        })?;
+        let about = about.map_err(|problem| invalid(format!("the handler's meta: {problem}")))?;
         let (capability, name) = Self::split(key)?;
         Ok(Self { capability: capability.to_owned(), name: name.to_owned(), about })
     }
@@ -55,10 +53,8 @@ impl Action {
     /// # Errors
     /// `ARGUMENT_INVALID`.
     fn split(key: &str) -> Result<(&str, &str), Error> {
-        words::split(key).ok_or_else(|| {
-            let message = format!("a handler key is Capability/Action, not {key:?}");
-            Error::new(ErrorCode::ArgumentInvalid, message)
-        })
+        words::split(key)
+            .ok_or_else(|| invalid(format!("a handler key is Capability/Action, not {key:?}")))
     }
 }
 

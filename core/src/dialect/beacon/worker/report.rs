@@ -5,7 +5,7 @@ use bytestring::ByteString;
 
 use crate::api::command::Outcome;
 use crate::api::event::Withdrawal;
-use crate::base::error::{Error, ErrorCode};
+use crate::base::error::{Error, ErrorCode, invalid};
 use crate::base::ids::{StoreId, WorkId};
 use crate::base::json::Raw;
 use crate::base::store::{StoreRequest, Write};
@@ -54,7 +54,7 @@ impl BeaconWorker {
             let message = format!("the outcome is larger than limits.max_message_bytes ({max})");
             Error::new(ErrorCode::TooLarge, message)
         } else if !log.as_str().starts_with('[') {
-            Error::new(ErrorCode::ArgumentInvalid, "the log of an outcome is a list of text")
+            invalid("the log of an outcome is a list of text")
         } else {
             return (outcome, None);
         };
@@ -200,8 +200,7 @@ impl BeaconWorker {
     /// Reports progress, if there is a link: progress is of no use later.
     pub(super) fn progress(&mut self, work: WorkId, report: &Raw, now: Now) -> Result<(), Error> {
         if !report.as_str().starts_with('{') {
-            let message = "a progress report is a JSON object";
-            return Err(Error::new(ErrorCode::ArgumentInvalid, message));
+            return Err(invalid("a progress report is a JSON object"));
         }
         let Some((wire, attempt)) = self.work.running(work) else {
             let message = format!("work item {} is not running here", work.0);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::VoltDaemon;
 use crate::api::options::{self, ResponseForm};
-use crate::base::error::{Error, ErrorCode};
+use crate::base::error::{Error, ErrorCode, invalid};
 use crate::base::ids::CallId;
 use crate::base::json::Raw;
 use crate::dialect::volt::options::CommandOptions;
@@ -32,9 +32,8 @@ impl VoltDaemon {
     ) -> Result<(), Error> {
         let options = match options.as_str() {
             "{}" => CommandOptions::default(),
-            text => options::read::<CommandOptions>(text).map_err(|e| {
-                Error::new(ErrorCode::ArgumentInvalid, format!("the command's options: {e}"))
-            })?,
+            text => options::read::<CommandOptions>(text)
+                .map_err(|e| invalid(format!("the command's options: {e}")))?,
         };
         if !self.is_ready() || self.drain.is_on() {
             let message =

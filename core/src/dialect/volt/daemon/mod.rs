@@ -35,7 +35,7 @@ use crate::api::command::{CallCommand, Command, WorkCommand};
 use crate::api::event::{CallEvent, Event, SessionEvent};
 use crate::api::options::ConfigError;
 use crate::base::entropy::{Entropy, Seed};
-use crate::base::error::{Error, ErrorCode};
+use crate::base::error::{Error, ErrorCode, invalid};
 use crate::base::ids::{CallId, WorkId};
 use crate::base::json::Raw;
 use crate::base::json::object::Object;
@@ -236,7 +236,7 @@ impl VoltDaemon {
         }
         if !name.is_empty() {
             let message = format!("{name:?} is nothing that a daemon emits; leave the name empty");
-            return Err(Error::new(ErrorCode::ArgumentInvalid, message));
+            return Err(invalid(message));
         }
         let frames = self.write_event(MESSAGE, None, payload)?;
         self.check_size(&frames)?;
@@ -313,7 +313,7 @@ fn read_password(payload: &Raw) -> Result<Secret, Error> {
     struct Password {
         password: String,
     }
-    let wrong = |_| Error::new(ErrorCode::ArgumentInvalid, "$password takes {password: text}");
+    let wrong = |_| invalid("$password takes {password: text}");
     payload.read::<Password>().map(|body| Secret::new(body.password)).map_err(wrong)
 }
 

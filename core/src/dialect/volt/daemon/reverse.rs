@@ -9,7 +9,7 @@ use super::streams::Stream;
 use crate::api::command::Outcome;
 use crate::api::event::WorkEvent;
 use crate::api::options::ResponseForm;
-use crate::base::error::{Error, ErrorCode};
+use crate::base::error::{Error, ErrorCode, invalid};
 use crate::base::ids::WorkId;
 use crate::base::json::Raw;
 use crate::dialect::volt::envelope::{Envelope, Reject, lenient_form, unhandled};
@@ -36,9 +36,8 @@ struct HandlerMeta {
 
 impl VoltDaemon {
     pub(super) fn handle(&mut self, key: String, meta: &Raw) -> Result<(), Error> {
-        let meta: HandlerMeta = meta.read().map_err(|e| {
-            Error::new(ErrorCode::ArgumentInvalid, format!("meta of the handler {key:?}: {e}"))
-        })?;
+        let meta: HandlerMeta =
+            meta.read().map_err(|e| invalid(format!("meta of the handler {key:?}: {e}")))?;
         if meta.messages {
             self.wants_messages = true;
             return Ok(());
@@ -121,10 +120,8 @@ impl VoltDaemon {
     }
 
     fn reply(&mut self, running: &Running, value: &Raw) -> Result<(), Error> {
-        let invalid = |why: String| {
-            let message = format!("the result of the command \"{}\": {why}", running.name);
-            Error::new(ErrorCode::ArgumentInvalid, message)
-        };
+        let invalid =
+            |why: String| invalid(format!("the result of the command \"{}\": {why}", running.name));
         let envelope = Envelope::read(value).map_err(invalid)?;
         let request = running.request.as_str();
         if let Some(Reject { status, message }) = &envelope.reject {

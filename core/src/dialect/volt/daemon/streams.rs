@@ -9,9 +9,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::VoltDaemon;
+use super::reverse::Running;
 use crate::api::event::WorkEvent;
 use crate::api::options::ResponseForm;
-use crate::base::error::{Error, ErrorCode};
+use crate::base::error::{Error, invalid};
 use crate::base::ids::WorkId;
 use crate::base::json::Raw;
 use crate::dialect::volt::envelope::is_base64;
@@ -53,67 +54,55 @@ struct Opening<'a> {
 impl VoltDaemon {
     /// A part of a command's result.
     pub(super) fn progress(&mut self, work: WorkId, report: &Raw) -> Result<(), Error> {
-        let Some(running) = self.running.get(&work) else { return self.unknown(work) };
-        let invalid = |why: &str| {
-            let message = format!("the stream of the command \"{}\": {why}", running.name);
-            Error::new(ErrorCode::ArgumentInvalid, message)
+        let unknown = self.unknown(work);
+        let part_size = self.part_size();
+        let Some(Running { name, request, form, stream }) = self.running.get_mut(&work) else {
+            return unknown;
         };
+        let invalid = |why: &str| invalid(format!("the stream of the command \"{name}\": {why}"));
         let report: Report<'_> =
             serde_json::from_str(report.as_str()).map_err(|e| invalid(&e.to_string()))?;
-        let is_open = running.stream.is_some();
-        match report {
-            Report { open: Some(opening), chunk: None } if !is_open => {
-                if running.form != ResponseForm::Stream {
+        let request = request.clone();
+        match (report, stream) {
+            (Report { open: Some(opening), chunk: None }, stream) if stream.is_none() => {
+                if *form != ResponseForm::Stream {
                     return Err(invalid("the control plane did not ask for one"));
                 }
-                self.open_stream(work, &opening);
+                let id = self.entropy.uuid().to_string();
+                *stream = Some(Stream { id: id.clone(), handed: 0, drained: 0 });
+                let status = opening.status.unwrap_or(200);
+                let headers = opening.headers.map_or("", RawValue::get);
+                let headers = if headers == "null" { "" } else { headers };
+                let size = request.as_str().len() + headers.len() + 160;
+                self.answer(&[], size, |json| {
+                    wire::ok_reply(request.as_str(), status, headers, Reply::Stream(&id), json);
+                });
             }
-            Report { open: None, chunk: Some(chunk) } if is_open => {
+            (Report { open: None, chunk: Some(chunk) }, Some(stream)) => {
                 if !is_base64(&chunk) {
                     return Err(invalid("a chunk is not base64"));
                 }
-                self.send_chunk(work, &chunk);
+                stream.handed += 1;
+                let (id, mut rest) = (stream.id.clone(), &*chunk);
+                // An empty chunk is one, too.
+                loop {
+                    let (part, after) = rest.split_at_checked(part_size).unwrap_or((rest, ""));
+                    let size = part.len() + request.as_str().len() + 128;
+                    self.answer(&[], size, |json| {
+                        wire::stream_part(request.as_str(), &id, part, json);
+                    });
+                    if after.is_empty() {
+                        break;
+                    }
+                    rest = after;
+                }
+                self.engine.ask_flushed();
             }
-            Report { .. } => {
+            (Report { .. }, _) => {
                 return Err(invalid("first {open: {status?, headers?}}, then {chunk: base64}"));
             }
         }
         Ok(())
-    }
-
-    fn open_stream(&mut self, work: WorkId, opening: &Opening<'_>) {
-        let id = self.entropy.uuid().to_string();
-        let Some(running) = self.running.get_mut(&work) else { return };
-        running.stream = Some(Stream { id: id.clone(), handed: 0, drained: 0 });
-        let request = running.request.clone();
-        let status = opening.status.unwrap_or(200);
-        let headers = opening.headers.map_or("", RawValue::get);
-        let headers = if headers == "null" { "" } else { headers };
-        let size = request.as_str().len() + headers.len() + 160;
-        self.answer(&[], size, |json| {
-            wire::ok_reply(request.as_str(), status, headers, Reply::Stream(&id), json);
-        });
-    }
-
-    fn send_chunk(&mut self, work: WorkId, chunk: &str) {
-        let Some(running) = self.running.get_mut(&work) else { return };
-        let Some(stream) = &mut running.stream else { return };
-        stream.handed += 1;
-        let (request, id) = (running.request.clone(), stream.id.clone());
-        let mut rest = chunk;
-        // An empty chunk is one, too.
-        loop {
-            let (part, after) = rest.split_at_checked(self.part_size()).unwrap_or((rest, ""));
-            let size = part.len() + request.as_str().len() + 128;
-            self.answer(&[], size, |json| {
-                wire::stream_part(request.as_str(), &id, part, json);
-            });
-            if after.is_empty() {
-                break;
-            }
-            rest = after;
-        }
-        self.engine.ask_flushed();
     }
 
     /// Whole groups of four characters, so that each part is base64 of its own.

@@ -280,7 +280,7 @@ impl VoltServer {
             let text = format!("The command \"{command}\" timed out after {timeout} ms.");
             (ErrorCode::CallTimeout, text)
         };
-        self.fail(call, Error::new(code, text));
+        self.settle(call, Err(Error::new(code, text)));
     }
 
     /// Fails the calls that are meant: the hub is going away.
@@ -288,15 +288,11 @@ impl VoltServer {
         let meant = self.calls.iter().filter(|(_, pending)| is_meant(pending));
         let meant: Vec<u64> = meant.map(|(call, _)| *call).collect();
         for call in meant {
-            self.fail(call, going_away());
+            self.settle(call, Err(going_away()));
         }
     }
 
-    pub(super) fn fail(&mut self, call: u64, error: Error) {
-        self.settle(call, Err(error));
-    }
-
-    fn settle(&mut self, call: u64, settled: Result<Answer, Error>) {
+    pub(super) fn settle(&mut self, call: u64, settled: Result<Answer, Error>) {
         if let Some(pending) = self.forget_call(call) {
             self.tell_settled(&pending, settled);
         }
@@ -324,7 +320,7 @@ impl VoltServer {
     /// Cancels a call of the application; an answer is dropped. Tells whether there was one.
     pub(crate) fn cancel_call(&mut self, id: CallId) -> bool {
         let Some(call) = self.askers.get(&Asker::Call(id)).copied() else { return false };
-        self.fail(call, ErrorCode::CallCancelled.into());
+        self.settle(call, Err(ErrorCode::CallCancelled.into()));
         true
     }
 }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::VoltServer;
 use super::calls::{Answer, Asker, Order, Pending};
 use crate::api::event::{CallEvent, Event};
-use crate::base::error::{Error, ErrorCode};
+use crate::base::error::{Error, ErrorCode, invalid};
 use crate::base::ids::{CallId, HttpId};
 use crate::base::json::Raw;
 use crate::base::json::object::Object;
@@ -95,7 +95,6 @@ struct Named {
 impl Order {
     /// Reads the body of a call over HTTP.
     fn read(cluster: String, body: &ByteString) -> Result<Self, Error> {
-        let invalid = |text: &str| Error::new(ErrorCode::ArgumentInvalid, text);
         let request: CallBody<'_> = read("The call", body)?;
         let form = form_of(request.response_type.as_deref().unwrap_or("json"))
             .ok_or_else(|| invalid("ResponseType must be \"json\", \"buffer\" or \"stream\"."))?;
@@ -141,8 +140,7 @@ impl VoltServer {
     pub(crate) fn administer(&mut self, call: CallId, name: &str, payload: &Raw, now: Now) -> bool {
         self.clock = now;
         let named: Named = payload.read().unwrap_or_default();
-        let missing =
-            |field: &str| Error::new(ErrorCode::ArgumentInvalid, format!("{name} needs {field}"));
+        let missing = |field: &str| invalid(format!("{name} needs {field}"));
         let cluster = named.cluster.ok_or_else(|| missing("TeamClusterID"));
         let token = named.token.ok_or_else(|| missing("TokenID"));
         let result = match name {
@@ -223,13 +221,12 @@ impl VoltServer {
 
 /// Reads a body; `what` is what it should be, in complaints.
 pub(super) fn read<'a, T: Deserialize<'a>>(what: &str, body: &'a str) -> Result<T, Error> {
-    serde_json::from_str(body)
-        .map_err(|e| Error::new(ErrorCode::ArgumentInvalid, format!("{what}: {e}")))
+    serde_json::from_str(body).map_err(|e| invalid(format!("{what}: {e}")))
 }
 
 /// Begins an answer.
 fn not_base64(error: base64::DecodeError) -> Error {
-    Error::new(ErrorCode::ArgumentInvalid, format!("Blobs: {error}"))
+    invalid(format!("Blobs: {error}"))
 }
 
 fn head(status: u16, headers: Option<&Raw>, capacity: usize) -> Object {

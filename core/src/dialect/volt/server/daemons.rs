@@ -158,7 +158,7 @@ impl VoltServer {
         for call in std::mem::take(&mut daemon.sent) {
             let text =
                 "The daemon's connection was lost; whether the command was carried out is unknown.";
-            self.fail(call, Error::new(ErrorCode::NotReady, text));
+            self.settle(call, Err(Error::new(ErrorCode::NotReady, text)));
         }
         // Nobody is there to hear an answer.
         for work in work {
@@ -272,7 +272,7 @@ impl VoltServer {
         }
         let waiting = self.daemons.remove(cluster).map(|daemon| daemon.waiting);
         for call in waiting.into_iter().flatten() {
-            self.fail(call, unknown(cluster));
+            self.settle(call, Err(unknown(cluster)));
         }
         self.journal.delete(super::enroll::DAEMONS, cluster);
         self.revoke_tokens_of(cluster);

@@ -10,17 +10,18 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::daemons::Daemon;
 use super::{VoltServer, control, wire};
-use crate::base::error::{Error, ErrorCode};
+use crate::base::error::{Error, ErrorCode, invalid};
 use crate::base::ids::HttpId;
 use crate::base::json::object::{Object, list};
 use crate::base::secret::Secret;
-use crate::base::store::Loaded;
+use crate::base::store::{Loaded, read_all};
 use crate::base::time::UnixMillis;
 use crate::machine::Output;
 use crate::net::{HttpRequest, HttpResponse, Method, http};
@@ -198,7 +199,6 @@ impl VoltServer {
     pub(super) fn create_token(&mut self, body: &ByteString) -> Result<String, Error> {
         let new: NewToken = control::read("The token", body)?;
         let now = self.clock.unix;
-        let invalid = |text: &str| Error::new(ErrorCode::ArgumentInvalid, text);
         let cluster = new.cluster.trim().to_owned();
         if cluster.is_empty() || cluster.len() > MAX_NAME || cluster.contains('/') {
             return Err(invalid("TeamClusterID must have 1 to 256 bytes and no slash."));
@@ -293,8 +293,7 @@ impl VoltServer {
             return Err(super::daemons::unknown(cluster));
         };
         if daemon.is_configured {
-            let text = "The daemon's password stands in the hub's options.";
-            return Err(Error::new(ErrorCode::ArgumentInvalid, text));
+            return Err(invalid("The daemon's password stands in the hub's options."));
         }
         daemon.record.digest = Some(digest(password.expose()));
         daemon.record.enrolled = daemon.record.enrolled.or(Some(self.clock.unix));
@@ -340,22 +339,21 @@ impl VoltServer {
     /// Takes over what was stored; returns how many records cannot be read.
     pub(crate) fn restore(&mut self, spaces: &mut Loaded) -> usize {
         let mut unreadable = 0;
-        for (id, bytes) in spaces.remove(DAEMONS).unwrap_or_default() {
-            let Ok(record) = serde_json::from_slice(&bytes) else {
-                unreadable += 1;
-                continue;
-            };
+        let mut take = |space| spaces.remove(space).unwrap_or_default();
+        let daemons = read_all(take(DAEMONS), read, &mut unreadable);
+        for (id, record) in daemons {
             // What the options say of a daemon wins.
             self.daemons.entry(id).or_insert_with(|| Daemon::new(record));
         }
-        for (id, bytes) in spaces.remove(TOKENS).unwrap_or_default() {
-            let Ok(token) = serde_json::from_slice::<Token>(&bytes) else {
-                unreadable += 1;
-                continue;
-            };
+        let tokens: Vec<(String, Token)> = read_all(take(TOKENS), read, &mut unreadable);
+        for (id, token) in tokens {
             self.token_by_hash.insert(token.hash, id.clone());
             self.tokens.insert(id, token);
         }
         unreadable
     }
+}
+
+fn read<T: DeserializeOwned>(id: &str, bytes: &[u8]) -> Option<(String, T)> {
+    Some((id.to_owned(), serde_json::from_slice(bytes).ok()?))
 }

@@ -11,7 +11,7 @@ use super::{SessionId, Timer, VoltServer, wire};
 use crate::api::command::Outcome;
 use crate::api::event::{Withdrawal, WorkEvent};
 use crate::api::options::ResponseForm;
-use crate::base::error::{Error, ErrorCode, printable};
+use crate::base::error::{Error, ErrorCode, invalid, printable};
 use crate::base::ids::WorkId;
 use crate::base::json::Raw;
 use crate::base::time::Instant;
@@ -44,12 +44,11 @@ impl VoltServer {
     /// # Errors
     /// `ARGUMENT_INVALID` for a name that cannot be one, `OVERLOADED` for too many.
     pub(crate) fn handle(&mut self, name: String) -> Result<(), Error> {
-        let invalid = |text: String| Err(Error::new(ErrorCode::ArgumentInvalid, text));
         if name == HEARTBEAT {
-            return invalid(format!("{name} is answered by the hub itself"));
+            return Err(invalid(format!("{name} is answered by the hub itself")));
         }
         if !(1..=MAX_NAME).contains(&name.len()) {
-            return invalid(format!("a command's name has 1 to {MAX_NAME} bytes"));
+            return Err(invalid(format!("a command's name has 1 to {MAX_NAME} bytes")));
         }
         self.handlers.add(name, ())
     }
@@ -136,10 +135,8 @@ impl VoltServer {
     }
 
     fn reply_work(&mut self, running: &Running, value: &Raw) -> Result<(), Error> {
-        let invalid = |why: String| {
-            let text = format!("the result of the command {:?}: {why}", running.name);
-            Error::new(ErrorCode::ArgumentInvalid, text)
-        };
+        let invalid =
+            |why: String| invalid(format!("the result of the command {:?}: {why}", running.name));
         let envelope = Envelope::read(value).map_err(invalid)?;
         if let Some(Reject { status, message }) = &envelope.reject {
             self.refuse_work(running, *status, message);
