@@ -58,7 +58,7 @@ pub(super) enum Login {
     /// A session for this user.
     Right(UserRecord),
     /// An auth worker must decide.
-    Undecided { name: String, password: Secret },
+    Undecided { password: Secret },
 }
 
 impl Accounts {
@@ -116,7 +116,17 @@ impl Accounts {
                 }
             };
         }
-        if self.is_secured { Login::Undecided { name, password } } else { Login::Refused(failed()) }
+        if !self.is_secured {
+            return Login::Refused(failed());
+        }
+        // Counted as wrong until it is right: whoever guesses does not wait for an answer.
+        let _ = self.failures.take(address, now);
+        Login::Undecided { password }
+    }
+
+    /// Takes back that a login was counted as wrong.
+    pub(super) fn was_right(&mut self, remote: &str, now: Instant) {
+        self.failures.give_back(address(remote), now);
     }
 
     /// Begins a session, for which the oldest may have to go. Returns the answer.

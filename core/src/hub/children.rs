@@ -54,9 +54,17 @@ impl Hub {
     /// Answers logins that an auth worker has decided about.
     pub(super) fn check_decisions(&mut self, now: Now) {
         for Decision { http, user } in std::mem::take(&mut self.coordinator.decisions) {
-            let user = user.map(accounts::record);
-            let response =
-                user.map_or_else(accounts::failed, |user| self.accounts.begin(user, now.mono));
+            let (name, remote) = self.logins.remove(&http).unwrap_or_default();
+            let response = match user {
+                Some(user) => {
+                    self.accounts.was_right(&remote, now.mono);
+                    self.accounts.begin(accounts::record(user), now.mono)
+                }
+                None => {
+                    self.warn_of_login(&name, &remote, now);
+                    accounts::failed()
+                }
+            };
             self.reply(http, response);
         }
     }

@@ -4,12 +4,12 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::Hub;
-use super::accounts::{self, Login};
+use super::accounts::Login;
 use super::routes::{Public, Route};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{ConnId, HttpId};
 use crate::base::time::Now;
-use crate::dialect::beacon::coordinator::wire;
+use crate::dialect::beacon::coordinator::wire::{self, LoginRequest};
 use crate::dialect::beacon::coordinator::{Asked, Route as BeaconRoute};
 use crate::machine::{Input, Machine as _, Output, ServerInput};
 use crate::net::http::NoRoute;
@@ -91,17 +91,24 @@ impl Hub {
         match (route, caller) {
             (Route::Public(route), _) => Some(match route {
                 Public::Login => {
-                    let request = serde_json::from_str(&body).unwrap_or_default();
+                    let request: LoginRequest = serde_json::from_str(&body).unwrap_or_default();
+                    let name = request.user_name.clone().unwrap_or_default();
                     match self.accounts.login(request, &remote, now.mono) {
                         Login::Right(user) => self.accounts.begin(user, now.mono),
-                        Login::Refused(response) => response,
-                        Login::Undecided { name, password }
-                            if self.coordinator.has_auth_worker() =>
-                        {
-                            self.coordinator.ask_login(http, &name, password.expose(), now);
+                        Login::Refused(response) => {
+                            self.warn_of_login(&name, &remote, now);
+                            response
+                        }
+                        Login::Undecided { password } => {
+                            let password = password.expose();
+                            if let Err(denial) =
+                                self.coordinator.ask_login(http, &name, password, now)
+                            {
+                                return Some(denial.response(false));
+                            }
+                            self.logins.insert(http, (name, remote));
                             return None;
                         }
-                        Login::Undecided { .. } => accounts::failed(),
                     }
                 }
                 Public::Status => HttpResponse::json(200, wire::hub_status(self.is_secured())),
@@ -124,6 +131,12 @@ impl Hub {
         let text = format!("refused: {reason} The request has Host {host:?} and Origin {origin:?}");
         self.warn(ErrorCode::PeerRefused, remote, text, now);
         Some(HttpResponse::json(status, wire::error(reason)))
+    }
+
+    /// Tells of a login that failed.
+    pub(super) fn warn_of_login(&mut self, name: &str, remote: &str, now: Now) {
+        let text = format!("the login of {name:?} was refused");
+        self.warn(ErrorCode::AuthenticationFailed, remote, text, now);
     }
 
     /// Answers a request of someone who is known.

@@ -60,6 +60,8 @@ pub struct Hub {
     visitors: Visitors,
     /// Counts what is told of each address.
     warnings: Window,
+    /// Names and addresses of logins that an auth worker decides.
+    logins: BTreeMap<HttpId, (String, String)>,
     /// Allowed origins of the pages that wait for an answer.
     origins: BTreeMap<HttpId, String>,
     started: Now,
@@ -91,6 +93,7 @@ impl Hub {
             accounts: Accounts::new(&options, secrets.seed()),
             visitors: options.visitors(),
             warnings: Window::new(WARNINGS.0, WARNINGS.1),
+            logins: BTreeMap::new(),
             origins: BTreeMap::new(),
             started: Now::default(),
             address: None,
@@ -138,6 +141,7 @@ impl Machine for Hub {
             }
             Input::Server(ServerInput::Gone { http }) => {
                 self.origins.remove(&http);
+                self.logins.remove(&http);
                 self.volt.handle_input(Input::Server(ServerInput::Gone { http }), now);
                 self.coordinator.handle_input(Input::Server(ServerInput::Gone { http }), now);
             }

@@ -102,6 +102,13 @@ impl Buckets {
         if missing == 0 { Ok(()) } else { Err(missing.div_ceil(per_second)) }
     }
 
+    /// Gives back a token that was taken.
+    pub(crate) fn give_back(&mut self, client: &str, now: Instant) {
+        let full = self.burst.saturating_mul(1_000);
+        let bucket = self.bucket(client, now);
+        bucket.milli_tokens = bucket.milli_tokens.saturating_add(1_000).min(full);
+    }
+
     fn bucket(&mut self, client: &str, now: Instant) -> &mut Bucket {
         let full = self.burst.saturating_mul(1_000);
         let per_second = self.per_second;
@@ -140,6 +147,12 @@ mod tests {
         assert_eq!(buckets.take("b", at(0)), Ok(()), "clients do not share");
         assert_eq!(buckets.take("a", at(100)), Ok(()));
         assert!(buckets.take("a", at(150)).is_err());
+        buckets.give_back("a", at(150));
+        assert_eq!(buckets.take("a", at(150)), Ok(()));
+        for _ in 0..9 {
+            buckets.give_back("c", at(150));
+        }
+        assert_eq!((0..9).filter(|_| buckets.take("c", at(150)).is_ok()).count(), 3);
     }
 
     #[test]

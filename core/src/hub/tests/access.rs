@@ -308,3 +308,53 @@ fn two_origins_are_none() {
     let conn = rig.connect(two);
     assert_eq!(rig.closed[&conn].0, 400);
 }
+
+#[test]
+fn logins_that_an_auth_worker_decides_are_counted_and_bounded() {
+    let mut rig = Rig::new(r#"{"access":"secured","auth_join_secret":"boot","max_queued":10}"#);
+    let login = |rig: &mut Rig| rig.post("/1.0/Authenticate", r#"{"UserName":"u","Password":"p"}"#);
+    let nobody = login(&mut rig);
+    assert_eq!(rig.reply(nobody)["LoggedIn"], false, "there is no auth worker");
+    let auth = rig.connect(Headers::new());
+    rig.say(
+        auth,
+        r#"{"Action":"BeaconRegister","Name":"auth","Capabilities":["Authentication"],
+        "JoinSecret":"boot","MaxConcurrent":1000}"#,
+    );
+    let decide = |rig: &mut Rig, right: bool| {
+        for (hash, _) in std::mem::take(&mut rig.sent).into_values().flatten().filter_map(|text| {
+            let frame: Value = serde_json::from_str(&text).unwrap();
+            Some((frame["WorkItem"]["WorkItemHash"].as_str()?.to_owned(), ()))
+        }) {
+            let outputs = format!(r#"{{"Success":{right},"UserContext":{{"Username":"u"}}}}"#);
+            rig.say(auth, &format!(
+                r#"{{"Action":"WorkComplete","WorkItemHash":"{hash}","Outputs":{outputs},"Log":[]}}"#
+            ));
+        }
+    };
+    for _ in 0..200 {
+        login(&mut rig);
+        decide(&mut rig, true);
+        assert!(
+            rig.replies.values().all(|reply| reply.status == 200),
+            "right ones are not counted"
+        );
+    }
+    let asked: Vec<HttpId> = (0..200).map(|_| login(&mut rig)).collect();
+    let waiting = asked.iter().filter(|http| rig.status(**http).is_none()).count();
+    assert_eq!(waiting, 10, "no more than max_queued are asked about at once");
+    assert!(asked[10..].iter().all(|http| rig.status(*http) == Some(429)));
+    decide(&mut rig, false);
+    assert!(rig.notices().iter().any(|text| text.contains("127.0.0.1:6000: the login of \"u\"")));
+    rig.pass(60_000);
+    let guesses: Vec<HttpId> = (0..200)
+        .map(|_| {
+            let http = login(&mut rig);
+            decide(&mut rig, false);
+            http
+        })
+        .collect();
+    let wrong = guesses.iter().filter(|http| rig.status(**http) == Some(200)).count();
+    assert_eq!(wrong, 50, "guesses are counted");
+    assert_eq!(rig.status(guesses[199]), Some(429));
+}

@@ -1,7 +1,7 @@
 //! Workers of the capability Authentication: they decide about logins, and about workers that join.
 
 use super::Coordinator;
-use super::clients::Submitted;
+use super::clients::{Denial, Submitted};
 use super::item::{Item, Order, Waiter};
 use super::results::Finished;
 use super::wire::{self, JoinOutputs, LoginOutputs, UserContext};
@@ -25,25 +25,34 @@ pub(crate) struct Decision {
 }
 
 impl Coordinator {
-    /// Tells whether an auth worker is here.
-    pub(crate) fn has_auth_worker(&self) -> bool {
-        self.registry.offers(AUTHENTICATION)
-    }
-
     /// Asks an auth worker whether a login is right. The answer is a [`Decision`].
-    pub(crate) fn ask_login(&mut self, http: HttpId, name: &str, password: &str, now: Now) {
+    pub(crate) fn ask_login(
+        &mut self,
+        http: HttpId,
+        name: &str,
+        password: &str,
+        now: Now,
+    ) -> Result<(), Denial> {
+        if !self.registry.offers(AUTHENTICATION) {
+            self.decisions.push(Decision { http, user: None });
+            return Ok(());
+        }
         let question = wire::login_question(name, password);
-        self.ask_auth_worker("AUTH_Login", question, Waiter::Login { http }, now);
+        self.ask_auth_worker("AUTH_Login", question, Waiter::Login { http }, now)
     }
 
-    /// Asks an auth worker; the hub's own item is neither stored nor shown.
+    /// Asks an auth worker; the hub's own item is neither stored nor shown. As many may wait as items of
+    /// others, beside them.
     pub(super) fn ask_auth_worker(
         &mut self,
         action: &str,
         settings: String,
         waiter: Waiter,
         now: Now,
-    ) {
+    ) -> Result<(), Denial> {
+        if self.items.internal as u64 >= self.options.max_queued {
+            return Err(Denial::later("queued_depth_exceeded", 1_000));
+        }
         let hash = self.mint_hash("", "", now);
         let settings = Raw::trusted(settings);
         let order = Order {
@@ -54,6 +63,7 @@ impl Coordinator {
         };
         let id = self.insert(Item::new(order, i64::MAX, self.items.next), now);
         self.attach(Submitted::Item(id), waiter, now);
+        Ok(())
     }
 
     /// Takes an auth worker's word on a login.

@@ -200,7 +200,9 @@ impl Coordinator {
             Some(_) => return Err(Denial::new(400, "Settings must be an object.")),
         };
         let full = || Denial::later("queued_depth_exceeded", 1_000);
-        if self.items.waiting() as u64 >= self.options.max_queued {
+        if self.items.waiting().saturating_sub(self.items.internal) as u64
+            >= self.options.max_queued
+        {
             return Err(full());
         }
         let own = HubSettings::find(settings.as_str());

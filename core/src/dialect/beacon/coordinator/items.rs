@@ -15,6 +15,8 @@ pub(super) struct Items {
     pub(super) lanes: Lanes,
     /// The number, and the turn, that the next item gets.
     pub(super) next: u64,
+    /// How many are the hub's own.
+    pub(super) internal: usize,
     /// The bytes of all items.
     pub(super) bytes: u64,
 }
@@ -29,6 +31,7 @@ impl Items {
             self.by_key.insert(key.clone(), id);
         }
         self.bytes += item.size();
+        self.internal += usize::from(item.order.internal);
         // One that waits is listed when it is placed: most are given out at once.
         if !matches!(item.state, State::Pending(_)) {
             self.lanes.enter(&item.state, item.rank(id));
@@ -45,6 +48,7 @@ impl Items {
             self.by_key.remove(key);
         }
         self.bytes = self.bytes.saturating_sub(item.size());
+        self.internal -= usize::from(item.order.internal);
         self.lanes.leave(&item.state, item.rank(id));
         Some(*item)
     }

@@ -68,8 +68,10 @@ impl Coordinator {
                 let question = wire::join_question(name, secret, capabilities);
                 let Some(link) = self.conns.get_mut(&conn) else { return };
                 if link.joining.replace(text.clone()).is_none() {
-                    let waiter = Waiter::Join { conn };
-                    self.ask_auth_worker("AUTH_ValidateBeaconJoin", question, waiter, now);
+                    let (what, waiter) = ("AUTH_ValidateBeaconJoin", Waiter::Join { conn });
+                    if self.ask_auth_worker(what, question, waiter, now).is_err() {
+                        self.deny(conn, "too many workers wait for the auth beacon");
+                    }
                 }
             }
         }
