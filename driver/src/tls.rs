@@ -3,6 +3,9 @@
 mod own;
 mod told;
 
+use std::fmt::Display;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -134,8 +137,14 @@ impl Identity {
     fn read(chain: &str, key: &str) -> Result<Self, Error> {
         let files = (chain.to_owned(), key.to_owned());
         let chain = certificates("runtime.cert_file", chain)?;
-        let key = PrivateKeyDer::from_pem_file(Path::new(key))
-            .map_err(|e| invalid(format!("runtime.key_file: {key}: {e}")))?;
+        let unusable = |e: &dyn Display| invalid(format!("runtime.key_file: {key}: {e}"));
+        let file = File::open(key).map_err(|e| unusable(&e))?;
+        let mode = file.metadata().map_err(|e| unusable(&e))?.mode();
+        if mode & 0o007 != 0 {
+            let text = format!("is open to every user of the machine; chmod 600 {key}");
+            return Err(unusable(&text));
+        }
+        let key = PrivateKeyDer::from_pem_reader(file).map_err(|e| unusable(&e))?;
         Ok(Self { chain, key, files })
     }
 }
@@ -199,6 +208,6 @@ fn invalid(message: impl AsRef<str>) -> Error {
     Error::new(ErrorCode::ConfigInvalid, message)
 }
 
-fn unusable(error: &dyn std::fmt::Display) -> Error {
+fn unusable(error: &dyn Display) -> Error {
     Error::new(ErrorCode::TlsFailed, format!("the TLS settings are not usable: {error}"))
 }

@@ -134,7 +134,7 @@ impl Hub {
 
     fn restore(&mut self, mut loaded: Loaded, now: Now) {
         let unreadable =
-            self.volt.restore(&mut loaded) + self.coordinator.restore(&mut loaded, now);
+            self.volt.restore(&mut loaded, now) + self.coordinator.restore(&mut loaded, now);
         self.volt.start(now);
         if unreadable > 0 {
             let text = format!("{unreadable} records of the store cannot be read; they are left");

@@ -91,6 +91,7 @@ fn changed(files: &(String, String)) -> Changed {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
     use std::path::Path;
 
     use rcgen::{CertificateParams, KeyPair};
@@ -105,6 +106,7 @@ mod tests {
         let put = |name: &str, text: String| {
             let path = folder.join(name);
             fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
             let time = SystemTime::UNIX_EPOCH + Duration::from_secs(60 * minute);
             fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
             path.to_str().unwrap().to_owned()

@@ -1,5 +1,7 @@
 //! TLS for WebSocket and HTTP: trust, refusal, half a configuration.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use moorline_driver::Handle;
@@ -30,7 +32,11 @@ impl Papers {
         let key = KeyPair::generate().unwrap();
         let own = CertificateParams::new(vec![String::from("127.0.0.1")]).unwrap();
         let own = own.signed_by(&key, &issuer).unwrap();
-        let write = |name, text: String| std::fs::write(folder.path().join(name), text).unwrap();
+        let write = |name, text: String| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+        };
         write("ca.pem", root.pem());
         write("ca-key.pem", issuer.key().serialize_pem());
         write("cert.pem", own.pem());
@@ -203,6 +209,17 @@ fn half_a_configuration_does_not_start() {
     let mut runtime = RuntimeOptions::default();
     (runtime.cert_file, runtime.key_file) = (papers.path("ca.pem"), papers.path("key.pem"));
     assert_refused(runtime, "");
+}
+
+#[test]
+fn a_key_that_everybody_may_read_is_refused() {
+    for mode in [0o604, 0o602, 0o644] {
+        let papers = Papers::new();
+        let mut runtime = RuntimeOptions::default();
+        (runtime.cert_file, runtime.key_file) = (papers.path("cert.pem"), papers.path("key.pem"));
+        std::fs::set_permissions(papers.path("key.pem"), Permissions::from_mode(mode)).unwrap();
+        assert_refused(runtime, "open to every user of the machine; chmod 600");
+    }
 }
 
 fn assert_refused(runtime: RuntimeOptions, why: &str) {

@@ -38,6 +38,8 @@ type Records = BTreeMap<(&'static str, String), Bytes>;
 pub(super) struct Rig {
     pub(super) hub: Hub,
     pub(super) now: u64,
+    /// What the wall clock shows beyond it.
+    pub(super) epoch: u64,
     /// What survives a restart.
     pub(super) disk: Records,
     /// Commits that the store has not answered.
@@ -57,14 +59,15 @@ pub(super) struct Rig {
 impl Rig {
     /// Starts a hub with options on an empty disk.
     pub(super) fn new(options: &str) -> Self {
-        Self::on(options, Records::new(), 0)
+        Self::on(options, Records::new(), 0, EPOCH)
     }
 
-    fn on(options: &str, disk: Records, now: u64) -> Self {
+    fn on(options: &str, disk: Records, now: u64, epoch: u64) -> Self {
         let read: HubOptions = options::read(options).unwrap();
         let mut rig = Self {
             hub: Hub::open(read, [7; 32]).unwrap(),
             now,
+            epoch,
             disk,
             commits: Vec::new(),
             synced: true,
@@ -84,13 +87,13 @@ impl Rig {
 
     /// Kills the hub and starts it again `after` milliseconds later on the same disk.
     pub(super) fn restart(self, after: u64) -> Self {
-        let mut rig = Self::on(&self.options, self.disk, self.now + after);
+        let mut rig = Self::on(&self.options, self.disk, self.now + after, self.epoch);
         rig.next = self.next;
         rig
     }
 
     pub(super) fn now(&self) -> Now {
-        Now::new(self.now, EPOCH + self.now)
+        Now::new(self.now, self.epoch + self.now)
     }
 
     pub(super) fn input(&mut self, input: Input) {

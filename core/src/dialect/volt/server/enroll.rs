@@ -22,7 +22,7 @@ use crate::base::ids::HttpId;
 use crate::base::json::object::{Object, list};
 use crate::base::secret::Secret;
 use crate::base::store::{Loaded, read_all};
-use crate::base::time::UnixMillis;
+use crate::base::time::{Instant, Now, UnixMillis};
 use crate::machine::Output;
 use crate::net::{HttpRequest, HttpResponse, Method, http};
 
@@ -65,6 +65,9 @@ pub(super) struct Token {
     expires: UnixMillis,
     #[serde(skip_serializing_if = "Option::is_none")]
     used: Option<UnixMillis>,
+    /// When it expires in this process, whose wall clock may be set back.
+    #[serde(skip)]
+    until: Instant,
 }
 
 /// What a token is made of.
@@ -169,7 +172,7 @@ impl VoltServer {
             let code = Some("TeamCluster::EnrollmentAlreadyCompleted");
             return Err(refused(409, code, "Team cluster enrollment has already been completed"));
         }
-        if token.expires <= now {
+        if token.until <= self.clock.mono {
             return Err(invalid());
         }
         token.used = Some(now);
@@ -212,7 +215,7 @@ impl VoltServer {
         if self.daemons.get(&cluster).is_some_and(|daemon| daemon.is_configured) {
             return Err(invalid("The daemon's password stands in the hub's options."));
         }
-        self.make_room(now)?;
+        self.make_room()?;
         let ttl = if new.expires_ms == 0 { self.options.token_ttl_ms } else { new.expires_ms };
         let name = if new.name.trim().is_empty() { cluster.clone() } else { new.name };
         if !self.daemons.contains_key(&cluster) {
@@ -227,7 +230,8 @@ impl VoltServer {
         let id = self.entropy.uuid().to_string();
         let hash = digest(secret.expose());
         let expires = UnixMillis(now.0.saturating_add(ttl));
-        let token = Token { hash, cluster, name, created: now, expires, used: None };
+        let until = self.clock.mono.after(ttl);
+        let token = Token { hash, cluster, name, created: now, expires, used: None, until };
         let text = Object::new()
             .text("TokenID", &id)
             .text("TeamClusterID", &token.cluster)
@@ -242,12 +246,13 @@ impl VoltServer {
     }
 
     /// Drops the oldest token that was used or has expired, if there are too many.
-    fn make_room(&mut self, now: UnixMillis) -> Result<(), Error> {
+    fn make_room(&mut self) -> Result<(), Error> {
         if (self.tokens.len() as u64) < self.options.max_tokens {
             return Ok(());
         }
+        let now = self.clock.mono;
         let over =
-            self.tokens.iter().filter(|(_, token)| token.used.is_some() || token.expires <= now);
+            self.tokens.iter().filter(|(_, token)| token.used.is_some() || token.until <= now);
         let Some((id, _)) = over.min_by_key(|(_, token)| token.created) else {
             return Err(Error::new(ErrorCode::Overloaded, "There are too many tokens."));
         };
@@ -309,7 +314,7 @@ impl VoltServer {
         list(self.tokens.iter().map(|(id, token)| {
             let state = match token.used {
                 Some(_) => "used",
-                None if token.expires <= self.clock.unix => "expired",
+                None if token.until <= self.clock.mono => "expired",
                 None => "open",
             };
             Object::new()
@@ -337,7 +342,7 @@ impl VoltServer {
     }
 
     /// Takes over what was stored; returns how many records cannot be read.
-    pub(crate) fn restore(&mut self, spaces: &mut Loaded) -> usize {
+    pub(crate) fn restore(&mut self, spaces: &mut Loaded, now: Now) -> usize {
         let mut unreadable = 0;
         let mut take = |space| spaces.remove(space).unwrap_or_default();
         let daemons = read_all(take(DAEMONS), read, &mut unreadable);
@@ -346,7 +351,10 @@ impl VoltServer {
             self.daemons.entry(id).or_insert_with(|| Daemon::new(record));
         }
         let tokens: Vec<(String, Token)> = read_all(take(TOKENS), read, &mut unreadable);
-        for (id, token) in tokens {
+        for (id, mut token) in tokens {
+            // A clock that was set back gives no token more time than it was made for.
+            let left = token.expires.0.saturating_sub(now.unix.0.max(token.created.0));
+            token.until = now.mono.after(left);
             self.token_by_hash.insert(token.hash, id.clone());
             self.tokens.insert(id, token);
         }

@@ -50,6 +50,38 @@ fn an_enrollment_is_answered_when_it_is_stored() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_makes_no_token_good_again() {
+    let mut rig = Rig::new("{}");
+    let token = rig.token(r#"{"TeamClusterID":"c1","ExpiresMs":60000}"#);
+    let body = format!(r#"{{"enrollmentToken":{}}}"#, token["Token"]);
+    let state = |rig: &mut Rig| {
+        let http = rig.ask(Method::Get, "/Moorline/Volt/Tokens", "");
+        rig.reply(http)[0]["State"].as_str().unwrap().to_owned()
+    };
+    rig.pass(60_000);
+    rig.epoch -= 3_600_000;
+    assert_eq!(state(&mut rig), "expired");
+    let http = rig.enroll("c1", &body);
+    assert_eq!(rig.status(http), Some(401));
+    // A clock that was set ahead ends none early.
+    let token = rig.token(r#"{"TeamClusterID":"c2","ExpiresMs":60000}"#);
+    let body = format!(r#"{{"enrollmentToken":{}}}"#, token["Token"]);
+    rig.epoch += 86_400_000;
+    let http = rig.enroll("c2", &body);
+    assert_eq!(rig.status(http), Some(200));
+    // After a restart behind the time of its making it has the time that it was made for, and no more.
+    let mut rig = Rig::new("{}");
+    rig.token(r#"{"TeamClusterID":"c3","ExpiresMs":60000}"#);
+    rig.epoch -= 3_600_000;
+    let mut rig = rig.restart(0);
+    assert_eq!(state(&mut rig), "open");
+    rig.pass(59_999);
+    assert_eq!(state(&mut rig), "open");
+    rig.pass(1);
+    assert_eq!(state(&mut rig), "expired");
+}
+
+#[test]
 fn enrollments_are_refused_in_the_words_of_the_original() {
     let mut rig = Rig::new("{}");
     let token = rig.token(r#"{"TeamClusterID":"c1","ExpiresMs":1000}"#);
