@@ -480,7 +480,7 @@ mod tests {
         assert!(help.contains("Exit codes:"), "{help}");
         for (role, shown) in [
             ("hub", ["listen"].as_slice()),
-            ("worker", ["server_url", "name", "max_concurrent"].as_slice()),
+            ("worker", ["server_url", "max_concurrent"].as_slice()),
         ] {
             let table = moorline_core::options::ROLES.iter().find(|row| row.role == role).unwrap();
             let mut cli = Cli::command();

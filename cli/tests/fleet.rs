@@ -240,6 +240,12 @@ fn a_drained_worker_finishes_and_gets_nothing_new() {
     assert_eq!(status.code(), Some(0), "{seen}");
     assert_eq!(dispatch.wait().0.code(), Some(0));
 
+    let end = fleet.moorline(&["drain", "tester", "--resume"]);
+    assert_eq!(end.code, Some(0), "{end:?}");
+    assert!(end.out.contains("gets new work again"), "{end:?}");
+    let end = fleet.moorline(&["status"]);
+    assert!(!end.out.contains("Draining"), "{end:?}");
+
     let end = fleet.moorline(&["drain", "nobody"]);
     assert_eq!(end.code, Some(2), "{end:?}");
     assert!(end.err.contains("no worker is named nobody; registered: "), "{end:?}");

@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(options.name, "flag");
         assert_eq!(options.max_concurrent, 3);
         assert_eq!(options.reconnect.max_delay_ms, 7);
-        assert_eq!(options.reconnect.base_delay_ms, 10_000);
+        assert_eq!(options.reconnect.base_delay_ms, 250);
     }
 
     #[test]

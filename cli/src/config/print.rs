@@ -60,7 +60,7 @@ mod tests {
         let table: toml::Table = printed.parse().unwrap();
         assert_eq!(table["max_concurrent"].as_integer(), Some(4), "{printed}");
         assert_eq!(table["tags"]["site"].as_str(), Some("a b"), "{printed}");
-        assert_eq!(table["reconnect"]["base_delay_ms"].as_integer(), Some(10_000), "{printed}");
+        assert_eq!(table["reconnect"]["base_delay_ms"].as_integer(), Some(250), "{printed}");
     }
 
     #[test]

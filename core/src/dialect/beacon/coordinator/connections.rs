@@ -75,10 +75,12 @@ impl Coordinator {
             }
             action::COMPLETE => {
                 let result = self.report_complete(&told, now);
+                self.free_overdue(worker, |overdue, _| overdue == hash, now);
                 self.send_verdict(worker, hash, result);
             }
             action::ERROR => {
                 let result = self.report_error(&told, now);
+                self.free_overdue(worker, |overdue, _| overdue == hash, now);
                 self.send_verdict(worker, hash, result);
             }
             action::DEREGISTER => {

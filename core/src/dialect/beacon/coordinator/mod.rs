@@ -192,6 +192,8 @@ enum Timer {
     Silence(PeerId),
     /// The time limit of an item.
     Limit(ItemId),
+    /// A worker had an item's time once more, and has not reported it.
+    Overdue(PeerId, ItemId),
     /// An item that failed runs again.
     Retry(ItemId),
     /// Someone who came later has waited for an item long enough; with the time that it allowed.
@@ -206,7 +208,7 @@ impl Timer {
     const fn why(self) -> Why {
         match self {
             Self::Silence(_) => Why::Lease,
-            Self::Limit(_) => Why::Work,
+            Self::Limit(_) | Self::Overdue(..) => Why::Work,
             Self::Retry(_) => Why::Retry,
             Self::Patience(..) => Why::Patience,
             Self::Held => Why::Held,
@@ -460,6 +462,9 @@ impl Machine for Coordinator {
             match timer {
                 Timer::Silence(worker) => self.check_silence(worker, now),
                 Timer::Limit(item) => self.expire_item(item, now),
+                Timer::Overdue(worker, item) => {
+                    self.free_overdue(worker, |_, id| id == item, now);
+                }
                 Timer::Retry(item) => self.place(item, now),
                 Timer::Patience(client, timeout_ms) => self.lose_patience(client, timeout_ms),
                 Timer::Held => self.release_held(None, now),

@@ -4,6 +4,7 @@
 use super::item::{Ending, Item, ItemId, State, Waiter};
 use super::outputs;
 use super::results::Finished;
+use super::worker::Worker;
 use super::{Client, Coordinator, Timer, wire};
 use crate::api::event::{CallEvent, Event, Withdrawal};
 use crate::base::error::ErrorCode;
@@ -73,10 +74,31 @@ impl Coordinator {
     /// Ends an item whose time limit passed.
     pub(super) fn expire_item(&mut self, id: ItemId, now: Now) {
         let Some(item) = self.items.get(id) else { return };
-        let limit = item.order.timeout_ms;
+        let (limit, hash) = (item.order.timeout_ms, item.order.hash.clone());
+        if let Some(worker) = item.worker()
+            && self.registry.get(worker).is_some_and(|worker| !worker.acks)
+        {
+            self.registry.update(worker, |worker| worker.overdue.insert(hash, id));
+            self.timers.add(Timer::Overdue(worker, id), now.mono.after(limit));
+        }
+        let Some(item) = self.items.get(id) else { return };
         let what = if item.order.direct { "Direct dispatch" } else { "Work item" };
         let text = format!("{what} timed out after {limit}ms.");
         self.withdraw(id, Ending::Timeout, &text, now);
+    }
+
+    /// Frees the slot of an item that ended at its limit: its worker reported it, or never will.
+    pub(super) fn free_overdue(
+        &mut self,
+        worker: PeerId,
+        is_it: impl Fn(&str, ItemId) -> bool,
+        now: Now,
+    ) {
+        if self.registry.get(worker).is_some_and(|worker| !worker.overdue.is_empty()) {
+            let keep = |worker: &mut Worker| worker.overdue.retain(|hash, id| !is_it(hash, *id));
+            self.registry.update(worker, keep);
+            self.fill(worker, now);
+        }
     }
 
     /// Ends an item for another reason than its worker's word, and tells the worker.

@@ -1,6 +1,6 @@
 //! One worker's record.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Caller;
@@ -37,6 +37,9 @@ pub(crate) struct Worker {
     /// The largest message that it says it takes.
     pub(super) max_message: Option<u64>,
     pub(super) running: BTreeSet<ItemId>,
+    /// Items that ended at their limit here. Peer: a worker of others is not told and runs them on; what
+    /// is pushed beyond its slots it drops without a word.
+    pub(super) overdue: BTreeMap<Arc<str>, ItemId>,
     /// What it ran when it began to list what it runs, and has not named yet.
     pub(super) unlisted: BTreeSet<ItemId>,
     /// It gets no new work.
@@ -100,7 +103,8 @@ impl Worker {
 
     /// Tells whether an item may be pushed to it.
     pub(super) fn takes(&self) -> bool {
-        self.conn.is_some() && self.has_slot()
+        let used = (self.running.len() + self.overdue.len()) as u64;
+        self.conn.is_some() && self.has_slot() && used < self.max_concurrent
     }
 
     pub(super) fn offers(&self, capability: &str) -> bool {
