@@ -10,9 +10,7 @@ use super::options::{HubAccess, HubOptions, User};
 use crate::base::entropy::{Entropy, Seed};
 use crate::base::secret::Secret;
 use crate::base::time::Instant;
-use crate::dialect::beacon::coordinator::wire::{
-    self as wire, LoginRequest, UserContext, UserRecord,
-};
+use crate::dialect::beacon::coordinator::wire::{self as wire, LoginRequest, UserRecord};
 use crate::dialect::beacon::coordinator::{Caller, Denial};
 use crate::net::{Headers, HttpResponse};
 use crate::parts::admission::address;
@@ -208,18 +206,9 @@ impl Accounts {
 }
 
 /// Makes the record of a user whom an auth worker knows.
-pub(super) fn record(context: UserContext) -> UserRecord {
-    let name = context.username.unwrap_or_default();
-    let full_name = if context.full_name.is_empty() { name.clone() } else { context.full_name };
-    UserRecord {
-        id: context.user_id.unwrap_or_default(),
-        name,
-        roles: context.roles,
-        name_first: context.name_first,
-        name_last: context.name_last,
-        full_name,
-        email: context.email,
-    }
+pub(super) fn record(user: UserRecord) -> UserRecord {
+    let full_name = if user.full_name.is_empty() { user.name.clone() } else { user.full_name };
+    UserRecord { full_name, ..user }
 }
 
 fn refused(text: &str) -> HttpResponse {

@@ -13,8 +13,7 @@ use std::collections::BTreeMap;
 
 use bytestring::ByteString;
 
-use crate::api::event::WorkEvent;
-use crate::api::event::{Event, Withdrawal};
+use crate::api::event::{Event, Withdrawal, WorkEvent};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::WorkId;
 use crate::base::json::Raw;

@@ -14,8 +14,7 @@ use crate::base::ids::{ConnId, HttpId, ListenId, StoreId};
 use crate::base::json::object::Object;
 use crate::base::store::{StoreReply, StoreRequest, Write};
 use crate::event;
-use crate::machine::{CloseCause, Input, Output};
-use crate::machine::{ConnInput, HttpInput, ServerInput};
+use crate::machine::{CloseCause, ConnInput, HttpInput, Input, Output, ServerInput};
 use crate::net::target::UnixPeer;
 use crate::net::{Frame, HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method};
 use crate::trace::redact::Redactor;
@@ -89,9 +88,9 @@ fn add_frame(record: Object, frame: &Frame, redactor: &mut Redactor) -> Object {
     record.value("body", &body).text("frame", kind)
 }
 
-fn add_request(mut record: Object, request: &HttpRequest, redactor: &mut Redactor) -> Object {
-    record = record.text("url", &redactor.url(&request.url));
-    record = add_headers(record, &request.headers, redactor);
+fn add_request(record: Object, request: &HttpRequest, redactor: &mut Redactor) -> Object {
+    let record = record.text("url", &redactor.url(&request.url));
+    let record = add_headers(record, &request.headers, redactor);
     record.value("body", &Body::with(&request.body, |bytes| redactor.body(&request.url, bytes)))
 }
 

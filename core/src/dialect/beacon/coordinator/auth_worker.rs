@@ -4,7 +4,7 @@ use super::Coordinator;
 use super::clients::{Denial, Submitted};
 use super::item::{Item, Order, Waiter};
 use super::results::Finished;
-use super::wire::{self, JoinOutputs, LoginOutputs, UserContext};
+use super::wire::{self, JoinOutputs, LoginOutputs, UserRecord};
 use crate::base::ids::{ConnId, HttpId};
 use crate::base::json::Raw;
 use crate::base::time::Now;
@@ -21,7 +21,7 @@ pub(crate) struct Decision {
     /// The request that wants to log in.
     pub(crate) http: HttpId,
     /// Who logs in, or nobody.
-    pub(crate) user: Option<UserContext>,
+    pub(crate) user: Option<UserRecord>,
 }
 
 impl Coordinator {

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::Caller;
 use super::auth_worker::AUTHENTICATION;
 use super::item::{ItemId, State, Waiter};
 use super::requests::Asked;
 use super::wire::{self, MoorlineRegistration, Registration, Report, RunningItem, Verdict};
-use super::{Coordinator, PROVEN_FRAME, UNREGISTERED_FRAME};
+use super::{Caller, Coordinator, PROVEN_FRAME, UNREGISTERED_FRAME};
 use crate::api::event::{Event, PeerEvent, Withdrawal};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{ConnId, HttpId, PeerId};

@@ -5,12 +5,10 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use serde_json::value::RawValue;
 
-use super::Caller;
 use super::item::{Ending, Item, ItemId, State, Waiter};
-use super::outputs;
 use super::results::Finished;
 use super::wire::{self, ProgressReport, Report, Verdict};
-use super::{Coordinator, Timer};
+use super::{Caller, Coordinator, Timer, outputs};
 use crate::api::event::{CallEvent, Event};
 use crate::base::ids::{ConnId, HttpId, PeerId};
 use crate::base::json::Raw;

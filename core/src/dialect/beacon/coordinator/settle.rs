@@ -2,10 +2,9 @@
 //! outcome is stored.
 
 use super::item::{Ending, Item, ItemId, State, Waiter};
-use super::outputs;
 use super::results::Finished;
 use super::worker::Worker;
-use super::{Client, Coordinator, Timer, wire};
+use super::{Client, Coordinator, Timer, outputs, wire};
 use crate::api::event::{CallEvent, Event, Withdrawal};
 use crate::base::error::ErrorCode;
 use crate::base::ids::PeerId;
@@ -148,7 +147,7 @@ impl Coordinator {
             (Waiter::Join { conn }, _) => self.decide_join(conn, done, now),
             (waiter, Err(error)) => self.turn_away(waiter, 500, done.ending.code(), error),
             (Waiter::Http { http, stream: false }, Ok((outputs, log))) => {
-                let text = wire::dispatched(&done.hash, outputs.as_str(), log.as_str());
+                let text = wire::dispatched(true, &done.hash, outputs.as_str(), log.as_str());
                 let response = HttpResponse::json(200, text);
                 self.promise(Output::HttpReply { http, response });
             }
@@ -157,12 +156,12 @@ impl Coordinator {
                 if let Some(bytes) = bytes {
                     self.stream(http, Kind::FinalBytes, &bytes);
                 }
-                let text = wire::dispatched(&done.hash, &rest, log.as_str());
+                let text = wire::dispatched(true, &done.hash, &rest, log.as_str());
                 self.stream(http, Kind::Result, text.as_bytes());
                 self.promise(Output::HttpEnd { http });
             }
             (Waiter::Call { call, .. }, Ok((outputs, log))) => {
-                let text = wire::call_value(&done.hash, outputs.as_str(), log.as_str());
+                let text = wire::dispatched(false, &done.hash, outputs.as_str(), log.as_str());
                 self.settle(call, 200, text);
             }
         }

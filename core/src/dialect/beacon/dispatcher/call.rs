@@ -1,6 +1,6 @@
 //! One call: sent, repeated while the control plane is away, settled once.
 
-use crate::api::event::{CallEvent, Event};
+use crate::api::event::CallEvent;
 use crate::api::options::read;
 use crate::base::error::{Error, ErrorCode, invalid};
 use crate::base::ids::{CallId, HttpId};
@@ -152,7 +152,7 @@ impl BeaconDispatcher {
     pub(super) fn call_streamed(&mut self, id: CallId, bytes: &[u8]) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         for part in call.stream.feed(bytes) {
-            self.event(Event::Call(CallEvent::Part { call: id, part }));
+            self.event(CallEvent::Part { call: id, part });
         }
     }
 
@@ -177,7 +177,7 @@ impl BeaconDispatcher {
             Err(error) => Verdict::Settled(Err(error)),
         };
         for part in parts {
-            self.event(Event::Call(CallEvent::Part { call: id, part }));
+            self.event(CallEvent::Part { call: id, part });
         }
         match verdict {
             Verdict::Settled(result) => {
@@ -254,7 +254,7 @@ impl BeaconDispatcher {
             Ok(_) => self.counters.succeeded += 1,
             Err(_) => self.counters.failed += 1,
         }
-        self.event(Event::Call(CallEvent::Done { call: id, result }));
+        self.event(CallEvent::Done { call: id, result });
         Some(call)
     }
 

@@ -45,7 +45,7 @@ impl BeaconDispatcher {
                 {
                     let said = error.unwrap_or_default();
                     let error = Error::new(ErrorCode::AuthenticationFailed, said);
-                    self.tell(SessionEvent::Notice { error });
+                    self.event(SessionEvent::Notice { error });
                 }
                 self.credentials.keep(cookies::first(&response));
                 self.login = Login::Done;
@@ -63,7 +63,7 @@ impl BeaconDispatcher {
             Some(retry_ms) => {
                 self.login = Login::Retry(now.mono.after(retry_ms));
                 let attempt = self.login_backoff.attempt;
-                self.tell(SessionEvent::Lost { reason: error, retry_ms, attempt });
+                self.event(SessionEvent::Lost { reason: error, retry_ms, attempt });
             }
             None => {
                 self.settle_all(&error);

@@ -140,13 +140,13 @@ impl BeaconDispatcher {
 
     fn ready(&mut self) {
         let (id, transport) = (String::new(), Transport::Polling);
-        self.tell(SessionEvent::Ready { id, transport, max_message: None });
+        self.event(SessionEvent::Ready { id, transport, max_message: None });
     }
 
     fn stop(&mut self, drain_ms: u64, now: Now) {
         if self.drain.begin(drain_ms, now.mono) && self.stage == Stage::Running {
             let in_flight = self.calls.len();
-            self.tell(SessionEvent::Draining { in_flight, outbox: 0 });
+            self.event(SessionEvent::Draining { in_flight, outbox: 0 });
         }
     }
 
@@ -165,7 +165,7 @@ impl BeaconDispatcher {
     fn end(&mut self, error: Option<Error>, now: Now) {
         self.stage = Stage::Ended;
         self.since = now;
-        self.tell(SessionEvent::Ended { error });
+        self.event(SessionEvent::Ended { error });
     }
 
     /// Asks under our session; under a `key` a repeated request finds its first one.
@@ -195,12 +195,8 @@ impl BeaconDispatcher {
         http
     }
 
-    fn event(&mut self, event: Event) {
-        self.outputs.push_back(Output::Event(event));
-    }
-
-    fn tell(&mut self, event: SessionEvent) {
-        self.event(Event::Session(event));
+    fn event(&mut self, event: impl Into<Event>) {
+        self.outputs.push_back(Output::Event(event.into()));
     }
 }
 
@@ -282,7 +278,7 @@ impl Endpoint for BeaconDispatcher {
             }
             Command::Snapshot { call } => {
                 let result = Ok(Raw::trusted(self.snapshot(now)));
-                self.event(Event::Call(CallEvent::Done { call, result }));
+                self.event(CallEvent::Done { call, result });
                 Ok(())
             }
             Command::Work(_) | Command::Emit { .. } => Err(ErrorCode::Unsupported.into()),

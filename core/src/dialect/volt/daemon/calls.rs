@@ -1,8 +1,6 @@
 //! Commands that we send: each settled exactly once, by its answer, its deadline or the end of the
 //! session.
 
-use std::borrow::Cow;
-
 use super::VoltDaemon;
 use crate::api::options::{self, ResponseForm};
 use crate::base::error::{Error, ErrorCode, invalid};
@@ -126,9 +124,7 @@ impl VoltDaemon {
 
 fn rejection(name: &str, message: &Message<'_>) -> Error {
     let status = message.status.and_then(|status| status.parse().ok());
-    let text = message.explanation().map_or_else(
-        || format!("the control plane rejected the command \"{name}\""),
-        Cow::into_owned,
-    );
+    let rejected = || format!("the control plane rejected the command \"{name}\"").into();
+    let text = message.explanation().unwrap_or_else(rejected);
     Error::new(ErrorCode::RemoteError, text).with_status(status)
 }

@@ -185,10 +185,9 @@ impl VoltServer {
         let Some(pending) = pending else { return Ok(None) };
         let status = message.status_or_default();
         if !message.is_ok() {
-            let text = message.explanation().map_or_else(
-                || format!("The command \"{}\" was rejected.", pending.order.command),
-                Cow::into_owned,
-            );
+            let command = &pending.order.command;
+            let rejected = || format!("The command \"{command}\" was rejected.").into();
+            let text = message.explanation().unwrap_or_else(rejected);
             return Err(Error::new(ErrorCode::RemoteError, text).with_status(Some(status)));
         }
         let headers =
@@ -270,17 +269,17 @@ impl VoltServer {
     pub(super) fn expire(&mut self, call: u64) {
         let Some(pending) = self.calls.get(&call) else { return };
         let command = &pending.order.command;
-        let (code, text) = if pending.session.is_none() {
-            let cluster = printable(&pending.order.cluster);
+        let error = if pending.session.is_none() {
+            let name = printable(&pending.order.cluster);
             let text =
-                format!("No daemon registered as {cluster} in time for the command \"{command}\".");
-            (ErrorCode::NotReady, text)
+                format!("No daemon registered as {name} in time for the command \"{command}\".");
+            Error::new(ErrorCode::NotReady, text)
         } else {
             let timeout = pending.timeout_ms;
             let text = format!("The command \"{command}\" timed out after {timeout} ms.");
-            (ErrorCode::CallTimeout, text)
+            Error::new(ErrorCode::CallTimeout, text)
         };
-        self.settle(call, Err(Error::new(code, text)));
+        self.settle(call, Err(error));
     }
 
     /// Fails the calls that are meant: the hub is going away.

@@ -1,6 +1,6 @@
 //! Bodies of HTTP answers. Key order as recorded.
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::super::item::{Item, State};
 use super::super::results::Finished;
@@ -135,19 +135,14 @@ pub(crate) fn enqueued(
         .end()
 }
 
-/// The answer to a dispatch that succeeded.
-pub(crate) fn dispatched(hash: &str, outputs: &str, log: &str) -> String {
-    let object = Object::with_capacity(outputs.len() + log.len() + 128).flag("Success", true);
-    with_outputs(object, hash, outputs, log)
-}
-
-/// The value of an in-process call that succeeded.
-pub(crate) fn call_value(hash: &str, outputs: &str, log: &str) -> String {
-    with_outputs(Object::with_capacity(outputs.len() + log.len() + 128), hash, outputs, log)
-}
-
-fn with_outputs(object: Object, hash: &str, outputs: &str, log: &str) -> String {
-    object.text("WorkItemHash", hash).raw("Outputs", outputs).raw("Log", log).end()
+/// What a work item came to: the answer to `Dispatch` says `Success` too, the value of a call does not.
+pub(crate) fn dispatched(with_success: bool, hash: &str, outputs: &str, log: &str) -> String {
+    Object::with_capacity(outputs.len() + log.len() + 128)
+        .when(with_success, |object| object.flag("Success", true))
+        .text("WorkItemHash", hash)
+        .raw("Outputs", outputs)
+        .raw("Log", log)
+        .end()
 }
 
 /// The answer to a look-up of an outcome.
@@ -233,19 +228,24 @@ pub(crate) fn login_refused(error: &str) -> String {
     Object::new().flag("LoggedIn", false).text("Error", error).end()
 }
 
-/// Who holds a session.
-#[derive(Clone, Debug, Default, Serialize)]
-#[serde(rename_all = "PascalCase")]
+/// A user, as an auth worker tells and as clients are told.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 pub(crate) struct UserRecord {
-    #[serde(rename = "LoginID")]
+    #[serde(rename(serialize = "LoginID", deserialize = "Username"), deserialize_with = "given")]
     pub(crate) name: String,
-    #[serde(rename = "IDUser")]
+    #[serde(rename(serialize = "IDUser", deserialize = "UserID"), deserialize_with = "given")]
     pub(crate) id: u64,
     pub(crate) roles: Vec<String>,
     pub(crate) name_first: String,
     pub(crate) name_last: String,
     pub(crate) full_name: String,
     pub(crate) email: String,
+}
+
+/// Reads a value that may be null.
+fn given<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 /// The answer to a login that was accepted, and to a check of a session that holds.

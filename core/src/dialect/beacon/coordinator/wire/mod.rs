@@ -220,21 +220,7 @@ pub(crate) struct LoginRequest {
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct LoginOutputs {
     pub(crate) success: bool,
-    pub(crate) user_context: Option<UserContext>,
-}
-
-/// Who logged in, as an auth worker tells it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct UserContext {
-    #[serde(rename = "UserID")]
-    pub(crate) user_id: Option<u64>,
-    pub(crate) username: Option<String>,
-    pub(crate) roles: Vec<String>,
-    pub(crate) name_first: String,
-    pub(crate) name_last: String,
-    pub(crate) full_name: String,
-    pub(crate) email: String,
+    pub(crate) user_context: Option<UserRecord>,
 }
 
 /// What an auth worker answers about a worker that wants to join.
