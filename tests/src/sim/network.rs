@@ -28,6 +28,7 @@ impl World {
             acceptor,
             admitted: false,
             half_open: false,
+            takes: [usize::MAX; 2],
             latest: [self.now; 2],
         });
         self.transports.by_conn.insert((id, conn), index);
@@ -47,11 +48,30 @@ impl World {
         use moorline_core::Frame;
         let delay = self.delay();
         let now = self.now;
+        let frame = match frame {
+            Frame::Text(text) if self.foreign => Frame::Text(hide(&text).into()),
+            frame => frame,
+        };
         let Some((link, side)) = self.transports.link(id, conn) else { return };
         if link.half_open {
             return;
         }
         let to = link.other(side);
+        let (bytes, max) = (frame.len(), link.takes[1 - side]);
+        if let Frame::Text(text) = &frame
+            && bytes > max
+        {
+            // The far driver reads the beginning and closes.
+            let beginning = Bytes::copy_from_slice(&text.as_bytes()[..bytes.min(256)]);
+            let from = link.other(1 - side);
+            let after = (now + delay).max(link.latest[1 - side]) - now;
+            let said = format!("a message of {bytes} bytes exceeds the {max} that are allowed");
+            let error = Error::new(ErrorCode::TooLarge, &said);
+            self.transports.unlink(id, conn);
+            self.deliver_close(after, to, CloseCause::Exceeded { error, beginning });
+            let refusal = CloseCause::Remote { code: 1009, reason: said };
+            return self.deliver_close(after + delay, from, refusal);
+        }
         let way = 1 - side;
         let at = (now + delay).max(link.latest[way]);
         link.latest[way] = at;
@@ -71,7 +91,13 @@ impl World {
         self.deliver(at - now, to, |conn| Input::Conn(ConnInput::Received { conn, frame }));
     }
 
-    pub(super) fn ask(&mut self, asker: End<HttpId>, request: HttpRequest, timeout_ms: u64) {
+    pub(super) fn ask(
+        &mut self,
+        asker: End<HttpId>,
+        mut request: HttpRequest,
+        timeout_ms: u64,
+        max_body: usize,
+    ) {
         let hub = self.hub;
         let delay = self.delay();
         if self.nodes[hub.0].listening.is_none() {
@@ -81,10 +107,21 @@ impl World {
             });
             return;
         }
+        if request.body.len() > self.nodes[hub.0].max_body {
+            let body = HttpBody::Full(Bytes::from_static(b"Payload Too Large"));
+            let response = HttpResponse { status: 413, headers: Headers::new(), body };
+            return self.deliver(delay, asker, |http| {
+                Input::Http(HttpInput::Replied { http, result: Ok(response) })
+            });
+        }
+        if self.foreign {
+            request.body = hide(&String::from_utf8_lossy(&request.body)).into();
+        }
         let server =
             End { node: hub, life: self.nodes[hub.0].life, id: HttpId(self.nodes[hub.0].odd()) };
         let key = (asker.node, asker.id);
-        self.transports.exchanges.insert(key, Exchange { asker, server, streaming: None });
+        let exchange = Exchange { asker, server, max_body, streaming: None };
+        self.transports.exchanges.insert(key, exchange);
         let url = request.url.splitn(4, '/').nth(3).unwrap_or_default();
         let request = HttpRequest { url: format!("/{url}"), ..request };
         self.deliver(delay, server, |http| {
@@ -106,12 +143,15 @@ impl World {
             exchange.streaming = Some((response, Vec::new()));
             return;
         }
-        let asker = exchange.asker;
+        let (asker, bytes, max) = (exchange.asker, response.bytes().len(), exchange.max_body);
+        let result = if bytes > max {
+            Err(Error::new(ErrorCode::TooLarge, format!("{bytes} bytes exceed {max}")))
+        } else {
+            Ok(response)
+        };
         self.transports.exchanges.remove(&(asker.node, asker.id));
         self.cancel_timeout(asker);
-        self.deliver(delay, asker, |http| {
-            Input::Http(HttpInput::Replied { http, result: Ok(response) })
-        });
+        self.deliver(delay, asker, |http| Input::Http(HttpInput::Replied { http, result }));
     }
 
     /// Removes the time-out of an exchange that was answered.
@@ -164,6 +204,11 @@ impl World {
     ) {
         self.schedule(after, end.node, end.life, Happening::Input(input(end.id)));
     }
+}
+
+/// Takes out of a registration what workers of ours add.
+fn hide(text: &str) -> String {
+    text.replacen("\"Moorline\":", "\"Unknown\":", 1)
 }
 
 pub(super) fn closed(conn: ConnId, cause: CloseCause) -> Happening {

@@ -34,6 +34,8 @@ pub(super) struct Node {
     pub(super) life: u32,
     pub(super) disk: Disk,
     pub(super) listening: Option<String>,
+    /// The largest body that it takes.
+    pub(super) max_body: usize,
     pub(super) next_odd: u64,
     /// Work items whose handler runs.
     pub(super) running: BTreeSet<WorkId>,
@@ -48,6 +50,7 @@ impl Node {
             life: 0,
             disk: Disk::default(),
             listening: None,
+            max_body: usize::MAX,
             next_odd: 1,
             running: BTreeSet::new(),
             deadline: None,

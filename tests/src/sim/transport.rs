@@ -22,6 +22,8 @@ pub(super) struct Link {
     pub(super) admitted: bool,
     /// Nothing passes, and nobody is told.
     pub(super) half_open: bool,
+    /// The largest message that each end takes: the dialer, the acceptor.
+    pub(super) takes: [usize; 2],
     /// When the latest frame of each direction arrives: later ones never overtake.
     pub(super) latest: [u64; 2],
 }
@@ -31,6 +33,8 @@ pub(super) struct Link {
 pub(super) struct Exchange {
     pub(super) asker: End<HttpId>,
     pub(super) server: End<HttpId>,
+    /// The largest answer that the asker takes.
+    pub(super) max_body: usize,
     /// The head and the parts so far of a streaming answer.
     pub(super) streaming: Option<(HttpResponse, Vec<u8>)>,
 }

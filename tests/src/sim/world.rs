@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use moorline_core::entropy::Entropy;
 use moorline_core::{
-    CloseCause, Command, DialAddress, Error, ErrorCode, Event, HttpBody, Input, Now, Outcome,
-    Output, Raw, WorkId,
+    CloseCause, Command, DialAddress, Error, ErrorCode, Event, HttpBody, Input, ListenTarget, Now,
+    Outcome, Output, Raw, WorkId,
 };
 use moorline_core::{ConnInput, HttpInput, ServerInput, WorkCommand, WorkEvent};
 
@@ -65,6 +65,8 @@ pub struct World {
     pub(super) transports: Transports,
     entropy: Entropy,
     pace: Pace,
+    /// The hub does not know workers of ours: it gets nothing of what they add to the protocol.
+    pub foreign: bool,
     /// Where dials and HTTP calls go.
     pub(super) hub: NodeId,
     seen: Vec<(u64, NodeId, Seen)>,
@@ -88,6 +90,7 @@ impl World {
             transports: Transports::default(),
             entropy: Entropy::new(bytes),
             pace: Pace { network: (1, 20), disk: (1, 4), handler: (5, 400) },
+            foreign: false,
             hub: NodeId(0),
             seen: Vec::new(),
             still: 0,
@@ -359,10 +362,14 @@ impl World {
                     panic!("nobody here dials streams: {target:?}")
                 };
                 self.dial(id, conn, &url, headers);
+                if let Some((link, side)) = self.transports.link(id, conn) {
+                    link.takes[side] = target.limits.max_message;
+                }
             }
-            Output::Admit { conn, .. } => {
+            Output::Admit { conn, limits, .. } => {
                 let delay = self.delay();
-                if let Some((link, _)) = self.transports.link(id, conn) {
+                if let Some((link, side)) = self.transports.link(id, conn) {
+                    link.takes[side] = limits.max_message;
                     link.admitted = true;
                     let dialer = link.dialer;
                     let at = (self.now + delay).max(link.latest[0]);
@@ -376,7 +383,12 @@ impl World {
                 let cause = CloseCause::Refused { status: response.status };
                 self.drop_link(id, conn, cause);
             }
-            Output::SetLimits { .. } | Output::ProbeHost | Output::Unlisten { .. } => {}
+            Output::SetLimits { conn, limits } => {
+                if let Some((link, side)) = self.transports.link(id, conn) {
+                    link.takes[side] = limits.max_message;
+                }
+            }
+            Output::ProbeHost | Output::Unlisten { .. } => {}
             Output::Send { conn, frame } => self.send(id, conn, frame),
             Output::AskSent { conn } => {
                 self.schedule(0, id, life, Happening::Input(Input::Conn(ConnInput::Sent { conn })))
@@ -385,8 +397,8 @@ impl World {
                 self.schedule(0, id, life, closed(conn, CloseCause::Local));
                 self.drop_link(id, conn, CloseCause::Remote { code, reason });
             }
-            Output::HttpCall { http, request, timeout_ms, .. } => {
-                self.ask(End { node: id, life, id: http }, request, timeout_ms);
+            Output::HttpCall { http, request, timeout_ms, max_body, .. } => {
+                self.ask(End { node: id, life, id: http }, request, timeout_ms, max_body);
             }
             Output::HttpCancel { http } => {
                 if let Some(exchange) = self.transports.exchanges.remove(&(id, http)) {
@@ -420,6 +432,9 @@ impl World {
             Output::Listen { listen, target } => {
                 let address = target.address().into_owned();
                 self.nodes[id.0].listening = Some(address.clone());
+                if let ListenTarget::Http { limits, .. } = &target {
+                    self.nodes[id.0].max_body = limits.max_body;
+                }
                 let heard = Input::Server(ServerInput::Listening { listen, address });
                 self.schedule(0, id, life, Happening::Input(heard));
             }
@@ -435,7 +450,7 @@ impl World {
                 self.nodes[id.0].running.insert(*work);
                 let (low, spread) = self.pace.handler;
                 let busy = low + self.entropy.below(spread);
-                self.schedule(busy, id, life, Happening::Finish(*work, payload.clone()));
+                self.schedule(busy, id, life, Happening::Finish(*work, answer_to(payload)));
             }
             // Every other handler notices; the rest finish late.
             Event::Work(WorkEvent::Withdrawn { work, .. }) if self.entropy.below(2) == 0 => {
@@ -466,4 +481,17 @@ impl World {
             trace.push(format!("{now:>8} {}", line()));
         }
     }
+}
+
+/// What a handler returns: its payload, or as many characters as that asks for.
+fn answer_to(payload: &Raw) -> Raw {
+    #[derive(serde::Deserialize)]
+    struct Wish {
+        reply: Option<usize>,
+    }
+    let wish = payload.read::<Wish>().ok().and_then(|wish| wish.reply);
+    wish.map_or_else(
+        || payload.clone(),
+        |length| Raw::parse(format!("\"{}\"", "r".repeat(length))).expect("valid"),
+    )
 }

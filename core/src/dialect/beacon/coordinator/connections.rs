@@ -10,7 +10,6 @@ use crate::base::ids::ConnId;
 use crate::base::time::Now;
 use crate::machine::Output;
 use crate::net::origin::is_loopback;
-use crate::net::target::FrameLimits;
 use crate::net::{Frame, HttpResponse};
 use crate::parts::admission::{Refusal, address};
 
@@ -21,8 +20,7 @@ impl Coordinator {
         match self.accepted.accept(conn, remote, now.mono) {
             Ok(mut limits) => {
                 if caller.as_ref().is_some_and(|_| self.options.is_secured) || is_here {
-                    let registered = FrameLimits::from(&self.options.limits);
-                    limits.max_message = registered.max_message.min(PROVEN_FRAME);
+                    limits.max_message = PROVEN_FRAME;
                 }
                 self.conns.insert(conn, Connection { caller, joining: None });
                 self.out.push_back(Output::Admit { conn, limits, pulses: &[] });

@@ -239,10 +239,7 @@ impl Coordinator {
     pub(crate) fn new(options: CoordinatorOptions) -> Self {
         let admitted = FrameLimits::from(&options.limits);
         let accepted = Accepted::new(AdmissionPolicy {
-            unadmitted: FrameLimits {
-                max_message: admitted.max_message.min(UNREGISTERED_FRAME),
-                ..admitted
-            },
+            unadmitted: FrameLimits { max_message: UNREGISTERED_FRAME, ..admitted },
             admitted,
             max_connections: options.max_connections,
             max_unadmitted_per_address: options.max_unadmitted_per_address,

@@ -135,6 +135,8 @@ impl BeaconWorker {
 
     pub(super) fn registered(&mut self, ours: WireExtension, now: Now) {
         self.acks = ours.acks;
+        let max_message = ours.max_message_bytes;
+        self.passage.begin(max_message.map(size));
         if let Some(mut next) = self.announcing.take()
             && let Stage::Greeting(carrier) | Stage::Ready(carrier) = self.link.stage()
         {
@@ -147,8 +149,6 @@ impl BeaconWorker {
             }
         }
         let Stage::Greeting(carrier) = self.link.stage() else { return };
-        let max_message = ours.max_message_bytes;
-        self.passage.begin(max_message.map(size));
         self.last_error = None;
         self.outbox.unsend_all();
         self.heartbeat.arm(now.mono);

@@ -65,7 +65,8 @@ impl BeaconWorker {
     /// Announces the next page.
     pub(super) fn say_page(&mut self, carrier: Carrier, mut next: Announcement, now: Now) {
         let size = |(wire, _): &(ByteString, u32)| wire.len() + LISTED;
-        let mut room = if next.page == 0 { FIRST_PAGE } else { LATER_PAGE };
+        let most = if next.page == 0 { FIRST_PAGE } else { LATER_PAGE };
+        let mut room = self.passage.said.map_or(FIRST_PAGE, |max| max / 2).min(most);
         let mut held = Vec::new();
         while let Some(entry) = next.held.pop_front_if(|entry| size(entry) <= room) {
             room -= size(&entry);
@@ -79,7 +80,8 @@ impl BeaconWorker {
             let (options, id) = (&self.options, &self.id);
             registration(options, &self.host, &self.handlers, (is_frame, details), id, page)
         };
-        let mut text = write(&page, true);
+        // The details are said once.
+        let mut text = write(&page, next.page == 0 || next.is_brief);
         next.is_brief = is_frame && next.page == 0 && text.len() > UNREGISTERED;
         if next.is_brief {
             page.more = true;
