@@ -12,7 +12,7 @@
 use bytes::Bytes;
 
 use crate::api::command::Command;
-use crate::api::event::Event;
+use crate::api::event::{CallEvent, Event};
 use crate::api::options::LimitOptions;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId, ListenId, StoreId};
@@ -360,4 +360,20 @@ pub enum Output {
     ProbeHost,
     /// Tell the application.
     Event(Event),
+}
+
+impl Output {
+    /// Makes what takes the place of a promise whose commit is given up: nobody hears of success.
+    #[cfg(feature = "server")]
+    pub(crate) fn unkept(self, unavailable: &HttpResponse) -> Self {
+        if let Self::HttpReply { http, .. } = self {
+            Self::HttpReply { http, response: unavailable.clone() }
+        } else if let Self::Event(Event::Call(CallEvent::Done { call, result: Ok(_) })) = self {
+            let result =
+                Err(Error::new(ErrorCode::Stopped, "the hub ended before this was stored"));
+            Self::Event(Event::Call(CallEvent::Done { call, result }))
+        } else {
+            self
+        }
+    }
 }

@@ -20,6 +20,33 @@ fn nothing_is_promised_before_it_is_stored() {
     assert_eq!(rig.verdicts(worker), [(hash, true)]);
 }
 
+/// K4.9: a hub that ends during a commit tells nobody of a success that was not written.
+#[test]
+fn what_was_not_written_at_the_end_is_told_as_such() {
+    for name in ["Echo/Say", "$enqueue"] {
+        let mut rig = Rig::new("{}");
+        let worker = rig.worker("w", 1);
+        let payload = r#"{"Capability":"Echo","Action":"Say"}"#;
+        rig.synced = name != "$enqueue";
+        rig.call(7, name, payload, "{}");
+        if rig.synced {
+            rig.synced = false;
+            let (hash, attempt) = rig.pushed(worker)[0].clone();
+            rig.complete(worker, &hash, attempt);
+        }
+        let now = rig.now();
+        rig.hub.handle_command(Command::Stop { drain_ms: 0 }, now).unwrap();
+        rig.drain();
+        let code = rig.events.iter().find_map(|event| match event {
+            Event::Call(CallEvent::Done { call: CallId(7), result }) => {
+                Some(result.as_ref().err().map(crate::base::error::Error::code))
+            }
+            Event::Call(_) | Event::Session(_) | Event::Work(_) | Event::Peer(_) => None,
+        });
+        assert_eq!(code, Some(Some(crate::base::error::ErrorCode::Stopped)), "{name}");
+    }
+}
+
 #[test]
 fn writes_during_a_commit_share_the_next_one() {
     let mut rig = Rig::new("{}");

@@ -306,12 +306,9 @@ impl Coordinator {
         // A call settles once, whatever becomes of what was to be stored.
         for promise in self.journal.abandon() {
             match promise {
-                Promise::Output(Output::HttpReply { http, .. }) => {
-                    self.reply(http, unavailable.clone());
-                }
-                Promise::Output(output @ (Output::Event(_) | Output::HttpEnd { .. })) => {
-                    self.out.push_back(output);
-                }
+                Promise::Output(
+                    output @ (Output::HttpReply { .. } | Output::Event(_) | Output::HttpEnd { .. }),
+                ) => self.out.push_back(output.unkept(unavailable)),
                 Promise::Output(_) | Promise::Verdict { .. } => {}
             }
         }

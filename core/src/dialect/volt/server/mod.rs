@@ -246,13 +246,8 @@ impl VoltServer {
         self.timers = Timers::new();
         self.flush_polls();
         self.flush_journal();
-        for held in self.journal.abandon() {
-            if let Output::HttpReply { http, .. } = held {
-                self.reply(http, unavailable.clone());
-            } else {
-                self.out.push_back(held);
-            }
-        }
+        let held = self.journal.abandon().into_iter();
+        self.out.extend(held.map(|output| output.unkept(unavailable)));
     }
 
     const fn number(&mut self) -> u64 {
