@@ -6,7 +6,8 @@ use crate::base::time::{Deadline, Instant, Why};
 #[derive(Debug, Default)]
 pub(crate) struct Drain {
     until: Option<Instant>,
-    flush_until: Option<Instant>,
+    /// Until when reports may be handed over, once that has begun.
+    pub(crate) flush_until: Option<Instant>,
     told: Option<(usize, usize)>,
 }
 
@@ -35,11 +36,6 @@ impl Drain {
     pub(crate) fn may_flush(&mut self, grace_ms: u64, now: Instant) -> bool {
         let Some(until) = self.until else { return false };
         now < *self.flush_until.get_or_insert(until.max(now.after(grace_ms)))
-    }
-
-    /// Tells whether [`may_flush`](Self::may_flush) was asked before.
-    pub(crate) const fn is_flushing(&self) -> bool {
-        self.flush_until.is_some()
     }
 
     /// Tells whether these counts of what is left are news.

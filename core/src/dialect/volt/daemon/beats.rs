@@ -32,7 +32,7 @@ pub(super) struct Beats {
     /// When the grace ends for a payload that the application was asked for.
     asked: Option<Instant>,
     /// The last payload that was asked for: it may come late.
-    late: Option<WorkId>,
+    pub(super) late: Option<WorkId>,
     last: Option<Raw>,
     unanswered: u8,
     /// The registration was repeated since the last answer.
@@ -55,10 +55,6 @@ impl Beats {
     pub(super) fn link_lost(&mut self) {
         self.next = None;
         self.asked = None;
-    }
-
-    pub(super) fn is_asked(&self, work: WorkId) -> bool {
-        self.late == Some(work)
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

@@ -244,7 +244,7 @@ impl VoltDaemon {
         }
         self.give_up(Withdrawal::Draining);
         // Peer: the server forgets events that it reads in one go with the farewell behind them.
-        let is_asked = self.drain.is_flushing();
+        let is_asked = self.drain.flush_until.is_some();
         if self.is_ready() && self.drain.may_flush(0, self.clock.mono) {
             if !is_asked {
                 self.engine.ask_last();

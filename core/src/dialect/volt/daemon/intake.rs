@@ -98,7 +98,14 @@ impl VoltDaemon {
                             let blobs = argument.blobs();
                             self.message(&text, &message, blobs, || argument.clone());
                         }
-                        None => self.odd_message(argument),
+                        // One that is no object is passed on, unless there is nothing in it.
+                        None => {
+                            self.counters.messages_in += 1;
+                            let says = !argument.is_absent() && argument.as_str() != "null";
+                            if self.wants_messages && says {
+                                self.event(PeerEvent::Message { peer: None, payload: argument });
+                            }
+                        }
                     }
                 }
                 REGISTERED => self.registered(),
@@ -144,14 +151,6 @@ impl VoltDaemon {
         if message.is_kind("response") {
             let result = || Message::share(whole, message.result).with_blobs(blobs.to_vec());
             self.answered(message, result);
-        }
-    }
-
-    /// A message that is no object: passed on, unless there is nothing in it.
-    fn odd_message(&mut self, argument: Raw) {
-        self.counters.messages_in += 1;
-        if self.wants_messages && !argument.is_absent() && argument.as_str() != "null" {
-            self.event(PeerEvent::Message { peer: None, payload: argument });
         }
     }
 }

@@ -360,16 +360,14 @@ impl Machine for VoltDaemon {
             return None;
         }
         let drain = self.drain.deadline().filter(|_| self.link.stage() != Stage::Leaving);
-        [
+        let deadlines = [
             self.link.deadline(),
             self.engine.deadline(),
             self.calls.deadline().map(|at| Deadline { at, why: Why::Call }),
             self.beats.deadline().map(|at| Deadline { at, why: Why::Heartbeat }),
             drain,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        ];
+        deadlines.into_iter().flatten().min()
     }
 }
 

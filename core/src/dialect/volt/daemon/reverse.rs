@@ -94,7 +94,7 @@ impl VoltDaemon {
     }
 
     pub(super) fn complete(&mut self, work: WorkId, outcome: Outcome) -> Result<(), Error> {
-        if self.beats.is_asked(work) {
+        if self.beats.late == Some(work) {
             return self.beat_made(outcome);
         }
         let Some(running) = self.running.remove(&work) else { return self.unknown(work) };

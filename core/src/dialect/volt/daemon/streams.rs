@@ -55,7 +55,10 @@ impl VoltDaemon {
     /// A part of a command's result.
     pub(super) fn progress(&mut self, work: WorkId, report: &Raw) -> Result<(), Error> {
         let unknown = self.unknown(work);
-        let part_size = self.part_size();
+        let max = self.engine.max_payload().and_then(|max| usize::try_from(max).ok());
+        let max = max.unwrap_or(usize::MAX);
+        // Whole groups of four characters, so that each part is base64 of its own.
+        let part_size = (max.saturating_sub(AROUND).clamp(4, MAX_PART) / 4) * 4;
         let Some(Running { name, request, form, stream }) = self.running.get_mut(&work) else {
             return unknown;
         };
@@ -103,13 +106,6 @@ impl VoltDaemon {
             }
         }
         Ok(())
-    }
-
-    /// Whole groups of four characters, so that each part is base64 of its own.
-    fn part_size(&self) -> usize {
-        let max = self.engine.max_payload().unwrap_or(u64::MAX);
-        let max = usize::try_from(max).unwrap_or(usize::MAX);
-        (max.saturating_sub(AROUND).clamp(4, MAX_PART) / 4) * 4
     }
 
     /// All that was handed over has left.

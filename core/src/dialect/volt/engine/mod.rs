@@ -183,12 +183,10 @@ impl Engine {
 
     /// Returns when to call [`timed_out`](Self::timed_out), and what for.
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        let probe = self.probe_deadline();
         let ping = self.ping_deadline.filter(|_| self.is_open());
-        [(ping, Why::Ping), (probe, Why::Upgrade)]
-            .into_iter()
-            .filter_map(|(at, why)| Some(Deadline { at: at?, why }))
-            .min()
+        let ping = ping.map(|at| Deadline { at, why: Why::Ping });
+        let probe = self.probe_deadline().map(|at| Deadline { at, why: Why::Upgrade });
+        ping.into_iter().chain(probe).min()
     }
 
     pub(super) fn timed_out(&mut self, now: Now) {

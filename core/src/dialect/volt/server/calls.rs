@@ -297,7 +297,7 @@ impl VoltServer {
         }
     }
 
-    fn forget_call(&mut self, call: u64) -> Option<Pending> {
+    pub(super) fn forget_call(&mut self, call: u64) -> Option<Pending> {
         let mut pending = self.calls.remove(&call)?;
         self.askers.remove(&pending.asker);
         self.requests.remove(&pending.request);
@@ -307,13 +307,6 @@ impl VoltServer {
             daemon.sent.remove(&call);
         }
         Some(pending)
-    }
-
-    /// Forgets the call of a client that went away.
-    pub(super) fn cancel_http(&mut self, http: HttpId) {
-        if let Some(call) = self.askers.get(&Asker::Http(http)).copied() {
-            self.forget_call(call);
-        }
     }
 
     /// Cancels a call of the application; an answer is dropped. Tells whether there was one.

@@ -120,9 +120,7 @@ impl VoltServer {
                     Err(error) => Err(error),
                 }
             }
-            Control::Message(cluster) => self
-                .send_message(&cluster, body)
-                .map(|()| Object::new().flag("Success", true).end()),
+            Control::Message(cluster) => self.send_message(&cluster, body),
             Control::CreateToken => self.create_token(body),
             Control::Daemons => Ok(self.show_daemons()),
             Control::Tokens => Ok(self.show_tokens()),
@@ -157,10 +155,11 @@ impl VoltServer {
         true
     }
 
-    fn send_message(&mut self, cluster: &str, body: &ByteString) -> Result<(), Error> {
+    fn send_message(&mut self, cluster: &str, body: &ByteString) -> Result<String, Error> {
         let request: MessageBody<'_> = read("The message", body)?;
         let message = Raw::span(body, request.message).with_base64(&request.blobs);
-        self.message(cluster, &message.map_err(not_base64)?)
+        self.message(cluster, &message.map_err(not_base64)?)?;
+        Ok(Object::new().flag("Success", true).end())
     }
 
     /// Tells who called that a streamed answer begins.

@@ -10,7 +10,7 @@
 use bytestring::ByteString;
 
 use super::session::{Carrier, Probe, Session, plain};
-use super::{SessionId, Timer, VoltServer};
+use super::{Asker, SessionId, Timer, VoltServer};
 use crate::base::ids::{ConnId, HttpId};
 use crate::machine::Output;
 use crate::net::engineio::{self, Handshake, PROBE, Packet, RequestError};
@@ -245,8 +245,8 @@ impl VoltServer {
     /// Forgets a client that went away while its request waited.
     pub(super) fn gone(&mut self, http: HttpId) {
         let Some(session) = self.by_poll.remove(&http) else {
-            self.cancel_http(http);
-            return;
+            let call = self.askers.get(&Asker::Http(http)).copied();
+            return drop(call.and_then(|call| self.forget_call(call)));
         };
         let state = self.sessions.get_mut(&session);
         if let Some(Session { carrier: Carrier::Polling { poll, .. }, .. }) = state {
