@@ -3,6 +3,7 @@
 
 use moorline_core::json::Raw;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::args::{ConnectArgs, ItemArgs, ViewArgs};
@@ -13,12 +14,15 @@ use crate::table::{shown, table, width};
 
 /// Lists the items that wait or run.
 pub(crate) async fn list(args: ViewArgs) -> Result<Exit, Failure> {
-    let answer = ask("list", "$work", Raw::empty_object(), &args.connect).await?;
+    let parts = all_items(&args.connect).await?;
     if args.json {
-        output::line(answer.as_str())?;
+        let parts: Vec<Vec<&RawValue>> = parts.iter().map(read).collect::<Result<_, _>>()?;
+        let all = Raw::from_value(&parts.concat()).map_err(|e| Failure::other(e.to_string()))?;
+        output::line(all.as_str())?;
         return Ok(Exit::Success);
     }
-    let items: Vec<Item> = read(&answer)?;
+    let items: Vec<Vec<Item>> = parts.iter().map(read).collect::<Result<_, _>>()?;
+    let items: Vec<Item> = items.into_iter().flatten().collect();
     let header = ["Item", "Work", "Status", "Worker", "Waited", "Attempt"];
     let mut table = table(header, width());
     for item in &items {
@@ -81,6 +85,23 @@ pub(crate) async fn offers(connect: &ConnectArgs, name: &str) -> Result<usize, F
     Ok(found.map_or(0, |action| action.workers.len()))
 }
 
+/// Asks for every item, in parts. Hubs of others have one part, whatever is asked for.
+async fn all_items(connect: &ConnectArgs) -> Result<Vec<Raw>, Failure> {
+    let mut parts = Vec::new();
+    let (mut payload, mut last) = (Raw::empty_object(), String::new());
+    loop {
+        let part = ask("list", "$work", payload, connect).await?;
+        let items: Vec<Item> = read(&part)?;
+        let Some(item) = items.into_iter().next_back().filter(|item| item.hash != last) else {
+            return Ok(parts);
+        };
+        parts.push(part);
+        last = item.hash;
+        let after = Map::from_iter([("After".to_owned(), Value::String(last.clone()))]);
+        payload = Raw::from_value(&after).map_err(|e| Failure::other(e.to_string()))?;
+    }
+}
+
 async fn ask(
     command: &'static str,
     name: &str,
@@ -95,7 +116,7 @@ fn named(item: &str) -> Result<Raw, Failure> {
     Raw::from_value(&Named { item }).map_err(|e| Failure::other(e.to_string()))
 }
 
-fn read<T: for<'de> Deserialize<'de>>(answer: &Raw) -> Result<T, Failure> {
+fn read<'de, T: Deserialize<'de>>(answer: &'de Raw) -> Result<T, Failure> {
     let wrong = |e| Failure::other(format!("the control plane's answer is not understood: {e}"));
     answer.read().map_err(wrong)
 }

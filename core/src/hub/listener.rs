@@ -11,6 +11,7 @@ use crate::base::ids::{ConnId, HttpId};
 use crate::base::time::Now;
 use crate::dialect::beacon::coordinator::wire::{self, LoginRequest};
 use crate::dialect::beacon::coordinator::{Asked, Route as BeaconRoute};
+use crate::dialect::beacon::wire::ListPart;
 use crate::machine::{Input, Machine as _, Output, ServerInput};
 use crate::net::http::NoRoute;
 use crate::net::{Headers, HttpBody, HttpRequest, HttpResponse, Method};
@@ -118,7 +119,8 @@ impl Hub {
             (route, Some(caller)) => {
                 let key = headers.first_text("x-idempotency-key");
                 let key = key.as_deref().filter(|key| !key.is_empty());
-                self.ask(http, route, Asked { body: &body, key, caller: &caller, now })
+                let page = &ListPart::of_url(&request.url);
+                self.ask(http, route, Asked { body: &body, key, caller: &caller, page, now })
             }
             (_, None) => Some(unauthenticated()),
         }

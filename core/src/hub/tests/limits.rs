@@ -30,6 +30,58 @@ fn the_bytes_of_the_queue_are_bounded() {
 }
 
 #[test]
+fn lists_come_in_parts_and_without_large_settings_unless_asked() {
+    let mut rig = Rig::new(r#"{"enqueue_rate":0}"#);
+    let large = format!(r#","Settings":{{"a":"{}"}}"#, "x".repeat(100_000));
+    let hashes: Vec<String> =
+        (0..1_100).map(|number| rig.enqueue(if number < 100 { &large } else { "" })).collect();
+    let part = |rig: &mut Rig, query: &str| -> Vec<Value> {
+        let http = rig.ask(Method::Get, &format!("/Beacon/Work{query}"), "");
+        assert_eq!(rig.status(http), Some(200), "{query}");
+        rig.reply(http).as_array().unwrap().clone()
+    };
+    let hash = |item: &Value| item["WorkItemHash"].as_str().unwrap().to_owned();
+    let first = part(&mut rig, "");
+    assert_eq!(first.len(), 1_000);
+    assert!(first[..100].iter().all(|item| item.get("Settings").is_none()));
+    assert!(first[100..].iter().all(|item| item["Settings"] == serde_json::json!({})));
+    let rest = part(&mut rig, &format!("?after={}", hash(&first[999])));
+    let all: Vec<String> = first.iter().chain(&rest).map(hash).collect();
+    assert_eq!(all, hashes);
+    assert!(part(&mut rig, &format!("?after={}", hashes[1_099])).is_empty());
+    let two = part(&mut rig, &format!("?limit=2&after={}&settings=true", hashes[98]));
+    assert_eq!(two.iter().map(hash).collect::<Vec<_>>(), hashes[99..101]);
+    assert_eq!(two[0]["Settings"]["a"].as_str().unwrap().len(), 100_000);
+    assert_eq!(two[1]["Settings"], serde_json::json!({}));
+    // With settings a part ends early, and one that begins behind an item that has ended goes on there.
+    let early = part(&mut rig, "?settings=true");
+    assert!((40..42).contains(&early.len()), "{}", early.len());
+    let last = hash(early.last().unwrap());
+    rig.post(&format!("/Beacon/Work/{last}/Cancel"), "");
+    let next = part(&mut rig, &format!("?limit=1&after={last}"));
+    assert_eq!(hash(&next[0]), hashes[early.len()]);
+    let http = rig.ask(Method::Get, "/Beacon/Work?after=nonsense", "");
+    assert_eq!(rig.status(http), Some(404));
+    let http = rig.ask(Method::Get, &format!("/Beacon/Queue?limit=3&after={}", hashes[0]), "");
+    let reply = rig.reply(http);
+    assert_eq!(
+        reply["Items"].as_array().unwrap().iter().map(hash).collect::<Vec<_>>(),
+        hashes[1..4]
+    );
+    assert_eq!(reply["Counts"]["Pending"], 1_099);
+    rig.call(1, "$work", &format!(r#"{{"Limit":1,"After":"{}"}}"#, hashes[6]), "{}");
+    let said = format!("{:?}", rig.events.last().unwrap());
+    assert!(said.contains("Done"), "{said}");
+    for name in ["a", "b", "c"] {
+        rig.worker(name, 0);
+    }
+    let http = rig.ask(Method::Get, "/Beacon?limit=2", "");
+    let id = rig.reply(http)[1]["BeaconID"].as_str().unwrap().to_owned();
+    let http = rig.ask(Method::Get, &format!("/Beacon?after={id}"), "");
+    assert_eq!(rig.reply(http)[0]["Name"], "c");
+}
+
+#[test]
 fn what_workers_say_of_an_item_counts_until_it_ends() {
     let mut rig = Rig::new(r#"{"max_queued_bytes":8192,"limits":{"max_message_bytes":8192}}"#);
     let hash = rig.enqueue("");

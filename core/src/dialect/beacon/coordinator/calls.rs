@@ -13,6 +13,7 @@ use crate::base::ids::CallId;
 use crate::base::json::Raw;
 use crate::base::time::Now;
 use crate::dialect::beacon::options::CallOptions;
+use crate::dialect::beacon::wire::ListPart;
 use crate::dialect::beacon::wire::{order, stream_error};
 use crate::dialect::beacon::words::subject;
 use crate::machine::Output;
@@ -34,7 +35,9 @@ impl Coordinator {
         let order = order(capability, action, payload, options.timeout_ms, options);
         let body = ByteString::from(order);
         let caller = Caller::in_process();
-        let asked = Asked { body: &body, key: options.key(), caller: &caller, now };
+        let page = payload.read::<ListPart>().unwrap_or_default();
+        let (key, page) = (options.key(), &page);
+        let asked = Asked { body: &body, key, caller: &caller, page, now };
         let submitted = self.submit(asked, true)?;
         self.attach(submitted, Waiter::Call { call, stream: options.stream }, now);
         Ok(())
@@ -53,16 +56,18 @@ impl Coordinator {
         now: Now,
     ) -> Result<(), Error> {
         let (body, caller) = (payload.clone().into_text(), Caller::in_process());
-        let asked = Asked { body: &body, key: options.key(), caller: &caller, now };
+        let page = payload.read::<ListPart>().unwrap_or_default();
+        let (key, page) = (options.key(), &page);
+        let asked = Asked { body: &body, key, caller: &caller, page, now };
         let control: ControlBody = payload.read().unwrap_or_default();
         let named = |value: Option<String>, field: &str| {
             value.ok_or_else(|| invalid(format!("{name} needs {field}")))
         };
         let item = control.work_item_hash;
         let (status, text) = match name {
-            "$beacons" => self.show(&View::Workers, ANONYMOUS),
-            "$work" => self.show(&View::Items, ANONYMOUS),
-            "$capabilities" => self.show(&View::Capabilities, ANONYMOUS),
+            "$beacons" => self.show(&View::Workers, page, ANONYMOUS),
+            "$work" => self.show(&View::Items, page, ANONYMOUS),
+            "$capabilities" => self.show(&View::Capabilities, page, ANONYMOUS),
             "$enqueue" => (200, self.enqueue(asked)?),
             "$result" => self.result_of(&named(item, subject::WORK_ITEM)?),
             "$cancel" => self.cancel_by_hash(&named(item, subject::WORK_ITEM)?, asked),

@@ -166,7 +166,7 @@ impl Coordinator {
 
     /// Takes work in. With a known idempotency key it finds the item or outcome of that key.
     pub(super) fn submit(&mut self, asked: Asked<'_>, direct: bool) -> Result<Submitted, Denial> {
-        let Asked { body, key, caller, now } = asked;
+        let Asked { body, key, caller, now, .. } = asked;
         if !self.is_open {
             return Err(Denial::unavailable("The hub is not taking work."));
         }

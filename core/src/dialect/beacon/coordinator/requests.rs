@@ -11,6 +11,7 @@ use super::{Caller, Coordinator};
 use crate::base::error::{ErrorCode, printable};
 use crate::base::ids::{HttpId, PeerId};
 use crate::base::time::Now;
+use crate::dialect::beacon::wire::ListPart;
 use crate::machine::Output;
 use crate::net::HttpResponse;
 
@@ -27,6 +28,8 @@ pub(crate) struct Asked<'a> {
     /// The idempotency key.
     pub(crate) key: Option<&'a str>,
     pub(crate) caller: &'a Caller,
+    /// Which part of a list is asked for.
+    pub(crate) page: &'a ListPart,
     pub(crate) now: Now,
 }
 
@@ -57,7 +60,7 @@ impl Coordinator {
             Route::RunStart => self.start_run(asked),
             Route::RunEnd(id) => self.end_run(&id, asked.body),
             Route::View(view) => {
-                let (status, text) = self.show(&view, &asked.caller.session);
+                let (status, text) = self.show(&view, asked.page, &asked.caller.session);
                 return self.reply(http, HttpResponse::json(status, text));
             }
         };

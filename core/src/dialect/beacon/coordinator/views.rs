@@ -6,32 +6,78 @@ use super::requests::{Answer, unknown_item, unknown_worker};
 use super::routes::View;
 use super::wire::{self, QueueView};
 use crate::base::json::object::list;
+use crate::dialect::beacon::wire::ListPart;
+
+/// A part of a list ends early behind so many bytes; whoever wants all goes on behind its last entry until a
+/// part is empty.
+const MAX_PART: usize = 4_194_304;
+
+/// Writes the beginning of a list.
+fn part(entries: impl Iterator<Item = String>, page: &ListPart) -> String {
+    let mut bytes = 0;
+    let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
+    list(entries.take(limit).take_while(|text| {
+        let is_first = bytes == 0;
+        bytes += text.len();
+        is_first || bytes <= MAX_PART
+    }))
+}
+
+/// Returns when an item was made, and its number then: the end of its hash.
+fn place(hash: &str) -> Option<(u64, u64)> {
+    let mut parts = hash.rsplit('-');
+    let number = parts.next()?.parse().ok()?;
+    Some((parts.next()?.parse().ok()?, number))
+}
 
 impl Coordinator {
     /// Answers what only looks; `viewer` is the session of whoever does.
-    pub(super) fn show(&self, view: &View, viewer: &str) -> Answer {
+    pub(super) fn show(&self, view: &View, page: &ListPart, viewer: &str) -> Answer {
+        let after = page.after.as_str();
         match view {
             View::Workers => {
-                let ids = self.registry.iter().map(|(id, _)| id);
-                (200, list(ids.filter_map(|id| self.worker_record(id, viewer, false))))
+                let last = self.registry.by_id(after);
+                if last.is_none() && !after.is_empty() {
+                    return unknown_worker(after);
+                }
+                let ids = self.registry.iter().map(|(id, _)| id).filter(|id| Some(*id) > last);
+                let shown = ids.filter_map(|id| self.worker_record(id, viewer, false));
+                (200, part(shown, page))
             }
             View::Worker(beacon_id) => self
                 .registry
                 .by_id(beacon_id)
                 .and_then(|worker| self.worker_record(worker, viewer, false))
                 .map_or_else(|| unknown_worker(beacon_id), |text| (200, text)),
-            View::Items => (200, list(self.shown().map(|item| self.item_record(item)))),
-            View::Queue => {
-                let waiting = self.shown().filter(|item| item.worker().is_none());
-                let waiting = list(waiting.map(|item| self.item_record(item)));
-                (200, wire::queue(&self.queue_view(), &waiting))
+            View::Items | View::Queue => {
+                let last = self.items.find(after);
+                let place = place(after);
+                if last.is_none() && place.is_none() && !after.is_empty() {
+                    return unknown_item(after);
+                }
+                // The last one of a part may have ended since: then its hash tells where it stood.
+                let is_behind = |id, item: &Item| match last {
+                    Some(last) => id > last,
+                    None => self::place(&item.order.hash) > place,
+                };
+                let is_queue = *view == View::Queue;
+                let items = self.items.iter().filter(|(id, item)| {
+                    let is_shown = !item.order.internal && is_behind(*id, item);
+                    is_shown && (!is_queue || item.worker().is_none())
+                });
+                let record = |item| wire::item_record(item, self.is_reserved(item), page.settings);
+                let items = part(items.map(|(_, item)| record(item)), page);
+                let text = if is_queue { wire::queue(&self.queue_view(), &items) } else { items };
+                (200, text)
             }
             View::Bindings => {
                 let ttl = self.affinity.ttl_ms;
-                let bindings = self.affinity.iter().map(|(key, binding)| {
+                let bindings =
+                    self.affinity.iter().filter(|(key, _)| *key > after || after.is_empty());
+                let bindings = bindings.map(|(key, binding)| {
                     wire::binding(key, &binding.beacon_id, binding.created, ttl)
                 });
-                (200, list(bindings))
+                (200, part(bindings, page))
             }
             View::Capabilities => {
                 let names = self.registry.capabilities();
@@ -82,10 +128,6 @@ impl Coordinator {
 
     fn shown(&self) -> impl Iterator<Item = &Item> {
         self.items.iter().map(|(_, item)| item).filter(|item| !item.order.internal)
-    }
-
-    fn item_record(&self, item: &Item) -> String {
-        wire::item_record(item, self.is_reserved(item))
     }
 
     fn action_entries(&self) -> Vec<String> {

@@ -4,7 +4,7 @@ use crate::api::options::ResponseForm;
 use crate::base::error::{Error, invalid};
 use crate::base::json::Raw;
 use crate::dialect::beacon::options::CallOptions;
-use crate::dialect::beacon::wire::{Subject, cancellation, command, keyed_run, order};
+use crate::dialect::beacon::wire::{ListPart, Subject, cancellation, command, keyed_run, order};
 use crate::dialect::beacon::words::{split, subject};
 use crate::net::Method;
 use crate::net::origin::path;
@@ -81,10 +81,15 @@ impl Plan {
         let run = || named(subject::RUN, &about.run);
         let item = || named(subject::WORK_ITEM, &about.hash);
         let worker = || named(subject::BEACON, &about.beacon);
+        // Nothing is said to hubs of others unless it is asked for.
+        let part = || match payload.as_str() {
+            "{}" => String::new(),
+            _ => payload.read::<ListPart>().unwrap_or_default().query(),
+        };
         let (method, path) = match name {
             "status" => return Ok(Self::Request(Request::extensions())),
-            "beacons" => (Method::Get, path(&["Beacon"])),
-            "work" => (Method::Get, path(&["Beacon", "Work"])),
+            "beacons" => (Method::Get, path(&["Beacon"]) + &part()),
+            "work" => (Method::Get, path(&["Beacon", "Work"]) + &part()),
             "daemons" => (Method::Get, path(&["Moorline", "Volt", "Daemons"])),
             "tokens" => (Method::Get, path(&["Moorline", "Volt", "Tokens"])),
             "enroll" => (Method::Post, path(&["Moorline", "Volt", "Tokens"])),

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -9,6 +10,7 @@ use crate::api::options::Fields;
 use crate::base::json::Raw;
 use crate::base::json::object::{Object, inside};
 use crate::dialect::beacon::options::CallOptions;
+use crate::net::origin::parameter;
 
 /// The answer to a dispatch. `outputs` is there only if the item succeeded.
 #[derive(Deserialize)]
@@ -42,6 +44,47 @@ impl DispatchAnswer<'_> {
 pub(crate) struct OrderAnswer {
     #[serde(rename = "WorkItemHash")]
     pub(crate) hash: String,
+}
+
+/// Which part of a list is asked for: by the query of a request, or in the payload of a call.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct ListPart {
+    /// The most entries.
+    pub(crate) limit: u64,
+    /// The entry behind which the part begins: a hash, an id or a key.
+    pub(crate) after: String,
+    /// Whether items come with their settings.
+    pub(crate) settings: bool,
+}
+
+impl Default for ListPart {
+    fn default() -> Self {
+        Self { limit: 1_000, after: String::new(), settings: false }
+    }
+}
+
+impl ListPart {
+    /// Reads the query of a URL; what it does not know it ignores.
+    pub(crate) fn of_url(url: &str) -> Self {
+        let mut page = Self::default();
+        let query = url.split_once('?').map_or("", |(_, query)| query);
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            match name {
+                "limit" => page.limit = value.parse().unwrap_or(page.limit),
+                "after" => page.after = percent_decode_str(value).decode_utf8_lossy().into_owned(),
+                "settings" => page.settings = matches!(value, "true" | "1"),
+                _ => {}
+            }
+        }
+        page
+    }
+
+    /// Writes the query, with its question mark.
+    pub(crate) fn query(&self) -> String {
+        let Self { limit, after, settings } = self;
+        format!("?limit={limit}&after={}&settings={settings}", parameter(after))
+    }
 }
 
 /// What an administrative call is about.

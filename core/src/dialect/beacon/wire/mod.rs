@@ -10,7 +10,8 @@ mod write;
 use crate::base::error::{Error, ErrorCode};
 
 pub(crate) use calls::{
-    OrderAnswer, Subject, cancellation, command, dispatch_answer, keyed_run, order, stream_error,
+    ListPart, OrderAnswer, Subject, cancellation, command, dispatch_answer, keyed_run, order,
+    stream_error,
 };
 pub(crate) use read::{
     HubFrame, LoginAnswer, PollAnswer, RecordAnswer, Text, WireExtension, WireItem, count,

@@ -35,15 +35,23 @@ pub(crate) fn beacon_record(
     moorline(object, ours).end()
 }
 
+/// Settings that stand in every list, in bytes.
+const SMALL: usize = 1_024;
+
 /// An item's record; `reserved` if the worker that it waits for is here.
-pub(crate) fn item_record(item: &Item, reserved: bool) -> String {
+///
+/// Peer: settings always come; here large ones do only `with_settings`.
+pub(crate) fn item_record(item: &Item, reserved: bool, with_settings: bool) -> String {
     let order = &item.order;
     let (holder, assigned) = match item.state {
         State::Running(_) | State::Held => (item.holder.as_ref(), item.assigned),
         State::Pending(_) | State::Retry(_) => (None, None),
     };
     let wait = assigned.map_or(0, |at| at.0.saturating_sub(order.enqueued.0));
-    let object = Object::with_capacity(order.settings.as_str().len() + 1_280)
+    let settings = order.settings.as_str().len();
+    let with_settings = with_settings || settings <= SMALL;
+    let settings = if with_settings { settings } else { 0 };
+    let object = Object::with_capacity(settings + 1_280)
         .text("WorkItemHash", &order.hash)
         .text("RunHash", &order.run_hash)
         .text("RunID", &order.run_id)
@@ -52,6 +60,7 @@ pub(crate) fn item_record(item: &Item, reserved: bool) -> String {
         .text("Capability", &order.capability)
         .text("Action", &order.action);
     let object = match assigned {
+        _ if !with_settings => object,
         Some(_) => with_metadata(object, &order.settings, &queue_metadata(item)),
         None => object.raw("Settings", order.settings.as_str()),
     };
