@@ -172,12 +172,12 @@ impl Machine for Hub {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        let drain = match self.phase {
-            Phase::Draining { until } => Some(Deadline { at: until, why: Why::Drain }),
-            Phase::Idle | Phase::Loading { .. } | Phase::Serving | Phase::Ended => None,
-        };
-        let children = [self.coordinator.poll_timeout(), self.volt.poll_timeout()];
-        children.into_iter().chain([drain]).flatten().min()
+        let until = if let Phase::Draining { until } = self.phase { Some(until) } else { None };
+        let drain = until.map(|at| Deadline { at, why: Why::Drain });
+        [self.coordinator.poll_timeout(), self.volt.poll_timeout(), drain]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 

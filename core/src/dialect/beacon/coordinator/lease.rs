@@ -11,11 +11,6 @@ use crate::base::ids::{ConnId, PeerId};
 use crate::base::time::{Instant, Now};
 
 impl Coordinator {
-    /// Watches a worker's silence from here on.
-    pub(super) fn watch(&mut self, worker: PeerId, now: Now) {
-        self.timers.add(Timer::Silence(worker), now.mono.after(self.options.lease_ms));
-    }
-
     /// Ends a worker's leases if it was silent for as long as they last; later its record too.
     pub(super) fn check_silence(&mut self, worker: PeerId, now: Now) {
         let Some(record) = self.registry.get(worker) else { return };

@@ -111,7 +111,7 @@ impl Coordinator {
 
     /// Stores an outcome in place of the item.
     pub(super) fn store_result(&mut self, done: &Finished) {
-        let mut record = Object::new()
+        let record = Object::new()
             .text_or_null("key", done.key.as_deref())
             .text("capability", &done.capability)
             .text("action", &done.action)
@@ -121,11 +121,11 @@ impl Coordinator {
             .number("finished", done.finished.0)
             .text("ending", done.ending.name())
             .flag("reported", done.reported)
-            .number("attempt", done.attempt);
-        if let Some(holder) = &done.holder {
-            record = record.text("beacon_id", &holder.beacon_id).text("name", &holder.name);
-        }
-        record = match &done.result {
+            .number("attempt", done.attempt)
+            .given(done.holder.as_ref(), |record, holder| {
+                record.text("beacon_id", &holder.beacon_id).text("name", &holder.name)
+            });
+        let record = match &done.result {
             Ok((outputs, log)) => record.raw("outputs", outputs.as_str()).raw("log", log.as_str()),
             Err(error) => record.text("error", error),
         };

@@ -9,7 +9,7 @@ use super::auth_worker::AUTHENTICATION;
 use super::item::{ItemId, State, Waiter};
 use super::requests::Asked;
 use super::wire::{self, MoorlineRegistration, Registration, Report, RunningItem, Verdict};
-use super::{Caller, Coordinator, PROVEN_FRAME, UNREGISTERED_FRAME};
+use super::{Caller, Coordinator, PROVEN_FRAME, Timer, UNREGISTERED_FRAME};
 use crate::api::event::{Event, PeerEvent, Withdrawal};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{ConnId, HttpId, PeerId};
@@ -268,7 +268,7 @@ impl Coordinator {
         let (worker, new) = self.registry.register(&name, &registration, owner, now);
         self.catalogue.describe(registration.action_schemas.unwrap_or_default());
         if new {
-            self.watch(worker, now);
+            self.timers.add(Timer::Silence(worker), now.mono.after(self.options.lease_ms));
             self.event(Event::Peer(PeerEvent::Joined { peer: worker, name: name.to_string() }));
         } else {
             self.replace_reserved(&name, &before, now);

@@ -127,12 +127,12 @@ pub(crate) fn heartbeat(
     in_flight: usize,
     is_draining: bool,
 ) -> String {
-    let mut object = Object::new();
-    if let Some(id) = id {
-        object = object.text("Action", "BeaconHeartbeat").text("BeaconID", id);
-    }
-    object = object.number("HostLagMs", host_lag_ms).number("InFlight", in_flight as u64);
-    if is_draining { object.flag("Draining", true).end() } else { object.end() }
+    Object::new()
+        .given(id, |object, id| object.text("Action", "BeaconHeartbeat").text("BeaconID", id))
+        .number("HostLagMs", host_lag_ms)
+        .number("InFlight", in_flight as u64)
+        .when(is_draining, |object| object.flag("Draining", true))
+        .end()
 }
 
 /// Writes progress of an item, or a mere sign of life.

@@ -149,9 +149,7 @@ impl Progress {
     pub(crate) fn write(&self, at: UnixMillis) -> String {
         let mut object = Object::new();
         for (key, value) in Self::FIELDS.into_iter().zip(&self.0) {
-            if let Some(value) = value {
-                object = object.raw(key, value.get());
-            }
+            object = object.given(value.as_ref(), |object, value| object.raw(key, value.get()));
         }
         object.plain("UpdatedAt", at).end()
     }
