@@ -124,7 +124,11 @@ impl Hub {
 impl Machine for Hub {
     fn handle_input(&mut self, input: Input, now: Now) {
         match input {
-            Input::Conn(ConnInput::Received { conn, .. } | ConnInput::Closed { conn, .. }) => {
+            Input::Conn(
+                ConnInput::Received { conn, .. }
+                | ConnInput::Closed { conn, .. }
+                | ConnInput::Sent { conn },
+            ) => {
                 if self.volt.owns(conn) {
                     self.volt.handle_input(input, now);
                 } else {
@@ -149,7 +153,7 @@ impl Machine for Hub {
             Input::Server(ServerInput::ListenFailed { error, .. }) => self.end(Some(error), now),
             Input::Stored { store, result } => self.handle_stored(store, result, now),
             // A hub dials nobody, asks nobody and takes no streams.
-            Input::Conn(ConnInput::Opened { .. } | ConnInput::Sent { .. })
+            Input::Conn(ConnInput::Opened { .. })
             | Input::Server(ServerInput::Accepted { .. })
             | Input::Http(_)
             | Input::HostLag { .. } => {}

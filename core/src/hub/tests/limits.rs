@@ -433,3 +433,23 @@ fn every_number_that_bounds_a_size_is_compared_or_stands_alone() {
     let limits = sizes(options::LimitOptions::fields());
     assert_eq!(limits, ["max_message_bytes", "max_send_queue_bytes"]);
 }
+
+#[test]
+fn pushes_wait_for_a_connection_that_is_slow() {
+    let mut rig = Rig::new(
+        r#"{"limits":{"max_message_bytes":8192,"max_send_queue_bytes":65536},"enqueue_rate":0}"#,
+    );
+    let conn = rig.worker("w", 64);
+    for _ in 0..40 {
+        rig.enqueue(&format!(r#","Settings":{{"a":"{}"}}"#, "x".repeat(4_000)));
+    }
+    let waiting: usize = rig.sent[&conn].iter().map(String::len).sum();
+    assert!((32_768..65_536).contains(&waiting), "{waiting}");
+    let pushed = rig.pushed(conn).len();
+    rig.input(Input::Conn(ConnInput::Sent { conn }));
+    assert!(rig.pushed(conn).len() >= 2 * pushed - 1, "{pushed}");
+    for _ in 0..10 {
+        rig.input(Input::Conn(ConnInput::Sent { conn }));
+    }
+    assert_eq!(rig.pushed(conn).len(), 40);
+}

@@ -13,6 +13,7 @@ use super::{Coordinator, Timer, wire};
 use crate::base::error::ErrorCode;
 use crate::base::ids::PeerId;
 use crate::base::time::Now;
+use crate::machine::Output;
 
 /// The most that the frame of an item is longer than its settings: names of at most 256 bytes, escaped.
 const LARGEST_ENVELOPE: u64 = 32_768;
@@ -230,6 +231,16 @@ impl Coordinator {
     fn push(&mut self, id: ItemId, worker: PeerId) {
         let Some(conn) = self.registry.get(worker).and_then(|worker| worker.conn) else { return };
         let Some(item) = self.items.get(id) else { return };
-        self.promise_text(conn, wire::work_frame(item));
+        let text = wire::work_frame(item);
+        let (bytes, most) = (text.len() as u64, self.options.limits.max_send_queue_bytes / 2);
+        self.promise_text(conn, text);
+        let is_slow = self.registry.update(worker, |worker| {
+            worker.waiting += bytes;
+            worker.is_slow = worker.waiting >= most;
+            worker.is_slow
+        });
+        if is_slow == Some(true) {
+            self.promise(Output::AskSent { conn });
+        }
     }
 }

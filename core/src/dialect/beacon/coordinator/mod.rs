@@ -56,6 +56,7 @@ use results::Results;
 pub(crate) use routes::Route;
 use runs::Runs;
 use wire::Verdict;
+use worker::Worker;
 
 use crate::api::event::{Event, SessionEvent};
 use crate::api::options::LimitOptions;
@@ -429,7 +430,13 @@ impl Machine for Coordinator {
                 Err(error) => self.event(Event::Session(SessionEvent::Notice { error })),
             },
             // The hub listens, and says who comes: it dials nobody and asks nobody.
-            Input::Conn(ConnInput::Opened { .. } | ConnInput::Sent { .. })
+            Input::Conn(ConnInput::Sent { conn }) => {
+                if let Some(worker) = self.registry.by_conn(conn) {
+                    self.registry.update(worker, Worker::caught_up);
+                    self.fill(worker, now);
+                }
+            }
+            Input::Conn(ConnInput::Opened { .. })
             | Input::Http(_)
             | Input::Server(_)
             | Input::HostLag { .. } => {}

@@ -148,6 +148,9 @@ impl Registry {
         let before = self
             .update(worker, |worker| {
                 worker.polls &= conn.is_none();
+                if worker.conn != conn {
+                    worker.caught_up();
+                }
                 std::mem::replace(&mut worker.conn, conn)
             })
             .flatten();

@@ -40,6 +40,9 @@ pub(crate) struct Worker {
     /// Items that ended at their limit here. Peer: a worker of others is not told and runs them on; what
     /// is pushed beyond its slots it drops without a word.
     pub(super) overdue: BTreeMap<Arc<str>, ItemId>,
+    /// Bytes pushed since its connection last said that all was handed on; whether that is waited for.
+    pub(super) waiting: u64,
+    pub(super) is_slow: bool,
     /// What it ran when it began to list what it runs, and has not named yet.
     pub(super) unlisted: BTreeSet<ItemId>,
     /// It gets no new work.
@@ -101,10 +104,16 @@ impl Worker {
         !self.draining && !self.offline && (self.running.len() as u64) < self.max_concurrent
     }
 
+    /// Notes that all that was pushed is handed on, or that there is a new connection.
+    pub(super) const fn caught_up(&mut self) {
+        self.waiting = 0;
+        self.is_slow = false;
+    }
+
     /// Tells whether an item may be pushed to it.
     pub(super) fn takes(&self) -> bool {
         let used = (self.running.len() + self.overdue.len()) as u64;
-        self.conn.is_some() && self.has_slot() && used < self.max_concurrent
+        self.conn.is_some() && !self.is_slow && self.has_slot() && used < self.max_concurrent
     }
 
     pub(super) fn offers(&self, capability: &str) -> bool {

@@ -403,6 +403,7 @@ impl BeaconWorker {
         self.schedule = Schedule::default();
         self.heartbeat.next = None;
         self.polling.next = None;
+        self.waiting = (0, false);
         self.outbox.forget_ping();
     }
 

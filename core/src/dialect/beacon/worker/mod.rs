@@ -84,6 +84,8 @@ pub(crate) struct BeaconWorker {
     /// The control plane acknowledges outcomes.
     acks: bool,
     announcing: Option<Announcement>,
+    /// Bytes given to the connection since it last said that all was handed on, and whether it is asked.
+    waiting: (usize, bool),
     passage: Passage,
     last_error: Option<Error>,
     counters: Counters,
@@ -224,6 +226,7 @@ impl BeaconWorker {
             id: String::new(),
             acks: false,
             announcing: None,
+            waiting: (0, false),
             passage: Passage::default(),
             last_error: None,
             counters: Counters::default(),
@@ -338,9 +341,12 @@ impl Machine for BeaconWorker {
             Input::Stored { result, .. } => self.stored(result, now),
             Input::HostLag { millis } => self.heartbeat.host_lag_ms = millis,
             // Nobody dials this side, and it asks for no such news.
-            Input::Server(_)
-            | Input::Conn(ConnInput::Sent { .. })
-            | Input::Http(HttpInput::Part { .. }) => {}
+            Input::Server(_) | Input::Http(HttpInput::Part { .. }) => {}
+            Input::Conn(ConnInput::Sent { conn }) => {
+                if self.link.stage().conn() == Some(conn) {
+                    self.waiting = (0, false);
+                }
+            }
         }
         self.pump(now);
     }

@@ -25,6 +25,9 @@ const UNREGISTERED: usize = 65_536;
 const FIRST_PAGE: usize = 32_768;
 const LATER_PAGE: usize = 524_288;
 
+/// From so many bytes on, it is asked when they are handed on.
+const MANY: usize = 65_536;
+
 /// What one of them takes beside its name.
 const LISTED: usize = 64;
 
@@ -113,7 +116,8 @@ impl BeaconWorker {
         self.request(Purpose::Verify, Method::Get, &path, String::new(), now);
     }
 
-    /// Reports progress of an item; `None` is a mere sign of life.
+    /// Reports progress of an item; `None` is a mere sign of life. What would fill the queue for sending
+    /// further while much waits in it is dropped.
     ///
     /// # Errors
     /// `TOO_LARGE`.
@@ -127,6 +131,10 @@ impl BeaconWorker {
     ) -> Result<(), Error> {
         let text = progress(author(carrier, &self.id), wire, attempt, report);
         self.passes(&text).map_err(|problem| Error::new(ErrorCode::TooLarge, problem))?;
+        let room = size(self.options.limits.max_send_queue_bytes / 2);
+        if self.waiting.0 > room && carrier != Carrier::Requests {
+            return Ok(());
+        }
         let path = |_: &Self| path(&["Beacon", "Work", wire, "Progress"]);
         self.say(carrier, text, Purpose::Progress, path, now);
         Ok(())
@@ -192,7 +200,12 @@ impl BeaconWorker {
 
     fn send(&mut self, conn: ConnId, text: String) {
         self.passage.sent(text.len());
+        self.waiting.0 += text.len();
+        let asks = self.waiting.0 > MANY && !std::mem::replace(&mut self.waiting.1, true);
         self.outputs.push_back(Output::Send { conn, frame: Frame::Text(text.into()) });
+        if asks {
+            self.outputs.push_back(Output::AskSent { conn });
+        }
     }
 
     /// Says a text in a frame, or posts it to a path.

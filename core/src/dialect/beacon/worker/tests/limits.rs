@@ -187,3 +187,23 @@ fn a_registration_that_is_too_large_is_named() {
     assert_eq!(error.code(), ErrorCode::TooLarge);
     assert!(error.message().contains("at most 9 bytes"), "{error}");
 }
+
+#[test]
+fn progress_gives_way_while_much_waits_to_be_sent() {
+    let (mut bench, conn) = Bench::ready(
+        r#"{"limits":{"max_message_bytes":65536,"max_send_queue_bytes":131072},"max_concurrent":2}"#,
+    );
+    bench.push(conn, "wi-1", 1);
+    let (work, _) = bench.work();
+    let report = |bench: &mut Bench| {
+        let report = format!(r#"{{"Message":{}}}"#, result(50_000));
+        let report = crate::base::json::Raw::parse(report).unwrap();
+        bench.command(Command::Work(WorkCommand::Progress { work, report })).unwrap();
+        bench.rest().len()
+    };
+    assert_eq!(report(&mut bench), 1);
+    assert_eq!(report(&mut bench), 2, "it is asked when this is handed on");
+    assert_eq!(report(&mut bench), 0);
+    bench.input(Input::Conn(ConnInput::Sent { conn }));
+    assert_eq!(report(&mut bench), 1);
+}
