@@ -137,8 +137,11 @@ impl Hub {
 
     /// Tells of a login that failed.
     pub(super) fn warn_of_login(&mut self, name: &str, remote: &str, now: Now) {
-        let text = format!("the login of {name:?} was refused");
-        self.warn(ErrorCode::AuthenticationFailed, remote, text, now);
+        // At an open hub workers ask, too, and need no answer.
+        if self.is_secured() {
+            let text = format!("the login of {name:?} was refused");
+            self.warn(ErrorCode::AuthenticationFailed, remote, text, now);
+        }
     }
 
     /// Answers a request of someone who is known.

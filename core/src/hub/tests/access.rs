@@ -310,6 +310,16 @@ fn two_origins_are_none() {
 }
 
 #[test]
+fn a_login_at_an_open_hub_is_no_news() {
+    let mut rig = Rig::new("{}");
+    assert!(log_in(&mut rig, "w", "").is_none());
+    assert!(rig.notices().is_empty());
+    let mut rig = Rig::new(SECURED);
+    assert!(log_in(&mut rig, "ops", "guess").is_none());
+    assert_eq!(rig.notices(), ["127.0.0.1:6000: the login of \"ops\" was refused"]);
+}
+
+#[test]
 fn logins_that_an_auth_worker_decides_are_counted_and_bounded() {
     let mut rig = Rig::new(r#"{"access":"secured","auth_join_secret":"boot","max_queued":10}"#);
     let login = |rig: &mut Rig| rig.post("/1.0/Authenticate", r#"{"UserName":"u","Password":"p"}"#);
