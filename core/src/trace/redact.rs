@@ -15,18 +15,6 @@ use crate::net::http;
 const WIRE_FIELDS: [&str; 6] =
     ["password", "joinSecret", "sessionID", "token", "daemonPassword", "enrollmentToken"];
 
-/// The same, of records that a hub stores: a replay has other secrets, and so other hashes of them.
-const STORED_FIELDS: [&str; 8] = [
-    "password",
-    "joinSecret",
-    "sessionID",
-    "token",
-    "daemonPassword",
-    "enrollmentToken",
-    "hash",
-    "digest",
-];
-
 /// The id of an Engine.IO session, in the packet that opens it and in URLs: as good as a password while it
 /// lives.
 const SID: &str = "sid";
@@ -100,7 +88,9 @@ impl Redactor {
 
     /// Replaces secrets in what is stored, and their hashes; `None` if it is no text.
     pub(super) fn stored(&mut self, bytes: &[u8]) -> Option<String> {
-        Some(self.fields(std::str::from_utf8(bytes).ok()?, &STORED_FIELDS))
+        // A replay has other secrets, and so other hashes of them.
+        let names = [WIRE_FIELDS.as_slice(), &["hash", "digest"]].concat();
+        Some(self.fields(std::str::from_utf8(bytes).ok()?, &names))
     }
 
     /// Replaces secrets in a request's body; `None` if it is no text. What is meant for a login and has
