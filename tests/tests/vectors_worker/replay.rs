@@ -87,6 +87,8 @@ impl<'a> Replay<'a> {
             "tags": registration["Tags"],
             "host_id": registration["HostID"],
             "shared_mounts": registration["SharedMounts"],
+            // The original's numbers: recordings do not reach to its first attempt to come back.
+            "reconnect": {"base_delay_ms": 10_000, "max_delay_ms": 300_000},
         });
         let optional = [
             ("join_secret", "JoinSecret"),
