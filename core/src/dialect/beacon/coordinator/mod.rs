@@ -405,17 +405,10 @@ impl Machine for Coordinator {
         match input {
             Input::Conn(ConnInput::Received { conn, frame }) => self.handle_frame(conn, frame, now),
             Input::Conn(ConnInput::Closed { conn, cause }) => {
-                match &cause {
-                    CloseCause::Exceeded { error, beginning } => {
-                        self.handle_excess(conn, error, Some(beginning), now);
-                    }
-                    CloseCause::Remote { code: 1009, .. } => {
-                        self.handle_excess(conn, &cause.to_error(), None, now);
-                    }
-                    CloseCause::Remote { .. }
-                    | CloseCause::Refused { .. }
-                    | CloseCause::Local
-                    | CloseCause::Failed(_) => {}
+                if let CloseCause::Exceeded { error, beginning } = &cause {
+                    self.handle_excess(conn, error, Some(beginning), now);
+                } else if matches!(cause, CloseCause::Remote { code: 1009, .. }) {
+                    self.handle_excess(conn, &cause.to_error(), None, now);
                 }
                 self.accepted.closed(conn);
                 self.handle_lost(conn, cause.to_error().message(), now);
