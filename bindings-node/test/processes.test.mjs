@@ -94,8 +94,9 @@ test('endpoints in worker threads, ended in every way', async (t) => {
       \`;
       for (const how of ['Drained', 'Exit', 'Terminated', 'Drained', 'Terminated']) {
         const thread = new Thread(source(how), { eval: true });
-        const said = await new Promise((resolve, reject) => thread.once('message', resolve).once('error', reject));
+        // A thread that ends hands its last messages over with its exit, in one go.
         const exit = new Promise((resolve) => thread.once('exit', resolve));
+        const said = await new Promise((resolve, reject) => thread.once('message', resolve).once('error', reject));
         if (how === 'Terminated') await thread.terminate();
         await exit;
         console.log(said);
