@@ -48,9 +48,8 @@ async function drains(t, { text }) {
   const { url } = await startHub(t);
   const { line, child, exited } = startProcess(t, text.replaceAll('http://127.0.0.1:54321', url));
   assert.equal(await line(), 'ready');
-  const dispatcher = openDispatcher(t, url);
-  const reply = dispatcher.call('Polite/Wait');
-  while ((await dispatcher.status()).Queue.Running === 0);
+  const reply = openDispatcher(t, url).call('Polite/Wait');
+  assert.equal(await line(), 'waiting');
   child.kill('SIGTERM');
   assert.deepEqual((await reply).Outputs, { Waited: true });
   assert.equal(await exited, 0);
