@@ -13,6 +13,7 @@ use super::{Caller, Coordinator, PROVEN_FRAME, Timer, UNREGISTERED_FRAME};
 use crate::api::event::{Event, PeerEvent, Withdrawal};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{ConnId, HttpId, PeerId};
+use crate::base::json;
 use crate::base::secret::Secret;
 use crate::base::time::Now;
 use crate::machine::Output;
@@ -392,8 +393,8 @@ fn read(text: &ByteString) -> Result<Registration<'_>, String> {
     if text.len() > PROVEN_FRAME {
         return Err(format!("The registration is larger than {PROVEN_FRAME} bytes."));
     }
-    let registration: Registration<'_> =
-        serde_json::from_str(text).map_err(|e| format!("The registration is not valid: {e}"))?;
+    let registration: Registration<'_> = serde_json::from_str(text)
+        .map_err(|e| format!("The registration is not valid: {}", json::flaw(&e)))?;
     let kept = [
         registration.tags,
         registration.contexts,

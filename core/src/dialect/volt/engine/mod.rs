@@ -22,6 +22,7 @@ use super::address::Address;
 use crate::api::event::Transport;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId};
+use crate::base::json;
 use crate::base::time::{Deadline, Instant, Now, Why};
 use crate::dialect::volt::options::{DaemonOptions, DaemonTransport};
 use crate::machine::{CloseCause, Output};
@@ -349,7 +350,7 @@ impl Engine {
         let reason = match Handshake::parse(text) {
             Ok(handshake) if (1..=256).contains(&handshake.sid.len()) => return Some(handshake),
             Ok(_) => String::from("its session id is not usable"),
-            Err(error) => error.to_string(),
+            Err(error) => json::flaw(&error),
         };
         let message = format!("the server's handshake cannot be read: {reason}");
         self.cannot_open(ErrorCode::PeerProtocol, message);
