@@ -13,7 +13,8 @@ use moorline_core::{HttpBody, HttpId, HttpResponse, Input};
 
 use crate::inbox::{Arrival, Inbox};
 
-/// The most bytes of a streaming answer that wait for a slow client; beyond, it is cut off.
+/// How many bytes of a streaming answer may wait for a slow client: with more, the next part cuts it off.
+/// One part always passes, however large it is.
 const MAX_WAITING: usize = 8 * 1024 * 1024;
 
 /// What the listener sends for one request.
@@ -200,7 +201,7 @@ impl PartsWriter {
         if parts.state == State::Cut || part.is_empty() {
             return;
         }
-        if parts.bytes + part.len() > MAX_WAITING {
+        if parts.bytes > MAX_WAITING {
             parts.cut();
         } else {
             parts.bytes += part.len();
@@ -264,7 +265,7 @@ mod tests {
     async fn a_client_that_never_reads_costs_the_limit_and_is_told_of_at_once() {
         let (inbox, mut answer, writer) = streaming();
         let part = Bytes::from(vec![0; PART]);
-        for _ in 0..MAX_WAITING / PART {
+        for _ in 0..=MAX_WAITING / PART {
             writer.write(part.clone());
         }
         assert!(!is_gone(&inbox));
@@ -274,6 +275,17 @@ mod tests {
         assert!(part.is_unique(), "something was kept");
         let error = answer.body_mut().frame().await.unwrap().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_part_larger_than_what_may_wait_passes() {
+        let (inbox, answer, writer) = streaming();
+        writer.write(Bytes::from_static(b"small"));
+        writer.write(Bytes::from(vec![0; MAX_WAITING + 1]));
+        drop(writer);
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body.len(), 5 + MAX_WAITING + 1);
+        assert!(!is_gone(&inbox));
     }
 
     #[tokio::test]

@@ -15,8 +15,9 @@ const APPLICATION: i32 = 0x4D4F_4F52;
 const VERSION: i32 = 1;
 /// How long to wait for another process that holds the file: one that is ending, or copies it.
 const BUSY_WAIT: Duration = Duration::from_millis(500);
-/// Pages that a copy takes at once; between, the hub goes on.
-const PAGES: i32 = 1_024;
+/// A copy takes all pages in one step: between two steps a commit of the hub would have it begin anew.
+/// Within one, the hub goes on.
+const PAGES: i32 = i32::MAX;
 /// What stands in the log beside the file before it goes into the file: about a megabyte.
 const LOG_PAGES: i32 = 256;
 
@@ -94,15 +95,15 @@ fn identify(path: &Path, connection: &Connection) -> Result<(), Error> {
         .map_err(wrong)?;
     // Stores of the first builds carry no mark.
     let is_ours = application == APPLICATION || (application == 0 && version == 0);
-    if !is_ours || tables != ["record"] {
-        return Err(failed(path, "it is a database of another program, not a store"));
-    }
-    if version > VERSION {
+    if application == APPLICATION && version > VERSION {
         let message = format!(
             "it was written by a newer version of Moorline (its version is {version}, this one \
              knows up to {VERSION}); update, or name another file"
         );
         return Err(failed(path, &message));
+    }
+    if !is_ours || tables != ["record"] {
+        return Err(failed(path, "it is a database of another program, not a store"));
     }
     Ok(())
 }
@@ -167,7 +168,7 @@ fn sync_folder(file: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Copies page by page while others write, and checks the copy.
+/// Copies while others write, and checks the copy.
 fn copy(source: &Connection, to: &Path) -> Result<(), Error> {
     let wrong = |e: rusqlite::Error| failed(to, &told(&e));
     let mut copy = connect(to, OpenFlags::SQLITE_OPEN_READ_WRITE)?;

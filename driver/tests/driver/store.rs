@@ -151,7 +151,10 @@ fn what_is_no_store_of_ours_is_left_as_it_is() {
     refused("other.db", &sql("CREATE TABLE song (title TEXT)"), "another program");
     refused("more.db", &sql("CREATE TABLE record (a); CREATE TABLE b (c)"), "another program");
     let newer = |path: &Path| {
-        let text = format!("{table} PRAGMA application_id = 0x4D4F4F52; PRAGMA user_version = 2");
+        let text = format!(
+            "{table} PRAGMA application_id = 0x4D4F4F52; PRAGMA user_version = 2; \
+             CREATE TABLE later (a)"
+        );
         rusqlite::Connection::open(path).unwrap().execute_batch(&text).unwrap();
     };
     refused("newer.db", &newer, "newer version");
