@@ -40,6 +40,7 @@ test('a blocked event loop stops no heartbeat, and the hub sees that it is block
     const state = await seen();
     beats.add(state.beat);
     lag = Math.max(lag, state.lag ?? 0);
+    // Paces the questions; nothing that is asserted waits for it.
     await new Promise((resolve) => setTimeout(resolve, interval / 4));
   }
   assert.deepEqual((await done).Outputs, { blocked: blockMs });

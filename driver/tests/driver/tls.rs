@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use moorline_driver::Handle;
 use moorline_driver::core::options::RuntimeOptions;
 use moorline_driver::core::{
-    CloseCause, ConnId, DialAddress, ErrorCode, Frame, Framing, Headers, HttpId, HttpRequest,
-    Input, Method, Output,
+    CloseCause, ConnId, DialAddress, Error, ErrorCode, Frame, Framing, Headers, HttpId,
+    HttpRequest, Input, Method, Output,
 };
 use moorline_driver::core::{ConnInput, HttpInput, ServerInput};
 
@@ -158,11 +158,8 @@ fn a_listener_for_tls_needs_a_certificate() {
     assert!(error.message().contains("cert_file"), "{error}");
 }
 
-#[test]
-fn an_unknown_authority_is_tls_failed() {
-    let papers = Papers::new();
-    let others = Papers::new();
-    let (hub, worker) = (papers.hub(), others.worker());
+/// Dials a hub that is not trusted, and returns why not.
+fn refused(hub: &Rig, worker: &Rig) -> Error {
     let address = hub.listen(HTTP_LIMITS);
     let mut target = target(&address);
     target.address =
@@ -172,6 +169,14 @@ fn an_unknown_authority_is_tls_failed() {
     else {
         panic!()
     };
+    error
+}
+
+#[test]
+fn an_unknown_authority_is_tls_failed() {
+    let papers = Papers::new();
+    let others = Papers::new();
+    let error = refused(&papers.hub(), &others.worker());
     assert_eq!(error.code(), ErrorCode::TlsFailed, "{error}");
     assert!(error.message().contains("127.0.0.1"), "{error}");
     assert!(error.message().contains("runtime.ca_file"), "{error}");
@@ -181,16 +186,7 @@ fn an_unknown_authority_is_tls_failed() {
 fn an_authoritys_own_certificate_is_refused_with_what_to_do() {
     let papers = Papers::new();
     papers.present_the_authority();
-    let (hub, worker) = (papers.hub(), papers.worker());
-    let address = hub.listen(HTTP_LIMITS);
-    let mut target = target(&address);
-    target.address =
-        DialAddress::WebSocket { url: format!("wss://{address}/"), headers: Headers::new() };
-    worker.perform([Output::Dial { conn: ConnId(2), target }]);
-    let Input::Conn(ConnInput::Closed { cause: CloseCause::Failed(error), .. }) = worker.input()
-    else {
-        panic!()
-    };
+    let error = refused(&papers.hub(), &papers.worker());
     assert!(error.message().contains("CA:FALSE"), "{error}");
 }
 
