@@ -19,9 +19,6 @@ use crate::parts::window::Buckets;
 /// The most sessions; beyond, the one that ends first is dropped.
 const MAX_SESSIONS: usize = 100_000;
 
-/// Failed logins that one address may make at once, and per second.
-const FAILED_LOGINS: (u64, u64) = (2, 50);
-
 /// The longest user name and password, in bytes.
 const MAX_CREDENTIAL: usize = 1_024;
 
@@ -67,7 +64,7 @@ impl Accounts {
             ttl_ms: options.session_ttl_ms,
             sessions: HashMap::new(),
             ends: BTreeSet::new(),
-            failures: Buckets::new(FAILED_LOGINS.0, FAILED_LOGINS.1),
+            failures: Buckets::of_guesses(),
             rate: Buckets::new(options.enqueue_rate, options.enqueue_burst),
             secrets: Entropy::new(secrets),
         }

@@ -77,6 +77,11 @@ impl Buckets {
         Self { per_second, burst, buckets: Clients(BTreeMap::new()) }
     }
 
+    /// Allows the guesses at passwords and secrets that one address has: 50 at once, then 2 a second.
+    pub(crate) const fn of_guesses() -> Self {
+        Self::new(2, 50)
+    }
+
     /// Takes a token.
     ///
     /// # Errors

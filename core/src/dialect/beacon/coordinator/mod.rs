@@ -70,6 +70,7 @@ use crate::net::{Frame, HttpResponse};
 use crate::parts::admission::{Accepted, AdmissionPolicy, Due};
 use crate::parts::journal::Journal;
 use crate::parts::timers::Timers;
+use crate::parts::window::Buckets;
 
 /// The largest frame of a connection that has not registered, and of one that comes from this host or
 /// has logged in.
@@ -152,6 +153,8 @@ pub(crate) struct Coordinator {
     results: Results,
     runs: Runs,
     clients: BTreeMap<Client, ItemId>,
+    /// Wrong join secrets by address.
+    guesses: Buckets,
     /// What an auth worker has decided about logins.
     pub(crate) decisions: Vec<Decision>,
     timers: Timers<Timer>,
@@ -266,6 +269,7 @@ impl Coordinator {
             ),
             runs: Runs::default(),
             clients: BTreeMap::new(),
+            guesses: Buckets::of_guesses(),
             decisions: Vec::new(),
             timers: Timers::new(),
             minted: 0,

@@ -9,7 +9,7 @@ use super::auth_worker::AUTHENTICATION;
 use super::item::{ItemId, State, Waiter};
 use super::requests::Asked;
 use super::wire::{self, MoorlineRegistration, Registration, Report, RunningItem, Verdict};
-use super::{Caller, Coordinator, PROVEN_FRAME, Timer, UNREGISTERED_FRAME};
+use super::{Caller, Coordinator, CoordinatorOptions, PROVEN_FRAME, Timer, UNREGISTERED_FRAME};
 use crate::api::event::{Event, PeerEvent, Withdrawal};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{ConnId, HttpId, PeerId};
@@ -31,6 +31,9 @@ const MAX_SCHEMAS: usize = MAX_HANDLERS;
 /// The close code and reason of a worker that may not join. Source: `ultravisor` 1.3.24.
 const DENIED: (u16, &str) = (4403, "Beacon admission denied");
 
+/// The close code and reason while an address has no guess left: whoever knows the secret comes back.
+const GUESSED: (u16, &str) = (1013, "Too many wrong join secrets came from this address.");
+
 /// The close code and reason of a worker of ours whose name is another's now.
 const TAKEN: (u16, &str) = (4409, "Another worker registered this name.");
 
@@ -47,6 +50,8 @@ type Claim = Result<Option<ItemId>, &'static str>;
 enum Join {
     Allowed,
     Refused(&'static str),
+    /// There were too many wrong secrets: nothing is compared.
+    Later,
     /// An auth worker decides.
     Ask,
 }
@@ -58,9 +63,10 @@ impl Coordinator {
             Ok(registration) => registration,
             Err(reason) => return self.deny(conn, &reason),
         };
-        match self.join(conn, &registration) {
+        match self.join(conn, &registration, now) {
             Join::Allowed => self.accept_connection(conn, registration, now),
             Join::Refused(reason) => self.deny(conn, reason),
+            Join::Later => self.close(conn, GUESSED.0, GUESSED.1),
             Join::Ask => {
                 let name = registration.name.as_deref().unwrap_or_default();
                 let capabilities = registration.capabilities.as_deref().unwrap_or_default();
@@ -83,31 +89,50 @@ impl Coordinator {
             return;
         };
         match (verdict, read(&text)) {
-            (Ok(()), Ok(registration)) => self.accept_connection(conn, registration, now),
+            (Ok(()), Ok(registration)) => {
+                self.guesses.give_back(self.accepted.address(conn), now.mono);
+                self.accept_connection(conn, registration, now);
+            }
             (Err(reason), _) | (Ok(()), Err(reason)) => self.deny(conn, &reason),
         }
     }
 
-    fn join(&self, conn: ConnId, registration: &Registration<'_>) -> Join {
+    fn join(&mut self, conn: ConnId, registration: &Registration<'_>, now: Now) -> Join {
         if !self.options.is_secured {
             return Join::Allowed;
         }
-        if is_auth_worker(registration) {
-            return check_secret(&self.options.auth_join_secret, registration);
-        }
-        if !self.options.join_secret.is_empty() {
-            return check_secret(&self.options.join_secret, registration);
+        let address = self.accepted.address(conn).to_owned();
+        if is_auth_worker(registration) || !self.options.join_secret.is_empty() {
+            return self.check_secret(&address, registration, now);
         }
         let logged_in = self.conns.get(&conn).is_some_and(|link| link.caller.is_some());
         if self.options.has_users && logged_in {
             return Join::Allowed;
         }
         if self.registry.offers(AUTHENTICATION) {
-            return Join::Ask;
+            // Counted as wrong until it is right: whoever guesses does not wait for an answer.
+            let counted = self.guesses.take(&address, now.mono);
+            return counted.map_or(Join::Later, |()| Join::Ask);
         }
         Join::Refused(
             "No auth beacon connected; cannot validate beacon join in non-promiscuous mode",
         )
+    }
+
+    /// Compares in constant time, unless too many secrets of a client were wrong; a secret that is not
+    /// configured refuses everyone.
+    fn check_secret(&mut self, client: &str, registration: &Registration<'_>, now: Now) -> Join {
+        if self.guesses.check(client, now.mono).is_err() {
+            return Join::Later;
+        }
+        let of_auth = is_auth_worker(registration);
+        let CoordinatorOptions { join_secret, auth_join_secret, .. } = &self.options;
+        let expected = if of_auth { auth_join_secret } else { join_secret };
+        if registration.join_secret.as_ref() == Some(expected) && !expected.is_empty() {
+            return Join::Allowed;
+        }
+        let _ = self.guesses.take(client, now.mono);
+        Join::Refused("join secret mismatch")
     }
 
     fn deny(&mut self, conn: ConnId, reason: &str) {
@@ -180,11 +205,12 @@ impl Coordinator {
         let (Some(name), Some(_)) = (name, &registration.capabilities) else {
             return refuse(400, "Name and Capabilities are required.");
         };
-        if self.options.is_secured
-            && is_auth_worker(&registration)
-            && !matches!(check_secret(&self.options.auth_join_secret, &registration), Join::Allowed)
-        {
-            return refuse(403, DENIED.1);
+        if self.options.is_secured && is_auth_worker(&registration) {
+            match self.check_secret(&asked.caller.client, &registration, asked.now) {
+                Join::Allowed => {}
+                Join::Later => return refuse(429, GUESSED.1),
+                Join::Refused(_) | Join::Ask => return refuse(403, DENIED.1),
+            }
         }
         let known = self.registry.by_name(&name);
         if known.is_none() && self.registry.len() as u64 >= self.options.max_connections {
@@ -423,13 +449,4 @@ fn read(text: &ByteString) -> Result<Registration<'_>, String> {
 
 fn is_auth_worker(registration: &Registration<'_>) -> bool {
     registration.capabilities.iter().flatten().any(|name| name == AUTHENTICATION)
-}
-
-/// Compares in constant time; a secret that is not configured refuses everyone.
-fn check_secret(expected: &Secret, registration: &Registration<'_>) -> Join {
-    if registration.join_secret.as_ref() == Some(expected) && !expected.is_empty() {
-        Join::Allowed
-    } else {
-        Join::Refused("join secret mismatch")
-    }
 }

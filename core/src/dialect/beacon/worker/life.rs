@@ -34,6 +34,9 @@ const CLOSE_REJECTED: u16 = 4403;
 /// The close code of a hub where another worker has our name.
 const CLOSE_TAKEN: u16 = 4409;
 
+/// The close code of a hub that will take a registration later. Source: IANA, "Try Again Later".
+const CLOSE_LATER: u16 = 1013;
+
 /// How long finished outcomes may still be flushed after the drain deadline.
 const FLUSH_GRACE_MS: u64 = 2_000;
 
@@ -240,6 +243,9 @@ impl BeaconWorker {
             (_, CloseCause::Remote { code: CLOSE_TAKEN, reason }) => self.displaced(reason, now),
             (Stage::Greeting(_), CloseCause::Remote { code: CLOSE_REJECTED, reason }) => {
                 self.rejected(reason, now);
+            }
+            (Stage::Greeting(_), CloseCause::Remote { code: CLOSE_LATER, .. }) => {
+                self.lose(cause.to_error(), Pace::Ladder, now);
             }
             (Stage::Greeting(_), CloseCause::Remote { reason, .. }) if is_too_large => {
                 let message = format!(

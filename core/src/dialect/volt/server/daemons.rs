@@ -90,17 +90,18 @@ impl VoltServer {
                 return self.acknowledge(session, packet, None);
             }
         };
+        let address = self.carrier(session).1.to_owned();
+        if self.guesses.check(&address, self.clock.mono).is_err() {
+            return self.close(session, "too many failed registrations");
+        }
         let refusal = match self.daemons.get(&cluster) {
             None => Some(wire::UNKNOWN_CLUSTER),
             Some(daemon) if !daemon.has_password(&password) => Some(wire::INVALID_CREDENTIALS),
             Some(_) => None,
         };
-        let address = self.carrier(session).1.to_owned();
         if let Some(error) = refusal {
             let shown = printable(&cluster);
-            if self.failures.count(&address, self.clock.mono).is_err() {
-                return self.close(session, "too many failed registrations");
-            }
+            let _ = self.guesses.take(&address, self.clock.mono);
             let text =
                 format!("the registration of daemon {shown} from {address} was refused: {error}");
             self.notice(ErrorCode::AuthenticationFailed, text);
@@ -220,7 +221,7 @@ impl VoltServer {
     fn take_command(&mut self, session: SessionId, message: &Message<'_>, argument: &Raw) {
         let Some(request) = message.request() else { return };
         if wire::text(message.command).as_deref() == Some(HEARTBEAT) {
-            let answer = self.beat(request, message);
+            let answer = self.beat(session, request, message);
             self.emit(session, MESSAGE, answer);
         } else if let Err((status, text)) = self.begin_work(session, request, message, argument) {
             self.emit(session, MESSAGE, wire::refused(request, status, &text));
@@ -228,10 +229,16 @@ impl VoltServer {
     }
 
     /// Takes a heartbeat, which is believed by what it carries.
-    fn beat(&mut self, request: &str, message: &Message<'_>) -> String {
+    fn beat(&mut self, session: SessionId, request: &str, message: &Message<'_>) -> String {
         let payload = message.payload.unwrap_or("{}");
         let beat: wire::Beat = serde_json::from_str(payload).unwrap_or_default();
         let id = beat.team_cluster_id.trim();
+        let own = self.sessions.get(&session).and_then(|state| state.cluster.as_deref());
+        // A daemon has shown its own password; that of another is a guess.
+        let address = if own == Some(id) { "" } else { self.carrier(session).1 }.to_owned();
+        if !address.is_empty() && self.guesses.check(&address, self.clock.mono).is_err() {
+            return wire::refused(request, 429, "Too many wrong passwords came from this address");
+        }
         match self.daemons.get_mut(id) {
             Some(daemon) if daemon.has_password(beat.daemon_password.trim()) => {
                 daemon.lives(self.clock);
@@ -240,7 +247,12 @@ impl VoltServer {
                 }
                 wire::heartbeat_taken(request, id)
             }
-            Some(_) | None => wire::refused(request, 401, wire::INVALID_CREDENTIALS),
+            Some(_) | None => {
+                if !address.is_empty() {
+                    let _ = self.guesses.take(&address, self.clock.mono);
+                }
+                wire::refused(request, 401, wire::INVALID_CREDENTIALS)
+            }
         }
     }
 

@@ -53,16 +53,10 @@ use crate::parts::admission::Admission;
 use crate::parts::handlers::Handlers;
 use crate::parts::journal::Journal;
 use crate::parts::timers::Timers;
-use crate::parts::window::Window;
+use crate::parts::window::{Buckets, Window};
 
 /// Where the numbers of daemons begin among the hub's peers.
 const FIRST_PEER: u64 = 1 << 40;
-
-/// Failed registrations that one address may make within [`FAILURE_WINDOW_MS`].
-const MAX_FAILURES: u64 = 50;
-
-/// The time over which failed registrations are counted.
-const FAILURE_WINDOW_MS: u64 = 60_000;
 
 /// One Engine.IO session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,7 +123,8 @@ pub(crate) struct VoltServer {
     last_work: u64,
     timers: Timers<Timer>,
     enrollments: Window,
-    failures: Window,
+    /// Wrong passwords by address.
+    guesses: Buckets,
     entropy: Entropy,
     /// Makes tokens, passwords and the ids of Engine.IO sessions, which are as good as passwords.
     secrets: Entropy,
@@ -177,7 +172,7 @@ impl VoltServer {
             last_work: 0,
             timers: Timers::new(),
             enrollments,
-            failures: Window::new(MAX_FAILURES, FAILURE_WINDOW_MS),
+            guesses: Buckets::of_guesses(),
             entropy: Entropy::new(seeds.run),
             secrets: Entropy::new(seeds.secrets),
             clock: Now::default(),

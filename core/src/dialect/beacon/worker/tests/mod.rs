@@ -1,5 +1,6 @@
 //! The worker, in virtual time.
 
+mod denials;
 mod drain;
 mod limits;
 mod polling;
