@@ -204,6 +204,71 @@ fn results_and_runs_survive_and_results_expire() {
     assert_eq!(rig.disk.len(), 1, "{:?}", rig.disk.keys());
 }
 
+/// K13.1: what the clock said when an item failed does not put its retry off.
+#[test]
+fn a_retry_waits_no_longer_than_its_pause_whatever_the_clock_said() {
+    let mut rig = Rig::new("{}");
+    rig.epoch += 400 * 86_400_000;
+    let worker = rig.worker("w", 1);
+    let hash = rig.enqueue(r#","Settings":{"maxRetries":3,"retryBackoffMs":5000}"#);
+    let failed = r#""ErrorMessage":"no","Log":[],"AttemptNumber":1"#;
+    rig.say(worker, &format!(r#"{{"Action":"WorkError","WorkItemHash":"{hash}",{failed}}}"#));
+    rig.epoch = EPOCH;
+    let mut rig = rig.restart(0);
+    let worker = rig.worker("w", 1);
+    rig.pass(4_999);
+    assert!(rig.pushed(worker).is_empty());
+    rig.pass(1);
+    assert_eq!(rig.pushed(worker), [(hash, 2)]);
+}
+
+/// K13.2: by the time that passes while the process lives, by the shorter of both clocks after.
+#[test]
+fn results_live_as_long_as_they_should_whatever_the_clock_says() {
+    let mut rig = Rig::new(r#"{"result_ttl_ms":60000}"#);
+    let finish = |rig: &mut Rig| {
+        let hash = rig.enqueue("");
+        let worker = rig.foreign_worker("w", 1);
+        rig.complete(worker, &hash, 1);
+        rig.cut(worker);
+        hash
+    };
+    let first = finish(&mut rig);
+    rig.epoch += 86_400_000;
+    rig.pass(50_000);
+    assert_eq!(rig.item_status(&first), "Complete", "the clock was corrected");
+    rig.pass(20_000);
+    assert_eq!(rig.item_status(&first), "unknown");
+    let (second, back) = (finish(&mut rig), 86_400_000);
+    rig.epoch -= back;
+    let mut rig = rig.restart(0);
+    rig.pass(50_000);
+    assert_eq!(rig.item_status(&second), "Complete");
+    rig.pass(20_000);
+    assert_eq!(rig.item_status(&second), "unknown", "no longer than without a restart");
+    let third = finish(&mut rig);
+    rig.epoch += back;
+    let mut rig = rig.restart(0);
+    rig.pass(10_000);
+    assert_eq!(rig.item_status(&third), "unknown");
+}
+
+/// K6.2: neither a restart nor the clock changes the order.
+#[test]
+fn the_order_of_the_queue_survives_a_restart() {
+    let mut rig = Rig::new("{}");
+    let (one, two, three) = (rig.enqueue(""), rig.enqueue(""), rig.enqueue(""));
+    rig.post(&format!("/Beacon/Work/{three}/Reorder"), r#"{"Direction":"up"}"#);
+    rig.epoch -= 3_600_000;
+    let four = rig.enqueue("");
+    let mut rig = rig.restart(0).restart(0);
+    let five = rig.enqueue("");
+    let mut rig = rig.restart(0);
+    let worker = rig.worker("w", 5);
+    let order: Vec<_> = rig.pushed(worker).into_iter().map(|(hash, _)| hash).collect();
+    assert_eq!(order, [three, one, two, four, five]);
+}
+
 #[test]
 fn a_failing_store_delays_promises_and_refuses_new_work() {
     let mut rig = Rig::new("{}");

@@ -262,11 +262,7 @@ impl Coordinator {
             items: Items::default(),
             held: BTreeMap::new(),
             affinity: Affinity::new(options.affinity_ttl_ms),
-            results: Results::new(
-                options.max_results,
-                options.max_result_bytes,
-                options.result_ttl_ms,
-            ),
+            results: Results::new(options.max_results, options.max_result_bytes),
             runs: Runs::default(),
             clients: BTreeMap::new(),
             guesses: Buckets::of_guesses(),
@@ -396,7 +392,7 @@ impl Coordinator {
     }
 
     fn sweep(&mut self, now: Now) {
-        for hash in self.results.expire(now.unix) {
+        for hash in self.results.expire(now.mono) {
             self.journal.delete(records::RESULTS, &hash);
         }
         self.affinity.expire(now.mono);

@@ -19,7 +19,7 @@ use super::{Coordinator, SWEEP_MS, Timer};
 use crate::base::json::Raw;
 use crate::base::json::object::Object;
 use crate::base::store::{Loaded, read_all};
-use crate::base::time::{Now, UnixMillis};
+use crate::base::time::{Instant, Now, UnixMillis};
 
 pub(super) const WORK: &str = "hub.work";
 pub(super) const ATTEMPTS: &str = "hub.attempt";
@@ -102,9 +102,9 @@ impl Coordinator {
         self.journal.put(ATTEMPTS, &item.order.hash, record.end());
     }
 
-    /// Keeps an outcome for look-up; those that go for it leave the store too.
-    pub(super) fn keep_result(&mut self, done: Finished) {
-        for hash in self.results.insert(done) {
+    /// Keeps an outcome for look-up until it is too old; those that go for it leave the store too.
+    pub(super) fn keep_result(&mut self, done: Finished, until: Instant) {
+        for hash in self.results.insert(done, until) {
             self.journal.delete(RESULTS, &hash);
         }
     }
@@ -152,7 +152,10 @@ impl Coordinator {
         let mut done = read_all(take(RESULTS), read_result, &mut unreadable);
         done.sort_by(|a, b| (a.finished, &a.hash).cmp(&(b.finished, &b.hash)));
         for finished in done {
-            self.keep_result(finished);
+            // The wall clock is all that spans a restart; a life is never longer than it was.
+            let age = now.unix.0.saturating_sub(finished.finished.0);
+            let left = self.options.result_ttl_ms.saturating_sub(age);
+            self.keep_result(finished, now.mono.after(left));
         }
         let mut runs = read_all(take(RUNS), read_run, &mut unreadable);
         runs.sort_by(|a, b| (a.started, &a.id).cmp(&(b.started, &b.id)));
@@ -161,7 +164,8 @@ impl Coordinator {
         }
         let mut latest: BTreeMap<String, Bytes> = take(ATTEMPTS).into_iter().collect();
         let mut items = read_all(take(WORK), read_work, &mut unreadable);
-        items.sort_by_cached_key(|item| (item.order.enqueued, item.turn, item.order.hash.clone()));
+        // The turn knows the order whatever the wall clock said meanwhile.
+        items.sort_by_cached_key(|item| (item.turn, item.order.enqueued, item.order.hash.clone()));
         for item in items {
             let attempt = latest.remove(&*item.order.hash);
             self.restore_item(item, attempt, now);
@@ -174,7 +178,7 @@ impl Coordinator {
     }
 
     fn restore_item(&mut self, mut item: Item, attempt: Option<Bytes>, now: Now) {
-        item.turn = self.items.next;
+        self.items.next = self.items.next.max(item.turn);
         let latest: Option<AttemptRecord> =
             attempt.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let limit = item.order.timeout_ms;
@@ -185,8 +189,9 @@ impl Coordinator {
             item.losses = latest.losses;
             item.assigned = Some(latest.assigned);
             if let Some(at) = latest.retry_after {
-                let wait = at.0.saturating_sub(now.unix.0);
-                item.retry_after = Some(at);
+                let longest = item.order.retry_backoff_ms.saturating_mul(latest.failures);
+                let wait = at.0.saturating_sub(now.unix.0).min(longest);
+                item.retry_after = Some(UnixMillis(now.unix.0.saturating_add(wait)));
                 item.state = State::Retry(now.mono.after(wait));
             } else {
                 item.state = State::Held;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::item::{Ending, Holder};
 use crate::base::json::Raw;
-use crate::base::time::UnixMillis;
+use crate::base::time::{Instant, UnixMillis};
 
 /// One outcome.
 #[derive(Clone, Debug, Deserialize)]
@@ -49,8 +49,8 @@ impl Finished {
 pub(super) struct Results {
     max_items: u64,
     max_bytes: u64,
-    ttl_ms: u64,
-    items: BTreeMap<u64, Finished>,
+    /// By when they end, which is in the order of their end: lives are equally long.
+    items: BTreeMap<u64, (Instant, Finished)>,
     by_hash: HashMap<Arc<str>, u64>,
     by_key: HashMap<String, u64>,
     next: u64,
@@ -58,12 +58,12 @@ pub(super) struct Results {
 }
 
 impl Results {
-    pub(super) fn new(max_items: u64, max_bytes: u64, ttl_ms: u64) -> Self {
-        Self { max_items, max_bytes, ttl_ms, ..Self::default() }
+    pub(super) fn new(max_items: u64, max_bytes: u64) -> Self {
+        Self { max_items, max_bytes, ..Self::default() }
     }
 
-    /// Keeps an outcome; returns the hashes of those that had to go for it.
-    pub(super) fn insert(&mut self, finished: Finished) -> Vec<Arc<str>> {
+    /// Keeps an outcome for so long; returns the hashes of those that had to go for it.
+    pub(super) fn insert(&mut self, finished: Finished, until: Instant) -> Vec<Arc<str>> {
         let order = self.next;
         self.next += 1;
         self.bytes += finished.size();
@@ -71,7 +71,7 @@ impl Results {
         if let Some(key) = &finished.key {
             self.by_key.insert(key.clone(), order);
         }
-        self.items.insert(order, finished);
+        self.items.insert(order, (until, finished));
         let mut gone = Vec::new();
         while self.items.len() as u64 > self.max_items || self.bytes > self.max_bytes {
             gone.extend(self.remove_first());
@@ -80,19 +80,17 @@ impl Results {
     }
 
     pub(super) fn find(&self, hash: &str) -> Option<&Finished> {
-        self.items.get(self.by_hash.get(hash)?)
+        self.items.get(self.by_hash.get(hash)?).map(|(_, done)| done)
     }
 
     pub(super) fn find_key(&self, key: &str) -> Option<&Finished> {
-        self.items.get(self.by_key.get(key)?)
+        self.items.get(self.by_key.get(key)?).map(|(_, done)| done)
     }
 
     /// Forgets outcomes that are too old; returns their hashes.
-    pub(super) fn expire(&mut self, now: UnixMillis) -> Vec<Arc<str>> {
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<Arc<str>> {
         let mut gone = Vec::new();
-        let ttl_ms = self.ttl_ms;
-        let is_old = |done: &Finished| done.finished.0.saturating_add(ttl_ms) <= now.0;
-        while self.items.first_key_value().is_some_and(|(_, done)| is_old(done)) {
+        while self.items.first_key_value().is_some_and(|(_, (until, _))| *until <= now) {
             gone.extend(self.remove_first());
         }
         gone
@@ -103,7 +101,7 @@ impl Results {
     }
 
     fn remove_first(&mut self) -> Option<Arc<str>> {
-        let (order, finished) = self.items.pop_first()?;
+        let (order, (_, finished)) = self.items.pop_first()?;
         self.bytes = self.bytes.saturating_sub(finished.size());
         // A later item may have the key since.
         if let Some(key) = &finished.key
@@ -122,7 +120,11 @@ impl Results {
 mod tests {
     use super::*;
 
-    fn finished(hash: &str, at: u64, size: usize) -> Finished {
+    fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    fn finished(hash: &str, size: usize) -> Finished {
         Finished {
             hash: hash.into(),
             key: Some(format!("key-{hash}")),
@@ -131,7 +133,7 @@ mod tests {
             run_id: String::new(),
             priority: 0,
             enqueued: UnixMillis(0),
-            finished: UnixMillis(at),
+            finished: UnixMillis(0),
             ending: Ending::Complete,
             reported: true,
             attempt: 1,
@@ -145,27 +147,27 @@ mod tests {
 
     #[test]
     fn the_oldest_go_when_there_are_too_many() {
-        let mut results = Results::new(2, u64::MAX, 1_000);
-        assert!(results.insert(finished("a", 0, 1)).is_empty());
-        assert!(results.insert(finished("b", 1, 1)).is_empty());
-        assert_eq!(results.insert(finished("c", 2, 1)), ["a".into()]);
+        let mut results = Results::new(2, u64::MAX);
+        assert!(results.insert(finished("a", 1), at(100)).is_empty());
+        assert!(results.insert(finished("b", 1), at(101)).is_empty());
+        assert_eq!(results.insert(finished("c", 1), at(102)), ["a".into()]);
         assert!(results.find("a").is_none() && results.find_key("key-a").is_none());
         assert!(results.find_key("key-c").is_some());
     }
 
     #[test]
     fn bytes_are_bounded_too() {
-        let mut results = Results::new(100, 3_000, 1_000);
-        results.insert(finished("a", 0, 2_000));
-        assert_eq!(results.insert(finished("b", 0, 2_000)), ["a".into()]);
+        let mut results = Results::new(100, 3_000);
+        results.insert(finished("a", 2_000), at(100));
+        assert_eq!(results.insert(finished("b", 2_000), at(100)), ["a".into()]);
     }
 
     #[test]
     fn old_outcomes_expire() {
-        let mut results = Results::new(100, u64::MAX, 100);
-        results.insert(finished("a", 0, 1));
-        results.insert(finished("b", 50, 1));
-        assert_eq!(results.expire(UnixMillis(100)), ["a".into()]);
+        let mut results = Results::new(100, u64::MAX);
+        results.insert(finished("a", 1), at(100));
+        results.insert(finished("b", 1), at(150));
+        assert_eq!(results.expire(at(100)), ["a".into()]);
         assert_eq!(results.len(), 1);
     }
 }

@@ -66,7 +66,7 @@ impl Coordinator {
             self.answer(waiter, &done, now);
         }
         if !internal {
-            self.keep_result(done);
+            self.keep_result(done, now.mono.after(self.options.result_ttl_ms));
         }
     }
 
