@@ -8,6 +8,7 @@ mod leases;
 mod limits;
 mod names;
 mod scheduling;
+mod shapes;
 mod volt;
 
 use std::collections::BTreeMap;

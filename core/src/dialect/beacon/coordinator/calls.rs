@@ -65,9 +65,9 @@ impl Coordinator {
         };
         let item = control.work_item_hash;
         let (status, text) = match name {
-            "$beacons" => self.show(&View::Workers, page, ANONYMOUS),
-            "$work" => self.show(&View::Items, page, ANONYMOUS),
-            "$capabilities" => self.show(&View::Capabilities, page, ANONYMOUS),
+            "$beacons" => self.show(&View::Workers, page, ANONYMOUS, now),
+            "$work" => self.show(&View::Items, page, ANONYMOUS, now),
+            "$capabilities" => self.show(&View::Capabilities, page, ANONYMOUS, now),
             "$enqueue" => (200, self.enqueue(asked)?),
             "$result" => self.result_of(&named(item, subject::WORK_ITEM)?),
             "$cancel" => self.cancel_by_hash(&named(item, subject::WORK_ITEM)?, asked),

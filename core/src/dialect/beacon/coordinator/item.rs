@@ -174,6 +174,11 @@ impl Item {
         if let State::Running(worker) = self.state { Some(worker) } else { None }
     }
 
+    /// Tells whether it waits to be given out, and is not the hub's own.
+    pub(super) const fn is_upcoming(&self) -> bool {
+        matches!(self.state, State::Pending(_) | State::Retry(_)) && !self.order.internal
+    }
+
     /// Returns the bytes that count towards the queue's limit.
     pub(super) fn size(&self) -> u64 {
         let Order { settings, action, run_id, run_hash, node_hash, .. } = &self.order;
@@ -181,6 +186,14 @@ impl Item {
         let names = [action, run_id, run_hash, node_hash, operation_hash, affinity_key];
         let names: usize = names.into_iter().chain(key).chain(key).map(String::len).sum();
         (settings.as_str().len() + self.log.len() + names) as u64 + OVERHEAD
+    }
+
+    /// Returns the part of a snapshot of the queue that it belongs to. Source: `ultravisor` 1.3.24.
+    pub(super) const fn bucket(&self) -> &'static str {
+        match self.state {
+            State::Pending(_) | State::Retry(_) => "Upcoming",
+            State::Running(_) | State::Held => "InProgress",
+        }
     }
 
     /// Returns the status on the wire; `reserved` if the worker it waits for is here.
@@ -272,16 +285,6 @@ impl Lanes {
     /// Returns the first rank of a lane.
     pub(super) fn first(&self, lane: &Lane) -> Option<Rank> {
         self.lanes.get(lane)?.first().copied()
-    }
-
-    /// Returns the neighbour of a rank in its lane, before or after it.
-    pub(super) fn neighbour(&self, lane: &Lane, rank: Rank, before: bool) -> Option<Rank> {
-        let ranks = self.lanes.get(lane)?;
-        if before {
-            ranks.range(..rank).next_back().copied()
-        } else {
-            ranks.range(rank..).find(|other| **other != rank).copied()
-        }
     }
 
     /// Returns every item of a lane in order.

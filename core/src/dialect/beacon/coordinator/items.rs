@@ -1,5 +1,6 @@
 //! Every item that is not finished, found by number, by hash, by idempotency key and by lane.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -63,20 +64,32 @@ impl Items {
         Some(item)
     }
 
-    /// Swaps a waiting item with its neighbour of the same priority.
-    pub(super) fn reorder(&mut self, id: ItemId, up: bool) -> Option<(ItemId, ItemId)> {
-        let item = self.items.get(&id)?;
-        let State::Pending(lane) = item.state.clone() else { return None };
-        let rank = item.rank(id);
-        let other = self.lanes.neighbour(&lane, rank, up).filter(|other| other.0 == rank.0)?;
-        for (rank, turn) in [(rank, other.1), (other, rank.1)] {
-            self.lanes.remove(&lane, rank);
-            if let Some(item) = self.items.get_mut(&rank.2) {
-                item.turn = turn;
-                self.lanes.insert(lane.clone(), item.rank(rank.2));
-            }
-        }
-        Some((id, other.2))
+    /// Moves a waiting item before or behind its neighbour in the order of delivery; returns its
+    /// priority before and after.
+    ///
+    /// Peer: the new priority is one more or less than the neighbour's, so that whoever lists by priority
+    /// sees the same order (`ultravisor` 1.3.24).
+    ///
+    /// # Errors
+    /// Why it cannot be moved.
+    pub(super) fn reorder(&mut self, id: ItemId, up: bool) -> Result<(i64, i64), &'static str> {
+        let item = self.get(id).filter(|item| item.is_upcoming());
+        let rank = item.ok_or("only Upcoming items can be reordered")?.rank(id);
+        let upcoming = self.iter().filter(|(_, item)| item.is_upcoming());
+        let ranks = upcoming.map(|(id, item)| item.rank(id));
+        let (neighbour, edge) = if up {
+            (ranks.filter(|other| *other < rank).max(), "already at top")
+        } else {
+            (ranks.filter(|other| *other > rank).min(), "already at bottom")
+        };
+        let (Reverse(beside), ..) = neighbour.ok_or(edge)?;
+        let step = if up { 1 } else { -1 };
+        let item = self.items.get_mut(&id).ok_or(edge)?;
+        let before = item.priority;
+        self.lanes.leave(&item.state, rank);
+        item.priority = beside.saturating_add(step);
+        self.lanes.enter(&item.state, item.rank(id));
+        Ok((before, item.priority))
     }
 
     pub(super) fn get(&self, id: ItemId) -> Option<&Item> {

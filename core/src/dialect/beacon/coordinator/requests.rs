@@ -60,7 +60,7 @@ impl Coordinator {
             Route::RunStart => self.start_run(asked),
             Route::RunEnd(id) => self.end_run(&id, asked.body),
             Route::View(view) => {
-                let (status, text) = self.show(&view, asked.page, &asked.caller.session);
+                let (status, text) = self.show(&view, asked.page, &asked.caller.session, asked.now);
                 return self.reply(http, HttpResponse::json(status, text));
             }
         };
@@ -219,15 +219,18 @@ impl Coordinator {
         let up = match control.direction.as_deref() {
             Some("up") => true,
             Some("down") => false,
-            Some(_) | None => return (400, wire::error("Direction must be up or down.")),
+            Some(_) | None => {
+                return (400, wire::error("Direction must be \"up\" or \"down\"."));
+            }
         };
         let Some(id) = self.items.find(hash) else { return unknown_item(hash) };
-        let Some((one, other)) = self.items.reorder(id, up) else {
-            return (409, wire::error("The work item cannot be moved that way."));
-        };
-        self.store_work(one);
-        self.store_work(other);
-        (200, wire::succeeded(hash))
+        match self.items.reorder(id, up) {
+            Ok((before, after)) => {
+                self.store_work(id);
+                (200, wire::reordered(hash, before, after))
+            }
+            Err(why) => (409, wire::not_reordered(why)),
+        }
     }
 
     pub(super) fn start_run(&mut self, asked: Asked<'_>) -> Answer {

@@ -1,11 +1,14 @@
 //! Read-only views: what the management routes, the CLI and snapshots show.
 
+use std::collections::BTreeMap;
+
 use super::Coordinator;
 use super::item::{Item, State};
 use super::requests::{Answer, unknown_item, unknown_worker};
 use super::routes::View;
-use super::wire::{self, QueueView};
+use super::wire::{self, Load, QueueView};
 use crate::base::json::object::list;
+use crate::base::time::Now;
 use crate::dialect::beacon::wire::ListPart;
 
 /// A part of a list ends early behind so many bytes; whoever wants all goes on behind its last entry until a
@@ -32,7 +35,7 @@ fn place(hash: &str) -> Option<(u64, u64)> {
 
 impl Coordinator {
     /// Answers what only looks; `viewer` is the session of whoever does.
-    pub(super) fn show(&self, view: &View, page: &ListPart, viewer: &str) -> Answer {
+    pub(super) fn show(&self, view: &View, page: &ListPart, viewer: &str, now: Now) -> Answer {
         let after = page.after.as_str();
         match view {
             View::Workers => {
@@ -61,14 +64,16 @@ impl Coordinator {
                     None => self::place(&item.order.hash) > place,
                 };
                 let is_queue = *view == View::Queue;
+                let bucket = Some(page.bucket.as_str()).filter(|name| is_queue && !name.is_empty());
                 let items = self.items.iter().filter(|(id, item)| {
-                    let is_shown = !item.order.internal && is_behind(*id, item);
-                    is_shown && (!is_queue || item.worker().is_none())
+                    !item.order.internal
+                        && is_behind(*id, item)
+                        && bucket.is_none_or(|name| item.bucket() == name)
                 });
-                let record = |item| wire::item_record(item, self.is_reserved(item), page.settings);
+                let write = if is_queue { wire::queue_record } else { wire::item_record };
+                let record = |item| write(item, self.is_reserved(item), page.settings);
                 let items = part(items.map(|(_, item)| record(item)), page);
-                let text = if is_queue { wire::queue(&self.queue_view(), &items) } else { items };
-                (200, text)
+                (200, if is_queue { self.show_queue(&items, now) } else { items })
             }
             View::Bindings => {
                 let ttl = self.affinity.ttl_ms;
@@ -84,7 +89,7 @@ impl Coordinator {
                 let workers = self.registry.len();
                 (200, wire::capabilities(&names, workers, &self.action_entries()))
             }
-            View::Actions => (200, list(self.action_entries())),
+            View::Actions => (200, wire::actions(&list(self.action_entries()))),
             View::Result(hash) => self.result_of(hash),
         }
     }
@@ -109,6 +114,16 @@ impl Coordinator {
     /// Shows the queue in numbers.
     pub(crate) fn show_numbers(&self) -> String {
         serde_json::to_string(&self.queue_view()).unwrap_or_default()
+    }
+
+    fn show_queue(&self, items: &str, now: Now) -> String {
+        let mut loads: BTreeMap<(&str, &str), Load> = BTreeMap::new();
+        for item in self.shown() {
+            let order = &item.order;
+            let load = loads.entry((&order.capability, &order.action)).or_default();
+            *if item.is_upcoming() { &mut load.queued } else { &mut load.running } += 1;
+        }
+        wire::queue(&self.queue_view(), &loads, items, now.unix)
     }
 
     fn queue_view(&self) -> QueueView {

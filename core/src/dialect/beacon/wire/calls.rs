@@ -56,11 +56,13 @@ pub(crate) struct ListPart {
     pub(crate) after: String,
     /// Whether items come with their settings.
     pub(crate) settings: bool,
+    /// The part of the queue, `Upcoming` or `InProgress`; empty for all.
+    pub(crate) bucket: String,
 }
 
 impl Default for ListPart {
     fn default() -> Self {
-        Self { limit: 1_000, after: String::new(), settings: false }
+        Self { limit: 1_000, after: String::new(), settings: false, bucket: String::new() }
     }
 }
 
@@ -73,6 +75,9 @@ impl ListPart {
             match name {
                 "limit" => page.limit = value.parse().unwrap_or(page.limit),
                 "after" => page.after = percent_decode_str(value).decode_utf8_lossy().into_owned(),
+                "bucket" => {
+                    page.bucket = percent_decode_str(value).decode_utf8_lossy().into_owned()
+                }
                 "settings" => page.settings = matches!(value, "true" | "1"),
                 _ => {}
             }
@@ -82,7 +87,7 @@ impl ListPart {
 
     /// Writes the query, with its question mark.
     pub(crate) fn query(&self) -> String {
-        let Self { limit, after, settings } = self;
+        let Self { limit, after, settings, .. } = self;
         format!("?limit={limit}&after={}&settings={settings}", parameter(after))
     }
 }

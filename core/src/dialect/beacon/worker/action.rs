@@ -91,21 +91,20 @@ impl BeaconWorker {
     }
 }
 
-/// Returns the key of the handler for an action; with `or_first`, the one that was first offered for its
-/// capability stands in for it.
-pub(super) fn find(
-    handlers: &Handlers<Action>,
-    capability: &str,
-    name: &str,
-    or_first: bool,
-) -> Option<String> {
+/// Returns the key of the handler for an action.
+///
+/// Peer: for an action that is not named or not known, the first of its capability stands in; the
+/// envelope tells the handler what was asked for.
+pub(super) fn find(handlers: &Handlers<Action>, capability: &str, name: &str) -> Option<String> {
     let key = format!("{capability}/{name}");
     // A capability has no slash: a key with one more belongs to another.
     if !capability.contains('/') && handlers.contains(&key) {
         return Some(key);
     }
-    let mut all = handlers.iter().filter(|_| or_first);
-    all.find(|(_, action)| action.capability == capability).map(|(key, _)| key.to_owned())
+    handlers
+        .iter()
+        .find(|(_, action)| action.capability == capability)
+        .map(|(key, _)| key.to_owned())
 }
 
 #[cfg(test)]
@@ -119,12 +118,12 @@ mod tests {
             let action = Action::new(key, &Raw::empty_object()).unwrap();
             handlers.add(key.to_owned(), action).unwrap();
         }
-        assert_eq!(find(&handlers, "B", "one", true).unwrap(), "B/one");
-        assert_eq!(find(&handlers, "B", "three", true).unwrap(), "B/two");
-        assert_eq!(find(&handlers, "B", "three", false), None);
-        assert_eq!(find(&handlers, "A", "x/y", false).unwrap(), "A/x/y");
-        assert_eq!(find(&handlers, "A/x", "y", true), None);
-        assert_eq!(find(&handlers, "C", "one", true), None);
+        assert_eq!(find(&handlers, "B", "one").unwrap(), "B/one");
+        assert_eq!(find(&handlers, "B", "three").unwrap(), "B/two");
+        assert_eq!(find(&handlers, "B", "").unwrap(), "B/two");
+        assert_eq!(find(&handlers, "A", "x/y").unwrap(), "A/x/y");
+        assert_eq!(find(&handlers, "A/x", "y"), None);
+        assert_eq!(find(&handlers, "C", "one"), None);
     }
 
     #[test]

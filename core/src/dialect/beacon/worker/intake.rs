@@ -25,9 +25,6 @@ const MAX_FAILURES: u32 = 2;
 /// that waited for half of it gets its first sign of life at once.
 const STALE_AFTER_MS: u64 = 60_000;
 
-/// Peer: the hub fills in this action when a dispatcher names none.
-const UNNAMED_ACTION: &str = "Execute";
-
 /// Peer: an item without a capability is a shell command.
 const UNNAMED_CAPABILITY: &str = "Shell";
 
@@ -105,10 +102,9 @@ impl BeaconWorker {
         }
         let (capability, name) = (item.capability.as_str(), item.action.as_str());
         let capability = if capability.is_empty() { UNNAMED_CAPABILITY } else { capability };
-        let or_first = name.is_empty() || name == UNNAMED_ACTION;
-        let Some(key) = action::find(&self.handlers, capability, name, or_first) else {
+        let Some(key) = action::find(&self.handlers, capability, name) else {
             let message = format!("this worker has no handler for {capability}/{name}");
-            return self.refuse(wire, attempt, message);
+            return self.refuse(ErrorCode::HandlerUnknown, wire, attempt, message);
         };
         let queued_ms = item.queue_metadata.as_ref().map(|queue| whole(queue.queue_wait_ms));
         let inbound = Inbound {
@@ -123,14 +119,13 @@ impl BeaconWorker {
         if !self.work.offer(inbound, now.mono) {
             let message =
                 "this worker runs and keeps waiting as much as it may; try another or later";
-            self.refuse(wire, attempt, message.to_owned());
+            self.refuse(ErrorCode::Overloaded, wire, attempt, message.to_owned());
         }
     }
 
     /// Answers an item that cannot be run here.
-    fn refuse(&mut self, wire: &str, attempt: u32, message: String) {
+    fn refuse(&mut self, code: ErrorCode, wire: &str, attempt: u32, message: String) {
         self.counters.refused += 1;
-        let code = ErrorCode::HandlerUnknown;
         self.notice(Error::new(code, format!("{wire} was refused: {message}")));
         let settled = Settled { wire: wire.into(), attempt, limit_ms: 0 };
         self.keep(settled, Outcome::Failed { message });

@@ -6,7 +6,7 @@ use super::super::item::{Item, State};
 use super::super::results::Finished;
 use super::super::worker::Worker;
 use super::ActionSchema;
-use super::frames::{moorline, queue_metadata, with_metadata};
+use super::frames::{lines, moorline, queue_metadata, with_metadata};
 use crate::base::json::object::{Object, list, text_list};
 use crate::base::time::UnixMillis;
 
@@ -42,16 +42,24 @@ const SMALL: usize = 1_024;
 ///
 /// Peer: settings always come; here large ones do only `with_settings`.
 pub(crate) fn item_record(item: &Item, reserved: bool, with_settings: bool) -> String {
+    item_fields(Object::with_capacity(1_280), item, reserved, with_settings)
+}
+
+/// An item's record in a snapshot of the queue.
+pub(crate) fn queue_record(item: &Item, reserved: bool, with_settings: bool) -> String {
+    let object = Object::with_capacity(1_280).text("Bucket", item.bucket());
+    item_fields(object, item, reserved, with_settings)
+}
+
+fn item_fields(object: Object, item: &Item, reserved: bool, with_settings: bool) -> String {
     let order = &item.order;
     let (holder, assigned) = match item.state {
         State::Running(_) | State::Held => (item.holder.as_ref(), item.assigned),
         State::Pending(_) | State::Retry(_) => (None, None),
     };
     let wait = assigned.map_or(0, |at| at.0.saturating_sub(order.enqueued.0));
-    let settings = order.settings.as_str().len();
-    let with_settings = with_settings || settings <= SMALL;
-    let settings = if with_settings { settings } else { 0 };
-    let object = Object::with_capacity(settings + 1_280)
+    let with_settings = with_settings || order.settings.as_str().len() <= SMALL;
+    let object = object
         .text("WorkItemHash", &order.hash)
         .text("RunHash", &order.run_hash)
         .text("RunID", &order.run_id)
@@ -93,6 +101,8 @@ pub(crate) fn item_record(item: &Item, reserved: bool, with_settings: bool) -> S
         .number("RetryBackoffMs", order.retry_backoff_ms)
         .plain_or_null("RetryAfter", item.retry_after)
         .text_or_null("LastError", item.last_error.as_deref())
+        .given(item.progress.said(item.last_event), |object, text| object.raw("Progress", &text))
+        .when(!item.log.is_empty(), |object| object.raw("AccumulatedLog", &lines(&item.log)))
         .end()
 }
 
@@ -180,7 +190,23 @@ pub(crate) fn reported(status: &str, hash: &str) -> String {
     Object::new().text("Status", status).text("WorkItemHash", hash).end()
 }
 
-/// The answer to progress over HTTP, and to a change of order.
+/// The answer to a change of order.
+pub(crate) fn reordered(hash: &str, before: i64, after: i64) -> String {
+    Object::new()
+        .flag("Success", true)
+        .flag("Reordered", true)
+        .text("WorkItemHash", hash)
+        .number("OldPriority", before)
+        .number("NewPriority", after)
+        .end()
+}
+
+/// The answer to a change of order that is not possible.
+pub(crate) fn not_reordered(why: &str) -> String {
+    Object::new().flag("Reordered", false).text("Error", why).end()
+}
+
+/// The answer to progress over HTTP.
 pub(crate) fn succeeded(hash: &str) -> String {
     Object::new().flag("Success", true).text("WorkItemHash", hash).end()
 }
@@ -308,6 +334,11 @@ pub(crate) fn action_entry(action: &ActionSchema, sources: &[&str]) -> String {
         .flag("Available", !sources.is_empty())
         .raw("SourceBeacons", &text_list(sources.iter().copied()))
         .end()
+}
+
+/// `GET /Beacon/Actions`; `entries` is a JSON list.
+pub(crate) fn actions(entries: &str) -> String {
+    Object::new().raw("Actions", entries).end()
 }
 
 /// `GET /Beacon/Capabilities`.

@@ -145,6 +145,11 @@ impl Progress {
         }
     }
 
+    /// Writes what was reported so far, if anything was.
+    pub(crate) fn said(&self, at: UnixMillis) -> Option<String> {
+        self.0.iter().any(Option::is_some).then(|| self.write(at))
+    }
+
     /// Writes the fields for whoever follows the item.
     pub(crate) fn write(&self, at: UnixMillis) -> String {
         let mut object = Object::new();

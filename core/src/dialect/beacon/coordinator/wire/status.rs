@@ -1,9 +1,12 @@
 //! What only this coordinator shows, for people and for the CLI.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::super::worker::Worker;
-use crate::base::json::object::{Object, text_list};
+use crate::base::json::object::{Object, list, text_list};
+use crate::base::time::UnixMillis;
 
 /// The queue in numbers.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -37,7 +40,52 @@ pub(crate) fn status_worker(worker: &Worker) -> String {
         .end()
 }
 
-/// `GET /Beacon/Queue`; `waiting` is a JSON list of items.
-pub(crate) fn queue(view: &QueueView, waiting: &str) -> String {
-    Object::new().raw("Items", waiting).value("Counts", view).end()
+/// What of one capability and action is in the queue.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Load {
+    pub(crate) queued: u64,
+    pub(crate) running: u64,
 }
+
+/// `GET /Beacon/Queue`: `loads` by capability and action, `items` is a JSON list. What only this hub
+/// counts stands beside it. Peer: there is no history unless a hub has an archive.
+pub(crate) fn queue(
+    view: &QueueView,
+    loads: &BTreeMap<(&str, &str), Load>,
+    items: &str,
+    at: UnixMillis,
+) -> String {
+    let (queued, running) = loads
+        .values()
+        .fold((0, 0), |(queued, running), load| (queued + load.queued, running + load.running));
+    let rows = loads.iter().take(MAX_ROWS).map(|((capability, action), load)| {
+        Object::new()
+            .text("Capability", capability)
+            .text("Action", action)
+            .number("Queued", load.queued)
+            .number("Running", load.running)
+            .number("Stalled", 0)
+            .end()
+    });
+    let buckets = Object::new()
+        .number("Upcoming", queued)
+        .number("InProgress", running)
+        .number("Stalled", 0)
+        .number("Completed", 0)
+        .number("Errored", 0)
+        .end();
+    let summary = Object::new()
+        .plain("At", at)
+        .raw("Buckets", &buckets)
+        .raw("ByCapability", &list(rows))
+        .end();
+    Object::new()
+        .raw("Summary", &summary)
+        .raw("Items", items)
+        .raw("History", "null")
+        .value("Counts", view)
+        .end()
+}
+
+/// The most rows of a summary: actions are named by whoever asks for them.
+const MAX_ROWS: usize = 1_000;

@@ -115,7 +115,8 @@ fn what_exceeds_the_slots_waits_and_what_exceeds_the_queue_is_answered() {
         bench.push(conn, hash, 1);
     }
     let (first, _) = bench.work();
-    assert!(matches!(bench.event(), Event::Session(SessionEvent::Notice { .. })));
+    let Event::Session(SessionEvent::Notice { error }) = bench.event() else { panic!() };
+    assert_eq!(error.code(), ErrorCode::Overloaded);
     let refusal = bench.text(conn);
     assert!(refusal.contains("WorkError") && refusal.contains("wi-3"), "{refusal}");
     assert_eq!(
@@ -129,12 +130,13 @@ fn what_exceeds_the_slots_waits_and_what_exceeds_the_queue_is_answered() {
 }
 
 #[test]
-fn unknown_handlers_are_answered_and_unnamed_actions_run_the_first() {
+fn unknown_capabilities_are_answered_and_unknown_actions_run_the_first() {
     let (mut bench, conn) = Bench::ready("");
-    bench.say(conn, &work("wi-1", 1, 0).replace("\"Say\"", "\"Shout\""));
-    bench.event();
-    assert!(bench.text(conn).contains("no handler for Echo/Shout"));
-    bench.say(conn, &work("wi-2", 1, 0).replace("\"Say\"", "\"Execute\""));
+    bench.say(conn, &work("wi-1", 1, 0).replace("\"Echo\"", "\"Song\""));
+    let Event::Session(SessionEvent::Notice { error }) = bench.event() else { panic!() };
+    assert_eq!(error.code(), ErrorCode::HandlerUnknown);
+    assert!(bench.text(conn).contains("no handler for Song/Say"));
+    bench.say(conn, &work("wi-2", 1, 0).replace("\"Say\"", "\"Shout\""));
     bench.work();
 }
 
