@@ -42,7 +42,8 @@ pub use machine::{
     CloseCause, ConnInput, Endpoint, HttpInput, Input, Machine, Output, ServerInput,
 };
 pub use net::target::{
-    DialAddress, DialTarget, FrameLimits, HttpLimits, ListenTarget, Pulses, StreamLimits, UnixPeer,
+    Deflate, DialAddress, DialTarget, FrameLimits, HttpLimits, ListenTarget, Pulses, StreamLimits,
+    UnixPeer,
 };
 pub use net::{Frame, Framing, HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method};
 pub use open::{Opened, check_handler, complete, open};

@@ -18,7 +18,7 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId, ListenId, StoreId};
 use crate::base::store::{StoreReply, StoreRequest};
 use crate::base::time::{Deadline, Now};
-use crate::net::target::{DialTarget, FrameLimits, ListenTarget, Pulses, UnixPeer};
+use crate::net::target::{Deflate, DialTarget, FrameLimits, ListenTarget, Pulses, UnixPeer};
 use crate::net::{Frame, HttpRequest, HttpResponse};
 
 /// Everything that a driver drives.
@@ -258,6 +258,8 @@ pub enum Output {
         limits: FrameLimits,
         /// Frames by which the peer asks for a sign of life, or gives one.
         pulses: Pulses,
+        /// The compression that a WebSocket is granted if it is asked for; without, none is.
+        deflate: Option<Deflate>,
     },
     /// Decline an offered connection.
     Refuse {
@@ -275,6 +277,13 @@ pub enum Output {
     },
     /// Send a frame. A stream has no pings and pongs: there they are dropped.
     Send {
+        /// The connection.
+        conn: ConnId,
+        /// The frame.
+        frame: Frame,
+    },
+    /// Send a frame, compressed where that was agreed on. Text and bytes only: a ping is sent as it is.
+    SendCompressed {
         /// The connection.
         conn: ConnId,
         /// The frame.

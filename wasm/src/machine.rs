@@ -269,7 +269,10 @@ impl Machine {
                     }
                 },
                 Output::SetLimits { conn, limits } => self.actions.limits(conn.0, limits),
-                Output::Send { conn, frame } => self.actions.send(conn.0, &frame),
+                // The browser compresses by itself what it has agreed on.
+                Output::Send { conn, frame } | Output::SendCompressed { conn, frame } => {
+                    self.actions.send(conn.0, &frame);
+                }
                 Output::Close { conn, code, reason } => self.actions.close(conn.0, code, &reason),
                 Output::HttpCall { http, request, timeout_ms, max_body, streams } => {
                     let bounds = Bounds { timeout_ms, max_body, streams };

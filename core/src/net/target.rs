@@ -28,6 +28,8 @@ pub enum DialAddress {
         url: String,
         /// Extra header fields of the upgrade request.
         headers: Headers,
+        /// The compression that is offered; without, none is.
+        deflate: Option<Deflate>,
     },
     /// A stream over TCP.
     Tcp {
@@ -69,6 +71,12 @@ impl DialAddress {
     #[must_use]
     pub const fn headers(&self) -> Option<&Headers> {
         if let Self::WebSocket { headers, .. } = self { Some(headers) } else { None }
+    }
+
+    /// Returns the compression that is offered.
+    #[must_use]
+    pub const fn deflate(&self) -> Option<&Deflate> {
+        if let Self::WebSocket { deflate, .. } = self { deflate.as_ref() } else { None }
     }
 
     /// Returns how frames are divided; a WebSocket has its own way.
@@ -152,6 +160,25 @@ pub struct FrameLimits {
     pub max_fragments: usize,
     /// The most bytes waiting to be sent. Beyond: the connection fails with `OVERLOADED`.
     pub max_send_queue: usize,
+}
+
+/// How messages of a WebSocket are compressed (`permessage-deflate`, RFC 7692) once both sides agree.
+///
+/// Who dials offers this; who listens grants at most this, and declines what cannot be. A window is
+/// the size of what repetitions are looked for in, as a power of two: 9 to 15.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deflate {
+    /// The largest window of the side that listens.
+    pub server_max_window_bits: u8,
+    /// The largest window of the side that dialed.
+    pub client_max_window_bits: u8,
+    /// Whether the side that listens forgets each message before the next.
+    pub server_no_context_takeover: bool,
+    /// Whether the side that dialed forgets each message before the next.
+    pub client_no_context_takeover: bool,
+    /// From how many bytes on whatever is sent is compressed; without, only what
+    /// [`SendCompressed`](crate::Output::SendCompressed) sends is.
+    pub threshold: Option<usize>,
 }
 
 /// Limits that a listener enforces on HTTP clients.

@@ -277,8 +277,9 @@ pub(super) fn output(output: &Output, redactor: &mut Redactor) -> String {
         Output::Dial { conn, target } => {
             target::add_dial(of("dial", "conn", conn.0), target, redactor)
         }
-        Output::Admit { conn, limits, .. } => {
+        Output::Admit { conn, limits, deflate, .. } => {
             target::add_frame_limits(of("admit", "conn", conn.0), limits)
+                .given(deflate.as_ref(), target::add_deflate)
         }
         Output::Refuse { conn, response } => {
             add_response(of("refuse", "conn", conn.0), response, redactor)
@@ -287,6 +288,9 @@ pub(super) fn output(output: &Output, redactor: &mut Redactor) -> String {
             target::add_frame_limits(of("set_limits", "conn", conn.0), limits)
         }
         Output::Send { conn, frame } => add_frame(of("send", "conn", conn.0), frame, redactor),
+        Output::SendCompressed { conn, frame } => {
+            add_frame(of("send_compressed", "conn", conn.0), frame, redactor)
+        }
         Output::AskSent { conn } => of("ask_sent", "conn", conn.0),
         Output::Close { conn, code, reason } => {
             of("close", "conn", conn.0).number("code", *code).text("reason", reason)

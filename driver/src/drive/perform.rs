@@ -94,12 +94,12 @@ impl Driver {
                 let task = tokio::spawn(dial(conn, target, connector, inbox));
                 self.links.dialing(conn, task.abort_handle(), pulses);
             }
-            Output::Admit { conn, limits, pulses } => {
+            Output::Admit { conn, limits, pulses, .. } => {
                 self.links.admit(conn, limits, pulses, now.mono);
             }
             Output::Refuse { conn, response } => self.links.refuse(conn, answer(response).0),
             Output::SetLimits { conn, limits } => self.links.set_limits(conn, limits),
-            Output::Send { conn, frame } => {
+            Output::Send { conn, frame } | Output::SendCompressed { conn, frame } => {
                 self.frames_out += 1;
                 if let Some(cause) = self.links.send(conn, frame) {
                     self.inputs.push_back(Input::Conn(ConnInput::Closed { conn, cause }));

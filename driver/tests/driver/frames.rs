@@ -84,7 +84,7 @@ fn with_64_in_flight_ten_messages_share_a_write() {
     let echo = |limits| {
         move |input: &Input| match input {
             Input::Server(ServerInput::Offered { conn, .. }) => {
-                vec![Output::Admit { conn: *conn, limits, pulses: &[] }]
+                vec![Output::Admit { conn: *conn, limits, pulses: &[], deflate: None }]
             }
             Input::Conn(ConnInput::Received { conn, frame }) => {
                 vec![Output::Send { conn: *conn, frame: frame.clone() }]
@@ -205,7 +205,7 @@ fn what_is_sent_right_after_admission_is_not_lost() {
     let hub = Rig::reacting(|input| match input {
         Input::Server(ServerInput::Offered { conn, .. }) => {
             vec![
-                Output::Admit { conn: *conn, limits: FRAME_LIMITS, pulses: &[] },
+                Output::Admit { conn: *conn, limits: FRAME_LIMITS, pulses: &[], deflate: None },
                 text(*conn, "welcome"),
             ]
         }

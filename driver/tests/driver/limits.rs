@@ -242,7 +242,7 @@ fn unread_events_hold_frames_back_but_pings_pass() {
     let payload = Raw::from_value(&"x".repeat(10_000)).unwrap();
     let react = move |input: &Input| match input {
         Input::Server(ServerInput::Offered { conn, .. }) => {
-            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS, pulses: &[] }]
+            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS, pulses: &[], deflate: None }]
         }
         Input::Conn(ConnInput::Received { frame: Frame::Text(_), .. }) => {
             vec![Output::Event(Event::Peer(PeerEvent::Message {
@@ -303,7 +303,7 @@ pub(crate) fn lagging() -> Rig {
     let payload = Raw::from_value(&"x".repeat(10_000)).unwrap();
     let react = move |input: &Input| match input {
         Input::Server(ServerInput::Offered { conn, .. } | ServerInput::Accepted { conn, .. }) => {
-            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS, pulses: PULSES }]
+            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS, pulses: PULSES, deflate: None }]
         }
         Input::Conn(ConnInput::Received { conn, frame: Frame::Text(frame) }) if frame == "2" => {
             vec![Output::Send { conn: *conn, frame: Frame::Text("3".into()) }]

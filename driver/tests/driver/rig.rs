@@ -241,6 +241,7 @@ pub(crate) fn target(address: &str) -> DialTarget {
         address: DialAddress::WebSocket {
             url: format!("ws://{address}/path?q=1"),
             headers: Headers::new().with("x-test", "yes"),
+            deflate: None,
         },
         timeout_ms: 5_000,
         limits: FRAME_LIMITS,
@@ -266,7 +267,7 @@ pub(crate) fn connected() -> (Rig, ConnId, Rig, ConnId) {
 pub(crate) fn admitting() -> Rig {
     Rig::reacting(|input| match input {
         Input::Server(ServerInput::Offered { conn, .. } | ServerInput::Accepted { conn, .. }) => {
-            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS, pulses: &[] }]
+            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS, pulses: &[], deflate: None }]
         }
         _ => Vec::new(),
     })

@@ -124,7 +124,7 @@ fn closing_flushes_and_tells_both_sides() {
 fn what_was_sent_still_goes_when_the_other_side_has_ended() {
     let hub = Rig::reacting(|input| match input {
         Input::Server(ServerInput::Accepted { conn, .. }) => {
-            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS, pulses: &[] }]
+            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS, pulses: &[], deflate: None }]
         }
         Input::Conn(ConnInput::Received { conn, .. }) => {
             vec![send(*conn, text(&"y".repeat(500_000)))]
@@ -267,7 +267,7 @@ const SOON: Duration = Duration::from_millis(1_200);
 fn two_small_writes_of_a_peer_are_acknowledged_at_once() {
     let hub = Rig::reacting(|input| match input {
         Input::Server(ServerInput::Accepted { conn, .. }) => {
-            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS, pulses: &[] }]
+            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS, pulses: &[], deflate: None }]
         }
         Input::Conn(ConnInput::Received { conn, frame }) if frame.len() == 2 => {
             vec![send(*conn, text("answer"))]

@@ -64,7 +64,12 @@ impl Papers {
             Input::Server(
                 ServerInput::Offered { conn, .. } | ServerInput::Accepted { conn, .. },
             ) => {
-                vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS, pulses: &[] }]
+                vec![Output::Admit {
+                    conn: *conn,
+                    limits: FRAME_LIMITS,
+                    pulses: &[],
+                    deflate: None,
+                }]
             }
             Input::Server(ServerInput::Asked { http, .. }) => vec![Output::HttpReply {
                 http: *http,
@@ -89,8 +94,11 @@ fn frames_and_calls_go_over_tls_with_an_own_authority() {
     let address = hub.listen(HTTP_LIMITS);
     let conn = ConnId(2);
     let mut target = target(&address);
-    target.address =
-        DialAddress::WebSocket { url: format!("wss://{address}/"), headers: Headers::new() };
+    target.address = DialAddress::WebSocket {
+        url: format!("wss://{address}/"),
+        headers: Headers::new(),
+        deflate: None,
+    };
     worker.perform([Output::Dial { conn, target }]);
     assert!(matches!(worker.input(), Input::Conn(ConnInput::Opened { .. })));
     assert!(matches!(hub.input(), Input::Server(ServerInput::Offered { .. })));
@@ -162,8 +170,11 @@ fn a_listener_for_tls_needs_a_certificate() {
 fn refused(hub: &Rig, worker: &Rig) -> Error {
     let address = hub.listen(HTTP_LIMITS);
     let mut target = target(&address);
-    target.address =
-        DialAddress::WebSocket { url: format!("wss://{address}/"), headers: Headers::new() };
+    target.address = DialAddress::WebSocket {
+        url: format!("wss://{address}/"),
+        headers: Headers::new(),
+        deflate: None,
+    };
     worker.perform([Output::Dial { conn: ConnId(2), target }]);
     let Input::Conn(ConnInput::Closed { cause: CloseCause::Failed(error), .. }) = worker.input()
     else {

@@ -54,7 +54,7 @@ fn one_core_answers_20_000_requests_a_second() {
             response: HttpResponse::json(200, r#"{"WorkItem":null}"#),
         }],
         Input::Server(ServerInput::Offered { conn, .. }) => {
-            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS, pulses: &[] }]
+            vec![Output::Admit { conn: *conn, limits: FRAME_LIMITS, pulses: &[], deflate: None }]
         }
         _ => Vec::new(),
     });

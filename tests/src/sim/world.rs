@@ -358,7 +358,7 @@ impl World {
         let life = self.nodes[id.0].life;
         match output {
             Output::Dial { conn, target } => {
-                let DialAddress::WebSocket { url, headers } = target.address else {
+                let DialAddress::WebSocket { url, headers, .. } = target.address else {
                     panic!("nobody here dials streams: {target:?}")
                 };
                 self.dial(id, conn, &url, headers);
@@ -389,7 +389,9 @@ impl World {
                 }
             }
             Output::ProbeHost | Output::Unlisten { .. } => {}
-            Output::Send { conn, frame } => self.send(id, conn, frame),
+            Output::Send { conn, frame } | Output::SendCompressed { conn, frame } => {
+                self.send(id, conn, frame)
+            }
             Output::AskSent { conn } => {
                 self.schedule(0, id, life, Happening::Input(Input::Conn(ConnInput::Sent { conn })))
             }

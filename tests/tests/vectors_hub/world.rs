@@ -116,6 +116,7 @@ impl World {
                 | Output::SetLimits { .. }
                 | Output::AskSent { .. }
                 | Output::Send { .. }
+                | Output::SendCompressed { .. }
                 | Output::HttpCall { .. }
                 | Output::HttpCancel { .. }
                 | Output::HttpEnd { .. }

@@ -146,6 +146,7 @@ impl Rig {
                 | Output::SetLimits { .. }
                 | Output::AskSent { .. }
                 | Output::Send { .. }
+                | Output::SendCompressed { .. }
                 | Output::Unlisten { .. } => {}
                 Output::Refuse { conn, response } => {
                     self.closed.insert(conn, (response.status, String::new()));

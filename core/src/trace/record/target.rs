@@ -3,7 +3,7 @@
 use super::add_headers;
 use crate::base::json::object::Object;
 use crate::net::split::Framing;
-use crate::net::target::{DialTarget, FrameLimits, ListenTarget, StreamLimits};
+use crate::net::target::{Deflate, DialTarget, FrameLimits, ListenTarget, StreamLimits};
 use crate::trace::redact::Redactor;
 
 pub(super) fn add_dial(record: Object, to: &DialTarget, redactor: &mut Redactor) -> Object {
@@ -13,6 +13,7 @@ pub(super) fn add_dial(record: Object, to: &DialTarget, redactor: &mut Redactor)
         .given(to.address.headers(), |record, headers| add_headers(record, headers, redactor));
     add_frame_limits(record, &to.limits)
         .given(to.address.framing(), |record, framing| record.text("framing", framing.as_str()))
+        .given(to.address.deflate(), add_deflate)
 }
 
 pub(super) fn add_listen(record: Object, target: &ListenTarget) -> Object {
@@ -44,6 +45,19 @@ pub(super) fn add_frame_limits(record: Object, limits: &FrameLimits) -> Object {
     record.value("limits", &(max_message, max_fragments, max_send_queue))
 }
 
+pub(super) fn add_deflate(record: Object, deflate: &Deflate) -> Object {
+    record.value(
+        "deflate",
+        &(
+            deflate.server_max_window_bits,
+            deflate.client_max_window_bits,
+            deflate.server_no_context_takeover,
+            deflate.client_no_context_takeover,
+            deflate.threshold,
+        ),
+    )
+}
+
 fn add_stream(record: Object, framing: Framing, limits: &StreamLimits) -> Object {
     let StreamLimits { max_connections, max_unadmitted_per_address, handshake_timeout_ms } = limits;
     record
@@ -58,7 +72,8 @@ mod tests {
     use crate::net::Headers;
     use crate::net::split::Framing;
     use crate::net::target::{
-        DialAddress, DialTarget, FrameLimits, HttpLimits, ListenTarget, StreamLimits, UnixPeer,
+        Deflate, DialAddress, DialTarget, FrameLimits, HttpLimits, ListenTarget, StreamLimits,
+        UnixPeer,
     };
     use crate::trace::record;
     use crate::trace::redact::Redactor;
@@ -69,9 +84,22 @@ mod tests {
     #[test]
     fn a_web_socket_is_dialed_as_in_earlier_recordings() {
         let headers = Headers::new().with("x-a", "b");
-        let target = dial(DialAddress::WebSocket { url: "ws://h/p".into(), headers });
+        let address = |deflate| DialAddress::WebSocket {
+            url: "ws://h/p".into(),
+            headers: headers.clone(),
+            deflate,
+        };
         let wanted = r#"{"kind":"dial","conn":2,"millis":9,"url":"ws://h/p","headers":[["x-a","b"]],"limits":[1,2,3]}"#;
-        assert_eq!(written(&target), wanted);
+        assert_eq!(written(&dial(address(None))), wanted);
+        let deflate = Deflate {
+            server_max_window_bits: 9,
+            client_max_window_bits: 15,
+            server_no_context_takeover: false,
+            client_no_context_takeover: true,
+            threshold: Some(1_024),
+        };
+        let wanted = wanted.replace('}', r#","deflate":[9,15,false,true,1024]}"#);
+        assert_eq!(written(&dial(address(Some(deflate)))), wanted);
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl Coordinator {
                     limits.max_message = PROVEN_FRAME;
                 }
                 self.conns.insert(conn, Connection { caller, joining: None });
-                self.out.push_back(Output::Admit { conn, limits, pulses: &[] });
+                self.out.push_back(Output::Admit { conn, limits, pulses: &[], deflate: None });
             }
             Err(refusal) => {
                 let text = match refusal {

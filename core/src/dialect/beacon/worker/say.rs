@@ -45,7 +45,11 @@ impl BeaconWorker {
             headers.push("cookie", session.expose());
         }
         let target = DialTarget {
-            address: DialAddress::WebSocket { url: self.origin.web_socket(), headers },
+            address: DialAddress::WebSocket {
+                url: self.origin.web_socket(),
+                headers,
+                deflate: None,
+            },
             timeout_ms: self.options.connect_timeout_ms,
             limits: (&self.options.limits).into(),
             pulses: &[],

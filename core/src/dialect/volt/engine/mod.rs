@@ -342,7 +342,8 @@ impl Engine {
 
     fn target(&self, timeout_ms: u64) -> DialTarget {
         let url = self.address.web_socket(self.sid());
-        let address = DialAddress::WebSocket { url, headers: self.cookies.headers() };
+        let headers = self.cookies.headers();
+        let address = DialAddress::WebSocket { url, headers, deflate: None };
         DialTarget { address, timeout_ms, limits: self.limits, pulses: engineio::PINGS }
     }
 

@@ -149,7 +149,7 @@ impl VoltServer {
 
     fn let_in(&mut self, conn: ConnId, is_stranger: bool) {
         let limits = self.limits(is_stranger);
-        self.out.push_back(Output::Admit { conn, limits, pulses: engineio::PONGS });
+        self.out.push_back(Output::Admit { conn, limits, pulses: engineio::PONGS, deflate: None });
     }
 
     /// Begins a session; returns its handshake, too.
