@@ -1,6 +1,7 @@
 // What needs a process of its own: exit, module systems, threads, memory.
 
 import assert from 'node:assert/strict';
+import { createServer } from 'node:net';
 import { test } from 'node:test';
 
 import { openDispatcher, startHub, startProcess } from './support.mjs';
@@ -155,4 +156,88 @@ test('what is garbage is closed, and memory does not grow with use', async (t) =
   const perCall = Number(await line());
   assert.ok(perCall < 200, `${perCall} bytes stay for each call`);
   assert.equal(await exited, 0);
+});
+
+// Says what happens, and finishes its work when a line is written to it.
+const RUNNING = `
+  import { createInterface } from 'node:readline';
+  import { Worker } from 'moorline';
+  const worker = new Worker({ serverUrl: process.argv[1], name: 'running' });
+  worker.logger = null;
+  worker.handle('Busy/Work', () => {
+    console.log('works');
+    const input = createInterface({ input: process.stdin });
+    return new Promise((resolve) => input.once('line', (Line) => (input.close(), resolve({ Line }))));
+  });
+  worker.on('ready', () => console.log('ready'));
+  worker.on('draining', () => console.log('draining'));
+  setImmediate(() => console.log('runs'));
+  const cut = await worker.run().catch(({ code }) => code);
+  if (cut) console.log(cut);
+  console.log(['SIGTERM', 'SIGINT'].reduce((sum, name) => sum + process.listenerCount(name), 0));
+`;
+
+/** Waits for what is said after a drain has made its progress. */
+async function beyondDrain(line) {
+  const said = await line();
+  return said === 'draining' ? beyondDrain(line) : said;
+}
+
+for (const signal of ['SIGTERM', 'SIGINT']) {
+  test(`${signal} lets what run() runs finish`, async (t) => {
+    const { url } = await startHub(t);
+    const { child, line, exited } = startProcess(t, RUNNING, url);
+    assert.deepEqual([await line(), await line()].sort(), ['ready', 'runs']);
+    const reply = openDispatcher(t, url).call('Busy/Work');
+    assert.equal(await line(), 'works');
+    // One order that arrives twice is one.
+    child.kill(signal);
+    child.kill(signal);
+    assert.equal(await line(), 'draining');
+    child.stdin.write('finished\n');
+    assert.deepEqual((await reply).Outputs, { Line: 'finished' });
+    assert.equal(await beyondDrain(line), '0', 'signals have their own action again');
+    child.stdin.end();
+    assert.equal(await exited, 0);
+  });
+
+  test(`${signal} ends run() at once before the first registration`, async (t) => {
+    const silent = createServer().listen(0, '127.0.0.1');
+    t.after(() => silent.close());
+    const asked = new Promise((resolve) => silent.once('connection', resolve));
+    await new Promise((resolve) => silent.once('listening', resolve));
+    const { child, line, exited } = startProcess(t, RUNNING, `http://127.0.0.1:${silent.address().port}`);
+    assert.equal(await line(), 'runs');
+    const socket = await asked;
+    child.kill(signal);
+    assert.equal(await beyondDrain(line), '0');
+    child.stdin.end();
+    assert.equal(await exited, 0);
+    socket.destroy();
+  });
+}
+
+test('a second signal ends run() at once', async (t) => {
+  const { url } = await startHub(t);
+  const { child, line, exited } = startProcess(t, RUNNING, url);
+  assert.deepEqual([await line(), await line()].sort(), ['ready', 'runs']);
+  const reply = openDispatcher(t, url).call('Busy/Work', {}, { timeoutMs: 30_000 });
+  reply.catch(() => {});
+  assert.equal(await line(), 'works');
+  child.kill('SIGTERM');
+  assert.equal(await line(), 'draining');
+  child.kill('SIGINT');
+  assert.equal(await beyondDrain(line), 'DRAIN_TIMEOUT');
+  assert.equal(await line(), '0');
+  child.stdin.end();
+  assert.equal(await exited, 0);
+});
+
+test('run() refuses what is no time, and rejects with what ended the worker', async (t) => {
+  const { Worker } = await import('moorline');
+  await assert.rejects(new Worker().run({ drainMs: -1 }), { code: 'ARGUMENT_INVALID' });
+  const { url } = await startHub(t, { access: 'secured', joinSecret: 'right' });
+  const worker = new Worker({ serverUrl: url, joinSecret: 'wrong', transport: 'websocket' });
+  worker.logger = null;
+  await assert.rejects(worker.run(), { code: 'PEER_REFUSED' });
 });

@@ -14,6 +14,7 @@ import type { EndedEvent, NativeError, NativeEvent } from './generated.js';
 import { later, nextTick, soon, uncaught } from './host.js';
 import { stringified, written } from './json.js';
 import { Native } from './native.js';
+import { noTime } from './options.js';
 import { Ring } from './ring.js';
 import { onAbort } from './signals.js';
 import { apiece } from './turn.js';
@@ -162,10 +163,8 @@ export abstract class Endpoint<Events extends EndpointEvents> {
    * no time, which ends nothing. A second call with less time shortens the first.
    */
   drain(ms?: number): Promise<void> {
-    if (ms !== undefined && ms !== Infinity && !(Number.isSafeInteger(ms) && ms >= 0)) {
-      const message = `drain() takes whole milliseconds, or Infinity, not ${textOf(ms)}`;
-      return Promise.reject(new MoorlineError('ARGUMENT_INVALID', message));
-    }
+    const wrong = noTime(ms);
+    if (wrong !== undefined) return Promise.reject(wrong);
     const ended = Promise.race([this.#ended, new Promise<never>((_, reject) => this.#drains.push(reject))]);
     ended.catch(() => {});
     // Before the first registration there is nothing to wait for.
@@ -187,6 +186,11 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   /** Drains what has not ended, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#state !== 'ended') await this.drain();
+  }
+
+  /** Settles with the end, as `drain` does. */
+  protected get whenEnded(): Promise<void> {
+    return this.#ended;
   }
 
   /** Starts, unless that was done before. */

@@ -31,3 +31,9 @@ function entry(option: string, value: unknown, keys: OptionKeys): [string, unkno
 function table(value: unknown, keys: OptionKeys): unknown {
   return typeof value === 'object' && value !== null ? renamed(value, keys) : value;
 }
+
+/** Says what is wrong with a time for a drain: whole milliseconds, or `Infinity` for as long as it needs. */
+export function noTime(ms: number | undefined): MoorlineError | undefined {
+  if (ms === undefined || ms === Infinity || (Number.isSafeInteger(ms) && ms >= 0)) return undefined;
+  return new MoorlineError('ARGUMENT_INVALID', `drain() takes whole milliseconds, or Infinity, not ${textOf(ms)}`);
+}

@@ -22,8 +22,8 @@ export interface Running {
 export abstract class WorkEndpoint<Events extends EndpointEvents> extends Endpoint<Events> {
   readonly #running = new Ring<Running>();
 
-  /** Runs an item. */
-  protected abstract run(event: WorkEvent): void;
+  /** Carries an item out. */
+  protected abstract perform(event: WorkEvent): void;
 
   /** Receives an event that is not about work. */
   protected abstract hear(event: OtherEvent): void;
@@ -51,7 +51,7 @@ export abstract class WorkEndpoint<Events extends EndpointEvents> extends Endpoi
   protected override receive(event: RoleEvent): void {
     switch (event.event) {
       case 'work':
-        return this.run(event);
+        return this.perform(event);
       case 'work_withdrawn':
         return this.#running.get(event.work)?.withdraw(received(event.error));
       case 'work_drained':

@@ -1,11 +1,12 @@
 /** A worker: offers handlers to a control plane and runs its work items. */
 
 import type { EndpointEvents, Ready } from './base.js';
-import { failureOf, MoorlineError, textOf, wrapped } from './errors.js';
+import { failureOf, isA, MoorlineError, textOf, wrapped } from './errors.js';
 import { OPTION_KEYS, type WorkEvent, type WorkerOptions } from './generated.js';
+import { onStop } from './host.js';
 import { written } from './json.js';
 import { checkHandler } from './native.js';
-import { renamed } from './options.js';
+import { noTime, renamed } from './options.js';
 import { onAbort } from './signals.js';
 import { attempt, Item, type OtherEvent, WorkEndpoint } from './work.js';
 
@@ -92,7 +93,31 @@ export class Worker extends WorkEndpoint<EndpointEvents> {
     return ready.catch((error) => Promise.reject(signal.aborted ? this.because(signal.reason) : error)).finally(release);
   }
 
-  protected override run(event: WorkEvent): void {
+  /**
+   * Connects and goes on until the end. The first SIGTERM or SIGINT drains for `drainMs`, without it for the core's
+   * default; a second one ends at once, and so does one before the first registration. The same signal twice within
+   * 100 ms counts once. Rejects with what ended the worker, and with DRAIN_TIMEOUT when handlers were cut short.
+   */
+  async run({ drainMs }: { readonly drainMs?: number } = {}): Promise<void> {
+    const wrong = noTime(drainMs);
+    if (wrong !== undefined) throw wrong;
+    let isTold = false;
+    const release = onStop(() => {
+      this.drain(isTold ? 0 : drainMs).catch(() => {});
+      isTold = true;
+    });
+    try {
+      await this.connect();
+      await this.whenEnded;
+    } catch (error) {
+      // Whoever was told to end has not failed.
+      if (!isTold || !isA(error, MoorlineError) || error.code !== 'STOPPED') throw error;
+    } finally {
+      release();
+    }
+  }
+
+  protected override perform(event: WorkEvent): void {
     const report = (body: string) => this.submit('progress', event.work, body);
     const context = new Context(event, report);
     this.keep(context);

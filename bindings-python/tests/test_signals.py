@@ -1,14 +1,15 @@
-"""SIGTERM ends a program at once, however far it has come."""
+"""SIGTERM and Ctrl-C end a program at once before it is connected, and let running work finish after."""
 
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import time
 from typing import Iterator
 
 import pytest
-from processes import script
+from processes import script, start_hub
 
 AT_ONCE = 5
 """Seconds: a drain has 30, an attempt to connect 10."""
@@ -59,6 +60,7 @@ def control_plane(kind: str) -> Iterator[socket.socket]:
         yield server
 
 
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(
     ("role", "kind"),
     [
@@ -70,7 +72,9 @@ def control_plane(kind: str) -> Iterator[socket.socket]:
         ("daemon enrolls", "silent"),
     ],
 )
-def test_sigterm_before_the_first_connection(role: str, kind: str) -> None:
+def test_a_signal_before_the_first_connection(
+    role: str, kind: str, told: signal.Signals
+) -> None:
     text = _WORKER if role == "worker" else _DAEMON
     with control_plane(kind) as server:
         port = str(server.getsockname()[1])
@@ -80,11 +84,63 @@ def test_sigterm_before_the_first_connection(role: str, kind: str) -> None:
                 # The attempt is under way.
                 server.settimeout(30)
                 link, _ = server.accept()
-            told = time.monotonic()
-            program.terminate()
+            began = time.monotonic()
+            program.process.send_signal(told)
             while program.line() != "ended":
                 pass
             assert program.wait() == 0, program.errors
-            assert time.monotonic() - told < AT_ONCE
+            assert time.monotonic() - began < AT_ONCE
             if kind == "silent":
                 link.close()
+
+
+_BUSY = """
+import asyncio, sys
+from moorline import Worker
+worker = Worker(server_url=sys.argv[1], name="busy")
+worker.on_event = lambda event: print(event["event"], flush=True)
+
+@worker.handle("Busy/Work")
+async def work(settings, ctx):
+    print("works", flush=True)
+    return {"Line": await asyncio.to_thread(sys.stdin.readline)}
+
+asyncio.run(worker.run())
+print("ended", flush=True)
+"""
+
+_ASKS = """
+import asyncio, sys
+from moorline import Dispatcher
+
+async def main():
+    async with Dispatcher(server_url=sys.argv[1]) as dispatcher:
+        try:
+            print((await dispatcher.call("Busy/Work"))["Outputs"]["Line"], flush=True)
+        except Exception as error:
+            print(error, flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_running_work_finish(told: signal.Signals) -> None:
+    with start_hub() as hub:
+        url = hub.line()
+        with script(_BUSY, url) as worker:
+            worker.expect("ready")
+            with script(_ASKS, url) as caller:
+                worker.expect("works")
+                worker.process.send_signal(told)
+                # One order that arrives twice is one.
+                worker.process.send_signal(told)
+                worker.expect("draining")
+                assert worker.process.stdin is not None
+                worker.process.stdin.write("finished\n")
+                worker.process.stdin.flush()
+                assert caller.line() == "finished"
+            while worker.line() != "ended":
+                pass
+            assert worker.wait() == 0, worker.errors
+            assert "Traceback" not in worker.errors

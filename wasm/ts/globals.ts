@@ -10,4 +10,7 @@ export function setImmediate(run: () => void): void {
   channel.port2.postMessage(null);
 }
 
-export const process = { nextTick: (run: () => void): void => queueMicrotask(run) };
+/** A page gets no signals. */
+const unheard = (): void => {};
+
+export const process = { nextTick: (run: () => void): void => queueMicrotask(run), on: unheard, off: unheard };

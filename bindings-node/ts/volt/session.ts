@@ -143,7 +143,7 @@ export class DaemonSession extends WorkEndpoint<EndpointEvents> implements Link 
     if (this.#owner !== undefined) this.#reverse.message(payload, this.#wanted);
   }
 
-  protected override run({ work, key, payload, blobs, meta }: WorkEvent): void {
+  protected override perform({ work, key, payload, blobs, meta }: WorkEvent): void {
     const { request_id: requestId, response_type: responseType } = meta as { request_id: string; response_type: ResponseType };
     const answer = new NativeAnswer(work, key, this.#port);
     this.keep(answer);

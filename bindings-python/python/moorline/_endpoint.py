@@ -31,7 +31,7 @@ from ._generated import MessageEvent, NativeError, NativeEvent, NoticeEvent, Pee
 from ._generated import PeerLeftEvent, ReadyEvent
 from ._json import encode
 from ._native import Native
-from ._process import Process, on_sigterm
+from ._process import Process, on_stop
 from ._text import failure_of, said
 from .errors import MoorlineError, error_of
 
@@ -167,8 +167,8 @@ class Endpoint:
     async def run(self, drain_ms: Optional[float] = None) -> None:
         """Connects if need be and runs until the end.
 
-        SIGTERM drains for `drain_ms`; a second one ends at once, and so does one before the first
-        registration.
+        SIGTERM and SIGINT, which is Ctrl-C, drain for `drain_ms`; a second one ends at once, and so
+        does one before the first registration. The same signal twice within 100 ms counts once.
         """
         limit = _limit(drain_ms)
         is_told = False
@@ -181,7 +181,7 @@ class Endpoint:
             except MoorlineError:
                 self._finish(None)
 
-        with on_sigterm(asyncio.get_running_loop(), terminate):
+        with on_stop(asyncio.get_running_loop(), terminate):
             try:
                 if self._loop is None:
                     await self.connect()

@@ -11,7 +11,7 @@ from typing import Protocol, Type, TypeVar, Union, cast, overload
 
 from .._bench import Registered, is_coroutine
 from .._generated import DaemonClientErrorCode, DaemonOptions
-from .._process import on_sigterm
+from .._process import on_stop
 from ..errors import MoorlineError, error_of
 from ._listeners import Listener, Listeners
 from ._session import Session
@@ -160,12 +160,12 @@ class ClusterDaemonClient:
                 self._learn()
 
     async def run(self) -> None:
-        """Connects and goes on until SIGTERM, through failed attempts; then disconnects.
+        """Connects and goes on until SIGTERM or SIGINT, through failed attempts; then disconnects.
 
         Raises `DaemonClientError` when going on is pointless, as after a failed enrollment.
         """
         stopped = asyncio.Event()
-        with on_sigterm(asyncio.get_running_loop(), stopped.set):
+        with on_stop(asyncio.get_running_loop(), stopped.set):
             stop = asyncio.ensure_future(stopped.wait())
             life = asyncio.ensure_future(self._connect_and_last())
             try:
