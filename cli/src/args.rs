@@ -8,6 +8,7 @@ use moorline_core::command::DEFAULT_DRAIN_MS;
 
 use crate::exit;
 use crate::logs::LogArgs;
+use crate::worker;
 
 /// Workers, dispatchers and a control plane that survive every kind of disconnect.
 #[derive(Debug, Parser)]
@@ -61,6 +62,9 @@ pub(crate) enum Action {
     /// Put a copy in the place of a store whose hub has ended
     #[command(after_help = RESTORE_EXAMPLES)]
     Restore(CopyArgs),
+    /// Kill the commands of a worker that was killed; workers start this themselves
+    #[command(name = worker::KEEP, hide = true)]
+    KeepCommands,
 }
 
 /// Where options come from, for every role.

@@ -56,6 +56,7 @@ impl Dispatcher {
         let options =
             Raw::from_value(options).map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))?;
         let call = self.session.call(name, payload, options)?;
+        let mut end = None;
         while let Some(told) = self.session.next().await {
             match told.event.as_str() {
                 "call_done" if told.call == Some(call.0) => {
@@ -67,7 +68,8 @@ impl Dispatcher {
                 "call_part" if told.call == Some(call.0) => {
                     part(told.part.as_ref().map_or("null", Raw::as_str))?;
                 }
-                "notice" | "ended" => {
+                "ended" => end = told.error.map(Error::from),
+                "notice" => {
                     if let Some(error) = told.error {
                         let error = Error::from(error);
                         tracing::warn!(code = %error.code(), "{}", error.message());
@@ -76,7 +78,7 @@ impl Dispatcher {
                 _ => {}
             }
         }
-        Err(Error::from(ErrorCode::Stopped).into())
+        Err(end.unwrap_or_else(|| Error::from(ErrorCode::Stopped)).into())
     }
 }
 

@@ -74,11 +74,26 @@ fn exit_of(code: ErrorCode) -> Exit {
     {
         return Exit::Unavailable;
     }
-    if code == ErrorCode::PeerRefused || code == ErrorCode::AuthenticationFailed {
+    if code == ErrorCode::PeerRefused
+        || code == ErrorCode::AuthenticationFailed
+        || code == ErrorCode::EnrollmentFailed
+        || code == ErrorCode::RegistrationFailed
+        || code == ErrorCode::NameTaken
+    {
         return Exit::Refused;
     }
     if code == ErrorCode::DrainTimeout {
         return Exit::DrainCut;
+    }
+    // The store is ours, what is not understood is nobody's work, and what was stopped did not fail.
+    if code == ErrorCode::StoreFailed
+        || code == ErrorCode::PeerProtocol
+        || code == ErrorCode::Stopped
+    {
+        return Exit::Failure;
+    }
+    if code == ErrorCode::CallCancelled {
+        return Exit::WorkFailed;
     }
     match code.fault() {
         Fault::Caller => Exit::Usage,
@@ -101,6 +116,13 @@ mod tests {
         assert_eq!(exit_of(ErrorCode::ConnectFailed), Exit::Unreachable);
         assert_eq!(exit_of(ErrorCode::RemoteError), Exit::WorkFailed);
         assert_eq!(exit_of(ErrorCode::CallTimeout), Exit::Timeout);
+        // No exit code says something of a control plane or of work that has nothing to do with it.
+        assert_eq!(exit_of(ErrorCode::StoreFailed), Exit::Failure);
+        assert_eq!(exit_of(ErrorCode::PeerProtocol), Exit::Failure);
+        assert_eq!(exit_of(ErrorCode::Stopped), Exit::Failure);
+        assert_eq!(exit_of(ErrorCode::NameTaken), Exit::Refused);
+        assert_eq!(exit_of(ErrorCode::EnrollmentFailed), Exit::Refused);
+        assert_eq!(exit_of(ErrorCode::CallCancelled), Exit::WorkFailed);
     }
 
     #[test]

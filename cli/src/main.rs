@@ -41,6 +41,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<Exit, Failure> {
+    if matches!(cli.command, Action::KeepCommands) {
+        return worker::keep();
+    }
     cli.logs.start()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -61,6 +64,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Action::Call(args) => call::run(args).await,
             Action::Backup(args) => copy::backup(&args),
             Action::Restore(args) => copy::restore(&args),
+            Action::KeepCommands => worker::keep(),
         }
     });
     runtime.shutdown_background();

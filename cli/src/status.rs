@@ -16,29 +16,35 @@ use crate::table::{hide_id, shown, table, width};
 /// Prints the status once, or again and again on a terminal.
 pub(crate) async fn run(args: StatusArgs) -> Result<Exit, Failure> {
     let mut dispatcher = Dispatcher::impatient("status", &args.connect)?;
-    let is_live = args.watch && std::io::stdout().is_terminal();
-    let mut has_shown = false;
-    loop {
-        let text = match Status::fetch(&mut dispatcher).await {
-            Ok(status) if args.json => format!("{}\n", status.raw.as_str()),
-            Ok(status) => status.table(width()),
-            // Whoever watches wants to see the hub come back.
-            Err(failure) if has_shown && failure.exit == Exit::Unreachable => {
-                format!("{}\n", failure.message)
-            }
-            Err(failure) => return Err(failure),
-        };
-        if !is_live {
-            output::text(&text)?;
-            return Ok(Exit::Success);
-        }
-        has_shown = true;
-        output::text(&format!("{CLEAR}{text}"))?;
-        tokio::select! {
-            () = tokio::time::sleep(args.interval.duration()) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Success),
-        }
+    if !args.watch || !std::io::stdout().is_terminal() {
+        output::text(&show(&args, &Status::fetch(&mut dispatcher).await?))?;
+        return Ok(Exit::Success);
     }
+    tokio::select! {
+        end = watch(&args, &mut dispatcher) => end,
+        _ = tokio::signal::ctrl_c() => Ok(Exit::Success),
+    }
+}
+
+/// Shows the status again and again, once it could be shown at all.
+async fn watch(args: &StatusArgs, dispatcher: &mut Dispatcher) -> Result<Exit, Failure> {
+    let mut text = show(args, &Status::fetch(dispatcher).await?);
+    loop {
+        output::text(&format!("{CLEAR}{text}"))?;
+        tokio::time::sleep(args.interval.duration()).await;
+        text = match Status::fetch(dispatcher).await {
+            Ok(status) => show(args, &status),
+            Err(failure) if matches!(failure.exit, Exit::Usage | Exit::Refused) => {
+                return Err(failure);
+            }
+            // Whoever watches wants to see the hub come back.
+            Err(failure) => format!("{}\n", failure.message),
+        };
+    }
+}
+
+fn show(args: &StatusArgs, status: &Status) -> String {
+    if args.json { format!("{}\n", status.raw.as_str()) } else { status.table(width()) }
 }
 
 /// What the hub tells about itself.

@@ -23,6 +23,11 @@ impl Group {
         Some(Self(Pid::from_raw(id)))
     }
 
+    /// Returns its number.
+    pub(crate) const fn id(self) -> Pid {
+        self.0
+    }
+
     /// Asks every process of the group to end, kills what is left after `grace`, and waits until
     /// none is left. Reaps the leader.
     pub(crate) async fn end(self, leader: &mut Child, grace: Duration) {

@@ -4,6 +4,7 @@ mod arguments;
 mod capture;
 mod command;
 mod group;
+mod keeper;
 mod run;
 #[cfg(test)]
 mod run_tests;
@@ -28,7 +29,10 @@ use crate::output;
 use crate::session::{Session, Told};
 use crate::signals::Signals;
 use command::Command;
+use keeper::Keeper;
 use run::Ended;
+
+pub(crate) use keeper::{SUBCOMMAND as KEEP, keep};
 
 /// Runs a worker until it is told to end.
 pub(crate) async fn run(args: WorkerArgs) -> Result<Exit, Failure> {
@@ -45,7 +49,7 @@ pub(crate) async fn run(args: WorkerArgs) -> Result<Exit, Failure> {
     })?;
     let session = Session::open("worker", &layers.to_json())?;
     let mut signals = Signals::listen(&args.stop)?;
-    let mut worker = Worker::new(session, commands);
+    let mut worker = Worker::new(session, commands, Keeper::start()?);
     let end = worker.serve(&mut signals).await;
     worker.end_all().await;
     end.map(|()| signals.exit())
@@ -78,21 +82,24 @@ fn configure(args: &WorkerArgs) -> Result<(Layers, Value), Failure> {
 
 struct Worker {
     session: Session,
-    commands: HashMap<String, Arc<Command>>,
+    /// In the order of the configuration: the first of a capability runs work that names no action.
+    commands: Vec<Arc<Command>>,
+    keeper: Arc<Keeper>,
     /// Dropping a sender withdraws the item from its command.
     running: HashMap<u64, oneshot::Sender<()>>,
     tasks: JoinSet<(u64, Ended)>,
 }
 
 impl Worker {
-    fn new(session: Session, commands: Vec<Command>) -> Self {
-        let commands = commands.into_iter().map(|one| (one.key.clone(), Arc::new(one))).collect();
-        Self { session, commands, running: HashMap::new(), tasks: JoinSet::new() }
+    fn new(session: Session, commands: Vec<Command>, keeper: Keeper) -> Self {
+        let commands = commands.into_iter().map(Arc::new).collect();
+        let keeper = Arc::new(keeper);
+        Self { session, commands, keeper, running: HashMap::new(), tasks: JoinSet::new() }
     }
 
     /// Takes work until the session has ended.
     async fn serve(&mut self, signals: &mut Signals) -> Result<(), Failure> {
-        for command in self.commands.values() {
+        for command in &self.commands {
             let meta = Raw::from_value(&command.meta())
                 .map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))?;
             self.session
@@ -159,7 +166,8 @@ impl Worker {
 
     fn begin(&mut self, told: Told) {
         let (work, key) = (told.work.unwrap_or_default(), told.key.unwrap_or_default());
-        let Some(command) = self.commands.get(&key).map(Arc::clone) else {
+        let found = self.commands.iter().find(|command| command.key == key);
+        let Some(command) = found.map(Arc::clone) else {
             self.complete(work, Outcome::Failed { message: format!("no command offers {key}") });
             return;
         };
@@ -167,9 +175,10 @@ impl Worker {
         let (keep, withdrawn) = oneshot::channel::<()>();
         self.running.insert(work, keep);
         tracing::debug!(work, key, "command started");
+        let keeper = Arc::clone(&self.keeper);
         self.tasks.spawn(async move {
             let began = Instant::now();
-            let ended = run::run(&command, &settings, async {
+            let ended = run::run(&command, &settings, &keeper, async {
                 let _ = withdrawn.await;
             })
             .await;

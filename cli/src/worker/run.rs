@@ -14,6 +14,7 @@ use super::arguments::fill;
 use super::capture::Capture;
 use super::command::Command;
 use super::group::Group;
+use super::keeper::Keeper;
 use super::table::SettingsInput;
 
 /// How the run of a command ended.
@@ -32,6 +33,7 @@ pub(crate) enum Ended {
 pub(crate) async fn run(
     command: &Command,
     settings: &Raw,
+    keeper: &Keeper,
     withdrawn: impl Future<Output = ()>,
 ) -> Ended {
     let mut child = match start(command, settings) {
@@ -41,6 +43,7 @@ pub(crate) async fn run(
     let Some(group) = Group::led_by(&child) else {
         return Ended::Failed(String::from("the command has no process id"));
     };
+    keeper.began(group.id());
     let mut output = Output::default();
     let input = feed(child.stdin.take(), settings);
     let exit = async { tokio::join!(input, output.collect(&mut child, command)).1 };
@@ -50,6 +53,7 @@ pub(crate) async fn run(
         () = withdrawn => End::Withdrawn,
     };
     group.end(&mut child, command.grace).await;
+    keeper.ended(group.id());
     match end {
         End::Exit(Ok(status)) => Ended::Exited(output.into_outputs(status)),
         End::Exit(Err(e)) => Ended::Failed(format!("the command's end was not seen: {e}")),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::command::read_all;
+use super::keeper::Keeper;
 use super::run::{Ended, run};
 use super::*;
 
@@ -20,7 +21,7 @@ fn settings(text: &str) -> Raw {
 }
 
 async fn outputs(command: &Command, given: &str) -> Value {
-    let ended = run(command, &settings(given), pending()).await;
+    let ended = run(command, &settings(given), &Keeper::none(), pending()).await;
     let Ended::Exited(outputs) = ended else { panic!("{ended:?}") };
     outputs
 }
@@ -96,7 +97,7 @@ async fn a_command_over_its_time_is_ended_with_its_children() {
     let file = folder.path().join("child");
     let text = format!("sleep 600 & echo $! > {}; wait", file.display());
     let command = script(&text, json!({"timeout_ms": 300}));
-    let ended = run(&command, &settings("{}"), pending()).await;
+    let ended = run(&command, &settings("{}"), &Keeper::none(), pending()).await;
     let message = "the command ran longer than its limit of 0.3 s";
     assert_eq!(ended, Ended::Failed(message.to_owned()));
     assert!(!is_alive(process_in(&file).await));
@@ -110,7 +111,7 @@ async fn withdrawn_work_is_ended_with_its_children() {
     let child = async {
         process_in(&file).await;
     };
-    assert_eq!(run(&command, &settings("{}"), child).await, Ended::Withdrawn);
+    assert_eq!(run(&command, &settings("{}"), &Keeper::none(), child).await, Ended::Withdrawn);
     assert!(!is_alive(process_in(&file).await));
 }
 
@@ -124,7 +125,7 @@ async fn a_command_that_ignores_sigterm_is_killed() {
     let started = async {
         process_in(&file).await;
     };
-    assert_eq!(run(&command, &settings("{}"), started).await, Ended::Withdrawn);
+    assert_eq!(run(&command, &settings("{}"), &Keeper::none(), started).await, Ended::Withdrawn);
     assert!(!is_alive(process_in(&file).await));
 }
 
@@ -141,12 +142,15 @@ async fn a_process_left_behind_is_ended_and_not_waited_for() {
 async fn work_that_cannot_start_says_why() {
     let mut command = script("true", json!({}));
     command.program = "/nowhere/program".into();
-    let Ended::Failed(message) = run(&command, &settings("{}"), ready(())).await else { panic!() };
+    let Ended::Failed(message) = run(&command, &settings("{}"), &Keeper::none(), ready(())).await
+    else {
+        panic!()
+    };
     assert!(message.starts_with("/nowhere/program could not be started"), "{message}");
 
     let row = json!([{"capability": "T", "action": "t", "argv": ["echo", "{Text}"],
         "settings": [{"name": "Text"}]}]);
     let command = read_all(&row).unwrap().remove(0);
-    let ended = run(&command, &settings("{}"), pending()).await;
+    let ended = run(&command, &settings("{}"), &Keeper::none(), pending()).await;
     assert_eq!(ended, Ended::Failed("the setting Text is missing".to_owned()));
 }
