@@ -60,8 +60,8 @@ export async function startPages(hub, module) {
   };
 }
 
-/** Starts Chromium with a folder of its own. */
-export async function startChromium() {
+/** Starts Chromium with a folder of its own, and with `more` arguments. */
+export async function startChromium(...more) {
   const folder = mkdtempSync(join(tmpdir(), 'moorline-chromium-'));
   const context = await chromium.launchPersistentContext(folder, {
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
@@ -74,6 +74,7 @@ export async function startChromium() {
       '--disable-background-networking',
       '--disable-component-update',
       '--disable-sync',
+      ...more,
     ],
   });
   return {
