@@ -213,3 +213,23 @@ fn whoever_joins_a_known_item_waits_no_longer_than_it_wants() {
     let hash = rig.reply(item)["WorkItemHash"].as_str().unwrap().to_owned();
     assert_eq!(rig.item_status(&hash), "Pending", "the item goes on");
 }
+
+#[test]
+fn a_cancellation_by_key_finds_the_item_of_its_caller_and_runs_nothing() {
+    let mut rig = Rig::new("{}");
+    let worker = rig.worker("w", 1);
+    let keyed = |key: &str| Headers::new().with("x-idempotency-key", key);
+    let cancel = |rig: &mut Rig, headers: Headers| {
+        let http = rig.ask_with(Method::Post, "/Beacon/Work/Cancel", "{}", headers);
+        (rig.status(http).unwrap(), rig.reply(http)["Canceled"].as_bool())
+    };
+    assert_eq!(cancel(&mut rig, keyed("lost")), (404, None));
+    assert_eq!(cancel(&mut rig, Headers::new()), (404, None));
+    assert!(rig.pushed(worker).is_empty(), "what never came is not run");
+    let body = r#"{"Capability":"Echo","Action":"Say"}"#;
+    let work = rig.ask_with(Method::Post, "/Beacon/Work/Dispatch", body, keyed("mine"));
+    assert_eq!(cancel(&mut rig, keyed("mine")), (200, Some(true)));
+    assert_eq!(rig.status(work), Some(500));
+    assert_eq!(rig.frames(worker).last().unwrap()["EventType"], "WorkCancel");
+    assert_eq!(cancel(&mut rig, keyed("mine")), (200, Some(true)), "it is told again");
+}

@@ -166,7 +166,7 @@ impl Coordinator {
 
     /// Takes work in. With a known idempotency key it finds the item or outcome of that key.
     pub(super) fn submit(&mut self, asked: Asked<'_>, direct: bool) -> Result<Submitted, Denial> {
-        let Asked { body, key, caller, now, .. } = asked;
+        let Asked { body, key, now, .. } = asked;
         if !self.is_open {
             return Err(Denial::unavailable("The hub is not taking work."));
         }
@@ -187,7 +187,7 @@ impl Coordinator {
             .filter(|timeout| *timeout > 0)
             .unwrap_or(self.options.work_timeout_ms)
             .min(MAX_TIMEOUT_MS);
-        let key = key.map(|key| format!("{}\n{key}", caller.user));
+        let key = asked.owned_key();
         if let Some(known) = self.find_key(key.as_deref(), capability, action, timeout_ms)? {
             return Ok(known);
         }

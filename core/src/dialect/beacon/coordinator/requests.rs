@@ -33,6 +33,13 @@ pub(crate) struct Asked<'a> {
     pub(crate) now: Now,
 }
 
+impl Asked<'_> {
+    /// Returns the idempotency key as it is kept: each user has keys of their own.
+    pub(super) fn owned_key(&self) -> Option<String> {
+        self.key.map(|key| format!("{}\n{key}", self.caller.user))
+    }
+}
+
 impl Coordinator {
     /// Answers a request of someone whom the hub knows, now or when the item ends.
     pub(crate) fn ask(&mut self, http: HttpId, route: Route, asked: Asked<'_>) {
@@ -56,6 +63,7 @@ impl Coordinator {
             }
             Route::Error(hash) => self.end_item(&hash, asked, "Failed", Self::report_error),
             Route::Cancel(hash) => self.cancel_by_hash(&hash, asked),
+            Route::CancelKey => self.cancel_by_key(asked),
             Route::Reorder(hash) => self.reorder(&hash, asked.body),
             Route::RunStart => self.start_run(asked),
             Route::RunEnd(id) => self.end_run(&id, asked.body),
@@ -199,6 +207,17 @@ impl Coordinator {
             }
         }
         (200, wire::batch(&done, &errors))
+    }
+
+    /// Cancels the item of an idempotency key, if there is one.
+    fn cancel_by_key(&mut self, asked: Asked<'_>) -> Answer {
+        let key = asked.owned_key().unwrap_or_default();
+        let item = self.items.find_key(&key).and_then(|id| self.items.get(id));
+        let hash = item.map(|item| item.order.hash.clone());
+        match hash.or_else(|| self.results.find_key(&key).map(|done| done.hash.clone())) {
+            Some(hash) => self.cancel_by_hash(&hash, asked),
+            None => (404, wire::error("No work item has this idempotency key.")),
+        }
     }
 
     pub(super) fn cancel_by_hash(&mut self, hash: &str, asked: Asked<'_>) -> Answer {

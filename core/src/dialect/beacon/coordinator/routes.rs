@@ -21,6 +21,7 @@ pub(crate) enum Route {
     Complete(String),
     Error(String),
     Cancel(String),
+    CancelKey,
     Reorder(String),
     RunStart,
     RunEnd(String),
@@ -76,6 +77,7 @@ fn work(segments: &[&str]) -> Option<(Method, Route)> {
         ["Enqueue"] => (Method::Post, Route::Enqueue),
         ["Dispatch"] => (Method::Post, Route::Dispatch),
         ["DispatchStream"] => (Method::Post, Route::DispatchStream),
+        ["Cancel"] => (Method::Post, Route::CancelKey),
         ["Complete", "Batch"] => (Method::Post, Route::CompleteBatch),
         ["Progress", "Batch"] => (Method::Post, Route::ProgressBatch),
         // Peer: workers put hashes into the path unescaped, so a hash may hold slashes.

@@ -11,7 +11,6 @@ use crate::dialect::beacon::dispatcher::reply::{Verdict, judge};
 use crate::dialect::beacon::dispatcher::stream::Stream;
 use crate::dialect::beacon::dispatcher::{BeaconDispatcher, Purpose, Stage};
 use crate::dialect::beacon::options::CallOptions;
-use crate::dialect::beacon::wire::OrderAnswer;
 use crate::machine::{DRIVER_SLACK_MS, Output};
 use crate::net::HttpResponse;
 use crate::parts::backoff::Backoff;
@@ -258,34 +257,15 @@ impl BeaconDispatcher {
         Some(call)
     }
 
-    /// Cancels a call. Its work item is found by the key and cancelled too, where keys are honoured.
+    /// Cancels a call, and its work item by the key; a control plane of others knows no such request.
     pub(super) fn cancel(&mut self, id: CallId, now: Now) {
         let was_sent = self.calls.get(&id).is_some_and(|call| call.sent_in > 0);
         let Some(call) = self.settle(id, Err(ErrorCode::CallCancelled.into())) else { return };
         let is_work = matches!(call.plan, Plan::Work { .. });
         if was_sent && is_work && call.deadline > now.mono {
-            let purpose = Purpose::AskExtensions(Box::new(call));
-            self.request(purpose, Request::extensions(), None, self.options.http_timeout_ms);
+            let timeout_ms = self.options.http_timeout_ms;
+            self.request(Purpose::Cancellation, Request::cancel(), Some(&call.key), timeout_ms);
         }
-    }
-
-    /// Only a control plane with our extensions finds an item by its key; elsewhere, ordering it
-    /// again would run it again.
-    pub(super) fn extensions_answered(&mut self, call: Call, result: Result<HttpResponse, Error>) {
-        if !result.is_ok_and(|response| response.status == 200) {
-            return;
-        }
-        let timeout_ms = self.options.http_timeout_ms;
-        if let Some(request) = call.plan.find(timeout_ms) {
-            self.request(Purpose::FindItem, request, Some(&call.key), timeout_ms);
-        }
-    }
-
-    pub(super) fn item_found(&mut self, result: Result<HttpResponse, Error>) {
-        let Ok(response) = result else { return };
-        let Ok(OrderAnswer { hash }) = serde_json::from_slice(response.bytes()) else { return };
-        let timeout_ms = self.options.http_timeout_ms;
-        self.request(Purpose::Farewell, Request::cancel(&hash), None, timeout_ms);
     }
 
     /// Settles every call that is open.

@@ -51,10 +51,8 @@ use crate::parts::timers::Timers;
 enum Purpose {
     Login,
     Call(CallId),
-    /// Steps of the cancellation of a call that is settled already; nobody waits for them.
-    AskExtensions(Box<Call>),
-    FindItem,
-    Farewell,
+    /// The end of the work item of a call that is settled already; nobody waits for it.
+    Cancellation,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,9 +212,7 @@ impl Machine for BeaconDispatcher {
             match self.exchanges.take(http.0 >> 1) {
                 Some(Purpose::Login) => self.logged_in(result, now),
                 Some(Purpose::Call(call)) => self.call_answered(call, result, now),
-                Some(Purpose::AskExtensions(call)) => self.extensions_answered(*call, result),
-                Some(Purpose::FindItem) => self.item_found(result),
-                Some(Purpose::Farewell) | None => {}
+                Some(Purpose::Cancellation) | None => {}
             }
         }
         self.advance_drain(now);

@@ -34,16 +34,10 @@ impl Request {
         Self { method: Method::Post, path: path(segments), body }
     }
 
-    /// Makes the request that asks whether the control plane honours idempotency keys.
-    pub(super) fn extensions() -> Self {
-        let path = path(&["Moorline", "Status"]);
-        Self { method: Method::Get, path, body: String::new() }
-    }
-
-    /// Makes the request that cancels a work item.
-    pub(super) fn cancel(hash: &str) -> Self {
+    /// Makes the request that cancels the work item of a key.
+    pub(super) fn cancel() -> Self {
         let body = cancellation("the caller cancelled the call");
-        Self::post(&["Beacon", "Work", hash, "Cancel"], body)
+        Self::post(&["Beacon", "Work", "Cancel"], body)
     }
 }
 
@@ -87,7 +81,7 @@ impl Plan {
             _ => payload.read::<ListPart>().unwrap_or_default().query(),
         };
         let (method, path) = match name {
-            "status" => return Ok(Self::Request(Request::extensions())),
+            "status" => (Method::Get, path(&["Moorline", "Status"])),
             "beacons" => (Method::Get, path(&["Beacon"]) + &part()),
             "work" => (Method::Get, path(&["Beacon", "Work"]) + &part()),
             "daemons" => (Method::Get, path(&["Moorline", "Volt", "Daemons"])),
@@ -125,13 +119,5 @@ impl Plan {
             }
             Self::Command { request, .. } | Self::Request(request) => request.clone(),
         }
-    }
-
-    /// Makes the request that finds the work item of this call: ordered again under its key, the
-    /// item is found, not made.
-    pub(super) fn find(&self, timeout_ms: u64) -> Option<Request> {
-        let Self::Work { capability, action, settings, options } = self else { return None };
-        let body = order(capability, action, settings, timeout_ms, options);
-        Some(Request::post(&["Beacon", "Work", "Enqueue"], body))
     }
 }

@@ -39,13 +39,6 @@ impl DispatchAnswer<'_> {
     }
 }
 
-/// The answer to an order, of which only this counts.
-#[derive(Deserialize)]
-pub(crate) struct OrderAnswer {
-    #[serde(rename = "WorkItemHash")]
-    pub(crate) hash: String,
-}
-
 /// Which part of a list is asked for: by the query of a request, or in the payload of a call.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

@@ -10,8 +10,7 @@ mod write;
 use crate::base::error::{Error, ErrorCode};
 
 pub(crate) use calls::{
-    ListPart, OrderAnswer, Subject, cancellation, command, dispatch_answer, keyed_run, order,
-    stream_error,
+    ListPart, Subject, cancellation, command, dispatch_answer, keyed_run, order, stream_error,
 };
 pub(crate) use read::{
     HubFrame, LoginAnswer, PollAnswer, RecordAnswer, Text, WireExtension, WireItem, count,
