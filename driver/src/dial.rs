@@ -54,7 +54,9 @@ async fn open(
     progress: &Progress,
 ) -> Result<Carrier, CloseCause> {
     match address {
-        DialAddress::WebSocket { url, headers, .. } => upgrade(url, headers, connector, progress).await,
+        DialAddress::WebSocket { url, headers, .. } => {
+            upgrade(url, headers, connector, progress).await
+        }
         DialAddress::Tcp { host, port, tls, framing } => {
             let place = Target { is_secure: *tls, host: host.clone(), port: *port };
             let io = connector.connect_stream(&place, progress).await;

@@ -368,3 +368,61 @@ fn logins_that_an_auth_worker_decides_are_counted_and_bounded() {
     assert_eq!(wrong, 50, "guesses are counted");
     assert_eq!(rig.status(guesses[199]), Some(429));
 }
+
+const ASKS: &str = r#"{"access":"secured","auth_join_secret":"boot"}"#;
+
+/// Connects an auth worker.
+fn auth_worker(rig: &mut Rig) -> ConnId {
+    let auth = rig.connect(Headers::new());
+    rig.say(
+        auth,
+        r#"{"Action":"BeaconRegister","Name":"auth","Capabilities":["Authentication"],
+        "JoinSecret":"boot","MaxConcurrent":1000}"#,
+    );
+    auth
+}
+
+/// Has an auth worker answer everything that it has been asked since the last time.
+fn decide(rig: &mut Rig, auth: ConnId, outputs: &str) -> Vec<Value> {
+    let asked = rig.frames(auth);
+    rig.sent.remove(&auth);
+    let items = asked.into_iter().map(|mut frame| frame["WorkItem"].take());
+    let items: Vec<Value> = items.filter(|item| !item.is_null()).collect();
+    for item in &items {
+        let hash = &item["WorkItemHash"];
+        rig.say(
+            auth,
+            &format!(
+                r#"{{"Action":"WorkComplete","WorkItemHash":{hash},"Outputs":{outputs},"Log":[]}}"#
+            ),
+        );
+    }
+    items
+}
+
+#[test]
+fn an_auth_worker_decides_about_the_registration_that_it_was_asked_about() {
+    let mut rig = Rig::new(ASKS);
+    let auth = auth_worker(&mut rig);
+    let conn = rig.connect(Headers::new());
+    let say = |rig: &mut Rig, name: &str, capability: &str| {
+        let text = format!(
+            r#"{{"Action":"BeaconRegister","Name":"{name}","Capabilities":["{capability}"],
+            "JoinSecret":"mine"}}"#
+        );
+        rig.say(conn, &text);
+    };
+    say(&mut rig, "a", "X");
+    say(&mut rig, "b", "Y");
+    let asked = decide(&mut rig, auth, r#"{"Allowed":true}"#);
+    assert_eq!(asked.len(), 1);
+    assert!(asked[0]["Settings"].to_string().contains(r#""X""#), "{}", asked[0]);
+    let registered = |rig: &Rig| {
+        let snapshot = rig.hub.snapshot(rig.now());
+        [r#""Y""#, r#""X""#].map(|name| snapshot.contains(name))
+    };
+    assert_eq!(registered(&rig), [false, true]);
+    let asked = decide(&mut rig, auth, r#"{"Allowed":false}"#);
+    assert!(asked[0]["Settings"].to_string().contains(r#""Y""#), "it is asked about, too");
+    assert_eq!(rig.frames(conn)[1]["EventType"], "BeaconRejected");
+}

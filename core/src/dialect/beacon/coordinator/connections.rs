@@ -22,7 +22,7 @@ impl Coordinator {
                 if caller.as_ref().is_some_and(|_| self.options.is_secured) || is_here {
                     limits.max_message = PROVEN_FRAME;
                 }
-                self.conns.insert(conn, Connection { caller, joining: None });
+                self.conns.insert(conn, Connection { caller, joining: None, said_since: None });
                 self.out.push_back(Output::Admit { conn, limits, pulses: &[], deflate: None });
             }
             Err(refusal) => {

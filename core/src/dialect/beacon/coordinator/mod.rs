@@ -177,8 +177,9 @@ enum Promise {
 #[derive(Debug)]
 struct Connection {
     caller: Option<Caller>,
-    /// A registration that an auth worker is asked about.
+    /// A registration that an auth worker is asked about, and the latest that came meanwhile.
     joining: Option<ByteString>,
+    said_since: Option<ByteString>,
 }
 
 /// What has happened since the start.

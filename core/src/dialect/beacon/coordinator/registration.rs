@@ -59,6 +59,11 @@ enum Join {
 impl Coordinator {
     /// Takes a registration frame.
     pub(super) fn handle_registration(&mut self, conn: ConnId, text: &ByteString, now: Now) {
+        // The auth worker's word is about what it was asked, and about nothing said since.
+        if let Some(link) = self.conns.get_mut(&conn).filter(|link| link.joining.is_some()) {
+            link.said_since = Some(text.clone());
+            return;
+        }
         let registration = match read(text) {
             Ok(registration) => registration,
             Err(reason) => return self.deny(conn, &reason),
@@ -73,11 +78,10 @@ impl Coordinator {
                 let secret = registration.join_secret.as_ref().map_or("", Secret::expose);
                 let question = wire::join_question(name, secret, capabilities);
                 let Some(link) = self.conns.get_mut(&conn) else { return };
-                if link.joining.replace(text.clone()).is_none() {
-                    let (what, waiter) = ("AUTH_ValidateBeaconJoin", Waiter::Join { conn });
-                    if self.ask_auth_worker(what, question, waiter, now).is_err() {
-                        self.deny(conn, "too many workers wait for the auth beacon");
-                    }
+                link.joining = Some(text.clone());
+                let (what, waiter) = ("AUTH_ValidateBeaconJoin", Waiter::Join { conn });
+                if self.ask_auth_worker(what, question, waiter, now).is_err() {
+                    self.deny(conn, "too many workers wait for the auth beacon");
                 }
             }
         }
@@ -85,15 +89,18 @@ impl Coordinator {
 
     /// Takes an auth worker's word on a registration.
     pub(super) fn joined(&mut self, conn: ConnId, verdict: Result<(), String>, now: Now) {
-        let Some(text) = self.conns.get_mut(&conn).and_then(|link| link.joining.take()) else {
-            return;
-        };
+        let Some(link) = self.conns.get_mut(&conn) else { return };
+        let Some(text) = link.joining.take() else { return };
+        let said_since = link.said_since.take();
         match (verdict, read(&text)) {
             (Ok(()), Ok(registration)) => {
                 self.guesses.give_back(self.accepted.address(conn), now.mono);
                 self.accept_connection(conn, registration, now);
             }
             (Err(reason), _) | (Ok(()), Err(reason)) => self.deny(conn, &reason),
+        }
+        if let Some(text) = said_since.filter(|_| self.accepted.is_open(conn)) {
+            self.handle_registration(conn, &text, now);
         }
     }
 
