@@ -41,6 +41,8 @@ pub(super) struct Accounts {
     sessions: HashMap<String, Session>,
     ends: BTreeSet<(Instant, String)>,
     failures: Buckets,
+    /// Logins without a password, as workers with a join secret make them: they guess nothing.
+    bare: Buckets,
     rate: Buckets,
     /// Makes the ids of sessions.
     secrets: Entropy,
@@ -65,6 +67,7 @@ impl Accounts {
             sessions: HashMap::new(),
             ends: BTreeSet::new(),
             failures: Buckets::of_guesses(),
+            bare: Buckets::of_guesses(),
             rate: Buckets::new(options.enqueue_rate, options.enqueue_burst),
             secrets: Entropy::new(secrets),
         }
@@ -88,13 +91,27 @@ impl Accounts {
         self.rate.take(client, now).map_err(|wait| Denial::later("client_rate_limit", wait))
     }
 
-    /// Looks at a login.
-    pub(super) fn login(&mut self, request: LoginRequest, remote: &str, now: Instant) -> Login {
+    /// Looks at a login; `is_judged` tells whether an auth worker is there to decide.
+    pub(super) fn login(
+        &mut self,
+        request: LoginRequest,
+        remote: &str,
+        is_judged: bool,
+        now: Instant,
+    ) -> Login {
         let Some(name) = request.user_name.filter(|name| !name.is_empty()) else {
             return Login::Refused(refused("UserName is required."));
         };
         let password = request.password.unwrap_or_default();
         let address = address(remote);
+        if password.is_empty() {
+            // Who may go on without a login goes on: there is no 429, however many come from there.
+            let is_asked = is_judged && self.is_secured && self.users.is_empty();
+            if name.len() > MAX_CREDENTIAL || !is_asked || self.bare.take(address, now).is_err() {
+                return Login::Refused(failed());
+            }
+            return Login::Undecided { password };
+        }
         if self.failures.check(address, now).is_err() {
             let text = wire::login_refused("Too many failed logins.");
             return Login::Refused(HttpResponse::json(429, text).retry_later());
@@ -111,7 +128,7 @@ impl Accounts {
                 }
             };
         }
-        if !self.is_secured {
+        if !self.is_secured || !is_judged {
             return Login::Refused(failed());
         }
         // Counted as wrong until it is right: whoever guesses does not wait for an answer.

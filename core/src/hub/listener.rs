@@ -94,7 +94,8 @@ impl Hub {
                 Public::Login => {
                     let request: LoginRequest = serde_json::from_str(&body).unwrap_or_default();
                     let name = request.user_name.clone().unwrap_or_default();
-                    match self.accounts.login(request, &remote, now.mono) {
+                    let is_judged = self.coordinator.judges_logins();
+                    match self.accounts.login(request, &remote, is_judged, now.mono) {
                         Login::Right(user) => self.accounts.begin(user, now.mono),
                         Login::Refused(response) => {
                             self.warn_of_login(&name, &remote, now);

@@ -356,7 +356,10 @@ fn logins_that_an_auth_worker_decides_are_counted_and_bounded() {
     assert!(asked[10..].iter().all(|http| rig.status(*http) == Some(429)));
     decide(&mut rig, false);
     assert!(rig.notices().iter().any(|text| text.contains("127.0.0.1:6000: the login of \"u\"")));
-    rig.pass(60_000);
+    for _ in 0..6 {
+        rig.pass(10_000);
+        rig.say(auth, r#"{"Action":"BeaconHeartbeat"}"#);
+    }
     let guesses: Vec<HttpId> = (0..200)
         .map(|_| {
             let http = login(&mut rig);
@@ -425,4 +428,50 @@ fn an_auth_worker_decides_about_the_registration_that_it_was_asked_about() {
     let asked = decide(&mut rig, auth, r#"{"Allowed":false}"#);
     assert!(asked[0]["Settings"].to_string().contains(r#""Y""#), "it is asked about, too");
     assert_eq!(rig.frames(conn)[1]["EventType"], "BeaconRejected");
+}
+
+/// Each worker logs in before it registers, those with a join secret without a password.
+#[test]
+fn workers_without_a_password_use_up_nobodys_logins() {
+    let judged = r#"{"access":"secured","join_secret":"join-me","auth_join_secret":"boot"}"#;
+    for options in [SECURED, r#"{"access":"secured","join_secret":"join-me"}"#, judged] {
+        let mut rig = Rig::new(options);
+        let auth = (options == judged).then(|| auth_worker(&mut rig));
+        for _ in 0..1_000 {
+            let login = rig.post("/1.0/Authenticate", r#"{"UserName":"w","Password":""}"#);
+            if let Some(auth) = auth {
+                decide(&mut rig, auth, r#"{"Success":false}"#);
+            }
+            assert_eq!(rig.status(login), Some(200));
+        }
+        let real = r#"{"UserName":"ops","Password":"pw"}"#;
+        let login = rig.post("/1.0/Authenticate", real);
+        if let Some(auth) = auth {
+            decide(&mut rig, auth, r#"{"Success":true,"UserContext":{"Username":"ops"}}"#);
+        }
+        let is_in = options != r#"{"access":"secured","join_secret":"join-me"}"#;
+        assert_eq!(rig.reply(login)["LoggedIn"], is_in, "{options}");
+    }
+}
+
+#[test]
+fn an_auth_worker_is_asked_about_few_logins_without_a_password() {
+    let mut rig = Rig::new(ASKS);
+    let auth = auth_worker(&mut rig);
+    for _ in 0..1_000 {
+        rig.post("/1.0/Authenticate", r#"{"UserName":"w","Password":""}"#);
+    }
+    assert_eq!(decide(&mut rig, auth, r#"{"Success":false}"#).len(), 50);
+}
+
+#[test]
+fn a_login_that_nobody_can_decide_is_no_wrong_guess() {
+    let mut rig = Rig::new(ASKS);
+    for _ in 0..60 {
+        assert!(log_in(&mut rig, "u", "p").is_none());
+    }
+    let auth = auth_worker(&mut rig);
+    let login = rig.post("/1.0/Authenticate", r#"{"UserName":"u","Password":"p"}"#);
+    decide(&mut rig, auth, r#"{"Success":true,"UserContext":{"Username":"u"}}"#);
+    assert_eq!(rig.reply(login)["LoggedIn"], true);
 }

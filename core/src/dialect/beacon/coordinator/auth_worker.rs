@@ -25,6 +25,11 @@ pub(crate) struct Decision {
 }
 
 impl Coordinator {
+    /// Tells whether there is an auth worker, which can be asked about logins.
+    pub(crate) fn judges_logins(&self) -> bool {
+        self.registry.offers(AUTHENTICATION)
+    }
+
     /// Asks an auth worker whether a login is right. The answer is a [`Decision`].
     pub(crate) fn ask_login(
         &mut self,
@@ -33,10 +38,6 @@ impl Coordinator {
         password: &str,
         now: Now,
     ) -> Result<(), Denial> {
-        if !self.registry.offers(AUTHENTICATION) {
-            self.decisions.push(Decision { http, user: None });
-            return Ok(());
-        }
         let question = wire::login_question(name, password);
         self.ask_auth_worker("AUTH_Login", question, Waiter::Login { http }, now)
     }

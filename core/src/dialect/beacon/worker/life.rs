@@ -83,10 +83,14 @@ impl BeaconWorker {
             Err(error) => return self.lose(error, Pace::Ladder, now),
         };
         let refused = |said: String| Error::new(ErrorCode::AuthenticationFailed, said);
-        if response.status >= 400 {
+        // With a join secret the registration decides, and needs no login.
+        let is_needless = response.status < 500 && !self.options.join_secret.is_empty();
+        if response.status >= 400 && !is_needless {
             return self.lose(refused(error_text(&response)), Pace::Ladder, now);
         }
-        if !response.bytes().is_empty() {
+        if response.status >= 400 {
+            self.notice(refused(error_text(&response)));
+        } else if !response.bytes().is_empty() {
             let Ok(answer) = serde_json::from_slice::<LoginAnswer>(response.bytes()) else {
                 let message = "the control plane's answer to the login was not JSON";
                 let error = Error::new(ErrorCode::PeerProtocol, message);

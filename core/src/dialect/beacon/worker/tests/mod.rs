@@ -636,3 +636,21 @@ fn ready_with_acks(options: &str) -> (Bench, crate::base::ids::ConnId) {
     let conn = bench.greeted(ACKS);
     (bench, conn)
 }
+
+#[test]
+fn with_a_join_secret_a_refused_login_does_not_keep_a_worker_out() {
+    for (options, goes_on) in [(r#"{"join_secret":"s"}"#, true), ("", false)] {
+        let mut bench = Bench::worker(options);
+        bench.command(Command::Start).unwrap();
+        let (http, _) = bench.asked();
+        bench.answer(http, 429, r#"{"LoggedIn":false,"Error":"Too many failed logins."}"#);
+        let outputs = bench.rest();
+        let dials = outputs.iter().any(|output| matches!(output, Output::Dial { .. }));
+        assert_eq!(dials, goes_on, "{outputs:?}");
+    }
+    let mut bench = Bench::worker(r#"{"join_secret":"s"}"#);
+    bench.command(Command::Start).unwrap();
+    let (http, _) = bench.asked();
+    bench.answer(http, 503, r#"{"Error":"The hub is loading."}"#);
+    assert!(matches!(bench.event(), Event::Session(SessionEvent::Lost { .. })));
+}
