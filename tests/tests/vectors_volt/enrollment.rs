@@ -286,6 +286,11 @@ fn c5_nothing_leaves_before_the_password_is_committed() {
         panic!("it looks for a password first")
     };
     machine.handle_input(Input::Stored { store, result: Ok(StoreReply::Loaded(Vec::new())) }, now);
+    let Some(Output::Store { store, request: StoreRequest::Commit { .. } }) = next(&mut *machine)
+    else {
+        panic!("then it tries the store")
+    };
+    machine.handle_input(Input::Stored { store, result: Ok(StoreReply::Committed) }, now);
     let Some(Output::HttpCall { http, .. }) = next(&mut *machine) else {
         panic!("then it enrolls")
     };

@@ -2,6 +2,7 @@
 
 use super::VoltDaemon;
 use super::beats::Beats;
+use super::enroll::STORE_MS;
 use crate::api::event::{SessionEvent, Withdrawal, WorkEvent};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::HttpId;
@@ -26,6 +27,8 @@ pub(super) enum Stage {
     Idle,
     /// A password is looked up in the store.
     Recalling,
+    /// The store is tried, before the token is spent on what it could not keep.
+    Probing,
     /// The enrollment is under way.
     Enrolling(HttpId),
     /// The password that the enrollment gave is being stored.
@@ -48,7 +51,7 @@ impl Stage {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Idle => "idle",
-            Self::Recalling | Self::Enrolling(_) | Self::Keeping => "enrolling",
+            Self::Recalling | Self::Probing | Self::Enrolling(_) | Self::Keeping => "enrolling",
             Self::Opening | Self::Joining => "opening",
             Self::Registering(_) | Self::Repeating(_) => "registering",
             Self::Ready => "ready",
@@ -131,12 +134,11 @@ impl VoltDaemon {
                 self.engine.abandon();
                 self.end(None);
             }
-            Stage::Idle
-            | Stage::Recalling
-            | Stage::Enrolling(_)
-            | Stage::Keeping
-            | Stage::Ready
-            | Stage::Ended => {}
+            Stage::Recalling | Stage::Probing | Stage::Keeping => {
+                let message = format!("the store did not answer within {STORE_MS} ms");
+                self.stored(Err(Error::new(ErrorCode::StoreFailed, message)));
+            }
+            Stage::Idle | Stage::Enrolling(_) | Stage::Ready | Stage::Ended => {}
         }
     }
 

@@ -13,6 +13,7 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{HttpId, StoreId};
 use crate::base::secret::Secret;
 use crate::base::store::{StoreReply, StoreRequest, Write};
+use crate::base::time::Why;
 use crate::dialect::volt::options::{DaemonOptions, OnAlreadyEnrolled};
 use crate::dialect::volt::wire;
 use crate::machine::Output;
@@ -28,6 +29,9 @@ const SPACE: &str = "volt_password";
 struct Stored {
     daemon_password: String,
 }
+
+/// How long the store may take.
+pub(super) const STORE_MS: u64 = 30_000;
 
 /// The most redirects followed.
 const MAX_REDIRECTS: u64 = 5;
@@ -78,11 +82,11 @@ impl VoltDaemon {
         if self.options.runtime.store_path.is_empty() {
             return self.enroll();
         }
-        self.link.enter(Stage::Recalling, None, self.clock);
-        self.ask_store(StoreRequest::Load { space: SPACE });
+        self.ask_store(Stage::Recalling, StoreRequest::Load { space: SPACE });
     }
 
-    fn ask_store(&mut self, request: StoreRequest) {
+    fn ask_store(&mut self, stage: Stage, request: StoreRequest) {
+        self.link.enter(stage, Some((STORE_MS, Why::Store)), self.clock);
         self.last_store += 1;
         let store = StoreId(self.last_store);
         self.engine.out.push_back(Output::Store { store, request });
@@ -99,11 +103,23 @@ impl VoltDaemon {
                         self.password = Secret::new(daemon_password);
                         self.enrolled();
                     }
-                    None => self.enroll(),
+                    // A token is good once: a store that keeps nothing is found out before.
+                    None if self.enrollment.url.is_some() => {
+                        self.write_record(Stage::Probing, b"{}".to_vec());
+                    }
+                    None => self.open(),
                 }
             }
+            (Stage::Probing, Ok(StoreReply::Committed)) => self.enroll(),
             (Stage::Keeping, Ok(StoreReply::Committed)) => self.enrolled(),
-            (Stage::Recalling | Stage::Keeping, Err(error)) => self.end(Some(error)),
+            (Stage::Recalling | Stage::Probing, Err(error)) => self.end(Some(error)),
+            // The token is spent, and nobody gives the password out again: the application has it.
+            (Stage::Keeping, Err(error)) => {
+                let why = error.message();
+                let message = format!("the password is not stored, keep it otherwise: {why}");
+                self.notice(ErrorCode::StoreFailed, message);
+                self.enrolled();
+            }
             _ => {}
         }
     }
@@ -181,12 +197,14 @@ impl VoltDaemon {
         if self.options.runtime.store_path.is_empty() {
             return self.enrolled();
         }
-        self.link.enter(Stage::Keeping, None, self.clock);
         let stored = Stored { daemon_password: self.password.expose().to_owned() };
-        let value = serde_json::to_vec(&stored).unwrap_or_default().into();
+        self.write_record(Stage::Keeping, serde_json::to_vec(&stored).unwrap_or_default());
+    }
+
+    fn write_record(&mut self, stage: Stage, value: Vec<u8>) {
         let key = self.options.team_cluster_id.clone();
-        let writes = vec![Write::Put { space: SPACE, key, value }];
-        self.ask_store(StoreRequest::Commit { writes });
+        let writes = vec![Write::Put { space: SPACE, key, value: value.into() }];
+        self.ask_store(stage, StoreRequest::Commit { writes });
     }
 
     fn enrolled(&mut self) {

@@ -1,12 +1,12 @@
 //! A daemon: registers at a control plane, runs its commands and sends commands to it.
 //!
 //! ```text
-//!                                        ┌────────────── stop ────────────────┐
-//! Idle ─▶ Recalling ─▶ Enrolling ─▶ Keeping ─▶ Opening ─▶ Joining ─▶ Registering ─▶ Ready ─▶ Leaving ─▶ Ended
-//!          (store)                  (store)       │          │            │           │
-//!                                                 └─ fails ──┴─ refused ──┴── lost ───┘
-//!                                                                ▼
-//!                                                             Waiting ─ due ─▶ Opening
+//!                                                   ┌────────────── stop ────────────────┐
+//! Idle ─▶ Recalling ─▶ Probing ─▶ Enrolling ─▶ Keeping ─▶ Opening ─▶ Joining ─▶ Registering ─▶ Ready ─▶ Leaving ─▶ Ended
+//!          (store)     (store)                 (store)       │          │            │           │
+//!                                                            └─ fails ──┴─ refused ──┴── lost ───┘
+//!                                                                           ▼
+//!                                                                        Waiting ─ due ─▶ Opening
 //! ```
 //!
 //! Nothing but the registration leaves before it is confirmed: servers ignore, without a word, what an

@@ -5,6 +5,7 @@
 use super::*;
 use crate::api::command::Outcome;
 use crate::base::ids::{ConnId, HttpId};
+use crate::base::store::{StoreReply, StoreRequest};
 use crate::net::{HttpResponse, Method};
 
 const HANDSHAKE: &str = "0{\"sid\":\"s\",\"upgrades\":[],\"pingInterval\":25000,\"pingTimeout\":20000,\"maxPayload\":100000}";
@@ -39,6 +40,78 @@ fn on_polling_the_farewell_waits_until_the_last_answer_was_taken() {
     assert_eq!(it.did(), ["post 41"]);
     it.takes_post();
     assert_eq!(it.did(), ["post 1"]);
+}
+
+/// What a daemon with a token and a store does, whose store answers `answers` one after the other; then
+/// nothing more, for so long.
+fn enrolls(answers: &[Result<(), ()>]) -> Vec<String> {
+    let options = r#"{"control_socket_url":"ws://v","server_url":"http://v","team_cluster_id":"c",
+        "enrollment_token":"t","runtime":{"store_path":"d.db"},"transport":"websocket"}"#;
+    let options = crate::api::options::read(options).unwrap();
+    let mut daemon = VoltDaemon::new(options, [7; 32]).unwrap();
+    let (mut now, mut answers, mut did) = (0, answers.iter(), Vec::new());
+    daemon.handle_command(Command::Start, Now::new(now, 0)).unwrap();
+    loop {
+        let Some(output) = daemon.poll_output() else {
+            let Some(due) = daemon.poll_timeout().filter(|due| due.why == Why::Store) else {
+                break;
+            };
+            now = due.at.as_millis();
+            daemon.handle_timeout(Now::new(now, 0));
+            continue;
+        };
+        let at = Now::new(now, 0);
+        match output {
+            Output::Store { store, request } => {
+                let loads = matches!(request, StoreRequest::Load { .. });
+                did.push(String::from(if loads { "load" } else { "commit" }));
+                let Some(answer) = answers.next() else { continue };
+                let done =
+                    if loads { StoreReply::Loaded(Vec::new()) } else { StoreReply::Committed };
+                let result = answer.map(|()| done);
+                let result = result.map_err(|()| ErrorCode::StoreFailed.into());
+                daemon.handle_input(Input::Stored { store, result }, at);
+            }
+            Output::HttpCall { http, .. } => {
+                did.push("token".into());
+                let body = r#"{"data":{"daemonPassword":"p","teamCluster":{}}}"#;
+                let result = Ok(HttpResponse::json(200, body.to_owned()));
+                daemon.handle_input(Input::Http(HttpInput::Replied { http, result }), at);
+            }
+            Output::Dial { .. } => {
+                did.push("dial".into());
+                break;
+            }
+            Output::Event(Event::Session(event)) => {
+                let brief = match event {
+                    SessionEvent::Enrolled { password } => password.expose().to_owned(),
+                    SessionEvent::Notice { error } => error.code().name().to_owned(),
+                    SessionEvent::Ended { error } => format!("ended {:?}", error.unwrap().code()),
+                    other => panic!("{other:?}"),
+                };
+                did.push(brief);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    did
+}
+
+#[test]
+fn a_token_is_not_spent_when_the_store_cannot_keep_the_password() {
+    let failed = ["load", "commit", "ended StoreFailed"];
+    assert_eq!(enrolls(&[Ok(()), Err(())]), failed);
+    assert_eq!(enrolls(&[Ok(())]), failed, "a store that hangs");
+    assert_eq!(enrolls(&[]), ["load", "ended StoreFailed"]);
+}
+
+#[test]
+fn a_password_that_the_store_loses_after_all_is_told_and_used() {
+    let told = ["load", "commit", "token", "commit", "STORE_FAILED", "p", "dial"];
+    assert_eq!(enrolls(&[Ok(()), Ok(()), Err(())]), told);
+    assert_eq!(enrolls(&[Ok(()), Ok(())]), told, "a store that hangs");
+    let kept = ["load", "commit", "token", "commit", "p", "dial"];
+    assert_eq!(enrolls(&[Ok(()), Ok(()), Ok(())]), kept);
 }
 
 struct Scene {
