@@ -602,6 +602,33 @@ def test_an_item_that_cannot_begin_fails(run: Any, monkeypatch: pytest.MonkeyPat
     run(main())
 
 
+def test_a_thread_that_could_not_start_once_holds_up_nothing(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        ran = []
+        worker = Worker()
+        worker.handle("Echo/Say")(lambda settings, ctx: ran.append(settings))
+        fake = await connected(worker)
+        start, attempts = threading.Thread.start, []
+
+        def fail_once(thread: threading.Thread) -> None:
+            if thread.name.startswith("moorline-handler") and not attempts:
+                attempts.append(thread)
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", fail_once)
+        for number in [7, 8]:
+            fake.deliver(work(number))
+            await until(lambda: any(command[1] == number for command in fake.commands))
+        assert [command[0] for command in fake.commands[-2:]] == ["failed", "done"]
+        assert len(ran) == 1, "what was reported as failed does not run later"
+        await worker.close()
+
+    run(main())
+
+
 def test_an_outcome_is_settled_though_the_logging_of_the_program_fails(run: Any) -> None:
     class Broken(logging.Filter):
         def filter(self, record: logging.LogRecord) -> bool:

@@ -21,12 +21,16 @@ class Threads:
         self._count = 0
 
     def run(self, job: _Job, wanted: int) -> None:
-        """Queues a job; `wanted` is how many jobs should run at once now, this one included."""
-        self._jobs.put(job)
+        """Queues a job; `wanted` is how many jobs should run at once now, this one included.
+
+        Raises `RuntimeError` if there is no thread for it: then it does not run at all.
+        """
         if self._count < wanted:
-            self._count += 1
-            name = f"moorline-handler-{self._count}"
+            name = f"moorline-handler-{self._count + 1}"
+            # Jobs wait for a thread, so a thread that cannot start must leave neither behind.
             threading.Thread(target=self._serve, name=name, daemon=True).start()
+            self._count += 1
+        self._jobs.put(job)
 
     def close(self) -> None:
         """Ends each thread after its present job."""
