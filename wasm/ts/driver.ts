@@ -224,7 +224,7 @@ export class Driver implements Native {
     }
     socket.binaryType = 'arraybuffer';
     const late = () => this.#lose(conn, 'CONNECT_TIMEOUT', `no connection within ${timeoutMs} ms`);
-    const patience = setTimeout(late, timeoutMs);
+    const patience = setTimeout(late, Math.min(timeoutMs, LONGEST_DELAY));
     const state = { asksSent: false, isOpen: false, isClosing: false };
     const link: Link = { socket, patience, maxMessage, maxSendQueue, pulses, ...state };
     this.#links.set(conn, link);
@@ -323,7 +323,7 @@ export class Driver implements Native {
     this.#exchanges.set(http, controller);
     let reached: ErrorCode = 'CONNECT_TIMEOUT';
     const late = () => controller.abort(new MoorlineError(reached, `no answer within ${bounds.timeout_ms} ms`));
-    const timer = setTimeout(late, bounds.timeout_ms);
+    const timer = setTimeout(late, Math.min(bounds.timeout_ms, LONGEST_DELAY));
     let input: (machine: Machine) => void;
     try {
       const { signal } = controller;
