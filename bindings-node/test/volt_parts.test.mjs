@@ -86,6 +86,19 @@ test('the enrollment uses the global fetch of the moment, and tells failures apa
   await fails(/daemonPassword or teamCluster/);
   answers(200, '{"data":{"daemonPassword":"","teamCluster":[]}}');
   assert.deepEqual(await client.enroll('tok'), { daemonPassword: '', teamCluster: [] });
+  const redirects = (...to) => {
+    asked.length = 0;
+    globalThis.fetch = async (...args) => {
+      asked.push(args);
+      return to.length ? new Response('{}', { status: 307, headers: { location: to.shift() } }) : new Response('{}');
+    };
+  };
+  redirects('https://volt.test/a', '/b', 'http://volt.test/c');
+  await fails(/leads from https:\/\/volt\.test\/b to http:\/\/volt\.test\/c, unencrypted$/);
+  assert.deepEqual(asked.map(([to]) => to), [url, 'https://volt.test/a', 'https://volt.test/b']);
+  assert.ok(asked.every(([, { body, redirect }]) => body.includes('tok') && redirect === 'manual'));
+  redirects(...Array(9).fill('/again'));
+  await fails(/redirects too often/);
   const cause = new TypeError('fetch failed');
   globalThis.fetch = () => Promise.reject(cause);
   await fails(/could not be reached/, { cause });

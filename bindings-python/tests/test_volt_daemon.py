@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import urllib.error
+import urllib.request
 from typing import Any, AsyncIterator, Dict, List
 
 import pytest
@@ -296,6 +298,20 @@ def test_an_enrollment_by_itself(run: Any, answer: Any, found: str) -> None:
             assert peer.enrolled == [("/enroll", {"enrollmentToken": "t", "installedVersion": "1.4"})]
 
     run(main())
+
+
+@pytest.mark.parametrize("code", [302, 307, 308])
+def test_an_enrollment_follows_no_redirect_into_the_clear(code: int) -> None:
+    from moorline.volt._http import _Redirects
+
+    def lead(start: str, to: str) -> Any:
+        request = urllib.request.Request(start, b"token", method="POST")
+        return _Redirects().redirect_request(request, None, code, "", {}, to)
+
+    with pytest.raises(urllib.error.URLError, match="unencrypted"):
+        lead("https://hub.test/enroll", "http://hub.test/enroll")
+    for start, to in [("https://a.test/", "https://b.test/"), ("http://a.test/", "http://b.test/")]:
+        assert lead(start, to).full_url == to
 
 
 def test_a_first_attempt_that_fails_rejects_connect_and_the_daemon_tries_on(run: Any) -> None:

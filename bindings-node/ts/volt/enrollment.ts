@@ -10,6 +10,9 @@ export interface Enrollment {
   readonly teamCluster: object;
 }
 
+/** Redirects that are followed in a row. */
+const MAX_REDIRECTS = 5;
+
 /** Trades a one-time token for a password. */
 export class EnrollmentClient {
   /** Where it enrolls. */
@@ -26,12 +29,9 @@ export class EnrollmentClient {
   async enroll(token: string, version?: string): Promise<Enrollment> {
     let response;
     try {
-      response = await fetch(this.url, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ enrollmentToken: token, installedVersion: version }),
-      });
+      response = await post(this.url, JSON.stringify({ enrollmentToken: token, installedVersion: version }));
     } catch (thrown) {
+      if (thrown instanceof DaemonClientError) throw thrown;
       throw DaemonClientError.enrollmentFailed(`The enrollment endpoint ${this.url} could not be reached`, thrown);
     }
     let body: unknown;
@@ -55,6 +55,23 @@ export class EnrollmentClient {
     }
     return { daemonPassword, teamCluster };
   }
+}
+
+/** Follows redirects that keep the request, and none from an encrypted address to a plain one. */
+async function post(url: string, body: string, hops = 0): Promise<Response> {
+  const headers = { 'content-type': 'application/json' };
+  const response = await fetch(url, { method: 'POST', headers, body, redirect: 'manual' });
+  const location = response.headers.get('location');
+  if (response.type === 'opaqueredirect') {
+    throw DaemonClientError.enrollmentFailed(`${url} redirects: name the address that it leads to`);
+  }
+  if (location === null || (response.status !== 307 && response.status !== 308)) return response;
+  const target = new URL(location, url).href;
+  if (hops >= MAX_REDIRECTS) throw DaemonClientError.enrollmentFailed(`${url} redirects too often`);
+  if (url.toLowerCase().startsWith('https:') && !target.startsWith('https:')) {
+    throw DaemonClientError.enrollmentFailed(`HTTP ${response.status} leads from ${url} to ${target}, unencrypted`);
+  }
+  return post(target, body, hops + 1);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

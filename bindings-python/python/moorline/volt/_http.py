@@ -23,7 +23,7 @@ def post(url: str, body: bytes) -> Tuple[int, bytes]:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Sends the body again where the server asks for that."""
+    """Sends the body again where the server asks for that, and nothing in clear that was encrypted."""
 
     def http_error_308(self, *answer: Any) -> Any:
         return self.http_error_302(*answer)
@@ -31,6 +31,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> Optional[urllib.request.Request]:
+        if req.type == "https" and not newurl.lower().startswith("https:"):
+            raise urllib.error.URLError(f"HTTP {code} leads to {newurl}, unencrypted")
         if code in (307, 308):
             return urllib.request.Request(newurl, req.data, req.headers, method=req.get_method())
         return super().redirect_request(req, fp, code, msg, headers, newurl)
