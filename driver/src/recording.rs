@@ -7,8 +7,8 @@ use std::io::Write;
 use moorline_core::trace::{Header, Recorder};
 use moorline_core::{Endpoint, Error, ErrorCode};
 
-/// Wraps a machine that was just opened in a recorder that writes to `path`; a file that is there is
-/// replaced. Only its owner may read it.
+/// Wraps a machine that was just opened in a recorder that writes to `path`; a file or a link that is
+/// there is replaced. Only its owner may read it.
 pub(crate) fn record(
     endpoint: Box<dyn Endpoint + Send>,
     header: &Header<'_>,
@@ -31,15 +31,19 @@ pub(crate) fn record(
     Ok(Box::new(Recorder::new(endpoint, header, sink)))
 }
 
-#[cfg(unix)]
 fn create(path: &str) -> std::io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
-}
-
-#[cfg(not(unix))]
-fn create(path: &str) -> std::io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).open(path)
+    let mut options = OpenOptions::new();
+    options.write(true);
+    match std::fs::symlink_metadata(path) {
+        // A pipe or a device is whose it is.
+        Ok(there) if !there.is_file() && !there.is_symlink() => return options.open(path),
+        // What is there keeps its modes, and a link leads elsewhere.
+        Ok(_) => std::fs::remove_file(path)?,
+        Err(_) => {}
+    }
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.create_new(true).open(path)
 }
 
 #[cfg(test)]
@@ -72,6 +76,27 @@ mod tests {
             let mode = std::fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_was_there_lends_a_recording_neither_its_modes_nor_its_target() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let [open, link, target] = ["open", "link", "target"].map(|name| folder.path().join(name));
+        for file in [&open, &target] {
+            std::fs::write(file, "before").unwrap();
+            std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        symlink(&target, &link).unwrap();
+        for path in [&open, &link] {
+            create(path.to_str().unwrap()).unwrap().write_all(b"line").unwrap();
+            assert_eq!(std::fs::read_to_string(path).unwrap(), "line");
+            let mode = std::fs::symlink_metadata(path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o177, 0, "{mode:o}");
+        }
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "before");
+        assert!(create("/dev/null").is_ok());
     }
 
     #[test]

@@ -35,8 +35,8 @@ impl StoreFile {
     /// Opens the store at `path`, or makes it.
     ///
     /// # Errors
-    /// `STORE_FAILED` for a file that is no store, is of a newer version, is damaged or in use, or
-    /// cannot be read or written.
+    /// `STORE_FAILED` for a file that is no store, is of a newer version, is damaged, in use or open to
+    /// every user of the machine, or cannot be read or written.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let lock = lock(path)?;
         let is_new = !path.try_exists().map_err(|e| failed(path, &e.to_string()))?;
@@ -62,6 +62,7 @@ fn prepare(path: &Path, connection: Connection, is_new: bool) -> Result<Connecti
     let wrong = |e: rusqlite::Error| failed(path, &told(&e));
     if !is_new {
         identify(path, &connection)?;
+        check_modes(path)?;
     }
     connection
         .execute_batch(&format!(
@@ -104,6 +105,19 @@ fn identify(path: &Path, connection: &Connection) -> Result<(), Error> {
     }
     if !is_ours || tables != ["record"] {
         return Err(failed(path, "it is a database of another program, not a store"));
+    }
+    Ok(())
+}
+
+/// Sees that not everybody may read a store, or what stands beside it: it holds passwords and results.
+fn check_modes(path: &Path) -> Result<(), Error> {
+    #[cfg(unix)]
+    for file in [path.to_owned(), beside(path, "-wal")] {
+        let mode = fs::metadata(&file).map_or(0, |it| std::os::unix::fs::MetadataExt::mode(&it));
+        if mode & 0o007 != 0 {
+            let text = "it is open to every user of the machine; chmod 600";
+            return Err(failed(path, &format!("{text} {}", file.display())));
+        }
     }
     Ok(())
 }

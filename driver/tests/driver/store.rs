@@ -89,6 +89,36 @@ fn only_its_owner_may_read_the_file() {
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
+#[cfg(unix)]
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_store_that_everybody_may_read_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+    let first = rig(&path);
+    first.perform([put(1, "a", "1")]);
+    stored(&first).1.unwrap();
+    drop(first);
+    for (mode, is_open) in [(0o644, true), (0o602, true), (0o640, false)] {
+        set_mode(&path, mode);
+        let rig = rig(&path);
+        rig.perform([load(1)]);
+        let result = stored(&rig).1;
+        assert_eq!(result.is_err(), is_open, "{mode:o}");
+        let Err(error) = result else { continue };
+        assert_eq!(error.code(), ErrorCode::StoreFailed);
+        assert!(
+            error.message().contains("chmod 600") && error.message().contains("hub.db"),
+            "{error}"
+        );
+    }
+}
+
 #[test]
 fn two_owners_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();
@@ -163,6 +193,8 @@ fn what_is_no_store_of_ours_is_left_as_it_is() {
     // A store of the first builds has no mark, and gets one.
     let old = folder.path().join("old.db");
     rusqlite::Connection::open(&old).unwrap().execute_batch(table).unwrap();
+    #[cfg(unix)]
+    set_mode(&old, 0o600);
     let rig = rig(&old);
     rig.perform([put(1, "a", "1"), load(2)]);
     stored(&rig).1.unwrap();
