@@ -455,7 +455,7 @@ const RESTORE_EXAMPLES: &str = "\
 Examples:
   moorline restore hub-2026-12-01.db --store hub.db
 
-End the hub first. What stood in the store's place is kept as FILE.before-restore.";
+End the hub first. What stood in the store's place is kept as FILE.before-restore, or with a number.";
 
 const CALL_EXAMPLES: &str = "\
 Examples:

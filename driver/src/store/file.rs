@@ -140,7 +140,7 @@ pub fn backup(from: &Path, to: &Path) -> Result<(), Error> {
 }
 
 /// Puts a copy in the place of a store that nobody uses. What stood there is kept beside it, with
-/// `.before-restore` at its end; returns where.
+/// `.before-restore` at its end, and a number from the second time on; returns where.
 ///
 /// # Errors
 /// `STORE_FAILED` if `from` is no store, or `to` is in use or cannot be written.
@@ -158,10 +158,18 @@ pub fn restore(from: &Path, to: &Path) -> Result<Option<PathBuf>, Error> {
     copy(&source, &fresh).inspect_err(|_| {
         let _ = fs::remove_file(&fresh);
     })?;
-    let kept = to.try_exists().map_err(wrong)?.then(|| beside(to, ".before-restore"));
+    // What stands in its log belongs to the old file.
+    let parts = ["-wal", "-shm", ""];
+    let is_free = |kept: &PathBuf| parts.iter().all(|end| !beside(kept, end).exists());
+    let names = (2..).map(|n| format!(".before-restore-{n}"));
+    let names = std::iter::once(".before-restore".to_owned()).chain(names);
+    let kept = if to.try_exists().map_err(wrong)? {
+        names.map(|name| beside(to, &name)).find(is_free)
+    } else {
+        None
+    };
     if let Some(kept) = &kept {
-        // What stands in its log belongs to the old file.
-        for end in ["-wal", "-shm", ""] {
+        for end in parts {
             match fs::rename(beside(to, end), beside(kept, end)) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(wrong(e)),
                 Ok(()) | Err(_) => {}

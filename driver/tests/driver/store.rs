@@ -223,6 +223,13 @@ fn a_store_is_copied_while_it_is_used_and_put_back() {
         rig.perform([load(1)]);
         assert_eq!(records(&rig).len(), count, "{}", file.display());
     }
+    let again = moorline_driver::restore_store(&copy, &path).unwrap().unwrap();
+    assert!(again.ends_with("hub.db.before-restore-2"), "{}", again.display());
+    for (file, count) in [(&kept, 2), (&again, 1)] {
+        let rig = rig(file);
+        rig.perform([load(1)]);
+        assert_eq!(records(&rig).len(), count, "nothing that was kept is lost");
+    }
     let nowhere = folder.path().join("nowhere.db");
     assert!(moorline_driver::restore_store(&nowhere, &path).is_err());
     assert!(moorline_driver::backup_store(&nowhere, &copy).is_err());
