@@ -69,10 +69,6 @@ pub mod options {
         BeatMode, CommandOptions, DaemonOptions, DaemonTransport, EnrollmentOptions,
         OnAlreadyEnrolled, VoltHeartbeatOptions,
     };
-    #[cfg(feature = "server")]
-    pub use crate::dialect::volt::server::options::{VoltCredential, VoltHubOptions};
-    #[cfg(feature = "server")]
-    pub use crate::hub::options::{HubAccess, HubOptions, User};
     pub use crate::open::{Describe, Groups, ROLES, Role, find};
 }
 

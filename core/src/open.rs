@@ -8,7 +8,7 @@ use crate::dialect::beacon;
 #[cfg(feature = "volt")]
 use crate::dialect::volt;
 #[cfg(feature = "server")]
-use crate::hub::{Hub, options::HubOptions};
+use crate::{api::options::HubOptions, hub::Hub};
 
 use serde::Deserialize;
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::options::{HubAccess, HubOptions, User};
+use crate::api::options::{HubOptions, User};
 use crate::base::entropy::{Entropy, Seed};
 use crate::base::secret::Secret;
 use crate::base::time::Instant;
@@ -61,7 +61,7 @@ pub(super) enum Login {
 impl Accounts {
     pub(super) fn new(options: &HubOptions, secrets: Seed) -> Self {
         Self {
-            is_secured: options.access == HubAccess::Secured,
+            is_secured: options.is_secured(),
             users: options.users.clone(),
             ttl_ms: options.session_ttl_ms,
             sessions: HashMap::new(),
@@ -180,12 +180,10 @@ impl Accounts {
 
     /// Forgets sessions that ended.
     pub(super) fn expire(&mut self, now: Instant) {
-        while let Some((until, id)) = self.ends.first() {
-            if *until > now {
-                return;
-            }
-            self.sessions.remove(id);
-            self.ends.pop_first();
+        while self.ends.first().is_some_and(|(until, _)| *until <= now)
+            && let Some((_, id)) = self.ends.pop_first()
+        {
+            self.sessions.remove(&id);
         }
     }
 
@@ -201,14 +199,11 @@ impl Accounts {
 
     /// Checks a login against the built-in users. Every user is compared, whoever it is.
     fn check(&self, name: &str, password: &Secret) -> Option<UserRecord> {
-        let mut found = None;
-        for (index, user) in self.users.iter().enumerate() {
-            let right = user.password == *password && !user.password.is_empty();
-            if right && user.name == name {
-                found = Some((index, user));
-            }
-        }
-        let (index, user) = found?;
+        let right = self.users.iter().enumerate().filter(|(_, user)| {
+            let is_right = user.password == *password && !user.password.is_empty();
+            is_right && user.name == name
+        });
+        let (index, user) = right.reduce(|_, other| other)?;
         Some(UserRecord {
             id: index as u64 + 1,
             name: user.name.clone(),
@@ -244,6 +239,7 @@ fn session_id(cookie: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::options::HubAccess;
 
     fn accounts() -> Accounts {
         let user = User { name: "ops".into(), password: Secret::new("pw"), ..User::default() };

@@ -19,7 +19,8 @@ pub(super) enum Child {
 #[derive(Debug, Default)]
 pub(super) struct Stores {
     next: u64,
-    children: BTreeMap<StoreId, (Child, StoreId)>,
+    /// Whose request each is, and its number there.
+    pub(super) children: BTreeMap<StoreId, (Child, StoreId)>,
 }
 
 impl Stores {
@@ -27,11 +28,6 @@ impl Stores {
         let id = StoreId(self.next);
         self.next += 1;
         id
-    }
-
-    /// Returns whose request was answered, and its number there.
-    pub(super) fn take(&mut self, store: StoreId) -> Option<(Child, StoreId)> {
-        self.children.remove(&store)
     }
 }
 

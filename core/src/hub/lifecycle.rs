@@ -96,11 +96,6 @@ impl Hub {
         Ok(())
     }
 
-    pub(super) fn handle_listening(&mut self, address: String) {
-        self.address = Some(address);
-        self.announce();
-    }
-
     pub(super) fn handle_stored(
         &mut self,
         store: StoreId,
@@ -120,15 +115,14 @@ impl Hub {
             }
             (Phase::Loading { .. }, Err(error)) => self.end(Some(error), now),
             (Phase::Ended, _) => {}
-            (_, result) => match self.stores.take(store) {
-                Some((Child::Beacon, store)) => {
-                    self.coordinator.handle_input(Input::Stored { store, result }, now);
+            (_, result) => {
+                let Some((child, store)) = self.stores.children.remove(&store) else { return };
+                let input = Input::Stored { store, result };
+                match child {
+                    Child::Beacon => self.coordinator.handle_input(input, now),
+                    Child::Volt => self.volt.handle_input(input, now),
                 }
-                Some((Child::Volt, store)) => {
-                    self.volt.handle_input(Input::Stored { store, result }, now);
-                }
-                None => {}
-            },
+            }
         }
     }
 
@@ -142,7 +136,7 @@ impl Hub {
         }
     }
 
-    fn announce(&mut self) {
+    pub(super) fn announce(&mut self) {
         if let (Phase::Serving, Some(address)) = (&self.phase, &self.address) {
             let (id, transport) = (address.clone(), Transport::Listener);
             self.event(SessionEvent::Ready { id, transport, max_message: None });

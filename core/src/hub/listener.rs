@@ -113,7 +113,9 @@ impl Hub {
                         }
                     }
                 }
-                Public::Status => HttpResponse::json(200, wire::hub_status(self.is_secured())),
+                Public::Status => {
+                    HttpResponse::json(200, wire::hub_status(self.options.is_secured()))
+                }
                 Public::CheckSession => self.accounts.check_session(headers, now.mono),
                 Public::Logout => self.accounts.log_out(headers),
             }),
@@ -139,7 +141,7 @@ impl Hub {
     /// Tells of a login that failed.
     pub(super) fn warn_of_login(&mut self, name: &str, remote: &str, now: Now) {
         // At an open hub workers ask, too, and need no answer.
-        if self.is_secured() {
+        if self.options.is_secured() {
             let text = format!("the login of {name:?} was refused");
             self.warn(ErrorCode::AuthenticationFailed, remote, text, now);
         }

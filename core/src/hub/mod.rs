@@ -11,10 +11,10 @@
 
 mod accounts;
 mod calls;
+mod checks;
 mod children;
 mod lifecycle;
 mod listener;
-pub(crate) mod options;
 mod routes;
 mod status;
 #[cfg(test)]
@@ -28,6 +28,7 @@ use lifecycle::Phase;
 
 use crate::api::command::{CallCommand, Command, WorkCommand};
 use crate::api::event::{CallEvent, Event, SessionEvent};
+use crate::api::options::HubOptions;
 use crate::base::entropy::{Entropy, Seeds};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::HttpId;
@@ -35,7 +36,6 @@ use crate::base::json::Raw;
 use crate::base::time::{Deadline, Now, Why};
 use crate::dialect::beacon::coordinator::Coordinator;
 use crate::dialect::volt::server::VoltServer;
-use crate::hub::options::{HubAccess, HubOptions};
 use crate::machine::{ConnInput, Endpoint, Input, Machine, Output, ServerInput};
 use crate::net::origin::Visitors;
 use crate::parts::admission::address;
@@ -74,21 +74,15 @@ impl Hub {
     /// # Errors
     /// `CONFIG_INVALID` when the options would let anyone in from a network, or nobody at all.
     pub fn open(options: HubOptions, seeds: impl Into<Seeds>) -> Result<Self, Error> {
-        options::check(&options)?;
+        checks::check(&options)?;
         let seeds: Seeds = seeds.into();
         let mut secrets = Entropy::new(seeds.secrets);
-        let volt = VoltServer::new(
-            options.volt.clone(),
-            &options.limits,
-            options.max_connections,
-            options.max_unadmitted_per_address,
-            Seeds { run: seeds.run, secrets: secrets.seed() },
-        );
+        let volt_seeds = Seeds { run: seeds.run, secrets: secrets.seed() };
         Ok(Self {
             phase: Phase::Idle,
             out: VecDeque::new(),
-            coordinator: Coordinator::new(options.coordinator()),
-            volt,
+            coordinator: Coordinator::new(options.clone()),
+            volt: VoltServer::new(&options, volt_seeds),
             stores: Stores::default(),
             accounts: Accounts::new(&options, secrets.seed()),
             visitors: options.visitors(),
@@ -99,10 +93,6 @@ impl Hub {
             address: None,
             options,
         })
-    }
-
-    fn is_secured(&self) -> bool {
-        self.options.access == HubAccess::Secured
     }
 
     fn event(&mut self, event: impl Into<Event>) {
@@ -149,7 +139,10 @@ impl Machine for Hub {
                 self.volt.handle_input(Input::Server(ServerInput::Gone { http }), now);
                 self.coordinator.handle_input(Input::Server(ServerInput::Gone { http }), now);
             }
-            Input::Server(ServerInput::Listening { address, .. }) => self.handle_listening(address),
+            Input::Server(ServerInput::Listening { address, .. }) => {
+                self.address = Some(address);
+                self.announce();
+            }
             Input::Server(ServerInput::ListenFailed { error, .. }) => self.end(Some(error), now),
             Input::Stored { store, result } => self.handle_stored(store, result, now),
             // A hub dials nobody, asks nobody and takes no streams.

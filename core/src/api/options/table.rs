@@ -193,13 +193,9 @@ pub trait OptionValue: Sized {
 /// Every problem at once.
 pub fn read<T: OptionValue>(text: &str) -> Result<T, ConfigError> {
     let mut problems = ConfigError::default();
-    let value = match serde_json::from_str(text) {
-        Ok(text) => T::read(&At { text, path: "", range: None }, &mut problems),
-        Err(e) => {
-            problems.add("", format!("the options are not JSON: {e}"));
-            None
-        }
-    };
+    let text = serde_json::from_str(text);
+    let text = text.map_err(|e| problems.add("", format!("the options are not JSON: {e}"))).ok();
+    let value = text.and_then(|text| T::read(&At { text, path: "", range: None }, &mut problems));
     match value {
         Some(value) => problems.check(value),
         None => Err(problems),

@@ -178,7 +178,7 @@ impl Coordinator {
         let Some(capability) = request.capability.as_deref().filter(|name| !name.is_empty()) else {
             return Err(Denial::new(400, "Capability is required."));
         };
-        if capability == AUTHENTICATION && self.options.is_secured {
+        if capability == AUTHENTICATION && self.options.is_secured() {
             return Err(Denial::new(403, "Capability Authentication is the hub's own."));
         }
         let action = request.action.as_deref().unwrap_or("Execute");

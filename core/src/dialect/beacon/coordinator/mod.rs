@@ -59,10 +59,9 @@ use wire::Verdict;
 use worker::Worker;
 
 use crate::api::event::{Event, SessionEvent};
-use crate::api::options::LimitOptions;
+use crate::api::options::HubOptions;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, ConnId, HttpId, PeerId};
-use crate::base::secret::Secret;
 use crate::base::time::{Deadline, Instant, Now, Why};
 use crate::machine::{CloseCause, ConnInput, Input, Machine, Output, ServerInput};
 use crate::net::target::FrameLimits;
@@ -79,32 +78,6 @@ const PROVEN_FRAME: usize = 4_194_304;
 
 /// How often what has expired is swept out.
 const SWEEP_MS: u64 = 10_000;
-
-/// The numbers and choices of a coordinator, from the hub's options.
-#[derive(Clone, Debug)]
-pub(crate) struct CoordinatorOptions {
-    /// Whether workers and clients must show who they are.
-    pub(crate) is_secured: bool,
-    /// Whether logins are decided by the hub rather than by an auth worker.
-    pub(crate) has_users: bool,
-    pub(crate) join_secret: Secret,
-    pub(crate) auth_join_secret: Secret,
-    pub(crate) lease_ms: u64,
-    pub(crate) ping_interval_ms: u64,
-    pub(crate) max_redeliveries: u64,
-    pub(crate) work_timeout_ms: u64,
-    pub(crate) max_queued: u64,
-    pub(crate) max_queued_bytes: u64,
-    pub(crate) affinity_ttl_ms: u64,
-    pub(crate) max_results: u64,
-    pub(crate) max_result_bytes: u64,
-    pub(crate) result_ttl_ms: u64,
-    pub(crate) registration_timeout_ms: u64,
-    pub(crate) max_connections: u64,
-    pub(crate) max_unadmitted_per_address: u64,
-    pub(crate) max_body_bytes: u64,
-    pub(crate) limits: LimitOptions,
-}
 
 /// Who asks, or who registered a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,7 +108,7 @@ impl Caller {
 /// The control plane of beacon workers.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
-    options: CoordinatorOptions,
+    options: HubOptions,
     out: VecDeque<Output>,
     journal: Journal<Promise>,
     /// Words on outcomes, sent together at the end of a turn.
@@ -241,7 +214,7 @@ impl Client {
 
 impl Coordinator {
     /// Makes a coordinator that takes no work before [`restore`](Self::restore).
-    pub(crate) fn new(options: CoordinatorOptions) -> Self {
+    pub(crate) fn new(options: HubOptions) -> Self {
         let admitted = FrameLimits::from(&options.limits);
         let accepted = Accepted::new(AdmissionPolicy {
             unadmitted: FrameLimits { max_message: UNREGISTERED_FRAME, ..admitted },
@@ -362,10 +335,6 @@ impl Coordinator {
 
     fn promise_text(&mut self, conn: ConnId, text: String) {
         self.promise(Output::Send { conn, frame: Frame::Text(text.into()) });
-    }
-
-    fn promise_verdict(&mut self, conn: ConnId, verdict: Verdict) {
-        self.keep_later(Promise::Verdict { conn, verdict });
     }
 
     fn keep_later(&mut self, promise: Promise) {

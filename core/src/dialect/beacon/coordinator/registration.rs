@@ -9,8 +9,9 @@ use super::auth_worker::AUTHENTICATION;
 use super::item::{ItemId, State, Waiter};
 use super::requests::Asked;
 use super::wire::{self, MoorlineRegistration, Registration, Report, RunningItem, Verdict};
-use super::{Caller, Coordinator, CoordinatorOptions, PROVEN_FRAME, Timer, UNREGISTERED_FRAME};
+use super::{Caller, Coordinator, PROVEN_FRAME, Promise, Timer, UNREGISTERED_FRAME};
 use crate::api::event::{Event, PeerEvent, Withdrawal};
+use crate::api::options::HubOptions;
 use crate::base::error::ErrorCode;
 use crate::base::ids::{ConnId, HttpId, PeerId};
 use crate::base::json;
@@ -105,7 +106,7 @@ impl Coordinator {
     }
 
     fn join(&mut self, conn: ConnId, registration: &Registration<'_>, now: Now) -> Join {
-        if !self.options.is_secured {
+        if !self.options.is_secured() {
             return Join::Allowed;
         }
         let address = self.accepted.address(conn).to_owned();
@@ -113,7 +114,7 @@ impl Coordinator {
             return self.check_secret(&address, registration, now);
         }
         let logged_in = self.conns.get(&conn).is_some_and(|link| link.caller.is_some());
-        if self.options.has_users && logged_in {
+        if !self.options.users.is_empty() && logged_in {
             return Join::Allowed;
         }
         if self.registry.offers(AUTHENTICATION) {
@@ -133,7 +134,7 @@ impl Coordinator {
             return Join::Later;
         }
         let of_auth = is_auth_worker(registration);
-        let CoordinatorOptions { join_secret, auth_join_secret, .. } = &self.options;
+        let HubOptions { join_secret, auth_join_secret, .. } = &self.options;
         let expected = if of_auth { auth_join_secret } else { join_secret };
         if registration.join_secret.as_ref() == Some(expected) && !expected.is_empty() {
             return Join::Allowed;
@@ -153,7 +154,7 @@ impl Coordinator {
             return;
         }
         let name: Arc<str> = registration.name.as_deref().unwrap_or("unnamed").into();
-        let link = self.conns.get(&conn).filter(|_| self.options.is_secured);
+        let link = self.conns.get(&conn).filter(|_| self.options.is_secured());
         let owner = link.and_then(|link| link.caller.clone());
         if let (Some(worker), Some(caller)) = (self.registry.by_name(&name), &owner)
             && self.options.join_secret.is_empty()
@@ -212,7 +213,7 @@ impl Coordinator {
         let (Some(name), Some(_)) = (name, &registration.capabilities) else {
             return refuse(400, "Name and Capabilities are required.");
         };
-        if self.options.is_secured && is_auth_worker(&registration) {
+        if self.options.is_secured() && is_auth_worker(&registration) {
             match self.check_secret(&asked.caller.client, &registration, asked.now) {
                 Join::Allowed => {}
                 Join::Later => return refuse(429, GUESSED.1),
@@ -327,7 +328,7 @@ impl Coordinator {
                 }
                 (Ok(None), Some(conn)) if acks => {
                     let verdict = Verdict { hash: listed.work_item_hash, refused: None };
-                    self.promise_verdict(conn, verdict);
+                    self.keep_later(Promise::Verdict { conn, verdict });
                 }
                 (Err(reason), Some(conn)) => {
                     let hash = &listed.work_item_hash;
@@ -397,7 +398,7 @@ impl Coordinator {
             owner.session == caller.session
                 || (owner.user == caller.user && !caller.user.is_empty())
         };
-        !self.options.is_secured || owner.is_some_and(is_same)
+        !self.options.is_secured() || owner.is_some_and(is_same)
     }
 
     /// Returns a worker's record as JSON, for one that `registers` too. A session opens doors: only its own holder sees its id.

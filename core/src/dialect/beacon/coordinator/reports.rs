@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::item::{Ending, Item, ItemId, State, Waiter};
 use super::results::Finished;
 use super::wire::{self, ProgressReport, Report, Verdict};
-use super::{Caller, Coordinator, Timer, outputs};
+use super::{Caller, Coordinator, Promise, Timer, outputs};
 use crate::api::event::{CallEvent, Event};
 use crate::base::ids::{ConnId, HttpId, PeerId};
 use crate::base::json::Raw;
@@ -180,7 +180,7 @@ impl Coordinator {
         let record = self.registry.get(worker).filter(|worker| worker.acks);
         if let Some(conn) = record.and_then(|worker| worker.conn) {
             let verdict = Verdict { hash: hash.to_owned(), refused: result.err() };
-            self.promise_verdict(conn, verdict);
+            self.keep_later(Promise::Verdict { conn, verdict });
         }
     }
 
@@ -225,7 +225,7 @@ impl Coordinator {
             }
             // Its record went with the restart; the id that it had then is what it can show, where
             // nobody need show more.
-            (State::Held, Reporter::Http { beacon_id, .. }) if !self.options.is_secured => {
+            (State::Held, Reporter::Http { beacon_id, .. }) if !self.options.is_secured() => {
                 item.holder.as_ref().is_some_and(|holder| *holder.beacon_id == **beacon_id)
             }
             (State::Held | State::Pending(_) | State::Retry(_), _) => false,

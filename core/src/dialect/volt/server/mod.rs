@@ -21,7 +21,6 @@ mod control;
 mod daemons;
 mod engine;
 mod enroll;
-pub(crate) mod options;
 mod session;
 mod socket;
 mod wire;
@@ -40,12 +39,11 @@ use session::Session;
 use work::Running;
 
 use crate::api::event::{Event, SessionEvent};
-use crate::api::options::LimitOptions;
+use crate::api::options::{HubOptions, VoltHubOptions};
 use crate::base::entropy::{Entropy, Seeds};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId, WorkId};
 use crate::base::time::{Deadline, Now, Why};
-use crate::dialect::volt::server::options::VoltHubOptions;
 use crate::machine::{ConnInput, Input, Machine, Output, ServerInput};
 use crate::net::target::FrameLimits;
 use crate::net::{HttpResponse, http};
@@ -138,17 +136,12 @@ pub(crate) struct VoltServer {
 }
 
 impl VoltServer {
-    /// Makes the control plane; `limits` are those of the hub's links.
-    pub(crate) fn new(
-        options: VoltHubOptions,
-        limits: &LimitOptions,
-        max_connections: u64,
-        max_strangers: u64,
-        seeds: Seeds,
-    ) -> Self {
+    /// Makes the control plane of a hub.
+    pub(crate) fn new(hub: &HubOptions, seeds: Seeds) -> Self {
+        let options = hub.volt.clone();
         let limits = FrameLimits {
             max_message: usize::try_from(options.max_message_bytes).unwrap_or(usize::MAX),
-            ..limits.into()
+            ..(&hub.limits).into()
         };
         let enrollments = Window::new(options.enroll_limit, options.enroll_window_ms);
         let mut server = Self {
@@ -159,7 +152,7 @@ impl VoltServer {
             by_sid: BTreeMap::new(),
             by_conn: BTreeMap::new(),
             by_poll: BTreeMap::new(),
-            admission: Admission::new(max_connections, max_strangers),
+            admission: Admission::new(hub.max_connections, hub.max_unadmitted_per_address),
             dirty: BTreeSet::new(),
             daemons: BTreeMap::new(),
             tokens: BTreeMap::new(),
