@@ -45,7 +45,7 @@ impl Hub {
         }
         if name == "$status" {
             let text = self.show_status(now);
-            self.coordinator.settle(call, 200, text);
+            self.coordinator.settle(call, Ok(text));
             return Ok(());
         }
         if name == "$enqueue" {

@@ -34,8 +34,7 @@ impl Coordinator {
         };
         match worker.filter(|_| self.is_open) {
             Some(worker) if self.check_size(id, Some(worker), now) => {
-                self.deliver(id, worker, now);
-                self.push(id, worker);
+                self.deliver(id, worker, false, now);
             }
             Some(_) => {}
             None => {
@@ -49,8 +48,7 @@ impl Coordinator {
         while self.is_open && self.registry.get(worker).is_some_and(Worker::takes) {
             let Some(id) = self.next_for(worker) else { return };
             if self.check_size(id, Some(worker), now) {
-                self.deliver(id, worker, now);
-                self.push(id, worker);
+                self.deliver(id, worker, false, now);
             }
         }
     }
@@ -67,10 +65,7 @@ impl Coordinator {
                 break id;
             }
         };
-        self.deliver(id, worker, now);
-        if let Some(item) = self.items.get_mut(id) {
-            item.polled = true;
-        }
+        self.deliver(id, worker, true, now);
         Some(id)
     }
 
@@ -206,13 +201,14 @@ impl Coordinator {
             .map(|(_, _, id)| id)
     }
 
-    /// Hands the lease of an item to a worker. The next attempt is stored before anything is sent.
-    fn deliver(&mut self, id: ItemId, worker: PeerId, now: Now) {
+    /// Hands the lease of an item to a worker, and the item too unless it was `polled`. The next attempt is
+    /// stored before anything is sent.
+    fn deliver(&mut self, id: ItemId, worker: PeerId, polled: bool, now: Now) {
         let Some(record) = self.registry.get(worker) else { return };
         let holder = Holder { beacon_id: record.beacon_id.clone(), name: record.name.clone() };
         let Some(item) = self.items.change(id, State::Running(worker)) else { return };
         item.attempt += 1;
-        item.polled = false;
+        item.polled = polled;
         item.assigned = Some(now.unix);
         item.last_event = now.unix;
         item.retry_after = None;
@@ -226,6 +222,9 @@ impl Coordinator {
         self.registry.assign(worker, id);
         self.limit(id, now);
         self.store_attempt(id);
+        if !polled {
+            self.push(id, worker);
+        }
     }
 
     fn push(&mut self, id: ItemId, worker: PeerId) {

@@ -3,7 +3,7 @@
 use bytestring::ByteString;
 
 use super::item::{Ending, Waiter};
-use super::requests::Asked;
+use super::requests::{Answer, Asked};
 use super::routes::View;
 use super::wire::ControlBody;
 use super::{ANONYMOUS, Caller, Client, Coordinator};
@@ -33,11 +33,9 @@ impl Coordinator {
     ) -> Result<(), Error> {
         let (capability, action) = name.split_once('/').unwrap_or((name, "Execute"));
         let order = order(capability, action, payload, options.timeout_ms, options);
-        let body = ByteString::from(order);
-        let caller = Caller::in_process();
-        let page = payload.read::<ListPart>().unwrap_or_default();
-        let (key, page) = (options.key(), &page);
-        let asked = Asked { body: &body, key, caller: &caller, page, now };
+        let (body, caller) = (ByteString::from(order), Caller::in_process());
+        let page = &ListPart::default();
+        let asked = Asked { body: &body, key: options.key(), caller: &caller, page, now };
         let submitted = self.submit(asked, true)?;
         self.attach(submitted, Waiter::Call { call, stream: options.stream }, now);
         Ok(())
@@ -56,38 +54,36 @@ impl Coordinator {
         now: Now,
     ) -> Result<(), Error> {
         let (body, caller) = (payload.clone().into_text(), Caller::in_process());
-        let page = payload.read::<ListPart>().unwrap_or_default();
-        let (key, page) = (options.key(), &page);
-        let asked = Asked { body: &body, key, caller: &caller, page, now };
+        let page = &payload.read::<ListPart>().unwrap_or_default();
+        let asked = Asked { body: &body, key: options.key(), caller: &caller, page, now };
         let control: ControlBody = payload.read().unwrap_or_default();
         let named = |value: Option<String>, field: &str| {
             value.ok_or_else(|| invalid(format!("{name} needs {field}")))
         };
         let item = control.work_item_hash;
-        let (status, text) = match name {
+        let answer = match name {
             "$beacons" => self.show(&View::Workers, page, ANONYMOUS, now),
             "$work" => self.show(&View::Items, page, ANONYMOUS, now),
             "$capabilities" => self.show(&View::Capabilities, page, ANONYMOUS, now),
-            "$enqueue" => (200, self.enqueue(asked)?),
+            "$enqueue" => Ok(self.enqueue(asked)?),
             "$result" => self.result_of(&named(item, subject::WORK_ITEM)?),
             "$cancel" => self.cancel_by_hash(&named(item, subject::WORK_ITEM)?, asked),
             "$run_start" => self.start_run(asked),
             "$run_end" => self.end_run(&named(control.run_id, subject::RUN)?, &body),
             "$drain" => self.drain_worker(&named(control.beacon_id, subject::BEACON)?, asked),
-            other => {
-                return Err(invalid(format!("a hub has no call named {other:?}")));
-            }
+            other => return Err(invalid(format!("a hub has no call named {other:?}"))),
         };
-        self.settle(call, status, text);
+        self.settle(call, answer);
         Ok(())
     }
 
     /// Settles an administrative call once everything written so far is stored.
-    pub(crate) fn settle(&mut self, call: CallId, status: u16, text: String) {
-        let result = if status == 200 {
-            Raw::parse(text).map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))
-        } else {
-            Err(refusal(status, &text))
+    pub(crate) fn settle(&mut self, call: CallId, answer: Answer) {
+        let result = match answer {
+            Ok(text) => {
+                Raw::parse(text).map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))
+            }
+            Err((status, text)) => Err(refusal(status, &text)),
         };
         self.promise(Output::Event(Event::Call(CallEvent::Done { call, result })));
     }

@@ -19,7 +19,7 @@ impl Coordinator {
         let is_here = is_loopback(address(remote).trim_matches(['[', ']']));
         match self.accepted.accept(conn, remote, now.mono) {
             Ok(mut limits) => {
-                if caller.as_ref().is_some_and(|_| self.options.is_secured) || is_here {
+                if caller.as_ref().is_some_and(|_| self.options.is_secured()) || is_here {
                     limits.max_message = PROVEN_FRAME;
                 }
                 self.conns.insert(conn, Connection { caller, joining: None, said_since: None });
@@ -71,13 +71,12 @@ impl Coordinator {
                     let _ = self.report_progress(&told, data, now);
                 }
             }
-            action::COMPLETE => {
-                let result = self.report_complete(&told, now);
-                self.free_overdue(worker, |overdue, _| overdue == hash, now);
-                self.send_verdict(worker, hash, result);
-            }
-            action::ERROR => {
-                let result = self.report_error(&told, now);
+            ending @ (action::COMPLETE | action::ERROR) => {
+                let result = if ending == action::COMPLETE {
+                    self.report_complete(&told, now)
+                } else {
+                    self.report_error(&told, now)
+                };
                 self.free_overdue(worker, |overdue, _| overdue == hash, now);
                 self.send_verdict(worker, hash, result);
             }

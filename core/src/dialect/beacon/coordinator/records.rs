@@ -17,7 +17,7 @@ use super::results::Finished;
 use super::runs::Run;
 use super::{Coordinator, SWEEP_MS, Timer};
 use crate::base::json::Raw;
-use crate::base::json::object::Object;
+use crate::base::json::object::{Object, inside};
 use crate::base::store::{Loaded, read_all};
 use crate::base::time::{Instant, Now, UnixMillis};
 
@@ -111,17 +111,9 @@ impl Coordinator {
 
     /// Stores an outcome in place of the item.
     pub(super) fn store_result(&mut self, done: &Finished) {
+        let said = serde_json::to_string(done).unwrap_or_default();
         let record = Object::new()
-            .text_or_null("key", done.key.as_deref())
-            .text("capability", &done.capability)
-            .text("action", &done.action)
-            .text("run_id", &done.run_id)
-            .number("priority", done.priority)
-            .number("enqueued", done.enqueued.0)
-            .number("finished", done.finished.0)
-            .text("ending", done.ending.name())
-            .flag("reported", done.reported)
-            .number("attempt", done.attempt)
+            .fields(inside(&said).unwrap_or_default())
             .given(done.holder.as_ref(), |record, holder| {
                 record.text("beacon_id", &holder.beacon_id).text("name", &holder.name)
             });
@@ -157,7 +149,8 @@ impl Coordinator {
             let left = self.options.result_ttl_ms.saturating_sub(age);
             self.keep_result(finished, now.mono.after(left));
         }
-        let mut runs = read_all(take(RUNS), read_run, &mut unreadable);
+        let mut runs =
+            read_all(take(RUNS), |_, run| serde_json::from_slice::<Run>(run).ok(), &mut unreadable);
         runs.sort_by(|a, b| (a.started, &a.id).cmp(&(b.started, &b.id)));
         for run in runs {
             self.runs.insert(run);
@@ -218,10 +211,6 @@ impl Coordinator {
     }
 }
 
-fn read_run(_: &str, bytes: &[u8]) -> Option<Run> {
-    serde_json::from_slice(bytes).ok()
-}
-
 fn read_work(hash: &str, bytes: &[u8]) -> Option<Item> {
     let order: Order = serde_json::from_slice(bytes).ok()?;
     let place: Place = serde_json::from_slice(bytes).ok()?;
@@ -258,7 +247,8 @@ mod tests {
         let attempt: AttemptRecord = serde_json::from_str(attempt).unwrap();
         assert_eq!((&*attempt.holder.name, attempt.retry_after), ("w", Some(UnixMillis(10))));
         let run = r#"{"id":"rn-1","key":"k","started":3,"state":"Active"}"#;
-        assert_eq!(read_run("", run.as_bytes()).unwrap().key.as_deref(), Some("k"));
+        let run: Run = serde_json::from_str(run).unwrap();
+        assert_eq!(run.key.as_deref(), Some("k"));
     }
 
     #[test]

@@ -18,8 +18,9 @@ use crate::net::HttpResponse;
 /// The most entries of a batch. Source: `ultravisor` 1.3.24.
 const MAX_BATCH: usize = 256;
 
-/// An answer that promises nothing: status and text.
-pub(super) type Answer = (u16, String);
+/// What is answered, or the status and the text of a refusal.
+pub(super) type Answer = Result<String, Refusal>;
+type Refusal = (u16, String);
 
 /// What is asked, and who asks.
 #[derive(Clone, Copy, Debug)]
@@ -43,12 +44,12 @@ impl Asked<'_> {
 impl Coordinator {
     /// Answers a request of someone whom the hub knows, now or when the item ends.
     pub(crate) fn ask(&mut self, http: HttpId, route: Route, asked: Asked<'_>) {
-        let (status, text) = match route {
+        let answer = match route {
             Route::Register => return self.register_over_http(http, asked),
             Route::Dispatch => return self.dispatch(http, asked, false),
             Route::DispatchStream => return self.dispatch(http, asked, true),
             Route::Enqueue => match self.enqueue(asked) {
-                Ok(text) => (200, text),
+                Ok(text) => Ok(text),
                 Err(denial) => return self.reply(http, denial.response(false)),
             },
             Route::Poll => self.poll(asked),
@@ -68,48 +69,38 @@ impl Coordinator {
             Route::RunStart => self.start_run(asked),
             Route::RunEnd(id) => self.end_run(&id, asked.body),
             Route::View(view) => {
-                let (status, text) = self.show(&view, asked.page, &asked.caller.session, asked.now);
-                return self.reply(http, HttpResponse::json(status, text));
+                let answer = self.show(&view, asked.page, &asked.caller.session, asked.now);
+                return self.reply(http, response(answer));
             }
         };
-        let response = HttpResponse::json(status, text);
-        self.promise(Output::HttpReply { http, response });
+        self.promise(Output::HttpReply { http, response: response(answer) });
     }
 
     fn poll(&mut self, asked: Asked<'_>) -> Answer {
         let report: Report<'_> = serde_json::from_str(asked.body).unwrap_or_default();
         if report.beacon_id.is_empty() {
-            return (400, wire::error("BeaconID is required."));
+            return Err((400, wire::error("BeaconID is required.")));
         }
-        let worker = match self.own_worker(report.beacon_id.as_str(), asked) {
-            Ok(worker) => worker,
-            // Peer: workers of others register again after a 401 and after nothing else.
-            Err((404, text)) => return (401, text),
-            Err(refusal) => return refusal,
-        };
+        // Peer: workers of others register again after a 401 and after nothing else.
+        let unknown = |(status, text)| (if status == 404 { 401 } else { status }, text);
+        let worker = self.own_worker(report.beacon_id.as_str(), asked).map_err(unknown)?;
         self.hear(worker, asked.now);
         self.registry.polled(worker);
         self.registry.heartbeat(worker, &report, asked.now);
         let item = self.take_for(worker, asked.now).and_then(|id| self.items.get(id));
-        (200, wire::polled(item))
+        Ok(wire::polled(item))
     }
 
     fn heartbeat(&mut self, beacon_id: &str, asked: Asked<'_>) -> Answer {
-        let worker = match self.own_worker(beacon_id, asked) {
-            Ok(worker) => worker,
-            Err(refusal) => return refusal,
-        };
+        let worker = self.own_worker(beacon_id, asked)?;
         let report: Report<'_> = serde_json::from_str(asked.body).unwrap_or_default();
         self.hear(worker, asked.now);
         self.beat(worker, &report, asked.now);
-        (200, self.worker_record(worker, &asked.caller.session, false).unwrap_or_default())
+        Ok(self.worker_record(worker, &asked.caller.session, false).unwrap_or_default())
     }
 
     fn farewell(&mut self, beacon_id: &str, asked: Asked<'_>) -> Answer {
-        let worker = match self.own_worker(beacon_id, asked) {
-            Ok(worker) => worker,
-            Err(refusal) => return refusal,
-        };
+        let worker = self.own_worker(beacon_id, asked)?;
         let record = self.registry.get(worker);
         let foreign = record.filter(|record| !record.acks).and_then(|record| record.conn);
         self.dismiss(worker, "a request over HTTP said its farewell", asked.now);
@@ -117,33 +108,31 @@ impl Coordinator {
         if let Some(conn) = foreign {
             self.close(conn, 1001, "the worker was removed: register again");
         }
-        (200, wire::farewell(beacon_id))
+        Ok(wire::farewell(beacon_id))
     }
 
     /// Gives a worker no new work, until told otherwise or until its farewell; a reconnection does not
     /// end it.
     pub(super) fn drain_worker(&mut self, beacon_id: &str, asked: Asked<'_>) -> Answer {
         let control: ControlBody = serde_json::from_str(asked.body).unwrap_or_default();
-        let Some(worker) = self.registry.by_id(beacon_id) else { return unknown_worker(beacon_id) };
+        let worker = self.known_worker(beacon_id)?;
         let draining = control.draining.unwrap_or(true);
         self.registry.drain(worker, draining);
         let what = if draining { "gets no new work" } else { "gets new work again" };
         let text = format!("worker {beacon_id} {what}: {} said so", asked.caller.client);
         self.notice(ErrorCode::WorkerDrained, text);
         self.fill(worker, asked.now);
-        (200, self.worker_record(worker, &asked.caller.session, false).unwrap_or_default())
+        Ok(self.worker_record(worker, &asked.caller.session, false).unwrap_or_default())
     }
 
     fn progress(&mut self, hash: &str, asked: Asked<'_>) -> Answer {
         let report: Report<'_> = serde_json::from_str(asked.body).unwrap_or_default();
         let Ok(data) = serde_json::from_str(asked.body) else {
-            return (400, wire::error("The progress is not an object."));
+            return Err((400, wire::error("The progress is not an object.")));
         };
         let told = self.told(hash, &report, asked);
-        match self.report_progress(&told, data, asked.now) {
-            Ok(()) => (200, wire::succeeded(hash)),
-            Err(text) => (404, wire::error(&text)),
-        }
+        let taken = self.report_progress(&told, data, asked.now);
+        taken.map(|()| wire::succeeded(hash)).map_err(|text| (404, wire::error(&text)))
     }
 
     fn end_item(
@@ -155,10 +144,8 @@ impl Coordinator {
     ) -> Answer {
         let report: Report<'_> = serde_json::from_str(asked.body).unwrap_or_default();
         let told = self.told(hash, &report, asked);
-        match report_end(self, &told, asked.now) {
-            Ok(()) => (200, wire::reported(status, hash)),
-            Err(text) => (400, wire::error(&text)),
-        }
+        let taken = report_end(self, &told, asked.now);
+        taken.map(|()| wire::reported(status, hash)).map_err(|text| (400, wire::error(&text)))
     }
 
     fn complete_batch(&mut self, asked: Asked<'_>) -> Answer {
@@ -184,10 +171,10 @@ impl Coordinator {
         show: fn(&str) -> String,
         take: impl Fn(&mut Self, &Told<'_>, &RawValue) -> Taken,
     ) -> Answer {
-        let Some(entries) = entries else { return (400, wire::error("Items is required.")) };
+        let entries = entries.ok_or_else(|| (400, wire::error("Items is required.")))?;
         if entries.len() > MAX_BATCH {
             let text = format!("A batch has at most {MAX_BATCH} items.");
-            return (400, wire::error(&text));
+            return Err((400, wire::error(&text)));
         }
         let mut each = |entry: &RawValue| {
             let report: Report<'_> =
@@ -206,7 +193,7 @@ impl Coordinator {
                 Err(text) => errors.push((index, text)),
             }
         }
-        (200, wire::batch(&done, &errors))
+        Ok(wire::batch(&done, &errors))
     }
 
     /// Cancels the item of an idempotency key, if there is one.
@@ -226,11 +213,11 @@ impl Coordinator {
         if let Some(id) = self.items.find(hash)
             && let Some(text) = self.cancel(id, &reason, asked.now)
         {
-            return (200, text);
+            return Ok(text);
         }
-        let Some(done) = self.results.find(hash) else { return unknown_item(hash) };
+        let done = self.results.find(hash).ok_or_else(|| unknown_item(hash))?;
         let was = done.ending == Ending::Cancelled;
-        (200, wire::cancelled(hash, was, done.ending.name()))
+        Ok(wire::cancelled(hash, was, done.ending.name()))
     }
 
     fn reorder(&mut self, hash: &str, body: &ByteString) -> Answer {
@@ -239,46 +226,45 @@ impl Coordinator {
             Some("up") => true,
             Some("down") => false,
             Some(_) | None => {
-                return (400, wire::error("Direction must be \"up\" or \"down\"."));
+                return Err((400, wire::error("Direction must be \"up\" or \"down\".")));
             }
         };
-        let Some(id) = self.items.find(hash) else { return unknown_item(hash) };
-        match self.items.reorder(id, up) {
-            Ok((before, after)) => {
-                self.store_work(id);
-                (200, wire::reordered(hash, before, after))
-            }
-            Err(why) => (409, wire::not_reordered(why)),
-        }
+        let id = self.items.find(hash).ok_or_else(|| unknown_item(hash))?;
+        let moved = self.items.reorder(id, up);
+        let (before, after) = moved.map_err(|why| (409, wire::not_reordered(why)))?;
+        self.store_work(id);
+        Ok(wire::reordered(hash, before, after))
     }
 
     pub(super) fn start_run(&mut self, asked: Asked<'_>) -> Answer {
         let request: RunRequest = serde_json::from_str(asked.body).unwrap_or_default();
         let key = request.idempotency_key.filter(|key| !key.is_empty());
         if key.as_ref().is_some_and(|key| key.len() > super::registration::MAX_NAME) {
-            return (400, wire::error("IdempotencyKey is too long."));
+            return Err((400, wire::error("IdempotencyKey is too long.")));
         }
         let (run, forgotten) = self.runs.start(key, asked.now.unix);
         self.store_run(&run, forgotten);
-        (200, wire::run_started(&run.id, run.started, run.key.as_deref()))
+        Ok(wire::run_started(&run.id, run.started, run.key.as_deref()))
     }
 
     pub(super) fn end_run(&mut self, id: &str, body: &ByteString) -> Answer {
         let control: ControlBody = serde_json::from_str(body).unwrap_or_default();
         let state = control.state.unwrap_or_else(|| "Ended".to_owned());
         let state: String = state.chars().take(64).collect();
-        let Some(run) = self.runs.end(id, &state) else {
-            return (404, wire::error(&format!("Run [{id}] not found.")));
-        };
+        let unknown = || (404, wire::error(&format!("Run [{id}] not found.")));
+        let run = self.runs.end(id, &state).ok_or_else(unknown)?;
         self.store_run(&run, None);
-        (200, wire::run_ended(&run.id, &run.state))
+        Ok(wire::run_ended(&run.id, &run.state))
+    }
+
+    pub(super) fn known_worker(&self, beacon_id: &str) -> Result<PeerId, Refusal> {
+        let unknown = || (404, wire::error(&format!("Beacon [{beacon_id}] not found.")));
+        self.registry.by_id(beacon_id).ok_or_else(unknown)
     }
 
     /// Finds a worker by id, if the caller may speak for it.
-    fn own_worker(&self, beacon_id: &str, asked: Asked<'_>) -> Result<PeerId, Answer> {
-        let Some(worker) = self.registry.by_id(beacon_id) else {
-            return Err(unknown_worker(beacon_id));
-        };
+    fn own_worker(&self, beacon_id: &str, asked: Asked<'_>) -> Result<PeerId, Refusal> {
+        let worker = self.known_worker(beacon_id)?;
         if self.owns(worker, asked.caller) {
             return Ok(worker);
         }
@@ -304,10 +290,11 @@ impl Coordinator {
     }
 }
 
-pub(super) fn unknown_worker(beacon_id: &str) -> Answer {
-    (404, wire::error(&format!("Beacon [{beacon_id}] not found.")))
+pub(super) fn unknown_item(hash: &str) -> Refusal {
+    (404, wire::error(&format!("Work item [{hash}] not found.")))
 }
 
-pub(super) fn unknown_item(hash: &str) -> Answer {
-    (404, wire::error(&format!("Work item [{hash}] not found.")))
+fn response(answer: Answer) -> HttpResponse {
+    let (status, text) = answer.map_or_else(|refusal| refusal, |text| (200, text));
+    HttpResponse::json(status, text)
 }

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::item::{Ending, Holder};
 use crate::base::json::Raw;
 use crate::base::time::{Instant, UnixMillis};
 
 /// One outcome.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Finished {
     #[serde(skip)]
     pub(super) hash: Arc<str>,

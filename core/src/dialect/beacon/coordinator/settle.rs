@@ -5,7 +5,7 @@ use super::item::{Ending, Item, ItemId, State, Waiter};
 use super::results::Finished;
 use super::worker::Worker;
 use super::{Client, Coordinator, Timer, outputs, wire};
-use crate::api::event::{CallEvent, Event, Withdrawal};
+use crate::api::event::{CallEvent, Event};
 use crate::base::error::ErrorCode;
 use crate::base::ids::PeerId;
 use crate::base::json::Raw;
@@ -106,17 +106,11 @@ impl Coordinator {
         let (worker, hash) = (item.worker(), item.order.hash.clone());
         self.finish(id, ending, false, Err(text.to_owned()), now);
         let Some(worker) = worker else { return };
-        self.tell_cancel(worker, &hash, text, ending.withdrawal());
-        self.fill(worker, now);
-    }
-
-    /// Asks a worker of ours to stop working on an item.
-    pub(super) fn tell_cancel(&mut self, worker: PeerId, hash: &str, text: &str, why: Withdrawal) {
-        let Some(record) = self.registry.get(worker) else { return };
-        if let (Some(conn), true) = (record.conn, record.acks) {
-            let text = wire::work_cancel(hash, text, why);
-            self.promise_text(conn, text);
+        let record = self.registry.get(worker).filter(|record| record.acks);
+        if let Some(conn) = record.and_then(|record| record.conn) {
+            self.promise_text(conn, wire::work_cancel(&hash, text, ending.withdrawal()));
         }
+        self.fill(worker, now);
     }
 
     /// Cancels an item. One that runs at a worker that cannot be told is only marked.
@@ -162,7 +156,7 @@ impl Coordinator {
             }
             (Waiter::Call { call, .. }, Ok((outputs, log))) => {
                 let text = wire::dispatched(false, &done.hash, outputs.as_str(), log.as_str());
-                self.settle(call, 200, text);
+                self.settle(call, Ok(text));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Coordinator;
 use super::item::{Item, State};
-use super::requests::{Answer, unknown_item, unknown_worker};
+use super::requests::{Answer, unknown_item};
 use super::routes::View;
 use super::wire::{self, Load, QueueView};
 use crate::base::json::object::list;
@@ -39,24 +39,20 @@ impl Coordinator {
         let after = page.after.as_str();
         match view {
             View::Workers => {
-                let last = self.registry.by_id(after);
-                if last.is_none() && !after.is_empty() {
-                    return unknown_worker(after);
-                }
+                let last = if after.is_empty() { None } else { Some(self.known_worker(after)?) };
                 let ids = self.registry.iter().map(|(id, _)| id).filter(|id| Some(*id) > last);
                 let shown = ids.filter_map(|id| self.worker_record(id, viewer, false));
-                (200, part(shown, page))
+                Ok(part(shown, page))
             }
-            View::Worker(beacon_id) => self
-                .registry
-                .by_id(beacon_id)
-                .and_then(|worker| self.worker_record(worker, viewer, false))
-                .map_or_else(|| unknown_worker(beacon_id), |text| (200, text)),
+            View::Worker(beacon_id) => {
+                let worker = self.known_worker(beacon_id)?;
+                Ok(self.worker_record(worker, viewer, false).unwrap_or_default())
+            }
             View::Items | View::Queue => {
                 let last = self.items.find(after);
                 let place = place(after);
                 if last.is_none() && place.is_none() && !after.is_empty() {
-                    return unknown_item(after);
+                    return Err(unknown_item(after));
                 }
                 // The last one of a part may have ended since: then its hash tells where it stood.
                 let is_behind = |id, item: &Item| match last {
@@ -73,7 +69,7 @@ impl Coordinator {
                 let write = if is_queue { wire::queue_record } else { wire::item_record };
                 let record = |item| write(item, self.is_reserved(item), page.settings);
                 let items = part(items.map(|(_, item)| record(item)), page);
-                (200, if is_queue { self.show_queue(&items, now) } else { items })
+                Ok(if is_queue { self.show_queue(&items, now) } else { items })
             }
             View::Bindings => {
                 let ttl = self.affinity.ttl_ms;
@@ -82,14 +78,14 @@ impl Coordinator {
                 let bindings = bindings.map(|(key, binding)| {
                     wire::binding(key, &binding.beacon_id, binding.created, ttl)
                 });
-                (200, part(bindings, page))
+                Ok(part(bindings, page))
             }
             View::Capabilities => {
                 let names = self.registry.capabilities();
                 let workers = self.registry.len();
-                (200, wire::capabilities(&names, workers, &self.action_entries()))
+                Ok(wire::capabilities(&names, workers, &self.action_entries()))
             }
-            View::Actions => (200, wire::actions(&list(self.action_entries()))),
+            View::Actions => Ok(wire::actions(&list(self.action_entries()))),
             View::Result(hash) => self.result_of(hash),
         }
     }
@@ -97,13 +93,12 @@ impl Coordinator {
     /// Shows the outcome of an item, or where it is.
     pub(super) fn result_of(&self, hash: &str) -> Answer {
         if let Some(done) = self.results.find(hash) {
-            return (200, wire::result(done));
+            return Ok(wire::result(done));
         }
         let item = self.items.find(hash).and_then(|id| self.items.get(id));
-        let Some(item) = item.filter(|item| !item.order.internal) else {
-            return unknown_item(hash);
-        };
-        (200, wire::unfinished(item, self.is_reserved(item)))
+        let shown = item.filter(|item| !item.order.internal);
+        let item = shown.ok_or_else(|| unknown_item(hash))?;
+        Ok(wire::unfinished(item, self.is_reserved(item)))
     }
 
     /// Shows every worker, with what only workers of ours report.

@@ -60,41 +60,31 @@ pub(crate) fn registration(
     let running = page.held.iter().map(|(wire, attempt)| {
         Object::new().text("WorkItemHash", wire).number("AttemptNumber", *attempt).end()
     });
-    let mut object = Object::with_capacity(1_024);
-    if is_frame {
-        object = object.text("Action", "BeaconRegister");
-    }
-    object = object.text("Name", &options.name).raw("Capabilities", &text_list(capabilities));
-    if details {
-        object = object.raw("ActionSchemas", &list(schemas));
-    }
-    object = object.number("MaxConcurrent", options.max_concurrent);
-    if details {
-        object = object.raw("Tags", options.tags.as_str());
-    }
-    if !options.join_secret.is_empty() {
-        object = object.text("JoinSecret", options.join_secret.expose());
-    }
-    for (name, value) in [
+    let secret = &options.join_secret;
+    let published = [
         ("Contexts", &options.contexts),
         ("Operations", &options.operations),
         ("BindAddresses", &options.bind_addresses),
-    ] {
-        if details && !matches!(value.as_str(), "{}" | "[]" | "null") {
-            object = object.raw(name, value.as_str());
-        }
-    }
-    object = object.text("HostID", host);
-    if details {
-        object = object.raw("SharedMounts", options.shared_mounts.as_str());
-    }
-    let max_message = options.limits.max_message_bytes;
+    ];
+    let is_empty = |value: &Raw| matches!(value.as_str(), "{}" | "[]" | "null");
+    let published = published.into_iter().filter(|(_, value)| details && !is_empty(value));
+    let object = Object::with_capacity(1_024)
+        .when(is_frame, |object| object.text("Action", "BeaconRegister"))
+        .text("Name", &options.name)
+        .raw("Capabilities", &text_list(capabilities))
+        .when(details, |object| object.raw("ActionSchemas", &list(schemas)))
+        .number("MaxConcurrent", options.max_concurrent)
+        .when(details, |object| object.raw("Tags", options.tags.as_str()))
+        .when(!secret.is_empty(), |object| object.text("JoinSecret", secret.expose()));
+    let object = published.fold(object, |object, (name, value)| object.raw(name, value.as_str()));
     let number = Some(page.number).filter(|_| page.more || page.number > 0);
     object
+        .text("HostID", host)
+        .when(details, |object| object.raw("SharedMounts", options.shared_mounts.as_str()))
         .object("Moorline", |ours| {
             ours.flag("Acks", true)
                 .when(!id.is_empty(), |ours| ours.text("BeaconID", id))
-                .number("MaxMessageBytes", max_message)
+                .number("MaxMessageBytes", options.limits.max_message_bytes)
                 .given(number, |ours, number| ours.number("Page", number).flag("More", page.more))
                 .raw("Running", &list(running))
         })
