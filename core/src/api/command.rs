@@ -296,16 +296,13 @@ impl<'de> Visitor<'de> for Triples {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut triples: A) -> Result<Vec<Command>, A::Error> {
         let mut commands = Vec::new();
-        loop {
-            match triples.next_element::<One>() {
-                Ok(Some(One(command))) => commands.push(command),
-                Ok(None) => return Ok(commands),
-                Err(e) => {
-                    let index = commands.len();
-                    return Err(de::Error::custom(format_args!("command {index}: {e}")));
-                }
-            }
+        let wrong = |index, e| de::Error::custom(format_args!("command {index}: {e}"));
+        while let Some(One(command)) =
+            triples.next_element().map_err(|e: A::Error| wrong(commands.len(), e))?
+        {
+            commands.push(command);
         }
+        Ok(commands)
     }
 }
 

@@ -133,18 +133,6 @@ impl Endpoint for Recorder {
     }
 }
 
-/// Writes an input as JSON, for traces that people read.
-#[must_use]
-pub fn show_input(input: &Input) -> String {
-    record::input(input, &mut Redactor::default())
-}
-
-/// Writes an output as JSON, for traces that people read.
-#[must_use]
-pub fn show_output(output: &Output) -> String {
-    record::output(output, &mut Redactor::default())
-}
-
 /// Writes an output as a line of a recording, secrets as they are.
 #[must_use]
 pub fn write_output(output: &Output) -> String {

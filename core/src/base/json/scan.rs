@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 const ONES: u64 = u64::MAX / 255;
 const HIGHS: u64 = ONES << 7;
-/// Deeper values are left to the parser, which marks a level by a byte instead of a bit.
+/// Deeper values are left to the parser, which does not call itself for each level.
 const MAX_DEPTH: u32 = 64;
 
 /// A place in a JSON text.
@@ -39,7 +39,7 @@ impl<'a> Scanner<'a> {
     pub(crate) fn value(&mut self) -> Option<&'a str> {
         self.space();
         let start = self.at;
-        self.pass()?;
+        self.pass(0)?;
         self.text.get(start..self.at)
     }
 
@@ -113,61 +113,19 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn pass(&mut self) -> Option<()> {
-        let mut depth = 0;
-        // One bit for each level, the innermost lowest: is it an object?
-        let mut objects = 0_u64;
-        loop {
-            match self.peek()? {
-                b'{' | b'[' if depth == MAX_DEPTH => self.parse()?,
-                open @ (b'{' | b'[') => {
-                    depth += 1;
-                    let is_object = open == b'{';
-                    objects = objects << 1 | u64::from(is_object);
-                    self.at += 1;
-                    self.space();
-                    if self.peek()? == if is_object { b'}' } else { b']' } {
-                        self.at += 1;
-                        depth -= 1;
-                        objects >>= 1;
-                    } else {
-                        if is_object {
-                            self.key()?;
-                        }
-                        continue;
-                    }
-                }
-                b'"' => drop(self.string()?),
-                b'-' | b'0'..=b'9' => self.number()?,
-                b't' => self.word("true")?,
-                b'f' => self.word("false")?,
-                b'n' => self.word("null")?,
-                _ => return None,
-            }
-            // A value has ended: so may have what it is in.
-            loop {
-                if depth == 0 {
-                    return Some(());
-                }
-                self.space();
-                let is_object = objects & 1 == 1;
-                match self.peek()? {
-                    b',' => {
-                        self.at += 1;
-                        self.space();
-                        if is_object {
-                            self.key()?;
-                        }
-                        break;
-                    }
-                    b'}' if is_object => {}
-                    b']' if !is_object => {}
-                    _ => return None,
-                }
-                self.at += 1;
-                depth -= 1;
-                objects >>= 1;
-            }
+    /// Passes over a value that stands within so many others.
+    fn pass(&mut self, depth: u32) -> Option<()> {
+        self.space();
+        match self.peek()? {
+            b'{' | b'[' if depth == MAX_DEPTH => self.parse(),
+            b'{' => self.object(|_, scanner| scanner.pass(depth + 1)),
+            b'[' => self.array(|scanner| scanner.pass(depth + 1)),
+            b'"' => self.string().map(drop),
+            b'-' | b'0'..=b'9' => self.number(),
+            b't' => self.word("true"),
+            b'f' => self.word("false"),
+            b'n' => self.word("null"),
+            _ => None,
         }
     }
 
@@ -177,13 +135,6 @@ impl<'a> Scanner<'a> {
         let mut values = rest.into_iter::<&RawValue>();
         values.next()?.ok()?;
         self.at += values.byte_offset();
-        Some(())
-    }
-
-    fn key(&mut self) -> Option<()> {
-        self.string()?;
-        self.sign(b':')?;
-        self.space();
         Some(())
     }
 
