@@ -89,36 +89,25 @@ impl<D> Journal<D> {
         result: Result<StoreReply, Error>,
         now: Instant,
     ) -> Result<Vec<D>, Error> {
-        match result {
-            Ok(StoreReply::Committed) => Ok(self.committed(store)),
-            Ok(StoreReply::Loaded(_)) => Ok(Vec::new()),
-            Err(error) if self.failed(store, now) => Err(error),
-            Err(_) => Ok(Vec::new()),
-        }
-    }
-
-    fn committed(&mut self, store: StoreId) -> Vec<D> {
-        let Some(flight) = self.flight.take_if(|flight| flight.store == store) else {
-            return Vec::new();
+        let is_commit = !matches!(result, Ok(StoreReply::Loaded(_)));
+        let Some(Flight { writes, mut deferred, .. }) =
+            self.flight.take_if(|flight| is_commit && flight.store == store)
+        else {
+            return Ok(Vec::new());
         };
-        let mut done = flight.deferred;
+        if let Err(error) = result {
+            for (key, value) in writes {
+                self.writes.entry(key).or_insert(value);
+            }
+            deferred.append(&mut self.deferred);
+            self.deferred = deferred;
+            self.retry_at = Some(now.after(RETRY_MS));
+            return Err(error);
+        }
         if self.writes.is_empty() {
-            done.append(&mut self.deferred);
+            deferred.append(&mut self.deferred);
         }
-        done
-    }
-
-    fn failed(&mut self, store: StoreId, now: Instant) -> bool {
-        let Some(flight) = self.flight.take_if(|flight| flight.store == store) else {
-            return false;
-        };
-        for (key, value) in flight.writes {
-            self.writes.entry(key).or_insert(value);
-        }
-        let later = std::mem::replace(&mut self.deferred, flight.deferred);
-        self.deferred.extend(later);
-        self.retry_at = Some(now.after(RETRY_MS));
-        true
+        Ok(deferred)
     }
 
     /// Lets a failed commit be tried again when its time has come.
@@ -142,12 +131,17 @@ impl<D> Journal<D> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::error::ErrorCode;
 
     fn writes(request: StoreRequest) -> Vec<Write> {
         match request {
             StoreRequest::Commit { writes } => writes,
             StoreRequest::Load { .. } => panic!("a load"),
         }
+    }
+
+    fn committed(journal: &mut Journal<u8>, store: StoreId) -> Vec<u8> {
+        journal.stored(store, Ok(StoreReply::Committed), Instant::default()).unwrap()
     }
 
     #[test]
@@ -162,10 +156,10 @@ mod tests {
         journal.put("s", "c", "3".into());
         journal.after(2);
         assert!(journal.flush().is_none(), "one at a time");
-        assert_eq!(journal.committed(first), vec![1]);
+        assert_eq!(committed(&mut journal, first), vec![1]);
         let (second, request) = journal.flush().unwrap();
         assert_eq!(writes(request).len(), 2, "the last write of a record wins");
-        assert_eq!(journal.committed(second), vec![2]);
+        assert_eq!(committed(&mut journal, second), vec![2]);
         assert!(journal.is_idle());
     }
 
@@ -177,13 +171,14 @@ mod tests {
         let (first, _) = journal.flush().unwrap();
         journal.put("s", "a", "new".into());
         journal.after(2);
-        assert!(journal.failed(first, Instant::from_millis(0)));
+        let failed = Err(ErrorCode::StoreFailed.into());
+        assert!(journal.stored(first, failed, Instant::default()).is_err());
         assert!(journal.flush().is_none());
         journal.retry(Instant::from_millis(RETRY_MS));
         let (second, request) = journal.flush().unwrap();
         let value = Bytes::from_static(b"new");
         assert_eq!(writes(request), [Write::Put { space: "s", key: "a".into(), value }]);
-        assert_eq!(journal.committed(second), vec![1, 2]);
+        assert_eq!(committed(&mut journal, second), vec![1, 2]);
     }
 
     #[test]
@@ -192,6 +187,6 @@ mod tests {
         journal.put("s", "a", "1".into());
         let (first, _) = journal.flush().unwrap();
         assert_eq!(journal.after(7), None);
-        assert_eq!(journal.committed(first), vec![7]);
+        assert_eq!(committed(&mut journal, first), vec![7]);
     }
 }

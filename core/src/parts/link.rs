@@ -19,13 +19,15 @@ pub(crate) struct Link<S> {
     stage: S,
     /// When the present stage began.
     pub(crate) since: Now,
-    limit: Option<Deadline>,
+    /// When the time limit of the present stage ends, and what it is for.
+    pub(crate) limit: Option<Deadline>,
     ready_since: Option<Instant>,
     /// Since when there is no link that was ready.
     away_since: Option<Instant>,
     /// Whether any link was ready: a peer that refuses us before does so for good.
     pub(crate) was_ready: bool,
-    backoff: Backoff,
+    /// The ladder of attempts.
+    pub(crate) backoff: Backoff,
 }
 
 /// How soon to try again.
@@ -76,11 +78,6 @@ impl<S: Copy> Link<S> {
         std::mem::replace(&mut self.was_ready, true)
     }
 
-    /// Returns when the time limit of the present stage ends, and what it is for.
-    pub(crate) const fn deadline(&self) -> Option<Deadline> {
-        self.limit
-    }
-
     /// Tells whether the time limit of the present stage has passed.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.limit.is_some_and(|limit| limit.at <= now)
@@ -111,16 +108,6 @@ impl<S: Copy> Link<S> {
             Pace::Longest => self.backoff.longest(entropy),
         }
     }
-
-    /// Returns the delay of a rung of the ladder, counted from 0, for attempts of another kind.
-    pub(crate) fn delay(&self, rung: u32, entropy: &mut Entropy) -> u64 {
-        self.backoff.delay(rung, entropy)
-    }
-
-    /// Returns the number of the attempt that was last announced, from 1; 0 before the first.
-    pub(crate) const fn attempt(&self) -> u32 {
-        self.backoff.attempt
-    }
 }
 
 #[cfg(test)]
@@ -132,14 +119,11 @@ mod tests {
     fn a_stage_has_its_time_limit_and_no_other() {
         let mut link = link();
         link.enter("dialing", Some((500, Why::Connect)), at(100));
-        assert_eq!(
-            link.deadline(),
-            Some(Deadline { at: Instant::from_millis(600), why: Why::Connect })
-        );
+        assert_eq!(link.limit, Some(Deadline { at: Instant::from_millis(600), why: Why::Connect }));
         assert!(!link.is_due(at(599).mono));
         assert!(link.is_due(at(600).mono));
         link.enter_ready("ready", at(300));
-        assert_eq!((link.stage(), link.since, link.deadline()), ("ready", at(300), None));
+        assert_eq!((link.stage(), link.since, link.limit), ("ready", at(300), None));
         assert!(!link.is_due(at(9_999).mono));
     }
 
@@ -162,7 +146,7 @@ mod tests {
         assert_eq!(link.lose(Pace::Ladder, &mut entropy, at(90_000).mono), Some(20_000));
         link.enter_ready("ready", at(100_000));
         assert_eq!(link.lose(Pace::Ladder, &mut entropy, at(130_000).mono), Some(10_000));
-        assert_eq!(link.attempt(), 1);
+        assert_eq!(link.backoff.attempt, 1);
         assert_eq!(link.lose(Pace::Longest, &mut entropy, at(130_000).mono), Some(300_000));
     }
 

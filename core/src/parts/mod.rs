@@ -12,7 +12,6 @@ pub(crate) mod link;
 pub(crate) mod liveness;
 pub(crate) mod outbox;
 pub(crate) mod queue;
-pub(crate) mod slots;
 pub(crate) mod timers;
 pub(crate) mod window;
 pub(crate) mod work;

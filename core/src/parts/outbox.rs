@@ -58,8 +58,9 @@ pub(crate) struct Outbox {
     bytes_sent: usize,
     next: u64,
     sending: u64,
-    /// The number of the ping that was not answered, and the latest sending before it.
-    ping: Option<(u64, u64)>,
+    /// The number of the ping that was not answered, and the latest sending before it. Another link does not
+    /// answer it.
+    pub(crate) ping: Option<(u64, u64)>,
     last_ping: u64,
 }
 
@@ -168,11 +169,6 @@ impl Outbox {
         Some(Bytes::from(self.last_ping.to_string()))
     }
 
-    /// Tells whether a ping is unanswered.
-    pub(crate) const fn is_pinging(&self) -> bool {
-        self.ping.is_some()
-    }
-
     /// Removes everything that the answer to a ping proves to have arrived; without `as_evidence` it
     /// proves nothing.
     pub(crate) fn pong(&mut self, payload: &[u8], as_evidence: bool) -> Vec<ByteString> {
@@ -181,11 +177,6 @@ impl Outbox {
             Some((_, covers)) if as_evidence => self.proven(covers),
             Some(_) | None => Vec::new(),
         }
-    }
-
-    /// Forgets the ping that was not answered: another link does not answer it.
-    pub(crate) fn forget_ping(&mut self) {
-        self.ping = None;
     }
 
     fn proven(&mut self, covers: u64) -> Vec<ByteString> {
@@ -318,7 +309,7 @@ mod tests {
         put(&mut outbox, "b", 1);
         outbox.send(1 << 20);
         let second = outbox.ping().unwrap();
-        outbox.forget_ping();
+        outbox.ping = None;
         assert!(outbox.pong(&second, true).is_empty());
         assert!(outbox.ping().is_some());
     }

@@ -9,7 +9,7 @@
 //! A withdrawn item keeps its slot until its handler gives up, so that never more than
 //! `max_concurrent` handlers run; one that ignores its withdrawal loses the slot after a grace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytestring::ByteString;
 
@@ -18,7 +18,6 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::WorkId;
 use crate::base::json::Raw;
 use crate::base::time::{Deadline, Instant, Why};
-use crate::parts::slots::Slots;
 use crate::parts::timers::Timers;
 
 /// How long the handler of a withdrawn item may keep its slot.
@@ -73,7 +72,12 @@ struct Item {
 /// The items of one role.
 #[derive(Debug, Default)]
 pub(crate) struct Work {
-    pub(crate) slots: Slots,
+    max_concurrent: usize,
+    max_waiting: usize,
+    /// How many have a slot.
+    pub(crate) running: usize,
+    /// What waits for a slot, oldest first.
+    pub(crate) waiting: VecDeque<WorkId>,
     items: BTreeMap<WorkId, Item>,
     by_wire: BTreeMap<ByteString, WorkId>,
     deadlines: Timers<WorkId>,
@@ -85,7 +89,7 @@ pub(crate) struct Work {
 
 impl Work {
     pub(crate) fn new(max_concurrent: usize, max_waiting: usize, sign_interval_ms: u64) -> Self {
-        Self { slots: Slots::new(max_concurrent, max_waiting), sign_interval_ms, ..Self::default() }
+        Self { max_concurrent, max_waiting, sign_interval_ms, ..Self::default() }
     }
 
     /// Takes over the attempt number of an item that is here already, if it is higher; tells whether
@@ -100,7 +104,9 @@ impl Work {
 
     /// Takes an item that is not here yet, to run or to wait; tells whether there was room.
     pub(crate) fn offer(&mut self, inbound: Inbound, now: Instant) -> bool {
-        if !self.slots.has_free() && !self.slots.has_room() {
+        // One that could start must not overtake those that wait.
+        let can_start = self.running < self.max_concurrent && self.waiting.is_empty();
+        if !can_start && self.waiting.len() >= self.max_waiting {
             return false;
         }
         self.next += 1;
@@ -116,28 +122,22 @@ impl Work {
         let sign_ms = if is_stale { 0 } else { self.sign_interval_ms };
         self.signs.set(&mut item.sign_at, work, now.after(sign_ms));
         self.items.insert(work, item);
-        self.slots.wait(work);
+        self.waiting.push_back(work);
         true
     }
 
     /// Starts the oldest waiting item if a slot is free.
     pub(crate) fn start_next(&mut self, now: Instant) -> Option<Event> {
-        loop {
-            let work = self.slots.start_waiting()?;
-            let Some(item) = self.items.get_mut(&work) else {
-                self.slots.finish();
-                continue;
-            };
-            let state = std::mem::replace(&mut item.state, State::Running);
-            let timeout_ms = item.deadline.map(|deadline| deadline.since(now));
-            match state {
-                State::Waiting { key, payload, meta } => {
-                    let assigned = WorkEvent::Assigned { work, key, payload, timeout_ms, meta };
-                    return Some(Event::Work(assigned));
-                }
-                State::Running | State::Withdrawn => self.slots.finish(),
-            }
+        if self.running >= self.max_concurrent {
+            return None;
         }
+        let work = self.waiting.pop_front()?;
+        let item = self.items.get_mut(&work)?;
+        let waited = std::mem::replace(&mut item.state, State::Running);
+        let State::Waiting { key, payload, meta } = waited else { return None };
+        self.running += 1;
+        let timeout_ms = item.deadline.map(|deadline| deadline.since(now));
+        Some(Event::Work(WorkEvent::Assigned { work, key, payload, timeout_ms, meta }))
     }
 
     /// Settles an item on behalf of its handler. `None` if it had been withdrawn: nobody waits.
@@ -157,7 +157,7 @@ impl Work {
                 return Err(Error::new(ErrorCode::WorkUnknown, message));
             }
         };
-        self.slots.finish();
+        self.running = self.running.saturating_sub(1);
         Ok(self.remove(work).filter(|_| wanted))
     }
 
@@ -192,7 +192,7 @@ impl Work {
 
     /// Forgets what waits for a slot: it was never started, and goes back to the control plane.
     pub(crate) fn drop_waiting(&mut self) {
-        for work in self.slots.drop_waiting() {
+        for work in std::mem::take(&mut self.waiting) {
             self.remove(work);
         }
     }
@@ -220,11 +220,16 @@ impl Work {
     pub(crate) fn forget_ignored(&mut self, now: Instant) -> Vec<WorkId> {
         let mut forgotten = Vec::new();
         while let Some((_, work)) = self.graces.take_due(now) {
-            self.slots.finish();
+            self.running = self.running.saturating_sub(1);
             self.remove(work);
             forgotten.push(work);
         }
         forgotten
+    }
+
+    /// Tells whether more work is wanted: a slot is free even after all that waits has started.
+    pub(crate) fn wants_more(&self) -> bool {
+        self.running + self.waiting.len() < self.max_concurrent
     }
 
     /// Tells whether anything runs or waits.
@@ -251,7 +256,7 @@ impl Work {
         match item.state {
             State::Withdrawn => None,
             State::Waiting { .. } => {
-                self.slots.forget(work);
+                self.waiting.retain(|waiting| *waiting != work);
                 self.remove(work).map(|settled| (None, settled))
             }
             State::Running => {
@@ -275,5 +280,55 @@ impl Work {
         self.signs.clear(&mut item.sign_at, work);
         self.graces.clear(&mut item.grace, work);
         Some(item.settled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer(work: &mut Work, wire: &'static str) -> bool {
+        let inbound = Inbound {
+            wire: ByteString::from_static(wire),
+            attempt: 1,
+            key: String::from("Echo/Say"),
+            payload: Raw::null(),
+            timeout_ms: None,
+            meta: Raw::null(),
+            is_stale: false,
+        };
+        work.offer(inbound, Instant::default())
+    }
+
+    fn start(work: &mut Work) -> Option<WorkId> {
+        match work.start_next(Instant::default())? {
+            Event::Work(WorkEvent::Assigned { work, .. }) => Some(work),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn waiting_items_start_in_order_as_slots_free_up() {
+        let mut work = Work::new(1, 2, 1_000);
+        assert!(offer(&mut work, "a") && !work.wants_more());
+        assert_eq!(start(&mut work), Some(WorkId(1)));
+        assert!(offer(&mut work, "b") && offer(&mut work, "c"));
+        assert!(!offer(&mut work, "d"), "there is no room");
+        assert_eq!(start(&mut work), None);
+        assert!(work.settle(WorkId(1)).unwrap().is_some());
+        assert!(!offer(&mut work, "e"), "a newcomer must not overtake");
+        assert_eq!(start(&mut work), Some(WorkId(2)));
+        assert_eq!((work.running, work.waiting.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_slot_is_given_back_once() {
+        let mut work = Work::new(1, 0, 1_000);
+        assert!(offer(&mut work, "a"));
+        assert_eq!(start(&mut work), Some(WorkId(1)));
+        assert!(work.settle(WorkId(1)).is_ok() && work.settle(WorkId(1)).is_err());
+        assert!(offer(&mut work, "b"));
+        assert_eq!(start(&mut work), Some(WorkId(2)));
+        assert!(!offer(&mut work, "c"));
     }
 }

@@ -22,7 +22,6 @@ const PARTS: &[(&str, &str)] = &[
     ("Liveness", "core/src/parts/liveness.rs"),
     ("Outbox", "core/src/parts/outbox.rs"),
     ("Queue", "core/src/parts/queue.rs"),
-    ("Slots", "core/src/parts/slots.rs"),
     ("Timers", "core/src/parts/timers.rs"),
     ("Window", "core/src/parts/window.rs"),
 ];

@@ -10,16 +10,10 @@ use super::wire::{self, Reply};
 use crate::api::options::ResponseForm;
 use crate::base::json::Raw;
 
-/// Reads what the caller wants back.
-pub(super) fn form_of(word: &str) -> Option<ResponseForm> {
-    [ResponseForm::Json, ResponseForm::Buffer, ResponseForm::Stream]
-        .into_iter()
-        .find(|form| form.as_str() == word)
-}
-
-/// The same of a message. Peer: what is missing or unknown counts as JSON.
+/// Reads what the caller wants back. Peer: what is missing or unknown counts as JSON.
 pub(super) fn lenient_form(word: Option<&str>) -> ResponseForm {
-    word.and_then(wire::lenient_text).and_then(|word| form_of(&word)).unwrap_or(ResponseForm::Json)
+    let form = word.and_then(wire::lenient_text).and_then(|word| ResponseForm::find(&word));
+    form.unwrap_or(ResponseForm::Json)
 }
 
 /// What a handler's result carries beside its data.

@@ -101,38 +101,29 @@ pub const WIRE_LIMITS: &[WireLimit] = &[
     },
 ];
 
-/// The codes that each word stands for; [`volt_code`] has one for all others.
-const VOLT_CODES: [(&str, &[ErrorCode]); 8] = [
-    ("ENROLLMENT_FAILED", &[ErrorCode::EnrollmentFailed]),
-    ("SOCKET_REGISTRATION_FAILED", &[ErrorCode::RegistrationFailed]),
-    ("COMMAND_TIMEOUT", &[ErrorCode::CallTimeout]),
-    ("COMMAND_REJECTED", &[ErrorCode::RemoteError]),
-    (
-        "SOCKET_NOT_READY",
-        &[
-            ErrorCode::NotReady,
-            ErrorCode::Stopped,
-            ErrorCode::NotStarted,
-            ErrorCode::CallCancelled,
-            ErrorCode::ConnectionLost,
-        ],
-    ),
-    ("HANDLER_ERROR", &[ErrorCode::HandlerFailed, ErrorCode::HostStalled]),
-    ("HEARTBEAT_FAILED", &[ErrorCode::HeartbeatFailed]),
-    (
-        "EMIT_FAILED",
-        &[
-            ErrorCode::Overloaded,
-            ErrorCode::TooLarge,
-            ErrorCode::ArgumentInvalid,
-            ErrorCode::Unsupported,
-        ],
-    ),
+/// What each code is called; [`volt_code`] has one word for all others.
+const VOLT_CODES: [(ErrorCode, &str); 16] = [
+    (ErrorCode::EnrollmentFailed, "ENROLLMENT_FAILED"),
+    (ErrorCode::RegistrationFailed, "SOCKET_REGISTRATION_FAILED"),
+    (ErrorCode::CallTimeout, "COMMAND_TIMEOUT"),
+    (ErrorCode::RemoteError, "COMMAND_REJECTED"),
+    (ErrorCode::NotReady, "SOCKET_NOT_READY"),
+    (ErrorCode::Stopped, "SOCKET_NOT_READY"),
+    (ErrorCode::NotStarted, "SOCKET_NOT_READY"),
+    (ErrorCode::CallCancelled, "SOCKET_NOT_READY"),
+    (ErrorCode::ConnectionLost, "SOCKET_NOT_READY"),
+    (ErrorCode::HandlerFailed, "HANDLER_ERROR"),
+    (ErrorCode::HostStalled, "HANDLER_ERROR"),
+    (ErrorCode::HeartbeatFailed, "HEARTBEAT_FAILED"),
+    (ErrorCode::Overloaded, "EMIT_FAILED"),
+    (ErrorCode::TooLarge, "EMIT_FAILED"),
+    (ErrorCode::ArgumentInvalid, "EMIT_FAILED"),
+    (ErrorCode::Unsupported, "EMIT_FAILED"),
 ];
 
 /// Returns what the VOLT daemon client calls an error code.
 #[must_use]
 pub fn volt_code(code: ErrorCode) -> &'static str {
-    let known = VOLT_CODES.iter().find(|(_, codes)| codes.contains(&code));
-    known.map_or("SOCKET_CONNECTION_FAILED", |(word, _)| word)
+    let known = VOLT_CODES.iter().find(|(known, _)| *known == code);
+    known.map_or("SOCKET_CONNECTION_FAILED", |(_, word)| word)
 }

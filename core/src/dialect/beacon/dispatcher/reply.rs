@@ -3,7 +3,7 @@
 use crate::base::error::{Error, ErrorCode};
 use crate::base::json::Raw;
 use crate::dialect::beacon::dispatcher::plan::Plan;
-use crate::dialect::beacon::dispatcher::stream::{End, Stream};
+use crate::dialect::beacon::dispatcher::stream::Stream;
 use crate::dialect::beacon::wire::{dispatch_answer, error_text, failure, stream_error};
 use crate::net::HttpResponse;
 
@@ -69,8 +69,8 @@ fn dispatched(body: &[u8], bytes: &[u8]) -> Result<Raw, Error> {
 
 fn streamed(stream: Stream) -> Verdict {
     match stream.end {
-        Some(End::Result(payload)) => Verdict::Settled(dispatched(&payload, &stream.bytes)),
-        Some(End::Error(payload)) => Verdict::Settled(Err(failed(&payload))),
+        Some(Ok(payload)) => Verdict::Settled(dispatched(&payload, &stream.bytes)),
+        Some(Err(payload)) => Verdict::Settled(Err(failed(&payload))),
         // The stream was cut before its end: the same key finds the item again.
         None => Verdict::Again { error: cut_off(), after_ms: None },
     }
@@ -82,8 +82,8 @@ fn commanded(response: &HttpResponse, stream: Stream) -> Result<Raw, Error> {
         return Err(command_error(response.bytes(), response.status));
     }
     let payload = match stream.end {
-        Some(End::Error(payload)) => return Err(command_error(&payload, response.status)),
-        Some(End::Result(payload)) => payload,
+        Some(Err(payload)) => return Err(command_error(&payload, response.status)),
+        Some(Ok(payload)) => payload,
         // A daemon that was asked for a stream may answer with a value.
         None if stream.cut.first() == Some(&b'{') => stream.cut,
         None if response.bytes().is_empty() => return Err(cut_off()),

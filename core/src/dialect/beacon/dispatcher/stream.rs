@@ -10,17 +10,8 @@ pub(super) struct Stream {
     pub(super) cut: Vec<u8>,
     /// The bytes that belong to the result.
     pub(super) bytes: Vec<u8>,
-    /// How it ended, if it has.
-    pub(super) end: Option<End>,
-}
-
-/// The last frame of a stream.
-#[derive(Debug)]
-pub(super) enum End {
-    /// The result, as JSON.
-    Result(Vec<u8>),
-    /// Why there is none, as JSON.
-    Error(Vec<u8>),
+    /// The result, or why there is none, as JSON; once it has ended.
+    pub(super) end: Option<Result<Vec<u8>, Vec<u8>>>,
 }
 
 impl Stream {
@@ -39,8 +30,8 @@ impl Stream {
                 }
                 Kind::Bytes => parts.push(bytes_part(payload)),
                 Kind::FinalBytes => self.bytes = payload.to_vec(),
-                Kind::Result => self.end = Some(End::Result(payload.to_vec())),
-                Kind::Error => self.end = Some(End::Error(payload.to_vec())),
+                Kind::Result => self.end = Some(Ok(payload.to_vec())),
+                Kind::Error => self.end = Some(Err(payload.to_vec())),
                 Kind::Unknown => {}
             }
         }

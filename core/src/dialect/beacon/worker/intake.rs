@@ -155,7 +155,7 @@ impl BeaconWorker {
             return self.logged_in(result, now);
         }
         if matches!(purpose, Purpose::Poll) {
-            self.polling.answered(now.mono.after(self.options.poll_interval_ms));
+            self.polling.turn(false, now.mono.after(self.options.poll_interval_ms));
         }
         let response = match result {
             Ok(response) => response,
@@ -194,33 +194,26 @@ impl BeaconWorker {
             let message = format!("the control plane's answer to {what} was not understood");
             Error::new(ErrorCode::PeerProtocol, message)
         };
-        match purpose {
-            Purpose::Registration => {
-                let Ok(record) = serde_json::from_slice::<RecordAnswer>(response.bytes()) else {
-                    let error = misunderstood("the registration");
-                    return self.exchange_failed(purpose, error, now);
-                };
-                self.exchange_succeeded(purpose);
-                self.id = record.beacon_id;
-                self.registered(record.moorline.unwrap_or_default(), now);
+        if matches!(purpose, Purpose::Registration) {
+            let Ok(record) = serde_json::from_slice::<RecordAnswer>(response.bytes()) else {
+                let error = misunderstood("the registration");
+                return self.exchange_failed(purpose, error, now);
+            };
+            self.exchange_succeeded(purpose);
+            self.id = record.beacon_id;
+            self.registered(record.moorline.unwrap_or_default(), now);
+        } else if matches!(purpose, Purpose::Poll) {
+            let text = std::str::from_utf8(response.bytes()).unwrap_or_default();
+            let text = ByteString::from(text);
+            let Ok(answer) = serde_json::from_str::<PollAnswer<'_>>(&text) else {
+                return self.exchange_failed(purpose, misunderstood("a poll"), now);
+            };
+            self.exchange_succeeded(purpose);
+            if let Some(item) = answer.work_item.filter(|item| !item.hash.is_empty()) {
+                self.take_work(&item, &text, now);
             }
-            Purpose::Poll => {
-                let text = std::str::from_utf8(response.bytes()).unwrap_or_default();
-                let text = ByteString::from(text);
-                let Ok(answer) = serde_json::from_str::<PollAnswer<'_>>(&text) else {
-                    return self.exchange_failed(purpose, misunderstood("a poll"), now);
-                };
-                self.exchange_succeeded(purpose);
-                if let Some(item) = answer.work_item.filter(|item| !item.hash.is_empty()) {
-                    self.take_work(&item, &text, now);
-                }
-            }
-            Purpose::Login
-            | Purpose::Heartbeat
-            | Purpose::Verify
-            | Purpose::Progress
-            | Purpose::Outcome(_)
-            | Purpose::Farewell => self.reported(purpose, None, now),
+        } else {
+            self.reported(purpose, None, now);
         }
     }
 

@@ -176,7 +176,7 @@ impl BeaconWorker {
             self.counters.reconnects += 1;
         }
         let transport = carrier.transport();
-        self.tell(SessionEvent::Ready { id: self.id.clone(), transport, max_message });
+        self.event(SessionEvent::Ready { id: self.id.clone(), transport, max_message });
     }
 
     /// We are refused: for good if we were never let in.
@@ -286,7 +286,11 @@ impl BeaconWorker {
             return self.end(Some(error), now);
         };
         self.enter(Stage::Waiting { retry_ms }, now);
-        self.tell(SessionEvent::Lost { reason: error, retry_ms, attempt: self.link.attempt() });
+        self.event(SessionEvent::Lost {
+            reason: error,
+            retry_ms,
+            attempt: self.link.backoff.attempt,
+        });
     }
 
     /// The time limit of the present stage has passed.
@@ -341,7 +345,7 @@ impl BeaconWorker {
         }
         let (in_flight, outbox) = (self.work.held().count(), self.outbox.len());
         if self.drain.has_news(in_flight, outbox) {
-            self.tell(SessionEvent::Draining { in_flight, outbox });
+            self.event(SessionEvent::Draining { in_flight, outbox });
         }
         if in_flight > 0 && self.drain.is_over(now.mono) {
             self.unfinished += self.withdraw_all(Withdrawal::Draining, now);
@@ -396,7 +400,7 @@ impl BeaconWorker {
     pub(super) fn end(&mut self, error: Option<Error>, now: Now) {
         self.abandon();
         self.enter(Stage::Ended, now);
-        self.tell(SessionEvent::Ended { error });
+        self.event(SessionEvent::Ended { error });
     }
 
     /// Moves the link, except to ready, with the time limit of the stage.
@@ -414,7 +418,7 @@ impl BeaconWorker {
         self.heartbeat.next = None;
         self.polling.next = None;
         self.waiting = (0, false);
-        self.outbox.forget_ping();
+        self.outbox.ping = None;
     }
 
     /// Cancels everything that belongs to the present link.

@@ -287,16 +287,12 @@ impl BeaconWorker {
         self.options.connect_timeout_ms + DRIVER_SLACK_MS
     }
 
-    fn event(&mut self, event: Event) {
-        self.outputs.push_back(Output::Event(event));
-    }
-
-    fn tell(&mut self, event: SessionEvent) {
-        self.event(Event::Session(event));
+    fn event(&mut self, event: impl Into<Event>) {
+        self.outputs.push_back(Output::Event(event.into()));
     }
 
     fn notice(&mut self, error: Error) {
-        self.tell(SessionEvent::Notice { error });
+        self.event(SessionEvent::Notice { error });
     }
 }
 
@@ -388,7 +384,7 @@ impl Machine for BeaconWorker {
         ];
         let timers = timers.into_iter().filter_map(|(at, why)| Some(Deadline { at: at?, why }));
         let drain = self.drain.deadline().filter(|_| !self.is_leaving());
-        timers.chain(self.link.deadline()).chain(self.work.deadline()).chain(drain).min()
+        timers.chain(self.link.limit).chain(self.work.deadline()).chain(drain).min()
     }
 }
 
@@ -415,7 +411,7 @@ impl Endpoint for BeaconWorker {
             }
             Command::Snapshot { call } => {
                 let result = Ok(Raw::trusted(self.snapshot(now)));
-                self.event(Event::Call(CallEvent::Done { call, result }));
+                self.event(CallEvent::Done { call, result });
                 Ok(())
             }
             Command::Call(_) | Command::Emit { .. } => Err(ErrorCode::Unsupported.into()),

@@ -9,7 +9,7 @@ impl BeaconWorker {
     /// Asks for work, when it is time and there is room for it.
     pub(super) fn poll(&mut self, now: Now) {
         if self.polling.deadline().is_some_and(|at| at <= now.mono) && self.may_poll() {
-            self.polling.asked(now.mono.after(self.options.poll_interval_ms));
+            self.polling.turn(true, now.mono.after(self.options.poll_interval_ms));
             self.say_poll(now);
         }
     }
@@ -17,7 +17,7 @@ impl BeaconWorker {
     pub(super) fn may_poll(&self) -> bool {
         self.carrier() == Some(Carrier::Requests)
             && !self.drain.is_on()
-            && self.work.slots.wants_more()
+            && self.work.wants_more()
             && !self.outbox.is_full()
     }
 
@@ -62,13 +62,9 @@ impl Polling {
         self.next = self.next.map(|next| next.min(at));
     }
 
-    fn asked(&mut self, next: Instant) {
-        self.is_asking = true;
-        self.next = self.next.map(|_| next);
-    }
-
-    pub(super) fn answered(&mut self, next: Instant) {
-        self.is_asking = false;
+    /// Notes that a question was asked, or answered.
+    pub(super) fn turn(&mut self, is_asking: bool, next: Instant) {
+        self.is_asking = is_asking;
         self.next = self.next.map(|_| next);
     }
 

@@ -142,7 +142,7 @@ impl BeaconWorker {
     /// Plans to ask for evidence, where outcomes are not acknowledged.
     fn plan_evidence(&mut self, now: Now) {
         // The answer to a ping plans the next.
-        if self.acks || self.outbox.is_pinging() {
+        if self.acks || self.outbox.ping.is_some() {
             return;
         }
         // A drain waits for the evidence, and half a window of it holds up the rest.

@@ -108,7 +108,7 @@ impl BeaconWorker {
 
     pub(super) fn say_heartbeat(&mut self, carrier: Carrier, now: Now) {
         let id = (carrier != Carrier::Requests).then_some(self.id.as_str());
-        let running = self.work.slots.running;
+        let running = self.work.running;
         let text = heartbeat(id, self.heartbeat.host_lag_ms, running, self.drain.is_on());
         let path = |this: &Self| path(&["Beacon", &this.id, "Heartbeat"]);
         self.say(carrier, text, Purpose::Heartbeat, path, now);

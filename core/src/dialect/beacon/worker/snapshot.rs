@@ -37,7 +37,7 @@ pub(super) struct Counters {
 impl BeaconWorker {
     pub(super) fn describe(&self, now: Now) -> String {
         let is_waiting = matches!(self.link.stage(), Stage::Waiting { .. });
-        let next_attempt = self.link.deadline().filter(|_| is_waiting);
+        let next_attempt = self.link.limit.filter(|_| is_waiting);
         Object::with_capacity(768)
             .text("dialect", "beacon")
             .text("role", "worker")
@@ -45,15 +45,15 @@ impl BeaconWorker {
             .text("state", self.link.stage().name())
             .text("since", &self.link.since.unix.to_string())
             .number("since_ms", now.mono.since(self.link.since.mono))
-            .number("attempt", self.link.attempt())
+            .number("attempt", self.link.backoff.attempt)
             .value("next_attempt_ms", &next_attempt.map(|due| due.at.since(now.mono)))
             .value("last_error", &self.last_error)
             .flag("draining", self.drain.is_on())
             .text_or_null("transport", self.carrier().map(|carrier| carrier.transport().as_str()))
             .text_or_null("id", Some(self.id.as_str()).filter(|id| !id.is_empty()))
             .flag("acknowledged", self.acks)
-            .value("in_flight", &self.work.slots.running)
-            .value("waiting", &self.work.slots.waiting())
+            .value("in_flight", &self.work.running)
+            .value("waiting", &self.work.waiting.len())
             .value("outbox", &self.outbox.len())
             .value("outbox_bytes", &self.outbox.bytes)
             .number("host_lag_ms", self.heartbeat.host_lag_ms)

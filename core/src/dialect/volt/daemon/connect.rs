@@ -151,7 +151,7 @@ impl VoltDaemon {
             return self.end(Some(error));
         }
         let Some(delay) = self.next_delay() else {
-            let attempts = self.link.attempt();
+            let attempts = self.link.backoff.attempt;
             let text = format!("{PREFIX}gave up after {attempts} attempts: {why}");
             return self.end(Some(failed(text)));
         };
@@ -188,7 +188,7 @@ impl VoltDaemon {
         let goes_on = self.options.reconnect_enabled
             && (!by_server || self.options.reconnect_on_server_disconnect);
         let delay = if goes_on { self.next_delay() } else { None };
-        let (retry_ms, attempt) = (delay.unwrap_or(0), self.link.attempt());
+        let (retry_ms, attempt) = (delay.unwrap_or(0), self.link.backoff.attempt);
         self.event(SessionEvent::Lost { reason: error, retry_ms, attempt });
         if !self.link.was_ready {
             let message = format!("the connection ended before the registration: {reason}");

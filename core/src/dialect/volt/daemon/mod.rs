@@ -361,7 +361,7 @@ impl Machine for VoltDaemon {
         }
         let drain = self.drain.deadline().filter(|_| self.link.stage() != Stage::Leaving);
         let deadlines = [
-            self.link.deadline(),
+            self.link.limit,
             self.engine.deadline(),
             self.calls.deadline().map(|at| Deadline { at, why: Why::Call }),
             self.beats.deadline().map(|at| Deadline { at, why: Why::Heartbeat }),
@@ -402,7 +402,7 @@ impl Endpoint for VoltDaemon {
 
     fn snapshot(&self, now: Now) -> String {
         let since = self.link.since;
-        let retry = self.link.deadline().filter(|_| self.link.stage() == Stage::Waiting);
+        let retry = self.link.limit.filter(|_| self.link.stage() == Stage::Waiting);
         Object::with_capacity(512)
             .text("dialect", "volt")
             .text("role", "daemon")
@@ -411,7 +411,7 @@ impl Endpoint for VoltDaemon {
             .text("transport", self.engine.transport().as_str())
             .text("since", &since.unix.to_string())
             .number("since_ms", now.mono.since(since.mono))
-            .number("attempt", self.link.attempt())
+            .number("attempt", self.link.backoff.attempt)
             .value("next_attempt_ms", &retry.map(|due| due.at.since(now.mono)))
             .value("last_error", &self.last_error)
             .value("pending_calls", &self.calls.len())

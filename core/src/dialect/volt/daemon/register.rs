@@ -114,7 +114,7 @@ impl VoltDaemon {
         let Stage::Registering(tries) = self.link.stage() else { return };
         self.notice(ErrorCode::RegistrationFailed, message);
         if tries < MAX_TRIES {
-            let limit = (self.link.delay(tries - 1, &mut self.entropy), Why::Backoff);
+            let limit = (self.link.backoff.delay(tries - 1, &mut self.entropy), Why::Backoff);
             self.link.enter(Stage::Repeating(tries), Some(limit), self.clock);
             return;
         }

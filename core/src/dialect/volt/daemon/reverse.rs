@@ -12,6 +12,7 @@ use crate::api::options::ResponseForm;
 use crate::base::error::{Error, ErrorCode, invalid};
 use crate::base::ids::WorkId;
 use crate::base::json::Raw;
+use crate::base::json::object::Object;
 use crate::dialect::volt::envelope::{Envelope, Reject, lenient_form, unhandled};
 use crate::dialect::volt::wire::{self, Message};
 
@@ -80,16 +81,13 @@ impl VoltDaemon {
         self.last_work += 1;
         self.counters.commands_run += 1;
         let work = WorkId(self.last_work);
-        let mut meta = String::with_capacity(64 + request.as_str().len());
-        meta.push_str("{\"request_id\":");
-        meta.push_str(request.as_str());
-        meta.push_str(",\"response_type\":\"");
-        meta.push_str(form.as_str());
-        meta.push_str("\"}");
+        let meta = Object::with_capacity(64 + request.as_str().len())
+            .raw("request_id", request.as_str())
+            .text("response_type", form.as_str());
+        let meta = Raw::trusted(meta.end());
         let payload = Message::share(whole, message.payload).with_blobs(blobs.to_vec());
         let name = name.to_owned();
         self.running.insert(work, Running { name: name.clone(), request, form, stream: None });
-        let meta = Raw::trusted(meta);
         self.event(WorkEvent::Assigned { work, key: name, payload, timeout_ms: None, meta });
     }
 

@@ -8,12 +8,13 @@ use serde_json::value::RawValue;
 use super::VoltServer;
 use super::calls::{Answer, Asker, Order, Pending};
 use crate::api::event::{CallEvent, Event};
+use crate::api::options::ResponseForm;
 use crate::base::error::{Error, ErrorCode, invalid};
 use crate::base::ids::{CallId, HttpId};
 use crate::base::json::Raw;
 use crate::base::json::object::Object;
 use crate::base::time::Now;
-use crate::dialect::volt::envelope::{form_of, present};
+use crate::dialect::volt::envelope::present;
 use crate::machine::Output;
 use crate::net::binary_frames::{self, Kind};
 use crate::net::http::{NoRoute, only};
@@ -96,7 +97,7 @@ impl Order {
     /// Reads the body of a call over HTTP.
     fn read(cluster: String, body: &ByteString) -> Result<Self, Error> {
         let request: CallBody<'_> = read("The call", body)?;
-        let form = form_of(request.response_type.as_deref().unwrap_or("json"))
+        let form = ResponseForm::find(request.response_type.as_deref().unwrap_or("json"))
             .ok_or_else(|| invalid("ResponseType must be \"json\", \"buffer\" or \"stream\"."))?;
         if request.command.is_empty() {
             return Err(invalid("Command is required."));
