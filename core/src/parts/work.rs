@@ -301,10 +301,9 @@ mod tests {
     }
 
     fn start(work: &mut Work) -> Option<WorkId> {
-        match work.start_next(Instant::default())? {
-            Event::Work(WorkEvent::Assigned { work, .. }) => Some(work),
-            other => panic!("{other:?}"),
-        }
+        let event = work.start_next(Instant::default())?;
+        let Event::Work(WorkEvent::Assigned { work, .. }) = event else { panic!("{event:?}") };
+        Some(work)
     }
 
     #[test]
