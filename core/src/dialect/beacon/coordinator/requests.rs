@@ -203,7 +203,7 @@ impl Coordinator {
         let hash = item.map(|item| item.order.hash.clone());
         match hash.or_else(|| self.results.find_key(&key).map(|done| done.hash.clone())) {
             Some(hash) => self.cancel_by_hash(&hash, asked),
-            None => (404, wire::error("No work item has this idempotency key.")),
+            None => Err((404, wire::error("No work item has this idempotency key."))),
         }
     }
 
