@@ -486,6 +486,162 @@ export interface DaemonOptions {
   runtime?: RuntimeOptions | undefined;
 }
 
+/** Parameters to come with. */
+export interface ParametersOptions {
+  /** Its name. Default: `""`. */
+  name?: string | undefined;
+  /** Its value. Default: `""`. */
+  value?: string | undefined;
+}
+
+/** Delays between connection attempts. */
+export interface ConsumerReconnectOptions {
+  /** The first delay. A beacon worker that lost its link waits for anything up to 15 of it, at most 3.75 s: a whole fleet may have lost the same hub. Default: `1000` ms. Range: 1 to 3600000. */
+  baseDelayMs?: number | undefined;
+  /** The largest delay. Default: `30000` ms. Range: 1 to 86400000. */
+  maxDelayMs?: number | undefined;
+  /** What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Above 100 it grows by 1 ms at least. Default: `100` %. Range: 100 to 1000. */
+  growthPercent?: number | undefined;
+  /** How far a delay is spread at random: up and down, but never beyond max_delay_ms. Default: `0` %. Range: 0 to 100. */
+  jitterPercent?: number | undefined;
+  /** Attempts before the session gives up; 0 never gives up. Default: `10`. Range: 0 to 1000000. */
+  maxAttempts?: number | undefined;
+  /** How long a link must have been up for the ladder to start anew. Default: `0` ms. Range: 0 to 3600000. */
+  stableAfterMs?: number | undefined;
+}
+
+/** Limits of the link; max_pending_calls messages wait if on_backlog is block. */
+export interface ConsumerLimitsOptions {
+  /** The largest message accepted; a larger one closes the connection with 1009. Default: `104857600` bytes. Range: 1024 to 268435456. */
+  maxMessageBytes?: number | undefined;
+  /** The most fragments of one message; more close the connection with 1008. Default: `1024`. Range: 1 to 1048576. */
+  maxFragments?: number | undefined;
+  /** The most bytes waiting to be sent; more fail the connection with OVERLOADED. Default: `134217728` bytes. Range: 65536 to 1073741824. */
+  maxSendQueueBytes?: number | undefined;
+  /** The most calls waiting for a reply; more are refused with OVERLOADED. Default: `65536`. Range: 1 to 1048576. */
+  maxPendingCalls?: number | undefined;
+}
+
+/** Connects to a provider and exchanges messages with it. */
+export interface ConsumerOptions {
+  /** Whether to speak TLS. Default: `false`. */
+  ssl?: boolean | undefined;
+  /** The provider's host. Default: `""`. */
+  host?: string | undefined;
+  /** The provider's port. Default: `8080`. Range: 1 to 65535. */
+  port?: number | undefined;
+  /** The path to ask for. Default: `"/connect"`. */
+  path?: string | undefined;
+  /** Parameters to come with. Default: `[]`. */
+  parameters?: readonly ParametersOptions[] | undefined;
+  /** Whether to connect again after a loss. Default: `true`. */
+  reconnectEnabled?: boolean | undefined;
+  /** Delays between connection attempts. */
+  reconnect?: ConsumerReconnectOptions | undefined;
+  /** Time for a connection: name look-up, TLS, upgrade. Default: `10000` ms. Range: 100 to 600000. */
+  connectTimeoutMs?: number | undefined;
+  /** The most bytes sent that have not left; 0 does not limit. Default: `33554432` bytes. Range: 0 to 1073741824. */
+  maxBackpressure?: number | undefined;
+  /** What becomes of a message while more than max_backpressure has not left. Default: `"drop"`. */
+  onBacklog?: 'drop' | 'close' | 'block' | undefined;
+  /** Whether every heartbeat is told by the event heartbeat; announcements always are. Default: `false`. */
+  tellsHeartbeats?: boolean | undefined;
+  /** Whether messages that the protocol keeps for itself may be sent all the same. Default: `false`. */
+  allowReserved?: boolean | undefined;
+  /** Limits of the link; max_pending_calls messages wait if on_backlog is block. */
+  limits?: ConsumerLimitsOptions | undefined;
+  /** The driver's options. */
+  runtime?: RuntimeOptions | undefined;
+}
+
+/** Connections. */
+export interface WsOptions {
+  /** The preset of compression by its number among COMPRESSORS; 0 disables it. Default: `0`. Range: 0 to 4095. */
+  compressor?: number | undefined;
+  /** The most bytes sent to a consumer that have not left; 0 does not limit. Default: `1048576` bytes. Range: 0 to 1073741824. */
+  maxBackpressure?: number | undefined;
+  /** The largest message accepted; a larger one ends the connection. Default: `32768` bytes. Range: 0 to 268435456. */
+  maxPayloadLength?: number | undefined;
+  /** What becomes of a message while more than max_backpressure has not left. Default: `"drop"`. */
+  onBacklog?: 'drop' | 'close' | 'block' | undefined;
+  /** The most messages of a consumer that wait if on_backlog is block; more are dropped. Default: `1024`. Range: 0 to 1048576. */
+  maxWaiting?: number | undefined;
+  /** The largest message sent, and the most bytes that wait if on_backlog is block. Default: `67108864` bytes. Range: 1024 to 1073741824. */
+  maxSendBytes?: number | undefined;
+  /** The most fragments of one message; more close the connection with 1008. Default: `1024`. Range: 1 to 1048576. */
+  maxFragments?: number | undefined;
+}
+
+/** Who is let in. */
+export interface AuthOptions {
+  /** Parameters that a consumer must come with, each once and with this value. Default: `[]`. */
+  parameters?: readonly ParametersOptions[] | undefined;
+  /** Whether the application decides, asked by the event admission_asked. Default: `false`. */
+  asks?: boolean | undefined;
+  /** Time for the application to decide; later the consumer is answered 503. Default: `10000` ms. Range: 1 to 600000. */
+  timeoutMs?: number | undefined;
+  /** The most consumers that wait for the application; more are answered 503. Default: `1024`. Range: 1 to 65536. */
+  maxPending?: number | undefined;
+}
+
+/** TLS. */
+export interface SslOptions {
+  /** A PEM file with the private key; with cert it makes the provider speak TLS. Default: `""`. */
+  key?: string | undefined;
+  /** A PEM file with the certificate chain. Default: `""`. */
+  cert?: string | undefined;
+  /** Kept for the original's sake: keys must not be encrypted. Default: `""`. */
+  passphrase?: string | undefined;
+  /** Not supported: the key exchange is by elliptic curves. Default: `""`. */
+  dhParams?: string | undefined;
+}
+
+/** Heartbeats. */
+export interface ProviderHeartbeatOptions {
+  /** How often consumers are asked for a sign of life. Default: `30000` ms. Range: 100 to 86400000. */
+  interval?: number | undefined;
+  /** How many intervals a consumer may leave a heartbeat unanswered besides the first. Default: `2`. Range: 0 to 1000000. */
+  maxStrikes?: number | undefined;
+  /** Whether heartbeats are told by the event heartbeat. Default: `false`. */
+  tells?: boolean | undefined;
+  /** Whether the announcement waits for the command greet, at most 4 s. Default: `false`. */
+  awaitsGreet?: boolean | undefined;
+}
+
+/** Accepts consumers and exchanges messages with each. */
+export interface ProviderOptions {
+  /** The address to bind; beyond loopback it takes TLS or allow_plaintext. Default: `"127.0.0.1"`. */
+  host?: string | undefined;
+  /** The port; 0 takes a free one. Default: `8080`. Range: 0 to 65535. */
+  port?: number | undefined;
+  /** The path that consumers ask for. Default: `"/connect"`. */
+  path?: string | undefined;
+  /** Connections. */
+  ws?: WsOptions | undefined;
+  /** Who is let in. */
+  auth?: AuthOptions | undefined;
+  /** TLS. */
+  ssl?: SslOptions | undefined;
+  /** Heartbeats. */
+  heartbeat?: ProviderHeartbeatOptions | undefined;
+  /** Lets a provider without TLS listen beyond loopback. Default: `false`. */
+  allowPlaintext?: boolean | undefined;
+  /** Whether pages of other origins are refused. Default: `false`. */
+  strict?: boolean | undefined;
+  /** Origins that strict lets pass, such as `https://app.example`. Default: `[]`. */
+  allowedOrigins?: readonly string[] | undefined;
+  /** Whether `GET /alive` is answered. Default: `true`. */
+  alive?: boolean | undefined;
+  /** Whether messages that the protocol keeps for itself may be sent all the same. Default: `false`. */
+  allowReserved?: boolean | undefined;
+  /** The most connections; further consumers are answered 503. Default: `10000`. Range: 1 to 1000000. */
+  maxConnections?: number | undefined;
+  /** The most connections of one address that have asked nothing or wait to be let in. Default: `64`. Range: 1 to 65536. */
+  maxUnadmittedPerAddress?: number | undefined;
+  /** The driver's options. */
+  runtime?: RuntimeOptions | undefined;
+}
+
 /** Options of one call of a dispatcher. */
 export interface CallOptions {
   /** Time for the call, from queueing to result; 0 takes the dispatcher's call_timeout_ms. Default: `0` ms. Range: 0 to 86400000. */
@@ -735,6 +891,98 @@ export const OPTION_KEYS = {
       maxEventBytes: 'max_event_bytes',
     }],
   },
+  consumer: {
+    ssl: 'ssl',
+    host: 'host',
+    port: 'port',
+    path: 'path',
+    parameters: ['parameters', {
+      name: 'name',
+      value: 'value',
+    }],
+    reconnectEnabled: 'reconnect_enabled',
+    reconnect: ['reconnect', {
+      baseDelayMs: 'base_delay_ms',
+      maxDelayMs: 'max_delay_ms',
+      growthPercent: 'growth_percent',
+      jitterPercent: 'jitter_percent',
+      maxAttempts: 'max_attempts',
+      stableAfterMs: 'stable_after_ms',
+    }],
+    connectTimeoutMs: 'connect_timeout_ms',
+    maxBackpressure: 'max_backpressure',
+    onBacklog: 'on_backlog',
+    tellsHeartbeats: 'tells_heartbeats',
+    allowReserved: 'allow_reserved',
+    limits: ['limits', {
+      maxMessageBytes: 'max_message_bytes',
+      maxFragments: 'max_fragments',
+      maxSendQueueBytes: 'max_send_queue_bytes',
+      maxPendingCalls: 'max_pending_calls',
+    }],
+    runtime: ['runtime', {
+      storePath: 'store_path',
+      caFile: 'ca_file',
+      certFile: 'cert_file',
+      keyFile: 'key_file',
+      proxy: 'proxy',
+      dangerAcceptInvalidCerts: 'danger_accept_invalid_certs',
+      traceFile: 'trace_file',
+      maxEventBytes: 'max_event_bytes',
+    }],
+  },
+  provider: {
+    host: 'host',
+    port: 'port',
+    path: 'path',
+    ws: ['ws', {
+      compressor: 'compressor',
+      maxBackpressure: 'max_backpressure',
+      maxPayloadLength: 'max_payload_length',
+      onBacklog: 'on_backlog',
+      maxWaiting: 'max_waiting',
+      maxSendBytes: 'max_send_bytes',
+      maxFragments: 'max_fragments',
+    }],
+    auth: ['auth', {
+      parameters: ['parameters', {
+        name: 'name',
+        value: 'value',
+      }],
+      asks: 'asks',
+      timeoutMs: 'timeout_ms',
+      maxPending: 'max_pending',
+    }],
+    ssl: ['ssl', {
+      key: 'key',
+      cert: 'cert',
+      passphrase: 'passphrase',
+      dhParams: 'dh_params',
+    }],
+    heartbeat: ['heartbeat', {
+      interval: 'interval',
+      maxStrikes: 'max_strikes',
+      tells: 'tells',
+      awaitsGreet: 'awaits_greet',
+    }],
+    allowPlaintext: 'allow_plaintext',
+    strict: 'strict',
+    allowedOrigins: 'allowed_origins',
+    alive: 'alive',
+    allowReserved: 'allow_reserved',
+    maxConnections: 'max_connections',
+    maxUnadmittedPerAddress: 'max_unadmitted_per_address',
+    runtime: ['runtime', {
+      storePath: 'store_path',
+      caFile: 'ca_file',
+      certFile: 'cert_file',
+      keyFile: 'key_file',
+      proxy: 'proxy',
+      dangerAcceptInvalidCerts: 'danger_accept_invalid_certs',
+      traceFile: 'trace_file',
+      maxEventBytes: 'max_event_bytes',
+    }],
+  },
   call: {
     timeoutMs: 'timeout_ms',
     idempotencyKey: 'idempotency_key',
@@ -839,6 +1087,8 @@ export interface PeerJoinedEvent {
   readonly peer: number;
   /** Its name. */
   readonly name: string;
+  /** A JSON object with what else is known of it; for `netcluster`: `{ip, parameters}`. */
+  readonly meta: unknown;
 }
 
 /** A peer is gone. */
@@ -898,6 +1148,59 @@ export interface BeatAskedEvent {
   readonly beat: number;
 }
 
+/** A message that is not JSON, as it is: in JSON either text or bytes. */
+export interface ReceivedEvent {
+  readonly event: 'received';
+  /** The peer, at servers. */
+  readonly peer: number | null;
+  /** The message, if it is text. */
+  readonly text?: string;
+  /** The message in base64, if it is bytes. */
+  readonly bytes?: string;
+}
+
+/** A connection is over, or an attempt to open one. */
+export interface ClosedEvent {
+  readonly event: 'closed';
+  /** The peer, at servers. */
+  readonly peer: number | null;
+  /** The close code of the WebSocket: 1005 if none was said, 1006 without a farewell, 0 for our own end without a code. */
+  readonly code: number;
+  /** The reason. */
+  readonly reason: string;
+}
+
+/** Someone asks to be let in: answer with admit or refuse. Without an answer the peer is asked to come back. */
+export interface AdmissionAskedEvent {
+  readonly event: 'admission_asked';
+  /** Who will be the peer. */
+  readonly peer: number;
+  /** Milliseconds that the application has. */
+  readonly timeout_ms: number;
+  /** The request: method, url, path, query, ip, and lists of name and value: headers, cookies, parameters. */
+  readonly request: unknown;
+}
+
+/** More has not left than allowed, or all of it has left since. */
+export interface BacklogEvent {
+  readonly event: 'backlog';
+  /** The peer, at servers. */
+  readonly peer: number | null;
+  /** The bytes; 0 when all have left. */
+  readonly bytes: number;
+}
+
+/** A heartbeat of the protocol; most are told only where an option asks for them. */
+export interface HeartbeatEvent {
+  readonly event: 'heartbeat';
+  /** The peer, at servers. */
+  readonly peer: number | null;
+  /** What it is. */
+  readonly sign: 'announced' | 'ping' | 'pong' | 'strike' | 'end';
+  /** For `announced` the interval in milliseconds, for `strike` their number, else 0. */
+  readonly value: number;
+}
+
 /** An event as it crosses from the native side; told apart by `event`. */
 export type NativeEvent =
   | ReadyEvent
@@ -914,7 +1217,12 @@ export type NativeEvent =
   | EndedEvent
   | EnrolledEvent
   | WorkDrainedEvent
-  | BeatAskedEvent;
+  | BeatAskedEvent
+  | ReceivedEvent
+  | ClosedEvent
+  | AdmissionAskedEvent
+  | BacklogEvent
+  | HeartbeatEvent;
 
 /** Members that name what an administrative call is about. Dialect: beacon. */
 export const SubjectField = {
@@ -927,6 +1235,34 @@ export const SubjectField = {
 
 /** Members that name what an administrative call is about. Dialect: beacon. */
 export type SubjectField = (typeof SubjectField)[keyof typeof SubjectField];
+
+/** Messages that the protocol keeps for itself: the first two to consumers, of which the second is a beginning, the last to providers. Dialect: netcluster. */
+export const ReservedText = {
+  Ping: 'PING',
+  Announcement: 'PROVIDER_HEARTBEAT|',
+  Pong: 'PONG',
+} as const;
+
+/** Messages that the protocol keeps for itself: the first two to consumers, of which the second is a beginning, the last to providers. Dialect: netcluster. */
+export type ReservedText = (typeof ReservedText)[keyof typeof ReservedText];
+
+/** Presets of compression, with their numbers. Dialect: netcluster. */
+export const Compressors = {
+  DISABLED: '0',
+  SHARED_COMPRESSOR: '1',
+  DEDICATED_COMPRESSOR: '3848',
+  DEDICATED_COMPRESSOR_3KB: '2305',
+  DEDICATED_COMPRESSOR_4KB: '2306',
+  DEDICATED_COMPRESSOR_8KB: '2563',
+  DEDICATED_COMPRESSOR_16KB: '2820',
+  DEDICATED_COMPRESSOR_32KB: '3077',
+  DEDICATED_COMPRESSOR_64KB: '3334',
+  DEDICATED_COMPRESSOR_128KB: '3591',
+  DEDICATED_COMPRESSOR_256KB: '3848',
+} as const;
+
+/** Presets of compression, with their numbers. Dialect: netcluster. */
+export type Compressors = (typeof Compressors)[keyof typeof Compressors];
 
 /** What can go wrong, in the words of the VOLT daemon client. Dialect: volt. */
 export const DaemonClientErrorCode = {

@@ -4,8 +4,8 @@
 //! randomness, threads or logging. A driver feeds [`Input`]s and the application's [`Command`]s to an
 //! [`Endpoint`], drains [`Output`]s and calls back at [`Deadline`]s.
 //!
-//! Features: `beacon`, `volt` and `server` (the hub, and the VOLT side of it), all in `full`, which is the
-//! default. A page that speaks one dialect carries that one.
+//! Features: `beacon`, `volt`, `netcluster` and `server` (the hub, and the VOLT side of it), all in `full`,
+//! which is the default. A page that speaks one dialect carries that one.
 //!
 //! ```text
 //! base ◀─ net, api ◀─ machine ◀─ parts ◀─ dialect/* ◀─ hub ◀─ open, trace
@@ -25,10 +25,12 @@ mod open;
 mod parts;
 pub mod trace;
 
-pub use api::command::{self, CallCommand, Command, Outcome, WorkCommand};
+pub use api::command::{self, CallCommand, Command, Outcome, PeerCommand, Recipients, WorkCommand};
 pub use api::event::{
-    self, CallEvent, Event, PeerEvent, SessionEvent, Transport, Withdrawal, WorkEvent,
+    self, CallEvent, Event, HeartbeatSign, PeerEvent, SessionEvent, Transport, Withdrawal,
+    WorkEvent,
 };
+pub use base::content::Content;
 pub use base::entropy;
 pub use base::error::{self, Error, ErrorCode, Fault};
 pub use base::ids::{CallId, ConnId, HttpId, ListenId, PeerId, StoreId, WorkId};
@@ -63,6 +65,11 @@ pub mod options {
     #[cfg(feature = "beacon")]
     pub use crate::dialect::beacon::options::{
         CallOptions, DispatcherOptions, WorkerOptions, WorkerTransport,
+    };
+    #[cfg(feature = "netcluster")]
+    pub use crate::dialect::netcluster::options::{
+        ConsumerOptions, ParameterOption, ProviderAuthOptions, ProviderHeartbeatOptions,
+        ProviderOptions, ProviderSslOptions, ProviderWsOptions, WhenFull,
     };
     #[cfg(feature = "volt")]
     pub use crate::dialect::volt::options::{

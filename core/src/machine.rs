@@ -299,7 +299,8 @@ pub enum Output {
     Close {
         /// The connection.
         conn: ConnId,
-        /// The WebSocket close code; a stream says none.
+        /// The WebSocket close code; 1005 says none, 1006 cuts the connection off without a close frame. A
+        /// stream says none.
         code: u16,
         /// The reason, at most 123 bytes; a stream says none.
         reason: String,

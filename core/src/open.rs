@@ -5,6 +5,8 @@
 
 #[cfg(feature = "beacon")]
 use crate::dialect::beacon;
+#[cfg(feature = "netcluster")]
+use crate::dialect::netcluster;
 #[cfg(feature = "volt")]
 use crate::dialect::volt;
 #[cfg(feature = "server")]
@@ -53,6 +55,8 @@ pub struct Role {
     pub command_options: &'static [(&'static str, Describe)],
     /// The kinds of events that it tells, in groups.
     pub events: Groups,
+    /// Whether the queries of its URLs carry secrets.
+    pub hides_queries: bool,
     /// Makes its machine from options as JSON text, the host's name and seeds.
     pub open: fn(&str, &str, Seeds) -> Result<Opened, Error>,
 }
@@ -65,6 +69,8 @@ const SESSION_EVENTS: &[&str] = &["ready", "notice", "draining", "ended", "call_
 const WORK_EVENTS: &[&str] = &["work", "work_withdrawn"];
 #[cfg(feature = "server")]
 const PEER_EVENTS: &[&str] = &["peer_joined", "peer_left"];
+#[cfg(feature = "netcluster")]
+const CONTENT_EVENTS: &[&str] = &["received", "closed", "backlog", "heartbeat"];
 
 /// Every role that this build speaks.
 pub const ROLES: &[Role] = &[
@@ -78,8 +84,9 @@ pub const ROLES: &[Role] = &[
         commands: &[SESSION, HANDLERS, OUTCOMES, &["progress"]],
         command_options: &[],
         events: &[SESSION_EVENTS, &["lost"], WORK_EVENTS],
+        hides_queries: false,
         open: |options, host, seeds| {
-            make(options, |o| beacon::BeaconWorker::new(o, host, seeds.run), |o| &o.runtime)
+            make(options, |o| beacon::BeaconWorker::new(o, host, seeds.run), |o| o.runtime.clone())
         },
     },
     #[cfg(feature = "beacon")]
@@ -92,8 +99,9 @@ pub const ROLES: &[Role] = &[
         commands: &[SESSION, CALLS],
         command_options: &[("call", beacon::options::CallOptions::fields)],
         events: &[SESSION_EVENTS, &["call_part"]],
+        hides_queries: false,
         open: |options, _, seeds| {
-            make(options, |o| beacon::BeaconDispatcher::new(o, seeds.run), |o| &o.runtime)
+            make(options, |o| beacon::BeaconDispatcher::new(o, seeds.run), |o| o.runtime.clone())
         },
     },
     #[cfg(feature = "server")]
@@ -106,7 +114,8 @@ pub const ROLES: &[Role] = &[
         commands: &[SESSION, HANDLERS, CALLS, &["emit"], OUTCOMES],
         command_options: &[],
         events: &[SESSION_EVENTS, &["call_part", "message"], WORK_EVENTS, PEER_EVENTS],
-        open: |options, _, seeds| make(options, |o| Hub::open(o, seeds), |o| &o.runtime),
+        hides_queries: false,
+        open: |options, _, seeds| make(options, |o| Hub::open(o, seeds), |o| o.runtime.clone()),
     },
     #[cfg(feature = "volt")]
     Role {
@@ -123,8 +132,39 @@ pub const ROLES: &[Role] = &[
             WORK_EVENTS,
             &["work_drained", "beat_asked"],
         ],
+        hides_queries: false,
         open: |options, _, seeds| {
-            make(options, |o| volt::VoltDaemon::new(o, seeds.run), |o| &o.runtime)
+            make(options, |o| volt::VoltDaemon::new(o, seeds.run), |o| o.runtime.clone())
+        },
+    },
+    #[cfg(feature = "netcluster")]
+    Role {
+        dialect: "netcluster",
+        role: "consumer",
+        doc: "Connects to a provider and exchanges messages with it.",
+        listens: false,
+        fields: netcluster::options::ConsumerOptions::fields,
+        commands: &[SESSION, &["send"]],
+        command_options: &[],
+        events: &[SESSION_EVENTS, &["lost"], CONTENT_EVENTS],
+        hides_queries: true,
+        open: |options, _, seeds| {
+            make(options, |o| netcluster::Consumer::new(o, seeds.run), |o| o.runtime.clone())
+        },
+    },
+    #[cfg(all(feature = "netcluster", feature = "server"))]
+    Role {
+        dialect: "netcluster",
+        role: "provider",
+        doc: "Accepts consumers and exchanges messages with each.",
+        listens: true,
+        fields: netcluster::options::ProviderOptions::fields,
+        commands: &[SESSION, &["admit", "refuse", "greet", "send", "ping", "end", "close"]],
+        command_options: &[],
+        events: &[SESSION_EVENTS, &["admission_asked", "peer_joined"], CONTENT_EVENTS],
+        hides_queries: true,
+        open: |options, _, seeds| {
+            make(options, |o| netcluster::Provider::new(o, seeds.run), |o| o.runtime())
         },
     },
 ];
@@ -133,6 +173,8 @@ pub const ROLES: &[Role] = &[
 pub const WORDS: &[&[WordTable]] = &[
     #[cfg(feature = "beacon")]
     beacon::words::WORDS,
+    #[cfg(feature = "netcluster")]
+    netcluster::words::WORDS,
     #[cfg(feature = "volt")]
     volt::words::WORDS,
 ];
@@ -200,10 +242,10 @@ pub fn check_handler(dialect: &str, role: &str, key: &str, meta: &Raw) -> Result
 fn make<O: OptionValue, M: Endpoint + Send + 'static, E: Into<Error>>(
     options: &str,
     machine: impl FnOnce(O) -> Result<M, E>,
-    runtime: impl FnOnce(&O) -> &RuntimeOptions,
+    runtime: impl FnOnce(&O) -> RuntimeOptions,
 ) -> Result<Opened, Error> {
     let options: O = read(options)?;
-    let runtime = runtime(&options).clone();
+    let runtime = runtime(&options);
     Ok(Opened { endpoint: Box::new(machine(options).map_err(Into::into)?), runtime })
 }
 
@@ -325,10 +367,21 @@ mod tests {
             ("failed", r#"{"message":"m"}"#),
             ("cancelled", "null"),
             ("progress", "{}"),
+            ("admit", "null"),
+            ("refuse", "null"),
+            ("greet", "null"),
+            ("send", r#"{"text":"t"}"#),
+            ("ping", "{}"),
+            ("end", "null"),
+            ("close", "null"),
         ];
         for row in ROLES {
             let daemon = r#"{"server_url":"http://h","control_socket_url":"ws://h","team_cluster_id":"c","daemon_password":"p"}"#;
-            let options = if row.role == "daemon" { daemon } else { "{}" };
+            let options = match row.role {
+                "daemon" => daemon,
+                "consumer" => r#"{"host":"h"}"#,
+                _ => "{}",
+            };
             for (word, body) in all {
                 let mut machine = (row.open)(options, "host", [0; 32].into()).unwrap().endpoint;
                 if row.listens {

@@ -26,6 +26,10 @@ const LINGER_MS: u64 = 2_000;
 const MAX_HELD: usize = 64 * 1024;
 /// The close code for a policy that was violated.
 const POLICY: u16 = 1008;
+/// Stands for an end without a close frame; never on the wire itself.
+const CUT: u16 = 1006;
+/// With more than this on its way, the question whether it has left is answered at once.
+const MUCH: usize = 16 * 1024;
 /// What a frame that is held back costs besides its payload.
 const FRAME_BYTES: usize = 64;
 
@@ -66,6 +70,8 @@ struct Connection {
     is_touched: bool,
     is_unflushed: bool,
     asks_sent: bool,
+    /// Bytes of frames since the last flush.
+    unflushed: usize,
     control: ControlRate,
     /// Frames by which the peer asks for a sign of life, or gives one.
     pulses: Pulses,
@@ -238,6 +244,7 @@ impl Links {
                 is_touched: false,
                 is_unflushed: false,
                 asks_sent: false,
+                unflushed: 0,
                 control: ControlRate::new(now),
                 pulses,
             })),
@@ -246,7 +253,7 @@ impl Links {
             match said {
                 Waiting::Frame(frame) => drop(self.send(conn, frame)),
                 Waiting::Limits(limits) => self.set_limits(conn, limits),
-                Waiting::AskSent => self.ask_sent(conn),
+                Waiting::AskSent => drop(self.ask_sent(conn)),
                 Waiting::Close(code, reason) => drop(self.close(conn, code, reason, now)),
             }
         }
@@ -278,6 +285,7 @@ impl Links {
                 if matches!(frame, Frame::Ping(_)) {
                     connection.control.pinged();
                 }
+                connection.unflushed += frame.len();
                 let sent = connection.transport.send(frame);
                 if let Err(cause) = sent {
                     self.links.remove(&conn);
@@ -291,22 +299,34 @@ impl Links {
         }
     }
 
-    /// Asks when what was sent so far has been handed to the network.
-    pub(crate) fn ask_sent(&mut self, conn: ConnId) {
+    /// Asks when what was sent so far has been handed to the network. Returns true if it is already: much
+    /// is tried at once, so that what a turn sends is not held against a peer that reads it.
+    pub(crate) fn ask_sent(&mut self, conn: ConnId) -> bool {
         match self.links.get_mut(&conn) {
             Some(Link::Admitted(waiting, _)) => waiting.push(Waiting::AskSent),
             Some(Link::Open(connection)) if connection.phase == Phase::Open => {
-                connection.asks_sent = true;
                 connection.touch(&mut self.touched);
+                if connection.unflushed >= MUCH && !connection.is_unflushed {
+                    connection.unflushed = 0;
+                    if matches!(connection.transport.flush(), Flushed::All) {
+                        return true;
+                    }
+                }
+                connection.asks_sent = true;
             }
             Some(Link::Open(_) | Link::Dialing(..) | Link::Offered(_) | Link::Accepted(_))
             | None => {}
         }
+        false
     }
 
     /// Closes a connection. Returns true if it is over at once.
     pub(crate) fn close(&mut self, conn: ConnId, code: u16, reason: String, now: Instant) -> bool {
         match self.links.get_mut(&conn) {
+            Some(Link::Open(_)) if code == CUT => {
+                self.links.remove(&conn);
+                true
+            }
             Some(Link::Open(connection)) => {
                 if connection.phase == Phase::Open {
                     connection.phase = Phase::Closing;
@@ -409,6 +429,7 @@ impl Links {
         for conn in self.touched.drain(..) {
             let Some(Link::Open(connection)) = self.links.get_mut(&conn) else { continue };
             connection.is_touched = false;
+            connection.unflushed = 0;
             match connection.transport.flush() {
                 Flushed::All => {
                     connection.is_unflushed = false;

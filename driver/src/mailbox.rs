@@ -114,7 +114,9 @@ fn payload_len(event: &Event) -> usize {
     match event {
         Event::Call(CallEvent::Done { result: Ok(payload), .. })
         | Event::Call(CallEvent::Part { part: payload, .. })
-        | Event::Peer(PeerEvent::Message { payload, .. }) => payload.len(),
+        | Event::Peer(PeerEvent::Message { payload, .. })
+        | Event::Peer(PeerEvent::AdmissionAsked { request: payload, .. }) => payload.len(),
+        Event::Peer(PeerEvent::Received { content, .. }) => content.len(),
         Event::Work(WorkEvent::Assigned { payload, meta, .. }) => payload.len() + meta.len(),
         Event::Call(CallEvent::Done { result: Err(_), .. })
         | Event::Session(_)
@@ -122,6 +124,9 @@ fn payload_len(event: &Event) -> usize {
         | Event::Work(WorkEvent::Drained { .. })
         | Event::Work(WorkEvent::BeatAsked { .. })
         | Event::Peer(PeerEvent::Joined { .. })
-        | Event::Peer(PeerEvent::Left { .. }) => 0,
+        | Event::Peer(PeerEvent::Left { .. })
+        | Event::Peer(PeerEvent::Closed { .. })
+        | Event::Peer(PeerEvent::Backlog { .. })
+        | Event::Peer(PeerEvent::Heartbeat { .. }) => 0,
     }
 }

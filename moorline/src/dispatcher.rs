@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::application::Application;
 use crate::call::written;
-use crate::endpoint::{Role, Session};
+use crate::endpoint::{Listener, Role, Session};
 use crate::worker::WORKER;
 use crate::{Call, Counters, Error, Events, Reply};
 
@@ -118,7 +118,8 @@ impl DispatcherBuilder {
     pub async fn connect(self) -> Result<Dispatcher, Error> {
         let application = Arc::new(Application::new(HashMap::new(), None));
         let (options, commands) = (self.options.describe(), vec![Command::Start]);
-        let session = Session::open(&DISPATCHER, &options, commands, &application, None).await?;
+        let session =
+            Session::open(&DISPATCHER, &options, commands, &application, Listener::None).await?;
         Ok(Dispatcher { application, session })
     }
 }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use moorline_core::command::DEFAULT_DRAIN_MS;
-use moorline_core::{CallCommand, CallEvent, CallId, Command, Outcome, Raw};
+use moorline_core::{CallCommand, CallEvent, CallId, Command, Outcome, PeerEvent, Raw};
 use moorline_driver::{Counters, Handle, Mailbox};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -46,6 +46,19 @@ pub(crate) type OnPart = Box<dyn FnMut(Raw) + Send>;
 
 /// Takes a message of a peer: its name, and the message.
 pub(crate) type OnMessage = Box<dyn FnMut(&str, Raw) + Send>;
+
+/// Takes what concerns the peers of a role whose messages are no JSON.
+pub(crate) type OnPeer = Box<dyn FnMut(&Arc<Endpoint>, PeerEvent) + Send>;
+
+/// Who takes what peers say.
+pub(crate) enum Listener {
+    /// Nobody but the streams of the application.
+    None,
+    /// Messages by the names of their peers.
+    Messages(OnMessage),
+    /// Everything.
+    Peers(OnPeer),
+}
 
 /// Where a session stands.
 #[derive(Clone, Debug)]
@@ -101,7 +114,7 @@ impl Session {
         options: &str,
         commands: Vec<Command>,
         application: &Arc<Application>,
-        on_message: Option<OnMessage>,
+        listener: Listener,
     ) -> Result<Self, Error> {
         let endpoint = Arc::new(Endpoint {
             role,
@@ -117,7 +130,7 @@ impl Session {
             is_cut_short: AtomicBool::new(false),
             max_message: AtomicU64::new(0),
         });
-        let pump = tokio::spawn(pump(Arc::clone(&endpoint), on_message)).abort_handle();
+        let pump = tokio::spawn(pump(Arc::clone(&endpoint), listener)).abort_handle();
         let session = Self { endpoint, pump };
         session.submit(commands)?;
         Ok(session)
@@ -129,9 +142,9 @@ impl Session {
         options: &str,
         commands: Vec<Command>,
         application: &Arc<Application>,
-        on_message: Option<OnMessage>,
+        listener: Listener,
     ) -> Result<Self, Error> {
-        let session = Self::start(role, options, commands, application, on_message)?;
+        let session = Self::start(role, options, commands, application, listener)?;
         session.ready().await?;
         Ok(session)
     }

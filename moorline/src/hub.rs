@@ -14,7 +14,7 @@ use serde_json::Map;
 
 use crate::application::{Application, offer};
 use crate::call::{millis, written};
-use crate::endpoint::{OnMessage, Role, Session};
+use crate::endpoint::{Listener, OnMessage, Role, Session};
 use crate::handler::{Handler, erased};
 use crate::volt::outcome;
 use crate::{Call, Counters, Error, ErrorCode, Events, Failure, IntoReply, Reply, WorkContext};
@@ -309,8 +309,8 @@ impl HubBuilder {
         commands.extend(self.on_message.as_ref().map(|_| offer("*")));
         commands.push(Command::Start);
         let options = self.options.describe();
-        let session =
-            Session::open(&HUB, &options, commands, &application, self.on_message).await?;
+        let listener = self.on_message.map_or(Listener::None, Listener::Messages);
+        let session = Session::open(&HUB, &options, commands, &application, listener).await?;
         Ok(Hub { application, session, scheme: self.scheme })
     }
 }

@@ -11,7 +11,7 @@ use moorline_core::{
     CallEvent, CallId, Fault, PeerEvent, PeerId, Raw, SessionEvent, Withdrawal, WorkEvent,
 };
 
-use crate::endpoint::{Endpoint, OnMessage, Status, lock};
+use crate::endpoint::{Endpoint, Listener, Status, lock};
 use crate::events::Event;
 use crate::work::WorkContext;
 use crate::{Error, ErrorCode};
@@ -20,8 +20,8 @@ use crate::{Error, ErrorCode};
 const MAX_PASSES: usize = 64;
 
 /// Routes events until the session is over.
-pub(crate) async fn pump(endpoint: Arc<Endpoint>, on_message: Option<OnMessage>) {
-    let mut peers = Peers { names: HashMap::new(), on_message };
+pub(crate) async fn pump(endpoint: Arc<Endpoint>, listener: Listener) {
+    let mut peers = Peers { names: HashMap::new(), listener };
     let mut events = VecDeque::new();
     let mut woken = Vec::new();
     while !matches!(*endpoint.status.borrow(), Status::Ended(_)) {
@@ -141,9 +141,15 @@ impl Endpoint {
         }
     }
 
-    fn route_peer(&self, event: PeerEvent, peers: &mut Peers) {
+    fn route_peer(self: &Arc<Self>, event: PeerEvent, peers: &mut Peers) {
+        if let Listener::Peers(take) = &mut peers.listener {
+            if !self.is_muted() {
+                let _ = apart(|| take(self, event));
+            }
+            return;
+        }
         match event {
-            PeerEvent::Joined { peer, name } => {
+            PeerEvent::Joined { peer, name, .. } => {
                 peers.names.insert(peer, name.clone());
                 self.tell(Event::PeerJoined { name });
             }
@@ -157,6 +163,12 @@ impl Endpoint {
                     self.application.tell_message(payload);
                 }
             }
+            // Of roles whose messages are no JSON.
+            PeerEvent::Received { .. }
+            | PeerEvent::Closed { .. }
+            | PeerEvent::AdmissionAsked { .. }
+            | PeerEvent::Backlog { .. }
+            | PeerEvent::Heartbeat { .. } => {}
         }
     }
 
@@ -193,12 +205,13 @@ impl Endpoint {
 /// The peers of a server, and who takes their messages.
 struct Peers {
     names: HashMap<PeerId, String>,
-    on_message: Option<OnMessage>,
+    listener: Listener,
 }
 
 impl Peers {
     fn heard(&mut self, peer: PeerId, message: Raw) {
-        if let (Some(take), Some(name)) = (&mut self.on_message, self.names.get(&peer)) {
+        if let (Listener::Messages(take), Some(name)) = (&mut self.listener, self.names.get(&peer))
+        {
             let _ = apart(|| take(name, message));
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use moorline_core::Command;
 
 use crate::application::Application;
-use crate::endpoint::{Endpoint, Role, Session, lock};
+use crate::endpoint::{Endpoint, Listener, Role, Session, lock};
 use crate::{Error, ErrorCode};
 
 /// Holds a session, or none.
@@ -23,7 +23,8 @@ impl SessionSlot {
         commands: Vec<Command>,
         application: &Arc<Application>,
     ) -> Result<Option<Result<(), Error>>, Error> {
-        let session = Arc::new(Session::start(role, options, commands, application, None)?);
+        let session = Session::start(role, options, commands, application, Listener::None)?;
+        let session = Arc::new(session);
         let replaced = lock(&self.0).replace(Arc::clone(&session));
         drop(replaced);
         let mut connecting = Connecting { slot: self, session: Some(Arc::clone(&session)) };

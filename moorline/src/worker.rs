@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::application::Application;
-use crate::endpoint::{Role, Session};
+use crate::endpoint::{Listener, Role, Session};
 use crate::handler::{Given, Handler, erased};
 use crate::{Counters, Error, ErrorCode, Events, Failure, IntoReply, Reply, WorkContext};
 
@@ -205,7 +205,8 @@ impl WorkerBuilder {
         }
         commands.push(Command::Start);
         let options = options.describe();
-        let session = Session::open(&WORKER, &options, commands, &application, None).await?;
+        let session =
+            Session::open(&WORKER, &options, commands, &application, Listener::None).await?;
         Ok(Worker { application, session })
     }
 

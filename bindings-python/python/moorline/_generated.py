@@ -904,6 +904,222 @@ class DaemonOptions(TypedDict, total=False):
     """The driver's options."""
 
 
+class ParametersOptions(TypedDict, total=False):
+    """Parameters to come with."""
+
+    name: str
+    """Its name. Default: `""`."""
+
+    value: str
+    """Its value. Default: `""`."""
+
+
+class ConsumerReconnectOptions(TypedDict, total=False):
+    """Delays between connection attempts."""
+
+    base_delay_ms: int
+    """The first delay. A beacon worker that lost its link waits for anything up to 15 of it, at most 3.75 s: a whole fleet may have lost the same hub. Default: `1000` ms. Range: 1 to 3600000."""
+
+    max_delay_ms: int
+    """The largest delay. Default: `30000` ms. Range: 1 to 86400000."""
+
+    growth_percent: int
+    """What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Above 100 it grows by 1 ms at least. Default: `100` %. Range: 100 to 1000."""
+
+    jitter_percent: int
+    """How far a delay is spread at random: up and down, but never beyond max_delay_ms. Default: `0` %. Range: 0 to 100."""
+
+    max_attempts: int
+    """Attempts before the session gives up; 0 never gives up. Default: `10`. Range: 0 to 1000000."""
+
+    stable_after_ms: int
+    """How long a link must have been up for the ladder to start anew. Default: `0` ms. Range: 0 to 3600000."""
+
+
+class ConsumerLimitsOptions(TypedDict, total=False):
+    """Limits of the link; max_pending_calls messages wait if on_backlog is block."""
+
+    max_message_bytes: int
+    """The largest message accepted; a larger one closes the connection with 1009. Default: `104857600` bytes. Range: 1024 to 268435456."""
+
+    max_fragments: int
+    """The most fragments of one message; more close the connection with 1008. Default: `1024`. Range: 1 to 1048576."""
+
+    max_send_queue_bytes: int
+    """The most bytes waiting to be sent; more fail the connection with OVERLOADED. Default: `134217728` bytes. Range: 65536 to 1073741824."""
+
+    max_pending_calls: int
+    """The most calls waiting for a reply; more are refused with OVERLOADED. Default: `65536`. Range: 1 to 1048576."""
+
+
+class ConsumerOptions(TypedDict, total=False):
+    """Connects to a provider and exchanges messages with it."""
+
+    ssl: bool
+    """Whether to speak TLS. Default: `false`."""
+
+    host: str
+    """The provider's host. Default: `""`."""
+
+    port: int
+    """The provider's port. Default: `8080`. Range: 1 to 65535."""
+
+    path: str
+    """The path to ask for. Default: `"/connect"`."""
+
+    parameters: List[ParametersOptions]
+    """Parameters to come with. Default: `[]`."""
+
+    reconnect_enabled: bool
+    """Whether to connect again after a loss. Default: `true`."""
+
+    reconnect: ConsumerReconnectOptions
+    """Delays between connection attempts."""
+
+    connect_timeout_ms: int
+    """Time for a connection: name look-up, TLS, upgrade. Default: `10000` ms. Range: 100 to 600000."""
+
+    max_backpressure: int
+    """The most bytes sent that have not left; 0 does not limit. Default: `33554432` bytes. Range: 0 to 1073741824."""
+
+    on_backlog: Literal["drop", "close", "block"]
+    """What becomes of a message while more than max_backpressure has not left. Default: `"drop"`."""
+
+    tells_heartbeats: bool
+    """Whether every heartbeat is told by the event heartbeat; announcements always are. Default: `false`."""
+
+    allow_reserved: bool
+    """Whether messages that the protocol keeps for itself may be sent all the same. Default: `false`."""
+
+    limits: ConsumerLimitsOptions
+    """Limits of the link; max_pending_calls messages wait if on_backlog is block."""
+
+    runtime: RuntimeOptions
+    """The driver's options."""
+
+
+class WsOptions(TypedDict, total=False):
+    """Connections."""
+
+    compressor: int
+    """The preset of compression by its number among COMPRESSORS; 0 disables it. Default: `0`. Range: 0 to 4095."""
+
+    max_backpressure: int
+    """The most bytes sent to a consumer that have not left; 0 does not limit. Default: `1048576` bytes. Range: 0 to 1073741824."""
+
+    max_payload_length: int
+    """The largest message accepted; a larger one ends the connection. Default: `32768` bytes. Range: 0 to 268435456."""
+
+    on_backlog: Literal["drop", "close", "block"]
+    """What becomes of a message while more than max_backpressure has not left. Default: `"drop"`."""
+
+    max_waiting: int
+    """The most messages of a consumer that wait if on_backlog is block; more are dropped. Default: `1024`. Range: 0 to 1048576."""
+
+    max_send_bytes: int
+    """The largest message sent, and the most bytes that wait if on_backlog is block. Default: `67108864` bytes. Range: 1024 to 1073741824."""
+
+    max_fragments: int
+    """The most fragments of one message; more close the connection with 1008. Default: `1024`. Range: 1 to 1048576."""
+
+
+class AuthOptions(TypedDict, total=False):
+    """Who is let in."""
+
+    parameters: List[ParametersOptions]
+    """Parameters that a consumer must come with, each once and with this value. Default: `[]`."""
+
+    asks: bool
+    """Whether the application decides, asked by the event admission_asked. Default: `false`."""
+
+    timeout_ms: int
+    """Time for the application to decide; later the consumer is answered 503. Default: `10000` ms. Range: 1 to 600000."""
+
+    max_pending: int
+    """The most consumers that wait for the application; more are answered 503. Default: `1024`. Range: 1 to 65536."""
+
+
+class SslOptions(TypedDict, total=False):
+    """TLS."""
+
+    key: str
+    """A PEM file with the private key; with cert it makes the provider speak TLS. Default: `""`."""
+
+    cert: str
+    """A PEM file with the certificate chain. Default: `""`."""
+
+    passphrase: str
+    """Kept for the original's sake: keys must not be encrypted. Default: `""`."""
+
+    dh_params: str
+    """Not supported: the key exchange is by elliptic curves. Default: `""`."""
+
+
+class ProviderHeartbeatOptions(TypedDict, total=False):
+    """Heartbeats."""
+
+    interval: int
+    """How often consumers are asked for a sign of life. Default: `30000` ms. Range: 100 to 86400000."""
+
+    max_strikes: int
+    """How many intervals a consumer may leave a heartbeat unanswered besides the first. Default: `2`. Range: 0 to 1000000."""
+
+    tells: bool
+    """Whether heartbeats are told by the event heartbeat. Default: `false`."""
+
+    awaits_greet: bool
+    """Whether the announcement waits for the command greet, at most 4 s. Default: `false`."""
+
+
+class ProviderOptions(TypedDict, total=False):
+    """Accepts consumers and exchanges messages with each."""
+
+    host: str
+    """The address to bind; beyond loopback it takes TLS or allow_plaintext. Default: `"127.0.0.1"`."""
+
+    port: int
+    """The port; 0 takes a free one. Default: `8080`. Range: 0 to 65535."""
+
+    path: str
+    """The path that consumers ask for. Default: `"/connect"`."""
+
+    ws: WsOptions
+    """Connections."""
+
+    auth: AuthOptions
+    """Who is let in."""
+
+    ssl: SslOptions
+    """TLS."""
+
+    heartbeat: ProviderHeartbeatOptions
+    """Heartbeats."""
+
+    allow_plaintext: bool
+    """Lets a provider without TLS listen beyond loopback. Default: `false`."""
+
+    strict: bool
+    """Whether pages of other origins are refused. Default: `false`."""
+
+    allowed_origins: List[str]
+    """Origins that strict lets pass, such as `https://app.example`. Default: `[]`."""
+
+    alive: bool
+    """Whether `GET /alive` is answered. Default: `true`."""
+
+    allow_reserved: bool
+    """Whether messages that the protocol keeps for itself may be sent all the same. Default: `false`."""
+
+    max_connections: int
+    """The most connections; further consumers are answered 503. Default: `10000`. Range: 1 to 1000000."""
+
+    max_unadmitted_per_address: int
+    """The most connections of one address that have asked nothing or wait to be let in. Default: `64`. Range: 1 to 65536."""
+
+    runtime: RuntimeOptions
+    """The driver's options."""
+
+
 class CallOptions(TypedDict, total=False):
     """Options of one call of a dispatcher."""
 
@@ -1049,6 +1265,8 @@ class PeerJoinedEvent(TypedDict):
     """The peer."""
     name: str
     """Its name."""
+    meta: Any
+    """A JSON object with what else is known of it; for `netcluster`: `{ip, parameters}`."""
 
 
 class PeerLeftEvent(TypedDict):
@@ -1115,6 +1333,69 @@ class BeatAskedEvent(TypedDict):
     """What to complete."""
 
 
+class _ReceivedEvent(TypedDict):
+    """A message that is not JSON, as it is: in JSON either text or bytes."""
+
+    event: Literal["received"]
+    peer: Optional[int]
+    """The peer, at servers."""
+
+
+class ReceivedEvent(_ReceivedEvent, total=False):
+    """A message that is not JSON, as it is: in JSON either text or bytes."""
+
+    text: str
+    """The message, if it is text."""
+    bytes: str
+    """The message in base64, if it is bytes."""
+
+
+class ClosedEvent(TypedDict):
+    """A connection is over, or an attempt to open one."""
+
+    event: Literal["closed"]
+    peer: Optional[int]
+    """The peer, at servers."""
+    code: int
+    """The close code of the WebSocket: 1005 if none was said, 1006 without a farewell, 0 for our own end without a code."""
+    reason: str
+    """The reason."""
+
+
+class AdmissionAskedEvent(TypedDict):
+    """Someone asks to be let in: answer with admit or refuse. Without an answer the peer is asked to come back."""
+
+    event: Literal["admission_asked"]
+    peer: int
+    """Who will be the peer."""
+    timeout_ms: int
+    """Milliseconds that the application has."""
+    request: Any
+    """The request: method, url, path, query, ip, and lists of name and value: headers, cookies, parameters."""
+
+
+class BacklogEvent(TypedDict):
+    """More has not left than allowed, or all of it has left since."""
+
+    event: Literal["backlog"]
+    peer: Optional[int]
+    """The peer, at servers."""
+    bytes: int
+    """The bytes; 0 when all have left."""
+
+
+class HeartbeatEvent(TypedDict):
+    """A heartbeat of the protocol; most are told only where an option asks for them."""
+
+    event: Literal["heartbeat"]
+    peer: Optional[int]
+    """The peer, at servers."""
+    sign: Literal["announced", "ping", "pong", "strike", "end"]
+    """What it is."""
+    value: int
+    """For `announced` the interval in milliseconds, for `strike` their number, else 0."""
+
+
 NativeEvent = Union[
     ReadyEvent,
     LostEvent,
@@ -1131,6 +1412,11 @@ NativeEvent = Union[
     EnrolledEvent,
     WorkDrainedEvent,
     BeatAskedEvent,
+    ReceivedEvent,
+    ClosedEvent,
+    AdmissionAskedEvent,
+    BacklogEvent,
+    HeartbeatEvent,
 ]
 """An event as it crosses from the native side; told apart by `event`."""
 
@@ -1143,6 +1429,30 @@ class SubjectField(str, Enum):
     Beacon = "BeaconID"
     Token = "TokenID"
     TeamCluster = "TeamClusterID"
+
+
+class ReservedText(str, Enum):
+    """Messages that the protocol keeps for itself: the first two to consumers, of which the second is a beginning, the last to providers. Dialect: netcluster."""
+
+    Ping = "PING"
+    Announcement = "PROVIDER_HEARTBEAT|"
+    Pong = "PONG"
+
+
+class Compressors(str, Enum):
+    """Presets of compression, with their numbers. Dialect: netcluster."""
+
+    DISABLED = "0"
+    SHARED_COMPRESSOR = "1"
+    DEDICATED_COMPRESSOR = "3848"
+    DEDICATED_COMPRESSOR_3KB = "2305"
+    DEDICATED_COMPRESSOR_4KB = "2306"
+    DEDICATED_COMPRESSOR_8KB = "2563"
+    DEDICATED_COMPRESSOR_16KB = "2820"
+    DEDICATED_COMPRESSOR_32KB = "3077"
+    DEDICATED_COMPRESSOR_64KB = "3334"
+    DEDICATED_COMPRESSOR_128KB = "3591"
+    DEDICATED_COMPRESSOR_256KB = "3848"
 
 
 class DaemonClientErrorCode(str, Enum):

@@ -3,6 +3,7 @@
 //! Bindings hand over a whole turn of commands as one JSON array of triples
 //! `[name, id, body]`; see [`parse_batch`]. Those of JavaScript hand over lines; see [`parse_turn`].
 
+mod peer;
 mod scan;
 mod turn;
 
@@ -12,10 +13,11 @@ use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::base::error::{Error, invalid};
-use crate::base::ids::{CallId, WorkId};
+use crate::base::ids::{CallId, PeerId, WorkId};
 use crate::base::json::Raw;
 use crate::base::json::object::Object;
 
+pub use peer::{PeerCommand, Recipients};
 pub use turn::parse_turn;
 
 /// A command of the application.
@@ -32,6 +34,8 @@ pub enum Command {
     Call(CallCommand),
     /// Handlers and what becomes of their work.
     Work(WorkCommand),
+    /// Peers of a server, or the other end of a connection, and what is sent as it is.
+    Peer(PeerCommand),
     /// Send a message without reply.
     Emit {
         /// What is sent; at a hub: the VOLT daemon that it is sent to.
@@ -123,6 +127,9 @@ impl Command {
     /// Returns the call id, if the command has one.
     #[must_use]
     pub const fn call(&self) -> Option<CallId> {
+        if let Self::Peer(PeerCommand::Send { call, .. }) = self {
+            return *call;
+        }
         let (Self::Call(CallCommand::Make { call, .. }) | Self::Snapshot { call }) = self else {
             return None;
         };
@@ -149,6 +156,13 @@ enum Word {
     Failed,
     Cancelled,
     Progress,
+    Admit,
+    Refuse,
+    Greet,
+    Send,
+    Ping,
+    End,
+    Close,
 }
 
 #[derive(Deserialize)]
@@ -245,6 +259,7 @@ pub fn write(command: &Command) -> String {
         Command::Work(WorkCommand::Progress { work, report }) => {
             return format!("[\"progress\",{},{}]", work.0, report.as_str());
         }
+        Command::Peer(command) => peer::triple(command),
         Command::Snapshot { call } => ("snapshot", call.0, None),
     };
     format!("[\"{word}\",{id},{}]", body.map_or_else(|| "null".to_owned(), Object::end))
@@ -266,6 +281,12 @@ pub fn write(command: &Command) -> String {
 /// | `failed` | work | `{message}` |
 /// | `cancelled` | work | `null` |
 /// | `progress` | work | the report |
+/// | `admit`, `refuse` | peer | `null` |
+/// | `greet` | peer | `null` |
+/// | `send` | call, or 0 | `{peer?, peers?, text?, bytes?, compress?}` |
+/// | `ping` | peer | `{bytes?}` |
+/// | `end` | peer | `{code?, reason?}`, or `null` |
+/// | `close` | peer | `null` |
 ///
 /// # Errors
 /// `ARGUMENT_INVALID` naming the entry that is wrong; then no command of the batch is carried out.
@@ -368,8 +389,29 @@ impl<'de> Visitor<'de> for Triple {
                 let report = report.ok_or_else(|| de::Error::custom("progress needs a body"))?;
                 Command::Work(WorkCommand::Progress { work: WorkId(id), report })
             }
+            Word::Admit => of_peer(&mut parts, PeerCommand::Admit { peer: PeerId(id) })?,
+            Word::Refuse => of_peer(&mut parts, PeerCommand::Refuse { peer: PeerId(id) })?,
+            Word::Greet => of_peer(&mut parts, PeerCommand::Greet { peer: PeerId(id) })?,
+            Word::Close => of_peer(&mut parts, PeerCommand::Close { peer: PeerId(id) })?,
+            Word::Send => Command::Peer(next::<peer::SendBody, A>(&mut parts)?.command(id)?),
+            Word::Ping => {
+                Command::Peer(next::<peer::PingBody, A>(&mut parts)?.command(PeerId(id))?)
+            }
+            Word::End => {
+                let body: Option<peer::EndBody> = next(&mut parts)?;
+                let peer::EndBody { code, reason } = body.unwrap_or_default();
+                Command::Peer(PeerCommand::End { peer: PeerId(id), code, reason })
+            }
         })
     }
+}
+
+/// A command that has no body.
+fn of_peer<'de, A: SeqAccess<'de>>(
+    parts: &mut A,
+    command: PeerCommand,
+) -> Result<Command, A::Error> {
+    next(parts).map(|IgnoredAny| Command::Peer(command))
 }
 
 fn next<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(parts: &mut A) -> Result<T, A::Error> {

@@ -9,6 +9,7 @@ mod table;
 
 use std::fmt::Write as _;
 
+use crate::base::content::Content;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, PeerId, WorkId};
 use crate::base::json::Raw;
@@ -129,6 +130,8 @@ events! {
             peer: PeerId,
             /// Its name.
             name: String,
+            /// A JSON object with what else is known of it; for `netcluster`: `{ip, parameters}`.
+            meta: Raw,
         }
         /// A peer is gone.
         9 "peer_left" Left {
@@ -139,6 +142,63 @@ events! {
             /// Why.
             reason: String,
         }
+        /// A message that is not JSON, as it is: in JSON either text or bytes.
+        17 "received" Received {
+            /// The peer, at servers.
+            peer: Option<PeerId>,
+            /// The message.
+            content: Content,
+        }
+        /// A connection is over, or an attempt to open one.
+        18 "closed" Closed {
+            /// The peer, at servers.
+            peer: Option<PeerId>,
+            /// The close code of the WebSocket: 1005 if none was said, 1006 without a farewell, 0 for our own end without a code.
+            code: u32,
+            /// The reason.
+            reason: String,
+        }
+        /// Someone asks to be let in: answer with admit or refuse. Without an answer the peer is asked to come back.
+        19 "admission_asked" AdmissionAsked {
+            /// Who will be the peer.
+            peer: PeerId,
+            /// Milliseconds that the application has.
+            timeout_ms: u64,
+            /// The request: method, url, path, query, ip, and lists of name and value: headers, cookies, parameters.
+            request: Raw,
+        }
+        /// More has not left than allowed, or all of it has left since.
+        20 "backlog" Backlog {
+            /// The peer, at servers.
+            peer: Option<PeerId>,
+            /// The bytes; 0 when all have left.
+            bytes: u64,
+        }
+        /// A heartbeat of the protocol; most are told only where an option asks for them.
+        21 "heartbeat" Heartbeat {
+            /// The peer, at servers.
+            peer: Option<PeerId>,
+            /// What it is.
+            sign: HeartbeatSign,
+            /// For `announced` the interval in milliseconds, for `strike` their number, else 0.
+            value: u64,
+        }
+    }
+}
+
+words! {
+    /// What can be told of a heartbeat.
+    pub enum HeartbeatSign {
+        /// The control plane has said how often it beats.
+        Announced = "announced",
+        /// A ping was sent, or came.
+        Ping = "ping",
+        /// The answer came.
+        Pong = "pong",
+        /// No answer came in time.
+        Strike = "strike",
+        /// No answer came at all.
+        End = "end",
     }
 }
 

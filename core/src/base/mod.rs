@@ -1,6 +1,7 @@
 //! What everything stands on: time, entropy, secrets, errors, ids, words, stored records, JSON. Imports
 //! nobody.
 
+pub(crate) mod content;
 pub mod entropy;
 pub mod error;
 pub(crate) mod ids;

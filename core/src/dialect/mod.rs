@@ -2,5 +2,7 @@
 
 #[cfg(feature = "beacon")]
 pub(crate) mod beacon;
+#[cfg(feature = "netcluster")]
+pub(crate) mod netcluster;
 #[cfg(feature = "volt")]
 pub(crate) mod volt;

@@ -207,7 +207,9 @@ impl Endpoint for Hub {
             Command::Emit { name, payload } if self.phase.is_serving() => {
                 result = self.volt.message(&name, &payload);
             }
-            Command::Emit { .. } | Command::Work(WorkCommand::Progress { .. }) => {
+            Command::Emit { .. }
+            | Command::Peer(_)
+            | Command::Work(WorkCommand::Progress { .. }) => {
                 result = Err(Error::new(ErrorCode::Unsupported, "a hub has no such call"));
             }
         }

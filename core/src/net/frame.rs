@@ -5,6 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use crate::base::content::Content;
+
 /// The unit that a connection delivers.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Frame {
@@ -32,6 +34,15 @@ impl Frame {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl From<Content> for Frame {
+    fn from(content: Content) -> Self {
+        match content {
+            Content::Text(text) => Self::Text(text),
+            Content::Bytes(bytes) => Self::Binary(bytes),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What roles are built of: each idea once, without IO and without a wire.
 
 pub(crate) mod admission;
+pub(crate) mod backlog;
 pub(crate) mod backoff;
 pub(crate) mod calls;
 pub(crate) mod credentials;

@@ -55,7 +55,9 @@ impl Recorder {
     /// Wraps a machine that was just opened and writes the header.
     #[must_use]
     pub fn new(inner: Box<dyn Endpoint + Send>, header: &Header<'_>, sink: Sink) -> Self {
-        Self::with(Redactor::default(), inner, header, sink)
+        let role = crate::open::find(header.dialect, header.role);
+        let redactor = Redactor::hiding(role.is_some_and(|role| role.hides_queries));
+        Self::with(redactor, inner, header, sink)
     }
 
     /// Wraps a machine as [`new`](Self::new) does and writes secrets as they are: for scripts of tests,
@@ -206,7 +208,8 @@ pub fn replay(recording: &str) -> Result<Vec<String>, Error> {
     let first = read_opening(lines.next().unwrap_or_default())?;
     let Opened { endpoint: mut machine, .. } =
         open(&first.dialect, &first.role, &first.options, &first.host, first.seed)?;
-    let mut redactor = Redactor::default();
+    let role = crate::open::find(&first.dialect, &first.role);
+    let mut redactor = Redactor::hiding(role.is_some_and(|role| role.hides_queries));
     redactor.meet(&first.options);
     let mut said = Vec::new();
     for (index, line) in lines.enumerate() {

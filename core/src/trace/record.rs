@@ -13,7 +13,7 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId, ListenId, StoreId};
 use crate::base::json::object::Object;
 use crate::base::store::{StoreReply, StoreRequest, Write};
-use crate::event;
+use crate::event::{self, Event, PeerEvent};
 use crate::machine::{CloseCause, ConnInput, HttpInput, Input, Output, ServerInput};
 use crate::net::target::UnixPeer;
 use crate::net::{Frame, HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method};
@@ -333,7 +333,12 @@ pub(super) fn output(output: &Output, redactor: &mut Redactor) -> String {
         Output::Event(event) => {
             let mut text = String::new();
             event::write(event, &mut text);
-            Object::new().text("kind", "event").raw("event", &redactor.text(&text))
+            let is_of_request = matches!(
+                event,
+                Event::Peer(PeerEvent::AdmissionAsked { .. } | PeerEvent::Joined { .. })
+            );
+            let text = if is_of_request { redactor.request(&text) } else { redactor.text(&text) };
+            Object::new().text("kind", "event").raw("event", &text)
         }
     };
     record.end()

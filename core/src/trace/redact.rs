@@ -19,6 +19,9 @@ const WIRE_FIELDS: [&str; 6] =
 /// lives.
 const SID: &str = "sid";
 
+/// Fields of a request that the application is told, where queries are secret.
+const REQUEST_FIELDS: [&str; 3] = ["url", "query", "value"];
+
 /// Where the wire of beacons takes logins.
 const LOGIN: &str = "/1.0/Authenticate";
 
@@ -37,12 +40,19 @@ pub(super) struct Redactor {
     next: usize,
     /// Nothing is replaced.
     reveals: bool,
+    /// Every parameter of a query is secret.
+    hides_queries: bool,
 }
 
 impl Redactor {
     /// Makes one that leaves secrets as they are.
     pub(super) fn revealing() -> Self {
         Self { reveals: true, ..Self::default() }
+    }
+
+    /// Makes one for a machine whose queries are secret, or not.
+    pub(super) fn hiding(hides_queries: bool) -> Self {
+        Self { hides_queries, ..Self::default() }
     }
 
     /// Replaces a secret.
@@ -84,6 +94,15 @@ impl Redactor {
         let opening = if text.starts_with("0{") { text.split('\x1e').next() } else { None };
         let (opening, rest) = text.split_at(opening.map_or(0, str::len));
         self.fields(opening, &[SID]) + &self.fields(rest, &WIRE_FIELDS)
+    }
+
+    /// Replaces secrets in what an application is told of a request.
+    pub(super) fn request(&mut self, text: &str) -> String {
+        if !self.hides_queries {
+            return self.text(text);
+        }
+        let names = [WIRE_FIELDS.as_slice(), &REQUEST_FIELDS].concat();
+        self.fields(text, &names)
     }
 
     /// Replaces secrets in what is stored, and their hashes; `None` if it is no text.
@@ -129,6 +148,10 @@ impl Redactor {
         }
         let Some((path, query)) = url.split_once('?') else { return url.to_owned() };
         let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+            Some((name, value)) if self.hides_queries => {
+                let value = value.replace('+', " ");
+                format!("{name}={}", self.secret(&percent_decode_str(&value).decode_utf8_lossy()))
+            }
             Some((name, value)) if is_one_of(name, &WIRE_FIELDS) || name == SID => {
                 format!("{name}={}", self.secret(&percent_decode_str(value).decode_utf8_lossy()))
             }

@@ -105,7 +105,11 @@ impl Driver {
                     self.inputs.push_back(Input::Conn(ConnInput::Closed { conn, cause }));
                 }
             }
-            Output::AskSent { conn } => self.links.ask_sent(conn),
+            Output::AskSent { conn } => {
+                if self.links.ask_sent(conn) {
+                    self.inputs.push_back(Input::Conn(ConnInput::Sent { conn }));
+                }
+            }
             Output::Close { conn, code, reason } => {
                 if self.links.close(conn, code, reason, now.mono) {
                     self.inputs.push_back(Input::Conn(ConnInput::Closed {

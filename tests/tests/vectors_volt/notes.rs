@@ -70,7 +70,14 @@ impl Notes {
             Event::Call(CallEvent::Part { .. })
             | Event::Work(_)
             | Event::Peer(PeerEvent::Joined { .. })
-            | Event::Peer(PeerEvent::Left { .. })
+            | Event::Peer(
+                PeerEvent::Left { .. }
+                | PeerEvent::Received { .. }
+                | PeerEvent::Closed { .. }
+                | PeerEvent::AdmissionAsked { .. }
+                | PeerEvent::Backlog { .. }
+                | PeerEvent::Heartbeat { .. },
+            )
             | Event::Session(SessionEvent::Draining { .. }) => {}
         }
     }

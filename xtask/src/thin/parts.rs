@@ -11,6 +11,7 @@ use super::wire;
 const PARTS: &[(&str, &str)] = &[
     ("Admission", "core/src/parts/admission.rs"),
     ("Backoff", "core/src/parts/backoff.rs"),
+    ("Backlog", "core/src/parts/backlog.rs"),
     ("Calls", "core/src/parts/calls.rs"),
     ("Credentials", "core/src/parts/credentials.rs"),
     ("Drain", "core/src/parts/drain.rs"),

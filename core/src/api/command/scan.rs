@@ -1,8 +1,9 @@
 //! The quick way to read a batch: what is out of the ordinary is left to the parser.
 
 use super::{Command, One, Outcome};
-use crate::api::command::{CallCommand, WorkCommand};
-use crate::base::ids::{CallId, WorkId};
+use crate::api::command::{CallCommand, PeerCommand, Recipients, WorkCommand};
+use crate::base::content::Content;
+use crate::base::ids::{CallId, PeerId, WorkId};
 use crate::base::json::Raw;
 use crate::base::json::scan::Scanner;
 
@@ -58,6 +59,24 @@ fn frequent(scanner: &mut Scanner<'_>) -> Option<Command> {
             Command::Work(WorkCommand::Complete {
                 work: WorkId(id),
                 outcome: Outcome::Done { value, log },
+            })
+        }
+        "send" => {
+            let [mut peer, mut text] = [None; 2];
+            scanner.object(|key, scanner| match key {
+                "peer" => once(&mut peer, scanner.value()?),
+                "text" => once(&mut text, scanner.plain_text()?),
+                _ => None,
+            })?;
+            let to = match unless_null(peer) {
+                Some(peer) => Recipients::Peer(PeerId(peer.parse().ok()?)),
+                None => Recipients::Link,
+            };
+            Command::Peer(PeerCommand::Send {
+                call: (id != 0).then_some(CallId(id)),
+                to,
+                content: Content::Text(text?.into()),
+                compress: false,
             })
         }
         _ => return None,

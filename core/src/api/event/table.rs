@@ -1,11 +1,14 @@
 //! How the table of events is declared, written and described.
 
-use super::{Transport, Withdrawal};
+use super::{HeartbeatSign, Transport, Withdrawal};
+use crate::base::content::Content;
 use crate::base::error::Error;
 use crate::base::ids::{CallId, PeerId, WorkId};
 use crate::base::json::Raw;
 use crate::base::json::object::Object;
 use crate::base::secret::Secret;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 /// What a field of an event holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +111,7 @@ crossing! {
     String, FieldType::Text, |value, name, object| object.text(name, value);
     Secret, FieldType::Text, |value, name, object| object.text(name, value.expose());
     Transport, FieldType::Word(Self::WORDS), |value, name, object| object.text(name, value.as_str());
+    HeartbeatSign, FieldType::Word(Self::WORDS), |value, name, object| object.text(name, value.as_str());
     Error, FieldType::Error, |value, name, object| object.value(name, value);
     Option<Error>, FieldType::ErrorOrNull, |value, name, object| object.value(name, value);
     Raw, FieldType::Json, |value, name, object| object.raw(name, value.as_str());
@@ -122,6 +126,20 @@ impl Crossing<Payload> for Raw {
     fn cross(&self, name: &str, object: Object) -> Object {
         let object = if self.is_absent() { object } else { object.raw(name, self.as_str()) };
         object.blobs("blobs", self.blobs())
+    }
+}
+
+impl Crossing for Content {
+    fn describe(_: &'static str, _: &'static str, rows: &mut Vec<EventField>) {
+        rows.push(optional("text", FieldType::Text, "The message, if it is text."));
+        rows.push(optional("bytes", FieldType::Text, "The message in base64, if it is bytes."));
+    }
+
+    fn cross(&self, _: &str, object: Object) -> Object {
+        match self {
+            Self::Text(text) => object.text("text", text),
+            Self::Bytes(bytes) => object.plain("bytes", STANDARD.encode(bytes)),
+        }
     }
 }
 
@@ -253,7 +271,8 @@ mod tests {
 
     use super::*;
     use crate::api::event::{
-        CallEvent, Event, PeerEvent, SessionEvent, Withdrawal, WorkEvent, kind, shapes, write,
+        CallEvent, Event, HeartbeatSign, PeerEvent, SessionEvent, Withdrawal, WorkEvent, kind,
+        shapes, write,
     };
     use crate::base::error::ErrorCode;
 
@@ -309,7 +328,11 @@ mod tests {
             }),
             Event::Peer(PeerEvent::Message { peer: None, payload: blob() }),
             Event::Peer(PeerEvent::Message { peer: Some(PeerId(1)), payload: Raw::null() }),
-            Event::Peer(PeerEvent::Joined { peer: PeerId(1), name: "n".into() }),
+            Event::Peer(PeerEvent::Joined {
+                peer: PeerId(1),
+                name: "n".into(),
+                meta: Raw::empty_object(),
+            }),
             Event::Peer(PeerEvent::Left { peer: PeerId(1), name: "n".into(), reason: "r".into() }),
             Event::Session(SessionEvent::Notice { error: error() }),
             Event::Session(SessionEvent::Draining { in_flight: 1, outbox: 0 }),
@@ -318,7 +341,22 @@ mod tests {
             Event::Session(SessionEvent::Enrolled { password: Secret::new("p") }),
             Event::Work(WorkEvent::Drained { work: WorkId(1), chunks: 2 }),
             Event::Work(WorkEvent::BeatAsked { beat: WorkId(2) }),
+            Event::Peer(PeerEvent::Received { peer: None, content: Content::Text("t".into()) }),
+            Event::Peer(PeerEvent::Received {
+                peer: Some(PeerId(1)),
+                content: Content::Bytes(vec![255].into()),
+            }),
+            Event::Peer(PeerEvent::Closed { peer: None, code: 1_006, reason: "r".into() }),
+            Event::Peer(PeerEvent::AdmissionAsked {
+                peer: PeerId(1),
+                timeout_ms: 5,
+                request: Raw::empty_object(),
+            }),
+            Event::Peer(PeerEvent::Backlog { peer: None, bytes: 7 }),
         ]);
+        events.extend(HeartbeatSign::ALL.iter().map(|sign| {
+            Event::Peer(PeerEvent::Heartbeat { peer: Some(PeerId(1)), sign: *sign, value: 0 })
+        }));
         events
     }
 

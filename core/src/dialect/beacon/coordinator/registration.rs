@@ -304,7 +304,11 @@ impl Coordinator {
         self.catalogue.describe(registration.action_schemas.unwrap_or_default());
         if new {
             self.timers.add(Timer::Silence(worker), now.mono.after(self.options.lease_ms));
-            self.event(Event::Peer(PeerEvent::Joined { peer: worker, name: name.to_string() }));
+            self.event(Event::Peer(PeerEvent::Joined {
+                peer: worker,
+                name: name.to_string(),
+                meta: json::Raw::empty_object(),
+            }));
         } else {
             self.replace_reserved(&name, &before, now);
         }

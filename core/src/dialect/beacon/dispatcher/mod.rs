@@ -277,7 +277,9 @@ impl Endpoint for BeaconDispatcher {
                 self.event(CallEvent::Done { call, result });
                 Ok(())
             }
-            Command::Work(_) | Command::Emit { .. } => Err(ErrorCode::Unsupported.into()),
+            Command::Work(_) | Command::Peer(_) | Command::Emit { .. } => {
+                Err(ErrorCode::Unsupported.into())
+            }
         }
     }
 

@@ -414,7 +414,9 @@ impl Endpoint for BeaconWorker {
                 self.event(CallEvent::Done { call, result });
                 Ok(())
             }
-            Command::Call(_) | Command::Emit { .. } => Err(ErrorCode::Unsupported.into()),
+            Command::Call(_) | Command::Peer(_) | Command::Emit { .. } => {
+                Err(ErrorCode::Unsupported.into())
+            }
         };
         self.pump(now);
         result

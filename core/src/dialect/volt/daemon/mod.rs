@@ -394,6 +394,7 @@ impl Endpoint for VoltDaemon {
             Command::Work(WorkCommand::Progress { work, report }) => {
                 result = self.progress(work, &report);
             }
+            Command::Peer(_) => result = Err(ErrorCode::Unsupported.into()),
             Command::Snapshot { call } => self.settle(call, Ok(Raw::trusted(self.snapshot(now)))),
         }
         self.pump();

@@ -144,7 +144,7 @@ impl VoltServer {
             daemon.link = Some((session, peer));
             daemon.lives(self.clock);
         }
-        self.event(PeerEvent::Joined { peer, name: cluster.to_owned() });
+        self.event(PeerEvent::Joined { peer, name: cluster.to_owned(), meta: Raw::empty_object() });
     }
 
     /// Notes that a session speaks for its daemon no longer: its calls fail at once.

@@ -1,0 +1,161 @@
+//! Who may come: path, parameters, the application's word.
+
+use super::peers::Peer;
+use super::{Provider, ROUND_MS, Stage};
+use crate::api::event::{PeerEvent, SessionEvent};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{ConnId, PeerId};
+use crate::base::json::Raw;
+use crate::base::time::{Instant, Now};
+use crate::dialect::netcluster::outlet::Outlet;
+use crate::dialect::netcluster::wire;
+use crate::machine::Output;
+use crate::net::http::path;
+use crate::net::{HttpRequest, HttpResponse, Method};
+use crate::parts::admission::address;
+use crate::parts::liveness::{Silence, Strikes};
+
+/// Someone that the application decides about.
+#[derive(Debug)]
+pub(super) struct Asked {
+    address: String,
+    until: Instant,
+    /// What will be told when it joins.
+    known: Raw,
+}
+
+impl Provider {
+    /// Answers an upgrade request, now or when the application has decided.
+    pub(super) fn offered(&mut self, conn: ConnId, request: &HttpRequest, remote: &str, now: Now) {
+        if let Some(response) = self.turned_away(request, remote, now) {
+            self.out.push_back(Output::Refuse { conn, response });
+            return;
+        }
+        let parameters = wire::parameters(&request.url);
+        let address = address(remote);
+        let ip = address.trim_matches(['[', ']']);
+        if !wire::fit(&self.options.auth.parameters, &parameters) {
+            self.refuse(conn, address, "its parameters do not fit", now);
+            return;
+        }
+        let auth = &self.options.auth;
+        let is_crowded = auth.asks && self.asked.len() as u64 >= auth.max_pending;
+        if is_crowded || self.admission.enter(address).is_err() {
+            self.counters.refused += 1;
+            self.out.push_back(Output::Refuse { conn, response: wire::overloaded() });
+            return;
+        }
+        let known = wire::known(ip, &parameters);
+        if !auth.asks {
+            self.admission.admitted(address);
+            return self.admit(conn, known, now);
+        }
+        let (timeout_ms, peer) = (auth.timeout_ms, PeerId(conn.0));
+        let until = now.mono.after(timeout_ms);
+        self.decisions.add(conn, until);
+        self.asked.insert(conn, Asked { address: address.to_owned(), until, known });
+        let request = wire::request(request, ip, &parameters);
+        self.event(PeerEvent::AdmissionAsked { peer, timeout_ms, request });
+    }
+
+    /// Returns the answer to who has come to the wrong place or at the wrong time.
+    fn turned_away(
+        &mut self,
+        request: &HttpRequest,
+        remote: &str,
+        now: Now,
+    ) -> Option<HttpResponse> {
+        if self.stage != Stage::Serving || self.drain.is_on() {
+            return Some(wire::overloaded());
+        }
+        if path(&request.url) != self.options.path {
+            return Some(wire::not_found());
+        }
+        let checked = self.options.strict.then(|| self.visitors.check(&request.headers))?;
+        let (status, reason) = checked.err()?;
+        self.warn(remote, reason, now);
+        Some(wire::foreign(status, reason))
+    }
+
+    /// Answers a request that is for no upgrade.
+    pub(super) fn answer(&self, request: &HttpRequest, now: Now) -> HttpResponse {
+        let path = path(&request.url);
+        if self.options.alive && path == wire::ALIVE && request.method == Method::Get {
+            wire::alive(now.unix)
+        } else if path == self.options.path {
+            wire::upgrade_required()
+        } else {
+            wire::not_found()
+        }
+    }
+
+    /// Takes the application's word on who has asked. One that has left meanwhile is nobody any more.
+    pub(super) fn decide(&mut self, peer: PeerId, is_admitted: bool, now: Now) {
+        let conn = ConnId(peer.0);
+        let Some(Asked { address, until, known }) = self.asked.remove(&conn) else { return };
+        self.decisions.remove(conn, until);
+        if is_admitted {
+            self.admission.admitted(&address);
+            self.admit(conn, known, now);
+        } else {
+            self.admission.left(&address, true);
+            self.refuse(conn, &address, "the application refuses it", now);
+        }
+    }
+
+    /// The time to decide about somebody is over, or there is nobody to decide: it may come back.
+    pub(super) fn put_off(&mut self, conn: ConnId, asked: &Asked) {
+        self.decisions.remove(conn, asked.until);
+        self.admission.left(&asked.address, true);
+        self.counters.refused += 1;
+        self.out.push_back(Output::Refuse { conn, response: wire::overloaded() });
+    }
+
+    /// Someone left before it was decided about.
+    pub(super) fn left(&mut self, conn: ConnId) {
+        if let Some(Asked { address, until, .. }) = self.asked.remove(&conn) {
+            self.decisions.remove(conn, until);
+            self.admission.left(&address, true);
+        }
+    }
+
+    fn admit(&mut self, conn: ConnId, known: Raw, now: Now) {
+        let (peer, limits) = (PeerId(conn.0), self.limits());
+        self.out.push_back(Output::Admit { conn, limits, deflate: None, pulses: wire::PONGS });
+        let auth = &self.options.auth;
+        if auth.asks || !auth.parameters.is_empty() {
+            // It has shown who it is: the bound for strangers of one address is not for it.
+            self.out.push_back(Output::SetLimits { conn, limits });
+        }
+        if self.peers.is_empty() {
+            // Rounds keep the time of the start: the first may come at once.
+            let since = now.mono.since(self.since.mono) % ROUND_MS;
+            self.round.next = Some(now.mono.after(ROUND_MS - since));
+        }
+        let is_greeted = !self.options.heartbeat.awaits_greet;
+        let (strikes, silence) = (Strikes::default(), Silence::default());
+        let outlet = Outlet::new(conn, Some(peer));
+        self.peers.insert(conn, Peer { outlet, strikes, silence, is_greeted: false });
+        self.counters.joined += 1;
+        let name = self.entropy.uuid().to_string();
+        self.event(PeerEvent::Joined { peer, name, meta: known });
+        if is_greeted {
+            self.greet(peer);
+        }
+    }
+
+    fn refuse(&mut self, conn: ConnId, address: &str, why: &str, now: Now) {
+        self.counters.refused += 1;
+        self.out.push_back(Output::Refuse { conn, response: wire::unauthorized() });
+        self.warn(address, why, now);
+    }
+
+    /// Tells of somebody who was refused, unless there were too many of its address.
+    fn warn(&mut self, remote: &str, why: &str, now: Now) {
+        let address = address(remote);
+        if self.warnings.count(address, now.mono).is_ok() {
+            let error = Error::new(ErrorCode::PeerRefused, format!("{address}: refused: {why}"));
+            self.event(SessionEvent::Notice { error });
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! The provider: a WebSocket server that hands messages of many consumers to one application.
+//!
+//! ```text
+//!   offered ──parameters──▶ asked ──admit──▶ joined ──end, strikes, silence──▶ gone
+//!      └─ 404, 403, 503        └─ refuse 403, time over 503
+//! ```
+//!
+//! One timer beats for all consumers: each is asked by a text, and has strikes for every beat that it
+//! leaves unanswered. Another one listens for silence: who has sent nothing for long is pinged, then cut
+//! off.
+//!
+//! Source: `src/components/Provider.js` of `network-cluster` 1.0.4.
+
+mod door;
+mod peers;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::Serialize;
+
+use self::door::Asked;
+use self::peers::Peer;
+use super::options::ProviderOptions;
+use super::outlet::Rules;
+use crate::api::command::{Command, PeerCommand};
+use crate::api::event::{Event, SessionEvent, Transport};
+use crate::base::entropy::{Entropy, Seed};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{ConnId, ListenId};
+use crate::base::json::object::Object;
+use crate::base::time::{Deadline, Now, Why};
+use crate::machine::{ConnInput, Endpoint, Input, Machine, Output, ServerInput};
+use crate::net::origin::Visitors;
+use crate::net::target::{FrameLimits, HttpLimits, ListenTarget};
+use crate::parts::admission::Admission;
+use crate::parts::drain::Drain;
+use crate::parts::heartbeat::{Beat, Heartbeat};
+use crate::parts::timers::Timers;
+use crate::parts::window::Window;
+
+/// The only listener.
+const LISTENER: ListenId = ListenId(0);
+/// The largest request head, and the most header fields.
+const MAX_HEAD: (usize, usize) = (16_384, 64);
+/// The largest body of a request; none has any.
+const MAX_BODY: usize = 1_024;
+/// Time to receive a whole request.
+const REQUEST_TIMEOUT_MS: u64 = 10_000;
+/// How often refusals of one address are told, and within how many milliseconds.
+const WARNINGS: (u64, u64) = (5, 60_000);
+/// How often the connections are looked at for silence.
+const ROUND_MS: u64 = 4_000;
+/// What a connection may have on its way besides messages: pings and answers to pings.
+const CONTROL_BYTES: u64 = 65_536;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    Opening,
+    Serving,
+    Ended,
+}
+
+/// The provider's machine.
+#[derive(Debug)]
+pub(crate) struct Provider {
+    options: ProviderOptions,
+    rules: Rules,
+    /// After how many silent rounds a connection is pinged, and cut off.
+    patience: (u16, u16),
+    visitors: Visitors,
+    stage: Stage,
+    since: Now,
+    address: String,
+    drain: Drain,
+    entropy: Entropy,
+    out: VecDeque<Output>,
+    admission: Admission,
+    asked: BTreeMap<ConnId, Asked>,
+    decisions: Timers<ConnId>,
+    peers: BTreeMap<ConnId, Peer>,
+    beat: Heartbeat,
+    round: Heartbeat,
+    warnings: Window,
+    counters: Counters,
+}
+
+/// What has happened since the provider was opened.
+#[derive(Debug, Default, Serialize)]
+struct Counters {
+    joined: u64,
+    refused: u64,
+    received: u64,
+    sent: u64,
+    dropped: u64,
+}
+
+impl Provider {
+    /// Makes a provider.
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID`.
+    pub(crate) fn new(options: ProviderOptions, seed: Seed) -> Result<Self, Error> {
+        options.check()?;
+        let ws = &options.ws;
+        Ok(Self {
+            rules: Rules {
+                max: ws.max_backpressure,
+                on_backlog: ws.on_backlog,
+                max_waiting: ws.max_waiting,
+                max_bytes: ws.max_send_bytes,
+            },
+            patience: patience(options.heartbeat.interval),
+            visitors: Visitors {
+                is_secure: options.is_secure(),
+                hosts: None,
+                origins: options.allowed_origins.clone(),
+            },
+            stage: Stage::Idle,
+            since: Now::default(),
+            address: String::new(),
+            drain: Drain::default(),
+            entropy: Entropy::new(seed),
+            out: VecDeque::new(),
+            admission: Admission::new(options.max_connections, options.max_unadmitted_per_address),
+            asked: BTreeMap::new(),
+            decisions: Timers::new(),
+            peers: BTreeMap::new(),
+            beat: Heartbeat::new(options.heartbeat.interval, 0),
+            round: Heartbeat::new(ROUND_MS, 0),
+            warnings: Window::new(WARNINGS.0, WARNINGS.1),
+            counters: Counters::default(),
+            options,
+        })
+    }
+
+    fn start(&mut self, now: Now) -> Result<(), Error> {
+        if self.stage != Stage::Idle {
+            return Err(ErrorCode::AlreadyStarted.into());
+        }
+        self.stage = Stage::Opening;
+        self.since = now;
+        self.beat.arm(now.mono);
+        let target = ListenTarget::Http {
+            address: self.options.address(),
+            limits: HttpLimits {
+                max_head: MAX_HEAD.0,
+                max_headers: MAX_HEAD.1,
+                max_body: MAX_BODY,
+                request_timeout_ms: REQUEST_TIMEOUT_MS,
+                max_connections: size(self.options.max_connections),
+                max_unadmitted_per_address: size(self.options.max_unadmitted_per_address),
+            },
+        };
+        self.out.push_back(Output::Listen { listen: LISTENER, target });
+        Ok(())
+    }
+
+    fn listening(&mut self, address: String) {
+        if self.stage == Stage::Opening {
+            self.stage = Stage::Serving;
+            self.address.clone_from(&address);
+            let transport = Transport::Listener;
+            self.event(SessionEvent::Ready { id: address, transport, max_message: None });
+        }
+    }
+
+    /// Lets what was sent leave for a while, then ends.
+    fn stop(&mut self, drain_ms: u64, now: Now) {
+        if self.drain.begin(drain_ms, now.mono) && self.stage == Stage::Serving {
+            self.out.push_back(Output::Unlisten { listen: LISTENER });
+            let in_flight = self.peers.values().filter(|peer| peer.outlet.is_behind()).count();
+            self.event(SessionEvent::Draining { in_flight, outbox: 0 });
+        }
+        self.advance_drain(now);
+    }
+
+    fn advance_drain(&mut self, now: Now) {
+        if !self.drain.is_on() || self.stage == Stage::Ended {
+            return;
+        }
+        let is_behind = self.peers.values().any(|peer| peer.outlet.is_behind());
+        if !is_behind || self.drain.is_over(now.mono) || self.stage != Stage::Serving {
+            let error = is_behind.then(|| {
+                Error::new(ErrorCode::DrainTimeout, "consumers had not read what was sent")
+            });
+            self.end(error);
+        }
+    }
+
+    /// Says farewell to everyone.
+    fn end(&mut self, error: Option<Error>) {
+        if self.stage == Stage::Opening {
+            self.out.push_back(Output::Unlisten { listen: LISTENER });
+        }
+        while let Some((conn, asked)) = self.asked.pop_first() {
+            self.put_off(conn, &asked);
+        }
+        while let Some(conn) = self.peers.keys().next().copied() {
+            self.end_peer(conn, None, String::new());
+        }
+        self.stage = Stage::Ended;
+        self.event(SessionEvent::Ended { error });
+    }
+
+    /// Limits of a connection that is let in. What is on its way is bounded by what is handed over.
+    fn limits(&self) -> FrameLimits {
+        let ws = &self.options.ws;
+        let max_send_queue = match ws.max_backpressure {
+            0 => u64::MAX,
+            max => max + ws.max_send_bytes + CONTROL_BYTES,
+        };
+        FrameLimits {
+            max_message: size(ws.max_payload_length),
+            max_fragments: size(ws.max_fragments),
+            max_send_queue: size(max_send_queue),
+        }
+    }
+
+    fn event(&mut self, event: impl Into<Event>) {
+        self.out.push_back(Output::Event(event.into()));
+    }
+}
+
+/// Returns after how many silent rounds a connection is pinged, and after how many it is cut off.
+///
+/// Peer: `max(round(interval_ms / 4000) * 4, 8)` seconds, of which the last 4, 8 or 16 come behind the ping.
+fn patience(interval_ms: u64) -> (u16, u16) {
+    let rounds = u16::try_from((interval_ms + ROUND_MS / 2) / ROUND_MS).unwrap_or(u16::MAX).max(2);
+    let margin = match rounds {
+        ..4 => 1,
+        4..8 => 2,
+        8.. => 4,
+    };
+    (rounds - margin, rounds)
+}
+
+fn size(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+impl Machine for Provider {
+    fn handle_input(&mut self, input: Input, now: Now) {
+        if self.stage == Stage::Ended {
+            return;
+        }
+        match input {
+            Input::Conn(ConnInput::Received { conn, frame }) => self.received(conn, frame),
+            Input::Conn(ConnInput::Sent { conn }) => self.sent(conn),
+            Input::Conn(ConnInput::Closed { conn, cause }) => self.closed(conn, &cause),
+            Input::Server(ServerInput::Offered { conn, request, remote }) => {
+                self.offered(conn, &request, &remote, now);
+            }
+            Input::Server(ServerInput::Asked { http, request, .. }) => {
+                let response = self.answer(&request, now);
+                self.out.push_back(Output::HttpReply { http, response });
+            }
+            Input::Server(ServerInput::Listening { address, .. }) => self.listening(address),
+            Input::Server(ServerInput::ListenFailed { error, .. }) => self.end(Some(error)),
+            // It dials nobody, asks nobody, stores nothing and takes no streams.
+            Input::Conn(ConnInput::Opened { .. })
+            | Input::Server(ServerInput::Accepted { .. } | ServerInput::Gone { .. })
+            | Input::Http(_)
+            | Input::Stored { .. }
+            | Input::HostLag { .. } => {}
+        }
+        self.advance_drain(now);
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        if self.stage == Stage::Ended {
+            return;
+        }
+        while let Some((_, conn)) = self.decisions.take_due(now.mono) {
+            if let Some(asked) = self.asked.remove(&conn) {
+                self.put_off(conn, &asked);
+            }
+        }
+        if self.round.take(now.mono) == Beat::Send {
+            self.listen_for_silence();
+        }
+        if self.beat.take(now.mono) == Beat::Send {
+            self.beat();
+        }
+        self.advance_drain(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        if matches!(self.stage, Stage::Idle | Stage::Ended) {
+            return None;
+        }
+        let timers = [
+            self.decisions.deadline(|_| Why::Patience),
+            self.round.next.map(|at| Deadline { at, why: Why::Ping }),
+            self.beat.next.map(|at| Deadline { at, why: Why::Heartbeat }),
+            self.drain.deadline(),
+        ];
+        timers.into_iter().flatten().min()
+    }
+}
+
+impl Endpoint for Provider {
+    fn handle_command(&mut self, command: Command, now: Now) -> Result<(), Error> {
+        if self.stage == Stage::Ended && !matches!(command, Command::Snapshot { .. }) {
+            return Err(ErrorCode::Stopped.into());
+        }
+        match command {
+            Command::Start => return self.start(now),
+            Command::Stop { drain_ms } => self.stop(drain_ms, now),
+            Command::Peer(PeerCommand::Admit { peer }) => self.decide(peer, true, now),
+            Command::Peer(PeerCommand::Refuse { peer }) => self.decide(peer, false, now),
+            Command::Peer(PeerCommand::Greet { peer }) => self.greet(peer),
+            Command::Peer(PeerCommand::Send { call, to, content, compress: _ }) => {
+                return self.send(call, &to, content);
+            }
+            Command::Peer(PeerCommand::Ping { peer, payload }) => return self.ping(peer, payload),
+            Command::Peer(PeerCommand::End { peer, code, reason }) => {
+                return self.end_by_command(peer, code, reason);
+            }
+            Command::Peer(PeerCommand::Close { peer }) => self.cut_off(peer),
+            Command::Snapshot { call } => {
+                let result = Ok(crate::base::json::Raw::trusted(self.snapshot(now)));
+                self.event(crate::api::event::CallEvent::Done { call, result });
+            }
+            Command::Call(_) | Command::Work(_) | Command::Emit { .. } => {
+                return Err(ErrorCode::Unsupported.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self, now: Now) -> String {
+        let state = match self.stage {
+            Stage::Idle => "idle",
+            Stage::Opening => "opening",
+            Stage::Serving if self.drain.is_on() => "draining",
+            Stage::Serving => "serving",
+            Stage::Ended => "ended",
+        };
+        Object::with_capacity(512)
+            .text("dialect", "netcluster")
+            .text("role", "provider")
+            .text("state", state)
+            .text("address", &self.address)
+            .text("since", &self.since.unix.to_string())
+            .number("since_ms", now.mono.since(self.since.mono))
+            .value("connections", &self.peers.len())
+            .value("pending", &self.asked.len())
+            .value("behind", &self.peers.values().filter(|it| it.outlet.is_behind()).count())
+            .value("counters", &self.counters)
+            .end()
+    }
+}
