@@ -108,7 +108,7 @@ impl Driver {
         Ok(Self {
             endpoint,
             sink,
-            links: Links::new(Arc::clone(inbox)),
+            links: Links::new(Arc::clone(inbox))?,
             http: HttpClient::new(Arc::clone(&connector), Arc::clone(inbox), Arc::clone(counting)),
             listeners: Listeners::new(Arc::clone(inbox), tls, Arc::clone(counting)),
             store: store::open(&runtime.store_path, inbox, counting),

@@ -13,7 +13,6 @@ mod dial;
 mod doorbell;
 mod drive;
 mod events;
-mod fragments;
 mod handle;
 mod http_client;
 mod inbox;
@@ -22,6 +21,7 @@ mod io_thread;
 mod links;
 mod listen;
 mod mailbox;
+mod outgoing;
 mod proxy;
 mod recording;
 #[cfg(feature = "scripted")]

@@ -2,7 +2,7 @@
 
 mod control;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -17,9 +17,12 @@ use crate::inbox::{ConnWaker, Decision, Inbox};
 use crate::links::control::ControlRate;
 use crate::listen::Accepted;
 use crate::transport::{Carrier, Flushed, Step, Transport};
+use crate::ws::Pool;
 
-/// How long a connection that was closed may take to part in order.
+/// How long a peer may take to answer that a connection was closed, or to read why.
 const LINGER_MS: u64 = 2_000;
+/// How long a connection is kept that both sides have closed, or whose peer broke the protocol.
+const PART_MS: u64 = 1_000;
 
 /// How many bytes of frames a connection holds back while the application does not keep up, so that
 /// pings and pongs behind them still pass. Beyond, it is not read.
@@ -40,7 +43,8 @@ pub(crate) struct Links {
     links: FxHashMap<ConnId, Link>,
     touched: Vec<ConnId>,
     paused: Vec<ConnId>,
-    leaving: VecDeque<(Instant, ConnId)>,
+    leaving: BTreeSet<(Instant, ConnId)>,
+    pool: Pool,
 }
 
 enum Link {
@@ -86,23 +90,26 @@ impl Connection {
     }
 
     /// Takes the next step: what was held back first. `None` if the rest must wait.
-    fn next(&mut self, hold: bool) -> Option<Step> {
+    fn next(&mut self, hold: bool, pool: &mut Pool) -> Option<Step> {
         if !hold {
             if let Some(frame) = self.held.pop_front() {
                 self.held_bytes -= frame.len() + FRAME_BYTES;
                 return Some(Step::Frame(frame));
             }
-            return Some(self.over.take().map_or_else(|| self.transport.receive(), Step::Over));
+            return Some(self.over.take().map_or_else(|| self.transport.receive(pool), Step::Over));
         }
         while self.over.is_none() && self.held_bytes < MAX_HELD {
-            match self.transport.receive() {
+            match self.transport.receive(pool) {
                 Step::Frame(frame) if self.is_pulse(&frame) => return Some(Step::Frame(frame)),
                 Step::Frame(frame @ (Frame::Text(_) | Frame::Binary(_))) => {
                     self.held_bytes += frame.len() + FRAME_BYTES;
                     self.held.push_back(frame);
                 }
                 Step::Over(cause) if self.held.is_empty() => return Some(Step::Over(cause)),
-                Step::Over(cause) => self.over = Some(cause),
+                Step::Over(cause) => {
+                    self.transport.part();
+                    self.over = Some(cause);
+                }
                 Step::Pending if self.held.is_empty() => return Some(Step::Pending),
                 Step::Pending => return None,
                 step @ Step::Frame(Frame::Ping(_) | Frame::Pong(_)) => return Some(step),
@@ -112,7 +119,7 @@ impl Connection {
     }
 
     /// Ends a connection whose peer sends more control frames than anybody needs.
-    fn permitted(&mut self, step: Step, now: Instant) -> Step {
+    fn permitted(&mut self, step: Step, now: Instant, pool: &mut Pool) -> Step {
         let is_permitted = match &step {
             Step::Frame(Frame::Ping(_)) => self.control.ping(now),
             Step::Frame(Frame::Pong(_)) => self.control.pong(now),
@@ -121,7 +128,7 @@ impl Connection {
         if is_permitted || self.phase != Phase::Open {
             return step;
         }
-        self.transport.close(POLICY, control::EXCEEDED);
+        self.transport.close(POLICY, control::EXCEEDED, pool);
         Step::Over(CloseCause::Failed(Error::new(ErrorCode::PeerProtocol, control::EXCEEDED)))
     }
 
@@ -158,14 +165,18 @@ pub(crate) enum Look {
 
 impl Links {
     /// Makes an empty table.
-    pub(crate) fn new(inbox: Arc<Inbox>) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// `INTERNAL` where the system has no random bytes.
+    pub(crate) fn new(inbox: Arc<Inbox>) -> Result<Self, Error> {
+        Ok(Self {
             inbox,
             links: FxHashMap::default(),
             touched: Vec::new(),
             paused: Vec::new(),
-            leaving: VecDeque::new(),
-        }
+            leaving: BTreeSet::new(),
+            pool: Pool::new()?,
+        })
     }
 
     /// Notes a dial that has begun.
@@ -286,7 +297,7 @@ impl Links {
                     connection.control.pinged();
                 }
                 connection.unflushed += frame.len();
-                let sent = connection.transport.send(frame);
+                let sent = connection.transport.send(frame, &mut self.pool);
                 if let Err(cause) = sent {
                     self.links.remove(&conn);
                     return Some(cause);
@@ -330,8 +341,8 @@ impl Links {
             Some(Link::Open(connection)) => {
                 if connection.phase == Phase::Open {
                     connection.phase = Phase::Closing;
-                    connection.transport.close(code, &reason);
-                    self.leaving.push_back((now.after(LINGER_MS), conn));
+                    connection.transport.close(code, &reason, &mut self.pool);
+                    self.leaving.insert((now.after(LINGER_MS), conn));
                     connection.touch(&mut self.touched);
                     connection.waker.requeue();
                 }
@@ -369,13 +380,16 @@ impl Links {
         let Some(Link::Open(connection)) = self.links.get_mut(&conn) else {
             return Look::Nothing;
         };
-        let Some(step) = connection.next(hold) else {
+        let Some(step) = connection.next(hold, &mut self.pool) else {
+            if connection.over.is_some() {
+                connection.touch(&mut self.touched);
+            }
             if !std::mem::replace(&mut connection.is_paused, true) {
                 self.paused.push(conn);
             }
             return Look::Nothing;
         };
-        match (connection.permitted(step, now), connection.phase) {
+        match (connection.permitted(step, now, &mut self.pool), connection.phase) {
             (Step::Frame(frame), Phase::Open) => {
                 if matches!(frame, Frame::Ping(_)) {
                     connection.touch(&mut self.touched);
@@ -387,12 +401,16 @@ impl Links {
             (Step::Over(cause), Phase::Open) => {
                 connection.transport.part();
                 connection.phase = Phase::Leaving;
-                self.leaving.push_back((now.after(LINGER_MS), conn));
+                let is_large = matches!(cause, CloseCause::Exceeded { .. });
+                let time = if is_large { LINGER_MS } else { PART_MS };
+                self.leaving.insert((now.after(time), conn));
                 connection.touch(&mut self.touched);
                 connection.waker.requeue();
                 Look::Ended(cause)
             }
             (Step::Over(_), Phase::Closing) => {
+                // The other side may have closed before it has read that we did.
+                let _ = connection.transport.flush();
                 self.links.remove(&conn);
                 Look::Ended(CloseCause::Local)
             }
@@ -459,7 +477,8 @@ impl Links {
 
     /// Drops connections that took too long to part. Returns those that the machine waits for.
     pub(crate) fn expire(&mut self, now: Instant, closed: &mut Vec<(ConnId, CloseCause)>) {
-        while let Some((_, conn)) = self.leaving.pop_front_if(|(at, _)| *at <= now) {
+        while let Some((_, conn)) = self.leaving.first().copied().filter(|(at, _)| *at <= now) {
+            self.leaving.pop_first();
             if let Some(Link::Open(connection)) = self.links.remove(&conn)
                 && connection.phase == Phase::Closing
             {
@@ -470,7 +489,7 @@ impl Links {
 
     /// Returns when [`expire`](Self::expire) has something to do.
     pub(crate) fn expiry(&self) -> Option<Instant> {
-        self.leaving.front().map(|(at, _)| *at)
+        self.leaving.first().map(|(at, _)| *at)
     }
 
     /// Tells whether no connection is left.

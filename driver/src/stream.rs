@@ -4,30 +4,24 @@
 //! read goes to the core's splitter; what the machine sends is collected and leaves in one vectored
 //! write per turn. An idle stream holds no buffer.
 
-use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use moorline_core::frame::Splitter;
 use moorline_core::{CloseCause, Error, ErrorCode, Frame, FrameLimits, Framing};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use crate::io::Io;
+use crate::outgoing::{Outgoing, WRITE_BUFFER};
 use crate::transport::{Flushed, Step};
 
 /// The most bytes of one read.
 const READ: usize = 16 * 1024;
 /// The most reads that may pass without a frame before other connections get their turn.
 const MAX_READS: usize = 16;
-/// Where collected frames are written without waiting for the turn's flush.
-const WRITE_BUFFER: usize = 128 * 1024;
-/// Payloads from this size on are written from where they lie; smaller ones are gathered.
-const SHARED: usize = 1024;
-/// The most parts of one write.
-const MAX_PARTS: usize = 64;
 /// Stands for an end without a code.
 const NO_CODE: u16 = 1005;
 
@@ -131,18 +125,18 @@ impl Stream {
 
     /// Adds a frame to what the next flush writes.
     pub(crate) fn send(&mut self, frame: Frame) -> Result<(), CloseCause> {
-        if self.out.length > self.max_send_queue {
+        if self.out.len() > self.max_send_queue {
             return Err(CloseCause::Failed(Error::new(
                 ErrorCode::Overloaded,
                 "the other side does not read: max_send_queue_bytes is reached",
             )));
         }
         match frame {
-            Frame::Text(text) => self.out.push(self.framing, text.into_bytes()),
-            Frame::Binary(bytes) => self.out.push(self.framing, bytes),
+            Frame::Text(text) => self.collect(text.into_bytes()),
+            Frame::Binary(bytes) => self.collect(bytes),
             Frame::Ping(_) | Frame::Pong(_) => {}
         }
-        if self.out.length > WRITE_BUFFER
+        if self.out.len() > WRITE_BUFFER
             && let Flushed::Failed(cause) = self.write()
         {
             return Err(cause);
@@ -180,6 +174,13 @@ impl Stream {
         }
     }
 
+    fn collect(&mut self, payload: Bytes) {
+        let framing = self.framing;
+        self.out.gather(|out| framing.write_head(payload.len(), out));
+        self.out.add(payload);
+        self.out.gather(|out| out.extend_from_slice(framing.tail()));
+    }
+
     fn read(&mut self) -> Poll<io::Result<usize>> {
         let mut cx = Context::from_waker(&self.waker);
         if !self.buffer.is_empty() {
@@ -201,66 +202,6 @@ impl Stream {
             Poll::Ready(Ok(())) => Flushed::All,
             Poll::Ready(Err(error)) => Flushed::Failed(lost(&error)),
             Poll::Pending => Flushed::Pending,
-        }
-    }
-}
-
-/// What is to be written.
-#[derive(Default)]
-struct Outgoing {
-    parts: VecDeque<Bytes>,
-    /// Small payloads, and what stands around large ones.
-    gathered: BytesMut,
-    length: usize,
-}
-
-impl Outgoing {
-    fn push(&mut self, framing: Framing, payload: Bytes) {
-        let before = self.gathered.len();
-        framing.write_head(payload.len(), &mut self.gathered);
-        self.length += self.gathered.len() - before + payload.len() + framing.tail().len();
-        if payload.len() < SHARED {
-            self.gathered.extend_from_slice(&payload);
-        } else {
-            self.seal();
-            self.parts.push_back(payload);
-        }
-        self.gathered.extend_from_slice(framing.tail());
-    }
-
-    fn seal(&mut self) {
-        if !self.gathered.is_empty() {
-            self.parts.push_back(self.gathered.split().freeze());
-        }
-    }
-
-    fn poll_write(&mut self, io: &mut Io, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.seal();
-        while !self.parts.is_empty() {
-            let mut slices = [IoSlice::new(&[]); MAX_PARTS];
-            for (slice, part) in slices.iter_mut().zip(&self.parts) {
-                *slice = IoSlice::new(part);
-            }
-            let slices = slices.get(..self.parts.len()).unwrap_or(&slices);
-            let written = ready!(Pin::new(&mut *io).poll_write_vectored(cx, slices))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.advance(written);
-        }
-        self.gathered = BytesMut::new();
-        Pin::new(io).poll_flush(cx)
-    }
-
-    fn advance(&mut self, mut written: usize) {
-        self.length = self.length.saturating_sub(written);
-        while let Some(part) = self.parts.front_mut() {
-            if written < part.len() {
-                part.advance(written);
-                return;
-            }
-            written -= part.len();
-            self.parts.pop_front();
         }
     }
 }

@@ -7,7 +7,7 @@ use moorline_core::{CloseCause, Frame, FrameLimits, Framing};
 
 use crate::io::Io;
 use crate::stream::Stream;
-use crate::ws::{Role, Ws};
+use crate::ws::{Pool, Role, Ws};
 
 /// Byte streams over which frames can flow.
 pub(crate) enum Carrier {
@@ -65,17 +65,17 @@ impl Transport {
     }
 
     /// Reads one frame.
-    pub(crate) fn receive(&mut self) -> Step {
+    pub(crate) fn receive(&mut self, pool: &mut Pool) -> Step {
         match self {
-            Self::WebSocket(ws) => ws.receive(),
+            Self::WebSocket(ws) => ws.receive(pool),
             Self::Stream(stream) => stream.receive(),
         }
     }
 
     /// Adds a frame to what the next flush writes.
-    pub(crate) fn send(&mut self, frame: Frame) -> Result<(), CloseCause> {
+    pub(crate) fn send(&mut self, frame: Frame, pool: &mut Pool) -> Result<(), CloseCause> {
         match self {
-            Self::WebSocket(ws) => ws.send(frame),
+            Self::WebSocket(ws) => ws.send(frame, pool),
             Self::Stream(stream) => stream.send(frame),
         }
     }
@@ -89,9 +89,9 @@ impl Transport {
     }
 
     /// Closes after what was collected. Read on until the connection is over.
-    pub(crate) fn close(&mut self, code: u16, reason: &str) {
+    pub(crate) fn close(&mut self, code: u16, reason: &str, pool: &mut Pool) {
         match self {
-            Self::WebSocket(ws) => ws.close(code, reason),
+            Self::WebSocket(ws) => ws.close(code, reason, pool),
             Self::Stream(stream) => stream.close(),
         }
     }
@@ -99,8 +99,7 @@ impl Transport {
     /// Parts in order from a peer whose end the machine has been told.
     pub(crate) fn part(&mut self) {
         match self {
-            // The library has answered the close frame.
-            Self::WebSocket(_) => {}
+            Self::WebSocket(ws) => ws.part(),
             Self::Stream(stream) => stream.close(),
         }
     }

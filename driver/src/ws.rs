@@ -1,317 +1,390 @@
-//! WebSocket connections: the only file that knows the WebSocket library.
+//! WebSocket connections (RFC 6455), from the end of the upgrade on.
 //!
 //! A connection is polled from the drive loop's turn, without a task of its own: frames are read until
-//! the transport would block, what the machine sends is collected in the library's buffer, and one
-//! flush per turn writes it. The library's asynchronous wrapper can change no limit after the
-//! handshake, so its synchronous half runs here over a transport that reports "would block".
+//! the transport would block, what the machine sends is collected, and one flush per turn writes it.
+//! What comes in is read into a buffer that all connections of a thread share; an idle connection
+//! holds none.
 
-use std::io::{self, Read, Write};
+mod frames;
+mod keys;
+#[cfg(all(test, unix))]
+mod tests;
+#[cfg(test)]
+mod trial;
+
+use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Bytes;
-use bytestring::ByteString;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use moorline_core::{CloseCause, Error, ErrorCode, Frame, FrameLimits};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
-use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame as WireFrame};
-use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 
 pub(crate) use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-pub(crate) use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::fragments::FragmentWatch;
 use crate::io::Io;
+use crate::outgoing::{Outgoing, SHARED, WRITE_BUFFER};
 use crate::transport::{Flushed, Step};
+use crate::ws::frames::decoder::{Decoder, Excess, Fault, Item};
+use crate::ws::frames::head::{Accepts, Head, MAX_CONTROL, Opcode};
+use crate::ws::frames::mask::mask;
+use crate::ws::keys::Keys;
 
-/// The read buffer of a connection that was accepted; the largest part of what an idle one costs.
-const ACCEPTED_BUFFER: usize = 6 * 1024;
-/// The read buffer of a connection that was dialed: a process has few of them, and they are busy.
-const DIALED_BUFFER: usize = 16 * 1024;
-/// Where collected frames are written without waiting for the turn's flush.
-const WRITE_BUFFER: usize = 128 * 1024;
-/// How often in a row bytes are read that nobody looks at.
-const PASSED_OVER: usize = 16;
-/// The close code for a policy that was violated, such as too many fragments.
-const POLICY: u16 = 1008;
+/// The most bytes of one read.
+const READ: usize = 64 * 1024;
+/// The most reads that may pass without a frame before other connections get their turn.
+const MAX_READS: usize = 8;
 /// Stands for a close frame that says no code; never on the wire itself.
 const NO_CODE: u16 = 1005;
+const PROTOCOL: u16 = 1002;
+const NOT_UTF8: u16 = 1007;
+const POLICY: u16 = 1008;
+const TOO_LARGE: u16 = 1009;
+
+/// Which side of a connection we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The side that dialed.
+    Client,
+    /// The side that listens.
+    Server,
+}
+
+/// What the connections of one thread share.
+pub(crate) struct Pool {
+    /// What was read last. Nobody keeps it.
+    buffer: Box<[u8]>,
+    keys: Keys,
+}
+
+impl Pool {
+    /// Makes what a thread's connections share.
+    ///
+    /// # Errors
+    /// `INTERNAL` where the system has no random bytes.
+    pub(crate) fn new() -> Result<Self, Error> {
+        Ok(Self { buffer: vec![0; READ].into_boxed_slice(), keys: Keys::new()? })
+    }
+}
 
 /// One WebSocket connection.
 pub(crate) struct Ws {
-    socket: WebSocket<Transport>,
+    io: Io,
+    waker: Waker,
+    role: Role,
+    decoder: Decoder,
+    /// What was read and is not looked through yet.
+    rest: BytesMut,
+    intake: Intake,
+    out: Outgoing,
     max_send_queue: usize,
-    excess: Excess,
+    /// Our close frame is among what was collected.
+    is_closing: bool,
+    /// Both sides have said that they close.
+    is_agreed: bool,
+    /// The machine knows that the connection is over.
+    is_parting: bool,
+    is_shut: bool,
 }
 
-/// Whether the other side sent a message that is too large.
-enum Excess {
-    /// It did not.
-    None,
-    /// The beginning of the message is still to come.
-    Begun(Error),
-    /// What follows is not looked at.
-    Told,
+/// What becomes of bytes that come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Intake {
+    /// They make frames.
+    Frames,
+    /// Nobody wants them: they are read so that the other side can end in order.
+    Unwanted,
+    /// None will come.
+    Over,
 }
 
 impl Ws {
     /// Takes over a connection whose upgrade is through; `rest` was read beyond it.
     pub(crate) fn new(io: Io, rest: Bytes, role: Role, limits: FrameLimits, waker: Waker) -> Self {
-        let mut transport = Transport {
+        let accepts = Accepts { masked: role == Role::Server, compressed: false };
+        Self {
             io,
             waker,
-            watch: Box::default(),
-            max_fragments: limits.max_fragments,
-            is_fragmented: false,
-            queued: 0,
-        };
-        transport.watch.max_message = limits.max_message as u64;
-        transport.is_fragmented = !transport.watch.look(&rest, limits.max_fragments);
-        let read_buffer = match role {
-            Role::Server => ACCEPTED_BUFFER,
-            Role::Client => DIALED_BUFFER,
-        };
-        let config = configure(WebSocketConfig::default().read_buffer_size(read_buffer), limits);
-        let socket = WebSocket::from_partially_read(transport, Vec::from(rest), role, Some(config));
-        Self { socket, max_send_queue: limits.max_send_queue, excess: Excess::None }
+            role,
+            decoder: Decoder::new(accepts, limits.max_message, limits.max_fragments),
+            // Not the buffer that the upgrade was read into.
+            rest: BytesMut::from(rest.as_ref()),
+            intake: Intake::Frames,
+            out: Outgoing::default(),
+            max_send_queue: limits.max_send_queue,
+            is_closing: false,
+            is_agreed: false,
+            is_parting: false,
+            is_shut: false,
+        }
     }
 
     /// Changes the limits from the next frame on.
     pub(crate) fn set_limits(&mut self, limits: FrameLimits) {
-        self.socket.set_config(|config| *config = configure(*config, limits));
-        self.socket.get_mut().max_fragments = limits.max_fragments;
-        self.socket.get_mut().watch.max_message = limits.max_message as u64;
-        self.socket.get_ref().io.prove();
+        self.decoder.set_limits(limits.max_message, limits.max_fragments);
+        self.io.prove();
         self.max_send_queue = limits.max_send_queue;
     }
 
     /// Reads one frame.
-    pub(crate) fn receive(&mut self) -> Step {
-        if self.socket.get_ref().is_fragmented {
-            return self.refuse(
-                CloseCode::from(POLICY),
-                ErrorCode::TooLarge,
-                "a message has more fragments than max_fragments allows",
-            );
-        }
-        if !matches!(self.excess, Excess::None) {
-            return self.pass_over();
-        }
-        match self.socket.read() {
-            Ok(Message::Text(text)) => match ByteString::try_from(Bytes::from(text)) {
-                Ok(text) => Step::Frame(Frame::Text(text)),
-                Err(_) => self.refuse(CloseCode::Invalid, ErrorCode::PeerProtocol, "not UTF-8"),
-            },
-            Ok(Message::Binary(bytes)) => Step::Frame(Frame::Binary(bytes)),
-            Ok(Message::Ping(bytes)) => {
-                // The library answers: what waits for the socket is counted, whoever says it.
-                self.socket.get_mut().queued += bytes.len();
-                Step::Frame(Frame::Ping(bytes))
+    pub(crate) fn receive(&mut self, pool: &mut Pool) -> Step {
+        for _ in 0..MAX_READS {
+            if self.intake == Intake::Frames && !self.rest.is_empty() {
+                let mut rest = std::mem::take(&mut self.rest);
+                let (used, step) = self.decode(&mut rest, &mut pool.keys);
+                if used < rest.len() {
+                    rest.advance(used);
+                    self.rest = rest;
+                }
+                if let Some(step) = step {
+                    return step;
+                }
             }
-            Ok(Message::Pong(bytes)) => Step::Frame(Frame::Pong(bytes)),
-            Ok(Message::Close(frame)) => Step::Over(remote(frame)),
-            Ok(Message::Frame(_)) => Step::Pending,
-            Err(error) => self.read_failed(error),
+            if self.intake == Intake::Over {
+                return Step::Over(CloseCause::Local);
+            }
+            match self.read(pool) {
+                Poll::Ready(Ok(Some(step))) => return step,
+                Poll::Ready(Ok(None)) => {}
+                Poll::Ready(Err(error)) => return self.end(&error),
+                Poll::Pending if self.is_done() => {
+                    self.intake = Intake::Over;
+                    return Step::Over(CloseCause::Local);
+                }
+                Poll::Pending => {
+                    // The beginning of a frame does not hold what came before it.
+                    if !self.rest.is_empty() {
+                        self.rest = BytesMut::from(self.rest.as_ref());
+                    }
+                    return Step::Pending;
+                }
+            }
         }
+        self.waker.wake_by_ref();
+        Step::Pending
     }
 
     /// Adds a frame to what the next flush writes.
-    pub(crate) fn send(&mut self, frame: Frame) -> Result<(), CloseCause> {
-        if self.socket.get_ref().queued > self.max_send_queue {
-            return Err(CloseCause::Failed(Error::new(
-                ErrorCode::Overloaded,
-                "the other side does not read: max_send_queue_bytes is reached",
-            )));
+    pub(crate) fn send(&mut self, frame: Frame, pool: &mut Pool) -> Result<(), CloseCause> {
+        if self.is_closing {
+            return Ok(());
         }
-        self.socket.get_mut().queued += frame.len();
-        let message = match frame {
-            Frame::Text(text) => data(text.into_bytes(), Data::Text),
-            Frame::Binary(bytes) => data(bytes, Data::Binary),
-            Frame::Ping(bytes) => Message::Ping(bytes),
-            Frame::Pong(bytes) => Message::Pong(bytes),
-        };
-        match self.socket.write(message) {
-            Ok(()) => Ok(()),
-            Err(tungstenite::Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(lost(&error)),
+        self.check_queue()?;
+        match frame {
+            Frame::Text(text) => self.collect(Opcode::Text, text.into_bytes(), &mut pool.keys),
+            Frame::Binary(bytes) => self.collect(Opcode::Binary, bytes, &mut pool.keys),
+            Frame::Ping(bytes) => self.collect(Opcode::Ping, bytes, &mut pool.keys),
+            Frame::Pong(bytes) => self.collect(Opcode::Pong, bytes, &mut pool.keys),
         }
+        if self.out.len() > WRITE_BUFFER
+            && let Flushed::Failed(cause) = self.write()
+        {
+            return Err(cause);
+        }
+        Ok(())
     }
 
-    /// Writes what was collected.
+    /// Writes what was collected, and the end if there is to be one.
     pub(crate) fn flush(&mut self) -> Flushed {
-        match self.socket.flush() {
-            Ok(()) => {
-                self.socket.get_mut().queued = 0;
-                Flushed::All
-            }
-            Err(tungstenite::Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {
-                Flushed::Pending
-            }
-            Err(error) => Flushed::Failed(lost(&error)),
+        let flushed = self.write();
+        if !matches!(flushed, Flushed::All) || !self.is_parting || self.is_shut {
+            return flushed;
         }
+        if !self.is_agreed {
+            let mut cx = Context::from_waker(&self.waker);
+            match Pin::new(&mut self.io).poll_shutdown(&mut cx) {
+                Poll::Pending => return Flushed::Pending,
+                Poll::Ready(Ok(())) => {}
+                // The other side was quicker.
+                Poll::Ready(Err(error)) => tracing::trace!(%error, "WebSocket not shut down"),
+            }
+        }
+        self.is_shut = true;
+        self.waker.wake_by_ref();
+        Flushed::All
     }
 
     /// Sends a close frame after what was collected; one without a code for 1005. Read on until the
     /// connection is over.
-    pub(crate) fn close(&mut self, code: u16, reason: &str) {
-        let frame = (code != NO_CODE)
-            .then(|| CloseFrame { code: CloseCode::from(code), reason: cut(reason).into() });
-        if let Err(error) = self.socket.close(frame) {
-            tracing::trace!(%error, "close frame not written at once");
+    pub(crate) fn close(&mut self, code: u16, reason: &str, pool: &mut Pool) {
+        self.say_close(code, reason, &mut pool.keys);
+    }
+
+    /// Parts in order from a peer whose end the machine has been told.
+    pub(crate) fn part(&mut self) {
+        self.is_parting = true;
+        if self.intake == Intake::Frames {
+            self.intake = Intake::Unwanted;
+            self.rest = BytesMut::new();
         }
     }
 
-    fn read_failed(&mut self, error: tungstenite::Error) -> Step {
-        use tungstenite::Error as E;
-        if self.socket.get_ref().is_fragmented {
-            return self.receive();
+    /// Reads from the transport. `None` if what came makes no whole frame.
+    fn read(&mut self, pool: &mut Pool) -> Poll<io::Result<Option<Step>>> {
+        let Pool { buffer, keys } = pool;
+        let kept = self.rest.len();
+        let mut space = ReadBuf::new(buffer);
+        space.put_slice(&self.rest);
+        let mut cx = Context::from_waker(&self.waker);
+        ready!(Pin::new(&mut self.io).poll_read(&mut cx, &mut space))?;
+        let filled = space.filled_mut();
+        if filled.len() == kept {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
-        match &error {
-            E::Io(e) if e.kind() == io::ErrorKind::WouldBlock => Step::Pending,
-            E::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
-                let message =
-                    format!("a message of {size} bytes exceeds the {max_size} that are allowed");
-                self.excess = Excess::Begun(Error::new(ErrorCode::TooLarge, message));
-                self.pass_over()
-            }
-            E::Utf8(_) => {
-                self.refuse(CloseCode::Invalid, ErrorCode::PeerProtocol, "a text is not UTF-8")
-            }
-            E::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-                Step::Over(CloseCause::Failed(Error::new(
-                    ErrorCode::ConnectionLost,
-                    "the other side dropped the connection",
-                )))
-            }
-            E::Protocol(e) => {
-                self.refuse(CloseCode::Protocol, ErrorCode::PeerProtocol, &e.to_string())
-            }
-            E::ConnectionClosed
-            | E::AlreadyClosed
-            | E::Io(_)
-            | E::Tls(_)
-            | E::Capacity(_)
-            | E::WriteBufferFull(_)
-            | E::AttackAttempt
-            | E::Url(_)
-            | E::Http(_)
-            | E::HttpFormat(_) => Step::Over(lost(&error)),
+        self.rest = BytesMut::new();
+        if self.intake != Intake::Frames {
+            return Poll::Ready(Ok(None));
         }
+        let (used, step) = self.decode(filled, keys);
+        self.rest = BytesMut::from(filled.get(used..).unwrap_or_default());
+        if self.intake != Intake::Frames {
+            self.rest = BytesMut::new();
+        }
+        Poll::Ready(Ok(step))
     }
 
-    /// Reads the beginning of a message that is too large, and then on without keeping anything: the
-    /// library would keep it all.
-    fn pass_over(&mut self) -> Step {
-        let mut buffer = [0; 4_096];
-        for _ in 0..PASSED_OVER {
-            let transport = self.socket.get_mut();
-            let is_known = transport.watch.beginning().1;
-            let read = if is_known && matches!(self.excess, Excess::Begun(_)) {
-                Err(io::ErrorKind::Other.into())
-            } else {
-                transport.read(&mut buffer)
-            };
-            match (read, std::mem::replace(&mut self.excess, Excess::Told)) {
-                (Err(e), excess) if e.kind() == io::ErrorKind::WouldBlock => {
-                    self.excess = excess;
-                    return Step::Pending;
-                }
-                (Ok(1..), excess) => self.excess = excess,
-                (Ok(_) | Err(_), Excess::Begun(error)) => {
-                    let beginning = self.socket.get_ref().watch.beginning().0;
-                    let beginning = Bytes::copy_from_slice(beginning);
-                    self.close(CloseCode::Size.into(), error.message());
-                    return Step::Over(CloseCause::Exceeded { error, beginning });
-                }
-                (Ok(_) | Err(_), Excess::Told | Excess::None) => {
-                    return Step::Over(CloseCause::Local);
-                }
-            }
-        }
-        self.socket.get_ref().waker.wake_by_ref();
-        Step::Pending
+    /// Looks through bytes up to the first frame for the machine.
+    fn decode(&mut self, bytes: &mut [u8], keys: &mut Keys) -> (usize, Option<Step>) {
+        let (used, item) = self.decoder.decode(bytes);
+        let step = match item {
+            Ok(None) => return (used, None),
+            Ok(Some(Item::Frame(Frame::Ping(bytes)))) => self.answer(bytes, keys),
+            Ok(Some(Item::Frame(frame))) => Step::Frame(frame),
+            // None was agreed on.
+            Ok(Some(Item::Compressed { .. })) => return (used, None),
+            Ok(Some(Item::Close(said))) => self.closed(said, keys),
+            Ok(Some(Item::Excess(excess))) => self.exceeded(excess, keys),
+            Err(fault) => self.refuse(fault, keys),
+        };
+        (used, Some(step))
     }
 
-    fn refuse(&mut self, code: CloseCode, error: ErrorCode, message: &str) -> Step {
-        self.close(code.into(), message);
+    /// Answers a ping: what waits for the socket is counted, whoever says it.
+    fn answer(&mut self, bytes: Bytes, keys: &mut Keys) -> Step {
+        if !self.is_closing {
+            if let Err(cause) = self.check_queue() {
+                self.intake = Intake::Over;
+                return Step::Over(cause);
+            }
+            self.collect(Opcode::Pong, bytes.clone(), keys);
+        }
+        Step::Frame(Frame::Ping(bytes))
+    }
+
+    fn closed(&mut self, said: Option<(u16, String)>, keys: &mut Keys) -> Step {
+        let (code, reason) = said.unwrap_or((NO_CODE, String::new()));
+        self.say_close(code, &reason, keys);
+        self.intake = Intake::Unwanted;
+        self.is_agreed = true;
+        Step::Over(CloseCause::Remote { code, reason })
+    }
+
+    fn exceeded(&mut self, excess: Excess, keys: &mut Keys) -> Step {
+        let error = self.too_large(&excess);
+        self.say_close(TOO_LARGE, error.message(), keys);
+        self.intake = Intake::Unwanted;
+        Step::Over(CloseCause::Exceeded { error, beginning: excess.beginning.into() })
+    }
+
+    fn too_large(&self, excess: &Excess) -> Error {
+        let (size, max) = (excess.size, self.decoder.max_message());
+        let message = format!("a message of {size} bytes exceeds the {max} that are allowed");
+        Error::new(ErrorCode::TooLarge, message)
+    }
+
+    fn refuse(&mut self, fault: Fault, keys: &mut Keys) -> Step {
+        let (code, error, message) = match fault {
+            Fault::Protocol(wrong) => (PROTOCOL, ErrorCode::PeerProtocol, wrong),
+            Fault::NotUtf8(wrong) => (NOT_UTF8, ErrorCode::PeerProtocol, wrong),
+            Fault::Fragments => {
+                let wrong = "a message has more fragments than max_fragments allows";
+                (POLICY, ErrorCode::TooLarge, wrong)
+            }
+        };
+        self.say_close(code, message, keys);
+        self.intake = Intake::Unwanted;
         Step::Over(CloseCause::Failed(Error::new(error, message)))
     }
-}
 
-/// The byte stream as the library wants it: reads and writes that would block say so.
-struct Transport {
-    io: Io,
-    waker: Waker,
-    watch: Box<FragmentWatch>,
-    max_fragments: usize,
-    is_fragmented: bool,
-    queued: usize,
-}
-
-impl Read for Transport {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut buffer = ReadBuf::new(buffer);
-        let mut cx = Context::from_waker(&self.waker);
-        match Pin::new(&mut self.io).poll_read(&mut cx, &mut buffer) {
-            Poll::Ready(result) => result?,
-            Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
+    /// The transport has ended or failed.
+    fn end(&mut self, error: &io::Error) -> Step {
+        let intake = std::mem::replace(&mut self.intake, Intake::Over);
+        self.rest = BytesMut::new();
+        if intake != Intake::Frames {
+            return Step::Over(CloseCause::Local);
         }
-        let read = buffer.filled();
-        if !self.watch.look(read, self.max_fragments) {
-            self.is_fragmented = true;
-            return Err(io::ErrorKind::InvalidData.into());
+        if let Some(excess) = self.decoder.give_up() {
+            let error = self.too_large(&excess);
+            return Step::Over(CloseCause::Exceeded { error, beginning: excess.beginning.into() });
         }
-        Ok(read.len())
+        Step::Over(if error.kind() == io::ErrorKind::UnexpectedEof {
+            let message = "the other side dropped the connection";
+            CloseCause::Failed(Error::new(ErrorCode::ConnectionLost, message))
+        } else {
+            lost(error)
+        })
     }
-}
 
-impl Write for Transport {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut cx = Context::from_waker(&self.waker);
-        match Pin::new(&mut self.io).poll_write(&mut cx, bytes) {
-            Poll::Ready(written) => {
-                let written = written?;
-                self.queued = self.queued.saturating_sub(written);
-                Ok(written)
+    /// A server that has agreed with its client to close drops the connection; a client waits for that.
+    const fn is_done(&self) -> bool {
+        self.is_agreed && self.is_parting && self.is_shut && matches!(self.role, Role::Server)
+    }
+
+    fn say_close(&mut self, code: u16, reason: &str, keys: &mut Keys) {
+        if std::mem::replace(&mut self.is_closing, true) {
+            return;
+        }
+        let mut payload = BytesMut::new();
+        if code != NO_CODE {
+            payload.put_u16(code);
+            payload.put_slice(cut(reason).as_bytes());
+        }
+        self.collect(Opcode::Close, payload.freeze(), keys);
+    }
+
+    fn check_queue(&self) -> Result<(), CloseCause> {
+        if self.out.len() <= self.max_send_queue {
+            return Ok(());
+        }
+        Err(CloseCause::Failed(Error::new(
+            ErrorCode::Overloaded,
+            "the other side does not read: max_send_queue_bytes is reached",
+        )))
+    }
+
+    fn collect(&mut self, opcode: Opcode, payload: Bytes, keys: &mut Keys) {
+        let key = (self.role == Role::Client).then(|| keys.next());
+        self.out.gather(|out| Head::write(opcode, false, key, payload.len(), out));
+        match key {
+            None => self.out.add(payload),
+            Some(key) if payload.len() < SHARED => self.out.gather(|out| {
+                let begin = out.len();
+                out.extend_from_slice(&payload);
+                mask(out.get_mut(begin..).unwrap_or_default(), key);
+            }),
+            Some(key) => {
+                let mut masked = BytesMut::from(payload.as_ref());
+                mask(&mut masked, key);
+                self.out.add(masked.freeze());
             }
-            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn write(&mut self) -> Flushed {
         let mut cx = Context::from_waker(&self.waker);
-        match Pin::new(&mut self.io).poll_flush(&mut cx) {
-            Poll::Ready(result) => result,
-            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        match self.out.poll_write(&mut self.io, &mut cx) {
+            Poll::Ready(Ok(())) => Flushed::All,
+            Poll::Ready(Err(error)) => Flushed::Failed(lost(&error)),
+            Poll::Pending => Flushed::Pending,
         }
     }
 }
 
-fn configure(config: WebSocketConfig, limits: FrameLimits) -> WebSocketConfig {
-    config
-        .write_buffer_size(WRITE_BUFFER)
-        .max_message_size(Some(limits.max_message))
-        .max_frame_size(Some(limits.max_message))
-}
-
-fn data(bytes: Bytes, kind: Data) -> Message {
-    Message::Frame(WireFrame::message(bytes, OpCode::Data(kind), true))
-}
-
-fn remote(frame: Option<CloseFrame>) -> CloseCause {
-    frame.map_or_else(
-        || CloseCause::Remote { code: NO_CODE, reason: String::new() },
-        |frame| CloseCause::Remote { code: frame.code.into(), reason: frame.reason.to_string() },
-    )
-}
-
-fn lost(error: &tungstenite::Error) -> CloseCause {
+fn lost(error: &io::Error) -> CloseCause {
     CloseCause::Failed(Error::new(ErrorCode::ConnectionLost, error.to_string()))
 }
 
 /// Cuts a close reason at the 123 bytes that a close frame can hold.
 fn cut(reason: &str) -> &str {
-    reason.get(..reason.floor_char_boundary(123)).unwrap_or_default()
+    reason.get(..reason.floor_char_boundary(MAX_CONTROL - 2)).unwrap_or_default()
 }

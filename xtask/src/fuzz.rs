@@ -12,7 +12,7 @@ use crate::packages::{self, Profile};
 use crate::shell::Shell;
 
 /// The targets of the crate `fuzz`: one per codec.
-const TARGETS: [&str; 4] = ["engineio", "socketio", "json", "split"];
+const TARGETS: [&str; 5] = ["engineio", "socketio", "json", "split", "websocket"];
 
 /// What makes the compiler count: edges, and the operands of comparisons.
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module \

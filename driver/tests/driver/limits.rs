@@ -1,7 +1,8 @@
 //! What exceeds a limit gets the documented answer, and nothing grows.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use moorline_driver::Handle;
@@ -86,6 +87,37 @@ fn a_frame_without_mask_breaks_the_protocol() {
         panic!()
     };
     assert_eq!(error.code(), ErrorCode::PeerProtocol);
+}
+
+#[test]
+fn who_breaks_the_protocol_and_stays_is_dropped_within_a_second() {
+    let hub = admitting();
+    let mut client = upgraded(&hub);
+    client.write_all(&[0x81, 0x01, b'a']).unwrap();
+    assert!(matches!(hub.input(), Input::Conn(ConnInput::Closed { .. })));
+    is_dropped(client);
+}
+
+#[test]
+fn a_server_that_keeps_what_both_sides_have_closed_is_dropped_within_a_second() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let worker = Rig::new();
+    let address = listener.local_addr().unwrap().to_string();
+    worker.perform([Output::Dial { conn: ConnId(2), target: target(&address) }]);
+    let mut server = crate::autobahn::accept(&listener);
+    assert!(matches!(worker.input(), Input::Conn(ConnInput::Opened { .. })));
+    server.write_all(&[0x88, 0x02, 0x03, 0xe8]).unwrap();
+    assert!(matches!(worker.input(), Input::Conn(ConnInput::Closed { .. })));
+    is_dropped(server);
+}
+
+/// Waits until a stream is gone: what is written then has nobody to read it.
+fn is_dropped(mut stream: TcpStream) {
+    let begun = Instant::now();
+    while stream.write_all(&[0; 16]).is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(2), "still there");
+        std::thread::yield_now();
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The driver against transports on loopback, with a puppet in place of a protocol machine.
 
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests may panic")]
+#![allow(clippy::print_stdout, reason = "some figures are to be read")]
 
+mod autobahn;
 mod events;
 mod frames;
 mod http;

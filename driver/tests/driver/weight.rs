@@ -18,7 +18,7 @@ const LIMITS: HttpLimits =
 
 #[test]
 #[ignore = "measures"]
-fn an_idle_connection_costs_less_than_12_kilobytes() {
+fn an_idle_connection_costs_less_than_2400_bytes() {
     let hub = crate::rig::admitting();
     let address = hub.listen(LIMITS);
     let warm: Vec<_> = (0..10).map(|_| greeted(&hub, &address)).collect();
@@ -26,7 +26,7 @@ fn an_idle_connection_costs_less_than_12_kilobytes() {
     let crowd: Vec<_> = (0..CONNECTIONS).map(|_| greeted(&hub, &address)).collect();
     let each = (resident() - before) / CONNECTIONS;
     println!("{each} bytes for each of {} idle connections", crowd.len());
-    assert!(each < 12 * 1024, "{each}");
+    assert!(each < 2_400, "{each}");
     drop(warm);
 }
 
