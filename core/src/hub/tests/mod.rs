@@ -9,6 +9,7 @@ mod limits;
 mod names;
 mod scheduling;
 mod shapes;
+mod told;
 mod volt;
 
 use std::collections::BTreeMap;

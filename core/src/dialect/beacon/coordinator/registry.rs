@@ -121,7 +121,8 @@ impl Registry {
     ) -> (PeerId, bool) {
         let known = self.by_name(name);
         let worker = known.unwrap_or_else(|| self.add(name, now));
-        let draining = self.drained.contains(name);
+        let drains = registration.moorline.as_ref().is_some_and(|ours| ours.draining);
+        let draining = drains || self.drained.contains(name);
         self.update(worker, |worker| {
             worker.describe(registration);
             worker.owner = owner;

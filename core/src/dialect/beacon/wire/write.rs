@@ -31,6 +31,8 @@ pub(crate) struct Page {
     pub(crate) held: Vec<(ByteString, u32)>,
     /// Whether another page follows.
     pub(crate) more: bool,
+    /// Whether no more work is taken.
+    pub(crate) draining: bool,
 }
 
 /// Writes a registration; optional fields are absent when empty, as the original leaves them. Without
@@ -85,6 +87,7 @@ pub(crate) fn registration(
             ours.flag("Acks", true)
                 .when(!id.is_empty(), |ours| ours.text("BeaconID", id))
                 .number("MaxMessageBytes", options.limits.max_message_bytes)
+                .when(page.draining, |ours| ours.flag("Draining", true))
                 .given(number, |ours, number| ours.number("Page", number).flag("More", page.more))
                 .raw("Running", &list(running))
         })

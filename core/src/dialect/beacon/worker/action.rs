@@ -85,7 +85,8 @@ impl BeaconWorker {
 
     /// Changed handlers are announced together, once the present turn is over.
     fn handlers_changed(&mut self, now: Now) {
-        if matches!(self.link.stage(), Stage::Greeting(_) | Stage::Ready(_)) {
+        let is_up = matches!(self.link.stage(), Stage::Greeting(_) | Stage::Ready(_));
+        if is_up && !self.drain.is_on() {
             self.schedule.announce = Some(now.mono);
         }
     }

@@ -82,7 +82,9 @@ impl BeaconWorker {
         self.counters.received += 1;
         self.polling.hasten(now.mono);
         if self.drain.is_on() {
-            // Not taken and not answered: the farewell gives it back, and somebody else runs it.
+            // Not taken: a hub of ours is told again what runs here, and gives the rest to others; elsewhere
+            // the farewell gives it back.
+            self.schedule.announce = self.carrier().filter(|_| self.acks).map(|_| now.mono);
             return;
         }
         let wire = item.hash.as_str();

@@ -81,7 +81,8 @@ impl BeaconWorker {
         }
         // One with a very long name is nobody's that we know of.
         next.held.pop_front_if(|entry| held.is_empty() && size(entry) > room);
-        let mut page = Page { number: next.page, held, more: !next.held.is_empty() };
+        let more = !next.held.is_empty();
+        let mut page = Page { number: next.page, held, more, draining: self.drain.is_on() };
         let is_frame = carrier != Carrier::Requests;
         let write = |page: &Page, details| {
             let (options, id) = (&self.options, &self.id);

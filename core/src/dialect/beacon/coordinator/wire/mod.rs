@@ -121,6 +121,8 @@ pub(crate) struct MoorlineRegistration {
     /// The number of this page of the list, from 0, and whether another follows.
     pub(crate) page: u64,
     pub(crate) more: bool,
+    /// Whether it takes no more work.
+    pub(crate) draining: bool,
 }
 
 /// An item that a worker still runs or whose outcome nobody has taken.

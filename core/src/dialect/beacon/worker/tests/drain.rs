@@ -30,6 +30,7 @@ fn a_drain_finishes_running_work_flushes_and_says_farewell() {
     bench.push(conn, "wi-3", 1);
     bench.quiet();
     bench.pass(1_000);
+    assert!(bench.text(conn).contains("BeaconRegister"), "wi-3 is not taken");
     bench.done(work, "{}");
     assert!(bench.text(conn).contains("WorkComplete"));
     assert!(matches!(
@@ -249,4 +250,36 @@ fn ended(bench: &mut Bench) -> Option<crate::base::error::Error> {
             return error;
         }
     }
+}
+
+#[test]
+fn a_push_in_drain_is_given_back_by_a_registration_without_it() {
+    let (mut bench, conn) = ready_with_acks("");
+    bench.push(conn, "wi-1", 1);
+    bench.work();
+    stop(&mut bench, 30_000);
+    bench.rest();
+    bench.push(conn, "wi-2", 1);
+    bench.pass(0);
+    let announced = |bench: &mut Bench| {
+        let all = bench.rest().into_iter();
+        let texts = all.filter_map(|output| {
+            if let Output::Send { frame: Frame::Text(text), .. } = output {
+                return Some(text.to_string());
+            }
+            None
+        });
+        texts.filter(|text| text.contains("BeaconRegister")).collect::<Vec<_>>()
+    };
+    let said = announced(&mut bench);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains(r#""Draining":true"#), "{said:?}");
+    assert!(said[0].contains("wi-1") && !said[0].contains("wi-2"), "{said:?}");
+    bench.say(
+        conn,
+        r#"{"EventType":"BeaconRegistered","BeaconID":"bcn-1","Moorline":{"Acks":true}}"#,
+    );
+    bench.handle("Math/Add");
+    bench.pass(0);
+    assert!(announced(&mut bench).is_empty(), "what is offered is of no interest any more");
 }

@@ -1,0 +1,61 @@
+//! Whoever is concerned is told: nothing is held, dropped, taken or answered behind somebody's back.
+
+use super::*;
+use crate::base::error::{Error, ErrorCode};
+
+fn id(rig: &Rig, conn: ConnId) -> String {
+    rig.frames(conn)[0]["BeaconID"].as_str().unwrap().to_owned()
+}
+
+/// Registers a worker of ours over HTTP; returns its id.
+fn polling(rig: &mut Rig, name: &str, more: &str) -> String {
+    let body = format!(
+        r#"{{"Name":"{name}","Capabilities":["Echo"],"Moorline":{{"Acks":true,"Running":[]{more}}}}}"#
+    );
+    let http = rig.post("/Beacon/Register", &body);
+    rig.reply(http)["BeaconID"].as_str().unwrap_or_else(|| panic!("{}", rig.reply(http))).to_owned()
+}
+
+fn draining(rig: &mut Rig, running: &str) -> ConnId {
+    let conn = rig.connect(Headers::new());
+    rig.say(
+        conn,
+        &format!(
+            r#"{{"Action":"BeaconRegister","Name":"w","Capabilities":["Echo"],"MaxConcurrent":4,
+            "Moorline":{{"Acks":true,"Draining":true,"Running":{running}}}}}"#
+        ),
+    );
+    conn
+}
+
+#[test]
+fn a_worker_that_registers_while_it_drains_is_given_nothing() {
+    let mut rig = Rig::new("{}");
+    let waiting = rig.enqueue("");
+    let conn = draining(&mut rig, "[]");
+    assert!(rig.pushed(conn).is_empty());
+    let other = rig.worker("other", 1);
+    assert_eq!(rig.pushed(other), [(waiting, 1)]);
+    let id = polling(&mut rig, "p", r#","Draining":true"#);
+    rig.enqueue("");
+    let poll = rig.post("/Beacon/Work/Poll", &format!(r#"{{"BeaconID":"{id}"}}"#));
+    assert!(rig.reply(poll)["WorkItem"].is_null());
+}
+
+#[test]
+fn what_a_draining_worker_does_not_list_goes_to_others_at_once() {
+    let mut rig = Rig::new("{}");
+    let conn = rig.worker("w", 4);
+    let (kept, pushed) = (rig.enqueue(""), rig.enqueue(""));
+    let other = rig.worker("other", 4);
+    rig.say(
+        conn,
+        &format!(
+            r#"{{"Action":"BeaconRegister","Name":"w","Capabilities":["Echo"],"MaxConcurrent":4,
+            "Moorline":{{"Acks":true,"BeaconID":"{}","Draining":true,
+            "Running":[{{"WorkItemHash":"{kept}","AttemptNumber":1}}]}}}}"#,
+            id(&rig, conn)
+        ),
+    );
+    assert_eq!(rig.pushed(other), [(pushed, 2)]);
+}
