@@ -59,3 +59,32 @@ fn what_a_draining_worker_does_not_list_goes_to_others_at_once() {
     );
     assert_eq!(rig.pushed(other), [(pushed, 2)]);
 }
+
+#[test]
+fn a_process_whose_confirmation_was_lost_is_not_another_one() {
+    let mut rig = Rig::new("{}");
+    let conn = rig.connect(Headers::new());
+    let text = r#"{"Action":"BeaconRegister","Name":"w","Capabilities":["Echo"],
+        "Moorline":{"Acks":true,"BeaconID":"bcn-w-1","Running":[]}}"#;
+    rig.say(conn, text);
+    assert_ne!(id(&rig, conn), "bcn-w-1", "after a restart of the hub it is another");
+    rig.pass(10_000);
+    let again = rig.connect(Headers::new());
+    rig.say(again, text);
+    assert!(!rig.closed.contains_key(&again), "{:?}", rig.closed[&again]);
+    assert_eq!(rig.closed[&conn].0, 1001);
+    polling(&mut rig, "w", r#","BeaconID":"bcn-w-1""#);
+    let body =
+        r#"{"Name":"w","Capabilities":["Echo"],"Moorline":{"Acks":true,"BeaconID":"bcn-w-0"}}"#;
+    let http = rig.post("/Beacon/Register", body);
+    assert_eq!(rig.status(http), Some(409), "somebody else is");
+}
+
+#[test]
+fn a_connection_whose_worker_registers_over_http_is_closed() {
+    let mut rig = Rig::new("{}");
+    let conn = rig.worker("w", 1);
+    let id = id(&rig, conn);
+    polling(&mut rig, "w", &format!(r#","BeaconID":"{id}""#));
+    assert_eq!(rig.closed[&conn], (1001, "the worker registered over HTTP".to_owned()));
+}

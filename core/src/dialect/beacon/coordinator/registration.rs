@@ -196,9 +196,11 @@ impl Coordinator {
                 return self.reply(http, HttpResponse::json(status, wire::error(&text)));
             }
         };
-        if running.is_some() {
-            // Our worker uses one transport at a time: its connection is not coming back.
-            self.registry.connect(worker, None);
+        // Our worker uses one transport at a time. Whoever is on its connection finds out, and comes back.
+        if running.is_some()
+            && let Some(before) = self.registry.connect(worker, None)
+        {
+            self.close(before, 1001, "the worker registered over HTTP");
         }
         if let Some(text) = self.worker_record(worker, &asked.caller.session, true) {
             self.reply(http, HttpResponse::json(200, text));
@@ -247,7 +249,9 @@ impl Coordinator {
         let Some(record) = self.registry.get(worker) else { return true };
         let is_ours = record.acks || registration.acks();
         let former = registration.former_id();
+        // A confirmation that was lost leaves a process with the id that it had before.
         if *record.beacon_id == *former
+            || record.former_id.as_deref() == Some(former)
             || (conn.is_some() && record.conn == conn)
             || (!is_ours && (conn.is_none() || record.conn.is_none()))
         {

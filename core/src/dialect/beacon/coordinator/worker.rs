@@ -10,6 +10,9 @@ use crate::base::ids::ConnId;
 use crate::base::json::Raw;
 use crate::base::time::{Instant, Now, UnixMillis};
 
+/// Ids are shorter, in bytes: a name and a time.
+const MAX_ID: usize = 512;
+
 /// A worker's record.
 #[derive(Debug, Default)]
 pub(crate) struct Worker {
@@ -32,6 +35,8 @@ pub(crate) struct Worker {
     /// It has polled since its connection was opened. Peer: workers fall back to HTTP after a failed
     /// upgrade while an older connection of theirs may still look alive.
     pub(super) polls: bool,
+    /// The id under which its process was registered before, which it keeps until it hears of this one.
+    pub(super) former_id: Option<Arc<str>>,
     /// It understands our acknowledgements.
     pub(super) acks: bool,
     /// The largest message that it says it takes.
@@ -94,6 +99,8 @@ impl Worker {
         if registration.host_id.is_some() {
             self.host_id.clone_from(&registration.host_id);
         }
+        let former = Some(registration.former_id());
+        self.former_id = former.filter(|id| !id.is_empty() && id.len() < MAX_ID).map(Arc::from);
         self.acks = registration.acks();
         let ours = registration.moorline.as_ref();
         self.max_message = ours.and_then(|ours| ours.max_message_bytes);
