@@ -88,3 +88,33 @@ fn a_connection_whose_worker_registers_over_http_is_closed() {
     polling(&mut rig, "w", &format!(r#","BeaconID":"{id}""#));
     assert_eq!(rig.closed[&conn], (1001, "the worker registered over HTTP".to_owned()));
 }
+
+#[test]
+fn who_cancels_is_told_that_a_polling_worker_runs_on() {
+    let mut rig = Rig::new("{}");
+    let id = polling(&mut rig, "p", "");
+    let work = rig.dispatch();
+    let poll = rig.post("/Beacon/Work/Poll", &format!(r#"{{"BeaconID":"{id}"}}"#));
+    let hash = rig.reply(poll)["WorkItem"]["WorkItemHash"].as_str().unwrap().to_owned();
+    let cancel = rig.post(&format!("/Beacon/Work/{hash}/Cancel"), "{}");
+    let told = rig.reply(cancel);
+    assert_eq!((&told["Canceled"], &told["CancelRequested"]), (&false.into(), &true.into()));
+    rig.enqueue("");
+    let poll = rig.post("/Beacon/Work/Poll", &format!(r#"{{"BeaconID":"{id}"}}"#));
+    assert!(rig.reply(poll)["WorkItem"].is_null(), "its slot is in use");
+    let body = format!(r#"{{"BeaconID":"{id}","AttemptNumber":1,"Outputs":{{}},"Log":[]}}"#);
+    let done = rig.post(&format!("/Beacon/Work/{hash}/Complete"), &body);
+    assert_eq!((rig.status(done), rig.status(work)), (Some(200), Some(200)));
+}
+
+#[test]
+fn what_was_to_be_cancelled_is_not_run_again_when_its_worker_is_lost() {
+    let mut rig = Rig::new("{}");
+    let worker = rig.foreign_worker("w", 1);
+    let hash = rig.enqueue("");
+    rig.post(&format!("/Beacon/Work/{hash}/Cancel"), "{}");
+    let other = rig.worker("other", 1);
+    rig.cut(worker);
+    assert!(rig.pushed(other).is_empty());
+    assert_eq!(rig.item_status(&hash), "Canceled");
+}

@@ -76,8 +76,12 @@ impl Coordinator {
         item.last_event = now.unix;
         item.last_error = Some(why.to_owned());
         let (losses, max) = (item.losses, self.options.max_redeliveries);
+        let cancelled = item.cancel_reason.clone();
         self.take_back(id);
-        if losses > max {
+        if let Some(reason) = cancelled {
+            let text = format!("Work item was canceled: {reason}");
+            self.finish(id, Ending::Cancelled, false, Err(text), now);
+        } else if losses > max {
             let times = max.saturating_add(1);
             let text = format!("Its worker was lost {times} times; the last time {why}.");
             self.finish(id, Ending::Error, false, Err(text), now);

@@ -2,7 +2,7 @@
 
 use bytestring::ByteString;
 
-use super::item::{Ending, Waiter};
+use super::item::Waiter;
 use super::requests::{Answer, Asked};
 use super::routes::View;
 use super::wire::ControlBody;
@@ -95,7 +95,7 @@ impl Coordinator {
         let result = Err(Error::from(ErrorCode::CallCancelled));
         self.event(Event::Call(CallEvent::Done { call, result }));
         if alone {
-            self.withdraw(id, Ending::Cancelled, "The call was cancelled.", now);
+            self.cancel(id, "the caller cancelled the call", now);
         }
     }
 }

@@ -118,7 +118,9 @@ impl Coordinator {
         let item = self.items.get_mut(id)?;
         let hash = item.order.hash.clone();
         let told = match item.state {
-            State::Running(worker) => self.registry.get(worker).is_some_and(|worker| worker.acks),
+            State::Running(worker) => {
+                self.registry.get(worker).is_some_and(|worker| worker.acks && worker.conn.is_some())
+            }
             State::Pending(_) | State::Retry(_) => true,
             State::Held => false,
         };
