@@ -118,3 +118,34 @@ fn what_was_to_be_cancelled_is_not_run_again_when_its_worker_is_lost() {
     assert!(rig.pushed(other).is_empty());
     assert_eq!(rig.item_status(&hash), "Canceled");
 }
+
+#[test]
+fn the_hubs_own_questions_are_unknown_to_clients() {
+    let mut rig = Rig::new(r#"{"access":"secured","auth_join_secret":"boot"}"#);
+    let auth = rig.connect(Headers::new());
+    rig.say(
+        auth,
+        r#"{"Action":"BeaconRegister","Name":"auth","Capabilities":["Authentication"],
+        "JoinSecret":"boot","MaxConcurrent":4}"#,
+    );
+    let ask = |rig: &mut Rig| rig.post("/1.0/Authenticate", r#"{"UserName":"u","Password":"p"}"#);
+    let decide = |rig: &mut Rig, hash: &str| {
+        rig.say(auth, &format!(
+            r#"{{"Action":"WorkComplete","WorkItemHash":"{hash}","Outputs":{{"Success":true,"UserContext":{{"Username":"u"}}}},"Log":[]}}"#
+        ));
+    };
+    let login = ask(&mut rig);
+    let hash = rig.pushed(auth)[0].0.clone();
+    decide(&mut rig, &hash);
+    let cookie = rig.replies[&login].headers.first("set-cookie").unwrap();
+    let cookie = Headers::new().with("cookie", cookie.split(';').next().unwrap());
+    let other = ask(&mut rig);
+    let hash = rig.pushed(auth)[1].0.clone();
+    for (verb, body) in [("Cancel", "{}"), ("Reorder", r#"{"Direction":"up"}"#)] {
+        let url = format!("/Beacon/Work/{hash}/{verb}");
+        let http = rig.ask_with(Method::Post, &url, body, cookie.clone());
+        assert_eq!(rig.status(http), Some(404), "{verb}");
+    }
+    decide(&mut rig, &hash);
+    assert_eq!(rig.reply(other)["LoggedIn"], true);
+}

@@ -210,7 +210,7 @@ impl Coordinator {
     pub(super) fn cancel_by_hash(&mut self, hash: &str, asked: Asked<'_>) -> Answer {
         let control: ControlBody = serde_json::from_str(asked.body).unwrap_or_default();
         let reason = printable(&control.reason.unwrap_or_default());
-        if let Some(id) = self.items.find(hash)
+        if let Some(id) = self.find_shown(hash)
             && let Some(text) = self.cancel(id, &reason, asked.now)
         {
             return Ok(text);
@@ -229,7 +229,7 @@ impl Coordinator {
                 return Err((400, wire::error("Direction must be \"up\" or \"down\".")));
             }
         };
-        let id = self.items.find(hash).ok_or_else(|| unknown_item(hash))?;
+        let id = self.find_shown(hash).ok_or_else(|| unknown_item(hash))?;
         let moved = self.items.reorder(id, up);
         let (before, after) = moved.map_err(|why| (409, wire::not_reordered(why)))?;
         self.store_work(id);

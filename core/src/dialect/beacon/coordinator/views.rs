@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Coordinator;
-use super::item::{Item, State};
+use super::item::{Item, ItemId, State};
 use super::requests::{Answer, unknown_item};
 use super::routes::View;
 use super::wire::{self, Load, QueueView};
@@ -95,9 +95,8 @@ impl Coordinator {
         if let Some(done) = self.results.find(hash) {
             return Ok(wire::result(done));
         }
-        let item = self.items.find(hash).and_then(|id| self.items.get(id));
-        let shown = item.filter(|item| !item.order.internal);
-        let item = shown.ok_or_else(|| unknown_item(hash))?;
+        let item = self.find_shown(hash).and_then(|id| self.items.get(id));
+        let item = item.ok_or_else(|| unknown_item(hash))?;
         Ok(wire::unfinished(item, self.is_reserved(item)))
     }
 
@@ -134,6 +133,11 @@ impl Coordinator {
             results: self.results.len() as u64,
             bytes: self.items.bytes,
         }
+    }
+
+    /// Finds an item that clients may know of: questions of the hub's own are none.
+    pub(super) fn find_shown(&self, hash: &str) -> Option<ItemId> {
+        self.items.find(hash).filter(|id| self.items.get(*id).is_some_and(|i| !i.order.internal))
     }
 
     fn shown(&self) -> impl Iterator<Item = &Item> {
