@@ -149,3 +149,26 @@ fn the_hubs_own_questions_are_unknown_to_clients() {
     decide(&mut rig, &hash);
     assert_eq!(rig.reply(other)["LoggedIn"], true);
 }
+
+#[test]
+fn a_request_that_is_not_understood_changes_nothing() {
+    let mut rig = Rig::new("{}");
+    let conn = rig.worker("w", 1);
+    let id = id(&rig, conn);
+    let hash = rig.enqueue("");
+    for (url, body) in [
+        (format!("/Beacon/{id}/Drain"), r#"{"Draining":"false"}"#),
+        (format!("/Beacon/{id}/Drain"), r#"{"Draining":0}"#),
+        (format!("/Beacon/Work/{hash}/Cancel"), r#"{"Reason":7}"#),
+        (format!("/Beacon/Work/{hash}/Reorder"), r#"{"Direction":7}"#),
+        ("/Beacon/Run/Start".to_owned(), r#"{"IdempotencyKey":7}"#),
+        ("/Beacon/Run/r/End".to_owned(), r#"{"State":7}"#),
+    ] {
+        let http = rig.post(&url, body);
+        assert_eq!(rig.status(http), Some(400), "{url} {body}");
+    }
+    assert!(rig.notices().is_empty());
+    rig.complete(conn, &hash, 1);
+    rig.enqueue("");
+    assert_eq!(rig.pushed(conn).len(), 2, "it is not drained");
+}

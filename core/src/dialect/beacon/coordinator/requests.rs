@@ -1,6 +1,7 @@
 //! Requests over HTTP: what each route answers.
 
 use bytestring::ByteString;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::item::Ending;
@@ -10,6 +11,7 @@ use super::wire::{self, BatchBody, ControlBody, Report, RunRequest};
 use super::{Caller, Coordinator};
 use crate::base::error::{ErrorCode, printable};
 use crate::base::ids::{HttpId, PeerId};
+use crate::base::json;
 use crate::base::time::Now;
 use crate::dialect::beacon::wire::ListPart;
 use crate::machine::Output;
@@ -114,7 +116,7 @@ impl Coordinator {
     /// Gives a worker no new work, until told otherwise or until its farewell; a reconnection does not
     /// end it.
     pub(super) fn drain_worker(&mut self, beacon_id: &str, asked: Asked<'_>) -> Answer {
-        let control: ControlBody = serde_json::from_str(asked.body).unwrap_or_default();
+        let control: ControlBody = read(asked.body)?;
         let worker = self.known_worker(beacon_id)?;
         let draining = control.draining.unwrap_or(true);
         self.registry.drain(worker, draining);
@@ -208,7 +210,7 @@ impl Coordinator {
     }
 
     pub(super) fn cancel_by_hash(&mut self, hash: &str, asked: Asked<'_>) -> Answer {
-        let control: ControlBody = serde_json::from_str(asked.body).unwrap_or_default();
+        let control: ControlBody = read(asked.body)?;
         let reason = printable(&control.reason.unwrap_or_default());
         if let Some(id) = self.find_shown(hash)
             && let Some(text) = self.cancel(id, &reason, asked.now)
@@ -221,7 +223,7 @@ impl Coordinator {
     }
 
     fn reorder(&mut self, hash: &str, body: &ByteString) -> Answer {
-        let control: ControlBody = serde_json::from_str(body).unwrap_or_default();
+        let control: ControlBody = read(body)?;
         let up = match control.direction.as_deref() {
             Some("up") => true,
             Some("down") => false,
@@ -237,7 +239,7 @@ impl Coordinator {
     }
 
     pub(super) fn start_run(&mut self, asked: Asked<'_>) -> Answer {
-        let request: RunRequest = serde_json::from_str(asked.body).unwrap_or_default();
+        let request: RunRequest = read(asked.body)?;
         let key = request.idempotency_key.filter(|key| !key.is_empty());
         if key.as_ref().is_some_and(|key| key.len() > super::registration::MAX_NAME) {
             return Err((400, wire::error("IdempotencyKey is too long.")));
@@ -248,7 +250,7 @@ impl Coordinator {
     }
 
     pub(super) fn end_run(&mut self, id: &str, body: &ByteString) -> Answer {
-        let control: ControlBody = serde_json::from_str(body).unwrap_or_default();
+        let control: ControlBody = read(body)?;
         let state = control.state.unwrap_or_else(|| "Ended".to_owned());
         let state: String = state.chars().take(64).collect();
         let unknown = || (404, wire::error(&format!("Run [{id}] not found.")));
@@ -288,6 +290,12 @@ impl Coordinator {
             self.fill(worker, now);
         }
     }
+}
+
+/// Reads the body of a request that changes something: what is not understood changes nothing.
+fn read<'a, T: Deserialize<'a>>(body: &'a str) -> Result<T, Refusal> {
+    serde_json::from_str(body)
+        .map_err(|e| (400, wire::error(&format!("The body is not valid: {}", json::flaw(&e)))))
 }
 
 pub(super) fn unknown_item(hash: &str) -> Refusal {
