@@ -39,6 +39,8 @@ pub(super) enum Phase {
     /// It gives out no work, and waits for what runs.
     Draining {
         until: Instant,
+        /// Whether time was given: then it ends well only if everything is stored.
+        waits: bool,
     },
     Ended,
 }
@@ -148,14 +150,14 @@ impl Hub {
         match self.phase {
             Phase::Idle | Phase::Loading { .. } => self.end(None, now),
             Phase::Serving => {
-                self.phase = Phase::Draining { until };
+                self.phase = Phase::Draining { until, waits: drain_ms > 0 };
                 self.coordinator.is_open = false;
                 self.volt.drain();
                 let in_flight = self.in_flight();
                 self.event(SessionEvent::Draining { in_flight, outbox: 0 });
             }
-            Phase::Draining { until: before } if until < before => {
-                self.phase = Phase::Draining { until };
+            Phase::Draining { until: before, waits } if until < before => {
+                self.phase = Phase::Draining { until, waits };
             }
             Phase::Draining { .. } | Phase::Ended => {}
         }
@@ -163,11 +165,15 @@ impl Hub {
 
     /// Ends the drain when nothing runs any more and everything is stored and said, or its time is up.
     pub(super) fn check_drained(&mut self, now: Now) {
-        let Phase::Draining { until } = self.phase else { return };
+        let Phase::Draining { until, waits } = self.phase else { return };
         let running = self.in_flight();
-        let is_stored = self.coordinator.is_stored() && self.volt.is_stored();
-        if running == 0 && (is_stored || until <= now.mono) {
-            self.end(None, now);
+        let unwritten = self.coordinator.unwritten() + self.volt.unwritten();
+        if running == 0 && (unwritten == 0 || until <= now.mono) {
+            let error = (unwritten > 0 && waits).then(|| {
+                let text = format!("{unwritten} writes were not made; whoever waits is told so");
+                Error::new(ErrorCode::StoreFailed, text)
+            });
+            self.end(error, now);
         } else if until <= now.mono {
             let text = format!("{running} work items or commands were still running");
             self.end(Some(Error::new(ErrorCode::DrainTimeout, text)), now);

@@ -169,7 +169,7 @@ impl Machine for Hub {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        let until = if let Phase::Draining { until } = self.phase { Some(until) } else { None };
+        let until = if let Phase::Draining { until, .. } = self.phase { Some(until) } else { None };
         let drain = until.map(|at| Deadline { at, why: Why::Drain });
         [self.coordinator.poll_timeout(), self.volt.poll_timeout(), drain]
             .into_iter()

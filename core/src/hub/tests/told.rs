@@ -172,3 +172,24 @@ fn a_request_that_is_not_understood_changes_nothing() {
     rig.enqueue("");
     assert_eq!(rig.pushed(conn).len(), 2, "it is not drained");
 }
+
+#[test]
+fn a_drain_that_left_outcomes_unwritten_says_so() {
+    let stop = |rig: &mut Rig, drain_ms: u64| {
+        let worker = rig.worker("w", 1);
+        let hash = rig.enqueue("");
+        rig.synced = false;
+        rig.complete(worker, &hash, 1);
+        let now = rig.now();
+        rig.hub.handle_command(Command::Stop { drain_ms }, now).unwrap();
+        rig.drain();
+        rig.pass(drain_ms + 1);
+        rig.events.iter().find_map(|event| match event {
+            Event::Session(SessionEvent::Ended { error }) => Some(error.clone()),
+            Event::Session(_) | Event::Call(_) | Event::Work(_) | Event::Peer(_) => None,
+        })
+    };
+    let ended = stop(&mut Rig::new("{}"), 5_000).unwrap();
+    assert_eq!(ended.as_ref().map(Error::code), Some(ErrorCode::StoreFailed), "{ended:?}");
+    assert_eq!(stop(&mut Rig::new("{}"), 0).unwrap(), None, "no time was given");
+}

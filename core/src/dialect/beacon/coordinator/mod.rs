@@ -256,9 +256,9 @@ impl Coordinator {
         self.items.lanes.running.saturating_sub(held)
     }
 
-    /// Tells whether everything is stored and said that was promised.
-    pub(crate) fn is_stored(&self) -> bool {
-        self.journal.is_idle()
+    /// Counts what is not stored of what was to be.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.journal.unwritten()
     }
 
     /// Returns how many connections of workers there are.

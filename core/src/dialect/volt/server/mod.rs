@@ -204,9 +204,9 @@ impl VoltServer {
         self.calls.len() + self.running.len()
     }
 
-    /// Tells whether everything is stored that was promised.
-    pub(crate) fn is_stored(&self) -> bool {
-        self.journal.is_idle()
+    /// Counts what is not stored of what was to be.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.journal.unwritten()
     }
 
     /// Returns how many sessions there are.
