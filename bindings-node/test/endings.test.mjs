@@ -129,11 +129,11 @@ test('what happens is said to the logger, and nothing to none', async (t) => {
   await turn();
   native.tell([
     { event: 'lost', reason: { code: 'CONNECT_FAILED', message: 'nobody listens' }, retry_ms: 250, attempt: 1 },
-    { event: 'work', work: 1, key: 'Echo/Say', payload: {}, timeout_ms: 5, meta: {} },
+    { event: 'work', work: 1, key: 'Echo/Say', payload: {}, timeout_ms: 5, meta: { WorkItemHash: 'wi-1' } },
   ]);
   assert.deepEqual(said, [
     ['moorline: the link is down: CONNECT_FAILED: nobody listens; next attempt in 250 ms'],
-    ['moorline: the handler of Echo/Say failed:', thrown],
+    ['moorline: the handler of Echo/Say failed (wi-1):', thrown],
   ]);
   worker.logger = {
     warn() {

@@ -346,6 +346,8 @@ export interface HubOptions {
   allowedOrigins?: readonly string[] | undefined;
   /** Names by which the hub may be asked, such as `hub.example`, beside those of loopback; empty lets every name pass beyond loopback, and none on it. Default: `[]`. */
   allowedHosts?: readonly string[] | undefined;
+  /** Addresses and networks of reverse proxies, such as `10.0.0.0/8`: whoever asks through one is the last in its `X-Forwarded-For` that is none of them. Default: `[]`. */
+  trustedProxies?: readonly string[] | undefined;
   /** The secret that workers must present to join a secured hub; empty leaves joining to an auth worker. Default: `""`. */
   joinSecret?: string | undefined;
   /** The secret that lets a worker with the capability Authentication join; empty refuses it. Default: `""`. */
@@ -765,6 +767,7 @@ export const OPTION_KEYS = {
     dangerOpenNetwork: 'danger_open_network',
     allowedOrigins: 'allowed_origins',
     allowedHosts: 'allowed_hosts',
+    trustedProxies: 'trusted_proxies',
     joinSecret: 'join_secret',
     authJoinSecret: 'auth_join_secret',
     users: ['users', {

@@ -2,7 +2,7 @@
 
 import type { EndpointEvents, Ready } from './base.js';
 import { failureOf, isA, MoorlineError, textOf, wrapped } from './errors.js';
-import { OPTION_KEYS, type WorkEvent, type WorkerOptions } from './generated.js';
+import { OPTION_KEYS, SubjectField, type WorkEvent, type WorkerOptions } from './generated.js';
 import { onStop } from './host.js';
 import { written } from './json.js';
 import { checkHandler } from './native.js';
@@ -158,7 +158,7 @@ export class Worker extends WorkEndpoint<EndpointEvents> {
   }
 
   #failed(context: Context, error: unknown): void {
-    if (context.isWanted) this.say(`the handler of ${context.key} failed:`, error);
+    if (context.isWanted) this.say(`the handler of ${context.key} failed (${context.wireId}):`, error);
     this.#settle(context, 'failed', JSON.stringify({ message: failureOf(error) }));
   }
 
@@ -174,6 +174,11 @@ class Context extends Item implements WorkContext {
   readonly work: number;
   readonly key: string;
   readonly meta: unknown;
+  /** By which hash the control plane knows the item. */
+  get wireId(): unknown {
+    return (this.meta as { readonly [SubjectField.WorkItem]?: unknown } | undefined)?.[SubjectField.WorkItem];
+  }
+
   /** The log so far. */
   lines: string[] | undefined;
   readonly #expires: number | null;

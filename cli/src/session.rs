@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use moorline_core::CallCommand;
 use moorline_core::json::Raw;
+use moorline_core::words::subject;
 use moorline_core::{CallId, Command, Error, ErrorCode};
 use moorline_driver::Handle;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::Notify;
 
 /// An open role.
@@ -122,6 +124,8 @@ pub(crate) struct Told {
     pub(crate) key: Option<String>,
     /// `work`: the settings.
     pub(crate) payload: Option<Raw>,
+    /// `work`: the envelope.
+    pub(crate) meta: Option<Raw>,
     /// `work_withdrawn`: why.
     pub(crate) why: Option<String>,
     /// `peer_joined`, `peer_left`: the peer's name.
@@ -130,6 +134,15 @@ pub(crate) struct Told {
     pub(crate) in_flight: Option<u64>,
     /// `draining`: outcomes that the control plane has not taken.
     pub(crate) outbox: Option<u64>,
+}
+
+impl Told {
+    /// Returns by which hash the control plane knows the item.
+    pub(crate) fn hash(&self) -> String {
+        let meta = self.meta.as_ref().and_then(|meta| meta.read::<Value>().ok());
+        let hash = meta.as_ref().and_then(|meta| meta.get(subject::WORK_ITEM)?.as_str());
+        hash.unwrap_or_default().to_owned()
+    }
 }
 
 /// Why something ended.

@@ -47,7 +47,9 @@ pub use net::target::{
     Deflate, DialAddress, DialTarget, FrameLimits, HttpLimits, ListenTarget, Pulses, StreamLimits,
     UnixPeer,
 };
-pub use net::{Frame, Framing, HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method};
+pub use net::{
+    Frame, Framing, HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method, Networks,
+};
 pub use open::{Opened, check_handler, complete, open};
 
 /// What transports carry: frames of a connection, requests and answers of HTTP.

@@ -174,6 +174,13 @@ pub enum ServerInput {
         /// The client's address.
         remote: String,
     },
+    /// A client's request had a body that was too large, and was answered 413.
+    Exceeded {
+        /// The request; of its body the first bytes, at most 256: they may tell what it was about.
+        request: HttpRequest,
+        /// The client's address.
+        remote: String,
+    },
     /// The client that asked went away before it was answered in full.
     Gone {
         /// The exchange.

@@ -23,7 +23,9 @@ use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use moorline_core::{Error, ErrorCode, HttpLimits, Input, ListenId, ListenTarget, ServerInput};
+use moorline_core::{
+    Error, ErrorCode, HttpLimits, Input, ListenId, ListenTarget, Networks, ServerInput,
+};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
@@ -119,8 +121,9 @@ impl Listeners {
         let (inbox, counting) = (Arc::clone(&self.inbox), Arc::clone(&self.counting));
         let ids = Arc::clone(&self.ids);
         let (tls, framing, limits) = match target {
-            ListenTarget::Http { limits, .. } => {
-                let crowd = Crowd::new(limits.max_connections, limits.max_unadmitted_per_address);
+            ListenTarget::Http { limits, proxies, .. } => {
+                let (most, strangers) = (limits.max_connections, limits.max_unadmitted_per_address);
+                let crowd = Crowd::new(most, strangers, proxies.clone());
                 let tls = self.tls.acceptor()?;
                 let door = HttpDoor { limits: *limits, tls, inbox, counting, ids };
                 return Ok((crowd, Door::Http(Arc::new(door))));
@@ -135,7 +138,8 @@ impl Listeners {
                 (Some(tls), *framing, limits)
             }
         };
-        let crowd = Crowd::new(limits.max_connections, limits.max_unadmitted_per_address);
+        let (most, strangers) = (limits.max_connections, limits.max_unadmitted_per_address);
+        let crowd = Crowd::new(most, strangers, Networks::default());
         let handshake = Duration::from_millis(limits.handshake_timeout_ms);
         let door = StreamDoor { listen, framing, tls, handshake, inbox, counting, ids };
         Ok((crowd, Door::Stream(Arc::new(door))))

@@ -36,6 +36,7 @@ fn outcome(work: &WorkContext, result: Given) -> (Outcome, Option<Error>) {
             let source = failure.source().map(tracing::field::debug);
             tracing::warn!(
                 handler = work.key(),
+                wire_id = work.wire_id(),
                 error = failure.message(),
                 source,
                 "a handler failed"

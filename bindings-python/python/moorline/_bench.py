@@ -117,6 +117,10 @@ class Bench(Endpoint):
             # It could not begin, for want of a thread perhaps.
             self._fail(item, error)
 
+    def _wire_id(self, item: Item) -> str:
+        """Returns by what the control plane knows an item, for the log."""
+        return str(item.work)
+
     def _on_unknown(self, event: WorkEvent) -> None:
         """Answers work whose handler was withdrawn while it was on its way."""
         error = error_of("HANDLER_UNKNOWN", f"no handler is registered under {event['key']}")
@@ -249,7 +253,7 @@ class Bench(Endpoint):
         if not is_wanted:
             return
         try:
-            _logger.warning("handler %s failed", item.key, exc_info=error)
+            _logger.warning("handler %s failed (%s)", item.key, self._wire_id(item), exc_info=error)
         except Exception:
             # The application's own logging fails; the item is settled all the same.
             pass

@@ -704,6 +704,9 @@ class HubOptions(TypedDict, total=False):
     allowed_hosts: List[str]
     """Names by which the hub may be asked, such as `hub.example`, beside those of loopback; empty lets every name pass beyond loopback, and none on it. Default: `[]`."""
 
+    trusted_proxies: List[str]
+    """Addresses and networks of reverse proxies, such as `10.0.0.0/8`: whoever asks through one is the last in its `X-Forwarded-For` that is none of them. Default: `[]`."""
+
     join_secret: str
     """The secret that workers must present to join a secured hub; empty leaves joining to an auth worker. Default: `""`."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, 
 from typing import cast
 
 from ._bench import Bench, Item, Registered, is_coroutine
-from ._generated import WorkerOptions, WorkEvent
+from ._generated import SubjectField, WorkerOptions, WorkEvent
 from ._json import encode
 from ._native import check_handler
 from ._text import said, sound
@@ -131,6 +131,9 @@ class Worker(Bench):
 
     def _context(self, event: WorkEvent, item: Item) -> Context:
         return Context(event, item, self._send)
+
+    def _wire_id(self, item: Item) -> str:
+        return str(item.context.meta.get(SubjectField.WorkItem.value)) if item.context else ""
 
     def _complete(self, item: Item, value: Any) -> None:
         self._settle(item, "done", {"value": value, "log": item.context.lines})

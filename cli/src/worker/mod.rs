@@ -85,8 +85,8 @@ struct Worker {
     /// In the order of the configuration: the first of a capability runs work that names no action.
     commands: Vec<Arc<Command>>,
     keeper: Arc<Keeper>,
-    /// Dropping a sender withdraws the item from its command.
-    running: HashMap<u64, oneshot::Sender<()>>,
+    /// Hashes of the items. Dropping a sender withdraws the item from its command.
+    running: HashMap<u64, (String, oneshot::Sender<()>)>,
     tasks: JoinSet<(u64, Ended)>,
 }
 
@@ -143,8 +143,8 @@ impl Worker {
             "work" => self.begin(told),
             "work_withdrawn" => {
                 let work = told.work.unwrap_or_default();
-                tracing::info!(work, why = told.why, "work withdrawn");
-                self.running.remove(&work);
+                let item = self.running.remove(&work).map(|(hash, _)| hash);
+                tracing::info!(work, item, why = told.why, "work withdrawn");
             }
             "draining" => {
                 tracing::info!(in_flight = told.in_flight, outbox = told.outbox, "draining");
@@ -165,6 +165,7 @@ impl Worker {
     }
 
     fn begin(&mut self, told: Told) {
+        let item = told.hash();
         let (work, key) = (told.work.unwrap_or_default(), told.key.unwrap_or_default());
         let found = self.commands.iter().find(|command| command.key == key);
         let Some(command) = found.map(Arc::clone) else {
@@ -173,8 +174,8 @@ impl Worker {
         };
         let settings = told.payload.unwrap_or_else(Raw::empty_object);
         let (keep, withdrawn) = oneshot::channel::<()>();
-        self.running.insert(work, keep);
-        tracing::debug!(work, key, "command started");
+        self.running.insert(work, (item.clone(), keep));
+        tracing::debug!(work, item, key, "command started");
         let keeper = Arc::clone(&self.keeper);
         self.tasks.spawn(async move {
             let began = Instant::now();
@@ -186,10 +187,12 @@ impl Worker {
             match &ended {
                 Ended::Exited(outputs) => {
                     let exit_code = outputs.get("ExitCode").and_then(Value::as_i64);
-                    tracing::info!(work, key, exit_code, ms, "command exited");
+                    tracing::info!(work, item, key, exit_code, ms, "command exited");
                 }
-                Ended::Withdrawn => tracing::info!(work, key, ms, "command ended: withdrawn"),
-                Ended::Failed(message) => tracing::warn!(work, key, ms, "{message}"),
+                Ended::Withdrawn => {
+                    tracing::info!(work, item, key, ms, "command ended: withdrawn");
+                }
+                Ended::Failed(message) => tracing::warn!(work, item, key, ms, "{message}"),
             }
             (work, ended)
         });

@@ -2,6 +2,7 @@
 
 use crate::api::options::{ConfigError, HubAccess, HubOptions};
 use crate::net::origin::{Visitors, host_and_port, is_loopback};
+use crate::net::proxies::is_network;
 
 /// Checks what no single option can be blamed for.
 pub(super) fn check(options: &HubOptions) -> Result<(), ConfigError> {
@@ -20,6 +21,14 @@ pub(super) fn check(options: &HubOptions) -> Result<(), ConfigError> {
             problems.add(
                 &format!("allowed_hosts[{index}]"),
                 "must be a name such as hub.example, without scheme and port",
+            );
+        }
+    }
+    for (index, network) in options.trusted_proxies.iter().enumerate() {
+        if !is_network(network) {
+            problems.add(
+                &format!("trusted_proxies[{index}]"),
+                "must be an address, or a network such as 10.0.0.0/8",
             );
         }
     }

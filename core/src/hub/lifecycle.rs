@@ -20,8 +20,8 @@ const LISTENER: ListenId = ListenId(0);
 /// The largest request head, and the most header fields.
 const MAX_HEAD: (usize, usize) = (16_384, 64);
 
-/// Time to receive a whole request.
-const REQUEST_TIMEOUT_MS: u64 = 30_000;
+/// Time for TLS, for a request's head and for its body, each.
+const REQUEST_TIMEOUT_MS: u64 = 10_000;
 
 /// A turn that comes later than asked for by this much says that this process was held up.
 const LATE_MS: u64 = 1_000;
@@ -84,6 +84,7 @@ impl Hub {
             listen: LISTENER,
             target: ListenTarget::Http {
                 address: self.options.listen.clone(),
+                proxies: self.proxies.clone(),
                 limits: HttpLimits {
                     max_head: MAX_HEAD.0,
                     max_headers: MAX_HEAD.1,

@@ -129,6 +129,19 @@ impl Hub {
         }
     }
 
+    /// Acts on a request whose body was too large: the item that it reported about ends.
+    pub(super) fn handle_excess(&mut self, request: &HttpRequest, remote: &str, now: Now) {
+        if !self.phase.is_serving() || self.turn_away(&request.headers, remote, now).is_some() {
+            return;
+        }
+        let caller = self.accounts.caller(&request.headers, remote, now.mono);
+        if let (Some(caller), Ok(Route::Beacon(route))) =
+            (caller, Route::find(request.method, &request.url))
+        {
+            self.coordinator.handle_large_report(&route, &request.body, &caller, now);
+        }
+    }
+
     /// Refuses whom a page of another site has sent.
     fn turn_away(&mut self, headers: &Headers, remote: &str, now: Now) -> Option<HttpResponse> {
         let (status, reason) = self.visitors.check(headers).err()?;

@@ -34,18 +34,16 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::HttpId;
 use crate::base::json::Raw;
 use crate::base::time::{Deadline, Now, Why};
-use crate::dialect::beacon::coordinator::Coordinator;
+use crate::dialect::beacon::coordinator::{Coordinator, WARNINGS};
 use crate::dialect::volt::server::VoltServer;
 use crate::machine::{ConnInput, Endpoint, Input, Machine, Output, ServerInput};
+use crate::net::Networks;
 use crate::net::origin::Visitors;
 use crate::parts::admission::address;
 use crate::parts::window::Window;
 
 /// The handler key by which an application asks for the messages of VOLT daemons.
 const MESSAGES: &str = "*";
-
-/// How often refusals of one address are told, and within how many milliseconds.
-const WARNINGS: (u64, u64) = (5, 60_000);
 
 /// The embedded control plane.
 #[derive(Debug)]
@@ -58,6 +56,7 @@ pub struct Hub {
     stores: Stores,
     accounts: Accounts,
     visitors: Visitors,
+    proxies: Networks,
     /// Counts what is told of each address.
     warnings: Window,
     /// Names and addresses of logins that an auth worker decides.
@@ -86,6 +85,7 @@ impl Hub {
             stores: Stores::default(),
             accounts: Accounts::new(&options, secrets.seed()),
             visitors: options.visitors(),
+            proxies: options.trusted_proxies.iter().cloned().collect(),
             warnings: Window::new(WARNINGS.0, WARNINGS.1),
             logins: BTreeMap::new(),
             origins: BTreeMap::new(),
@@ -126,12 +126,18 @@ impl Machine for Hub {
                 }
             }
             Input::Server(ServerInput::Offered { conn, request, remote }) => {
+                let remote = self.proxies.client(&request.headers, remote);
                 self.handle_offer(conn, request, remote, now);
             }
             Input::Server(ServerInput::Asked { http, request, remote }) => {
+                let remote = self.proxies.client(&request.headers, remote);
                 if let Some(response) = self.answer(http, request, remote, now) {
                     self.reply(http, response);
                 }
+            }
+            Input::Server(ServerInput::Exceeded { request, remote }) => {
+                let remote = self.proxies.client(&request.headers, remote);
+                self.handle_excess(&request, &remote, now);
             }
             Input::Server(ServerInput::Gone { http }) => {
                 self.origins.remove(&http);

@@ -8,6 +8,7 @@ pub mod engineio;
 pub(crate) mod frame;
 pub(crate) mod http;
 pub(crate) mod origin;
+pub(crate) mod proxies;
 #[doc(hidden)]
 pub mod socketio;
 pub(crate) mod split;
@@ -15,4 +16,5 @@ pub(crate) mod target;
 
 pub use frame::Frame;
 pub use http::{HeaderValue, Headers, HttpBody, HttpRequest, HttpResponse, Method};
+pub use proxies::Networks;
 pub use split::{Framing, Splitter};

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::net::http::Headers;
+use crate::net::proxies::Networks;
 use crate::net::split::Framing;
 
 /// Where to dial and how.
@@ -102,6 +103,8 @@ pub enum ListenTarget {
         address: String,
         /// Limits for what clients send over HTTP.
         limits: HttpLimits,
+        /// Reverse proxies: one address stands for many clients there, and has no bounds of its own.
+        proxies: Networks,
     },
     /// Streams over TCP.
     Tcp {
@@ -190,7 +193,8 @@ pub struct HttpLimits {
     pub max_headers: usize,
     /// The largest request body, in bytes. Beyond: 413.
     pub max_body: usize,
-    /// Time to receive a whole request, in milliseconds. Beyond: 408 and close.
+    /// Time for TLS, for a request's head and for its body, in milliseconds each. Beyond: 408 and close. A
+    /// body has a second more for each 64 KiB that has come.
     pub request_timeout_ms: u64,
     /// The most connections at once; one address has three quarters of them until it has proved, by
     /// [`SetLimits`](crate::Output::SetLimits), who it is. Beyond: they wait, unread.

@@ -217,12 +217,11 @@ impl Work {
     }
 
     /// Gives back the slots of handlers that ignored their withdrawal; returns the items.
-    pub(crate) fn forget_ignored(&mut self, now: Instant) -> Vec<WorkId> {
+    pub(crate) fn forget_ignored(&mut self, now: Instant) -> Vec<(WorkId, Settled)> {
         let mut forgotten = Vec::new();
         while let Some((_, work)) = self.graces.take_due(now) {
             self.running = self.running.saturating_sub(1);
-            self.remove(work);
-            forgotten.push(work);
+            forgotten.extend(self.remove(work).map(|settled| (work, settled)));
         }
         forgotten
     }

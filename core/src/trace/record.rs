@@ -164,6 +164,11 @@ pub(super) fn input(input: &Input, redactor: &mut Redactor) -> String {
             let record = of("http_asked", "http", http.0).text("method", request.method.as_str());
             add_request(record.text("address", remote), request, redactor)
         }
+        Input::Server(ServerInput::Exceeded { request, remote }) => {
+            let record = Object::new().text("kind", "http_exceeded");
+            let record = record.text("method", request.method.as_str());
+            add_request(record.text("address", remote), request, redactor)
+        }
         Input::Server(ServerInput::Gone { http }) => of("http_gone", "http", http.0),
         Input::Stored { store, result } => {
             let record = of("stored", "store", store.0);
@@ -251,6 +256,7 @@ pub(super) fn read_input(raw: &RawValue) -> Result<Input, String> {
         }
         "http_part" => Input::Http(HttpInput::Part { http: http?, bytes: request.body }),
         "http_asked" => Input::Server(ServerInput::Asked { http: http?, request, remote }),
+        "http_exceeded" => Input::Server(ServerInput::Exceeded { request, remote }),
         "http_gone" => Input::Server(ServerInput::Gone { http: http? }),
         "stored" => {
             let store = record.store.ok_or_else(|| missing("store"))?;

@@ -69,7 +69,7 @@ impl Driver {
             | Input::Conn(ConnInput::Sent { .. })
             | Input::Server(ServerInput::Offered { .. })
             | Input::Server(ServerInput::Accepted { .. })
-            | Input::Server(ServerInput::Asked { .. })
+            | Input::Server(ServerInput::Asked { .. } | ServerInput::Exceeded { .. })
             | Input::Stored { .. }
             | Input::Server(ServerInput::Listening { .. })
             | Input::Server(ServerInput::ListenFailed { .. })

@@ -8,8 +8,11 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use moorline_core::Networks;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::listen::socket::Client;
 
@@ -20,6 +23,8 @@ const MAX_WAITING: usize = 1_024;
 pub(super) struct Crowd {
     max_connections: usize,
     max_strangers: usize,
+    /// Whose addresses stand for many clients.
+    proxies: Networks,
     counts: Mutex<Counts>,
     freed: Notify,
 }
@@ -51,9 +56,13 @@ enum Standing {
 
 impl Crowd {
     /// Makes an empty crowd.
-    pub(super) fn new(max_connections: usize, max_strangers: usize) -> Arc<Self> {
+    pub(super) fn new(
+        max_connections: usize,
+        max_strangers: usize,
+        proxies: Networks,
+    ) -> Arc<Self> {
         let (counts, freed) = (Mutex::default(), Notify::new());
-        Arc::new(Self { max_connections, max_strangers, counts, freed })
+        Arc::new(Self { max_connections, max_strangers, proxies, counts, freed })
     }
 
     /// Resolves when a place may be free since this was last asked.
@@ -83,10 +92,10 @@ impl Place {
     pub(super) fn take(crowd: &Arc<Crowd>, address: Option<IpAddr>) -> Option<Self> {
         let mut counts = crowd.lock();
         let own = counts.addresses.get(&address).copied().unwrap_or_default();
-        if counts.connections >= crowd.max_connections
-            || own.strangers >= crowd.max_strangers
-            || own.strangers + own.visitors >= crowd.max_visitors()
-        {
+        let is_proxy = address.is_some_and(|address| crowd.proxies.contains(address));
+        let is_full = own.strangers >= crowd.max_strangers
+            || own.strangers + own.visitors >= crowd.max_visitors();
+        if counts.connections >= crowd.max_connections || (is_full && !is_proxy) {
             return None;
         }
         counts.connections += 1;
@@ -148,7 +157,25 @@ impl Drop for Place {
 
 /// Clients that wait for a place, in the order in which they came.
 #[derive(Default)]
-pub(super) struct Queue(VecDeque<Client>);
+pub(super) struct Queue(VecDeque<Client>, Told);
+
+/// How long it is enough to have said once that clients wait: a stranger can have it happen at will.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// When it was said.
+#[derive(Default)]
+struct Told(Option<Instant>);
+
+impl Told {
+    /// Tells whether it is to be said now.
+    fn is_news(&mut self, now: Instant) -> bool {
+        let is_news = self.0.is_none_or(|told| now.duration_since(told) >= TELL_EVERY);
+        if is_news {
+            self.0 = Some(now);
+        }
+        is_news
+    }
+}
 
 impl Queue {
     /// Tells whether no more should be accepted for now.
@@ -158,7 +185,7 @@ impl Queue {
 
     /// Adds a client.
     pub(super) fn push(&mut self, client: Client) {
-        if self.0.is_empty() {
+        if self.0.is_empty() && self.1.is_news(Instant::now()) {
             tracing::warn!(remote = client.remote, "too many connections: newcomers wait");
         }
         self.0.push_back(client);
@@ -185,7 +212,7 @@ mod tests {
 
     #[test]
     fn strangers_are_bounded_by_address_until_they_have_asked() {
-        let crowd = Crowd::new(100, 2);
+        let crowd = Crowd::new(100, 2, Networks::default());
         let first = Place::take(&crowd, ONE).unwrap();
         let _second = Place::take(&crowd, ONE).unwrap();
         assert!(Place::take(&crowd, ONE).is_none());
@@ -197,8 +224,24 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_has_only_the_bounds_of_all() {
+        let crowd = Crowd::new(4, 1, [String::from("127.0.0.0/8")].into_iter().collect());
+        let places: Vec<_> = std::iter::repeat_with(|| Place::take(&crowd, ONE))
+            .map_while(std::convert::identity)
+            .collect();
+        assert_eq!(places.len(), 4);
+    }
+
+    #[test]
+    fn that_clients_wait_is_said_once_a_minute() {
+        let (mut told, now) = (Told::default(), Instant::now());
+        assert!(told.is_news(now) && !told.is_news(now + Duration::from_secs(59)));
+        assert!(told.is_news(now + Duration::from_secs(60)));
+    }
+
+    #[test]
     fn an_address_leaves_a_quarter_of_the_places_to_others_until_it_has_proved_who_it_is() {
-        let crowd = Crowd::new(8, 8);
+        let crowd = Crowd::new(8, 8, Networks::default());
         let places: Vec<_> = std::iter::repeat_with(|| Place::take(&crowd, ONE))
             .map_while(|place| place.inspect(Place::admit))
             .collect();

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper_util::rt::TokioIo;
-use moorline_core::ConnInput;
 use moorline_core::{CloseCause, ConnId, Error, ErrorCode, HttpId, HttpRequest, Input, Method};
+use moorline_core::{ConnInput, ServerInput};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::body::{Answer, AnswerBody, Gone, plain};
 use crate::http_client::headers;
@@ -22,6 +23,11 @@ use crate::listen::crowd::Place;
 use crate::listen::upgrade::{self, Wrong};
 use crate::transport::Carrier;
 use crate::ws::Role;
+
+/// How slowly a body may come beyond its time, in bytes a second.
+const SLOWEST: u64 = 65_536;
+/// How much of a body that is too large the machine sees.
+const BEGINNING: usize = 256;
 
 /// One client's connection while it speaks HTTP.
 pub(super) struct Visit {
@@ -51,19 +57,19 @@ impl Visit {
 
     async fn ask(&self, request: http::Request<Incoming>) -> Answer {
         let (head, body) = request.into_parts();
-        let limits = &self.door.limits;
-        if body.size_hint().lower() > limits.max_body as u64 {
-            return closing(StatusCode::PAYLOAD_TOO_LARGE);
-        }
-        let timeout = Duration::from_millis(limits.request_timeout_ms);
-        let body = Limited::new(body, limits.max_body).collect();
-        let body = match tokio::time::timeout(timeout, body).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(e)) if e.is::<LengthLimitError>() => {
-                return closing(StatusCode::PAYLOAD_TOO_LARGE);
+        // Whoever waits for our word before it sends its body has sent none yet.
+        let waits = head.headers.contains_key(header::EXPECT);
+        let body = match self.receive(body, waits).await {
+            Ok(body) => body,
+            Err((status, beginning)) => {
+                if let Some(body) = beginning {
+                    let request = HttpRequest { body, ..question(&head) };
+                    let remote = self.remote.clone();
+                    let input = Input::Server(ServerInput::Exceeded { request, remote });
+                    self.door.inbox.arrive(Arrival::Input(input));
+                }
+                return closing(status);
             }
-            Ok(Err(_)) => return closing(StatusCode::BAD_REQUEST),
-            Err(_) => return closing(StatusCode::REQUEST_TIMEOUT),
         };
         self.place.admit();
         let http = HttpId(self.door.ids.next());
@@ -81,6 +87,50 @@ impl Visit {
                 answer
             }
             Err(_) => closing(StatusCode::SERVICE_UNAVAILABLE),
+        }
+    }
+
+    /// Receives a body; of one that is too large the beginning comes with the status.
+    async fn receive(
+        &self,
+        mut body: Incoming,
+        waits: bool,
+    ) -> Result<Bytes, (StatusCode, Option<Bytes>)> {
+        let limits = &self.door.limits;
+        let began = Instant::now();
+        let is_too_large = body.size_hint().lower() > limits.max_body as u64;
+        if is_too_large && waits {
+            return Err((StatusCode::PAYLOAD_TOO_LARGE, Some(Bytes::new())));
+        }
+        // Most bodies come in one part, which is not copied.
+        let (mut first, mut whole) = (Bytes::new(), Vec::new());
+        loop {
+            // Bytes that move are no silent client: an honest one with much to say has its time.
+            let bytes = first.len().max(whole.len());
+            let allowed = limits.request_timeout_ms + bytes as u64 * 1_000 / SLOWEST;
+            let until = began + Duration::from_millis(allowed);
+            let part = match tokio::time::timeout_at(until, body.frame()).await {
+                Ok(None) => return Ok(if whole.is_empty() { first } else { whole.into() }),
+                Ok(Some(Ok(part))) => part,
+                Ok(Some(Err(_))) => return Err((StatusCode::BAD_REQUEST, None)),
+                Err(_) => return Err((StatusCode::REQUEST_TIMEOUT, None)),
+            };
+            let Ok(part) = part.into_data() else { continue };
+            if is_too_large || bytes + part.len() > limits.max_body {
+                let beginning = [&first[..], &whole, &part].into_iter().find(|it| !it.is_empty());
+                let beginning = beginning.unwrap_or_default();
+                let beginning = &beginning[..beginning.len().min(BEGINNING)];
+                let beginning = Bytes::copy_from_slice(beginning);
+                return Err((StatusCode::PAYLOAD_TOO_LARGE, Some(beginning)));
+            }
+            if bytes == 0 {
+                first = part;
+                continue;
+            }
+            if whole.is_empty() {
+                whole.extend_from_slice(&first);
+            }
+            whole.extend_from_slice(&part);
         }
     }
 

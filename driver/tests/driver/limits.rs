@@ -200,6 +200,50 @@ fn heads_bodies_and_slowness_have_their_statuses() {
     assert!(ask(String::from(chunked)).contains("200"));
 }
 
+/// K3.4: a silent client is gone after its time, one whose bytes move has more.
+#[test]
+fn a_body_that_moves_has_more_time() {
+    let hub = answering();
+    let address =
+        hub.listen(HttpLimits { request_timeout_ms: 200, max_body: 200_000, ..HTTP_LIMITS });
+    let head = "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 131072\r\nconnection: close\r\n\r\n";
+    let begin = |bytes: usize| {
+        let mut client = TcpStream::connect(&address).unwrap();
+        client.write_all(head.as_bytes()).unwrap();
+        client.write_all(&vec![b' '; bytes]).unwrap();
+        client
+    };
+    let answer = |mut client: TcpStream| {
+        let mut answer = String::new();
+        let _ = client.read_to_string(&mut answer);
+        answer
+    };
+    let mut moving = begin(65_536);
+    // The end of one that says nothing more tells that the time has passed.
+    assert!(answer(begin(1)).contains("408"));
+    moving.write_all(&vec![b' '; 65_536]).unwrap();
+    assert!(answer(moving).contains("200"));
+}
+
+#[test]
+fn the_machine_is_told_what_a_body_that_is_too_large_was_about() {
+    let hub = answering();
+    let address = hub.listen(HttpLimits { max_body: 300, ..HTTP_LIMITS });
+    let body = format!("{{\"WorkItemHash\":\"wi-1\"{}", " ".repeat(400));
+    let chunk = format!("{:x}\r\n{body}\r\n", body.len());
+    for (head, body) in [("content-length: 1000", &body), ("transfer-encoding: chunked", &chunk)] {
+        let mut client = TcpStream::connect(&address).unwrap();
+        let head = format!("POST /Beacon/Work/wi-1/Complete HTTP/1.1\r\nhost: h\r\n{head}\r\n\r\n");
+        client.write_all(head.as_bytes()).unwrap();
+        client.write_all(body.as_bytes()).unwrap();
+        let mut answer = String::new();
+        let _ = client.read_to_string(&mut answer);
+        assert!(answer.contains("413"), "{answer}");
+        let Input::Server(ServerInput::Exceeded { request, .. }) = hub.input() else { panic!() };
+        assert_eq!((request.url.as_str(), request.body.len()), ("/Beacon/Work/wi-1/Complete", 256));
+    }
+}
+
 #[test]
 fn strangers_beyond_the_limit_wait_until_others_have_asked() {
     let hub = answering();

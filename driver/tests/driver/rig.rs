@@ -9,8 +9,8 @@ use moorline_driver::Handle;
 use moorline_driver::core::options::RuntimeOptions;
 use moorline_driver::core::{
     Command, ConnId, Deadline, DialAddress, DialTarget, Endpoint, Error, ErrorCode, Event,
-    FrameLimits, Headers, HttpLimits, Input, Instant, ListenId, ListenTarget, Machine, Now, Output,
-    Why,
+    FrameLimits, Headers, HttpLimits, Input, Instant, ListenId, ListenTarget, Machine, Networks,
+    Now, Output, Why,
 };
 use moorline_driver::core::{ConnInput, ServerInput, SessionEvent, Transport, WorkCommand};
 
@@ -179,7 +179,8 @@ impl Rig {
 
     /// Begins to listen for HTTP and returns the address.
     pub(crate) fn listen(&self, limits: HttpLimits) -> String {
-        self.listen_at(ListenTarget::Http { address: String::from("127.0.0.1:0"), limits })
+        let (address, proxies) = (String::from("127.0.0.1:0"), Networks::default());
+        self.listen_at(ListenTarget::Http { address, limits, proxies })
     }
 
     /// Begins to listen and returns the address.

@@ -40,6 +40,8 @@ options! {
         allowed_origins: Vec<String> = Vec::new(),
         /// Names by which the hub may be asked, such as `hub.example`, beside those of loopback; empty lets every name pass beyond loopback, and none on it.
         allowed_hosts: Vec<String> = Vec::new(),
+        /// Addresses and networks of reverse proxies, such as `10.0.0.0/8`: whoever asks through one is the last in its `X-Forwarded-For` that is none of them.
+        trusted_proxies: Vec<String> = Vec::new(),
         /// The secret that workers must present to join a secured hub; empty leaves joining to an auth worker.
         join_secret: Secret = Secret::default(),
         /// The secret that lets a worker with the capability Authentication join; empty refuses it.

@@ -378,6 +378,62 @@ fn an_item_that_a_worker_closes_with_1009_fails_and_spares_the_others() {
     assert_eq!(rig.pushed(conn).len(), 1);
 }
 
+/// The original's worker over HTTP: nobody else tells that its result cannot pass.
+#[test]
+fn a_report_over_http_that_is_too_large_fails_its_item_at_once() {
+    let mut rig = Rig::new("{}");
+    let mut register = |more: &str| {
+        let body =
+            format!(r#"{{"Name":"p{more}","Capabilities":["Echo"],"MaxConcurrent":9{more}}}"#);
+        let http = rig.post("/Beacon/Register", &body.replacen(more, "", 1));
+        rig.reply(http)["BeaconID"].as_str().unwrap().to_owned()
+    };
+    let id = register("");
+    let mut run = || {
+        let hash = rig.enqueue("");
+        rig.post("/Beacon/Work/Poll", &format!(r#"{{"BeaconID":"{id}"}}"#));
+        hash
+    };
+    let (one, two, three) = (run(), run(), run());
+    let mut exceed = |url: &str, body: &str| {
+        let (method, url, headers) = (Method::Post, url.to_owned(), Headers::new());
+        let request = HttpRequest { method, url, headers, body: body.to_owned().into() };
+        let remote = "127.0.0.1:6000".to_owned();
+        rig.input(Input::Server(ServerInput::Exceeded { request, remote }));
+        [&one, &two, &three].map(|hash| rig.item_status(hash))
+    };
+    let states = exceed(&format!("/Beacon/Work/{one}/Complete"), "");
+    assert_eq!(states, ["Error", "Running", "Running"]);
+    let begins = format!(r#"{{"Items":[{{"WorkItemHash":"{two}","Outputs":{{"a":"xxx"#);
+    assert_eq!(exceed("/Beacon/Work/Complete/Batch", &begins), ["Error", "Error", "Running"]);
+    let states = exceed("/Beacon/Work/Enqueue", &begins.replace(&two, &three));
+    assert_eq!(states, ["Error", "Error", "Running"]);
+    let http = rig.ask(Method::Get, &format!("/Beacon/Work/{one}/Result"), "");
+    assert!(rig.reply(http)["Error"].as_str().unwrap().starts_with("TOO_LARGE: "));
+}
+
+/// K3.4: strangers behind a proxy are told apart only where it is trusted.
+#[test]
+fn clients_behind_a_trusted_proxy_are_told_apart() {
+    for (trusted, is_trusted) in [("", false), (r#""127.0.0.0/8""#, true)] {
+        let mut rig = Rig::new(&format!(
+            r#"{{"max_unadmitted_per_address":1,"trusted_proxies":[{trusted}]}}"#
+        ));
+        let mut is_refused = |client: &str| {
+            let headers = Headers::new().with("x-forwarded-for", format!("127.0.0.1, {client}"));
+            let conn = rig.connect(headers);
+            rig.closed.contains_key(&conn)
+        };
+        let refused = ["198.51.100.7", "198.51.100.8", "198.51.100.8"].map(&mut is_refused);
+        assert_eq!(refused, [false, !is_trusted, true]);
+        let from = if is_trusted { "198.51.100.8:0: " } else { "127.0.0.1:5000: " };
+        assert!(rig.notices().iter().all(|told| told.starts_with(from)), "{:?}", rig.notices());
+    }
+    let options = r#"{"trusted_proxies":["10.0.0.1","proxy"]}"#;
+    let error = Hub::open(options::read(options).unwrap(), [7; 32]).unwrap_err();
+    assert!(error.message().contains("trusted_proxies[1]"), "{error}");
+}
+
 #[test]
 fn numbers_of_which_one_makes_another_unreachable_are_refused_by_both_names() {
     let pairs = [

@@ -117,6 +117,39 @@ fn a_worker_that_is_removed_is_told_at_once() {
     assert_eq!((close(&rig, own), close(&rig, foreign)), (None, Some(1001)));
 }
 
+/// K8.6: whoever is turned away stands in the log with name and address, five times a minute at most.
+#[test]
+fn refusals_are_told_with_name_and_address_and_not_too_often() {
+    let mut rig = Rig::new(r#"{"access":"secured","join_secret":"right"}"#);
+    let refuse = |rig: &mut Rig| {
+        let conn = rig.connect(Headers::new());
+        rig.say(
+            conn,
+            r#"{"Action":"BeaconRegister","Name":"w","Capabilities":["Echo"],"JoinSecret":"no"}"#,
+        );
+        assert_eq!(close(rig, conn), Some(4403));
+        rig.cut(conn);
+    };
+    let told = |rig: &Rig| {
+        let said = "127.0.0.1: the worker \"w\" was turned away: join secret mismatch";
+        rig.notices().iter().filter(|told| **told == said).count()
+    };
+    for _ in 0..9 {
+        refuse(&mut rig);
+    }
+    assert_eq!(told(&rig), 5);
+    rig.pass(60_000);
+    refuse(&mut rig);
+    assert_eq!(told(&rig), 6);
+    let mut rig = Rig::new("{}");
+    rig.connect(Headers::new());
+    rig.pass(10_000);
+    assert_eq!(rig.notices(), ["127.0.0.1: it did not register in time"]);
+    rig.post("/Beacon/Register", r#"{"Name":"p"}"#);
+    let said = "127.0.0.1: the worker \"p\" was turned away: Name and Capabilities are required.";
+    assert_eq!(rig.notices()[1], said);
+}
+
 /// K4.2: a drain outlives connections, not the farewell.
 #[test]
 fn a_drain_ends_with_the_farewell_or_when_it_is_taken_back() {

@@ -18,17 +18,21 @@ pub(super) fn add_dial(record: Object, to: &DialTarget, redactor: &mut Redactor)
 
 pub(super) fn add_listen(record: Object, target: &ListenTarget) -> Object {
     match target {
-        ListenTarget::Http { address, limits } => record.text("address", address).value(
-            "limits",
-            &(
+        ListenTarget::Http { address, limits, proxies } => {
+            let numbers = (
                 limits.max_head,
                 limits.max_headers,
                 limits.max_body,
                 limits.request_timeout_ms,
                 limits.max_connections,
                 limits.max_unadmitted_per_address,
-            ),
-        ),
+            );
+            let proxies = proxies.to_string();
+            record
+                .text("address", address)
+                .value("limits", &numbers)
+                .when(!proxies.is_empty(), |record| record.text("proxies", &proxies))
+        }
         ListenTarget::Tcp { address, tls, framing, limits } => {
             let address = format!("{}://{address}", if *tls { "tls" } else { "tcp" });
             add_stream(record.text("address", &address), *framing, limits)
@@ -69,12 +73,12 @@ fn add_stream(record: Object, framing: Framing, limits: &StreamLimits) -> Object
 mod tests {
     use crate::base::ids::{ConnId, ListenId};
     use crate::machine::{Input, Output, ServerInput};
-    use crate::net::Headers;
     use crate::net::split::Framing;
     use crate::net::target::{
         Deflate, DialAddress, DialTarget, FrameLimits, HttpLimits, ListenTarget, StreamLimits,
         UnixPeer,
     };
+    use crate::net::{Headers, Networks};
     use crate::trace::record;
     use crate::trace::redact::Redactor;
 
@@ -112,7 +116,11 @@ mod tests {
             max_connections: 5,
             max_unadmitted_per_address: 6,
         };
-        let target = ListenTarget::Http { address: "127.0.0.1:0".into(), limits };
+        let target = ListenTarget::Http {
+            address: "127.0.0.1:0".into(),
+            limits,
+            proxies: Networks::default(),
+        };
         let wanted =
             r#"{"kind":"listen","listen":4,"address":"127.0.0.1:0","limits":[1,2,3,4,5,6]}"#;
         assert_eq!(listen(target), wanted);

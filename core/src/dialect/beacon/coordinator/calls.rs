@@ -102,6 +102,7 @@ impl Coordinator {
 
 /// Makes an error of an answer that is none.
 fn refusal(status: u16, text: &str) -> Error {
-    let code = if status == 400 { ErrorCode::ArgumentInvalid } else { ErrorCode::RemoteError };
+    let is_wrong = matches!(status, 400 | 409);
+    let code = if is_wrong { ErrorCode::ArgumentInvalid } else { ErrorCode::RemoteError };
     Error::new(code, stream_error(text.as_bytes()).as_deref().unwrap_or(text))
 }

@@ -43,7 +43,7 @@ impl Denial {
     pub(super) fn new(status: u16, text: impl Into<String>) -> Self {
         let code = match status {
             503 => ErrorCode::NoWorker,
-            400 => ErrorCode::ArgumentInvalid,
+            400 | 409 => ErrorCode::ArgumentInvalid,
             413 => ErrorCode::TooLarge,
             _ => ErrorCode::RemoteError,
         };

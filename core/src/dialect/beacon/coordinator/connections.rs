@@ -30,7 +30,7 @@ impl Coordinator {
                     Refusal::Full => "Too many connections.",
                     Refusal::TooManyUnregistered => "Too many unregistered connections.",
                 };
-                self.notice(ErrorCode::Overloaded, text);
+                self.warn(ErrorCode::Overloaded, remote, text, now);
                 let response = HttpResponse::json(503, wire::error(text)).retry_later();
                 self.out.push_back(Output::Refuse { conn, response });
             }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::item::{Ending, ItemId, State};
+use super::reports::Reporter;
+use super::routes::Route;
 use super::worker::Worker;
-use super::{Coordinator, Timer, wire};
+use super::{Caller, Coordinator, Timer, wire};
 use crate::api::event::{Event, PeerEvent};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, PeerId};
@@ -90,9 +92,9 @@ impl Coordinator {
     ) {
         let worker = self.registry.by_conn(conn).and_then(|worker| self.registry.get(worker));
         let Some(worker) = worker else {
-            let remote = self.accepted.address(conn);
-            let text = format!("a connection of {remote} was closed unregistered: {error}");
-            return self.notice(ErrorCode::PeerRefused, text);
+            let remote = self.accepted.address(conn).to_owned();
+            let text = format!("a connection was closed unregistered: {error}");
+            return self.warn(ErrorCode::PeerRefused, &remote, text, now);
         };
         let text = begins.map(String::from_utf8_lossy);
         let rank = |id: &ItemId| {
@@ -114,6 +116,38 @@ impl Coordinator {
             self.take_back(id);
             self.items.change(id, State::Retry(now.mono));
             self.timers.add(Timer::Retry(id), now.mono);
+        }
+    }
+
+    /// Acts on a report that was too large for HTTP: the item fails that its path names, or else the body,
+    /// which `begins` so. A worker of ours reports the failure itself.
+    pub(crate) fn handle_large_report(
+        &mut self,
+        route: &Route,
+        begins: &[u8],
+        caller: &Caller,
+        now: Now,
+    ) {
+        let text = String::from_utf8_lossy(begins);
+        let id = if let Route::Complete(hash) | Route::Error(hash) = route {
+            self.items.find(hash)
+        } else if *route == Route::CompleteBatch {
+            text.split('"').find_map(|name| self.items.find(name))
+        } else {
+            None
+        };
+        let Some((id, item)) = id.and_then(|id| Some((id, self.items.get(id)?))) else { return };
+        let worker = item.worker();
+        let acks = worker.and_then(|worker| self.registry.get(worker)).is_some_and(|it| it.acks);
+        if acks || !self.is_holder(item, &Reporter::Http { caller, beacon_id: "" }) {
+            return;
+        }
+        let max = self.options.max_body_bytes;
+        let problem = format!("its report is larger than {max} bytes (max_body_bytes of the hub)");
+        self.notice(ErrorCode::TooLarge, format!("{}: {problem}", item.order.hash));
+        self.finish(id, Ending::Error, false, Err(wire::too_large(&problem)), now);
+        if let Some(worker) = worker {
+            self.fill(worker, now);
         }
     }
 

@@ -66,15 +66,18 @@ use crate::base::time::{Deadline, Instant, Now, Why};
 use crate::machine::{CloseCause, ConnInput, Input, Machine, Output, ServerInput};
 use crate::net::target::FrameLimits;
 use crate::net::{Frame, HttpResponse};
-use crate::parts::admission::{Accepted, AdmissionPolicy, Due};
+use crate::parts::admission::{Accepted, AdmissionPolicy, Due, address};
 use crate::parts::journal::Journal;
 use crate::parts::timers::Timers;
-use crate::parts::window::Buckets;
+use crate::parts::window::{Buckets, Window};
 
 /// The largest frame of a connection that has not registered, and of one that comes from this host or
 /// has logged in.
 const UNREGISTERED_FRAME: usize = 65_536;
 const PROVEN_FRAME: usize = 4_194_304;
+
+/// How often refusals of one address are told, and within how many milliseconds.
+pub(crate) const WARNINGS: (u64, u64) = (5, 60_000);
 
 /// How often what has expired is swept out.
 const SWEEP_MS: u64 = 10_000;
@@ -128,6 +131,8 @@ pub(crate) struct Coordinator {
     clients: BTreeMap<Client, ItemId>,
     /// Wrong join secrets by address.
     guesses: Buckets,
+    /// Counts what is told of each address.
+    warnings: Window,
     /// What an auth worker has decided about logins.
     pub(crate) decisions: Vec<Decision>,
     timers: Timers<Timer>,
@@ -240,6 +245,7 @@ impl Coordinator {
             runs: Runs::default(),
             clients: BTreeMap::new(),
             guesses: Buckets::of_guesses(),
+            warnings: Window::new(WARNINGS.0, WARNINGS.1),
             decisions: Vec::new(),
             timers: Timers::new(),
             minted: 0,
@@ -314,6 +320,13 @@ impl Coordinator {
 
     fn notice(&mut self, code: ErrorCode, text: impl AsRef<str>) {
         self.event(Event::Session(SessionEvent::Notice { error: Error::new(code, text) }));
+    }
+
+    /// Tells of somebody who was refused, unless there were too many from there.
+    fn warn(&mut self, code: ErrorCode, from: &str, text: impl AsRef<str>, now: Now) {
+        if self.warnings.count(address(from), now.mono).is_ok() {
+            self.notice(code, format!("{from}: {}", text.as_ref()));
+        }
     }
 
     /// Sends at once: for what promises nothing that must be stored.
@@ -418,6 +431,8 @@ impl Machine for Coordinator {
                     self.handle_lost(conn, "it answered neither of two pings", now);
                 }
                 Due::Unregistered(conn) => {
+                    let from = self.accepted.address(conn).to_owned();
+                    self.warn(ErrorCode::PeerRefused, &from, "it did not register in time", now);
                     self.close(conn, 1008, "no registration in time");
                 }
             }

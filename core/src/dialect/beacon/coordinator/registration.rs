@@ -67,11 +67,14 @@ impl Coordinator {
         }
         let registration = match read(text) {
             Ok(registration) => registration,
-            Err(reason) => return self.deny(conn, &reason),
+            Err(reason) => return self.deny(conn, "", &reason, now),
         };
         match self.join(conn, &registration, now) {
             Join::Allowed => self.accept_connection(conn, registration, now),
-            Join::Refused(reason) => self.deny(conn, reason),
+            Join::Refused(reason) => {
+                let name = registration.name.unwrap_or_default();
+                self.deny(conn, &name, reason, now);
+            }
             Join::Later => self.close(conn, GUESSED.0, GUESSED.1),
             Join::Ask => {
                 let name = registration.name.as_deref().unwrap_or_default();
@@ -82,7 +85,8 @@ impl Coordinator {
                 link.joining = Some(text.clone());
                 let (what, waiter) = ("AUTH_ValidateBeaconJoin", Waiter::Join { conn });
                 if self.ask_auth_worker(what, question, waiter, now).is_err() {
-                    self.deny(conn, "too many workers wait for the auth beacon");
+                    let name = registration.name.unwrap_or_default();
+                    self.deny(conn, &name, "too many workers wait for the auth beacon", now);
                 }
             }
         }
@@ -98,7 +102,10 @@ impl Coordinator {
                 self.guesses.give_back(self.accepted.address(conn), now.mono);
                 self.accept_connection(conn, registration, now);
             }
-            (Err(reason), _) | (Ok(()), Err(reason)) => self.deny(conn, &reason),
+            (Err(reason), Ok(Registration { name, .. })) => {
+                self.deny(conn, &name.unwrap_or_default(), &reason, now);
+            }
+            (_, Err(reason)) => self.deny(conn, "", &reason, now),
         }
         if let Some(text) = said_since.filter(|_| self.accepted.is_open(conn)) {
             self.handle_registration(conn, &text, now);
@@ -143,10 +150,17 @@ impl Coordinator {
         Join::Refused("join secret mismatch")
     }
 
-    fn deny(&mut self, conn: ConnId, reason: &str) {
-        self.notice(ErrorCode::PeerRefused, format!("a worker was turned away: {reason}"));
+    fn deny(&mut self, conn: ConnId, name: &str, reason: &str, now: Now) {
+        let from = self.accepted.address(conn).to_owned();
+        self.turned_away(&from, name, reason, now);
         self.send(conn, wire::rejected(reason));
         self.close(conn, DENIED.0, DENIED.1);
+    }
+
+    /// Tells that a worker was not let in.
+    fn turned_away(&mut self, from: &str, name: &str, reason: &str, now: Now) {
+        let text = format!("the worker {name:?} was turned away: {reason}");
+        self.warn(ErrorCode::PeerRefused, from, text, now);
     }
 
     fn accept_connection(&mut self, conn: ConnId, registration: Registration<'_>, now: Now) {
@@ -160,7 +174,7 @@ impl Coordinator {
             && self.options.join_secret.is_empty()
             && !self.owns(worker, caller)
         {
-            return self.deny(conn, NOT_YOURS);
+            return self.deny(conn, &name, NOT_YOURS, now);
         }
         // A connection speaks for one record: the one it spoke for before is gone.
         if let Some(before) = self.registry.by_conn(conn)
@@ -193,6 +207,8 @@ impl Coordinator {
         let (worker, running) = match registered {
             Ok(registered) => registered,
             Err((status, text)) => {
+                let name = read(asked.body).ok().and_then(|said| said.name).unwrap_or_default();
+                self.turned_away(&asked.caller.client, &name, &text, asked.now);
                 return self.reply(http, HttpResponse::json(status, wire::error(&text)));
             }
         };
@@ -274,8 +290,11 @@ impl Coordinator {
         self.remove_worker(worker, TAKEN.1, now);
         self.displaced = waiting;
         let fate = if acks { "it waits until the name is free" } else { "it gets no more work" };
-        let text = format!("another worker registered the name {name:?} of {id}: {fate}");
-        self.notice(ErrorCode::NameTaken, text);
+        // Two that want one name can have it happen at will.
+        if self.warnings.count(&format!("name {name}"), now.mono).is_ok() {
+            let text = format!("another worker registered the name {name:?} of {id}: {fate}");
+            self.notice(ErrorCode::NameTaken, text);
+        }
         match conn {
             Some(conn) if acks => self.close(conn, TAKEN.0, TAKEN.1),
             Some(conn) => {

@@ -209,7 +209,7 @@ impl Coordinator {
         Err(format!("BeaconCoordinator: work item [{hash}] is held by another attempt."))
     }
 
-    fn is_holder(&self, item: &Item, reporter: &Reporter<'_>) -> bool {
+    pub(super) fn is_holder(&self, item: &Item, reporter: &Reporter<'_>) -> bool {
         match (&item.state, reporter) {
             (State::Running(worker), Reporter::Connection(conn)) => {
                 self.registry.by_conn(*conn) == Some(*worker)

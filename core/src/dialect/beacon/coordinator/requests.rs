@@ -265,12 +265,15 @@ impl Coordinator {
     }
 
     /// Finds a worker by id, if the caller may speak for it.
-    fn own_worker(&self, beacon_id: &str, asked: Asked<'_>) -> Result<PeerId, Refusal> {
+    fn own_worker(&mut self, beacon_id: &str, asked: Asked<'_>) -> Result<PeerId, Refusal> {
         let worker = self.known_worker(beacon_id)?;
         if self.owns(worker, asked.caller) {
             return Ok(worker);
         }
-        Err((403, wire::error("The worker is spoken for by its own session or connection only.")))
+        let text = "The worker is spoken for by its own session or connection only.";
+        let told = format!("refused for the worker {}: {text}", printable(beacon_id));
+        self.warn(ErrorCode::PeerRefused, &asked.caller.client, told, asked.now);
+        Err((403, wire::error(text)))
     }
 
     /// Takes a report over HTTP for a sign of life of whoever it names.

@@ -36,6 +36,7 @@ pub(super) fn judge(plan: &Plan, response: &HttpResponse, stream: Stream) -> Ver
             }
         },
         401 => Verdict::Unauthorized,
+        409 => remote(ErrorCode::ArgumentInvalid),
         413 => remote(ErrorCode::TooLarge),
         429 => again(ErrorCode::RateLimited, response),
         503 if retry_after(response).is_none() && is_dispatch_failure(response) => {

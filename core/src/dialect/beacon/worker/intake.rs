@@ -119,8 +119,7 @@ impl BeaconWorker {
             is_stale: queued_ms.is_none_or(|millis| millis >= STALE_AFTER_MS),
         };
         if !self.work.offer(inbound, now.mono) {
-            let message =
-                "this worker runs and keeps waiting as much as it may; try another or later";
+            let message = "this worker runs and keeps waiting as much as max_concurrent and max_waiting allow";
             self.refuse(ErrorCode::Overloaded, wire, attempt, message.to_owned());
         }
     }
@@ -142,11 +141,8 @@ impl BeaconWorker {
                 format!("the work item ran longer than its time limit of {} ms", settled.limit_ms);
             self.keep(settled, Outcome::Failed { message });
         }
-        for work in self.work.forget_ignored(now.mono) {
-            let message = format!(
-                "the handler of work item {} ignored its withdrawal; its slot is free",
-                work.0
-            );
+        for (_, Settled { wire, .. }) in self.work.forget_ignored(now.mono) {
+            let message = format!("the handler of {wire} ignored its withdrawal; its slot is free");
             self.notice(Error::new(ErrorCode::WorkExpired, message));
         }
     }

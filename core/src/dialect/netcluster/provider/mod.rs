@@ -30,6 +30,7 @@ use crate::base::ids::{ConnId, ListenId};
 use crate::base::json::object::Object;
 use crate::base::time::{Deadline, Now, Why};
 use crate::machine::{ConnInput, Endpoint, Input, Machine, Output, ServerInput};
+use crate::net::Networks;
 use crate::net::origin::Visitors;
 use crate::net::target::{FrameLimits, HttpLimits, ListenTarget};
 use crate::parts::admission::Admission;
@@ -143,6 +144,7 @@ impl Provider {
         self.beat.arm(now.mono);
         let target = ListenTarget::Http {
             address: self.options.address(),
+            proxies: Networks::default(),
             limits: HttpLimits {
                 max_head: MAX_HEAD.0,
                 max_headers: MAX_HEAD.1,
@@ -259,7 +261,11 @@ impl Machine for Provider {
             Input::Server(ServerInput::ListenFailed { error, .. }) => self.end(Some(error)),
             // It dials nobody, asks nobody, stores nothing and takes no streams.
             Input::Conn(ConnInput::Opened { .. })
-            | Input::Server(ServerInput::Accepted { .. } | ServerInput::Gone { .. })
+            | Input::Server(
+                ServerInput::Accepted { .. }
+                | ServerInput::Gone { .. }
+                | ServerInput::Exceeded { .. },
+            )
             | Input::Http(_)
             | Input::Stored { .. }
             | Input::HostLag { .. } => {}

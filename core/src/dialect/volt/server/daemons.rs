@@ -136,7 +136,7 @@ impl VoltServer {
                 "a second daemon registered as {shown}, from {address}; the first one is ignored \
                  from now on: give every daemon an id of its own"
             );
-            self.notice(ErrorCode::PeerProtocol, text);
+            self.notice(ErrorCode::NameTaken, text);
             self.unbind(older, "a second daemon registered with its id");
         }
         let peer = PeerId(FIRST_PEER + self.number());

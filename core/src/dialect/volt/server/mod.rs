@@ -294,7 +294,7 @@ impl Machine for VoltServer {
             },
             // It dials nobody, asks nobody, takes no streams, and the hub listens for it.
             Input::Conn(ConnInput::Opened { .. } | ConnInput::Sent { .. })
-            | Input::Server(ServerInput::Accepted { .. })
+            | Input::Server(ServerInput::Accepted { .. } | ServerInput::Exceeded { .. })
             | Input::Http(_)
             | Input::Server(ServerInput::Listening { .. } | ServerInput::ListenFailed { .. })
             | Input::HostLag { .. } => {}

@@ -140,6 +140,19 @@ fn unknown_capabilities_are_answered_and_unknown_actions_run_the_first() {
     bench.work();
 }
 
+/// K8.6: what a worker says of an item names it as the control plane does.
+#[test]
+fn a_handler_that_ignores_its_withdrawal_is_named_by_the_items_hash() {
+    let (mut bench, conn) = Bench::ready("");
+    bench.say(conn, &work("wi-1", 1, 500));
+    bench.work();
+    bench.pass(500);
+    bench.rest();
+    bench.pass(10_000);
+    let Event::Session(SessionEvent::Notice { error }) = bench.event() else { panic!() };
+    assert!(error.message().contains("the handler of wi-1 ignored"), "{error}");
+}
+
 #[test]
 fn a_time_limit_is_enforced_to_the_millisecond() {
     let (mut bench, conn) = Bench::ready("");
