@@ -2,7 +2,8 @@
 //!
 //! At most one commit is in flight. What is written meanwhile is collected, the last write of a
 //! record winning, and goes out as the next commit: commits group themselves under load. Answers
-//! that promise something wait until the commit that holds it has succeeded.
+//! that promise something wait until the commit that holds it has succeeded. One that fails is tried
+//! again until it succeeds; one that does not end is noticed by whoever looks now and then.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,9 @@ use crate::base::time::Instant;
 /// How long to wait before a commit that failed is tried again.
 const RETRY_MS: u64 = 1_000;
 
+/// The number of the first commit; those before it are for other questions to the store.
+const FIRST: StoreId = StoreId(1);
+
 /// The latest write of each key; `None` deletes.
 type Writes = BTreeMap<(&'static str, String), Option<Bytes>>;
 
@@ -25,8 +29,12 @@ pub(crate) struct Journal<D> {
     writes: Writes,
     deferred: Vec<D>,
     flight: Option<Flight<D>>,
-    /// When a failed commit is tried again; while there is one, nothing new is promised.
+    /// When a failed commit is tried again.
     pub(crate) retry_at: Option<Instant>,
+    /// Since the last one that succeeded a commit has failed, or takes too long: nothing new is promised.
+    pub(crate) is_failing: bool,
+    /// The commit that was in flight at the last look.
+    seen: Option<StoreId>,
     next: u64,
 }
 
@@ -40,7 +48,15 @@ struct Flight<D> {
 impl<D> Journal<D> {
     pub(crate) const fn new() -> Self {
         let writes = BTreeMap::new();
-        Self { writes, deferred: Vec::new(), flight: None, retry_at: None, next: 0 }
+        Self {
+            writes,
+            deferred: Vec::new(),
+            flight: None,
+            retry_at: None,
+            is_failing: false,
+            seen: None,
+            next: FIRST.0,
+        }
     }
 
     pub(crate) fn put(&mut self, space: &'static str, key: &str, value: String) {
@@ -82,7 +98,8 @@ impl<D> Journal<D> {
     /// Takes the answer to a commit; returns what waited for it.
     ///
     /// # Errors
-    /// The commit failed: it goes out again after a while, before anything is promised.
+    /// The commit failed: it goes out again after a while, before anything is promised. Of those that fail
+    /// one after the other only the first is told.
     pub(crate) fn stored(
         &mut self,
         store: StoreId,
@@ -102,12 +119,35 @@ impl<D> Journal<D> {
             deferred.append(&mut self.deferred);
             self.deferred = deferred;
             self.retry_at = Some(now.after(RETRY_MS));
-            return Err(error);
+            let is_news = !std::mem::replace(&mut self.is_failing, true);
+            return if is_news { Err(error) } else { Ok(Vec::new()) };
         }
+        self.is_failing = false;
         if self.writes.is_empty() {
             deferred.append(&mut self.deferred);
         }
         Ok(deferred)
+    }
+
+    /// Looks whether the commit in flight was there at the last look; tells it when it is found out.
+    pub(crate) fn look(&mut self) -> bool {
+        let flight = self.flight.as_ref().map(|flight| flight.store);
+        let is_stuck = flight.is_some() && std::mem::replace(&mut self.seen, flight) == flight;
+        is_stuck && !std::mem::replace(&mut self.is_failing, true)
+    }
+
+    /// Drops what no longer needs to wait.
+    pub(crate) fn drop_deferred(&mut self, is_void: impl Fn(&D) -> bool) {
+        self.deferred.retain(|what| !is_void(what));
+        if let Some(flight) = &mut self.flight {
+            flight.deferred.retain(|what| !is_void(what));
+        }
+    }
+
+    /// Returns a last commit of what is still to be written; one that is in flight ends before it.
+    pub(crate) fn last(&mut self) -> Option<(StoreId, StoreRequest)> {
+        (self.flight, self.retry_at) = (None, None);
+        self.flush()
     }
 
     /// Lets a failed commit be tried again when its time has come.
@@ -188,5 +228,36 @@ mod tests {
         let (first, _) = journal.flush().unwrap();
         assert_eq!(journal.after(7), None);
         assert_eq!(committed(&mut journal, first), vec![7]);
+    }
+
+    #[test]
+    fn a_commit_that_does_not_end_is_told_once() {
+        let mut journal = Journal::<u8>::new();
+        journal.put("s", "a", "1".into());
+        let (first, _) = journal.flush().unwrap();
+        assert!(!journal.look() && !journal.is_failing);
+        assert!(journal.look() && journal.is_failing && !journal.look());
+        journal.put("s", "b", "1".into());
+        committed(&mut journal, first);
+        assert!(!journal.is_failing);
+        journal.flush().unwrap();
+        assert!(!journal.look(), "another one");
+    }
+
+    #[test]
+    fn of_failures_in_a_row_the_first_is_told() {
+        let mut journal = Journal::<u8>::new();
+        journal.put("s", "a", "1".into());
+        let now = Instant::from_millis(0);
+        for is_told in [true, false, false] {
+            let (store, _) = journal.flush().unwrap();
+            let result = Err(ErrorCode::StoreFailed.into());
+            assert_eq!(journal.stored(store, result, now).is_err(), is_told);
+            assert!(journal.is_failing);
+            journal.retry(now.after(RETRY_MS));
+        }
+        let (store, _) = journal.flush().unwrap();
+        committed(&mut journal, store);
+        assert!(!journal.is_failing);
     }
 }

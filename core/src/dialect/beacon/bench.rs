@@ -11,7 +11,7 @@ use crate::api::command::{Command, Outcome};
 use crate::api::event::Event;
 use crate::api::event::{SessionEvent, Transport, WorkEvent};
 use crate::base::error::{Error, ErrorCode};
-use crate::base::ids::{ConnId, HttpId, WorkId};
+use crate::base::ids::{ConnId, HttpId, StoreId, WorkId};
 use crate::base::json::Raw;
 use crate::base::store::{StoreReply, StoreRequest};
 use crate::base::time::Now;
@@ -254,6 +254,16 @@ impl Bench {
             self.input(Input::Stored { store, result: Ok(StoreReply::Committed) });
         }
         request
+    }
+
+    /// Takes a commit without answering it.
+    pub(crate) fn commit(&mut self) -> (StoreId, StoreRequest) {
+        self.take(|output| match output {
+            Output::Store { store, request: request @ StoreRequest::Commit { .. } } => {
+                Some((*store, request.clone()))
+            }
+            _ => None,
+        })
     }
 
     /// Answers the question for the outcomes of an earlier run.

@@ -306,3 +306,80 @@ fn a_hub_that_loads_asks_to_come_back_later() {
     let reply = reply.unwrap();
     assert_eq!((reply.status, reply.headers.first("retry-after")), (503, Some("1")));
 }
+
+/// A hub whose store fails, with a worker that runs one streamed item: the worker, the item, who waits.
+fn failing(rig: &mut Rig) -> (ConnId, String, HttpId) {
+    let worker = rig.worker("w", 1);
+    let body = r#"{"Capability":"Echo","Action":"Say"}"#;
+    let stream = rig.post("/Beacon/Work/DispatchStream", body);
+    let (hash, _) = rig.pushed(worker)[0].clone();
+    rig.synced = false;
+    rig.post("/Beacon/Work/Enqueue", r#"{"Capability":"Echo","Action":"Say"}"#);
+    (worker, hash, stream)
+}
+
+#[test]
+fn progress_does_not_wait_for_a_store() {
+    let mut rig = Rig::new("{}");
+    let (worker, hash, stream) = failing(&mut rig);
+    for percent in 1..=3 {
+        rig.say(worker, &format!(
+            r#"{{"Action":"WorkProgress","WorkItemHash":"{hash}","ProgressData":{{"Percent":{percent}}}}}"#
+        ));
+        assert_eq!(rig.parts[&stream].len(), percent);
+    }
+}
+
+#[test]
+fn a_store_that_fails_is_told_once_and_nothing_is_taken_until_it_works() {
+    let mut rig = Rig::new("{}");
+    let (worker, ..) = failing(&mut rig);
+    let work = ("/Beacon/Work/Enqueue", r#"{"Capability":"Echo","Action":"Say"}"#);
+    for _ in 0..3 {
+        rig.fail_commit();
+        for (url, body) in [work, ("/Beacon/Run/Start", "{}")] {
+            let http = rig.post(url, body);
+            assert_eq!(rig.status(http), Some(503), "{url}");
+        }
+        rig.pass(1_000);
+        let http = rig.post(work.0, work.1);
+        assert_eq!(rig.status(http), Some(503), "while it is tried again, too");
+    }
+    let failed = crate::base::error::ErrorCode::StoreFailed.meaning();
+    let told = |rig: &Rig| rig.notices().iter().filter(|text| **text == failed).count();
+    assert_eq!(told(&rig), 1);
+    let beat = r#"{"Action":"BeaconHeartbeat"}"#;
+    rig.say(worker, beat);
+    rig.sync();
+    rig.synced = true;
+    let http = rig.post(work.0, work.1);
+    assert_eq!(rig.status(http), Some(200));
+}
+
+#[test]
+fn a_store_that_hangs_is_noticed_and_nothing_is_taken_until_it_works() {
+    let mut rig = Rig::new("{}");
+    failing(&mut rig);
+    rig.pass(20_000);
+    let told = rig.notices().iter().filter(|text| text.contains("end a commit")).count();
+    assert_eq!(told, 1, "{:?}", rig.notices());
+    let http = rig.post("/Beacon/Work/Enqueue", r#"{"Capability":"Echo","Action":"Say"}"#);
+    assert_eq!(rig.status(http), Some(503));
+    rig.sync();
+    rig.synced = true;
+    let http = rig.post("/Beacon/Work/Enqueue", r#"{"Capability":"Echo","Action":"Say"}"#);
+    assert_eq!(rig.status(http), Some(200));
+}
+
+#[test]
+fn who_has_gone_waits_for_no_store() {
+    let mut rig = Rig::new("{}");
+    failing(&mut rig);
+    let gone = rig.post("/Beacon/Run/Start", "{}");
+    let here = rig.post("/Beacon/Run/Start", "{}");
+    rig.input(Input::Server(ServerInput::Gone { http: gone }));
+    while !rig.commits.is_empty() {
+        rig.sync();
+    }
+    assert_eq!((rig.status(gone), rig.status(here)), (None, Some(200)));
+}

@@ -178,6 +178,13 @@ impl Rig {
         self.drain();
     }
 
+    /// Fails the oldest commit.
+    pub(super) fn fail_commit(&mut self) {
+        let (store, _) = self.commits.remove(0);
+        let error = crate::base::error::ErrorCode::StoreFailed.into();
+        self.input(Input::Stored { store, result: Err(error) });
+    }
+
     /// Lets time pass, from deadline to deadline.
     pub(super) fn pass(&mut self, millis: u64) {
         let end = self.now + millis;

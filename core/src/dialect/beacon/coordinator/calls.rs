@@ -85,7 +85,9 @@ impl Coordinator {
             }
             Err((status, text)) => Err(refusal(status, &text)),
         };
-        self.promise(Output::Event(Event::Call(CallEvent::Done { call, result })));
+        let promises = result.is_ok();
+        let done = Output::Event(Event::Call(CallEvent::Done { call, result }));
+        if promises { self.promise(done) } else { self.out.push_back(done) }
     }
 
     /// Cancels a call, and its item if nobody else waits for it.
@@ -102,7 +104,10 @@ impl Coordinator {
 
 /// Makes an error of an answer that is none.
 fn refusal(status: u16, text: &str) -> Error {
-    let is_wrong = matches!(status, 400 | 409);
-    let code = if is_wrong { ErrorCode::ArgumentInvalid } else { ErrorCode::RemoteError };
+    let code = match status {
+        400 | 409 => ErrorCode::ArgumentInvalid,
+        503 => ErrorCode::Overloaded,
+        _ => ErrorCode::RemoteError,
+    };
     Error::new(code, stream_error(text.as_bytes()).as_deref().unwrap_or(text))
 }

@@ -13,7 +13,6 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::HttpId;
 use crate::base::json::Raw;
 use crate::base::time::Now;
-use crate::machine::Output;
 use crate::net::{HttpResponse, binary_frames};
 
 /// The longest time limit of an item: a day.
@@ -25,6 +24,9 @@ const RETRY_BACKOFF_MS: u64 = 5_000;
 
 /// The most attempts that settings may ask for.
 const MAX_ATTEMPTS: u64 = 1_000;
+
+/// Why nothing is taken while the store fails.
+pub(super) const NO_STORE: &str = "The store is not available.";
 
 /// Why nothing is run.
 #[derive(Debug)]
@@ -126,7 +128,8 @@ impl Coordinator {
         match self.submit(asked, true) {
             Ok(submitted) => {
                 if stream {
-                    self.promise(Output::HttpReply { http, response: binary_frames::head() });
+                    // It promises nothing, and progress goes out behind it.
+                    self.reply(http, binary_frames::head());
                 }
                 self.attach(submitted, Waiter::Http { http, stream }, asked.now);
             }
@@ -170,8 +173,8 @@ impl Coordinator {
         if !self.is_open {
             return Err(Denial::unavailable("The hub is not taking work."));
         }
-        if self.journal.retry_at.is_some() {
-            return Err(Denial::unavailable("The store is not available."));
+        if self.journal.is_failing {
+            return Err(Denial::unavailable(NO_STORE));
         }
         let request: WorkRequest<'_> =
             serde_json::from_str(body).map_err(|e| Denial::content(&e))?;

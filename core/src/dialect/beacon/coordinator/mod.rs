@@ -375,6 +375,10 @@ impl Coordinator {
     }
 
     fn sweep(&mut self, now: Now) {
+        if self.journal.look() {
+            let text = "the store does not end a commit; nothing new is taken until it does";
+            self.notice(ErrorCode::StoreFailed, text);
+        }
         for hash in self.results.expire(now.mono) {
             self.journal.delete(records::RESULTS, &hash);
         }
@@ -400,6 +404,7 @@ impl Machine for Coordinator {
             }
             Input::Server(ServerInput::Gone { http }) => {
                 self.forget_client(Client::Http(http));
+                self.journal.drop_deferred(|promise| promise.is_for(http));
             }
             Input::Stored { store, result } => match self.journal.stored(store, result, now.mono) {
                 Ok(stored) => stored.into_iter().for_each(|promise| self.keep(promise)),

@@ -83,16 +83,18 @@ impl Coordinator {
         Ok(())
     }
 
+    /// Passes progress on at once: it promises nothing that must be stored.
     fn stream_progress(&mut self, waiter: &Waiter, text: &str, data: Option<&[u8]>) {
         if let Waiter::Http { http, stream: true } = *waiter {
-            self.stream(http, Kind::Progress, text.as_bytes());
-            if let Some(data) = data {
-                self.stream(http, Kind::Bytes, data);
+            let parts = [(Kind::Progress, Some(text.as_bytes())), (Kind::Bytes, data)];
+            for (kind, payload) in parts {
+                let bytes = payload.map(|payload| binary_frames::frame(kind, payload));
+                self.out.extend(bytes.map(|bytes| Output::HttpPart { http, bytes }));
             }
         } else if let Waiter::Call { call, stream: true } = *waiter
             && let Ok(part) = Raw::parse(text.to_owned())
         {
-            self.promise(Output::Event(Event::Call(CallEvent::Part { call, part })));
+            self.event(Event::Call(CallEvent::Part { call, part }));
         }
     }
 

@@ -4,6 +4,7 @@ use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::clients::NO_STORE;
 use super::item::Ending;
 use super::reports::{Reporter, Taken, Told};
 use super::routes::Route;
@@ -46,6 +47,8 @@ impl Asked<'_> {
 impl Coordinator {
     /// Answers a request of someone whom the hub knows, now or when the item ends.
     pub(crate) fn ask(&mut self, http: HttpId, route: Route, asked: Asked<'_>) {
+        let is_promise =
+            !matches!(route, Route::Heartbeat(_) | Route::Progress(_) | Route::ProgressBatch);
         let answer = match route {
             Route::Register => return self.register_over_http(http, asked),
             Route::Dispatch => return self.dispatch(http, asked, false),
@@ -75,7 +78,11 @@ impl Coordinator {
                 return self.reply(http, response(answer));
             }
         };
-        self.promise(Output::HttpReply { http, response: response(answer) });
+        if is_promise && answer.is_ok() {
+            self.promise(Output::HttpReply { http, response: response(answer) });
+        } else {
+            self.reply(http, response(answer));
+        }
     }
 
     fn poll(&mut self, asked: Asked<'_>) -> Answer {
@@ -239,6 +246,9 @@ impl Coordinator {
     }
 
     pub(super) fn start_run(&mut self, asked: Asked<'_>) -> Answer {
+        if self.journal.is_failing {
+            return Err((503, wire::error(NO_STORE)));
+        }
         let request: RunRequest = read(asked.body)?;
         let key = request.idempotency_key.filter(|key| !key.is_empty());
         if key.as_ref().is_some_and(|key| key.len() > super::registration::MAX_NAME) {
@@ -307,5 +317,6 @@ pub(super) fn unknown_item(hash: &str) -> Refusal {
 
 fn response(answer: Answer) -> HttpResponse {
     let (status, text) = answer.map_or_else(|refusal| refusal, |text| (200, text));
-    HttpResponse::json(status, text)
+    let response = HttpResponse::json(status, text);
+    if status == 503 { response.retry_later() } else { response }
 }

@@ -4,10 +4,10 @@
 use super::item::{Ending, Item, ItemId, State, Waiter};
 use super::results::Finished;
 use super::worker::Worker;
-use super::{Client, Coordinator, Timer, outputs, wire};
+use super::{Client, Coordinator, Promise, Timer, outputs, wire};
 use crate::api::event::{CallEvent, Event};
 use crate::base::error::ErrorCode;
-use crate::base::ids::PeerId;
+use crate::base::ids::{HttpId, PeerId};
 use crate::base::json::Raw;
 use crate::base::time::Now;
 use crate::machine::Output;
@@ -186,6 +186,20 @@ impl Coordinator {
                 self.promise(Output::HttpReply { http, response });
             }
             Waiter::Join { conn } => self.close(conn, 1001, text),
+        }
+    }
+}
+
+impl Promise {
+    /// Tells whether it is an answer to a request.
+    pub(super) const fn is_for(&self, asked: HttpId) -> bool {
+        match self {
+            Self::Output(
+                Output::HttpReply { http, .. }
+                | Output::HttpPart { http, .. }
+                | Output::HttpEnd { http },
+            ) => http.0 == asked.0,
+            Self::Output(_) | Self::Verdict { .. } => false,
         }
     }
 }

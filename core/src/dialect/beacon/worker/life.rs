@@ -2,7 +2,7 @@
 
 use crate::api::event::{SessionEvent, Withdrawal};
 use crate::base::error::{Error, ErrorCode};
-use crate::base::ids::ConnId;
+use crate::base::ids::{ConnId, StoreId};
 use crate::base::store::{StoreReply, StoreRequest};
 use crate::base::time::{Now, Why};
 use crate::dialect::beacon::options::WorkerTransport;
@@ -16,8 +16,12 @@ use super::polling::Upgrade;
 use super::report::SPACE;
 use super::{BeaconWorker, Carrier, Schedule, Stage, size};
 
-/// How long the store may take to return the outcomes of an earlier run.
+/// How long the store may take to return the outcomes of an earlier run. One that is needed is waited for
+/// longer, since reading much takes its time.
 const RECALL_MS: u64 = 5_000;
+
+/// The number of the question for them.
+const LOAD: StoreId = StoreId(0);
 
 /// A link that was ready for less is not registered again at once when the peer forgets us.
 const MIN_READY_MS: u64 = 1_000;
@@ -47,7 +51,7 @@ impl BeaconWorker {
         }
         if self.is_durable() {
             self.enter(Stage::Recalling, now);
-            self.store(StoreRequest::Load { space: SPACE });
+            self.store(Some((LOAD, StoreRequest::Load { space: SPACE })));
         } else {
             self.log_in(now);
         }
@@ -55,7 +59,11 @@ impl BeaconWorker {
     }
 
     /// The store returns the outcomes of an earlier run, or confirms a commit.
-    pub(super) fn stored(&mut self, result: Result<StoreReply, Error>, now: Now) {
+    pub(super) fn stored(&mut self, store: StoreId, result: Result<StoreReply, Error>, now: Now) {
+        if store != LOAD {
+            let told = self.journal.stored(store, result, now.mono).err();
+            return told.into_iter().for_each(|error| self.notice(error));
+        }
         let is_recalling = matches!(self.link.stage(), Stage::Recalling);
         match result {
             Ok(StoreReply::Loaded(records)) => self.recall(records),
@@ -300,8 +308,13 @@ impl BeaconWorker {
         }
         match self.link.stage() {
             Stage::Recalling => {
+                if self.options.outbox.require_store {
+                    let message = "the store has not answered yet: it is waited for";
+                    self.notice(Error::new(ErrorCode::StoreFailed, message));
+                    return self.link.enter(Stage::Recalling, None, now);
+                }
                 let message = "the store did not answer; outcomes of an earlier run stay in it";
-                self.stored(Err(Error::new(ErrorCode::StoreFailed, message)), now);
+                self.stored(LOAD, Err(Error::new(ErrorCode::StoreFailed, message)), now);
             }
             Stage::Dialing(conn) => {
                 self.close_for_good(conn);
@@ -356,7 +369,7 @@ impl BeaconWorker {
         let may_flush = self.drain.may_flush(FLUSH_GRACE_MS, now.mono);
         // A registration on its way is waited for: the peer may know us by now.
         let is_greeting = matches!(self.link.stage(), Stage::Greeting(_));
-        if may_flush && (is_greeting || !self.outbox.is_empty()) {
+        if may_flush && (is_greeting || !self.outbox.is_empty() || self.journal.unwritten() > 0) {
             return;
         }
         self.leave(now);
@@ -387,7 +400,7 @@ impl BeaconWorker {
         let error = if unfinished > 0 {
             let message = format!("{unfinished} work items were still running at the deadline");
             Some(Error::new(ErrorCode::DrainTimeout, message))
-        } else if left > 0 && !self.is_durable() {
+        } else if left > 0 && (!self.is_durable() || self.journal.is_failing) {
             let message = format!("{left} outcomes were not taken by the control plane");
             Some(Error::new(ErrorCode::ConnectionLost, message))
         } else {
@@ -400,6 +413,8 @@ impl BeaconWorker {
     pub(super) fn end(&mut self, error: Option<Error>, now: Now) {
         self.abandon();
         self.enter(Stage::Ended, now);
+        let last = self.journal.last();
+        self.store(last);
         self.event(SessionEvent::Ended { error });
     }
 

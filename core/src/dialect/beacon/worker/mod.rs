@@ -45,6 +45,7 @@ use crate::parts::credentials::Credentials;
 use crate::parts::drain::Drain;
 use crate::parts::handlers::Handlers;
 use crate::parts::heartbeat::Heartbeat;
+use crate::parts::journal::Journal;
 use crate::parts::link::Link;
 use crate::parts::liveness::Liveness;
 use crate::parts::outbox::Outbox;
@@ -74,6 +75,8 @@ pub(crate) struct BeaconWorker {
     handlers: Handlers<Action>,
     work: Work,
     outbox: Outbox,
+    /// The outbox on its way to the store.
+    journal: Journal<()>,
     drain: Drain,
     /// Work items that were still running at the end of the drain.
     unfinished: usize,
@@ -92,7 +95,6 @@ pub(crate) struct BeaconWorker {
     outputs: VecDeque<Output>,
     last_conn: u64,
     last_http: u64,
-    last_store: u64,
 }
 
 /// Where the link stands.
@@ -219,6 +221,7 @@ impl BeaconWorker {
                 options.life_sign_interval_ms,
             ),
             outbox: Outbox::new(size(options.outbox.max_items), size(options.outbox.max_bytes)),
+            journal: Journal::new(),
             drain: Drain::default(),
             unfinished: 0,
             exchanges: BTreeMap::new(),
@@ -233,7 +236,6 @@ impl BeaconWorker {
             outputs: VecDeque::new(),
             last_conn: 0,
             last_http: 0,
-            last_store: 0,
             options,
         })
     }
@@ -248,11 +250,13 @@ impl BeaconWorker {
 
     /// Does everything that has become possible.
     fn pump(&mut self, now: Now) {
-        while !self.drain.is_on() && !self.outbox.is_full() {
+        self.write();
+        while !self.drain.is_on() && !self.is_full() {
             let Some(event) = self.work.start_next(now.mono) else { break };
             self.event(event);
         }
         self.flush(now);
+        self.write();
         self.poll(now);
         self.advance_drain(now);
     }
@@ -276,6 +280,13 @@ impl BeaconWorker {
 
     const fn is_durable(&self) -> bool {
         !self.options.runtime.store_path.is_empty()
+    }
+
+    /// Tells whether new work should wait until the peer, or the store, has taken more of the outcomes.
+    fn is_full(&self) -> bool {
+        // Each is written and deleted.
+        let unwritten = self.journal.unwritten() / 2;
+        self.outbox.is_full() || unwritten > size(self.options.outbox.max_items)
     }
 
     /// Tells whether nothing runs, waits or is to be reported.
@@ -334,7 +345,7 @@ impl Machine for BeaconWorker {
             Input::Conn(ConnInput::Received { conn, frame }) => self.received(conn, &frame, now),
             Input::Conn(ConnInput::Closed { conn, cause }) => self.closed(conn, &cause, now),
             Input::Http(HttpInput::Replied { http, result }) => self.replied(http, result, now),
-            Input::Stored { result, .. } => self.stored(result, now),
+            Input::Stored { store, result } => self.stored(store, result, now),
             Input::HostLag { millis } => self.heartbeat.host_lag_ms = millis,
             // Nobody dials this side, and it asks for no such news.
             Input::Server(_) | Input::Http(HttpInput::Part { .. }) => {}
@@ -348,6 +359,7 @@ impl Machine for BeaconWorker {
     }
 
     fn handle_timeout(&mut self, now: Now) {
+        self.journal.retry(now.mono);
         self.expire_work(now);
         self.expire_exchanges(now);
         self.link_timed_out(now);
@@ -374,6 +386,7 @@ impl Machine for BeaconWorker {
         }
         let timers = [
             (self.exchanges.values().next().map(|exchange| exchange.until), Why::Http),
+            (self.journal.retry_at, Why::Store),
             (self.heartbeat.next, Why::Heartbeat),
             (self.schedule.ping, Why::Ping),
             (self.polling.deadline().filter(|_| self.may_poll()), Why::Poll),

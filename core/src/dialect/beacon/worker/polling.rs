@@ -18,7 +18,7 @@ impl BeaconWorker {
         self.carrier() == Some(Carrier::Requests)
             && !self.drain.is_on()
             && self.work.wants_more()
-            && !self.outbox.is_full()
+            && !self.is_full()
     }
 
     /// Dials a connection in the background, or gives the dial up.

@@ -8,7 +8,7 @@ use crate::api::event::Withdrawal;
 use crate::base::error::{Error, ErrorCode, invalid};
 use crate::base::ids::{StoreId, WorkId};
 use crate::base::json::Raw;
-use crate::base::store::{StoreRequest, Write};
+use crate::base::store::StoreRequest;
 use crate::base::time::Now;
 use crate::dialect::beacon::wire::too_large;
 use crate::machine::Output;
@@ -81,25 +81,18 @@ impl BeaconWorker {
     pub(super) fn keep(&mut self, settled: Settled, outcome: Outcome) {
         let Settled { wire, attempt, .. } = settled;
         self.outbox.put(wire.clone(), attempt, outcome);
-        if !self.is_durable() {
-            return;
-        }
-        if let Some(entry) = self.outbox.find(&wire) {
-            let value = Bytes::from(entry.to_record());
-            let write = Write::Put { space: SPACE, key: wire.to_string(), value };
-            self.store(StoreRequest::Commit { writes: vec![write] });
+        if self.is_durable()
+            && let Some(entry) = self.outbox.find(&wire)
+        {
+            self.journal.put(SPACE, &wire, entry.to_record());
         }
     }
 
     /// Removes outcomes that the peer has, or does not want.
     pub(super) fn forget(&mut self, removed: impl IntoIterator<Item = ByteString>) {
-        if !self.is_durable() {
-            return;
-        }
-        let delete = |gone: ByteString| Write::Delete { space: SPACE, key: gone.to_string() };
-        let writes: Vec<_> = removed.into_iter().map(delete).collect();
-        if !writes.is_empty() {
-            self.store(StoreRequest::Commit { writes });
+        let is_durable = self.is_durable();
+        for gone in removed.into_iter().filter(|_| is_durable) {
+            self.journal.delete(SPACE, &gone);
         }
     }
 
@@ -114,9 +107,15 @@ impl BeaconWorker {
         }
     }
 
-    pub(super) fn store(&mut self, request: StoreRequest) {
-        self.last_store += 1;
-        self.outputs.push_back(Output::Store { store: StoreId(self.last_store), request });
+    /// Hands to the store what is to be written, one commit after the other.
+    pub(super) fn write(&mut self) {
+        let commit = self.journal.flush();
+        self.store(commit);
+    }
+
+    pub(super) fn store(&mut self, request: Option<(StoreId, StoreRequest)>) {
+        let output = request.map(|(store, request)| Output::Store { store, request });
+        self.outputs.extend(output);
     }
 
     /// Sends what is unsent, as far as the link takes it.
@@ -224,7 +223,11 @@ impl BeaconWorker {
 
     pub(super) fn beat(&mut self, now: Now) {
         let Some(carrier) = self.carrier() else { return };
-        match self.heartbeat.take(now.mono) {
+        let beat = self.heartbeat.take(now.mono);
+        if !matches!(beat, Beat::NotDue) && self.journal.look() {
+            self.notice(Error::new(ErrorCode::StoreFailed, "the store does not end a commit"));
+        }
+        match beat {
             Beat::NotDue => return,
             Beat::Withhold { first: true } => {
                 let message = "heartbeats are withheld: the application does not read its events";

@@ -130,7 +130,7 @@ impl VoltServer {
         request: &HttpRequest,
         remote: &str,
     ) {
-        if self.journal.retry_at.is_some() {
+        if self.journal.is_failing {
             let text = Object::new().text("Error", "The store is not available.").end();
             return self.reply(http, HttpResponse::json(503, text).retry_later());
         }

@@ -4,13 +4,14 @@ mod denials;
 mod drain;
 mod limits;
 mod polling;
+mod store;
 mod storm;
 
 use crate::api::command::WorkCommand;
 use crate::api::command::{Command, Outcome};
 use crate::api::event::{Event, Withdrawal};
 use crate::api::event::{SessionEvent, WorkEvent};
-use crate::base::error::ErrorCode;
+use crate::base::error::{Error, ErrorCode};
 use crate::base::store::{StoreReply, StoreRequest, Write};
 use crate::dialect::beacon::bench::{Bench, work};
 use crate::machine::ConnInput;
@@ -522,7 +523,7 @@ fn a_store_that_cannot_be_opened_ends_the_start() {
         let mut bench = Bench::worker(&format!(r#"{{"runtime":{{"store_path":"x"}}{options}}}"#));
         bench.command(Command::Start).unwrap();
         let Some(Output::Store { store, .. }) = bench.next() else { panic!() };
-        let result = Err(crate::base::error::Error::new(ErrorCode::StoreFailed, "no such folder"));
+        let result = Err(Error::new(ErrorCode::StoreFailed, "no such folder"));
         bench.input(Input::Stored { store, result });
         let event = bench.event();
         let (Event::Session(SessionEvent::Ended { error: Some(error) })
