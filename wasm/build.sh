@@ -47,7 +47,7 @@ if [ "${1:-}" = --scripted ]; then
   out=$root/target/conformance/wasm
   # shellcheck disable=SC2086
   CARGO_TARGET_DIR=$wasm_target $WASM_CARGO build --locked --quiet --target wasm32-unknown-unknown \
-    -p moorline-wasm --features "$features,scripted"
+    -p moorline-wasm --features "$features,netcluster,scripted"
   "${generator[@]}" "$wasm_target/wasm32-unknown-unknown/debug/moorline_wasm.wasm" "$out"
   printf '{ "type": "commonjs" }\n' >"$out/nodejs/package.json"
   exit

@@ -130,7 +130,17 @@ enum {
   /* Parts of a stream that were handed over have left this process. */
   MOORLINE_EVENT_WORK_DRAINED = 15,
   /* A heartbeat is due and the application makes its payload: complete it as if it were work. */
-  MOORLINE_EVENT_BEAT_ASKED = 16
+  MOORLINE_EVENT_BEAT_ASKED = 16,
+  /* A message that is not JSON, as it is: in JSON either text or bytes. */
+  MOORLINE_EVENT_RECEIVED = 17,
+  /* A connection is over, or an attempt to open one. */
+  MOORLINE_EVENT_CLOSED = 18,
+  /* Someone asks to be let in: answer with admit or refuse. Without an answer the peer is asked to come back. */
+  MOORLINE_EVENT_ADMISSION_ASKED = 19,
+  /* More has not left than allowed, or all of it has left since. */
+  MOORLINE_EVENT_BACKLOG = 20,
+  /* A heartbeat of the protocol; most are told only where an option asks for them. */
+  MOORLINE_EVENT_HEARTBEAT = 21
 };
 
 

@@ -12,9 +12,10 @@ use crate::prepare;
 use crate::shell::Shell;
 
 /// The tests that leave scripts.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     "--test=vectors_worker",
     "--test=vectors_hub",
+    "--test=vectors_netcluster",
     "--test=vectors_volt",
     "--test=vectors_volt_hub",
     "--test=volt_daemon",

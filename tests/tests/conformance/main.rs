@@ -24,7 +24,10 @@ use table::{Cell, Table};
 const EXECUTORS: &str = "MOORLINE_EXECUTORS";
 
 /// An executor, a dialect, a role that it cannot play, and why.
-const SKIPS: &[(&str, &str, &str, &str)] = &[("wasm", "beacon", "hub", "a page cannot listen")];
+const SKIPS: &[(&str, &str, &str, &str)] = &[
+    ("wasm", "beacon", "hub", "a page cannot listen"),
+    ("wasm", "netcluster", "provider", "a page cannot listen"),
+];
 
 /// Plays scripts, one after the other.
 type Play = Box<dyn Fn(&[&Script]) -> Vec<Trace>>;

@@ -1,0 +1,75 @@
+//! The recorded transcripts of network-cluster, replayed against both roles. What is told apart from the
+//! original is in `docs/netcluster.md`.
+
+#![allow(clippy::wildcard_enum_match_arm, reason = "a few outputs and events of many are compared")]
+
+mod consumer;
+mod lines;
+mod provider;
+mod requests;
+
+use serde_json::json;
+
+#[test]
+fn a_provider_says_what_the_original_said() {
+    let slow = json!({});
+    let key = json!({"auth": {"parameters": [{"name": "key", "value": "SECRET_KEY"}]}});
+    let strikes = |max: u64| json!({"heartbeat": {"interval": 1_000, "max_strikes": max}});
+    for (name, options) in [
+        ("01-connect-auth-ok-text", &key),
+        ("02-auth-parameters-refused", &key),
+        ("04-auth-handler-verdicts", &json!({"auth": {"asks": true}})),
+        ("05-binary", &slow),
+        ("07-heartbeat-cycle", &strikes(2)),
+        ("08-missed-heartbeat-kill", &strikes(2)),
+        ("09-late-pong-clears-strikes", &strikes(2)),
+        ("10-max-strikes-0", &strikes(0)),
+        ("11-idle-timeout-dead-peer", &json!({"heartbeat": {"interval": 8_000}})),
+        ("13-default-heartbeat-70s", &slow),
+        ("14-default-dead-peer", &slow),
+        ("17-disconnect-reconnect", &slow),
+        ("18-payload-limits", &slow),
+    ] {
+        provider::replay(name, options);
+    }
+}
+
+#[test]
+fn requests_over_http_are_answered_as_the_original_did_or_better() {
+    requests::replay("03-http-edge-cases");
+}
+
+#[test]
+fn a_consumer_says_what_the_original_said() {
+    let parameters = |pairs: &[(&str, &str)]| {
+        let pairs = pairs.iter().map(|(name, value)| json!({"name": name, "value": value}));
+        json!({"parameters": pairs.collect::<Vec<_>>()})
+    };
+    let reconnect = |interval: u64, attempts: u64| json!({"reconnect": {"base_delay_ms": interval, "max_attempts": attempts}});
+    let first = parameters(&[
+        ("key", "SECRET_KEY"),
+        ("something1", "Some Value 1"),
+        ("we ird", "a+b/ä&=?#"),
+        ("num", "5"),
+        ("flag", "true"),
+        ("nested", "[object Object]"),
+        ("list", "[object Object]"),
+        ("empty", ""),
+        ("undef", "undefined"),
+    ]);
+    let mut again = parameters(&[("n", "1")]);
+    again["reconnect"] = reconnect(150, 10)["reconnect"].clone();
+    for (name, options) in [
+        ("01-connect-auth-ok-text", first),
+        ("02-auth-parameters-refused", parameters(&[("key", "WRONG")])),
+        ("05-binary", json!({})),
+        ("06-reserved-strings", json!({})),
+        ("07-heartbeat-cycle", json!({})),
+        ("13-default-heartbeat-70s", json!({})),
+        ("15-reconnect-exhausted", reconnect(100, 3)),
+        ("16-reconnect-false", json!({"reconnect_enabled": false})),
+        ("17-disconnect-reconnect", again),
+    ] {
+        consumer::replay(name, &options);
+    }
+}
