@@ -23,7 +23,8 @@
 //! # }
 //! ```
 //!
-//! Daemons of VOLT team clusters are in [`volt`]. The guides are `docs/rust.md` and
+//! Daemons of VOLT team clusters are in [`volt`], providers and consumers of network-cluster in
+//! [`netcluster`]. The guides are `docs/rust.md` and
 //! `docs/volt-rust.md`. Everything protocol lives in [`core`].
 //!
 //! Each role owns one I/O thread; events cross to the application's own tokio runtime as values,
@@ -39,6 +40,7 @@ mod events;
 mod handler;
 mod hub;
 mod messages;
+pub mod netcluster;
 mod numbers;
 mod reply;
 mod routing;

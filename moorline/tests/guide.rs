@@ -28,6 +28,8 @@ const VOLT: [(&str, &str); 6] = [
     ("volt_testing", include_str!("../examples/volt_testing.rs")),
 ];
 
+const NETCLUSTER: [(&str, &str); 1] = [("netcluster", include_str!("../examples/netcluster.rs"))];
+
 /// What is wrong when an example is not there: `--test guide` alone does not build them.
 const BUILD: &str = "cargo build --package moorline --examples builds it";
 
@@ -35,6 +37,7 @@ const BUILD: &str = "cargo build --package moorline --examples builds it";
 fn the_pages_show_the_examples() {
     shows(include_str!("../../docs/rust.md"), &EXAMPLES);
     shows(include_str!("../../docs/volt-rust.md"), &VOLT);
+    shows(include_str!("../../docs/netcluster-rust.md"), &NETCLUSTER);
 }
 
 fn shows(page: &str, examples: &[(&str, &str)]) {
@@ -67,6 +70,15 @@ async fn the_examples_do_what_the_page_says() {
         assert_eq!(polite.end(), "drained\n");
     });
     programs.await.unwrap();
+}
+
+#[test]
+fn providers_and_consumers_do_what_the_page_says() {
+    let said = Program::run("netcluster", &[]).end();
+    let (talk, end) = said.split_at(said.find("close ").unwrap());
+    assert_eq!(talk, "refused: true\nopen 127.0.0.1\nSent\nyou said hello\n");
+    // Whoever closes first.
+    assert!(matches!(end, "close 1005 \n" | "close 0 \n"), "{end}");
 }
 
 #[tokio::test]
