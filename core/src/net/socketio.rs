@@ -199,18 +199,16 @@ impl Decoder {
             None => (b'0', text),
             Some(digit) => (*digit, text.get(1..).ok_or(Malformed::Type)?),
         };
-        let (kind, binary) = match digit {
-            b'0' => (Kind::Connect, false),
-            b'1' => (Kind::Disconnect, false),
-            b'2' => (Kind::Event, false),
-            b'3' => (Kind::Ack, false),
-            b'4' => (Kind::ConnectError, false),
-            b'5' => (Kind::Event, true),
-            b'6' => (Kind::Ack, true),
+        let kind = match digit {
+            b'0' => Kind::Connect,
+            b'1' => Kind::Disconnect,
+            b'2' | b'5' => Kind::Event,
+            b'3' | b'6' => Kind::Ack,
+            b'4' => Kind::ConnectError,
             _ => return Err(Malformed::Type),
         };
         let mut wanted = 0;
-        if binary {
+        if matches!(digit, b'5' | b'6') {
             let (digits, after) = split_digits(rest);
             rest = after.strip_prefix('-').ok_or(Malformed::Attachments)?;
             if digits.trim_start_matches('0').is_empty() {
@@ -242,7 +240,7 @@ impl Decoder {
         };
         if !rest.is_empty() {
             packet.fill(whole, rest)?;
-        } else if binary {
+        } else if wanted > 0 {
             return Err(Malformed::Payload);
         }
         Ok((packet, wanted))

@@ -174,17 +174,12 @@ impl Redactor {
         let mut parts = line.split(OPEN);
         let mut out = parts.next().unwrap_or_default().to_owned();
         for part in parts {
-            let number = part.split_once(CLOSE).and_then(|(n, rest)| Some((n.parse().ok()?, rest)));
-            match number.and_then(|(n, rest): (usize, _)| Some((self.values.get(&n)?, rest))) {
-                Some((value, rest)) => {
-                    out.push_str(value);
-                    out.push_str(rest);
-                }
-                None => {
-                    out.push_str(OPEN);
-                    out.push_str(part);
-                }
-            }
+            let said = part.split_once(CLOSE).and_then(|(number, rest)| {
+                Some((self.values.get(&number.parse().ok()?)?.as_str(), rest))
+            });
+            let (before, rest) = said.unwrap_or((OPEN, part));
+            out.push_str(before);
+            out.push_str(rest);
         }
         out
     }

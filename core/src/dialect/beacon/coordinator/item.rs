@@ -254,7 +254,7 @@ impl Lanes {
     /// Notes that an item has come into a state.
     pub(super) fn enter(&mut self, state: &State, rank: Rank) {
         match state {
-            State::Pending(lane) => self.insert(lane.clone(), rank),
+            State::Pending(lane) => drop(self.lanes.entry(lane.clone()).or_default().insert(rank)),
             State::Running(_) | State::Held => self.running += 1,
             State::Retry(_) => {}
         }
@@ -263,22 +263,16 @@ impl Lanes {
     /// Notes that an item has left a state.
     pub(super) fn leave(&mut self, state: &State, rank: Rank) {
         match state {
-            State::Pending(lane) => self.remove(lane, rank),
+            State::Pending(lane) => {
+                if let Some(ranks) = self.lanes.get_mut(lane) {
+                    ranks.remove(&rank);
+                    if ranks.is_empty() {
+                        self.lanes.remove(lane);
+                    }
+                }
+            }
             State::Running(_) | State::Held => self.running -= 1,
             State::Retry(_) => {}
-        }
-    }
-
-    pub(super) fn insert(&mut self, lane: Lane, rank: Rank) {
-        self.lanes.entry(lane).or_default().insert(rank);
-    }
-
-    pub(super) fn remove(&mut self, lane: &Lane, rank: Rank) {
-        if let Some(ranks) = self.lanes.get_mut(lane) {
-            ranks.remove(&rank);
-            if ranks.is_empty() {
-                self.lanes.remove(lane);
-            }
         }
     }
 

@@ -73,8 +73,7 @@ impl Coordinator {
             }
             View::Bindings => {
                 let ttl = self.affinity.ttl_ms;
-                let bindings =
-                    self.affinity.iter().filter(|(key, _)| *key > after || after.is_empty());
+                let bindings = self.affinity.iter().filter(|(key, _)| *key > after);
                 let bindings = bindings.map(|(key, binding)| {
                     wire::binding(key, &binding.beacon_id, binding.created, ttl)
                 });

@@ -97,22 +97,20 @@ impl BeaconWorker {
         }
         next.page += 1;
         self.announcing = page.more.then_some(next);
-        let path = |_: &Self| path(&["Beacon", "Register"]);
-        self.say(carrier, text, Purpose::Registration, path, now);
+        self.say(carrier, text, Purpose::Registration, &["Beacon", "Register"], now);
     }
 
     pub(super) fn say_poll(&mut self, now: Now) {
         let text = poll(&self.id);
-        let path = path(&["Beacon", "Work", "Poll"]);
-        self.request(Purpose::Poll, Method::Post, &path, text, now);
+        self.say(Carrier::Requests, text, Purpose::Poll, &["Beacon", "Work", "Poll"], now);
     }
 
     pub(super) fn say_heartbeat(&mut self, carrier: Carrier, now: Now) {
         let id = (carrier != Carrier::Requests).then_some(self.id.as_str());
         let running = self.work.running;
         let text = heartbeat(id, self.heartbeat.host_lag_ms, running, self.drain.is_on());
-        let path = |this: &Self| path(&["Beacon", &this.id, "Heartbeat"]);
-        self.say(carrier, text, Purpose::Heartbeat, path, now);
+        let id = self.id.clone();
+        self.say(carrier, text, Purpose::Heartbeat, &["Beacon", &id, "Heartbeat"], now);
     }
 
     /// Asks whether we are still known.
@@ -140,8 +138,7 @@ impl BeaconWorker {
         if self.waiting.0 > room && carrier != Carrier::Requests {
             return Ok(());
         }
-        let path = |_: &Self| path(&["Beacon", "Work", wire, "Progress"]);
-        self.say(carrier, text, Purpose::Progress, path, now);
+        self.say(carrier, text, Purpose::Progress, &["Beacon", "Work", wire, "Progress"], now);
         Ok(())
     }
 
@@ -160,13 +157,8 @@ impl BeaconWorker {
             self.too_large(&wire, &problem, now);
             return true;
         }
-        match carrier {
-            Carrier::Connection(conn) => self.send(conn, text),
-            Carrier::Requests => {
-                let path = path(&["Beacon", "Work", &wire, verb]);
-                self.request(Purpose::Outcome(wire), Method::Post, &path, text, now);
-            }
-        }
+        let purpose = Purpose::Outcome(wire.clone());
+        self.say(carrier, text, purpose, &["Beacon", "Work", &wire, verb], now);
         true
     }
 
@@ -214,19 +206,11 @@ impl BeaconWorker {
     }
 
     /// Says a text in a frame, or posts it to a path.
-    fn say(
-        &mut self,
-        carrier: Carrier,
-        text: String,
-        purpose: Purpose,
-        path: impl FnOnce(&Self) -> String,
-        now: Now,
-    ) {
+    fn say(&mut self, carrier: Carrier, text: String, purpose: Purpose, to: &[&str], now: Now) {
         match carrier {
             Carrier::Connection(conn) => self.send(conn, text),
             Carrier::Requests => {
-                let path = path(self);
-                self.request(purpose, Method::Post, &path, text, now);
+                self.request(purpose, Method::Post, &path(to), text, now);
             }
         }
     }
