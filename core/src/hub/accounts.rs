@@ -214,10 +214,16 @@ impl Accounts {
     }
 }
 
-/// Makes the record of a user whom an auth worker knows.
-pub(super) fn record(user: UserRecord) -> UserRecord {
-    let full_name = if user.full_name.is_empty() { user.name.clone() } else { user.full_name };
-    UserRecord { full_name, ..user }
+/// Makes the record of a user whom an auth worker knows; one that it does not name is who logged in.
+pub(super) fn record(user: UserRecord, login: String) -> UserRecord {
+    let name = if user.name.is_empty() { login } else { user.name };
+    let full_name = if user.full_name.is_empty() { name.clone() } else { user.full_name };
+    UserRecord { name, full_name, ..user }
+}
+
+/// The answer to a login that an auth worker did not decide.
+pub(super) fn undecided() -> HttpResponse {
+    HttpResponse::json(503, wire::login_refused("The auth beacon did not decide.")).retry_later()
 }
 
 fn refused(text: &str) -> HttpResponse {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Hub, accounts};
+use crate::base::error::ErrorCode;
 use crate::base::ids::StoreId;
 use crate::base::time::Now;
 use crate::dialect::beacon::coordinator::Decision;
@@ -52,13 +53,19 @@ impl Hub {
         for Decision { http, user } in std::mem::take(&mut self.coordinator.decisions) {
             let (name, remote) = self.logins.remove(&http).unwrap_or_default();
             let response = match user {
-                Some(user) => {
+                Ok(Some(user)) => {
                     self.accounts.was_right(&remote, now.mono);
-                    self.accounts.begin(accounts::record(user), now.mono)
+                    self.accounts.begin(accounts::record(user, name), now.mono)
                 }
-                None => {
+                Ok(None) => {
                     self.warn_of_login(&name, &remote, now);
                     accounts::failed()
+                }
+                Err(problem) => {
+                    self.accounts.was_right(&remote, now.mono);
+                    let text = format!("the login of {name:?} is undecided: {problem}");
+                    self.warn(ErrorCode::PeerProtocol, &remote, text, now);
+                    accounts::undecided()
                 }
             };
             self.reply(http, response);

@@ -193,3 +193,75 @@ fn a_drain_that_left_outcomes_unwritten_says_so() {
     assert_eq!(ended.as_ref().map(Error::code), Some(ErrorCode::StoreFailed), "{ended:?}");
     assert_eq!(stop(&mut Rig::new("{}"), 0).unwrap(), None, "no time was given");
 }
+
+/// Connects an auth worker to a hub whose logins and joins it decides.
+fn judged() -> (Rig, ConnId) {
+    let mut rig = Rig::new(r#"{"access":"secured","auth_join_secret":"boot"}"#);
+    let auth = rig.connect(Headers::new());
+    rig.say(
+        auth,
+        r#"{"Action":"BeaconRegister","Name":"judge","Capabilities":["Authentication"],
+        "JoinSecret":"boot","MaxConcurrent":4}"#,
+    );
+    (rig, auth)
+}
+
+/// Has an auth worker answer what it was asked last.
+fn judge(rig: &mut Rig, auth: ConnId, outputs: &str) {
+    let hash = rig.pushed(auth).last().unwrap().0.clone();
+    rig.say(
+        auth,
+        &format!(
+            r#"{{"Action":"WorkComplete","WorkItemHash":"{hash}","Outputs":{outputs},"Log":[]}}"#
+        ),
+    );
+}
+
+#[test]
+fn a_login_is_right_whatever_is_missing_of_its_user() {
+    let (mut rig, auth) = judged();
+    let mut login = |outputs: &str| {
+        let http = rig.post("/1.0/Authenticate", r#"{"UserName":"ada","Password":"p"}"#);
+        judge(&mut rig, auth, outputs);
+        rig.reply(http)
+    };
+    let user = r#"{"UserID":"7","Username":null,"Roles":null,"NameFirst":null,"NameLast":null,
+        "FullName":null,"Email":null}"#;
+    let told = login(&format!(r#"{{"Success":true,"UserContext":{user}}}"#));
+    assert_eq!((&told["LoggedIn"], &told["UserID"]), (&true.into(), &7.into()), "{told}");
+    assert_eq!(told["UserRecord"]["LoginID"], "ada", "users share no name");
+    for outputs in [r#"{"Success":true}"#, r#"{"Success":true,"UserContext":null}"#] {
+        assert_eq!(login(outputs)["UserRecord"]["LoginID"], "ada", "{outputs}");
+    }
+    for outputs in [r#"{"Success":null}"#, "{}"] {
+        assert_eq!(login(outputs)["LoggedIn"], false, "{outputs}");
+    }
+}
+
+#[test]
+fn what_an_auth_worker_leaves_undecided_is_nobodys_fault_but_its_own() {
+    let (mut rig, auth) = judged();
+    for _ in 0..60 {
+        let http = rig.post("/1.0/Authenticate", r#"{"UserName":"ada","Password":"p"}"#);
+        judge(&mut rig, auth, r#"{"Success":"yes"}"#);
+        assert_eq!(rig.status(http), Some(503), "{}", rig.reply(http));
+        assert_eq!(rig.reply(http)["LoggedIn"], false);
+    }
+    let told = rig.notices();
+    assert!(told[0].contains("\"judge\"") && told[0].contains("\"ada\""), "{told:?}");
+    let http = rig.post("/1.0/Authenticate", r#"{"UserName":"ada","Password":"p"}"#);
+    judge(&mut rig, auth, r#"{"Success":true}"#);
+    assert_eq!(rig.reply(http)["LoggedIn"], true, "none of them was a guess");
+    let late = rig.post("/1.0/Authenticate", r#"{"UserName":"ada","Password":"p"}"#);
+    let conn = rig.connect(Headers::new());
+    let register = r#"{"Action":"BeaconRegister","Name":"w","Capabilities":["Echo"]}"#;
+    rig.say(conn, register);
+    rig.pass(5_000);
+    assert_eq!(rig.status(late), Some(503));
+    assert_eq!(rig.closed[&conn].0, 1013, "it comes back");
+    assert!(rig.frames(conn).is_empty(), "it was not rejected");
+    let conn = rig.connect(Headers::new());
+    rig.say(conn, register);
+    judge(&mut rig, auth, r#"{"Allowed":null,"Reason":null}"#);
+    assert_eq!(rig.closed[&conn].0, 4403);
+}

@@ -1,11 +1,15 @@
 //! Workers of the capability Authentication: they decide about logins, and about workers that join.
 
+use serde::de::DeserializeOwned;
+
 use super::Coordinator;
 use super::clients::{Denial, Submitted};
-use super::item::{Item, Order, Waiter};
+use super::item::{Ending, Item, Order, Waiter};
 use super::results::Finished;
 use super::wire::{self, JoinOutputs, LoginOutputs, UserRecord};
+use crate::base::error::ErrorCode;
 use crate::base::ids::{ConnId, HttpId};
+use crate::base::json;
 use crate::base::json::Raw;
 use crate::base::time::Now;
 
@@ -20,8 +24,8 @@ const AUTH_TIMEOUT_MS: u64 = 5_000;
 pub(crate) struct Decision {
     /// The request that wants to log in.
     pub(crate) http: HttpId,
-    /// Who logs in, or nobody.
-    pub(crate) user: Option<UserRecord>,
+    /// Who logs in, or nobody; or why nothing was decided.
+    pub(crate) user: Result<Option<UserRecord>, String>,
 }
 
 impl Coordinator {
@@ -69,24 +73,38 @@ impl Coordinator {
 
     /// Takes an auth worker's word on a login.
     pub(super) fn decide_login(&mut self, http: HttpId, done: &Finished) {
-        let said = done.result.as_ref().ok();
-        let outputs: LoginOutputs =
-            said.and_then(|(outputs, _)| outputs.read().ok()).unwrap_or_default();
-        let user = outputs.success.then(|| outputs.user_context.unwrap_or_default());
+        let user = said::<LoginOutputs>(done)
+            .map(|said| said.success.then(|| said.user_context.unwrap_or_default()));
         self.decisions.push(Decision { http, user });
     }
 
     /// Lets a worker in, or not, as an auth worker decided.
     pub(super) fn decide_join(&mut self, conn: ConnId, done: &Finished, now: Now) {
-        let verdict = match &done.result {
-            Ok((outputs, _)) => match outputs.read().unwrap_or_default() {
-                JoinOutputs { allowed: true, .. } => Ok(()),
-                JoinOutputs { reason, .. } => {
-                    Err(reason.unwrap_or_else(|| "Join denied".to_owned()))
-                }
-            },
-            Err(_) => Err("The auth beacon did not answer".to_owned()),
+        let verdict = match said(done) {
+            Ok(JoinOutputs { allowed: true, .. }) => Ok(()),
+            Ok(JoinOutputs { reason, .. }) => {
+                Err(reason.unwrap_or_else(|| "Join denied".to_owned()))
+            }
+            // Nobody was refused: the worker comes back.
+            Err(problem) => {
+                self.notice(ErrorCode::PeerProtocol, format!("a join is undecided: {problem}"));
+                return self.put_off(conn, now);
+            }
         };
         self.joined(conn, verdict, now);
+    }
+}
+
+/// Reads what an auth worker said, or why that is nothing. One that fails refuses.
+fn said<T: DeserializeOwned + Default>(done: &Finished) -> Result<T, String> {
+    let who = done.holder.as_ref().map_or("", |holder| &*holder.name);
+    match &done.result {
+        Ok((outputs, _)) => serde_json::from_str(outputs.as_str()).map_err(|e| {
+            format!("the Outputs of auth worker {who:?} are not valid: {}", json::flaw(&e))
+        }),
+        Err(_) if done.ending == Ending::Timeout => {
+            Err(format!("auth worker {who:?} did not answer within {AUTH_TIMEOUT_MS} ms"))
+        }
+        Err(_) => Ok(T::default()),
     }
 }

@@ -112,6 +112,15 @@ impl Coordinator {
         }
     }
 
+    /// Closes a connection whose registration nobody decided about; it was no guess.
+    pub(super) fn put_off(&mut self, conn: ConnId, now: Now) {
+        if let Some(link) = self.conns.get_mut(&conn) {
+            (link.joining, link.said_since) = (None, None);
+        }
+        self.guesses.give_back(self.accepted.address(conn), now.mono);
+        self.close(conn, GUESSED.0, "The auth beacon did not decide.");
+    }
+
     fn join(&mut self, conn: ConnId, registration: &Registration<'_>, now: Now) -> Join {
         if !self.options.is_secured() {
             return Join::Allowed;

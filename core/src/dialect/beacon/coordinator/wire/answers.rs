@@ -1,6 +1,7 @@
 //! Bodies of HTTP answers. Key order as recorded.
 
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
 use super::super::item::{Item, State};
 use super::super::results::Finished;
@@ -269,17 +270,30 @@ pub(crate) fn login_refused(error: &str) -> String {
 pub(crate) struct UserRecord {
     #[serde(rename(serialize = "LoginID", deserialize = "Username"), deserialize_with = "given")]
     pub(crate) name: String,
-    #[serde(rename(serialize = "IDUser", deserialize = "UserID"), deserialize_with = "given")]
+    #[serde(rename(serialize = "IDUser", deserialize = "UserID"), deserialize_with = "id")]
     pub(crate) id: u64,
+    #[serde(deserialize_with = "given")]
     pub(crate) roles: Vec<String>,
+    #[serde(deserialize_with = "given")]
     pub(crate) name_first: String,
+    #[serde(deserialize_with = "given")]
     pub(crate) name_last: String,
+    #[serde(deserialize_with = "given")]
     pub(crate) full_name: String,
+    #[serde(deserialize_with = "given")]
     pub(crate) email: String,
 }
 
+/// Reads the number of a user, which may be a text; 0 for one that is none.
+fn id<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let raw = Box::<RawValue>::deserialize(from)?;
+    Ok(raw.get().trim_matches('"').parse().unwrap_or(0))
+}
+
 /// Reads a value that may be null.
-fn given<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+pub(super) fn given<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
     Option::deserialize(from).map(Option::unwrap_or_default)
 }
 

@@ -221,6 +221,7 @@ pub(crate) struct LoginRequest {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct LoginOutputs {
+    #[serde(deserialize_with = "answers::given")]
     pub(crate) success: bool,
     pub(crate) user_context: Option<UserRecord>,
 }
@@ -229,6 +230,7 @@ pub(crate) struct LoginOutputs {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct JoinOutputs {
+    #[serde(deserialize_with = "answers::given")]
     pub(crate) allowed: bool,
     pub(crate) reason: Option<String>,
 }
