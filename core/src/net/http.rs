@@ -191,6 +191,12 @@ impl HttpResponse {
         self
     }
 
+    /// Returns how many milliseconds it asks to wait.
+    pub(crate) fn retry_after(&self) -> Option<u64> {
+        let seconds: u64 = self.headers.first("retry-after")?.trim().parse().ok()?;
+        Some(seconds.saturating_mul(1_000))
+    }
+
     /// Returns the whole body; empty for a streaming answer.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

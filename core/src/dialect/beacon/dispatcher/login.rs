@@ -4,7 +4,7 @@ use crate::api::event::SessionEvent;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::time::{Instant, Now};
 use crate::dialect::beacon::dispatcher::{BeaconDispatcher, Purpose};
-use crate::dialect::beacon::wire::{LoginAnswer, error_text, login};
+use crate::dialect::beacon::wire::{LoginAnswer, login, login_answer};
 use crate::net::{HttpResponse, cookies};
 use crate::parts::backoff::Backoff;
 
@@ -37,12 +37,12 @@ impl BeaconDispatcher {
     }
 
     pub(super) fn logged_in(&mut self, result: Result<HttpResponse, Error>, now: Now) {
-        let error = match result {
-            Ok(response) if response.status < 400 => {
+        let after_ms = result.as_ref().ok().and_then(HttpResponse::retry_after).unwrap_or(0);
+        let answer = result.and_then(|response| Ok((login_answer(&response)?, response)));
+        let error = match answer {
+            Ok((LoginAnswer { logged_in, error }, response)) => {
                 // Peer: an open hub refuses every login and takes calls all the same.
-                if let Ok(LoginAnswer { logged_in: false, error }) =
-                    serde_json::from_slice(response.bytes())
-                {
+                if !logged_in {
                     let said = error.unwrap_or_default();
                     let error = Error::new(ErrorCode::AuthenticationFailed, said);
                     self.event(SessionEvent::Notice { error });
@@ -55,12 +55,12 @@ impl BeaconDispatcher {
                 self.send_all(now);
                 return;
             }
-            Ok(response) => Error::new(ErrorCode::AuthenticationFailed, error_text(&response)),
             Err(error) => error,
         };
         self.last_error = Some(error.clone());
         match self.login_backoff.next(&mut self.entropy) {
             Some(retry_ms) => {
+                let retry_ms = retry_ms.max(after_ms);
                 self.login = Login::Retry(now.mono.after(retry_ms));
                 let attempt = self.login_backoff.attempt;
                 self.event(SessionEvent::Lost { reason: error, retry_ms, attempt });

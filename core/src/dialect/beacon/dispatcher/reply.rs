@@ -39,7 +39,7 @@ pub(super) fn judge(plan: &Plan, response: &HttpResponse, stream: Stream) -> Ver
         409 => remote(ErrorCode::ArgumentInvalid),
         413 => remote(ErrorCode::TooLarge),
         429 => again(ErrorCode::RateLimited, response),
-        503 if retry_after(response).is_none() && is_dispatch_failure(response) => {
+        503 if response.retry_after().is_none() && is_dispatch_failure(response) => {
             Verdict::NoWorker(Error::new(ErrorCode::NoWorker, said()))
         }
         500 if is_dispatch_failure(response) => remote(ErrorCode::RemoteError),
@@ -55,12 +55,7 @@ fn is_dispatch_failure(response: &HttpResponse) -> bool {
 
 fn again(code: ErrorCode, response: &HttpResponse) -> Verdict {
     let error = Error::new(code, error_text(response));
-    Verdict::Again { error, after_ms: retry_after(response) }
-}
-
-fn retry_after(response: &HttpResponse) -> Option<u64> {
-    let seconds: u64 = response.headers.first("retry-after")?.trim().parse().ok()?;
-    Some(seconds.saturating_mul(1_000))
+    Verdict::Again { error, after_ms: response.retry_after() }
 }
 
 fn dispatched(body: &[u8], bytes: &[u8]) -> Result<Raw, Error> {

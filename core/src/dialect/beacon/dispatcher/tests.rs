@@ -427,3 +427,24 @@ fn log_in(bench: &mut Bench) {
     bench.input(Input::Http(HttpInput::Replied { http, result: Ok(response) }));
     assert!(matches!(bench.event(), Event::Session(SessionEvent::Ready { .. })));
 }
+
+#[test]
+fn a_hub_that_is_away_during_the_login_has_refused_nobody() {
+    for (status, body, code) in [
+        (401, "{}", ErrorCode::AuthenticationFailed),
+        (429, "{}", ErrorCode::RateLimited),
+        (503, r#"{"Error":"The hub is loading."}"#, ErrorCode::ConnectFailed),
+        (200, "<html>", ErrorCode::PeerProtocol),
+    ] {
+        let mut bench = Bench::open("dispatcher", r#"{"user_name":"ada","password":"pw"}"#);
+        bench.command(Command::Start).unwrap();
+        let (http, _) = bench.asked();
+        let mut response = HttpResponse::json(status, body);
+        response.headers.push("retry-after", "40");
+        bench.input(Input::Http(HttpInput::Replied { http, result: Ok(response) }));
+        let Event::Session(SessionEvent::Lost { reason, retry_ms, .. }) = bench.event() else {
+            panic!("{status}")
+        };
+        assert_eq!((reason.code(), retry_ms), (code, 40_000), "{status}");
+    }
+}

@@ -14,7 +14,7 @@ pub(crate) use calls::{
 };
 pub(crate) use read::{
     HubFrame, LoginAnswer, PollAnswer, RecordAnswer, Text, WireExtension, WireItem, count,
-    error_text, number, text, whole,
+    error_text, login_answer, number, text, whole,
 };
 pub(crate) use write::{
     Authorship, Page, farewell, heartbeat, item_meta, login, outcome, poll, progress, registration,

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::base::error::{Error, ErrorCode};
 use crate::net::HttpResponse;
 
 /// A frame from the control plane. Frames with another discriminator have an empty `event_type`.
@@ -99,6 +100,25 @@ pub(crate) struct RecordAnswer {
 pub(crate) struct LoginAnswer {
     pub(crate) logged_in: bool,
     pub(crate) error: Option<String>,
+}
+
+/// Reads the answer to a login. A control plane that is away, or says nothing of the sort, says nothing of
+/// the credentials either.
+pub(crate) fn login_answer(response: &HttpResponse) -> Result<LoginAnswer, Error> {
+    let code = match response.status {
+        ..=399 if response.bytes().is_empty() => {
+            return Ok(LoginAnswer { logged_in: true, error: None });
+        }
+        ..=399 => {
+            let message = "the control plane's answer to the login was not JSON";
+            return serde_json::from_slice(response.bytes())
+                .map_err(|_| Error::new(ErrorCode::PeerProtocol, message));
+        }
+        404 | 405 | 408 | 425 | 500.. => ErrorCode::ConnectFailed,
+        429 => ErrorCode::RateLimited,
+        _ => ErrorCode::AuthenticationFailed,
+    };
+    Err(Error::new(code, error_text(response)))
 }
 
 #[derive(Deserialize)]

@@ -6,7 +6,7 @@ use crate::base::ids::{ConnId, StoreId};
 use crate::base::store::{StoreReply, StoreRequest};
 use crate::base::time::{Now, Why};
 use crate::dialect::beacon::options::WorkerTransport;
-use crate::dialect::beacon::wire::{LoginAnswer, WireExtension, error_text};
+use crate::dialect::beacon::wire::{WireExtension, login_answer};
 use crate::machine::{CloseCause, Output};
 use crate::net::{HttpResponse, cookies};
 use crate::parts::link::Pace;
@@ -90,25 +90,22 @@ impl BeaconWorker {
             Ok(response) => response,
             Err(error) => return self.lose(error, Pace::Ladder, now),
         };
-        let refused = |said: String| Error::new(ErrorCode::AuthenticationFailed, said);
         // With a join secret the registration decides, and needs no login.
-        let is_needless = response.status < 500 && !self.options.join_secret.is_empty();
-        if response.status >= 400 && !is_needless {
-            return self.lose(refused(error_text(&response)), Pace::Ladder, now);
-        }
-        if response.status >= 400 {
-            self.notice(refused(error_text(&response)));
-        } else if !response.bytes().is_empty() {
-            let Ok(answer) = serde_json::from_slice::<LoginAnswer>(response.bytes()) else {
-                let message = "the control plane's answer to the login was not JSON";
-                let error = Error::new(ErrorCode::PeerProtocol, message);
-                return self.lose(error, Pace::Ladder, now);
-            };
+        let is_needless =
+            (400..500).contains(&response.status) && !self.options.join_secret.is_empty();
+        match login_answer(&response) {
+            Err(error) if is_needless => self.notice(error),
+            Err(error) => {
+                let after_ms = response.retry_after().unwrap_or(0);
+                return self.lose_for(error, Pace::Ladder, after_ms, now);
+            }
             // Peer: an open hub refuses every login, so a refusal matters only to those who have a
             // password to be refused.
-            if !answer.logged_in && !self.credentials.password.is_empty() {
-                self.notice(refused(answer.error.unwrap_or_default()));
+            Ok(answer) if !answer.logged_in && !self.credentials.password.is_empty() => {
+                let said = answer.error.unwrap_or_default();
+                self.notice(Error::new(ErrorCode::AuthenticationFailed, said));
             }
+            Ok(_) => {}
         }
         self.credentials.keep(cookies::first(&response));
         if self.prefers_connections() {
@@ -281,6 +278,11 @@ impl BeaconWorker {
 
     /// The link is gone: wait, then begin anew.
     pub(super) fn lose(&mut self, error: Error, pace: Pace, now: Now) {
+        self.lose_for(error, pace, 0, now);
+    }
+
+    /// The same; the peer asked for `after_ms` at least.
+    fn lose_for(&mut self, error: Error, pace: Pace, after_ms: u64, now: Now) {
         self.abandon();
         self.last_error = Some(error.clone());
         if self.options.withdraw_on_loss {
@@ -293,6 +295,7 @@ impl BeaconWorker {
         let Some(retry_ms) = self.link.lose(pace, &mut self.entropy, now.mono) else {
             return self.end(Some(error), now);
         };
+        let retry_ms = retry_ms.max(after_ms);
         self.enter(Stage::Waiting { retry_ms }, now);
         self.event(SessionEvent::Lost {
             reason: error,
