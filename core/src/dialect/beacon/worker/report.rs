@@ -98,12 +98,17 @@ impl BeaconWorker {
 
     /// Takes the outcomes of an earlier run.
     pub(super) fn recall(&mut self, records: Vec<(String, Bytes)>) {
+        let mut unreadable = 0;
         for (wire, bytes) in records {
-            let is_newer_here = self.outbox.find(&wire).is_some();
-            let record = from_record(&bytes).filter(|_| !is_newer_here);
-            if let Some((attempt, outcome)) = record {
-                self.outbox.put(wire.into(), attempt, outcome);
+            match from_record(&bytes) {
+                Some(_) if self.outbox.find(&wire).is_some() => {}
+                Some((attempt, outcome)) => self.outbox.put(wire.into(), attempt, outcome),
+                None => unreadable += 1,
             }
+        }
+        if unreadable > 0 {
+            let text = format!("{unreadable} records of the store cannot be read; they are left");
+            self.notice(Error::new(ErrorCode::StoreFailed, text));
         }
     }
 

@@ -30,6 +30,9 @@ struct Stored {
     daemon_password: String,
 }
 
+/// What is written to try the store.
+const PROBE: &[u8] = b"{}";
+
 /// How long the store may take.
 pub(super) const STORE_MS: u64 = 30_000;
 
@@ -97,15 +100,20 @@ impl VoltDaemon {
             (Stage::Recalling, Ok(StoreReply::Loaded(records))) => {
                 let mut records = records.into_iter();
                 let found = records.find(|(cluster, _)| *cluster == self.options.team_cluster_id);
-                let found = found.and_then(|(_, value)| serde_json::from_slice(&value).ok());
-                match found {
-                    Some(Stored { daemon_password }) => {
+                let found = found.filter(|(_, value)| *value != PROBE);
+                match found.map(|(_, value)| serde_json::from_slice(&value)) {
+                    // The token may be spent: it is not tried beside a password that is there.
+                    Some(Err(_)) => {
+                        let text = "the password's record in the store cannot be read";
+                        self.end(Some(Error::new(ErrorCode::StoreFailed, text)));
+                    }
+                    Some(Ok(Stored { daemon_password })) => {
                         self.password = Secret::new(daemon_password);
                         self.enrolled();
                     }
                     // A token is good once: a store that keeps nothing is found out before.
                     None if self.enrollment.url.is_some() => {
-                        self.write_record(Stage::Probing, b"{}".to_vec());
+                        self.write_record(Stage::Probing, PROBE.to_vec());
                     }
                     None => self.open(),
                 }

@@ -114,6 +114,31 @@ fn a_password_that_the_store_loses_after_all_is_told_and_used() {
     assert_eq!(enrolls(&[Ok(()), Ok(()), Ok(())]), kept);
 }
 
+#[test]
+fn a_stored_password_that_cannot_be_read_spends_no_token() {
+    let recalled = |record: &'static str| {
+        let options = r#"{"control_socket_url":"ws://v","server_url":"http://v",
+            "team_cluster_id":"c","enrollment_token":"t","runtime":{"store_path":"d.db"}}"#;
+        let mut daemon =
+            VoltDaemon::new(crate::api::options::read(options).unwrap(), [7; 32]).unwrap();
+        daemon.handle_command(Command::Start, Now::new(0, 0)).unwrap();
+        let Some(Output::Store { store, .. }) = daemon.poll_output() else { panic!() };
+        let record = (String::from("c"), bytes::Bytes::from_static(record.as_bytes()));
+        let result = Ok(StoreReply::Loaded(vec![record]));
+        daemon.handle_input(Input::Stored { store, result }, Now::new(0, 0));
+        daemon.poll_output().unwrap()
+    };
+    for record in ["not JSON", "{\"sealed\":\"x\"}"] {
+        let output = recalled(record);
+        let Output::Event(Event::Session(SessionEvent::Ended { error: Some(error) })) = &output
+        else {
+            panic!("{output:?}")
+        };
+        assert_eq!(error.code(), ErrorCode::StoreFailed);
+    }
+    assert!(matches!(recalled("{}"), Output::Store { .. }), "a probe is no password");
+}
+
 struct Scene {
     daemon: VoltDaemon,
     now: u64,
