@@ -229,8 +229,13 @@ impl VoltDaemon {
 
     pub(super) fn stop(&mut self, drain_ms: u64) {
         if self.drain.begin(drain_ms, self.clock.mono) {
-            let in_flight = self.running.len();
-            self.event(SessionEvent::Draining { in_flight, outbox: 0 });
+            let (in_flight, outbox) = (self.running.len(), self.queue.len());
+            self.event(SessionEvent::Draining { in_flight, outbox });
+            self.is_patient = drain_ms > 0;
+            if outbox > 0 && self.is_patient && self.link.stage() == Stage::Waiting {
+                // What is still to be said needs a session: do not wait for the ladder.
+                self.open();
+            }
         }
     }
 
@@ -241,8 +246,17 @@ impl VoltDaemon {
             return;
         }
         let is_busy = self.is_ready() && (!self.running.is_empty() || self.calls.len() > 0);
-        if is_busy && !self.drain.is_over(self.clock.mono) {
+        // Messages wait for a session that nobody opens before the start.
+        let is_owing = !self.queue.is_empty() && stage != Stage::Idle;
+        if (is_busy || is_owing) && !self.drain.is_over(self.clock.mono) {
             return;
+        }
+        let unsent = self.queue.len();
+        if unsent > 0 && self.is_patient {
+            self.queue.clear();
+            let text =
+                format!("{unsent} messages were not sent: there was no session to send them in");
+            self.ending = Some(Error::new(ErrorCode::ConnectionLost, text));
         }
         self.give_up(Withdrawal::Draining);
         // Peer: the server forgets events that it reads in one go with the farewell behind them.

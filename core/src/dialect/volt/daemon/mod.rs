@@ -82,6 +82,8 @@ pub(crate) struct VoltDaemon {
     beats: Beats,
     /// Messages of the application that wait for a registration, each with its attachments.
     queue: Queue<Vec<Frame>>,
+    /// The drain gives time for what is still to be sent.
+    is_patient: bool,
     /// Answers of this session that wait for its registration.
     held: Queue<Vec<Frame>>,
     /// Answers were dropped for want of room: further ones are, too.
@@ -140,6 +142,7 @@ impl VoltDaemon {
             last_work: 0,
             last_store: 0,
             beats: Beats::new(&options.heartbeat),
+            is_patient: false,
             queue: Queue::new(options.max_queued, options.max_queued_bytes, Overflow::DropOldest),
             held: Queue::new(u64::MAX, options.max_queued_bytes, Overflow::DropNewest),
             has_dropped: false,

@@ -139,6 +139,73 @@ fn a_stored_password_that_cannot_be_read_spends_no_token() {
     assert!(matches!(recalled("{}"), Output::Store { .. }), "a probe is no password");
 }
 
+/// Stops a daemon that has lost its connection and queued a message.
+fn stopped_while_it_waits(drain_ms: u64) -> Scene {
+    let mut it = Scene::on_websocket();
+    let cause = crate::machine::CloseCause::Remote { code: 1006, reason: String::new() };
+    it.input(Input::Conn(ConnInput::Closed { conn: ConnId(2), cause }));
+    let payload = Raw::parse("{\"type\":\"late\"}").unwrap();
+    it.command(Command::Emit { name: String::new(), payload });
+    it.did();
+    it.command(Command::Stop { drain_ms });
+    it
+}
+
+impl Scene {
+    /// Returns how the daemon ended, if it has.
+    fn ended(&mut self) -> Option<Option<ErrorCode>> {
+        std::iter::from_fn(|| self.daemon.poll_output()).find_map(|output| match output {
+            Output::Event(Event::Session(SessionEvent::Ended { error })) => {
+                Some(error.map(|error| error.code()))
+            }
+            _ => None,
+        })
+    }
+}
+
+#[test]
+fn a_drain_sends_what_waits_for_a_session_first() {
+    let mut it = stopped_while_it_waits(5_000);
+    let mut dials = 0;
+    while let Some(output) = it.daemon.poll_output() {
+        match output {
+            Output::Event(Event::Session(SessionEvent::Draining { outbox, .. })) => {
+                assert_eq!(outbox, 1);
+            }
+            Output::Dial { .. } => dials += 1,
+            _ => {}
+        }
+    }
+    assert_eq!(dials, 1, "it does not wait for the ladder");
+    it.input(Input::Conn(ConnInput::Opened { conn: ConnId(4) }));
+    for text in [HANDSHAKE, JOINED, CONFIRMED] {
+        let frame = Frame::Text(text.into());
+        it.input(Input::Conn(ConnInput::Received { conn: ConnId(4), frame }));
+    }
+    let did = it.did();
+    assert!(did.iter().any(|text| text.contains("late")), "{did:?}");
+    it.input(Input::Conn(ConnInput::Sent { conn: ConnId(4) }));
+    assert_eq!(it.did(), ["41", "close"]);
+    let cause = crate::machine::CloseCause::Remote { code: 1000, reason: String::new() };
+    it.input(Input::Conn(ConnInput::Closed { conn: ConnId(4), cause }));
+    assert_eq!(it.ended(), Some(None));
+}
+
+#[test]
+fn a_drain_that_could_not_send_what_waits_says_so() {
+    for (drain_ms, error) in [(5_000, Some(ErrorCode::ConnectionLost)), (0, None)] {
+        let mut it = stopped_while_it_waits(drain_ms);
+        let ended = loop {
+            if let Some(ended) = it.ended() {
+                break ended;
+            }
+            it.now = it.daemon.poll_timeout().expect("an end").at.as_millis();
+            it.daemon.handle_timeout(it.clock());
+        };
+        assert_eq!(ended, error, "{drain_ms}");
+    }
+}
+
 struct Scene {
     daemon: VoltDaemon,
     now: u64,
