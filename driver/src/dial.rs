@@ -10,7 +10,8 @@ use http::header;
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use moorline_core::{
-    CloseCause, ConnId, ConnInput, DialAddress, DialTarget, Error, ErrorCode, Headers, Input,
+    CloseCause, ConnId, ConnInput, Deflate, DialAddress, DialTarget, Error, ErrorCode, Headers,
+    Input,
 };
 use url::Url;
 
@@ -54,8 +55,8 @@ async fn open(
     progress: &Progress,
 ) -> Result<Carrier, CloseCause> {
     match address {
-        DialAddress::WebSocket { url, headers, .. } => {
-            upgrade(url, headers, connector, progress).await
+        DialAddress::WebSocket { url, headers, deflate } => {
+            upgrade(url, headers, deflate.as_ref(), connector, progress).await
         }
         DialAddress::Tcp { host, port, tls, framing } => {
             let place = Target { is_secure: *tls, host: host.clone(), port: *port };
@@ -73,6 +74,7 @@ async fn open(
 async fn upgrade(
     url: &str,
     headers: &Headers,
+    deflate: Option<&Deflate>,
     connector: &Connector,
     progress: &Progress,
 ) -> Result<Carrier, CloseCause> {
@@ -85,7 +87,8 @@ async fn upgrade(
         hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(lost)?;
     let driving = tokio::spawn(connection.with_upgrades());
     let key = key()?;
-    let mut response = sender.send_request(request(headers, &url, &key)?).await.map_err(lost)?;
+    let mut response =
+        sender.send_request(request(headers, deflate, &url, &key)?).await.map_err(lost)?;
     if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
         driving.abort();
         return Err(CloseCause::Refused { status: response.status().as_u16() });
@@ -94,12 +97,16 @@ async fn upgrade(
     if accept.is_none_or(|accept| accept.as_bytes() != ws::derive_accept_key(&key).as_bytes()) {
         return Err(failed("the answer to the upgrade is not of a WebSocket server"));
     }
+    let answers = response.headers().get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
+    let answers: Vec<_> = answers.filter_map(|answer| answer.to_str().ok()).collect();
+    let agreed = ws::accept(&answers.join(","), deflate).map_err(failed)?;
     let upgraded = hyper::upgrade::on(&mut response).await.map_err(lost)?;
     match upgraded.downcast::<TokioIo<Io>>() {
         Ok(parts) => Ok(Carrier::WebSocket {
             io: parts.io.into_inner(),
             rest: parts.read_buf,
             role: Role::Client,
+            agreed,
         }),
         Err(_) => Err(failed("the upgraded transport is of another kind")),
     }
@@ -107,6 +114,7 @@ async fn upgrade(
 
 fn request(
     headers: &Headers,
+    deflate: Option<&Deflate>,
     url: &Url,
     key: &[u8],
 ) -> Result<http::Request<Empty<Bytes>>, CloseCause> {
@@ -120,6 +128,9 @@ fn request(
         .header(header::UPGRADE, "websocket")
         .header(header::SEC_WEBSOCKET_VERSION, "13")
         .header(header::SEC_WEBSOCKET_KEY, key);
+    if let Some(deflate) = deflate {
+        request = request.header(header::SEC_WEBSOCKET_EXTENSIONS, ws::offer(deflate));
+    }
     for (name, value) in headers.iter() {
         request = request.header(name, value.expose().as_bytes());
     }

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use moorline_core::{Command, ConnId, FrameLimits, HttpId, HttpRequest, Input, ListenId, UnixPeer};
+use moorline_core::{
+    Command, ConnId, Deflate, FrameLimits, HttpId, HttpRequest, Input, ListenId, UnixPeer,
+};
 use tokio::sync::oneshot;
 
 use crate::body::Answer;
@@ -50,8 +52,8 @@ pub(crate) enum Arrival {
 
 /// The machine's word on an offered connection.
 pub(crate) enum Decision {
-    /// Upgrade it.
-    Admit(FrameLimits),
+    /// Upgrade it, and grant compression up to this.
+    Admit(FrameLimits, Option<Deflate>),
     /// Answer with this and go on with HTTP.
     Refuse(Answer),
 }

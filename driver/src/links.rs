@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use moorline_core::{
-    CloseCause, ConnId, ConnInput, Error, ErrorCode, Frame, FrameLimits, Input, Instant, Pulses,
+    CloseCause, ConnId, ConnInput, Deflate, Error, ErrorCode, Frame, FrameLimits, Input, Instant,
+    Pulses,
 };
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
@@ -16,7 +17,7 @@ use tokio::task::AbortHandle;
 use crate::inbox::{ConnWaker, Decision, Inbox};
 use crate::links::control::ControlRate;
 use crate::listen::Accepted;
-use crate::transport::{Carrier, Flushed, Step, Transport};
+use crate::transport::{Carrier, Flushed, Packing, Step, Transport};
 use crate::ws::Pool;
 
 /// How long a peer may take to answer that a connection was closed, or to read why.
@@ -57,7 +58,7 @@ enum Link {
 
 /// What the machine said to a connection whose upgrade is not through yet.
 enum Waiting {
-    Frame(Frame),
+    Frame(Frame, Packing),
     Limits(FrameLimits),
     AskSent,
     Close(u16, String),
@@ -200,13 +201,14 @@ impl Links {
         conn: ConnId,
         limits: FrameLimits,
         pulses: Pulses,
+        deflate: Option<Deflate>,
         now: Instant,
     ) {
         match self.links.remove(&conn) {
             Some(Link::Offered(decision)) => {
                 self.links.insert(conn, Link::Admitted(Vec::new(), pulses));
                 // A client that has left reports itself as closed.
-                let _ = decision.send(Decision::Admit(limits));
+                let _ = decision.send(Decision::Admit(limits, deflate));
             }
             Some(Link::Accepted(accepted)) => {
                 self.links.insert(conn, Link::Admitted(Vec::new(), pulses));
@@ -262,7 +264,7 @@ impl Links {
         );
         for said in waiting {
             match said {
-                Waiting::Frame(frame) => drop(self.send(conn, frame)),
+                Waiting::Frame(frame, packing) => drop(self.send(conn, frame, packing)),
                 Waiting::Limits(limits) => self.set_limits(conn, limits),
                 Waiting::AskSent => drop(self.ask_sent(conn)),
                 Waiting::Close(code, reason) => drop(self.close(conn, code, reason, now)),
@@ -286,10 +288,15 @@ impl Links {
     }
 
     /// Sends a frame with this turn's flush. Returns why the connection failed, if it did.
-    pub(crate) fn send(&mut self, conn: ConnId, frame: Frame) -> Option<CloseCause> {
+    pub(crate) fn send(
+        &mut self,
+        conn: ConnId,
+        frame: Frame,
+        packing: Packing,
+    ) -> Option<CloseCause> {
         match self.links.get_mut(&conn) {
             Some(Link::Admitted(waiting, _)) => {
-                waiting.push(Waiting::Frame(frame));
+                waiting.push(Waiting::Frame(frame, packing));
                 None
             }
             Some(Link::Open(connection)) if connection.phase == Phase::Open => {
@@ -297,7 +304,7 @@ impl Links {
                     connection.control.pinged();
                 }
                 connection.unflushed += frame.len();
-                let sent = connection.transport.send(frame, &mut self.pool);
+                let sent = connection.transport.send(frame, packing, &mut self.pool);
                 if let Err(cause) = sent {
                     self.links.remove(&conn);
                     return Some(cause);

@@ -7,12 +7,12 @@ use moorline_core::{CloseCause, Frame, FrameLimits, Framing};
 
 use crate::io::Io;
 use crate::stream::Stream;
-use crate::ws::{Pool, Role, Ws};
+use crate::ws::{Agreed, Pool, Role, Ws};
 
 /// Byte streams over which frames can flow.
 pub(crate) enum Carrier {
     /// A WebSocket whose upgrade is through; `rest` was read beyond it.
-    WebSocket { io: Io, rest: Bytes, role: Role },
+    WebSocket { io: Io, rest: Bytes, role: Role, agreed: Option<Agreed> },
     /// A stream.
     Stream { io: Io, framing: Framing },
 }
@@ -21,6 +21,15 @@ pub(crate) enum Carrier {
 pub(crate) enum Transport {
     WebSocket(Ws),
     Stream(Stream),
+}
+
+/// How a frame is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packing {
+    /// As it is, unless it is long and both sides have agreed on how to compress.
+    Usual,
+    /// Compressed, if both sides have agreed on how.
+    Compressed,
 }
 
 /// What a read gave.
@@ -47,8 +56,8 @@ impl Transport {
     /// Takes over a byte stream.
     pub(crate) fn new(carrier: Carrier, limits: FrameLimits, waker: Waker) -> Self {
         match carrier {
-            Carrier::WebSocket { io, rest, role } => {
-                Self::WebSocket(Ws::new(io, rest, role, limits, waker))
+            Carrier::WebSocket { io, rest, role, agreed } => {
+                Self::WebSocket(Ws::new(io, rest, role, agreed, limits, waker))
             }
             Carrier::Stream { io, framing } => {
                 Self::Stream(Stream::new(io, framing, limits, waker))
@@ -73,9 +82,14 @@ impl Transport {
     }
 
     /// Adds a frame to what the next flush writes.
-    pub(crate) fn send(&mut self, frame: Frame, pool: &mut Pool) -> Result<(), CloseCause> {
+    pub(crate) fn send(
+        &mut self,
+        frame: Frame,
+        packing: Packing,
+        pool: &mut Pool,
+    ) -> Result<(), CloseCause> {
         match self {
-            Self::WebSocket(ws) => ws.send(frame, pool),
+            Self::WebSocket(ws) => ws.send(frame, packing, pool),
             Self::Stream(stream) => stream.send(frame),
         }
     }

@@ -5,6 +5,8 @@
 //! What comes in is read into a buffer that all connections of a thread share; an idle connection
 //! holds none.
 
+mod deflate;
+mod extension;
 mod frames;
 mod keys;
 #[cfg(all(test, unix))]
@@ -20,12 +22,14 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use moorline_core::{CloseCause, Error, ErrorCode, Frame, FrameLimits};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+pub(crate) use extension::{Agreed, accept, grant, offer};
 pub(crate) use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::io::Io;
 use crate::outgoing::{Outgoing, SHARED, WRITE_BUFFER};
-use crate::transport::{Flushed, Step};
-use crate::ws::frames::decoder::{Decoder, Excess, Fault, Item};
+use crate::transport::{Flushed, Packing, Step};
+use crate::ws::deflate::{Codecs, Compression, Undone};
+use crate::ws::frames::decoder::{Decoder, Excess, Fault, Item, message};
 use crate::ws::frames::head::{Accepts, Head, MAX_CONTROL, Opcode};
 use crate::ws::frames::mask::mask;
 use crate::ws::keys::Keys;
@@ -37,7 +41,7 @@ const MAX_READS: usize = 8;
 /// Stands for a close frame that says no code; never on the wire itself.
 const NO_CODE: u16 = 1005;
 const PROTOCOL: u16 = 1002;
-const NOT_UTF8: u16 = 1007;
+const PAYLOAD: u16 = 1007;
 const POLICY: u16 = 1008;
 const TOO_LARGE: u16 = 1009;
 
@@ -54,7 +58,13 @@ pub(crate) enum Role {
 pub(crate) struct Pool {
     /// What was read last. Nobody keeps it.
     buffer: Box<[u8]>,
+    tools: Tools,
+}
+
+/// What frames are made with.
+struct Tools {
     keys: Keys,
+    codecs: Codecs,
 }
 
 impl Pool {
@@ -63,7 +73,8 @@ impl Pool {
     /// # Errors
     /// `INTERNAL` where the system has no random bytes.
     pub(crate) fn new() -> Result<Self, Error> {
-        Ok(Self { buffer: vec![0; READ].into_boxed_slice(), keys: Keys::new()? })
+        let tools = Tools { keys: Keys::new()?, codecs: Codecs::default() };
+        Ok(Self { buffer: vec![0; READ].into_boxed_slice(), tools })
     }
 }
 
@@ -73,6 +84,8 @@ pub(crate) struct Ws {
     waker: Waker,
     role: Role,
     decoder: Decoder,
+    /// What both sides have agreed on, if they have.
+    compression: Option<Box<Compression>>,
     /// What was read and is not looked through yet.
     rest: BytesMut,
     intake: Intake,
@@ -100,13 +113,21 @@ enum Intake {
 
 impl Ws {
     /// Takes over a connection whose upgrade is through; `rest` was read beyond it.
-    pub(crate) fn new(io: Io, rest: Bytes, role: Role, limits: FrameLimits, waker: Waker) -> Self {
-        let accepts = Accepts { masked: role == Role::Server, compressed: false };
+    pub(crate) fn new(
+        io: Io,
+        rest: Bytes,
+        role: Role,
+        agreed: Option<Agreed>,
+        limits: FrameLimits,
+        waker: Waker,
+    ) -> Self {
+        let accepts = Accepts { masked: role == Role::Server, compressed: agreed.is_some() };
         Self {
             io,
             waker,
             role,
             decoder: Decoder::new(accepts, limits.max_message, limits.max_fragments),
+            compression: agreed.map(|agreed| Box::new(Compression::new(agreed))),
             // Not the buffer that the upgrade was read into.
             rest: BytesMut::from(rest.as_ref()),
             intake: Intake::Frames,
@@ -131,7 +152,7 @@ impl Ws {
         for _ in 0..MAX_READS {
             if self.intake == Intake::Frames && !self.rest.is_empty() {
                 let mut rest = std::mem::take(&mut self.rest);
-                let (used, step) = self.decode(&mut rest, &mut pool.keys);
+                let (used, step) = self.decode(&mut rest, &mut pool.tools);
                 if used < rest.len() {
                     rest.advance(used);
                     self.rest = rest;
@@ -146,7 +167,7 @@ impl Ws {
             match self.read(pool) {
                 Poll::Ready(Ok(Some(step))) => return step,
                 Poll::Ready(Ok(None)) => {}
-                Poll::Ready(Err(error)) => return self.end(&error),
+                Poll::Ready(Err(error)) => return self.end(&error, &mut pool.tools.codecs),
                 Poll::Pending if self.is_done() => {
                     self.intake = Intake::Over;
                     return Step::Over(CloseCause::Local);
@@ -165,16 +186,22 @@ impl Ws {
     }
 
     /// Adds a frame to what the next flush writes.
-    pub(crate) fn send(&mut self, frame: Frame, pool: &mut Pool) -> Result<(), CloseCause> {
+    pub(crate) fn send(
+        &mut self,
+        frame: Frame,
+        packing: Packing,
+        pool: &mut Pool,
+    ) -> Result<(), CloseCause> {
         if self.is_closing {
             return Ok(());
         }
         self.check_queue()?;
+        let tools = &mut pool.tools;
         match frame {
-            Frame::Text(text) => self.collect(Opcode::Text, text.into_bytes(), &mut pool.keys),
-            Frame::Binary(bytes) => self.collect(Opcode::Binary, bytes, &mut pool.keys),
-            Frame::Ping(bytes) => self.collect(Opcode::Ping, bytes, &mut pool.keys),
-            Frame::Pong(bytes) => self.collect(Opcode::Pong, bytes, &mut pool.keys),
+            Frame::Text(text) => self.pack(Opcode::Text, text.into_bytes(), packing, tools),
+            Frame::Binary(bytes) => self.pack(Opcode::Binary, bytes, packing, tools),
+            Frame::Ping(bytes) => self.collect(Opcode::Ping, bytes, tools),
+            Frame::Pong(bytes) => self.collect(Opcode::Pong, bytes, tools),
         }
         if self.out.len() > WRITE_BUFFER
             && let Flushed::Failed(cause) = self.write()
@@ -207,7 +234,7 @@ impl Ws {
     /// Sends a close frame after what was collected; one without a code for 1005. Read on until the
     /// connection is over.
     pub(crate) fn close(&mut self, code: u16, reason: &str, pool: &mut Pool) {
-        self.say_close(code, reason, &mut pool.keys);
+        self.say_close(code, reason, &mut pool.tools);
     }
 
     /// Parts in order from a peer whose end the machine has been told.
@@ -221,7 +248,7 @@ impl Ws {
 
     /// Reads from the transport. `None` if what came makes no whole frame.
     fn read(&mut self, pool: &mut Pool) -> Poll<io::Result<Option<Step>>> {
-        let Pool { buffer, keys } = pool;
+        let Pool { buffer, tools } = pool;
         let kept = self.rest.len();
         let mut space = ReadBuf::new(buffer);
         space.put_slice(&self.rest);
@@ -235,7 +262,7 @@ impl Ws {
         if self.intake != Intake::Frames {
             return Poll::Ready(Ok(None));
         }
-        let (used, step) = self.decode(filled, keys);
+        let (used, step) = self.decode(filled, tools);
         self.rest = BytesMut::from(filled.get(used..).unwrap_or_default());
         if self.intake != Intake::Frames {
             self.rest = BytesMut::new();
@@ -244,78 +271,100 @@ impl Ws {
     }
 
     /// Looks through bytes up to the first frame for the machine.
-    fn decode(&mut self, bytes: &mut [u8], keys: &mut Keys) -> (usize, Option<Step>) {
+    fn decode(&mut self, bytes: &mut [u8], tools: &mut Tools) -> (usize, Option<Step>) {
         let (used, item) = self.decoder.decode(bytes);
         let step = match item {
             Ok(None) => return (used, None),
-            Ok(Some(Item::Frame(Frame::Ping(bytes)))) => self.answer(bytes, keys),
+            Ok(Some(Item::Frame(Frame::Ping(bytes)))) => self.answer(bytes, tools),
             Ok(Some(Item::Frame(frame))) => Step::Frame(frame),
-            // None was agreed on.
-            Ok(Some(Item::Compressed { .. })) => return (used, None),
-            Ok(Some(Item::Close(said))) => self.closed(said, keys),
-            Ok(Some(Item::Excess(excess))) => self.exceeded(excess, keys),
-            Err(fault) => self.refuse(fault, keys),
+            Ok(Some(Item::Compressed { is_text, bytes })) => {
+                self.decompressed(is_text, &bytes, tools)
+            }
+            Ok(Some(Item::Close(said))) => self.closed(said, tools),
+            Ok(Some(Item::Excess(excess))) => self.exceeded(excess, tools),
+            Err(fault) => self.refuse(fault, tools),
         };
         (used, Some(step))
     }
 
     /// Answers a ping: what waits for the socket is counted, whoever says it.
-    fn answer(&mut self, bytes: Bytes, keys: &mut Keys) -> Step {
+    fn answer(&mut self, bytes: Bytes, tools: &mut Tools) -> Step {
         if !self.is_closing {
             if let Err(cause) = self.check_queue() {
                 self.intake = Intake::Over;
                 return Step::Over(cause);
             }
-            self.collect(Opcode::Pong, bytes.clone(), keys);
+            self.collect(Opcode::Pong, bytes.clone(), tools);
         }
         Step::Frame(Frame::Ping(bytes))
     }
 
-    fn closed(&mut self, said: Option<(u16, String)>, keys: &mut Keys) -> Step {
+    fn decompressed(&mut self, is_text: bool, bytes: &[u8], tools: &mut Tools) -> Step {
+        let max = self.decoder.max_message();
+        let broken = Fault::Payload("a compressed message is broken");
+        let Some(compression) = &mut self.compression else { return self.refuse(broken, tools) };
+        match compression.decompress(bytes, max, &mut tools.codecs) {
+            Ok(whole) => match message(is_text, whole) {
+                Ok(frame) => Step::Frame(frame),
+                Err(fault) => self.refuse(fault, tools),
+            },
+            Err(Undone::TooLarge(beginning)) => {
+                let size = max as u64 + 1;
+                self.exceeded(Excess { size, beginning, is_compressed: false }, tools)
+            }
+            Err(Undone::Broken) => self.refuse(broken, tools),
+        }
+    }
+
+    fn closed(&mut self, said: Option<(u16, String)>, tools: &mut Tools) -> Step {
         let (code, reason) = said.unwrap_or((NO_CODE, String::new()));
-        self.say_close(code, &reason, keys);
+        self.say_close(code, &reason, tools);
         self.intake = Intake::Unwanted;
         self.is_agreed = true;
         Step::Over(CloseCause::Remote { code, reason })
     }
 
-    fn exceeded(&mut self, excess: Excess, keys: &mut Keys) -> Step {
-        let error = self.too_large(&excess);
-        self.say_close(TOO_LARGE, error.message(), keys);
+    fn exceeded(&mut self, excess: Excess, tools: &mut Tools) -> Step {
+        let cause = self.too_large(excess, &mut tools.codecs);
+        self.say_close(TOO_LARGE, cause.to_error().message(), tools);
         self.intake = Intake::Unwanted;
-        Step::Over(CloseCause::Exceeded { error, beginning: excess.beginning.into() })
+        Step::Over(cause)
     }
 
-    fn too_large(&self, excess: &Excess) -> Error {
+    fn too_large(&self, excess: Excess, codecs: &mut Codecs) -> CloseCause {
         let (size, max) = (excess.size, self.decoder.max_message());
         let message = format!("a message of {size} bytes exceeds the {max} that are allowed");
-        Error::new(ErrorCode::TooLarge, message)
+        let error = Error::new(ErrorCode::TooLarge, message);
+        let beginning = match &self.compression {
+            Some(it) if excess.is_compressed => it.beginning(&excess.beginning, codecs),
+            _ => excess.beginning,
+        };
+        CloseCause::Exceeded { error, beginning: beginning.into() }
     }
 
-    fn refuse(&mut self, fault: Fault, keys: &mut Keys) -> Step {
+    fn refuse(&mut self, fault: Fault, tools: &mut Tools) -> Step {
         let (code, error, message) = match fault {
             Fault::Protocol(wrong) => (PROTOCOL, ErrorCode::PeerProtocol, wrong),
-            Fault::NotUtf8(wrong) => (NOT_UTF8, ErrorCode::PeerProtocol, wrong),
+            Fault::Payload(wrong) => (PAYLOAD, ErrorCode::PeerProtocol, wrong),
             Fault::Fragments => {
                 let wrong = "a message has more fragments than max_fragments allows";
                 (POLICY, ErrorCode::TooLarge, wrong)
             }
         };
-        self.say_close(code, message, keys);
+        self.say_close(code, message, tools);
         self.intake = Intake::Unwanted;
         Step::Over(CloseCause::Failed(Error::new(error, message)))
     }
 
     /// The transport has ended or failed.
-    fn end(&mut self, error: &io::Error) -> Step {
+    fn end(&mut self, error: &io::Error, codecs: &mut Codecs) -> Step {
         let intake = std::mem::replace(&mut self.intake, Intake::Over);
         self.rest = BytesMut::new();
         if intake != Intake::Frames {
             return Step::Over(CloseCause::Local);
         }
         if let Some(excess) = self.decoder.give_up() {
-            let error = self.too_large(&excess);
-            return Step::Over(CloseCause::Exceeded { error, beginning: excess.beginning.into() });
+            return Step::Over(self.too_large(excess, codecs));
         }
         Step::Over(if error.kind() == io::ErrorKind::UnexpectedEof {
             let message = "the other side dropped the connection";
@@ -330,7 +379,7 @@ impl Ws {
         self.is_agreed && self.is_parting && self.is_shut && matches!(self.role, Role::Server)
     }
 
-    fn say_close(&mut self, code: u16, reason: &str, keys: &mut Keys) {
+    fn say_close(&mut self, code: u16, reason: &str, tools: &mut Tools) {
         if std::mem::replace(&mut self.is_closing, true) {
             return;
         }
@@ -339,7 +388,7 @@ impl Ws {
             payload.put_u16(code);
             payload.put_slice(cut(reason).as_bytes());
         }
-        self.collect(Opcode::Close, payload.freeze(), keys);
+        self.collect(Opcode::Close, payload.freeze(), tools);
     }
 
     fn check_queue(&self) -> Result<(), CloseCause> {
@@ -352,9 +401,23 @@ impl Ws {
         )))
     }
 
-    fn collect(&mut self, opcode: Opcode, payload: Bytes, keys: &mut Keys) {
+    /// Collects a message, compressed if it is to be.
+    fn pack(&mut self, opcode: Opcode, payload: Bytes, packing: Packing, tools: &mut Tools) {
+        let is_marked = packing == Packing::Compressed;
+        let packed = self.compression.as_mut();
+        match packed.and_then(|it| it.compress(&payload, is_marked, &mut tools.codecs)) {
+            Some(packed) => self.frame(opcode, true, packed, &mut tools.keys),
+            None => self.collect(opcode, payload, tools),
+        }
+    }
+
+    fn collect(&mut self, opcode: Opcode, payload: Bytes, tools: &mut Tools) {
+        self.frame(opcode, false, payload, &mut tools.keys);
+    }
+
+    fn frame(&mut self, opcode: Opcode, is_compressed: bool, payload: Bytes, keys: &mut Keys) {
         let key = (self.role == Role::Client).then(|| keys.next());
-        self.out.gather(|out| Head::write(opcode, false, key, payload.len(), out));
+        self.out.gather(|out| Head::write(opcode, is_compressed, key, payload.len(), out));
         match key {
             None => self.out.add(payload),
             Some(key) if payload.len() < SHARED => self.out.gather(|out| {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use moorline_core::{CloseCause, Input, Now, Output};
+use moorline_core::{CloseCause, ConnId, Frame, Input, Now, Output};
 use moorline_core::{ConnInput, HttpInput, ServerInput};
 
 use crate::body::answer;
@@ -11,6 +11,7 @@ use crate::dial::dial;
 use crate::drive::Driver;
 use crate::http_client::Bounds;
 use crate::inbox::Arrival;
+use crate::transport::Packing;
 
 impl Driver {
     /// Feeds the machine what a task has reported.
@@ -94,17 +95,13 @@ impl Driver {
                 let task = tokio::spawn(dial(conn, target, connector, inbox));
                 self.links.dialing(conn, task.abort_handle(), pulses);
             }
-            Output::Admit { conn, limits, pulses, .. } => {
-                self.links.admit(conn, limits, pulses, now.mono);
+            Output::Admit { conn, limits, pulses, deflate } => {
+                self.links.admit(conn, limits, pulses, deflate, now.mono);
             }
             Output::Refuse { conn, response } => self.links.refuse(conn, answer(response).0),
             Output::SetLimits { conn, limits } => self.links.set_limits(conn, limits),
-            Output::Send { conn, frame } | Output::SendCompressed { conn, frame } => {
-                self.frames_out += 1;
-                if let Some(cause) = self.links.send(conn, frame) {
-                    self.inputs.push_back(Input::Conn(ConnInput::Closed { conn, cause }));
-                }
-            }
+            Output::Send { conn, frame } => self.send(conn, frame, Packing::Usual),
+            Output::SendCompressed { conn, frame } => self.send(conn, frame, Packing::Compressed),
             Output::AskSent { conn } => {
                 if self.links.ask_sent(conn) {
                     self.inputs.push_back(Input::Conn(ConnInput::Sent { conn }));
@@ -150,6 +147,13 @@ impl Driver {
                 self.sink.probe(now.mono);
             }
             Output::Event(event) => self.tell(event),
+        }
+    }
+
+    fn send(&mut self, conn: ConnId, frame: Frame, packing: Packing) {
+        self.frames_out += 1;
+        if let Some(cause) = self.links.send(conn, frame, packing) {
+            self.inputs.push_back(Input::Conn(ConnInput::Closed { conn, cause }));
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::listen::HttpDoor;
 use crate::listen::crowd::Place;
 use crate::listen::upgrade::{self, Wrong};
 use crate::transport::Carrier;
-use crate::ws::Role;
+use crate::ws::{self, Role};
 
 /// How slowly a body may come beyond its time, in bytes a second.
 const SLOWEST: u64 = 65_536;
@@ -158,19 +158,22 @@ impl Visit {
         });
         let decision = receiver.await;
         leaving.decided();
-        let limits = match decision {
-            Ok(Decision::Admit(limits)) => limits,
+        let (limits, deflate) = match decision {
+            Ok(Decision::Admit(limits, deflate)) => (limits, deflate),
             Ok(Decision::Refuse(answer)) => return answer,
             Err(_) => return closing(StatusCode::SERVICE_UNAVAILABLE),
         };
         self.place.admit();
+        let offers = head.headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
+        let offers = offers.filter_map(|offer| offer.to_str().ok());
+        let (agreed, granted) = deflate.and_then(|deflate| ws::grant(offers, &deflate)).unzip();
         let visit = Arc::clone(self);
         tokio::spawn(async move {
             let arrival = match on_upgrade.await.map(|it| it.downcast::<TokioIo<Io>>()) {
                 Ok(Ok(parts)) => {
                     let io = parts.io.into_inner().holding(Arc::clone(&visit.place));
-                    let carrier =
-                        Carrier::WebSocket { io, rest: parts.read_buf, role: Role::Server };
+                    let rest = parts.read_buf;
+                    let carrier = Carrier::WebSocket { io, rest, role: Role::Server, agreed };
                     Arrival::Upgraded { conn, carrier, limits }
                 }
                 Ok(Err(_)) | Err(_) => Arrival::Input(gone(conn)),
@@ -183,6 +186,9 @@ impl Visit {
         fields.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         fields.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+        if let Some(granted) = granted.and_then(|granted| HeaderValue::try_from(granted).ok()) {
+            fields.insert(header::SEC_WEBSOCKET_EXTENSIONS, granted);
+        }
         answer
     }
 }

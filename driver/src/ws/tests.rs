@@ -20,7 +20,7 @@ impl Wake for Ignored {
 fn pair(role: Role) -> (Ws, UnixStream, Pool) {
     let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
     let io = Io::unix(ours, Arc::default());
-    let ws = Ws::new(io, Bytes::new(), role, LIMITS, Waker::from(Arc::new(Ignored)));
+    let ws = Ws::new(io, Bytes::new(), role, None, LIMITS, Waker::from(Arc::new(Ignored)));
     (ws, theirs, Pool::new().expect("random bytes"))
 }
 
@@ -50,8 +50,8 @@ async fn an_idle_connection_holds_nothing() {
     assert!(matches!(receive(&mut ws, &mut pool).await, Step::Frame(Frame::Binary(_))));
     assert!(matches!(ws.receive(&mut pool), Step::Pending));
     assert!((ws.rest.len(), ws.rest.capacity()) <= (2, 16), "{}", ws.rest.capacity());
-    ws.send(Frame::Binary(vec![1; 100].into()), &mut pool).unwrap();
-    ws.send(Frame::Binary(vec![1; 4_000].into()), &mut pool).unwrap();
+    ws.send(Frame::Binary(vec![1; 100].into()), Packing::Usual, &mut pool).unwrap();
+    ws.send(Frame::Binary(vec![1; 4_000].into()), Packing::Usual, &mut pool).unwrap();
     assert!(matches!(ws.flush(), Flushed::All));
     assert_eq!((ws.decoder.held(), ws.out.len(), ws.out.held()), (0, 0, 0));
     assert!(size_of::<Ws>() <= 400, "{}", size_of::<Ws>());
@@ -73,7 +73,7 @@ async fn a_message_holds_no_more_than_itself() {
 #[tokio::test]
 async fn pongs_wait_with_everything_else_and_count() {
     let (mut ws, mut theirs, mut pool) = pair(Role::Server);
-    ws.send(Frame::Binary(vec![0; 4_000_000].into()), &mut pool).unwrap();
+    ws.send(Frame::Binary(vec![0; 4_000_000].into()), Packing::Usual, &mut pool).unwrap();
     assert!(matches!(ws.flush(), Flushed::Pending));
     let waiting = ws.out.len();
     ws.set_limits(FrameLimits { max_send_queue: waiting, ..LIMITS });
@@ -89,7 +89,7 @@ async fn nothing_is_said_behind_a_close_frame() {
     let (mut ws, mut theirs, mut pool) = pair(Role::Server);
     ws.close(4_000, "enough", &mut pool);
     ws.close(1_000, "", &mut pool);
-    ws.send(Frame::Text("late".into()), &mut pool).unwrap();
+    ws.send(Frame::Text("late".into()), Packing::Usual, &mut pool).unwrap();
     theirs.write_all(&PING).await.unwrap();
     assert!(matches!(receive(&mut ws, &mut pool).await, Step::Frame(Frame::Ping(_))));
     assert!(matches!(ws.flush(), Flushed::All));
@@ -103,7 +103,7 @@ async fn nothing_is_said_behind_a_close_frame() {
 async fn what_a_client_sends_is_masked_by_keys_that_differ() {
     let (mut ws, mut theirs, mut pool) = pair(Role::Client);
     for length in [3, 2_000] {
-        ws.send(Frame::Binary(vec![b'x'; length].into()), &mut pool).unwrap();
+        ws.send(Frame::Binary(vec![b'x'; length].into()), Packing::Usual, &mut pool).unwrap();
     }
     assert!(matches!(ws.flush(), Flushed::All));
     drop(ws);

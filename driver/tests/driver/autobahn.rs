@@ -324,23 +324,33 @@ fn settle(rig: &Rig, reads: u64) {
 
 /// Takes a client's upgrade.
 pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
+    accept_with(listener, "").0
+}
+
+/// Takes a client's upgrade and answers with more fields. Returns the head of the request, too.
+pub(crate) fn accept_with(listener: &TcpListener, fields: &str) -> (TcpStream, String) {
     let (mut stream, _) = listener.accept().unwrap();
+    let head = head_of(&mut stream);
+    let key = head.lines().find_map(|line| line.strip_prefix("sec-websocket-key: ")).unwrap();
+    let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
+    write!(
+        stream,
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-accept: {accept}\r\n{fields}\r\n"
+    )
+    .unwrap();
+    (stream, head)
+}
+
+/// Reads the head of a request or an answer.
+pub(crate) fn head_of(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         stream.read_exact(&mut byte).unwrap();
         head.push(byte[0]);
     }
-    let head = String::from_utf8(head).unwrap();
-    let key = head.lines().find_map(|line| line.strip_prefix("sec-websocket-key: ")).unwrap();
-    let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
-    write!(
-        stream,
-        "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
-         sec-websocket-accept: {accept}\r\n\r\n"
-    )
-    .unwrap();
-    stream
+    String::from_utf8(head).unwrap()
 }
 
 /// Serves a client without looking at what it may not do; tells whether it said anything.

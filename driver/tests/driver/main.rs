@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "some figures are to be read")]
 
 mod autobahn;
+mod deflate;
 mod events;
 mod frames;
 mod http;

@@ -49,15 +49,15 @@ pub(crate) struct Excess {
 pub(crate) enum Fault {
     /// It broke the protocol.
     Protocol(&'static str),
-    /// It sent what is not UTF-8.
-    NotUtf8(&'static str),
+    /// It sent what is not what it is said to be, such as a text that is not UTF-8.
+    Payload(&'static str),
     /// It sent a message in more fragments than are allowed.
     Fragments,
 }
 
 impl From<NotUtf8> for Fault {
     fn from(_: NotUtf8) -> Self {
-        Self::NotUtf8("a text is not UTF-8")
+        Self::Payload("a text is not UTF-8")
     }
 }
 
@@ -291,6 +291,15 @@ impl Message {
     }
 }
 
+/// Makes a message of what it is to be.
+pub(crate) fn message(is_text: bool, bytes: Vec<u8>) -> Result<Frame, Fault> {
+    if !is_text {
+        return Ok(Frame::Binary(exact(bytes)));
+    }
+    let text = basic::from_utf8(&bytes).map_err(|_| NotUtf8)?;
+    Ok(Frame::Text(ByteString::from(text)))
+}
+
 fn control(opcode: Opcode, payload: &[u8]) -> Result<Item, Fault> {
     match opcode {
         Opcode::Ping => Ok(Item::Frame(Frame::Ping(Bytes::copy_from_slice(payload)))),
@@ -311,6 +320,6 @@ fn close(payload: &[u8]) -> Result<Item, Fault> {
         return Err(Fault::Protocol("a close frame has a code that nobody may send"));
     }
     let reason = basic::from_utf8(reason)
-        .map_err(|_| Fault::NotUtf8("the reason of a close frame is not UTF-8"))?;
+        .map_err(|_| Fault::Payload("the reason of a close frame is not UTF-8"))?;
     Ok(Item::Close(Some((code, reason.to_owned()))))
 }
