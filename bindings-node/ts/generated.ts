@@ -644,6 +644,108 @@ export interface ProviderOptions {
   runtime?: RuntimeOptions | undefined;
 }
 
+/** Delays between a client's connection attempts. */
+export interface DaemonReconnectOptions {
+  /** The first delay. A beacon worker that lost its link waits for anything up to 15 of it, at most 3.75 s: a whole fleet may have lost the same hub. Default: `3000` ms. Range: 1 to 3600000. */
+  baseDelayMs?: number | undefined;
+  /** The largest delay. Default: `10000` ms. Range: 1 to 86400000. */
+  maxDelayMs?: number | undefined;
+  /** What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Above 100 it grows by 1 ms at least. Default: `130` %. Range: 100 to 1000. */
+  growthPercent?: number | undefined;
+  /** How far a delay is spread at random: up and down, but never beyond max_delay_ms. Default: `66` %. Range: 0 to 100. */
+  jitterPercent?: number | undefined;
+  /** Attempts before the session gives up; 0 never gives up. Default: `0`. Range: 0 to 1000000. */
+  maxAttempts?: number | undefined;
+  /** How long a link must have been up for the ladder to start anew. Default: `5000` ms. Range: 0 to 3600000. */
+  stableAfterMs?: number | undefined;
+}
+
+/** Where programs of this machine ask. */
+export interface LocalOptions {
+  /** The file of a Unix socket; empty for none. While another daemon listens behind it, `NAME0.sock`, `NAME1.sock` and so on are tried. Default: `""`. */
+  socketPath?: string | undefined;
+  /** An address for programs that ask over TCP, such as `127.0.0.1:9007`; empty for none. Default: `""`. */
+  tcpAddress?: string | undefined;
+  /** The most programs connected at once; further ones wait. Default: `64`. Range: 1 to 65536. */
+  maxConnections?: number | undefined;
+}
+
+/** What the other side may run. */
+export interface HandlersOptions {
+  /** The most that run at once. Default: `16`. Range: 1 to 65536. */
+  maxConcurrent?: number | undefined;
+  /** The most requests that wait for one that runs; further ones are answered with -5. Default: `256`. Range: 0 to 65536. */
+  maxWaiting?: number | undefined;
+  /** How long one may run; then it is ended and -3 is answered. 0 does not limit. Default: `300000` ms. Range: 0 to 86400000. */
+  timeoutMs?: number | undefined;
+  /** Whether a request for what is not offered is answered with -1; the original is silent. Default: `true`. */
+  answerUnknown?: boolean | undefined;
+}
+
+/** The scripts among it. */
+export interface ScriptsOptions {
+  /** The folder whose executable files are offered under their names, as they are at the start; empty for none. Default: `""`. */
+  folder?: string | undefined;
+  /** The most bytes of each output stream of a run that are logged. Default: `65536` bytes. Range: 0 to 67108864. */
+  outputLimitBytes?: number | undefined;
+  /** Variables of this process that scripts see beside PATH. Default: `[]`. */
+  environment?: readonly string[] | undefined;
+}
+
+/** What waits for the other side. */
+export interface AsksOptions {
+  /** How long a status is waited for; then -3 is answered. Default: `600000` ms. Range: 1 to 86400000. */
+  timeoutMs?: number | undefined;
+  /** The most requests that wait; further ones are answered with -5. Default: `4096`. Range: 1 to 1048576. */
+  maxPending?: number | undefined;
+  /** The most messages kept while the other side is away; further ones are answered with -5. Default: `1000`. Range: 1 to 1048576. */
+  maxQueued?: number | undefined;
+  /** The most bytes of such messages. Default: `16777216` bytes. Range: 1024 to 1073741824. */
+  maxQueuedBytes?: number | undefined;
+}
+
+/** Runs scripts and handlers for programs of other machines, and asks for theirs. */
+export interface DaemonDaemonOptions {
+  /** What the daemon is towards others. Default: `"client"`. */
+  mode?: 'client' | 'server' | undefined;
+  /** A client's server: scheme, host and port; `wss:` for TLS. Default: `"ws://localhost:80"`. */
+  serverUrl?: string | undefined;
+  /** The address that a server listens on. Default: `"127.0.0.1:80"`. */
+  listen?: string | undefined;
+  /** The token that a client shows and a server wants to see, as `Authorization: Bearer TOKEN`; empty for none. Default: `""`. */
+  token?: string | undefined;
+  /** Lets a server listen beyond loopback without a token or without TLS, programs ask over TCP from there, and a client send its token in the clear. Default: `false`. */
+  dangerOpenNetwork?: boolean | undefined;
+  /** Names beside those of loopback by which a server may be asked; empty beyond loopback lets every name pass. Default: `[]`. */
+  allowedHosts?: readonly string[] | undefined;
+  /** Origins of pages that may connect to a server, such as `https://app.example`. Default: `[]`. */
+  allowedOrigins?: readonly string[] | undefined;
+  /** The most clients of a server; further ones wait. Default: `1000`. Range: 1 to 1000000. */
+  maxConnections?: number | undefined;
+  /** The most connections of one address that a server has not let in; further ones wait. Default: `64`. Range: 1 to 65536. */
+  maxUnadmittedPerAddress?: number | undefined;
+  /** Whether the server may send a client away for a while. Default: `true`. */
+  honorPause?: boolean | undefined;
+  /** Time for a connection: name look-up, TLS, upgrade. Default: `4000` ms. Range: 100 to 600000. */
+  connectTimeoutMs?: number | undefined;
+  /** How often to ping each connection; two unanswered pings end it. Default: `10000` ms. Range: 100 to 3600000. */
+  pingIntervalMs?: number | undefined;
+  /** Delays between a client's connection attempts. */
+  reconnect?: DaemonReconnectOptions | undefined;
+  /** Where programs of this machine ask. */
+  local?: LocalOptions | undefined;
+  /** What the other side may run. */
+  handlers?: HandlersOptions | undefined;
+  /** The scripts among it. */
+  scripts?: ScriptsOptions | undefined;
+  /** What waits for the other side. */
+  asks?: AsksOptions | undefined;
+  /** Limits of each connection. */
+  limits?: LimitsOptions | undefined;
+  /** The driver's options. */
+  runtime?: RuntimeOptions | undefined;
+}
+
 /** Options of one call of a dispatcher. */
 export interface CallOptions {
   /** Time for the call, from queueing to result; 0 takes the dispatcher's call_timeout_ms. Default: `0` ms. Range: 0 to 86400000. */
@@ -665,6 +767,12 @@ export interface CallOptions {
 /** Options of one command of a daemon. */
 export interface CommandOptions {
   /** Time for the answer; 0 gives up at once. Default: `30000` ms. Range: 0 to 9007199254740991. */
+  timeoutMs?: number | undefined;
+}
+
+/** Options of one request of a daemon. */
+export interface RequestOptions {
+  /** How long its status is waited for; 0 takes asks.timeout_ms. Default: `0` ms. Range: 0 to 86400000. */
   timeoutMs?: number | undefined;
 }
 
@@ -986,6 +1094,63 @@ export const OPTION_KEYS = {
       maxEventBytes: 'max_event_bytes',
     }],
   },
+  daemon: {
+    serverUrl: 'server_url',
+    controlSocketUrl: 'control_socket_url',
+    teamClusterId: 'team_cluster_id',
+    daemonPassword: 'daemon_password',
+    enrollmentToken: 'enrollment_token',
+    installedVersion: 'installed_version',
+    enrollment: ['enrollment', {
+      enabled: 'enabled',
+      url: 'url',
+      onAlreadyEnrolled: 'on_already_enrolled',
+      timeoutMs: 'timeout_ms',
+    }],
+    heartbeat: ['heartbeat', {
+      enabled: 'enabled',
+      intervalMs: 'interval_ms',
+      jitterMs: 'jitter_ms',
+      asks: 'asks',
+      includeCredentials: 'include_credentials',
+      mode: 'mode',
+    }],
+    registerWithAck: 'register_with_ack',
+    registrationTimeoutMs: 'registration_timeout_ms',
+    connectTimeoutMs: 'connect_timeout_ms',
+    httpTimeoutMs: 'http_timeout_ms',
+    reconnectEnabled: 'reconnect_enabled',
+    reconnectOnServerDisconnect: 'reconnect_on_server_disconnect',
+    path: 'path',
+    transport: 'transport',
+    maxQueued: 'max_queued',
+    maxQueuedBytes: 'max_queued_bytes',
+    maxConcurrent: 'max_concurrent',
+    reconnect: ['reconnect', {
+      baseDelayMs: 'base_delay_ms',
+      maxDelayMs: 'max_delay_ms',
+      growthPercent: 'growth_percent',
+      jitterPercent: 'jitter_percent',
+      maxAttempts: 'max_attempts',
+      stableAfterMs: 'stable_after_ms',
+    }],
+    limits: ['limits', {
+      maxMessageBytes: 'max_message_bytes',
+      maxFragments: 'max_fragments',
+      maxSendQueueBytes: 'max_send_queue_bytes',
+      maxPendingCalls: 'max_pending_calls',
+    }],
+    runtime: ['runtime', {
+      storePath: 'store_path',
+      caFile: 'ca_file',
+      certFile: 'cert_file',
+      keyFile: 'key_file',
+      proxy: 'proxy',
+      dangerAcceptInvalidCerts: 'danger_accept_invalid_certs',
+      traceFile: 'trace_file',
+      maxEventBytes: 'max_event_bytes',
+    }],
+  },
   call: {
     timeoutMs: 'timeout_ms',
     idempotencyKey: 'idempotency_key',
@@ -996,6 +1161,9 @@ export const OPTION_KEYS = {
     responseType: 'response_type',
   },
   command: {
+    timeoutMs: 'timeout_ms',
+  },
+  request: {
     timeoutMs: 'timeout_ms',
   },
 } as const satisfies Readonly<Record<string, OptionKeys>>;

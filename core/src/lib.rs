@@ -78,6 +78,8 @@ pub mod options {
         BeatMode, CommandOptions, DaemonOptions, DaemonTransport, EnrollmentOptions,
         OnAlreadyEnrolled, VoltHeartbeatOptions,
     };
+    #[cfg(feature = "wsdaemon")]
+    pub use crate::dialect::wsdaemon::options as wsdaemon;
     pub use crate::open::{Describe, Groups, ROLES, Role, find};
 }
 

@@ -9,12 +9,14 @@ use crate::dialect::beacon;
 use crate::dialect::netcluster;
 #[cfg(feature = "volt")]
 use crate::dialect::volt;
+#[cfg(feature = "wsdaemon")]
+use crate::dialect::wsdaemon;
 #[cfg(feature = "server")]
 use crate::{api::options::HubOptions, hub::Hub};
 
 use serde::Deserialize;
 
-use crate::api::options::{Field, OptionValue, RuntimeOptions, read};
+use crate::api::options::{Field, OptionValue, RuntimeOptions, ScriptOptions, read};
 use crate::api::words::WordTable;
 use crate::base::entropy::{Seed, Seeds};
 use crate::base::error::{Error, ErrorCode};
@@ -28,6 +30,8 @@ pub struct Opened {
     pub endpoint: Box<dyn Endpoint + Send>,
     /// The driver's options.
     pub runtime: RuntimeOptions,
+    /// The scripts that the driver offers as handlers and runs; none without a folder.
+    pub scripts: ScriptOptions,
 }
 
 /// Describes a table of options.
@@ -67,7 +71,7 @@ const OUTCOMES: &[&str] = &["done", "failed", "cancelled"];
 const CALLS: &[&str] = &["call", "cancel"];
 const SESSION_EVENTS: &[&str] = &["ready", "notice", "draining", "ended", "call_done"];
 const WORK_EVENTS: &[&str] = &["work", "work_withdrawn"];
-#[cfg(feature = "server")]
+#[cfg(any(feature = "server", feature = "wsdaemon"))]
 const PEER_EVENTS: &[&str] = &["peer_joined", "peer_left"];
 #[cfg(feature = "netcluster")]
 const CONTENT_EVENTS: &[&str] = &["received", "closed", "backlog", "heartbeat"];
@@ -167,6 +171,25 @@ pub const ROLES: &[Role] = &[
             make(options, |o| netcluster::Provider::new(o, seeds.run), |o| o.runtime())
         },
     },
+    #[cfg(feature = "wsdaemon")]
+    Role {
+        dialect: "wsdaemon",
+        role: "daemon",
+        doc: "Runs scripts and handlers for programs of other machines, and asks for theirs.",
+        listens: true,
+        fields: wsdaemon::options::DaemonOptions::fields,
+        commands: &[SESSION, HANDLERS, CALLS, &["emit"], OUTCOMES],
+        command_options: &[("request", wsdaemon::options::CallOptions::fields)],
+        events: &[SESSION_EVENTS, &["lost", "message"], WORK_EVENTS, PEER_EVENTS],
+        hides_queries: false,
+        open: |options, _, seeds| {
+            make_with(
+                options,
+                |o: wsdaemon::options::DaemonOptions| wsdaemon::WsDaemon::new(o, seeds.run),
+                |o| (o.runtime.clone(), o.scripts.clone()),
+            )
+        },
+    },
 ];
 
 /// Every set of constants of this build, by dialect.
@@ -244,9 +267,18 @@ fn make<O: OptionValue, M: Endpoint + Send + 'static, E: Into<Error>>(
     machine: impl FnOnce(O) -> Result<M, E>,
     runtime: impl FnOnce(&O) -> RuntimeOptions,
 ) -> Result<Opened, Error> {
+    make_with(options, machine, |options| (runtime(options), ScriptOptions::default()))
+}
+
+/// Makes the machine of a role that may offer scripts.
+fn make_with<O: OptionValue, M: Endpoint + Send + 'static, E: Into<Error>>(
+    options: &str,
+    machine: impl FnOnce(O) -> Result<M, E>,
+    driver: impl FnOnce(&O) -> (RuntimeOptions, ScriptOptions),
+) -> Result<Opened, Error> {
     let options: O = read(options)?;
-    let runtime = runtime(&options);
-    Ok(Opened { endpoint: Box::new(machine(options).map_err(Into::into)?), runtime })
+    let (runtime, scripts) = driver(&options);
+    Ok(Opened { endpoint: Box::new(machine(options).map_err(Into::into)?), runtime, scripts })
 }
 
 #[cfg(test)]
@@ -377,9 +409,9 @@ mod tests {
         ];
         for row in ROLES {
             let daemon = r#"{"server_url":"http://h","control_socket_url":"ws://h","team_cluster_id":"c","daemon_password":"p"}"#;
-            let options = match row.role {
-                "daemon" => daemon,
-                "consumer" => r#"{"host":"h"}"#,
+            let options = match (row.dialect, row.role) {
+                ("volt", _) => daemon,
+                ("netcluster", "consumer") => r#"{"host":"h"}"#,
                 _ => "{}",
             };
             for (word, body) in all {

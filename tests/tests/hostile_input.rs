@@ -70,6 +70,11 @@ const TEXTS: &[&str] = &[
     "6",
     "ok",
     "{\"data\":{\"daemonPassword\":\"pw\",\"teamCluster\":{}}}",
+    "{\"name\":\"Echo/Say\",\"id\":1e999,\"params\":[]}",
+    "{\"name\":{},\"id\":{\"a\":[]}}",
+    "{\"name\":\"&cmd\",\"params\":{\"code\":\"STATUS\",\"data\":{\"status\":\"x\",\"id\":1}}}",
+    "{\"name\":\"+cmd\",\"params\":{\"code\":\"pause\",\"data\":1e308}}",
+    "{\"name\":\"&cmd\",\"params\":{\"code\":\"PAUSE\",\"data\":50}}",
 ];
 
 const PATHS: &[&str] = &[
@@ -113,6 +118,7 @@ enum Move {
     Control(u64, bool),
     Open(u64),
     Offer(u64, usize),
+    Accept(u64),
     Close(u64),
     Ask(u64, u8, usize, usize),
     Gone(u64),
@@ -139,6 +145,7 @@ fn moves() -> impl Strategy<Value = Move> {
         1 => (id.clone(), any::<bool>()).prop_map(|(c, ping)| Move::Control(c, ping)),
         2 => id.clone().prop_map(Move::Open),
         2 => (id.clone(), path.clone()).prop_map(|(c, p)| Move::Offer(c, p)),
+        1 => id.clone().prop_map(Move::Accept),
         1 => id.clone().prop_map(Move::Close),
         5 => (id.clone(), any::<u8>(), path, text.clone())
             .prop_map(|(h, m, p, t)| Move::Ask(h, m, p, t)),
@@ -194,6 +201,12 @@ fn act(machine: &mut dyn Endpoint, doing: Move, server: bool, at: &mut u64) {
                 body: Bytes::new(),
             },
             remote: "127.0.0.1:1".into(),
+        }),
+        Move::Accept(id) => Input::Server(ServerInput::Accepted {
+            conn: conn(id),
+            listen: ListenId(1),
+            remote: "unix:/x.sock".into(),
+            credentials: None,
         }),
         Move::Close(id) => {
             Input::Conn(ConnInput::Closed { conn: conn(id), cause: CloseCause::Local })
@@ -323,20 +336,25 @@ fn drain(machine: &mut dyn Endpoint, kinds: &[&str], at: u64) -> Result<(), Test
 }
 
 fn play(role: &str, options: &str, doings: Vec<Move>) -> Result<(), TestCaseError> {
-    let dialect = if role == "daemon" { "volt" } else { "beacon" };
-    let kinds = find(dialect, role).map_or_else(Vec::new, |row| row.events.concat());
-    let opened = moorline_core::open(dialect, role, options, "host", [3; 32])
+    let (dialect, is_daemon) = match role {
+        "daemon" => ("volt", true),
+        "client" | "server" => ("wsdaemon", false),
+        _ => ("beacon", false),
+    };
+    let name = if dialect == "wsdaemon" { "daemon" } else { role };
+    let kinds = find(dialect, name).map_or_else(Vec::new, |row| row.events.concat());
+    let opened = moorline_core::open(dialect, name, options, "host", [3; 32])
         .map_err(|error| TestCaseError::fail(error.to_string()))?;
     let mut machine = opened.endpoint;
     let mut at = 1_000;
-    if role == "worker" || role == "daemon" {
+    if ["worker", "daemon", "client", "server"].contains(&role) {
         let handle = Command::Work(WorkCommand::Handle {
             key: "Echo/Say".into(),
             meta: Raw::empty_object(),
         });
         let _ = machine.handle_command(handle, clock(at));
     }
-    if role == "daemon" {
+    if is_daemon {
         let meta = Raw::parse("{\"messages\":true}").expect("JSON");
         let _ = machine.handle_command(
             Command::Work(WorkCommand::Handle { key: "*".into(), meta }),
@@ -346,7 +364,7 @@ fn play(role: &str, options: &str, doings: Vec<Move>) -> Result<(), TestCaseErro
     let _ = machine.handle_command(Command::Start, clock(at));
     drain(&mut *machine, &kinds, at)?;
     for doing in doings {
-        act(&mut *machine, doing, role == "hub", &mut at);
+        act(&mut *machine, doing, ["hub", "server"].contains(&role), &mut at);
         drain(&mut *machine, &kinds, at)?;
     }
     Ok(())
@@ -393,6 +411,15 @@ proptest! {
     #[test]
     fn a_hub_survives_any_input(doings in prop::collection::vec(moves(), 0..80)) {
         play("hub", "{}", doings)?;
+    }
+
+    #[test]
+    fn a_ws_daemon_survives_any_input(
+        role in prop_oneof![Just("client"), Just("server")],
+        doings in prop::collection::vec(moves(), 0..80),
+    ) {
+        let options = format!(r#"{{"mode":"{role}","local":{{"socket_path":"/x.sock"}}}}"#);
+        play(role, &options, doings)?;
     }
 
     #[test]

@@ -12,13 +12,14 @@ use crate::prepare;
 use crate::shell::Shell;
 
 /// The tests that leave scripts.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "--test=vectors_worker",
     "--test=vectors_hub",
     "--test=vectors_netcluster",
     "--test=vectors_volt",
     "--test=vectors_volt_hub",
     "--test=volt_daemon",
+    "--test=vectors_wsdaemon",
     "--test=simulation",
 ];
 

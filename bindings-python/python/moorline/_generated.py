@@ -1123,6 +1123,147 @@ class ProviderOptions(TypedDict, total=False):
     """The driver's options."""
 
 
+class DaemonReconnectOptions(TypedDict, total=False):
+    """Delays between a client's connection attempts."""
+
+    base_delay_ms: int
+    """The first delay. A beacon worker that lost its link waits for anything up to 15 of it, at most 3.75 s: a whole fleet may have lost the same hub. Default: `3000` ms. Range: 1 to 3600000."""
+
+    max_delay_ms: int
+    """The largest delay. Default: `10000` ms. Range: 1 to 86400000."""
+
+    growth_percent: int
+    """What a delay is multiplied by after each failed attempt, in hundredths: 200 doubles it. Above 100 it grows by 1 ms at least. Default: `130` %. Range: 100 to 1000."""
+
+    jitter_percent: int
+    """How far a delay is spread at random: up and down, but never beyond max_delay_ms. Default: `66` %. Range: 0 to 100."""
+
+    max_attempts: int
+    """Attempts before the session gives up; 0 never gives up. Default: `0`. Range: 0 to 1000000."""
+
+    stable_after_ms: int
+    """How long a link must have been up for the ladder to start anew. Default: `5000` ms. Range: 0 to 3600000."""
+
+
+class LocalOptions(TypedDict, total=False):
+    """Where programs of this machine ask."""
+
+    socket_path: str
+    """The file of a Unix socket; empty for none. While another daemon listens behind it, `NAME0.sock`, `NAME1.sock` and so on are tried. Default: `""`."""
+
+    tcp_address: str
+    """An address for programs that ask over TCP, such as `127.0.0.1:9007`; empty for none. Default: `""`."""
+
+    max_connections: int
+    """The most programs connected at once; further ones wait. Default: `64`. Range: 1 to 65536."""
+
+
+class HandlersOptions(TypedDict, total=False):
+    """What the other side may run."""
+
+    max_concurrent: int
+    """The most that run at once. Default: `16`. Range: 1 to 65536."""
+
+    max_waiting: int
+    """The most requests that wait for one that runs; further ones are answered with -5. Default: `256`. Range: 0 to 65536."""
+
+    timeout_ms: int
+    """How long one may run; then it is ended and -3 is answered. 0 does not limit. Default: `300000` ms. Range: 0 to 86400000."""
+
+    answer_unknown: bool
+    """Whether a request for what is not offered is answered with -1; the original is silent. Default: `true`."""
+
+
+class ScriptsOptions(TypedDict, total=False):
+    """The scripts among it."""
+
+    folder: str
+    """The folder whose executable files are offered under their names, as they are at the start; empty for none. Default: `""`."""
+
+    output_limit_bytes: int
+    """The most bytes of each output stream of a run that are logged. Default: `65536` bytes. Range: 0 to 67108864."""
+
+    environment: List[str]
+    """Variables of this process that scripts see beside PATH. Default: `[]`."""
+
+
+class AsksOptions(TypedDict, total=False):
+    """What waits for the other side."""
+
+    timeout_ms: int
+    """How long a status is waited for; then -3 is answered. Default: `600000` ms. Range: 1 to 86400000."""
+
+    max_pending: int
+    """The most requests that wait; further ones are answered with -5. Default: `4096`. Range: 1 to 1048576."""
+
+    max_queued: int
+    """The most messages kept while the other side is away; further ones are answered with -5. Default: `1000`. Range: 1 to 1048576."""
+
+    max_queued_bytes: int
+    """The most bytes of such messages. Default: `16777216` bytes. Range: 1024 to 1073741824."""
+
+
+class DaemonDaemonOptions(TypedDict, total=False):
+    """Runs scripts and handlers for programs of other machines, and asks for theirs."""
+
+    mode: Literal["client", "server"]
+    """What the daemon is towards others. Default: `"client"`."""
+
+    server_url: str
+    """A client's server: scheme, host and port; `wss:` for TLS. Default: `"ws://localhost:80"`."""
+
+    listen: str
+    """The address that a server listens on. Default: `"127.0.0.1:80"`."""
+
+    token: str
+    """The token that a client shows and a server wants to see, as `Authorization: Bearer TOKEN`; empty for none. Default: `""`."""
+
+    danger_open_network: bool
+    """Lets a server listen beyond loopback without a token or without TLS, programs ask over TCP from there, and a client send its token in the clear. Default: `false`."""
+
+    allowed_hosts: List[str]
+    """Names beside those of loopback by which a server may be asked; empty beyond loopback lets every name pass. Default: `[]`."""
+
+    allowed_origins: List[str]
+    """Origins of pages that may connect to a server, such as `https://app.example`. Default: `[]`."""
+
+    max_connections: int
+    """The most clients of a server; further ones wait. Default: `1000`. Range: 1 to 1000000."""
+
+    max_unadmitted_per_address: int
+    """The most connections of one address that a server has not let in; further ones wait. Default: `64`. Range: 1 to 65536."""
+
+    honor_pause: bool
+    """Whether the server may send a client away for a while. Default: `true`."""
+
+    connect_timeout_ms: int
+    """Time for a connection: name look-up, TLS, upgrade. Default: `4000` ms. Range: 100 to 600000."""
+
+    ping_interval_ms: int
+    """How often to ping each connection; two unanswered pings end it. Default: `10000` ms. Range: 100 to 3600000."""
+
+    reconnect: DaemonReconnectOptions
+    """Delays between a client's connection attempts."""
+
+    local: LocalOptions
+    """Where programs of this machine ask."""
+
+    handlers: HandlersOptions
+    """What the other side may run."""
+
+    scripts: ScriptsOptions
+    """The scripts among it."""
+
+    asks: AsksOptions
+    """What waits for the other side."""
+
+    limits: LimitsOptions
+    """Limits of each connection."""
+
+    runtime: RuntimeOptions
+    """The driver's options."""
+
+
 class CallOptions(TypedDict, total=False):
     """Options of one call of a dispatcher."""
 
@@ -1153,6 +1294,13 @@ class CommandOptions(TypedDict, total=False):
 
     timeout_ms: int
     """Time for the answer; 0 gives up at once. Default: `30000` ms. Range: 0 to 9007199254740991."""
+
+
+class RequestOptions(TypedDict, total=False):
+    """Options of one request of a daemon."""
+
+    timeout_ms: int
+    """How long its status is waited for; 0 takes asks.timeout_ms. Default: `0` ms. Range: 0 to 86400000."""
 
 
 class ReadyEvent(TypedDict):

@@ -6,3 +6,5 @@ pub(crate) mod beacon;
 pub(crate) mod netcluster;
 #[cfg(feature = "volt")]
 pub(crate) mod volt;
+#[cfg(feature = "wsdaemon")]
+pub(crate) mod wsdaemon;

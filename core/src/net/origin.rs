@@ -50,6 +50,11 @@ impl Origin {
         Ok(Self { is_secure, authority: authority.to_owned() })
     }
 
+    /// Tells whether nobody between can read what is sent there.
+    pub(crate) fn is_private(&self) -> bool {
+        self.is_secure || is_loopback(host_and_port(&self.authority).0)
+    }
+
     /// Returns the URL to dial: the root path.
     pub(crate) fn web_socket(&self) -> String {
         format!("{}://{}/", if self.is_secure { "wss" } else { "ws" }, self.authority)

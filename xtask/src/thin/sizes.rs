@@ -6,8 +6,12 @@ use std::path::Path;
 use super::BINDINGS;
 use super::source::{File, files};
 
-/// The most lines that the core may have.
-const CORE: usize = 21_450;
+/// The most lines that the core may have, without the dialects below.
+const CORE: usize = 19_400;
+
+/// The most lines of dialects that were added since, each on parts that were there.
+const DIALECTS: [(&str, usize); 2] =
+    [("dialect/netcluster", 1_500), ("dialect/wsdaemon", 1_440)];
 
 /// How much of core's size each binding's native part, and each one's host part, may have. Whatever a host may
 /// throw, return or be asked too late is looked at there.
@@ -17,11 +21,18 @@ const BINDING: f64 = 0.135;
 pub(super) fn check(root: &Path, core: &[File], problems: &mut Vec<String>) -> Result<(), String> {
     let folders = by_folder(core);
     let total: usize = folders.values().sum();
+    let mut budgeted = 0;
     for (folder, lines) in &folders {
-        println!("core/{folder:<20} {lines:>6}");
+        let budget = DIALECTS.iter().find(|(dialect, _)| dialect == folder);
+        let most = budget.map(|(_, most)| format!(" of at most {most}")).unwrap_or_default();
+        println!("core/{folder:<20} {lines:>6}{most}");
+        if let Some((_, most)) = budget {
+            budgeted += lines;
+            problems.extend(beyond(folder, *lines, *most));
+        }
     }
-    println!("{:<25} {total:>6} of at most {CORE}", "core");
-    problems.extend(beyond("core", total, CORE));
+    println!("{:<25} {:>6} of at most {CORE}", "core without those", total - budgeted);
+    problems.extend(beyond("core", total - budgeted, CORE));
     for binding in BINDINGS {
         let mut lines = 0;
         for folder in binding.folders {

@@ -13,7 +13,9 @@ mod volt_hub;
 
 #[cfg(feature = "server")]
 pub use hub::{HubAccess, HubOptions, User};
-pub use shared::{LimitOptions, OutboxOptions, ReconnectOptions, ResponseForm, RuntimeOptions};
+pub use shared::{
+    LimitOptions, OutboxOptions, ReconnectOptions, ResponseForm, RuntimeOptions, ScriptOptions,
+};
 pub use table::{At, ConfigError, Field, Kind, OptionValue, Problem, Secrets, TableRow, read};
 #[doc(hidden)]
 pub use table::{Fields, join, table_text, unknown};

@@ -79,6 +79,18 @@ options! {
     }
 }
 
+options! {
+    /// Scripts that the driver offers as handlers and runs itself: each gets its payload as one argument of JSON text, and its exit status is the outcome.
+    pub struct ScriptOptions {
+        /// The folder whose executable files are offered under their names, as they are at the start; empty for none.
+        folder: String = String::new(),
+        /// The most bytes of each output stream of a run that are logged.
+        output_limit_bytes: u64 = 65_536; in 0..=67_108_864; unit "bytes",
+        /// Variables of this process that scripts see beside PATH.
+        environment: Vec<String> = Vec::new(),
+    }
+}
+
 option_words! {
     /// The form in which a daemon answers a command.
     pub enum ResponseForm {

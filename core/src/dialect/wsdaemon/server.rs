@@ -1,0 +1,199 @@
+//! A daemon that others connect to: whom it lets in, and whether they live.
+
+use bytes::Bytes;
+
+use super::options::DaemonOptions;
+use super::rotation::Rotation;
+use super::{Side, WsDaemon};
+use crate::api::event::{PeerEvent, SessionEvent};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{ConnId, ListenId, PeerId};
+use crate::base::json::Raw;
+use crate::base::json::object::Object;
+use crate::base::secret::Secret;
+use crate::base::time::{Deadline, Now, Why};
+use crate::machine::{CloseCause, Output};
+use crate::net::origin::Visitors;
+use crate::net::proxies::Networks;
+use crate::net::target::{FrameLimits, HttpLimits, ListenTarget};
+use crate::net::{Frame, Headers, HttpBody, HttpRequest, HttpResponse};
+use crate::parts::admission::{Accepted, AdmissionPolicy, Due, address};
+use crate::parts::window::Window;
+
+/// The listener for other daemons.
+pub(super) const LISTENER: ListenId = ListenId(0);
+
+/// The largest request head, the most header fields, the largest body, and the time for all of it.
+const HTTP: HttpLimits = HttpLimits {
+    max_head: 16_384,
+    max_headers: 64,
+    max_body: 1_024,
+    request_timeout_ms: 10_000,
+    max_connections: 0,
+    max_unadmitted_per_address: 0,
+};
+
+/// Wrong tokens of one address within a minute; further attempts are refused unseen.
+const ATTEMPTS: (u64, u64) = (10, 60_000);
+
+/// The clients of a server.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) rotation: Rotation,
+    pub(super) accepted: Accepted,
+    visitors: Visitors,
+    attempts: Window,
+}
+
+/// Answers what is no upgrade.
+pub(super) fn upgrade() -> HttpResponse {
+    let headers = Headers::new().with("content-type", "text/plain").with("upgrade", "websocket");
+    let body = HttpBody::Full(Bytes::from_static(b"Upgrade Required"));
+    HttpResponse { status: 426, headers, body }
+}
+
+impl Server {
+    pub(super) fn new(options: &DaemonOptions) -> Self {
+        let limits = FrameLimits::from(&options.limits);
+        Self {
+            rotation: Rotation::default(),
+            accepted: Accepted::new(AdmissionPolicy {
+                unadmitted: limits,
+                admitted: limits,
+                max_connections: options.max_connections,
+                max_unadmitted_per_address: options.max_unadmitted_per_address,
+                registration_timeout_ms: 0,
+                ping_interval_ms: options.ping_interval_ms,
+            }),
+            visitors: options.visitors(),
+            attempts: Window::new(ATTEMPTS.0, ATTEMPTS.1),
+        }
+    }
+
+    /// Notes a frame; tells whether it is one of a client.
+    pub(super) fn heard(&mut self, conn: ConnId) -> bool {
+        self.accepted.heard(conn);
+        self.accepted.is_open(conn)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        self.accepted.next_due().map(|at| Deadline { at, why: Why::Ping })
+    }
+
+    pub(super) fn describe(&self, snapshot: Object) -> Object {
+        let peers: Vec<_> =
+            self.rotation.conns().iter().map(|conn| self.accepted.address(*conn)).collect();
+        snapshot.value("peers", &peers)
+    }
+
+    /// Looks at an upgrade request.
+    fn check(
+        &mut self,
+        token: &Secret,
+        request: &HttpRequest,
+        remote: &str,
+        now: Now,
+    ) -> Result<(), (u16, String)> {
+        self.visitors
+            .check(&request.headers)
+            .map_err(|(status, text)| (status, text.to_owned()))?;
+        let shown = request.headers.first("authorization");
+        let shown = shown.and_then(|field| field.strip_prefix("Bearer ")).unwrap_or_default();
+        if token.is_empty() || Secret::new(shown) == *token {
+            return Ok(());
+        }
+        match self.attempts.count(address(remote), now.mono) {
+            Ok(()) => Err((401, String::from("The token is missing or wrong."))),
+            Err(_) => Err((429, String::from("Too many wrong tokens."))),
+        }
+    }
+}
+
+impl WsDaemon {
+    pub(super) fn listen(&mut self) {
+        let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        let limits = HttpLimits {
+            max_connections: size(self.options.max_connections),
+            max_unadmitted_per_address: size(self.options.max_unadmitted_per_address),
+            ..HTTP
+        };
+        let target = ListenTarget::Http {
+            address: self.options.listen.clone(),
+            proxies: Networks::default(),
+            limits,
+        };
+        self.outputs.push_back(Output::Listen { listen: LISTENER, target });
+    }
+
+    pub(super) fn offered(&mut self, conn: ConnId, request: &HttpRequest, remote: &str, now: Now) {
+        let Side::Server(server) = &mut self.side else { return };
+        let verdict = if self.drain.is_on() {
+            Err((503, String::from("The daemon ends.")))
+        } else {
+            server.check(&self.options.token, request, remote, now)
+        };
+        let verdict = verdict.and_then(|()| {
+            let refused = |_| (503, String::from("Too many connections."));
+            server.accepted.accept(conn, remote, now.mono).map_err(refused)
+        });
+        let is_proven = !self.options.token.is_empty();
+        match verdict {
+            Ok(limits) => {
+                server.accepted.admit(conn, now.mono);
+                server.rotation.join(conn);
+                let name = address(remote).to_owned();
+                self.outputs.push_back(Output::Admit { conn, limits, pulses: &[], deflate: None });
+                if is_proven {
+                    self.outputs.push_back(Output::SetLimits { conn, limits });
+                }
+                self.event(PeerEvent::Joined {
+                    peer: PeerId(conn.0),
+                    name,
+                    meta: Raw::empty_object(),
+                });
+            }
+            Err((status, text)) => {
+                if status != 429 {
+                    let error = Error::new(ErrorCode::PeerRefused, format!("{remote}: {text}"));
+                    self.event(SessionEvent::Notice { error });
+                }
+                let body = Object::new().text("error", &text).end();
+                let response = HttpResponse::json(status, body).uncached();
+                let response = if status == 503 { response.retry_later() } else { response };
+                self.outputs.push_back(Output::Refuse { conn, response });
+            }
+        }
+    }
+
+    pub(super) fn peer_left(&mut self, conn: ConnId, cause: &CloseCause) {
+        let Side::Server(server) = &mut self.side else { return };
+        let name = server.accepted.address(conn).to_owned();
+        server.accepted.closed(conn);
+        if server.rotation.leave(conn) {
+            let reason = cause.to_error().message().to_owned();
+            self.event(PeerEvent::Left { peer: PeerId(conn.0), name, reason });
+        }
+        while let Some(ask) = self.asks.lost(conn) {
+            let text = "the other daemon left before the status came";
+            self.settle_lost(&ask, ErrorCode::ConnectionLost, text);
+        }
+    }
+
+    pub(super) fn peers_due(&mut self, now: Now) {
+        while let Side::Server(server) = &mut self.side
+            && let Some(due) = server.accepted.take_due(now.mono)
+        {
+            match due {
+                Due::Ping(conn) => {
+                    let frame = Frame::Ping(Bytes::new());
+                    self.outputs.push_back(Output::Send { conn, frame });
+                }
+                Due::Silent(conn) | Due::Unregistered(conn) => {
+                    server.accepted.closing(conn);
+                    self.close(conn);
+                    self.peer_left(conn, &CloseCause::Failed(ErrorCode::PeerSilent.into()));
+                }
+            }
+        }
+    }
+}
