@@ -33,8 +33,9 @@ impl Hub {
             let caller = self.accounts.caller(&request.headers, &remote, now.mono);
             self.coordinator.offer(conn, &remote, caller, now);
         } else if self.connections() as u64 >= self.options.max_connections {
-            let text = wire::error("Too many connections.");
-            self.refuse(conn, HttpResponse::json(503, text).retry_later());
+            let text = "Too many connections.";
+            self.warn(ErrorCode::Overloaded, &remote, text, now);
+            self.refuse(conn, HttpResponse::json(503, wire::error(text)).retry_later());
         } else {
             let offer = ServerInput::Offered { conn, request, remote };
             self.volt.handle_input(Input::Server(offer), now);

@@ -34,7 +34,7 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::HttpId;
 use crate::base::json::Raw;
 use crate::base::time::{Deadline, Now, Why};
-use crate::dialect::beacon::coordinator::{Coordinator, WARNINGS};
+use crate::dialect::beacon::coordinator::Coordinator;
 use crate::dialect::volt::server::VoltServer;
 use crate::machine::{ConnInput, Endpoint, Input, Machine, Output, ServerInput};
 use crate::net::Networks;
@@ -86,7 +86,7 @@ impl Hub {
             accounts: Accounts::new(&options, secrets.seed()),
             visitors: options.visitors(),
             proxies: options.trusted_proxies.iter().cloned().collect(),
-            warnings: Window::new(WARNINGS.0, WARNINGS.1),
+            warnings: Window::of_warnings(),
             logins: BTreeMap::new(),
             origins: BTreeMap::new(),
             started: Now::default(),

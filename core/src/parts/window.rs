@@ -37,6 +37,11 @@ impl Window {
         Self { limit, length_ms, counts: Clients(BTreeMap::new()) }
     }
 
+    /// Allows what is told of refusals to one address: 5 a minute.
+    pub(crate) const fn of_warnings() -> Self {
+        Self::new(5, 60_000)
+    }
+
     /// Counts one.
     ///
     /// # Errors

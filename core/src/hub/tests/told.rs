@@ -265,3 +265,16 @@ fn what_an_auth_worker_leaves_undecided_is_nobodys_fault_but_its_own() {
     judge(&mut rig, auth, r#"{"Allowed":null,"Reason":null}"#);
     assert_eq!(rig.closed[&conn].0, 4403);
 }
+
+#[test]
+fn a_stranger_whose_session_is_closed_is_told_why_and_the_log_a_few_times() {
+    let mut rig = Rig::new("{}");
+    for _ in 0..20 {
+        let conn = rig.connect_to("/socket.io/?EIO=4&transport=websocket", Headers::new());
+        rig.say(conn, "2");
+        assert_eq!(rig.closed[&conn], (1000, "a ping in the wrong direction".to_owned()));
+        rig.cut(conn);
+    }
+    let told = ["127.0.0.1: a session was closed: a ping in the wrong direction"; 5];
+    assert_eq!(rig.notices(), told);
+}

@@ -87,7 +87,9 @@ impl Coordinator {
             }
             // Nobody was refused: the worker comes back.
             Err(problem) => {
-                self.notice(ErrorCode::PeerProtocol, format!("a join is undecided: {problem}"));
+                let text = format!("a join is undecided: {problem}");
+                let from = self.accepted.address(conn).to_owned();
+                self.warn(ErrorCode::PeerProtocol, &from, text, now);
                 return self.put_off(conn, now);
             }
         };

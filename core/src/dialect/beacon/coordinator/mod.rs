@@ -76,9 +76,6 @@ use crate::parts::window::{Buckets, Window};
 const UNREGISTERED_FRAME: usize = 65_536;
 const PROVEN_FRAME: usize = 4_194_304;
 
-/// How often refusals of one address are told, and within how many milliseconds.
-pub(crate) const WARNINGS: (u64, u64) = (5, 60_000);
-
 /// How often what has expired is swept out.
 const SWEEP_MS: u64 = 10_000;
 
@@ -245,7 +242,7 @@ impl Coordinator {
             runs: Runs::default(),
             clients: BTreeMap::new(),
             guesses: Buckets::of_guesses(),
-            warnings: Window::new(WARNINGS.0, WARNINGS.1),
+            warnings: Window::of_warnings(),
             decisions: Vec::new(),
             timers: Timers::new(),
             minted: 0,

@@ -102,9 +102,8 @@ impl VoltServer {
         if let Some(error) = refusal {
             let shown = printable(&cluster);
             let _ = self.guesses.take(&address, self.clock.mono);
-            let text =
-                format!("the registration of daemon {shown} from {address} was refused: {error}");
-            self.notice(ErrorCode::AuthenticationFailed, text);
+            let text = format!("the registration of daemon {shown} was refused: {error}");
+            self.warn(ErrorCode::AuthenticationFailed, &address, &text);
             // Peer: without an acknowledgement a refusal is silent.
             return self.acknowledge(session, packet, Some(error));
         }

@@ -11,12 +11,15 @@ use bytestring::ByteString;
 
 use super::session::{Carrier, Probe, Session, plain};
 use super::{Asker, SessionId, Timer, VoltServer};
+use crate::base::error::ErrorCode;
 use crate::base::ids::{ConnId, HttpId};
+use crate::base::json::object::Object;
 use crate::machine::Output;
 use crate::net::engineio::{self, Handshake, PROBE, Packet, RequestError};
 use crate::net::socketio::{Decoder, DecoderLimits};
 use crate::net::target::FrameLimits;
 use crate::net::{Frame, HttpRequest, HttpResponse, Method};
+use crate::parts::admission::address;
 use crate::parts::queue::Queue;
 
 /// The largest message of a session that has not registered.
@@ -38,7 +41,8 @@ impl VoltServer {
         if let Some(cluster) = super::enroll::cluster_of(&request.url) {
             self.enroll(http, &cluster, request, remote);
         } else if let Err(error) = self.ask_engine(http, request, remote) {
-            self.reply(http, HttpResponse::json(error.status(), error.to_json()).uncached());
+            let response = self.declined(error, remote).uncached();
+            self.reply(http, response);
         }
     }
 
@@ -118,7 +122,7 @@ impl VoltServer {
     /// Answers an upgrade request.
     pub(super) fn offer(&mut self, conn: ConnId, request: &HttpRequest, remote: &str) {
         if let Err(error) = self.offer_engine(conn, request, remote) {
-            let response = HttpResponse::json(error.status(), error.to_json());
+            let response = self.declined(error, remote);
             self.out.push_back(Output::Refuse { conn, response });
         }
     }
@@ -147,6 +151,18 @@ impl VoltServer {
         Ok(())
     }
 
+    /// Answers a request that is declined. Whom there is no room for comes back, and the log is told.
+    fn declined(&mut self, error: RequestError, remote: &str) -> HttpResponse {
+        if error != RequestError::Forbidden {
+            return HttpResponse::json(error.status(), error.to_json());
+        }
+        let text = "Too many connections, or too many that have not registered.";
+        self.warn(ErrorCode::Overloaded, address(remote), text);
+        let code = u64::from(error.code());
+        let body = Object::new().number("code", code).text("message", text).end();
+        HttpResponse::json(503, body).retry_later()
+    }
+
     fn let_in(&mut self, conn: ConnId, is_stranger: bool) {
         let limits = self.limits(is_stranger);
         self.out.push_back(Output::Admit { conn, limits, pulses: engineio::PONGS, deflate: None });
@@ -162,7 +178,7 @@ impl VoltServer {
         if parameter(url, "EIO") != Some(engineio::REVISION) {
             return Err(RequestError::UnsupportedVersion);
         }
-        let address = crate::parts::admission::address(remote).to_owned();
+        let address = address(remote).to_owned();
         self.admission.enter(&address).map_err(|_| RequestError::Forbidden)?;
         let session = SessionId(self.number());
         let sid = self.secrets.uuid().simple().to_string();
@@ -260,7 +276,7 @@ impl VoltServer {
             Packet::Message(text) => self.decode(session, |decoder| decoder.text(&text)),
             Packet::Binary(bytes) => self.decode(session, |decoder| decoder.binary(bytes)),
             Packet::Pong(_) => self.heard(session),
-            Packet::Close => self.close(session, "the client closed the session"),
+            Packet::Close => self.close_quietly(session, "the client closed the session"),
             // Peer: only servers ping; whoever pings a server speaks an older revision.
             Packet::Ping(_) => self.close(session, "a ping in the wrong direction"),
             Packet::Open(_) | Packet::Upgrade | Packet::Noop => {}

@@ -123,6 +123,8 @@ pub(crate) struct VoltServer {
     enrollments: Window,
     /// Wrong passwords by address.
     guesses: Buckets,
+    /// Counts what is told of each address.
+    warnings: Window,
     entropy: Entropy,
     /// Makes tokens, passwords and the ids of Engine.IO sessions, which are as good as passwords.
     secrets: Entropy,
@@ -166,6 +168,7 @@ impl VoltServer {
             timers: Timers::new(),
             enrollments,
             guesses: Buckets::of_guesses(),
+            warnings: Window::of_warnings(),
             entropy: Entropy::new(seeds.run),
             secrets: Entropy::new(seeds.secrets),
             clock: Now::default(),
@@ -266,6 +269,13 @@ impl VoltServer {
 
     fn notice(&mut self, code: ErrorCode, text: String) {
         self.event(SessionEvent::Notice { error: Error::new(code, text) });
+    }
+
+    /// Tells of somebody at an address, unless there was too much from there.
+    fn warn(&mut self, code: ErrorCode, address: &str, text: &str) {
+        if self.warnings.count(address, self.clock.mono).is_ok() {
+            self.notice(code, format!("{address}: {text}"));
+        }
     }
 }
 

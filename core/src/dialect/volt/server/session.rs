@@ -3,6 +3,7 @@
 use bytestring::ByteString;
 
 use super::{SessionId, Timer, VoltServer, wire};
+use crate::base::error::ErrorCode;
 use crate::base::ids::{ConnId, HttpId};
 use crate::base::time::Instant;
 use crate::machine::Output;
@@ -136,7 +137,7 @@ impl VoltServer {
         let Some(state) = self.sessions.get_mut(&session) else { return };
         let Some(probe) = state.probe.take() else { return };
         self.by_conn.remove(&probe.conn);
-        self.hang_up(probe.conn);
+        self.hang_up(probe.conn, "the upgrade was given up");
     }
 
     /// Answers a waiting poll with nothing, unless there is something to say.
@@ -235,7 +236,7 @@ impl VoltServer {
         let Some(state) = self.sessions.get(&session) else { return };
         // Peer: a client that reads both in one body takes note of the closed transport first.
         if !state.is_joined {
-            return self.close(session, reason);
+            return self.close_quietly(session, reason);
         }
         let farewell = socketio::disconnect(socketio::ROOT);
         if matches!(state.carrier, Carrier::WebSocket(_)) {
@@ -244,8 +245,18 @@ impl VoltServer {
         self.close_with(session, reason, farewell);
     }
 
-    /// Ends a session from this side: what was queued goes out with a waiting poll.
+    /// Ends a session from this side: what was queued goes out with a waiting poll. The log is told of a
+    /// stranger; of a daemon the application is told that it left.
     pub(super) fn close(&mut self, session: SessionId, reason: &str) {
+        let stranger = self.sessions.get(&session).filter(|state| state.is_stranger);
+        if let Some(address) = stranger.map(|state| state.address.clone()) {
+            self.warn(ErrorCode::PeerRefused, &address, &format!("a session was closed: {reason}"));
+        }
+        self.close_quietly(session, reason);
+    }
+
+    /// The same for what is told elsewhere, or is no news.
+    pub(super) fn close_quietly(&mut self, session: SessionId, reason: &str) {
         self.close_with(session, reason, Packet::Close.to_frame());
     }
 
@@ -255,7 +266,7 @@ impl VoltServer {
         match &mut state.carrier {
             Carrier::WebSocket(conn) => {
                 let conn = *conn;
-                self.hang_up(conn);
+                self.hang_up(conn, reason);
             }
             Carrier::Polling { poll, queue, .. } => {
                 let mut frames: Vec<Frame> = queue.drain().collect();
@@ -268,8 +279,8 @@ impl VoltServer {
         self.forget(session, reason);
     }
 
-    fn hang_up(&mut self, conn: ConnId) {
-        self.out.push_back(Output::Close { conn, code: 1000, reason: String::new() });
+    fn hang_up(&mut self, conn: ConnId, reason: &str) {
+        self.out.push_back(Output::Close { conn, code: 1000, reason: reason.to_owned() });
     }
 
     /// Forgets a session that is over.

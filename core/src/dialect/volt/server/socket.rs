@@ -28,8 +28,9 @@ impl VoltServer {
             Ok(None) => {}
             Err(malformed) => {
                 let name = self.name(session);
-                self.notice(ErrorCode::PeerProtocol, format!("{name} sent {malformed}"));
-                self.close(session, &malformed.to_string());
+                let address = self.carrier(session).1.to_owned();
+                self.warn(ErrorCode::PeerProtocol, &address, &format!("{name} sent {malformed}"));
+                self.close_quietly(session, &malformed.to_string());
             }
         }
     }

@@ -222,7 +222,10 @@ fn sessions_without_a_registration_are_limited_by_address() {
     let daemon = rig.daemon();
     let kept = [polling(&mut rig), polling(&mut rig)];
     let http = rig.ask(Method::Get, "/socket.io/?EIO=4&transport=polling", "");
-    assert_eq!(rig.status(http), Some(403), "{kept:?} {daemon:?}");
+    assert_eq!(rig.status(http), Some(503), "{kept:?} {daemon:?}");
+    assert_eq!(rig.replies[&http].headers.first("retry-after"), Some("1"));
+    let told = "127.0.0.1: Too many connections, or too many that have not registered.";
+    assert_eq!(rig.notices(), [told]);
 }
 
 #[test]
