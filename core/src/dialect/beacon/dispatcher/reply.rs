@@ -25,6 +25,12 @@ pub(super) fn judge(plan: &Plan, response: &HttpResponse, stream: Stream) -> Ver
     if matches!(plan, Plan::Command { .. }) && response.status != 401 {
         return Verdict::Settled(commanded(response, stream));
     }
+    if response.status >= 400
+        && response.status != 401
+        && let Some(error) = coded(response.bytes())
+    {
+        return Verdict::Settled(Err(error));
+    }
     let said = || error_text(response);
     let remote = |code: ErrorCode| Verdict::Settled(Err(failure(code, &said())));
     match response.status {
@@ -36,7 +42,7 @@ pub(super) fn judge(plan: &Plan, response: &HttpResponse, stream: Stream) -> Ver
             }
         },
         401 => Verdict::Unauthorized,
-        409 => remote(ErrorCode::ArgumentInvalid),
+        400 | 409 => remote(ErrorCode::ArgumentInvalid),
         413 => remote(ErrorCode::TooLarge),
         429 => again(ErrorCode::RateLimited, response),
         503 if response.retry_after().is_none() && is_dispatch_failure(response) => {
@@ -75,10 +81,16 @@ fn streamed(stream: Stream) -> Verdict {
 /// Understands the answer to a command. Whatever it is, the command is not sent again.
 fn commanded(response: &HttpResponse, stream: Stream) -> Result<Raw, Error> {
     if response.status / 100 != 2 {
-        return Err(command_error(response.bytes(), response.status));
+        let code = match response.status {
+            400 | 409 => ErrorCode::ArgumentInvalid,
+            429 => ErrorCode::RateLimited,
+            _ => ErrorCode::RemoteError,
+        };
+        let error = || Error::new(code, error_text(response));
+        return Err(coded(response.bytes()).unwrap_or_else(error));
     }
     let payload = match stream.end {
-        Some(Err(payload)) => return Err(command_error(&payload, response.status)),
+        Some(Err(payload)) => return Err(coded(&payload).unwrap_or_else(|| failed(&payload))),
         Some(Ok(payload)) => payload,
         // A daemon that was asked for a stream may answer with a value.
         None if stream.cut.first() == Some(&b'{') => stream.cut,
@@ -97,8 +109,8 @@ struct Blobs {
     blobs: Vec<String>,
 }
 
-/// Reads the error of a command: the hub's code, if it names one, and the daemon's status.
-fn command_error(payload: &[u8], http_status: u16) -> Error {
+/// Reads an error that names one of our codes, and the status of a daemon.
+fn coded(payload: &[u8]) -> Option<Error> {
     #[derive(Default, serde::Deserialize)]
     #[serde(rename_all = "PascalCase", default)]
     struct Words {
@@ -106,18 +118,9 @@ fn command_error(payload: &[u8], http_status: u16) -> Error {
         code: String,
         status: Option<u16>,
     }
-    let words: Words = serde_json::from_slice(payload).unwrap_or_default();
-    let code = ErrorCode::ALL.iter().find(|code| code.name() == words.code).copied();
-    let code = code.unwrap_or(match http_status {
-        429 => ErrorCode::RateLimited,
-        _ => ErrorCode::RemoteError,
-    });
-    let text = if words.error.is_empty() {
-        format!("the control plane answered with status {http_status}")
-    } else {
-        words.error
-    };
-    Error::new(code, text).with_status(words.status)
+    let words: Words = serde_json::from_slice(payload).ok()?;
+    let code = ErrorCode::ALL.iter().find(|code| code.name() == words.code)?;
+    Some(Error::new(*code, words.error).with_status(words.status))
 }
 
 /// Reads an answer that is a value itself.

@@ -93,7 +93,9 @@ fn a_call_ends_at_its_deadline_to_the_millisecond_whatever_happens() {
 fn failures_are_told_apart() {
     let cases = [
         (500, r#"{"Success":false,"Error":"deliberate failure"}"#, ErrorCode::RemoteError),
-        (400, r#"{"Success":false,"Error":"Capability is required."}"#, ErrorCode::RemoteError),
+        (400, r#"{"Success":false,"Error":"Capability is required."}"#, ErrorCode::ArgumentInvalid),
+        (409, r#"{"Success":false,"Error":"used before"}"#, ErrorCode::ArgumentInvalid),
+        (403, r#"{"Success":false,"Error":"no"}"#, ErrorCode::RemoteError),
         (401, r#"{"Error":"Authentication required."}"#, ErrorCode::AuthenticationFailed),
         (413, r#"{"Error":"too large"}"#, ErrorCode::TooLarge),
         (200, "<html>", ErrorCode::PeerProtocol),
@@ -446,5 +448,26 @@ fn a_hub_that_is_away_during_the_login_has_refused_nobody() {
             panic!("{status}")
         };
         assert_eq!((reason.code(), retry_ms), (code, 40_000), "{status}");
+    }
+}
+
+/// What the hub's own application is told by the same codes.
+#[test]
+fn a_code_that_the_hub_names_is_the_calls_own() {
+    for (status, code) in [
+        (400, ErrorCode::ArgumentInvalid),
+        (404, ErrorCode::NoWorker),
+        (503, ErrorCode::Overloaded),
+        (503, ErrorCode::NotReady),
+    ] {
+        let mut bench = ready("{}");
+        call(&mut bench, 1, "$enroll", r#"{"TeamClusterID":"a/b"}"#, "{}");
+        let (http, _) = bench.asked();
+        let body = format!(r#"{{"Error":"said so","Code":"{}"}}"#, code.name());
+        let mut response = HttpResponse::json(status, body);
+        response.headers.push("retry-after", "1");
+        bench.input(Input::Http(HttpInput::Replied { http, result: Ok(response) }));
+        let error = result(&mut bench, 1).unwrap_err();
+        assert_eq!((error.code(), error.message()), (code, "said so"));
     }
 }
