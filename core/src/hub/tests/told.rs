@@ -267,6 +267,33 @@ fn what_an_auth_worker_leaves_undecided_is_nobodys_fault_but_its_own() {
 }
 
 #[test]
+fn calls_of_the_hubs_own_application_are_those_of_a_dispatcher() {
+    let mut rig = Rig::new("{}");
+    let outcome = |rig: &Rig, id: u64| {
+        rig.events.iter().find_map(|event| match event {
+            Event::Call(CallEvent::Done { call: CallId(call), result }) if *call == id => {
+                Some(result.clone())
+            }
+            Event::Session(_) | Event::Call(_) | Event::Work(_) | Event::Peer(_) => None,
+        })
+    };
+    rig.call(1, "Echo", "{}", "{}");
+    let error = outcome(&rig, 1).unwrap().unwrap_err();
+    assert_eq!(error.code(), ErrorCode::ArgumentInvalid);
+    for id in [2, 3] {
+        rig.call(id, "$run_start", "{}", r#"{"idempotency_key":"k"}"#);
+    }
+    let run = |id: u64| outcome(&rig, id).unwrap().unwrap().as_str().to_owned();
+    assert_eq!(run(2), run(3), "one key is one run");
+    rig.worker("w", 1);
+    rig.dispatch();
+    let now = rig.now();
+    rig.hub.handle_command(Command::Stop { drain_ms: 5_000 }, now).unwrap();
+    rig.call(4, "Echo/Say", "{}", "{}");
+    assert_eq!(outcome(&rig, 4).unwrap().unwrap_err().code(), ErrorCode::Stopped);
+}
+
+#[test]
 fn a_stranger_whose_session_is_closed_is_told_why_and_the_log_a_few_times() {
     let mut rig = Rig::new("{}");
     for _ in 0..20 {

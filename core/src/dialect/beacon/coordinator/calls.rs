@@ -14,8 +14,8 @@ use crate::base::json::Raw;
 use crate::base::time::Now;
 use crate::dialect::beacon::options::CallOptions;
 use crate::dialect::beacon::wire::ListPart;
-use crate::dialect::beacon::wire::{order, stream_error};
-use crate::dialect::beacon::words::subject;
+use crate::dialect::beacon::wire::{keyed_run, order, stream_error};
+use crate::dialect::beacon::words::{split, subject};
 use crate::machine::Output;
 
 impl Coordinator {
@@ -31,7 +31,8 @@ impl Coordinator {
         options: &CallOptions,
         now: Now,
     ) -> Result<(), Error> {
-        let (capability, action) = name.split_once('/').unwrap_or((name, "Execute"));
+        let (capability, action) = split(name)
+            .ok_or_else(|| invalid(format!("work is named Capability/Action, not {name:?}")))?;
         let order = order(capability, action, payload, options.timeout_ms, options);
         let (body, caller) = (ByteString::from(order), Caller::in_process());
         let page = &ListPart::default();
@@ -53,7 +54,11 @@ impl Coordinator {
         options: &CallOptions,
         now: Now,
     ) -> Result<(), Error> {
-        let (body, caller) = (payload.clone().into_text(), Caller::in_process());
+        let body = match options.key().filter(|_| name == "$run_start") {
+            Some(key) => keyed_run(payload, key).into(),
+            None => payload.clone().into_text(),
+        };
+        let caller = Caller::in_process();
         let page = &payload.read::<ListPart>().unwrap_or_default();
         let asked = Asked { body: &body, key: options.key(), caller: &caller, page, now };
         let control: ControlBody = payload.read().unwrap_or_default();

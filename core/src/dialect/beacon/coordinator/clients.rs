@@ -171,7 +171,8 @@ impl Coordinator {
     pub(super) fn submit(&mut self, asked: Asked<'_>, direct: bool) -> Result<Submitted, Denial> {
         let Asked { body, key, now, .. } = asked;
         if !self.is_open {
-            return Err(Denial::unavailable("The hub is not taking work."));
+            let denial = Denial::unavailable("The hub is not taking work.");
+            return Err(Denial { code: ErrorCode::Stopped, ..denial });
         }
         if self.journal.is_failing {
             return Err(Denial::unavailable(NO_STORE));

@@ -34,8 +34,8 @@ impl VoltDaemon {
                 .map_err(|e| invalid(format!("the command's options: {e}")))?,
         };
         if !self.is_ready() || self.drain.is_on() {
-            let message =
-                format!("the daemon is not registered: the command \"{name}\" was not sent");
+            let why = if self.drain.is_on() { "drains" } else { "is not registered" };
+            let message = format!("the daemon {why}: the command \"{name}\" was not sent");
             return Err(Error::new(ErrorCode::NotReady, message));
         }
         if self.calls.is_full() {
