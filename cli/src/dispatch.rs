@@ -44,8 +44,9 @@ async fn explain_silence(args: &DispatchArgs) {
     tokio::time::sleep(SILENCE).await;
     let Ok(offers) = items::offers(&args.connect, &args.name).await else { return };
     output::note(&match offers {
-        0 => format!("nobody offers {} now; waiting for a worker that does", args.name),
-        workers => format!("{} is offered by {workers} worker(s); waiting", args.name),
+        Some(0) => format!("nobody offers {} now; waiting for a worker that does", args.name),
+        Some(workers) => format!("{} is offered by {workers} worker(s); waiting", args.name),
+        None => format!("{} is offered by workers that name no actions; waiting", args.name),
     });
 }
 
@@ -93,7 +94,7 @@ fn options(args: &DispatchArgs) -> Value {
 }
 
 /// Work that ran is a success, unless its own exit code says otherwise.
-fn exit_of(result: &Raw) -> Exit {
+pub(crate) fn exit_of(result: &Raw) -> Exit {
     let result: Value = result.read().unwrap_or_default();
     match result.pointer("/Outputs/ExitCode").and_then(Value::as_i64) {
         None | Some(0) => Exit::Success,

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use crate::args::{ConnectArgs, ItemArgs, ViewArgs};
 use crate::connect::Dispatcher;
 use crate::exit::{Exit, Failure};
-use crate::output;
 use crate::table::{shown, table, width};
+use crate::{dispatch, output};
 
 /// Lists the items that wait or run.
 pub(crate) async fn list(args: ViewArgs) -> Result<Exit, Failure> {
@@ -43,13 +43,26 @@ pub(crate) async fn list(args: ViewArgs) -> Result<Exit, Failure> {
 pub(crate) async fn result(args: ItemArgs) -> Result<Exit, Failure> {
     let answer = ask("result", "$result", named(&args.item)?, &args.connect).await?;
     output::line(answer.as_str())?;
-    Ok(Exit::Success)
+    Ok(exit_of(&answer))
+}
+
+/// Ends as a dispatch of the item does.
+fn exit_of(answer: &Raw) -> Exit {
+    let Outcome { status } = answer.read().unwrap_or_default();
+    match status.as_str() {
+        "Error" | "Timeout" | "Canceled" => Exit::WorkFailed,
+        _ => dispatch::exit_of(answer),
+    }
 }
 
 /// Cancels an item.
 pub(crate) async fn cancel(args: ItemArgs) -> Result<Exit, Failure> {
     let answer = ask("cancel", "$cancel", named(&args.item)?, &args.connect).await?;
     output::line(answer.as_str())?;
+    let Cancelled { canceled, cancel_requested } = read(&answer)?;
+    if !canceled && !cancel_requested {
+        return Err(Failure::other("the item has ended already: nothing was cancelled"));
+    }
     Ok(Exit::Success)
 }
 
@@ -60,7 +73,7 @@ pub(crate) async fn capabilities(args: ViewArgs) -> Result<Exit, Failure> {
         output::line(answer.as_str())?;
         return Ok(Exit::Success);
     }
-    let Catalogue { actions } = read(&answer)?;
+    let Catalogue { actions, .. } = read(&answer)?;
     let mut table = table(["Work", "Settings", "Workers", "Description"], width());
     for action in &actions {
         let settings: Vec<_> =
@@ -76,13 +89,21 @@ pub(crate) async fn capabilities(args: ViewArgs) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-/// Counts the workers that offer `CAPABILITY/ACTION`.
-pub(crate) async fn offers(connect: &ConnectArgs, name: &str) -> Result<usize, Failure> {
+/// Counts the workers that offer `CAPABILITY/ACTION`; `None` if some offer the capability, and do not
+/// say with which actions.
+pub(crate) async fn offers(connect: &ConnectArgs, name: &str) -> Result<Option<usize>, Failure> {
     let answer = ask("capabilities", "$capabilities", Raw::empty_object(), connect).await?;
-    let Catalogue { actions } = read(&answer)?;
-    let found =
-        actions.iter().find(|it| name.split_once('/') == Some((&it.capability, &it.action)));
-    Ok(found.map_or(0, |action| action.workers.len()))
+    Ok(read::<Catalogue>(&answer)?.offers(name))
+}
+
+impl Catalogue {
+    fn offers(&self, name: &str) -> Option<usize> {
+        let (capability, action) = name.split_once('/').unwrap_or((name, ""));
+        let is_it = |it: &&Action| it.capability == capability && it.action == action;
+        let workers = self.actions.iter().find(is_it).map_or(0, |action| action.workers.len());
+        let is_undescribed = workers == 0 && self.capabilities.iter().any(|it| it == capability);
+        (!is_undescribed).then_some(workers)
+    }
 }
 
 /// Asks for every item, in parts. Hubs of others have one part, whatever is asked for.
@@ -149,8 +170,24 @@ struct Item {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Catalogue {
+    #[serde(rename = "Capabilities")]
+    capabilities: Vec<String>,
     #[serde(rename = "ActionCatalog")]
     actions: Vec<Action>,
+}
+
+/// What an item came to, of which only this counts.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Outcome {
+    status: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Cancelled {
+    canceled: bool,
+    cancel_requested: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -169,4 +206,33 @@ struct Action {
 #[serde(rename_all = "PascalCase", default)]
 struct Setting {
     name: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_ends_as_its_dispatch_did() {
+        let exit = |text: &str| exit_of(&Raw::parse(text.to_owned()).unwrap());
+        assert_eq!(exit(r#"{"Status":"Complete","Outputs":{}}"#), Exit::Success);
+        assert_eq!(exit(r#"{"Status":"Complete","Outputs":{"ExitCode":3}}"#), Exit::CommandFailed);
+        assert_eq!(exit(r#"{"Status":"RetryScheduled","Error":"no"}"#), Exit::Success);
+        for status in ["Error", "Timeout", "Canceled"] {
+            assert_eq!(exit(&format!(r#"{{"Status":"{status}","Error":"no"}}"#)), Exit::WorkFailed);
+        }
+    }
+
+    #[test]
+    fn workers_without_a_catalogue_are_not_nobody() {
+        let catalogue: Catalogue = serde_json::from_str(
+            r#"{"Capabilities":["Echo","Math"],"ActionCatalog":[
+            {"Capability":"Echo","Action":"Say","SourceBeacons":["a","b"]},
+            {"Capability":"Gone","Action":"By","SourceBeacons":[]}]}"#,
+        )
+        .unwrap();
+        let offers =
+            ["Echo/Say", "Math/Add", "Gone/By", "None/Such"].map(|name| catalogue.offers(name));
+        assert_eq!(offers, [Some(2), None, Some(0), Some(0)]);
+    }
 }

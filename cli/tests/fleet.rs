@@ -141,6 +141,11 @@ fn an_item_is_listed_cancelled_and_its_result_printed() {
     assert_eq!(end.code, Some(0), "{end:?}");
     let end = fleet.moorline(&["list"]);
     assert!(end.out.contains("0 item(s)"), "{end:?}");
+    let end = fleet.moorline(&["result", &waiting]);
+    assert_eq!((end.code, &end.json()["Status"]), (Some(5), &"Canceled".into()), "{end:?}");
+    let end = fleet.moorline(&["cancel", &done]);
+    assert_eq!(end.code, Some(1), "{end:?}");
+    assert!(end.err.contains("ended already"), "{end:?}");
     let end = fleet.moorline(&["result", "wi-nobody"]);
     assert_ne!(end.code, Some(0), "{end:?}");
     let end = fleet.moorline(&["capabilities"]);

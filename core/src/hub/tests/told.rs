@@ -108,6 +108,18 @@ fn who_cancels_is_told_that_a_polling_worker_runs_on() {
 }
 
 #[test]
+fn nobody_asks_an_item_that_has_ended_to_end() {
+    let mut rig = Rig::new("{}");
+    let worker = rig.worker("w", 1);
+    let hash = rig.enqueue("");
+    rig.complete(worker, &hash, 1);
+    let cancel = rig.post(&format!("/Beacon/Work/{hash}/Cancel"), "{}");
+    let told = rig.reply(cancel);
+    assert_eq!((&told["Canceled"], &told["Status"]), (&false.into(), &"Complete".into()));
+    assert!(told["CancelRequested"].is_null(), "{told}");
+}
+
+#[test]
 fn what_was_to_be_cancelled_is_not_run_again_when_its_worker_is_lost() {
     let mut rig = Rig::new("{}");
     let worker = rig.foreign_worker("w", 1);

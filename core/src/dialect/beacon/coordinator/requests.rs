@@ -226,7 +226,7 @@ impl Coordinator {
         }
         let done = self.results.find(hash).ok_or_else(|| unknown_item(hash))?;
         let was = done.ending == Ending::Cancelled;
-        Ok(wire::cancelled(hash, was, done.ending.name()))
+        Ok(wire::cancelled(hash, was, false, done.ending.name()))
     }
 
     fn reorder(&mut self, hash: &str, body: &ByteString) -> Answer {

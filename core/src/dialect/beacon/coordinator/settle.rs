@@ -126,11 +126,11 @@ impl Coordinator {
         };
         if !told {
             item.cancel_reason = Some(reason.to_owned());
-            return Some(wire::cancelled(&hash, false, item.status(false)));
+            return Some(wire::cancelled(&hash, false, true, item.status(false)));
         }
         let text = format!("Work item was canceled: {reason}");
         self.withdraw(id, Ending::Cancelled, &text, now);
-        Some(wire::cancelled(&hash, true, Ending::Cancelled.name()))
+        Some(wire::cancelled(&hash, true, false, Ending::Cancelled.name()))
     }
 
     /// Answers one who waits with a kept outcome.

@@ -217,12 +217,14 @@ pub(crate) fn farewell(beacon_id: &str) -> String {
     Object::new().text("Status", "Deregistered").text("BeaconID", beacon_id).end()
 }
 
-/// The answer to a cancellation.
-pub(crate) fn cancelled(hash: &str, cancelled: bool, status: &str) -> String {
+/// The answer to a cancellation; `requested` where the worker runs on.
+pub(crate) fn cancelled(hash: &str, cancelled: bool, requested: bool, status: &str) -> String {
     let object =
         Object::new().flag("Success", true).text("WorkItemHash", hash).flag("Canceled", cancelled);
-    let object = if cancelled { object } else { object.flag("CancelRequested", true) };
-    object.text("Status", status).end()
+    object
+        .when(requested, |object| object.flag("CancelRequested", true))
+        .text("Status", status)
+        .end()
 }
 
 /// The answer to a batch: what was done, and what was wrong with the entry of each index.
