@@ -165,6 +165,19 @@ pub struct FrameLimits {
     pub max_send_queue: usize,
 }
 
+impl FrameLimits {
+    /// Returns what of these limits whoever has not shown who it is gets: messages of at most `most` bytes,
+    /// and as much that waits to be sent.
+    pub(crate) fn of_stranger(self, most: usize) -> Self {
+        let (max_message, max_send_queue) = (self.max_message, self.max_send_queue);
+        Self {
+            max_message: max_message.min(most),
+            max_send_queue: max_send_queue.min(most),
+            ..self
+        }
+    }
+}
+
 /// How messages of a WebSocket are compressed (`permessage-deflate`, RFC 7692) once both sides agree.
 ///
 /// Who dials offers this; who listens grants at most this, and declines what cannot be. A window is

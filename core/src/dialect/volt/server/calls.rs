@@ -42,6 +42,14 @@ pub(crate) struct Order {
     pub(crate) timeout_ms: u64,
 }
 
+impl Order {
+    /// Returns how many bytes its payload has.
+    fn bytes(&self) -> u64 {
+        let blobs = self.payload.blobs().iter().map(Bytes::len).sum::<usize>();
+        (self.payload.as_str().len() + blobs) as u64
+    }
+}
+
 /// An answer.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -63,6 +71,8 @@ pub(super) struct Pending {
     order: Order,
     timeout_ms: u64,
     request: Uuid,
+    /// The bytes that count while it waits for the daemon.
+    waits: u64,
     /// Over which session it was sent; none while it waits for the daemon.
     pub(super) session: Option<SessionId>,
     pub(super) stream: Option<Stream>,
@@ -97,14 +107,28 @@ impl VoltServer {
             return Err(daemons::unknown(&order.cluster));
         };
         let session = daemon.session();
+        let waits = if session.is_none() { order.bytes() } else { 0 };
+        if self.waiting_bytes.saturating_add(waits) > self.max_waiting_bytes {
+            let text = "Too many bytes of commands wait for daemons.";
+            return Err(Error::new(ErrorCode::Overloaded, text));
+        }
+        self.waiting_bytes += waits;
         let timeout_ms = match order.timeout_ms {
             0 => self.options.command_timeout_ms,
             given => given,
         };
         let (call, request) = (self.next, self.entropy.uuid());
         self.next += 1;
-        let mut pending =
-            Pending { asker, order, timeout_ms, request, session: None, stream: None, due: None };
+        let mut pending = Pending {
+            asker,
+            order,
+            timeout_ms,
+            request,
+            waits,
+            session: None,
+            stream: None,
+            due: None,
+        };
         if session.is_none() {
             daemon.waiting.insert(call);
             let due = self.clock.mono.after(self.options.registration_wait_ms.min(timeout_ms));
@@ -133,8 +157,10 @@ impl VoltServer {
         pending.session = Some(session);
         let due = self.clock.mono.after(pending.timeout_ms);
         self.timers.set(&mut pending.due, Timer::Call(call), due);
+        self.waiting_bytes -= std::mem::take(&mut pending.waits);
+        // It is sent once, and of no use from then on.
+        let payload = std::mem::take(&mut pending.order.payload);
         let order = &pending.order;
-        let payload = &order.payload;
         let mut frames: Vec<Frame> = Vec::with_capacity(1 + payload.blobs().len());
         let size = payload.as_str().len() + order.command.len() + 128;
         // The number of attachments was checked when the call was taken.
@@ -302,6 +328,7 @@ impl VoltServer {
         self.askers.remove(&pending.asker);
         self.requests.remove(&pending.request);
         self.timers.clear(&mut pending.due, Timer::Call(call));
+        self.waiting_bytes -= std::mem::take(&mut pending.waits);
         if let Some(daemon) = self.daemons.get_mut(&pending.order.cluster) {
             daemon.waiting.remove(&call);
             daemon.sent.remove(&call);

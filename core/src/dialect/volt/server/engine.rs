@@ -90,8 +90,7 @@ impl VoltServer {
 
     /// Returns what a connection may send before its session has registered, and after.
     fn limits(&self, is_stranger: bool) -> FrameLimits {
-        let most = if is_stranger { STRANGER_MESSAGE } else { usize::MAX };
-        FrameLimits { max_message: self.limits.max_message.min(most), ..self.limits }
+        if is_stranger { self.limits.of_stranger(STRANGER_MESSAGE) } else { self.limits }
     }
 
     /// Reads what a polling client posted.

@@ -112,6 +112,9 @@ pub(crate) struct VoltServer {
     tokens: BTreeMap<String, Token>,
     token_by_hash: BTreeMap<enroll::Hash, String>,
     calls: BTreeMap<u64, Pending>,
+    /// The bytes of payloads of calls that wait for daemons, and the most of them.
+    waiting_bytes: u64,
+    max_waiting_bytes: u64,
     /// Calls that were sent, by request id. Never iterated.
     requests: HashMap<uuid::Uuid, u64>,
     askers: BTreeMap<Asker, u64>,
@@ -160,6 +163,8 @@ impl VoltServer {
             tokens: BTreeMap::new(),
             token_by_hash: BTreeMap::new(),
             calls: BTreeMap::new(),
+            waiting_bytes: 0,
+            max_waiting_bytes: hub.max_queued_bytes,
             requests: HashMap::new(),
             askers: BTreeMap::new(),
             handlers: Handlers::new("hub"),

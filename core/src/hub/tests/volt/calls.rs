@@ -183,3 +183,30 @@ fn a_call_waits_for_its_daemon() {
     rig.pass(30_000);
     assert_eq!(rig.code(4), Some(ErrorCode::NotReady));
 }
+
+#[test]
+fn payloads_that_wait_for_a_daemon_are_bounded_and_those_sent_are_not_kept() {
+    let options = OPTIONS.replacen(
+        '{',
+        r#"{"max_queued_bytes":4096,"max_body_bytes":4096,"limits":{"max_message_bytes":4096},"#,
+        1,
+    );
+    let mut rig = Rig::new(&options);
+    let call = |rig: &mut Rig, id: u64| {
+        let payload = format!("\"{}\"", "x".repeat(3_000));
+        rig.call(id, "a", &payload, r#"{"team_cluster_id":"lab","timeout_ms":86400000}"#);
+    };
+    call(&mut rig, 1);
+    call(&mut rig, 2);
+    assert_eq!((rig.code(1), rig.code(2)), (None, Some(ErrorCode::Overloaded)));
+    rig.pass(30_000);
+    assert_eq!(rig.code(1), Some(ErrorCode::NotReady));
+    call(&mut rig, 3);
+    let conn = rig.socket();
+    rig.say(conn, REGISTER);
+    assert_eq!(rig.said(conn).len(), 2, "the one that waited is sent");
+    for id in 4..8 {
+        call(&mut rig, id);
+        assert_eq!(rig.code(id), None, "sent at once");
+    }
+}
