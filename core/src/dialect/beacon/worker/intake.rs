@@ -128,6 +128,10 @@ impl BeaconWorker {
     fn refuse(&mut self, code: ErrorCode, wire: &str, attempt: u32, message: String) {
         self.counters.refused += 1;
         self.notice(Error::new(code, format!("{wire} was refused: {message}")));
+        // A peer that takes no outcomes gets none for what it goes on to send: its time limit ends that.
+        if self.is_full() {
+            return;
+        }
         let settled = Settled { wire: wire.into(), attempt, limit_ms: 0 };
         self.keep(settled, Outcome::Failed { message });
     }

@@ -22,8 +22,8 @@ use super::{BeaconWorker, Carrier, Purpose, size};
 /// Where outcomes lie in the store.
 pub(super) const SPACE: &str = "outbox";
 
-/// The most outcomes reported over HTTP at the same time.
-const MAX_HTTP_REPORTS: usize = 8;
+/// The most outcomes, and the most reports of progress, that go over HTTP at the same time.
+pub(super) const MAX_HTTP_REPORTS: usize = 8;
 
 /// Outcomes share one ping as evidence for so long.
 const EVIDENCE_DELAY_MS: u64 = 50;
@@ -157,8 +157,12 @@ impl BeaconWorker {
     }
 
     fn reports_on_their_way(&self) -> usize {
-        let is_report = |purpose: &Purpose| matches!(purpose, Purpose::Outcome(_));
-        self.exchanges.values().filter(|exchange| is_report(&exchange.purpose)).count()
+        self.under_way(|purpose| matches!(purpose, Purpose::Outcome(_)))
+    }
+
+    /// Counts the HTTP calls that are for what is meant.
+    pub(super) fn under_way(&self, is_meant: impl Fn(&Purpose) -> bool) -> usize {
+        self.exchanges.values().filter(|exchange| is_meant(&exchange.purpose)).count()
     }
 
     /// Asks for evidence of everything sent so far: one ping for many outcomes.

@@ -16,6 +16,7 @@ use crate::net::target::{DialAddress, DialTarget};
 use crate::net::{Frame, Headers, HttpRequest, Method};
 use crate::parts::outbox::Entry;
 
+use super::report::MAX_HTTP_REPORTS;
 use super::{Announcement, BeaconWorker, Carrier, Exchange, Purpose, size};
 
 /// The largest frame that our hub takes of whoever has not registered.
@@ -134,8 +135,17 @@ impl BeaconWorker {
     ) -> Result<(), Error> {
         let text = progress(author(carrier, &self.id), wire, attempt, report);
         self.passes(&text).map_err(|problem| Error::new(ErrorCode::TooLarge, problem))?;
-        let room = size(self.options.limits.max_send_queue_bytes / 2);
-        if self.waiting.0 > room && carrier != Carrier::Requests {
+        let is_full = match carrier {
+            Carrier::Connection(_) => {
+                self.waiting.0 > size(self.options.limits.max_send_queue_bytes / 2)
+            }
+            // A sign of life is as rare as its interval.
+            Carrier::Requests => {
+                let is_progress = |purpose: &Purpose| matches!(purpose, Purpose::Progress);
+                report.is_some() && self.under_way(is_progress) >= MAX_HTTP_REPORTS
+            }
+        };
+        if is_full {
             return Ok(());
         }
         self.say(carrier, text, Purpose::Progress, &["Beacon", "Work", wire, "Progress"], now);

@@ -207,3 +207,14 @@ fn progress_gives_way_while_much_waits_to_be_sent() {
     bench.input(Input::Conn(ConnInput::Sent { conn }));
     assert_eq!(report(&mut bench), 1);
 }
+
+#[test]
+fn refusals_do_not_grow_beyond_the_outbox() {
+    let (mut bench, conn) = Bench::ready(r#"{"outbox":{"max_items":3}}"#);
+    for number in 0..100 {
+        let item = work(&format!("wi-{number}"), 1, 0).replace("Echo", "Unknown");
+        bench.say(conn, &item);
+    }
+    assert_eq!(bench.state()["outbox"], 3);
+    assert_eq!(bench.state()["counters"]["refused"], 100);
+}

@@ -335,3 +335,19 @@ fn lost(bench: &mut Bench) -> Event {
 fn item(hash: &str) -> String {
     work(hash, 1, 0).replace(r#""EventType":"WorkItem","#, "")
 }
+
+#[test]
+fn progress_over_http_is_said_a_few_at_a_time() {
+    let mut bench = polling("");
+    let (poll, _) = polled(&mut bench);
+    bench.answer(poll, 200, &item("wi-1"));
+    let (work, _) = bench.work();
+    bench.rest();
+    for percent in 0..1_000 {
+        let report = crate::base::json::Raw::parse(format!(r#"{{"Percent":{percent}}}"#)).unwrap();
+        bench.command(Command::Work(WorkCommand::Progress { work, report })).unwrap();
+    }
+    let calls =
+        bench.rest().iter().filter(|output| matches!(output, Output::HttpCall { .. })).count();
+    assert_eq!(calls, 8);
+}
