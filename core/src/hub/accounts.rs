@@ -16,8 +16,9 @@ use crate::net::{Headers, HttpResponse};
 use crate::parts::admission::address;
 use crate::parts::window::Buckets;
 
-/// The most sessions; beyond, the one that ends first is dropped.
+/// The most sessions, and the most of one user; beyond, the one that ends first is dropped.
 const MAX_SESSIONS: usize = 100_000;
+const MAX_OF_USER: usize = 10_000;
 
 /// The longest user name and password, in bytes.
 const MAX_CREDENTIAL: usize = 1_024;
@@ -40,6 +41,8 @@ pub(super) struct Accounts {
     ttl_ms: u64,
     sessions: HashMap<String, Session>,
     ends: BTreeSet<(Instant, String)>,
+    /// The ends of each user's own.
+    of_user: HashMap<Arc<str>, BTreeSet<(Instant, String)>>,
     failures: Buckets,
     /// Logins without a password, as workers with a join secret make them: they guess nothing.
     bare: Buckets,
@@ -66,6 +69,7 @@ impl Accounts {
             ttl_ms: options.session_ttl_ms,
             sessions: HashMap::new(),
             ends: BTreeSet::new(),
+            of_user: HashMap::new(),
             failures: Buckets::of_guesses(),
             bare: Buckets::of_guesses(),
             rate: Buckets::new(options.enqueue_rate, options.enqueue_burst),
@@ -143,17 +147,18 @@ impl Accounts {
 
     /// Begins a session, for which the oldest may have to go. Returns the answer.
     pub(super) fn begin(&mut self, record: UserRecord, now: Instant) -> HttpResponse {
-        if self.sessions.len() >= MAX_SESSIONS
-            && let Some((_, oldest)) = self.ends.pop_first()
-        {
-            self.sessions.remove(&oldest);
+        let user: Arc<str> = record.name.as_str().into();
+        let own = self.of_user.get(&user).filter(|own| own.len() >= MAX_OF_USER);
+        let full = own.or((self.sessions.len() >= MAX_SESSIONS).then_some(&self.ends));
+        if let Some((_, oldest)) = full.and_then(|ends| ends.first()).cloned() {
+            self.end(&oldest);
         }
         let id = self.secrets.uuid().to_string();
         let until = now.after(self.ttl_ms);
         self.ends.insert((until, id.clone()));
+        self.of_user.entry(user.clone()).or_default().insert((until, id.clone()));
         let mut response = HttpResponse::json(200, wire::logged_in(&id, &record));
         response.headers.push("set-cookie", format!("{COOKIE}={id}; Path=/; HttpOnly"));
-        let user = record.name.as_str().into();
         self.sessions.insert(id, Session { user, record, until });
         response
     }
@@ -168,9 +173,8 @@ impl Accounts {
 
     /// Ends a session, if there is one. Returns the answer.
     pub(super) fn log_out(&mut self, headers: &Headers) -> HttpResponse {
-        let id = headers.first("cookie").and_then(session_id);
-        if let Some((id, session)) = id.and_then(|id| self.sessions.remove_entry(id)) {
-            self.ends.remove(&(session.until, id));
+        if let Some(id) = headers.first("cookie").and_then(session_id) {
+            self.end(id);
         }
         let mut response = HttpResponse::json(200, wire::logged_out());
         let expired = format!("{COOKIE}=; Path=/; HttpOnly; Max-Age=0");
@@ -180,10 +184,21 @@ impl Accounts {
 
     /// Forgets sessions that ended.
     pub(super) fn expire(&mut self, now: Instant) {
-        while self.ends.first().is_some_and(|(until, _)| *until <= now)
-            && let Some((_, id)) = self.ends.pop_first()
-        {
-            self.sessions.remove(&id);
+        while let Some((_, id)) = self.ends.first().filter(|(until, _)| *until <= now).cloned() {
+            self.end(&id);
+        }
+    }
+
+    /// Ends a session.
+    fn end(&mut self, id: &str) {
+        let Some((id, session)) = self.sessions.remove_entry(id) else { return };
+        let end = (session.until, id);
+        self.ends.remove(&end);
+        if let Some(own) = self.of_user.get_mut(&session.user) {
+            own.remove(&end);
+            if own.is_empty() {
+                self.of_user.remove(&session.user);
+            }
         }
     }
 
@@ -295,5 +310,29 @@ mod tests {
         let headers = log_in(&mut accounts);
         accounts.log_out(&headers);
         assert!(accounts.caller(&headers, "a:1", at(1)).is_none());
+    }
+
+    #[test]
+    fn a_user_with_many_sessions_drops_no_others() {
+        let mut accounts = accounts();
+        let other =
+            accounts.begin(UserRecord { name: "other".into(), ..UserRecord::default() }, at(0));
+        let cookie = other.headers.first("set-cookie").unwrap().to_owned();
+        let other = Headers::new().with("cookie", cookie);
+        let first = log_in(&mut accounts);
+        for _ in 0..MAX_OF_USER - 1 {
+            log_in(&mut accounts);
+        }
+        assert!(accounts.caller(&first, "a:1", at(1)).is_some());
+        let last = log_in(&mut accounts);
+        let holds = |headers| accounts.caller(headers, "a:1", at(1)).is_some();
+        let known = accounts.sessions.len();
+        let ends = (accounts.ends.len(), accounts.of_user["ops"].len());
+        assert_eq!((known, ends), (MAX_OF_USER + 1, (MAX_OF_USER + 1, MAX_OF_USER)));
+        assert!(holds(&other) && holds(&last));
+        accounts.expire(at(100));
+        assert!(
+            accounts.sessions.is_empty() && accounts.ends.is_empty() && accounts.of_user.is_empty()
+        );
     }
 }
