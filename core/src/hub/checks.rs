@@ -53,6 +53,7 @@ pub(super) fn check(options: &HubOptions) -> Result<(), ConfigError> {
     problems.compare(&[
         [message, ("max_queued_bytes", options.max_queued_bytes)],
         [message, ("max_result_bytes", results)],
+        [("max_body_bytes", options.max_body_bytes), ("max_result_bytes", results)],
         [
             ("max_unadmitted_per_address", options.max_unadmitted_per_address),
             ("max_connections", options.max_connections),

@@ -442,6 +442,7 @@ fn numbers_of_which_one_makes_another_unreachable_are_refused_by_both_names() {
         ("hub", "limits.max_message_bytes", "limits.max_send_queue_bytes"),
         ("hub", "limits.max_message_bytes", "max_queued_bytes"),
         ("hub", "limits.max_message_bytes", "max_result_bytes"),
+        ("hub", "max_body_bytes", "max_result_bytes"),
         ("hub", "max_unadmitted_per_address", "max_connections"),
     ];
     let open = |role: &str, low: (&str, u64), high: (&str, u64)| {
@@ -461,7 +462,11 @@ fn numbers_of_which_one_makes_another_unreachable_are_refused_by_both_names() {
         crate::open::open("beacon", role, &text, "host", [0; 32]).err().map(|e| e.to_string())
     };
     for (role, low, high) in pairs {
-        let number = if low == "max_unadmitted_per_address" { 1_000 } else { 100_000 };
+        let number = match low {
+            "max_unadmitted_per_address" => 1_000,
+            "reconnect.base_delay_ms" => 100_000,
+            _ => 20_000_000,
+        };
         assert_eq!(open(role, (low, number), (high, number)), None, "{role}: {low} {high}");
         let said = open(role, (low, number + 1), (high, number)).unwrap();
         assert!(said.contains(low) && said.contains(high), "{said}");

@@ -3,6 +3,7 @@
 mod access;
 mod durability;
 mod flow;
+mod growth;
 mod guesses;
 mod leases;
 mod limits;

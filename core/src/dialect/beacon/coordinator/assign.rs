@@ -77,6 +77,7 @@ impl Coordinator {
         item.last_error = Some(why.to_owned());
         let (losses, max) = (item.losses, self.options.max_redeliveries);
         let cancelled = item.cancel_reason.clone();
+        self.items.recount(id);
         self.take_back(id);
         if let Some(reason) = cancelled {
             let text = format!("Work item was canceled: {reason}");

@@ -145,11 +145,12 @@ impl Coordinator {
             Submitted::Done(done) => return self.answer(waiter, &done, now),
         };
         if let Some(client) = Client::of(&waiter) {
-            self.clients.insert(client, id);
             // The item's own limit may be longer, or not have begun.
-            if let Some(millis) = patience_ms {
-                self.timers.add(Timer::Patience(client, millis), now.mono.after(millis));
+            let patience = patience_ms.map(|millis| (now.mono.after(millis), millis));
+            if let Some((at, millis)) = patience {
+                self.timers.add(Timer::Patience(client, millis), at);
             }
+            self.clients.insert(client, (id, patience));
         }
         if let Some(item) = self.items.get_mut(id) {
             item.waiters.push(waiter);
@@ -280,9 +281,18 @@ impl Coordinator {
         }
     }
 
+    /// Notes that a client does not wait any more; returns for what it did.
+    pub(super) fn wait_no_longer(&mut self, client: Client) -> Option<ItemId> {
+        let (id, patience) = self.clients.remove(&client)?;
+        if let Some((at, millis)) = patience {
+            self.timers.remove(Timer::Patience(client, millis), at);
+        }
+        Some(id)
+    }
+
     /// Lets a client wait no longer; its item goes on, and its outcome is kept.
     pub(super) fn forget_client(&mut self, client: Client) -> Option<(ItemId, Waiter)> {
-        let id = self.clients.remove(&client)?;
+        let id = self.wait_no_longer(client)?;
         let waiters = &mut self.items.get_mut(id)?.waiters;
         let place = waiters.iter().position(|waiter| Client::of(waiter) == Some(client))?;
         Some((id, waiters.remove(place)))

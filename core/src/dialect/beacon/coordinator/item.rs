@@ -150,6 +150,8 @@ pub(crate) struct Item {
     /// The inside of the JSON list of lines reported with progress.
     pub(super) log: String,
     pub(super) waiters: Vec<Waiter>,
+    /// The bytes that it counts with.
+    pub(super) counted: u64,
 }
 
 impl Item {
@@ -185,7 +187,10 @@ impl Item {
         let Order { operation_hash, affinity_key, key, .. } = &self.order;
         let names = [action, run_id, run_hash, node_hash, operation_hash, affinity_key];
         let names: usize = names.into_iter().chain(key).chain(key).map(String::len).sum();
-        (settings.as_str().len() + self.log.len() + names) as u64 + OVERHEAD
+        let said =
+            self.last_error.iter().chain(&self.cancel_reason).map(String::len).sum::<usize>();
+        let said = said + self.log.len() + self.progress.bytes();
+        (settings.as_str().len() + said + names) as u64 + OVERHEAD
     }
 
     /// Returns the part of a snapshot of the queue that it belongs to. Source: `ultravisor` 1.3.24.

@@ -24,14 +24,15 @@ pub(super) struct Items {
 
 impl Items {
     /// Takes an item in; it must be placed next.
-    pub(super) fn insert(&mut self, item: Item) -> ItemId {
+    pub(super) fn insert(&mut self, mut item: Item) -> ItemId {
         let id = ItemId(self.next);
         self.next += 1;
         self.by_hash.insert(item.order.hash.clone(), id);
         if let Some(key) = &item.order.key {
             self.by_key.insert(key.clone(), id);
         }
-        self.bytes += item.size();
+        item.counted = item.size();
+        self.bytes += item.counted;
         self.internal += usize::from(item.order.internal);
         // One that waits is listed when it is placed: most are given out at once.
         if !matches!(item.state, State::Pending(_)) {
@@ -41,6 +42,14 @@ impl Items {
         id
     }
 
+    /// Counts an item's bytes anew, once something was said about it.
+    pub(super) fn recount(&mut self, id: ItemId) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        let size = item.size();
+        let before = std::mem::replace(&mut item.counted, size);
+        self.bytes = self.bytes.saturating_sub(before) + item.counted;
+    }
+
     /// Takes an item out.
     pub(super) fn remove(&mut self, id: ItemId) -> Option<Item> {
         let item = self.items.remove(&id)?;
@@ -48,7 +57,7 @@ impl Items {
         if let Some(key) = &item.order.key {
             self.by_key.remove(key);
         }
-        self.bytes = self.bytes.saturating_sub(item.size());
+        self.bytes = self.bytes.saturating_sub(item.counted);
         self.internal -= usize::from(item.order.internal);
         self.lanes.leave(&item.state, item.rank(id));
         Some(*item)

@@ -125,7 +125,7 @@ pub(crate) struct Coordinator {
     affinity: Affinity,
     results: Results,
     runs: Runs,
-    clients: BTreeMap<Client, ItemId>,
+    clients: BTreeMap<Client, (ItemId, Option<Patience>)>,
     /// Wrong join secrets by address.
     guesses: Buckets,
     /// Counts what is told of each address.
@@ -147,6 +147,9 @@ enum Promise {
     Output(Output),
     Verdict { conn: ConnId, verdict: Verdict },
 }
+
+/// When someone has waited long enough, and the time that it allowed.
+type Patience = (Instant, u64);
 
 /// What is known of an accepted connection beside its registration.
 #[derive(Debug)]
@@ -219,7 +222,7 @@ impl Coordinator {
     pub(crate) fn new(options: HubOptions) -> Self {
         let admitted = FrameLimits::from(&options.limits);
         let accepted = Accepted::new(AdmissionPolicy {
-            unadmitted: FrameLimits { max_message: UNREGISTERED_FRAME, ..admitted },
+            unadmitted: admitted.of_stranger(UNREGISTERED_FRAME),
             admitted,
             max_connections: options.max_connections,
             max_unadmitted_per_address: options.max_unadmitted_per_address,
@@ -379,6 +382,7 @@ impl Coordinator {
         for hash in self.results.expire(now.mono) {
             self.journal.delete(records::RESULTS, &hash);
         }
+        self.registry.forget_drained(now.mono);
         self.affinity.expire(now.mono);
         self.timers.add(Timer::Sweep, now.mono.after(SWEEP_MS));
     }

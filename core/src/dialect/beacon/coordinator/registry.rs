@@ -10,8 +10,9 @@ use super::worker::Worker;
 use crate::base::ids::{ConnId, PeerId};
 use crate::base::time::{Instant, Now, UnixMillis};
 
-/// The most names that are kept as draining while their workers are away.
+/// The most names that are kept as draining while their workers are away, and for how long.
 const MAX_DRAINED: usize = 10_000;
+const DRAINED_MS: u64 = 3_600_000;
 
 /// All workers of a hub.
 #[derive(Debug, Default)]
@@ -22,8 +23,8 @@ pub(super) struct Registry {
     by_conn: BTreeMap<ConnId, PeerId>,
     /// Connected workers with a free slot by capability, the least loaded first.
     free: BTreeMap<Arc<str>, BTreeSet<(usize, u64, PeerId)>>,
-    /// Names whose workers get no new work; kept while they are away.
-    drained: BTreeSet<Arc<str>>,
+    /// Names whose workers get no new work, and since when they are away.
+    drained: BTreeMap<Arc<str>, Option<Instant>>,
     next_worker: u64,
     next_turn: u64,
 }
@@ -78,17 +79,31 @@ impl Registry {
         own.map(|own| std::mem::replace(&mut own.unlisted, new)).unwrap_or_default()
     }
 
-    /// Lets a worker get no new work, or get it again.
-    pub(super) fn drain(&mut self, worker: PeerId, draining: bool) {
+    /// Lets a worker get no new work, or get it again. Tells whether so many can be kept.
+    pub(super) fn drain(&mut self, worker: PeerId, draining: bool) -> bool {
         let Some(name) = self.workers.get(&worker).map(|worker| worker.name.clone()) else {
-            return;
+            return false;
         };
         if !draining {
             self.drained.remove(&name);
-        } else if self.drained.len() < MAX_DRAINED {
-            self.drained.insert(name);
+        } else if self.drained.len() < MAX_DRAINED || self.drained.contains_key(&name) {
+            self.drained.insert(name, None);
+        } else {
+            return false;
         }
         self.update(worker, |worker| worker.draining = draining);
+        true
+    }
+
+    /// Forgets drained names whose workers have been away for long.
+    pub(super) fn forget_drained(&mut self, now: Instant) {
+        self.drained.retain(|name, away| {
+            let since = *away.get_or_insert(now);
+            if self.by_name.contains_key(name) {
+                *away = None;
+            }
+            away.is_none() || now.since(since) < DRAINED_MS
+        });
     }
 
     /// Lets the next worker of a name get work, whatever was said of this one.
@@ -122,7 +137,7 @@ impl Registry {
         let known = self.by_name(name);
         let worker = known.unwrap_or_else(|| self.add(name, now));
         let drains = registration.moorline.as_ref().is_some_and(|ours| ours.draining);
-        let draining = drains || self.drained.contains(name);
+        let draining = drains || self.drained.contains_key(name);
         self.update(worker, |worker| {
             worker.describe(registration);
             worker.owner = owner;

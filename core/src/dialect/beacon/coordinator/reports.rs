@@ -19,6 +19,10 @@ use crate::net::binary_frames::{self, Kind};
 /// The most bytes of lines kept with an item's progress; further lines are dropped.
 const MAX_LOG_BYTES: usize = 1_048_576;
 
+/// What an answer has beside outputs and log, in bytes; and what is no larger when it is left out.
+const ENVELOPE: usize = 1_024;
+const LEFT_OUT: usize = 256;
+
 /// The longest error of a worker that is kept; the rest is cut.
 const MAX_ERROR_BYTES: usize = 16_384;
 
@@ -71,6 +75,7 @@ impl Coordinator {
         let Some(item) = self.items.get_mut(id) else { return Err(unknown()) };
         item.last_event = now.unix;
         item.progress.merge(&report);
+        self.items.recount(id);
         self.note(id, report.log);
         let Some(item) = self.items.get(id) else { return Err(unknown()) };
         if item.waiters.iter().any(Waiter::streams) {
@@ -122,11 +127,25 @@ impl Coordinator {
                 Raw::parse(wire::lines(&lines)).unwrap_or_else(|_| Raw::empty_list())
             }
         };
+        let log = self.log_that_fits(&outputs, log);
         self.finish(id, Ending::Complete, true, Ok((outputs, log)), now);
         if let Some(worker) = worker {
             self.fill(worker, now);
         }
         Ok(())
+    }
+
+    /// Leaves out a log with which the answer would be larger than a message may be: what was gathered with
+    /// progress must not cost the outcome.
+    fn log_that_fits(&self, outputs: &Raw, log: Raw) -> Raw {
+        let (max, bytes) = (self.options.limits.max_message_bytes, log.as_str().len());
+        if bytes <= LEFT_OUT || (outputs.as_str().len() + bytes + ENVELOPE) as u64 <= max {
+            return log;
+        }
+        Raw::trusted(format!(
+            "[\"The log of {bytes} bytes is left out: with it the answer is larger than \
+             limits.max_message_bytes.\"]"
+        ))
     }
 
     /// Takes an error: the item runs again if it may, else it ends.
@@ -160,7 +179,7 @@ impl Coordinator {
         let (before, more) = (item.log.len(), lines.get().len());
         if before + more <= MAX_LOG_BYTES && more as u64 <= room {
             wire::append_lines(&mut item.log, lines);
-            self.items.bytes += (item.log.len() - before) as u64;
+            self.items.recount(id);
         }
     }
 
@@ -170,6 +189,7 @@ impl Coordinator {
         item.last_error = Some(message);
         item.last_event = now.unix;
         item.retry_after = Some(UnixMillis(now.unix.0.saturating_add(delay)));
+        self.items.recount(id);
         self.take_back(id);
         let at = now.mono.after(delay);
         self.items.change(id, State::Retry(at));

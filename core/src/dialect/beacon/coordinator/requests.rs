@@ -126,7 +126,9 @@ impl Coordinator {
         let control: ControlBody = read(asked.body)?;
         let worker = self.known_worker(beacon_id)?;
         let draining = control.draining.unwrap_or(true);
-        self.registry.drain(worker, draining);
+        if !self.registry.drain(worker, draining) {
+            return Err((503, wire::error("Too many workers are drained.")));
+        }
         let what = if draining { "gets no new work" } else { "gets new work again" };
         let text = format!("worker {beacon_id} {what}: {} said so", asked.caller.client);
         self.notice(ErrorCode::WorkerDrained, text);

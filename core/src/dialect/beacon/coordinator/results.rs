@@ -40,7 +40,10 @@ fn unsaid() -> Result<(Raw, Raw), String> {
 impl Finished {
     fn size(&self) -> u64 {
         let outputs = |(outputs, log): &(Raw, Raw)| outputs.as_str().len() + log.as_str().len();
-        self.result.as_ref().map_or(0, outputs) as u64 + 512
+        let said = self.result.as_ref().map_or_else(String::len, outputs);
+        let names =
+            self.key.as_ref().map_or(0, String::len) + self.action.len() + self.run_id.len();
+        (said + names) as u64 + 512
     }
 }
 
@@ -73,7 +76,10 @@ impl Results {
         }
         self.items.insert(order, (until, finished));
         let mut gone = Vec::new();
-        while self.items.len() as u64 > self.max_items || self.bytes > self.max_bytes {
+        // The latest stays, however large: whoever asked must be able to look it up.
+        while self.items.len() as u64 > self.max_items
+            || (self.bytes > self.max_bytes && self.items.len() > 1)
+        {
             gone.extend(self.remove_first());
         }
         gone
@@ -160,6 +166,20 @@ mod tests {
         let mut results = Results::new(100, 3_000);
         results.insert(finished("a", 2_000), at(100));
         assert_eq!(results.insert(finished("b", 2_000), at(100)), ["a".into()]);
+    }
+
+    #[test]
+    fn failures_count_too_and_the_latest_stays_however_large() {
+        let mut results = Results::new(100, 3_000);
+        let failed = |hash: &str, bytes: usize| Finished {
+            result: Err("x".repeat(bytes)),
+            ..finished(hash, 1)
+        };
+        let until = Instant::from_millis(1);
+        results.insert(failed("a", 2_000), until);
+        assert_eq!(results.insert(failed("b", 2_000), until), ["a".into()]);
+        assert_eq!(results.insert(failed("c", 9_000), until), ["b".into()]);
+        assert!(results.find("c").is_some());
     }
 
     #[test]

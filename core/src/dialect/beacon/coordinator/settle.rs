@@ -136,7 +136,7 @@ impl Coordinator {
     /// Answers one who waits with a kept outcome.
     pub(super) fn answer(&mut self, waiter: Waiter, done: &Finished, now: Now) {
         if let Some(client) = Client::of(&waiter) {
-            self.clients.remove(&client);
+            self.wait_no_longer(client);
         }
         match (waiter, &done.result) {
             (Waiter::Login { http }, _) => self.decide_login(http, done),

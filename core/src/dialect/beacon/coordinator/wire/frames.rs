@@ -129,7 +129,7 @@ pub(crate) fn work_cancel(hash: &str, reason: &str, why: Withdrawal) -> String {
 pub(crate) struct Progress([Option<Box<RawValue>>; 4]);
 
 /// The longest value of a field of progress, in bytes; longer ones are left out.
-const MAX_PROGRESS: usize = 65_536;
+const MAX_PROGRESS: usize = 4_096;
 
 impl Progress {
     const FIELDS: [&str; 4] = ["Percent", "Message", "Step", "TotalSteps"];
@@ -143,6 +143,11 @@ impl Progress {
                 *own = Some(new.to_owned());
             }
         }
+    }
+
+    /// Returns how many bytes it has.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.iter().flatten().map(|value| value.get().len()).sum()
     }
 
     /// Writes what was reported so far, if anything was.
