@@ -1,7 +1,7 @@
 //! What no single option of the hub can be blamed for, and what its options mean to visitors.
 
 use crate::api::options::{ConfigError, HubAccess, HubOptions};
-use crate::net::origin::{Visitors, host_and_port, is_loopback};
+use crate::net::origin::{Visitors, host_and_port, is_here};
 use crate::net::proxies::is_network;
 
 /// Checks what no single option can be blamed for.
@@ -32,7 +32,7 @@ pub(super) fn check(options: &HubOptions) -> Result<(), ConfigError> {
             );
         }
     }
-    if !options.is_on_loopback() && !options.danger_open_network {
+    if !is_here(&options.listen) && !options.danger_open_network {
         if is_open {
             problems.add(
                 "listen",
@@ -77,20 +77,8 @@ pub(super) fn check(options: &HubOptions) -> Result<(), ConfigError> {
     problems.check(())
 }
 
-impl HubOptions {
-    fn is_on_loopback(&self) -> bool {
-        is_loopback(host_and_port(&self.listen).0)
-    }
-
-    /// Returns by which names the hub may be asked, and for which pages.
-    pub(super) fn visitors(&self) -> Visitors {
-        let is_limited = self.is_on_loopback() || !self.allowed_hosts.is_empty();
-        let listen = host_and_port(&self.listen).0.to_owned();
-        let hosts = self.allowed_hosts.iter().cloned().chain([listen]).collect();
-        Visitors {
-            is_secure: !self.runtime.cert_file.is_empty(),
-            hosts: is_limited.then_some(hosts),
-            origins: self.allowed_origins.clone(),
-        }
-    }
+/// Returns by which names the hub may be asked, and for which pages.
+pub(super) fn visitors(options: &HubOptions) -> Visitors {
+    let is_secure = !options.runtime.cert_file.is_empty();
+    Visitors::of(&options.listen, is_secure, &options.allowed_hosts, &options.allowed_origins)
 }

@@ -84,7 +84,7 @@ impl Hub {
             volt: VoltServer::new(&options, volt_seeds),
             stores: Stores::default(),
             accounts: Accounts::new(&options, secrets.seed()),
-            visitors: options.visitors(),
+            visitors: checks::visitors(&options),
             proxies: options.trusted_proxies.iter().cloned().collect(),
             warnings: Window::of_warnings(),
             logins: BTreeMap::new(),

@@ -126,6 +126,11 @@ pub(crate) fn is_loopback(host: &str) -> bool {
         || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
+/// Tells whether a server at an address serves this machine only.
+pub(crate) fn is_here(address: &str) -> bool {
+    is_loopback(host_and_port(address).0)
+}
+
 /// By which names a server may be asked, and for which pages: a page of any site can make its visitor's
 /// browser ask a server on loopback, also by the site's own name, once that leads to loopback (DNS
 /// rebinding).
@@ -140,6 +145,15 @@ pub(crate) struct Visitors {
 }
 
 impl Visitors {
+    /// Who may ask a server that listens on an address: on loopback, or with `hosts` given, by those
+    /// names only.
+    pub(crate) fn of(listen: &str, is_secure: bool, hosts: &[String], origins: &[String]) -> Self {
+        let is_limited = is_here(listen) || !hosts.is_empty();
+        let listen = host_and_port(listen).0.to_owned();
+        let hosts = hosts.iter().cloned().chain([listen]).collect();
+        Self { is_secure, hosts: is_limited.then_some(hosts), origins: origins.to_vec() }
+    }
+
     /// Looks at a request.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use crate::api::options::ConfigError;
 use crate::api::options::shared::{LimitOptions, ReconnectOptions, RuntimeOptions, ScriptOptions};
 use crate::base::secret::Secret;
-use crate::net::origin::{Origin, Visitors, host_and_port, is_loopback};
+use crate::net::origin::{Origin, Visitors, is_here};
 use crate::{option_words, options};
 
 options! {
@@ -173,17 +173,7 @@ impl DaemonOptions {
 
     /// Returns by which names a server may be asked, and for which pages.
     pub(super) fn visitors(&self) -> Visitors {
-        let is_limited = is_here(&self.listen) || !self.allowed_hosts.is_empty();
-        let listen = host_and_port(&self.listen).0.to_owned();
-        let hosts = self.allowed_hosts.iter().cloned().chain([listen]).collect();
-        Visitors {
-            is_secure: !self.runtime.cert_file.is_empty(),
-            hosts: is_limited.then_some(hosts),
-            origins: self.allowed_origins.clone(),
-        }
+        let is_secure = !self.runtime.cert_file.is_empty();
+        Visitors::of(&self.listen, is_secure, &self.allowed_hosts, &self.allowed_origins)
     }
-}
-
-fn is_here(address: &str) -> bool {
-    is_loopback(host_and_port(address).0)
 }

@@ -66,9 +66,11 @@ impl Coordinator {
                         && is_behind(*id, item)
                         && bucket.is_none_or(|name| item.bucket() == name)
                 });
-                let write = if is_queue { wire::queue_record } else { wire::item_record };
-                let record = |item| write(item, self.is_reserved(item), page.settings);
-                let items = part(items.map(|(_, item)| record(item)), page);
+                let items = items.map(|(_, item)| {
+                    let bucket = is_queue.then(|| item.bucket());
+                    wire::item_record(item, bucket, self.is_reserved(item), page.settings)
+                });
+                let items = part(items, page);
                 Ok(if is_queue { self.show_queue(&items, now) } else { items })
             }
             View::Bindings => {

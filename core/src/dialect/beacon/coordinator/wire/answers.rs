@@ -39,20 +39,16 @@ pub(crate) fn beacon_record(
 /// Settings that stand in every list, in bytes.
 const SMALL: usize = 1_024;
 
-/// An item's record; `reserved` if the worker that it waits for is here.
+/// An item's record, in a snapshot of the queue with its `bucket`; `reserved` if the worker that it
+/// waits for is here.
 ///
 /// Peer: settings always come; here large ones do only `with_settings`.
-pub(crate) fn item_record(item: &Item, reserved: bool, with_settings: bool) -> String {
-    item_fields(Object::with_capacity(1_280), item, reserved, with_settings)
-}
-
-/// An item's record in a snapshot of the queue.
-pub(crate) fn queue_record(item: &Item, reserved: bool, with_settings: bool) -> String {
-    let object = Object::with_capacity(1_280).text("Bucket", item.bucket());
-    item_fields(object, item, reserved, with_settings)
-}
-
-fn item_fields(object: Object, item: &Item, reserved: bool, with_settings: bool) -> String {
+pub(crate) fn item_record(
+    item: &Item,
+    bucket: Option<&str>,
+    reserved: bool,
+    with_settings: bool,
+) -> String {
     let order = &item.order;
     let (holder, assigned) = match item.state {
         State::Running(_) | State::Held => (item.holder.as_ref(), item.assigned),
@@ -60,7 +56,8 @@ fn item_fields(object: Object, item: &Item, reserved: bool, with_settings: bool)
     };
     let wait = assigned.map_or(0, |at| at.0.saturating_sub(order.enqueued.0));
     let with_settings = with_settings || order.settings.as_str().len() <= SMALL;
-    let object = object
+    let object = Object::with_capacity(1_280)
+        .given(bucket, |object, bucket| object.text("Bucket", bucket))
         .text("WorkItemHash", &order.hash)
         .text("RunHash", &order.run_hash)
         .text("RunID", &order.run_id)
