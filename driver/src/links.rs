@@ -1,5 +1,6 @@
 //! The connections of one I/O thread, from dial, offer or accept to their end.
 
+mod connection;
 mod control;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -7,14 +8,14 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use moorline_core::{
-    CloseCause, ConnId, ConnInput, Deflate, Error, ErrorCode, Frame, FrameLimits, Input, Instant,
-    Pulses,
+    CloseCause, ConnId, ConnInput, Deflate, Error, Frame, FrameLimits, Input, Instant, Pulses,
 };
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use crate::inbox::{ConnWaker, Decision, Inbox};
+use crate::links::connection::{Connection, Phase};
 use crate::links::control::ControlRate;
 use crate::listen::Accepted;
 use crate::transport::{Carrier, Flushed, Packing, Step, Transport};
@@ -25,17 +26,10 @@ const LINGER_MS: u64 = 2_000;
 /// How long a connection is kept that both sides have closed, or whose peer broke the protocol.
 const PART_MS: u64 = 1_000;
 
-/// How many bytes of frames a connection holds back while the application does not keep up, so that
-/// pings and pongs behind them still pass. Beyond, it is not read.
-const MAX_HELD: usize = 64 * 1024;
-/// The close code for a policy that was violated.
-const POLICY: u16 = 1008;
 /// Stands for an end without a close frame; never on the wire itself.
 const CUT: u16 = 1006;
 /// With more than this on its way, the question whether it has left is answered at once.
 const MUCH: usize = 16 * 1024;
-/// What a frame that is held back costs besides its payload.
-const FRAME_BYTES: usize = 64;
 
 /// Every connection that the machine knows by id.
 pub(crate) struct Links {
@@ -62,94 +56,6 @@ enum Waiting {
     Limits(FrameLimits),
     AskSent,
     Close(u16, String),
-}
-
-struct Connection {
-    transport: Transport,
-    waker: Arc<ConnWaker>,
-    phase: Phase,
-    held: VecDeque<Frame>,
-    held_bytes: usize,
-    over: Option<CloseCause>,
-    is_paused: bool,
-    is_touched: bool,
-    is_unflushed: bool,
-    asks_sent: bool,
-    /// Bytes of frames since the last flush.
-    unflushed: usize,
-    control: ControlRate,
-    /// Frames by which the peer asks for a sign of life, or gives one.
-    pulses: Pulses,
-}
-
-impl Connection {
-    /// Puts the connection on the list of those that the turn's flush goes through.
-    fn touch(&mut self, touched: &mut Vec<ConnId>) {
-        if !std::mem::replace(&mut self.is_touched, true) {
-            touched.push(self.waker.conn());
-        }
-    }
-
-    /// Takes the next step: what was held back first. `None` if the rest must wait.
-    fn next(&mut self, hold: bool, pool: &mut Pool) -> Option<Step> {
-        if !hold {
-            if let Some(frame) = self.held.pop_front() {
-                self.held_bytes -= frame.len() + FRAME_BYTES;
-                return Some(Step::Frame(frame));
-            }
-            return Some(self.over.take().map_or_else(|| self.transport.receive(pool), Step::Over));
-        }
-        while self.over.is_none() && self.held_bytes < MAX_HELD {
-            match self.transport.receive(pool) {
-                Step::Frame(frame) if self.is_pulse(&frame) => return Some(Step::Frame(frame)),
-                Step::Frame(frame @ (Frame::Text(_) | Frame::Binary(_))) => {
-                    self.held_bytes += frame.len() + FRAME_BYTES;
-                    self.held.push_back(frame);
-                }
-                Step::Over(cause) if self.held.is_empty() => return Some(Step::Over(cause)),
-                Step::Over(cause) => {
-                    self.transport.part();
-                    self.over = Some(cause);
-                }
-                Step::Pending if self.held.is_empty() => return Some(Step::Pending),
-                Step::Pending => return None,
-                step @ Step::Frame(Frame::Ping(_) | Frame::Pong(_)) => return Some(step),
-            }
-        }
-        None
-    }
-
-    /// Ends a connection whose peer sends more control frames than anybody needs.
-    fn permitted(&mut self, step: Step, now: Instant, pool: &mut Pool) -> Step {
-        let is_permitted = match &step {
-            Step::Frame(Frame::Ping(_)) => self.control.ping(now),
-            Step::Frame(Frame::Pong(_)) => self.control.pong(now),
-            Step::Frame(Frame::Text(_) | Frame::Binary(_)) | Step::Pending | Step::Over(_) => true,
-        };
-        if is_permitted || self.phase != Phase::Open {
-            return step;
-        }
-        self.transport.close(POLICY, control::EXCEEDED, pool);
-        Step::Over(CloseCause::Failed(Error::new(ErrorCode::PeerProtocol, control::EXCEEDED)))
-    }
-
-    fn is_pulse(&self, frame: &Frame) -> bool {
-        match frame {
-            Frame::Text(text) => self.pulses.contains(&text.as_bytes().as_ref()),
-            Frame::Binary(bytes) => self.pulses.contains(&bytes.as_ref()),
-            Frame::Ping(_) | Frame::Pong(_) => false,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Frames flow.
-    Open,
-    /// We closed it; the machine waits for its end.
-    Closing,
-    /// The machine knows that it ended; what was sent is still on its way.
-    Leaving,
 }
 
 /// What looking at a ready connection gave.
