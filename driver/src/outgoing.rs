@@ -14,6 +14,8 @@ use crate::io::Io;
 pub(crate) const WRITE_BUFFER: usize = 128 * 1024;
 /// Payloads from this size on are written from where they lie; smaller ones are gathered.
 pub(crate) const SHARED: usize = 1024;
+/// The first room for what is gathered.
+const GATHERED: usize = 1024;
 /// The most parts of one write.
 const MAX_PARTS: usize = 64;
 
@@ -40,6 +42,9 @@ impl Outgoing {
 
     /// Adds what `write` writes.
     pub(crate) fn gather(&mut self, write: impl FnOnce(&mut BytesMut)) {
+        if self.gathered.capacity() == 0 {
+            self.gathered.reserve(GATHERED);
+        }
         let before = self.gathered.len();
         write(&mut self.gathered);
         self.length += self.gathered.len() - before;

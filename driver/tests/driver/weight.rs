@@ -45,6 +45,65 @@ fn greeted(hub: &Rig, address: &str) -> TcpStream {
 
 #[test]
 #[ignore = "measures"]
+fn an_echo_costs_microseconds() {
+    for (clients, in_flight, size) in
+        [(64, 1, 100), (16, 32, 100), (64, 1, 16_384), (16, 8, 16_384)]
+    {
+        let hub = Rig::reacting(|input| match input {
+            Input::Server(ServerInput::Offered { conn, .. }) => {
+                let (conn, limits) = (*conn, FRAME_LIMITS);
+                vec![Output::Admit { conn, limits, pulses: &[], deflate: None }]
+            }
+            Input::Conn(ConnInput::Received { conn, frame }) => {
+                vec![Output::Send { conn: *conn, frame: frame.clone() }]
+            }
+            _ => Vec::new(),
+        });
+        let address = hub.listen(LIMITS);
+        let rounds = 3_200_000 / (clients * in_flight * (size / 8 + 16));
+        let (cpu, done) = (io_thread_time(), std::sync::atomic::AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..clients {
+                scope.spawn(|| {
+                    echo(&address, in_flight, size, rounds);
+                    done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                });
+            }
+            while done.load(std::sync::atomic::Ordering::Relaxed) < clients {
+                while hub.input_now().is_some() {}
+                std::thread::yield_now();
+            }
+        });
+        let each = (io_thread_time() - cpu).as_nanos() / (clients * in_flight * rounds) as u128;
+        println!("{clients} x {in_flight} of {size} bytes: {each} ns of the I/O thread for each");
+    }
+}
+
+/// Sends messages and waits until all have come back, so many times.
+fn echo(address: &str, in_flight: usize, size: usize, rounds: usize) {
+    let mut client = upgrade(address);
+    let mut frame = vec![0x81];
+    let head = match size {
+        0..=125 => {
+            frame.push(0x80 | size as u8);
+            2
+        }
+        _ => {
+            frame.extend([0x80 | 126, (size >> 8) as u8, size as u8]);
+            4
+        }
+    };
+    frame.extend([0; 4]);
+    frame.resize(frame.len() + size, b'x');
+    let (frames, mut back) = (frame.repeat(in_flight), vec![0; in_flight * (head + size)]);
+    for _ in 0..rounds {
+        client.write_all(&frames).unwrap();
+        client.read_exact(&mut back).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "measures"]
 fn one_core_answers_20_000_requests_a_second() {
     const CLIENTS: usize = 16;
     const EACH: usize = 5_000;
