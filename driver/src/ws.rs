@@ -37,7 +37,7 @@ use crate::ws::keys::Keys;
 /// The most bytes of one read.
 const READ: usize = 64 * 1024;
 /// The most reads that may pass without a frame before other connections get their turn.
-const MAX_READS: usize = 8;
+const MAX_READS: usize = 4;
 /// Stands for a close frame that says no code; never on the wire itself.
 const NO_CODE: u16 = 1005;
 const PROTOCOL: u16 = 1002;
@@ -217,7 +217,8 @@ impl Ws {
         if !matches!(flushed, Flushed::All) || !self.is_parting || self.is_shut {
             return flushed;
         }
-        if !self.is_agreed {
+        // A client leaves that to its server.
+        if !self.is_agreed || self.role == Role::Server {
             let mut cx = Context::from_waker(&self.waker);
             match Pin::new(&mut self.io).poll_shutdown(&mut cx) {
                 Poll::Pending => return Flushed::Pending,

@@ -323,3 +323,106 @@ fn close(payload: &[u8]) -> Result<Item, Fault> {
         .map_err(|_| Fault::Payload("the reason of a close frame is not UTF-8"))?;
     Ok(Item::Close(Some((code, reason.to_owned()))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVER: Accepts = Accepts { masked: true, compressed: false };
+
+    /// A masked frame.
+    fn frame(opcode: Opcode, is_final: bool, payload: &[u8]) -> Vec<u8> {
+        let (mut bytes, mut payload) = (Vec::new(), payload.to_vec());
+        Head::write(opcode, false, Some([1, 2, 3, 4]), payload.len(), &mut bytes);
+        if !is_final {
+            bytes[0] &= 0x7f;
+        }
+        mask(&mut payload, [1, 2, 3, 4]);
+        [bytes, payload].concat()
+    }
+
+    /// Reads everything that comes, in steps; what it gave.
+    fn read(decoder: &mut Decoder, bytes: &[u8], step: usize) -> Result<Vec<Item>, Fault> {
+        let (mut items, mut rest) = (Vec::new(), Vec::new());
+        for part in bytes.chunks(step) {
+            rest.extend_from_slice(part);
+            loop {
+                let (used, item) = decoder.decode(&mut rest);
+                rest.drain(..used);
+                let Some(item) = item? else { break };
+                let is_last = matches!(item, Item::Excess(_));
+                items.push(item);
+                if is_last {
+                    return Ok(items);
+                }
+            }
+        }
+        Ok(items)
+    }
+
+    #[test]
+    fn the_beginning_of_a_long_message_is_kept_however_it_comes() {
+        let text: Vec<u8> = (0..2_000).map(|n| b'a' + (n % 26) as u8).collect();
+        let whole = frame(Opcode::Text, true, &text);
+        let parts = [
+            frame(Opcode::Text, false, &text[..150]),
+            frame(Opcode::Ping, true, b"p"),
+            frame(Opcode::Continuation, true, &text[150..]),
+        ];
+        let late = [
+            frame(Opcode::Text, false, &text[..900]),
+            frame(Opcode::Continuation, true, &text[900..]),
+        ];
+        for step in [1, 7, 5_000] {
+            for bytes in [whole.clone(), parts.concat(), late.concat()] {
+                let mut decoder = Decoder::new(SERVER, 1_000, 9);
+                let items = read(&mut decoder, &bytes, step).unwrap();
+                let Some(Item::Excess(excess)) = items.last() else { panic!("{items:?}") };
+                assert_eq!((excess.size, &excess.beginning[..]), (2_000, &text[..BEGINNING]));
+            }
+            let mut decoder = Decoder::new(SERVER, 10, 9);
+            let bytes = frame(Opcode::Text, true, &text[..11]);
+            let items = read(&mut decoder, &bytes, step).unwrap();
+            let wanted = Excess { size: 11, beginning: text[..11].to_vec(), is_compressed: false };
+            assert_eq!(items, [Item::Excess(wanted)]);
+        }
+    }
+
+    #[test]
+    fn what_came_of_a_long_message_that_is_cut_off_is_told() {
+        let mut decoder = Decoder::new(SERVER, 10, 9);
+        let bytes = frame(Opcode::Binary, true, &[7; 100]);
+        assert_eq!(read(&mut decoder, &bytes[..20], 3), Ok(Vec::new()));
+        let excess = decoder.give_up().unwrap();
+        assert_eq!((excess.size, excess.beginning), (100, vec![7; 14]));
+        assert_eq!(Decoder::new(SERVER, 10, 9).give_up(), None);
+    }
+
+    #[test]
+    fn fragments_are_counted_for_each_message_and_not_beside_it() {
+        let mut decoder = Decoder::new(SERVER, 1_000, 2);
+        let message = [
+            frame(Opcode::Text, false, b"a"),
+            frame(Opcode::Continuation, false, b"b"),
+            frame(Opcode::Ping, true, b""),
+            frame(Opcode::Continuation, true, b"c"),
+            frame(Opcode::Text, true, b"whole"),
+        ];
+        for _ in 0..10 {
+            assert_eq!(read(&mut decoder, &message.concat(), 4).unwrap().len(), 3);
+        }
+        let more = [&message[..2], &message[1..2]].concat().concat();
+        assert_eq!(read(&mut decoder, &more, 4), Err(Fault::Fragments));
+    }
+
+    #[test]
+    fn limits_change_with_the_next_frame() {
+        let mut decoder = Decoder::new(SERVER, 10, 2);
+        let bytes = frame(Opcode::Text, true, &[b'a'; 20]);
+        decoder.set_limits(20, 2);
+        assert_eq!(read(&mut decoder, &bytes, 5).unwrap().len(), 1);
+        decoder.set_limits(19, 2);
+        let items = read(&mut decoder, &bytes, 5).unwrap();
+        assert!(matches!(items[..], [Item::Excess(_)]), "{items:?}");
+    }
+}
