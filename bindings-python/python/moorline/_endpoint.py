@@ -50,7 +50,10 @@ Answer = Union[bytes, CallDoneEvent]
 
 _logger = logging.getLogger("moorline")
 _OnPart = Callable[[Any], None]
-_KINDS = frozenset(get_args(get_type_hints(shape)["event"])[0] for shape in get_args(NativeEvent))
+_ELSEWHERE = frozenset({"received", "closed", "admission_asked", "backlog", "heartbeat"})
+"""Kinds of events of dialects that have no classes here."""
+_ALL = (get_args(get_type_hints(shape)["event"])[0] for shape in get_args(NativeEvent))
+_KINDS = frozenset(_ALL) - _ELSEWHERE
 """All kinds of events that cross."""
 _KEPT = 0
 """In place of a call's number: a command that no call waits for and that must not be lost."""
