@@ -414,6 +414,21 @@ def test_a_cancelled_connect_leaves_nothing(run: Any) -> None:
     run(main())
 
 
+def test_a_handler_that_comes_in_a_drain_comes_too_late(run: Any) -> None:
+    async def main() -> None:
+        worker = Worker()
+        fake = await connected(worker)
+        drain = asyncio.ensure_future(worker.drain(1_000))
+        await until(lambda: any(command[0] == "stop" for command in fake.commands))
+        with pytest.raises(MoorlineError) as raised:
+            worker.handle("Echo/Late")
+        assert raised.value.code == "STOPPED"
+        fake.deliver(ended())
+        await drain
+
+    run(main())
+
+
 def test_the_end_settles_every_call(run: Any) -> None:
     async def main() -> None:
         dispatcher = Dispatcher()

@@ -105,6 +105,7 @@ class Endpoint:
         self._outcomes: List[Tuple[int, Answer]] = []
         self._flushing = False
         self._over = False
+        self._is_leaving = False
         self._cut_short: Optional[MoorlineError] = None
         self._lost: Optional[MoorlineError] = None
         """Why the last attempt failed."""
@@ -356,6 +357,7 @@ class Endpoint:
         self._flush()
         # Alone and at once: who waits for the end must learn that the stop was refused.
         self._native.submit(encode([["stop", 0, body]]))
+        self._is_leaving = True
 
     # Events
 

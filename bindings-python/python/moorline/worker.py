@@ -109,8 +109,8 @@ class Worker(Bench):
         if not isinstance(cast(object, key), str):
             message = 'name what the function handles: @worker.handle("Capability/Action")'
             raise error_of("ARGUMENT_INVALID", message)
-        if self._over:
-            raise error_of("STOPPED", "handle comes too late: the worker has ended")
+        if self._over or self._is_leaving:
+            raise error_of("STOPPED", "handle comes too late: the worker was told to end")
         given = {"description": description, "settings_schema": settings_schema}
         meta = {name: value for name, value in given.items() if value is not None}
         check_handler(self._dialect, self._role, sound(key), encode(meta).decode())

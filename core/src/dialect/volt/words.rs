@@ -1,8 +1,22 @@
 //! Words of the VOLT wire that application code spells too.
 
 use crate::api::words::{WireLimit, WordTable};
-use crate::base::error::ErrorCode;
+use crate::base::error::{Error, ErrorCode, invalid};
 use crate::net::socketio::MAX_ATTACHMENTS;
+
+/// The longest name of a command that has a handler, in bytes.
+const MAX_NAME: usize = 256;
+
+/// Checks the name of a command that is to have a handler.
+///
+/// # Errors
+/// `ARGUMENT_INVALID` for one that is empty or too long.
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+    if (1..=MAX_NAME).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(invalid(format!("a command's name has 1 to {MAX_NAME} bytes")))
+}
 
 /// Every set of constants of the dialect.
 pub(crate) const WORDS: &[WordTable] = &[

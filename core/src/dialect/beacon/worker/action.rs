@@ -68,6 +68,10 @@ pub(crate) fn check_handler(key: &str, meta: &Raw) -> Result<(), Error> {
 
 impl BeaconWorker {
     pub(super) fn handle(&mut self, key: String, meta: &Raw, now: Now) -> Result<(), Error> {
+        if self.drain.is_on() {
+            let message = "handle comes too late: the worker was told to end";
+            return Err(Error::new(ErrorCode::Stopped, message));
+        }
         self.handlers.add(key.clone(), Action::new(&key, meta)?)?;
         self.handlers_changed(now);
         Ok(())
@@ -75,11 +79,9 @@ impl BeaconWorker {
 
     pub(super) fn unhandle(&mut self, key: &str, now: Now) -> Result<(), Error> {
         Action::split(key)?;
-        if !self.handlers.remove(key) {
-            let message = format!("no handler is registered under {key:?}");
-            return Err(Error::new(ErrorCode::HandlerUnknown, message));
+        if self.handlers.remove(key) {
+            self.handlers_changed(now);
         }
-        self.handlers_changed(now);
         Ok(())
     }
 

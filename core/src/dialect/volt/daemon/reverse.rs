@@ -15,6 +15,7 @@ use crate::base::json::Raw;
 use crate::base::json::object::Object;
 use crate::dialect::volt::envelope::{Envelope, Reject, lenient_form, unhandled};
 use crate::dialect::volt::wire::{self, Message};
+use crate::dialect::volt::words::check_name;
 
 /// The key under which an application listens to messages.
 const MESSAGES: &str = "*";
@@ -43,6 +44,7 @@ impl VoltDaemon {
             self.wants_messages = true;
             return Ok(());
         }
+        check_name(&key)?;
         self.handlers.add(key, ())
     }
 

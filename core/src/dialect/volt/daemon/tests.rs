@@ -139,6 +139,16 @@ fn a_stored_password_that_cannot_be_read_spends_no_token() {
     assert!(matches!(recalled("{}"), Output::Store { .. }), "a probe is no password");
 }
 
+#[test]
+fn a_handler_has_a_name_as_at_the_hub() {
+    let mut it = Scene::on_websocket();
+    for key in [String::new(), "x".repeat(257)] {
+        let handle = WorkCommand::Handle { key, meta: Raw::empty_object() };
+        let error = it.daemon.handle_command(Command::Work(handle), it.clock()).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::ArgumentInvalid);
+    }
+}
+
 /// Stops a daemon that has lost its connection and queued a message.
 fn stopped_while_it_waits(drain_ms: u64) -> Scene {
     let mut it = Scene::on_websocket();

@@ -17,11 +17,8 @@ use crate::base::json::Raw;
 use crate::base::time::Instant;
 use crate::dialect::volt::envelope::{Envelope, Reject, lenient_form, unhandled};
 use crate::dialect::volt::wire::{Message, ok_reply};
-use crate::dialect::volt::words::{HEARTBEAT, MESSAGE};
+use crate::dialect::volt::words::{HEARTBEAT, MESSAGE, check_name};
 use crate::net::socketio::{self, ROOT};
-
-/// The longest name of a command that has a handler.
-const MAX_NAME: usize = 256;
 
 /// The longest id of a command that is handed to the application, as JSON: it is kept until the answer.
 const MAX_REQUEST: usize = 1_024;
@@ -47,9 +44,7 @@ impl VoltServer {
         if name == HEARTBEAT {
             return Err(invalid(format!("{name} is answered by the hub itself")));
         }
-        if !(1..=MAX_NAME).contains(&name.len()) {
-            return Err(invalid(format!("a command's name has 1 to {MAX_NAME} bytes")));
-        }
+        check_name(&name)?;
         self.handlers.add(name, ())
     }
 

@@ -279,7 +279,13 @@ fn a_push_in_drain_is_given_back_by_a_registration_without_it() {
         conn,
         r#"{"EventType":"BeaconRegistered","BeaconID":"bcn-1","Moorline":{"Acks":true}}"#,
     );
-    bench.handle("Math/Add");
+    for key in ["Echo/Say", "No/Such"] {
+        let key = key.to_owned();
+        bench.command(Command::Work(WorkCommand::Unhandle { key })).unwrap();
+    }
+    let (key, meta) = ("Math/Add".to_owned(), crate::base::json::Raw::empty_object());
+    let late = bench.command(Command::Work(WorkCommand::Handle { key, meta })).unwrap_err();
+    assert_eq!(late.code(), ErrorCode::Stopped);
     bench.pass(0);
     assert!(announced(&mut bench).is_empty(), "what is offered is of no interest any more");
 }
