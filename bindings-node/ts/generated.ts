@@ -372,6 +372,8 @@ export interface HubOptions {
   enqueueRate?: number | undefined;
   /** Requests to enqueue that a client may make at once. Default: `500`. Range: 1 to 1000000. */
   enqueueBurst?: number | undefined;
+  /** Workers that may log in per second, as after a restart of the hub; further ones are told when to come. 0 does not limit. Default: `600` 1/s. Range: 0 to 1000000. */
+  readmissionRate?: number | undefined;
   /** How long a key keeps drawing its work to the same worker. Default: `3600000` ms. Range: 1000 to 86400000. */
   affinityTtlMs?: number | undefined;
   /** The most finished results kept for look-up and idempotent retries. Default: `10000`. Range: 0 to 1000000. */
@@ -892,6 +894,7 @@ export const OPTION_KEYS = {
     maxQueuedBytes: 'max_queued_bytes',
     enqueueRate: 'enqueue_rate',
     enqueueBurst: 'enqueue_burst',
+    readmissionRate: 'readmission_rate',
     affinityTtlMs: 'affinity_ttl_ms',
     maxResults: 'max_results',
     maxResultBytes: 'max_result_bytes',

@@ -229,7 +229,8 @@ fn settle(machine: &mut Machine) -> Vec<String> {
     while let Some(output) = machine.poll_output() {
         if let Output::Store { store, request } = output {
             let result = Ok(match request {
-                moorline_core::store::StoreRequest::Load { .. } => StoreReply::Loaded(Vec::new()),
+                moorline_core::store::StoreRequest::Load { .. }
+                | moorline_core::store::StoreRequest::Find { .. } => StoreReply::Loaded(Vec::new()),
                 moorline_core::store::StoreRequest::Commit { .. } => StoreReply::Committed,
             });
             input(machine, Input::Stored { store, result });

@@ -27,6 +27,13 @@ impl Disk {
                     .map(|((_, key), value)| (key.clone(), value.clone()))
                     .collect(),
             ),
+            StoreRequest::Find { space, from, limit, bytes } => {
+                let cut = |value: &Bytes| value.slice(..value.len().min(bytes));
+                let records =
+                    self.records.iter().filter(|((of, key), _)| *of == space && *key >= from);
+                let records = records.map(|((_, key), value)| (key.clone(), cut(value)));
+                StoreReply::Loaded(records.take(limit).collect())
+            }
             StoreRequest::Commit { writes } => {
                 for write in writes {
                     match write {

@@ -334,7 +334,9 @@ impl World {
                 }
                 Output::Store { store, request } => {
                     let reply = match request {
-                        StoreRequest::Load { .. } => StoreReply::Loaded(Vec::new()),
+                        StoreRequest::Load { .. } | StoreRequest::Find { .. } => {
+                            StoreReply::Loaded(Vec::new())
+                        }
                         StoreRequest::Commit { .. } => StoreReply::Committed,
                     };
                     self.hub.handle_input(Input::Stored { store, result: Ok(reply) }, now);

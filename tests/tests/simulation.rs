@@ -203,9 +203,9 @@ fn observe(
     Err(format!("{plan:?}\nunanswered {unanswered:?}\nanswered twice {twice:?}\nhub {hub}"))
 }
 
-/// The handler returned the settings: its own number, and what the hub added behind it.
+/// The handler returned the settings: its own number.
 fn is_answer_to(call: CallId, text: &str) -> bool {
-    text.contains(&format!("\"Outputs\":{{\"n\":{},", call.0))
+    text.contains(&format!("\"Outputs\":{{\"n\":{}}}", call.0))
 }
 
 fn must(plan: Plan) {

@@ -110,7 +110,9 @@ impl Hub {
                 }
                 Output::Store { store, request } => {
                     let reply = match request {
-                        StoreRequest::Load { .. } => StoreReply::Loaded(Vec::new()),
+                        StoreRequest::Load { .. } | StoreRequest::Find { .. } => {
+                            StoreReply::Loaded(Vec::new())
+                        }
                         StoreRequest::Commit { .. } => StoreReply::Committed,
                     };
                     Input::Stored { store, result: Ok(reply) }

@@ -17,6 +17,12 @@ impl Store {
                 let records = self.0.iter().filter(|((of, _), _)| *of == space);
                 StoreReply::Loaded(records.map(|((_, k), v)| (k.clone(), v.clone())).collect())
             }
+            StoreRequest::Find { space, from, limit, bytes } => {
+                let cut = |value: &Bytes| value.slice(..value.len().min(bytes));
+                let records = self.0.iter().filter(|((of, key), _)| *of == space && *key >= from);
+                let records = records.map(|((_, key), value)| (key.clone(), cut(value)));
+                StoreReply::Loaded(records.take(limit).collect())
+            }
             StoreRequest::Commit { writes } => {
                 for write in writes {
                     match write {

@@ -743,6 +743,9 @@ class HubOptions(TypedDict, total=False):
     enqueue_burst: int
     """Requests to enqueue that a client may make at once. Default: `500`. Range: 1 to 1000000."""
 
+    readmission_rate: int
+    """Workers that may log in per second, as after a restart of the hub; further ones are told when to come. 0 does not limit. Default: `600` 1/s. Range: 0 to 1000000."""
+
     affinity_ttl_ms: int
     """How long a key keeps drawing its work to the same worker. Default: `3600000` ms. Range: 1000 to 86400000."""
 

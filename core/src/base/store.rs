@@ -14,6 +14,17 @@ pub enum StoreRequest {
         /// The space.
         space: &'static str,
     },
+    /// Read records of a space from a key on, in key order.
+    Find {
+        /// The space.
+        space: &'static str,
+        /// The first key that may be among them.
+        from: String,
+        /// The most records.
+        limit: usize,
+        /// The most bytes of each value; the rest is left out.
+        bytes: usize,
+    },
     /// Apply all writes or none.
     Commit {
         /// The writes, in order.
@@ -45,7 +56,7 @@ pub enum Write {
 /// What the store answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreReply {
-    /// The records of a space, in key order.
+    /// The records of a space that were asked for, in key order.
     Loaded(Vec<(String, Bytes)>),
     /// The commit holds as strongly as the store's mode promises.
     Committed,

@@ -79,6 +79,11 @@ impl Hub {
             waiting.insert(store, space);
             self.out.push_back(Output::Store { store, request: StoreRequest::Load { space } });
         }
+        if let Some(request) = self.coordinator.load_results(None) {
+            let store = self.stores.next_id();
+            waiting.insert(store, coordinator::RESULTS);
+            self.out.push_back(Output::Store { store, request });
+        }
         let limit = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         self.out.push_back(Output::Listen {
             listen: LISTENER,
@@ -108,7 +113,13 @@ impl Hub {
         match (&mut self.phase, result) {
             (Phase::Loading { waiting, loaded }, Ok(StoreReply::Loaded(records))) => {
                 let Some(space) = waiting.remove(&store) else { return };
-                loaded.insert(space, records);
+                if space != coordinator::RESULTS {
+                    loaded.insert(space, records);
+                } else if let Some(request) = self.coordinator.load_results(Some(&records)) {
+                    let store = self.stores.next_id();
+                    waiting.insert(store, space);
+                    self.out.push_back(Output::Store { store, request });
+                }
                 if waiting.is_empty() {
                     let loaded = std::mem::take(loaded);
                     self.phase = Phase::Serving;
@@ -191,7 +202,7 @@ impl Hub {
         self.volt.end(&unavailable, now);
         self.collect();
         self.out.push_back(Output::Unlisten { listen: LISTENER });
-        self.coordinator.hang_up();
+        self.coordinator.hang_up(&self.readmission);
         self.collect();
         self.phase = Phase::Ended;
         self.event(SessionEvent::Ended { error });

@@ -95,6 +95,14 @@ impl Hub {
                 Public::Login => {
                     let request: LoginRequest = serde_json::from_str(&body).unwrap_or_default();
                     let name = request.user_name.clone().unwrap_or_default();
+                    if let Some(Err(wait)) =
+                        request.worker().map(|name| self.readmission.enter(name, now.mono))
+                    {
+                        let mut response = HttpResponse::json(503, wire::come_back_later(wait));
+                        let seconds = wait.div_ceil(1_000).to_string();
+                        response.headers.push("retry-after", seconds);
+                        return Some(response);
+                    }
                     let is_judged = self.coordinator.judges_logins();
                     match self.accounts.login(request, &remote, is_judged, now.mono) {
                         Login::Right(user) => self.accounts.begin(user, now.mono),

@@ -40,6 +40,7 @@ use crate::machine::{ConnInput, Endpoint, Input, Machine, Output, ServerInput};
 use crate::net::Networks;
 use crate::net::origin::Visitors;
 use crate::parts::admission::address;
+use crate::parts::readmission::Readmission;
 use crate::parts::window::Window;
 
 /// The handler key by which an application asks for the messages of VOLT daemons.
@@ -55,6 +56,7 @@ pub struct Hub {
     volt: VoltServer,
     stores: Stores,
     accounts: Accounts,
+    readmission: Readmission,
     visitors: Visitors,
     proxies: Networks,
     /// Counts what is told of each address.
@@ -84,6 +86,7 @@ impl Hub {
             volt: VoltServer::new(&options, volt_seeds),
             stores: Stores::default(),
             accounts: Accounts::new(&options, secrets.seed()),
+            readmission: Readmission::new(options.readmission_rate),
             visitors: checks::visitors(&options),
             proxies: options.trusted_proxies.iter().cloned().collect(),
             warnings: Window::of_warnings(),

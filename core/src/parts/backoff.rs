@@ -13,6 +13,9 @@ use crate::api::options::ReconnectOptions;
 use crate::base::entropy::Entropy;
 use crate::base::time::Instant;
 
+/// The longest delay that a peer may ask for.
+const LONGEST_ASKED_MS: u64 = 3_600_000;
+
 /// The spread of those who come back, in first delays and at most in milliseconds.
 const SPREAD: (u64, u64) = (15, 3_750);
 
@@ -83,6 +86,12 @@ impl Backoff {
     pub(crate) fn longest(&mut self, entropy: &mut Entropy) -> Option<u64> {
         self.climb()?;
         Some(self.spread(self.options.max_delay_ms, entropy))
+    }
+
+    /// Returns the delay that a peer asks for, an hour at most.
+    pub(crate) fn after(&mut self, millis: u64) -> Option<u64> {
+        self.climb()?;
+        Some(millis.clamp(1, LONGEST_ASKED_MS))
     }
 
     /// Returns the delay of a rung, counted from 0, and leaves the ladder as it is.

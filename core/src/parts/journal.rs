@@ -89,10 +89,16 @@ impl<D> Journal<D> {
                 (key, None) => Write::Delete { space, key },
             });
         let request = StoreRequest::Commit { writes: request.collect() };
-        let store = StoreId(self.next);
-        self.next += 1;
+        let store = self.number();
         self.flight = Some(Flight { store, writes, deferred });
         Some((store, request))
+    }
+
+    /// Numbers a request to the store.
+    pub(crate) const fn number(&mut self) -> StoreId {
+        let store = StoreId(self.next);
+        self.next += 1;
+        store
     }
 
     /// Takes the answer to a commit; returns what waited for it.
@@ -176,7 +182,7 @@ mod tests {
     fn writes(request: StoreRequest) -> Vec<Write> {
         match request {
             StoreRequest::Commit { writes } => writes,
-            StoreRequest::Load { .. } => panic!("a load"),
+            StoreRequest::Load { .. } | StoreRequest::Find { .. } => panic!("a load"),
         }
     }
 

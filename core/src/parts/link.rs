@@ -37,6 +37,8 @@ pub(crate) enum Pace {
     Ladder,
     /// As late as allowed: the peer refused us.
     Longest,
+    /// When the peer asks for it, in milliseconds, an hour at most.
+    After(u64),
 }
 
 impl<S: Copy> Link<S> {
@@ -97,7 +99,7 @@ impl<S: Copy> Link<S> {
         self.ended(now);
         match (pace, self.away_since) {
             (Pace::Ladder, Some(since)) => self.backoff.next_away(now.since(since), entropy),
-            (Pace::Ladder | Pace::Longest, _) => self.retry(pace, entropy),
+            (Pace::Ladder | Pace::Longest | Pace::After(_), _) => self.retry(pace, entropy),
         }
     }
 
@@ -106,6 +108,7 @@ impl<S: Copy> Link<S> {
         match pace {
             Pace::Ladder => self.backoff.next(entropy),
             Pace::Longest => self.backoff.longest(entropy),
+            Pace::After(millis) => self.backoff.after(millis),
         }
     }
 }
@@ -114,6 +117,7 @@ impl<S: Copy> Link<S> {
 mod tests {
     use super::*;
     use crate::api::options::ReconnectOptions;
+    use crate::parts::readmission::Readmission;
 
     #[test]
     fn a_stage_has_its_time_limit_and_no_other() {
@@ -175,6 +179,85 @@ mod tests {
             let peak = arrivals.into_values().max().unwrap();
             println!("away {outage} ms: at most {peak} in 100 ms, the last after {last} ms");
             assert!(peak <= 60 && last <= 4_800, "away {outage} ms: {peak}, {last} ms");
+        }
+    }
+
+    /// How a fleet came back to its hub, with the defaults.
+    struct Return {
+        /// The most attempts, and the most who were let in, in 100 ms.
+        asked: u32,
+        admitted: u32,
+        last_ms: u64,
+        longest_way: u32,
+    }
+
+    /// Has workers lose their hub, which comes back after an outage and lets them in by its rate; an orderly
+    /// end tells each when to come.
+    fn come_back(workers: u64, outage: u64, is_orderly: bool) -> Return {
+        let mut door = Readmission::new(600);
+        let begin = 100_000;
+        let mut links = Vec::new();
+        let mut events = std::collections::BTreeSet::new();
+        let mut turns = door.turns(workers, 3_750);
+        for worker in 0..workers {
+            let mut seed = [outage as u8; 32];
+            seed[..8].copy_from_slice(&worker.to_le_bytes());
+            let mut entropy = Entropy::new(seed);
+            let mut link = Link::new("ready", Backoff::new(ReconnectOptions::default()));
+            link.enter_ready("ready", at(0));
+            let turn = turns.next().filter(|_| is_orderly).map_or(Pace::Ladder, Pace::After);
+            let wait = link.lose(turn, &mut entropy, at(begin).mono).unwrap();
+            link.enter("waiting", None, at(begin));
+            events.insert((begin + wait, worker));
+            links.push((link, entropy, 0));
+        }
+        let up = begin + outage;
+        let (mut asked, mut admitted) = ([0; 1_000], [0; 1_000]);
+        let (mut last_ms, mut longest_way) = (0, 0);
+        while let Some((now, worker)) = events.pop_first() {
+            let (link, entropy, way) = &mut links[worker as usize];
+            let pace = if now < up {
+                Pace::Ladder
+            } else {
+                let place = ((now - up) / 100) as usize;
+                asked[place] += 1;
+                *way += 1;
+                longest_way = longest_way.max(*way);
+                match door.enter(&worker.to_string(), at(now).mono) {
+                    Ok(()) => {
+                        admitted[place] += 1;
+                        last_ms = now - up;
+                        continue;
+                    }
+                    Err(wait) => Pace::After(wait),
+                }
+            };
+            events.insert((now + link.lose(pace, entropy, at(now).mono).unwrap(), worker));
+            link.enter("waiting", None, at(now));
+        }
+        let most = |counts: [u32; 1_000]| counts.into_iter().max().unwrap_or(0);
+        Return { asked: most(asked), admitted: most(admitted), last_ms, longest_way }
+    }
+
+    /// K5, bound 5: fleets for which the hub has to say who comes when.
+    #[test]
+    #[allow(clippy::print_stdout)]
+    fn a_large_fleet_comes_back_as_fast_as_its_hub_takes_it() {
+        for (workers, most_ms) in [(1_000, 4_800), (5_000, 9_500)] {
+            for is_orderly in [false, true] {
+                for outage in [50, 500, 1_000, 2_000, 5_000, 10_000] {
+                    let Return { asked, admitted, last_ms, longest_way } =
+                        come_back(workers, outage, is_orderly);
+                    let end = if is_orderly { "ended" } else { "died" };
+                    println!(
+                        "{workers} workers, hub {end}, away {outage} ms: at most {asked} ask and \
+                         {admitted} are let in in 100 ms, the last after {last_ms} ms and \
+                         {longest_way} logins"
+                    );
+                    assert!(admitted <= 90 && last_ms <= most_ms && longest_way <= 2);
+                    assert!(asked <= 300, "{asked}");
+                }
+            }
         }
     }
 

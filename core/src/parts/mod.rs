@@ -13,6 +13,7 @@ pub(crate) mod link;
 pub(crate) mod liveness;
 pub(crate) mod outbox;
 pub(crate) mod queue;
+pub(crate) mod readmission;
 pub(crate) mod timers;
 pub(crate) mod window;
 pub(crate) mod work;

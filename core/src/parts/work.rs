@@ -167,6 +167,11 @@ impl Work {
         matches!(item.state, State::Running).then_some((&item.settled.wire, item.settled.attempt))
     }
 
+    /// Returns the attempt of the item with this wire id, if it runs or waits.
+    pub(crate) fn attempt(&self, wire: &str) -> Option<u32> {
+        Some(self.items.get(self.by_wire.get(wire)?)?.settled.attempt)
+    }
+
     /// Returns every item that runs or waits, with its attempt.
     pub(crate) fn held(&self) -> impl Iterator<Item = (&ByteString, u32)> {
         self.items

@@ -324,7 +324,11 @@ mod tests {
         );
         bench.command(Command::Start).unwrap();
         while let Some(output) = bench.next() {
-            if let Output::Store { store, request: StoreRequest::Load { .. } } = output {
+            if let Output::Store {
+                store,
+                request: StoreRequest::Load { .. } | StoreRequest::Find { .. },
+            } = output
+            {
                 let reply = StoreReply::Loaded(Vec::new());
                 bench.input(Input::Stored { store, result: Ok(reply) });
             } else if let Output::Listen { listen, .. } = output {

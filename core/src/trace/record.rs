@@ -319,6 +319,10 @@ pub(super) fn output(output: &Output, redactor: &mut Redactor) -> String {
             let record = of("store", "store", store.0);
             match request {
                 StoreRequest::Load { space } => record.text("space", space),
+                StoreRequest::Find { space, from, limit, bytes } => {
+                    let limits = (limit, bytes);
+                    record.text("space", space).text("from", from).value("limits", &limits)
+                }
                 StoreRequest::Commit { writes } => {
                     let writes = writes.iter().map(|write| match write {
                         Write::Put { space, key, value } => {

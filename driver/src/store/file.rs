@@ -18,6 +18,8 @@ const BUSY_WAIT: Duration = Duration::from_millis(500);
 /// A copy takes all pages in one step: between two steps a commit of the hub would have it begin anew.
 /// Within one, the hub goes on.
 const PAGES: i32 = i32::MAX;
+/// A larger store is checked for damage while it is used.
+const CHECKED_AT_ONCE: u64 = 64 * 1024 * 1024;
 /// What stands in the log beside the file before it goes into the file: about a megabyte.
 const LOG_PAGES: i32 = 256;
 
@@ -72,9 +74,34 @@ fn prepare(path: &Path, connection: Connection, is_new: bool) -> Result<Connecti
              PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
         ))
         .map_err(wrong)?;
+    let length = fs::metadata(path).map_err(|e| failed(path, &e.to_string()))?.len();
+    if length > CHECKED_AT_ONCE {
+        check_beside(path.to_owned());
+        return Ok(connection);
+    }
     let health: String =
         connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(wrong)?;
     if health == "ok" { Ok(connection) } else { Err(failed(path, &health)) }
+}
+
+/// Checks a large store while it is used, and says so in the log if it is damaged: to read all of it
+/// first would hold the start up.
+fn check_beside(path: PathBuf) {
+    let check = move || {
+        let checked = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).and_then(|connection| {
+            let check = "PRAGMA quick_check(1)";
+            let health = connection.query_row(check, [], |row| row.get::<_, String>(0));
+            health.map_err(|e| failed(&path, &told(&e)))
+        });
+        match checked {
+            Ok(health) if health == "ok" => {}
+            Ok(health) => tracing::error!(path = %path.display(), health, "the store is damaged"),
+            Err(error) => tracing::error!(%error, "the store cannot be checked"),
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("moorline-check".into()).spawn(check) {
+        tracing::warn!(%error, "the store is not checked");
+    }
 }
 
 /// Sees that a file is a store that this version understands. Changes nothing.

@@ -12,7 +12,7 @@ pub(crate) struct Memory;
 impl Store for Memory {
     fn ask(&mut self, _: StoreId, request: StoreRequest) -> Answer {
         Some(Ok(match request {
-            StoreRequest::Load { .. } => StoreReply::Loaded(Vec::new()),
+            StoreRequest::Load { .. } | StoreRequest::Find { .. } => StoreReply::Loaded(Vec::new()),
             StoreRequest::Commit { .. } => StoreReply::Committed,
         }))
     }

@@ -119,14 +119,17 @@ impl Keeper {
     fn answer(&mut self, group: Vec<Question>) {
         let mut commits = Vec::new();
         for (store, request) in group {
-            match request {
-                StoreRequest::Commit { writes } => commits.push((store, writes)),
-                StoreRequest::Load { space } => {
-                    self.commit(std::mem::take(&mut commits));
-                    let result = self.load(space);
-                    self.reply(store, result);
+            let (space, from, limit, bytes) = match request {
+                StoreRequest::Commit { writes } => {
+                    commits.push((store, writes));
+                    continue;
                 }
-            }
+                StoreRequest::Load { space } => (space, String::new(), usize::MAX, usize::MAX),
+                StoreRequest::Find { space, from, limit, bytes } => (space, from, limit, bytes),
+            };
+            self.commit(std::mem::take(&mut commits));
+            let result = self.load(space, &from, (limit, bytes));
+            self.reply(store, result);
         }
         self.commit(commits);
     }
@@ -157,9 +160,14 @@ impl Keeper {
         outcome.map_err(|e| self.broken(&path, &e))
     }
 
-    fn load(&mut self, space: &str) -> Result<StoreReply, Error> {
+    fn load(
+        &mut self,
+        space: &str,
+        from: &str,
+        limits: (usize, usize),
+    ) -> Result<StoreReply, Error> {
         let path = self.path.clone();
-        let outcome = read(self.file()?, space);
+        let outcome = read(self.file()?, space, from, limits);
         outcome.map(StoreReply::Loaded).map_err(|e| self.broken(&path, &e))
     }
 
@@ -200,8 +208,20 @@ fn write(file: &mut Connection, commits: &[&[Write]]) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-fn read(file: &Connection, space: &str) -> rusqlite::Result<Vec<(String, Bytes)>> {
-    file.prepare_cached("SELECT key, value FROM record WHERE space = ?1 ORDER BY key")?
-        .query_map([space], |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?.into())))?
-        .collect()
+/// Reads records from a key on: how many at most, and how many bytes of each.
+fn read(
+    file: &Connection,
+    space: &str,
+    from: &str,
+    limits: (usize, usize),
+) -> rusqlite::Result<Vec<(String, Bytes)>> {
+    let [limit, bytes] = [limits.0, limits.1].map(|most| i64::try_from(most).unwrap_or(i64::MAX));
+    file.prepare_cached(
+        "SELECT key, substr(value, 1, ?4) FROM record WHERE space = ?1 AND key >= ?2
+         ORDER BY key LIMIT ?3",
+    )?
+    .query_map(params![space, from, limit, bytes], |row| {
+        Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?.into()))
+    })?
+    .collect()
 }

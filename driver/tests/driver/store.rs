@@ -49,6 +49,31 @@ fn without_a_file_requests_are_answered_in_order_and_nothing_is_kept() {
 }
 
 #[test]
+fn records_are_found_from_a_key_on_and_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = rig(&folder.path().join("hub.db"));
+    let find = |from: &str, limit: usize, bytes: usize| Output::Store {
+        store: StoreId(9),
+        request: StoreRequest::Find { space: "work", from: from.to_owned(), limit, bytes },
+    };
+    rig.perform([put(1, "a", "one"), put(2, "b", "two"), put(3, "c", "three")]);
+    for number in 1..=3 {
+        assert_eq!(stored(&rig).0, number);
+    }
+    let found = |request: Output| {
+        rig.perform([request]);
+        let found = records(&rig).into_iter();
+        found
+            .map(|(key, value)| format!("{key}={}", str::from_utf8(&value).unwrap()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found(find("", 2, usize::MAX)), ["a=one", "b=two"]);
+    assert_eq!(found(find("b\0", 9, 3)), ["c=thr"]);
+    assert_eq!(found(find("b", 1, usize::MAX)), ["b=two"]);
+    assert!(found(find("d", 1, 1)).is_empty());
+}
+
+#[test]
 fn a_file_outlives_its_process_without_a_farewell() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");

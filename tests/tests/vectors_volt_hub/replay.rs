@@ -103,7 +103,10 @@ impl Replay {
                         self.now(),
                     );
                 }
-                Output::Store { store, request: StoreRequest::Load { .. } } => {
+                Output::Store {
+                    store,
+                    request: StoreRequest::Load { .. } | StoreRequest::Find { .. },
+                } => {
                     let result = Ok(StoreReply::Loaded(Vec::new()));
                     self.hub.handle_input(Input::Stored { store, result }, self.now());
                 }

@@ -66,6 +66,8 @@ options! {
         enqueue_rate: u64 = 200; in 0..=1_000_000; unit "1/s",
         /// Requests to enqueue that a client may make at once.
         enqueue_burst: u64 = 500; in 1..=1_000_000,
+        /// Workers that may log in per second, as after a restart of the hub; further ones are told when to come. 0 does not limit.
+        readmission_rate: u64 = 600; in 0..=1_000_000; unit "1/s",
         /// How long a key keeps drawing its work to the same worker.
         affinity_ttl_ms: u64 = 3_600_000; in 1_000..=86_400_000; unit "ms",
         /// The most finished results kept for look-up and idempotent retries.

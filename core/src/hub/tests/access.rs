@@ -475,3 +475,38 @@ fn a_login_that_nobody_can_decide_is_no_wrong_guess() {
     decide(&mut rig, auth, r#"{"Success":true,"UserContext":{"Username":"u"}}"#);
     assert_eq!(rig.reply(login)["LoggedIn"], true);
 }
+
+/// K5, bound 5: workers of ours that come back all at once are told when it is their turn; others are not
+/// troubled, since a refusal would end their start.
+#[test]
+fn workers_that_come_back_at_once_are_told_when() {
+    let mut rig = Rig::new(r#"{"readmission_rate":10}"#);
+    let mut log_in = |worker: &str, millis: u64| {
+        rig.pass(millis);
+        let ours = format!(r#","Moorline":{{"Worker":"{worker}"}}"#);
+        let ours = if worker.is_empty() { "" } else { &ours };
+        let body = format!(r#"{{"UserName":"x","Password":""{ours}}}"#);
+        let http = rig.post("/1.0/Authenticate", &body);
+        let after = rig.replies[&http].headers.first("retry-after").map(str::to_owned);
+        (rig.status(http).unwrap(), rig.reply(http)["RetryAfterMs"].as_u64(), after)
+    };
+    let later = |millis: u64| (503, Some(millis), Some("1".to_owned()));
+    assert_eq!(log_in("a", 0), (200, None, None));
+    assert_eq!(log_in("b", 0), later(100));
+    assert_eq!(log_in("c", 0), later(200));
+    assert_eq!(log_in("", 0), (200, None, None));
+    assert_eq!(log_in("b", 100), (200, None, None));
+    assert_eq!(log_in("c", 100), (200, None, None));
+}
+
+#[test]
+fn a_hub_that_ends_tells_each_connection_when_to_come_back() {
+    let mut rig = Rig::new("{}");
+    let conns = [rig.worker("a", 1), rig.foreign_worker("b", 1)];
+    let now = rig.now();
+    rig.hub.handle_command(Command::Stop { drain_ms: 0 }, now).unwrap();
+    rig.drain();
+    let told = conns.map(|conn| rig.closed[&conn].clone());
+    let said = |millis: u64| (1001, format!("the hub is going away; retry in {millis} ms"));
+    assert_eq!(told, [said(1_250), said(2_500)]);
+}

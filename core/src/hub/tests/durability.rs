@@ -269,6 +269,64 @@ fn the_order_of_the_queue_survives_a_restart() {
     assert_eq!(order, [three, one, two, four, five]);
 }
 
+/// K6.3: what an outcome said is read when somebody asks for it, and not before.
+#[test]
+fn outcomes_stay_on_disk_until_they_are_asked_for() {
+    let mut rig = Rig::new(r#"{"runtime":{"store_path":"hub.db"}}"#);
+    let worker = rig.worker("w", 1);
+    let headers = || Headers::new().with("x-idempotency-key", "k");
+    let body = r#"{"Capability":"Echo","Action":"Say"}"#;
+    let order = |rig: &mut Rig, route: &str, body: &str| {
+        let url = format!("/Beacon/Work/{route}");
+        rig.ask_with(Method::Post, &url, body, headers())
+    };
+    order(&mut rig, "Dispatch", body);
+    let (hash, _) = rig.pushed(worker)[0].clone();
+    rig.complete(worker, &hash, 1);
+    let mut rig = rig.restart(500);
+    let worker = rig.worker("w", 1);
+    rig.complete(worker, &hash, 1);
+    assert_eq!(rig.verdicts(worker), [(hash.clone(), true)], "whose it is is known");
+    assert!(rig.looked.is_empty());
+    let again = order(&mut rig, "Dispatch", body);
+    assert_eq!(rig.reply(again)["Outputs"]["Result"], "1");
+    let again = order(&mut rig, "Enqueue", body);
+    assert_eq!(
+        (&rig.reply(again)["WorkItemHash"], &rig.reply(again)["Status"]),
+        (&hash.as_str().into(), &"Complete".into())
+    );
+    let other = order(&mut rig, "Enqueue", &body.replace("Say", "Other"));
+    assert_eq!(rig.status(other), Some(409));
+    assert_eq!(rig.item_status(&hash), "Complete");
+    rig.call(7, "$result", &format!(r#"{{"WorkItemHash":"{hash}"}}"#), "{}");
+    assert_eq!(rig.looked.len(), 5);
+    let failed = Err(crate::base::error::Error::from(crate::base::error::ErrorCode::StoreFailed));
+    rig.unread = Some(failed);
+    let http = order(&mut rig, "Dispatch", body);
+    assert_eq!(rig.status(http), Some(503));
+}
+
+/// The newest are kept, whichever part of the store they stood in.
+#[test]
+fn more_results_than_are_read_at_once_are_known_and_the_oldest_go() {
+    let mut rig = Rig::new(r#"{"max_results":5000}"#);
+    for number in 0..9_000_u64 {
+        let record = format!(
+            r#"{{"key":null,"capability":"Echo","action":"Say","run_id":"","priority":0,"enqueued":1,
+            "finished":{},"ending":"Complete","reported":true,"attempt":1,"outputs":{{}},"log":[]}}"#,
+            EPOCH + number
+        );
+        rig.disk.insert(("hub.result", format!("wi-{number}")), record.into());
+    }
+    let mut rig = rig.restart(10_000);
+    let kept = rig.disk.keys().filter(|(space, _)| *space == "hub.result").count();
+    assert_eq!(kept, 5_000);
+    assert_eq!(
+        (rig.item_status("wi-3999"), rig.item_status("wi-4000")),
+        ("unknown".into(), "Complete".into())
+    );
+}
+
 #[test]
 fn a_failing_store_delays_promises_and_refuses_new_work() {
     let mut rig = Rig::new("{}");

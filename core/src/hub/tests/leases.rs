@@ -21,27 +21,6 @@ fn a_poll_of_an_unknown_worker_is_told_to_register() {
     assert_eq!(ask(&mut rig), Some(401), "after a restart");
 }
 
-/// K4.5: a worker of others runs on what ended at its limit here, and drops what is pushed meanwhile.
-#[test]
-fn an_item_that_ended_at_its_limit_holds_its_slot_until_its_worker_reports_it() {
-    let mut rig = Rig::new("{}");
-    let conn = rig.foreign_worker("w", 1);
-    let first = rig.enqueue(r#","TimeoutMs":1000"#);
-    let second = rig.enqueue("");
-    rig.pass(1_000);
-    assert_eq!(rig.item_status(&first), "Timeout");
-    rig.pass(999);
-    assert_eq!(rig.pushed(conn), [(first.clone(), 1)]);
-    rig.complete(conn, &first, 1);
-    assert_eq!(rig.pushed(conn), [(first, 1), (second.clone(), 1)]);
-    rig.complete(conn, &second, 1);
-    let third = rig.enqueue(r#","TimeoutMs":1000"#);
-    let fourth = rig.enqueue("");
-    rig.pass(2_000);
-    let pushed: Vec<_> = rig.pushed(conn).into_iter().map(|(hash, _)| hash).skip(2).collect();
-    assert_eq!(pushed, [third, fourth], "it has its limit once more");
-}
-
 #[test]
 fn a_silent_worker_loses_its_items_after_the_lease() {
     let mut rig = Rig::new(r#"{"lease_ms":5000,"ping_interval_ms":3600000}"#);

@@ -193,7 +193,7 @@ fn a_stop_ends_at_its_deadline_whatever_runs() {
 #[test]
 fn work_that_no_frame_can_hold_is_refused_at_the_door() {
     let mut rig = Rig::new(r#"{"limits":{"max_message_bytes":4096}}"#);
-    let conn = rig.worker("w", 8);
+    let conn = rig.foreign_worker("w", 8);
     let mut largest = 0;
     for bytes in 2_800..3_600 {
         let body = format!(

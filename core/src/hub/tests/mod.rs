@@ -10,6 +10,7 @@ mod limits;
 mod names;
 mod scheduling;
 mod shapes;
+mod slots;
 mod told;
 mod volt;
 
@@ -56,6 +57,10 @@ pub(super) struct Rig {
     pub(super) parts: BTreeMap<HttpId, Vec<Bytes>>,
     pub(super) ended: Vec<HttpId>,
     pub(super) events: Vec<Event>,
+    /// Records that were looked up.
+    pub(super) looked: Vec<String>,
+    /// What the store answers the next look-up with instead.
+    pub(super) unread: Option<Result<StoreReply, crate::base::error::Error>>,
     options: String,
     next: u64,
 }
@@ -81,6 +86,8 @@ impl Rig {
             parts: BTreeMap::new(),
             ended: Vec::new(),
             events: Vec::new(),
+            looked: Vec::new(),
+            unread: None,
             options: options.to_owned(),
             next: 1,
         };
@@ -128,6 +135,19 @@ impl Rig {
                         .map(|((_, key), value)| (key.clone(), value.clone()))
                         .collect();
                     let result = Ok(StoreReply::Loaded(records));
+                    self.hub.handle_input(Input::Stored { store, result }, self.now());
+                }
+                Output::Store {
+                    store,
+                    request: StoreRequest::Find { space, from, limit, bytes },
+                } => {
+                    self.looked.extend((limit == 1).then(|| from.clone()));
+                    let cut = |value: &Bytes| value.slice(..value.len().min(bytes));
+                    let records = self.disk.iter();
+                    let records = records.filter(|((of, key), _)| *of == space && *key >= from);
+                    let records = records.map(|((_, key), value)| (key.clone(), cut(value)));
+                    let read = Ok(StoreReply::Loaded(records.take(limit).collect()));
+                    let result = self.unread.take().unwrap_or(read);
                     self.hub.handle_input(Input::Stored { store, result }, self.now());
                 }
                 Output::Store { store, request: StoreRequest::Commit { writes } } => {

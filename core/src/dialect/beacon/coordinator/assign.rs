@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::item::{Ending, Holder, Item, ItemId, Lane, State};
-use super::worker::Worker;
+use super::worker::{Overdue, Worker};
 use super::{Coordinator, Timer, wire};
 use crate::base::error::ErrorCode;
 use crate::base::ids::PeerId;
@@ -77,7 +77,11 @@ impl Coordinator {
         item.last_error = Some(why.to_owned());
         let (losses, max) = (item.losses, self.options.max_redeliveries);
         let cancelled = item.cancel_reason.clone();
+        let worker = item.worker();
         self.items.recount(id);
+        if let Some(worker) = worker {
+            self.hold_slot(id, worker, now);
+        }
         self.take_back(id);
         if let Some(reason) = cancelled {
             let text = format!("Work item was canceled: {reason}");
@@ -127,7 +131,7 @@ impl Coordinator {
     }
 
     /// Ends an item that cannot be delivered; tells whether it can.
-    fn check_size(&mut self, id: ItemId, worker: Option<PeerId>, now: Now) -> bool {
+    pub(super) fn check_size(&mut self, id: ItemId, worker: Option<PeerId>, now: Now) -> bool {
         let Some(item) = self.items.get(id) else { return false };
         let Err(problem) = self.fits(item, worker) else { return true };
         self.notice(ErrorCode::TooLarge, format!("{}: {problem}", item.order.hash));
@@ -208,7 +212,7 @@ impl Coordinator {
 
     /// Hands the lease of an item to a worker, and the item too unless it was `polled`. The next attempt is
     /// stored before anything is sent.
-    fn deliver(&mut self, id: ItemId, worker: PeerId, polled: bool, now: Now) {
+    pub(super) fn deliver(&mut self, id: ItemId, worker: PeerId, polled: bool, now: Now) {
         let Some(record) = self.registry.get(worker) else { return };
         let holder = Holder { beacon_id: record.beacon_id.clone(), name: record.name.clone() };
         let Some(item) = self.items.change(id, State::Running(worker)) else { return };
@@ -224,6 +228,10 @@ impl Coordinator {
         }
         item.holder = Some(holder);
         self.counts.redelivered += u64::from(redelivered);
+        let hash = item.order.hash.clone();
+        if let Some(Overdue { until, .. }) = self.registry.reported(worker, &hash) {
+            self.timers.remove(Timer::Overdue(id), until);
+        }
         self.registry.assign(worker, id);
         self.limit(id, now);
         self.store_attempt(id);
@@ -233,9 +241,10 @@ impl Coordinator {
     }
 
     fn push(&mut self, id: ItemId, worker: PeerId) {
-        let Some(conn) = self.registry.get(worker).and_then(|worker| worker.conn) else { return };
+        let Some(Worker { conn: Some(conn), acks, .. }) = self.registry.get(worker) else { return };
+        let (conn, acks) = (*conn, *acks);
         let Some(item) = self.items.get(id) else { return };
-        let text = wire::work_frame(item);
+        let text = wire::work_frame(item, acks);
         let (bytes, most) = (text.len() as u64, self.options.limits.max_send_queue_bytes / 2);
         self.promise_text(conn, text);
         let is_slow = self.registry.update(worker, |worker| {

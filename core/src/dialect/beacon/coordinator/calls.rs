@@ -70,8 +70,15 @@ impl Coordinator {
             "$beacons" => self.show(&View::Workers, page, ANONYMOUS, now),
             "$work" => self.show(&View::Items, page, ANONYMOUS, now),
             "$capabilities" => self.show(&View::Capabilities, page, ANONYMOUS, now),
-            "$enqueue" => Ok(self.enqueue(asked)?),
-            "$result" => self.result_of(&named(item, subject::WORK_ITEM)?),
+            "$enqueue" => match self.enqueue(asked, Client::Call(call))? {
+                Some(text) => Ok(text),
+                None => return Ok(()),
+            },
+            "$result" => {
+                let hash = named(item, subject::WORK_ITEM)?;
+                self.show_result(&hash, Client::Call(call), now);
+                return Ok(());
+            }
             "$cancel" => self.cancel_by_hash(&named(item, subject::WORK_ITEM)?, asked),
             "$run_start" => self.start_run(asked),
             "$run_end" => self.end_run(&named(control.run_id, subject::RUN)?, &body),

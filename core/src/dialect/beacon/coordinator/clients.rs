@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::auth_worker::AUTHENTICATION;
 use super::item::{Item, ItemId, Lane, Order, State, Waiter};
+use super::lookups::{Ordered, Want};
 use super::registration::MAX_NAME;
 use super::requests::Asked;
-use super::results::Finished;
 use super::wire::{self, HubSettings, WorkRequest};
 use super::{Client, Coordinator, Timer};
 use crate::base::error::{Error, ErrorCode};
@@ -95,13 +95,17 @@ pub(super) enum Submitted {
     Item(ItemId),
     /// An item that is not finished, and the time that this request allows it.
     Known { id: ItemId, timeout_ms: u64 },
-    /// The outcome of an item that is.
-    Done(Box<Finished>),
+    /// The outcome of an item that is, if that is what was ordered.
+    Done(Arc<str>, Ordered),
 }
 
 impl Coordinator {
-    /// Answers `Enqueue`.
-    pub(super) fn enqueue(&mut self, asked: Asked<'_>) -> Result<String, Denial> {
+    /// Answers `Enqueue`, unless the outcome of a known key is looked up first.
+    pub(super) fn enqueue(
+        &mut self,
+        asked: Asked<'_>,
+        client: Client,
+    ) -> Result<Option<String>, Denial> {
         let submitted = self.submit(asked, false)?;
         if let Submitted::Item(id) = submitted {
             self.place(id, asked.now);
@@ -114,11 +118,11 @@ impl Coordinator {
                 };
                 let Order { run_id, hash, enqueued, .. } = &item.order;
                 let status = item.status(self.is_reserved(item));
-                wire::enqueued(run_id, hash, status, *enqueued, item.priority)
+                Some(wire::enqueued(run_id, hash, status, *enqueued, item.priority))
             }
-            Submitted::Done(done) => {
-                let Finished { run_id, hash, enqueued, priority, ending, .. } = &*done;
-                wire::enqueued(run_id, hash, ending.name(), *enqueued, *priority)
+            Submitted::Done(hash, ordered) => {
+                self.look_up(&hash, Want::Enqueued(client, ordered), asked.now);
+                None
             }
         })
     }
@@ -142,7 +146,9 @@ impl Coordinator {
         let (id, patience_ms) = match submitted {
             Submitted::Item(id) => (id, None),
             Submitted::Known { id, timeout_ms } => (id, Some(timeout_ms)),
-            Submitted::Done(done) => return self.answer(waiter, &done, now),
+            Submitted::Done(hash, ordered) => {
+                return self.look_up(&hash, Want::Answer(waiter, ordered), now);
+            }
         };
         if let Some(client) = Client::of(&waiter) {
             // The item's own limit may be longer, or not have begun.
@@ -311,8 +317,9 @@ impl Coordinator {
             (Some((id, Item { order, .. })), _) => {
                 (Submitted::Known { id, timeout_ms }, (&order.capability, &order.action))
             }
-            (None, Some(done)) => {
-                (Submitted::Done(Box::new(done.clone())), (&done.capability, &done.action))
+            (None, Some(kept)) => {
+                let ordered = (capability.to_owned(), action.to_owned());
+                return Ok(Some(Submitted::Done(kept.hash.clone(), ordered)));
             }
             (None, None) => return Ok(None),
         };

@@ -77,9 +77,15 @@ impl Coordinator {
                 } else {
                     self.report_error(&told, now)
                 };
-                self.free_overdue(worker, |overdue, _| overdue == hash, now);
+                self.free_overdue(worker, hash, now);
                 self.send_verdict(worker, hash, result);
             }
+            action::CANCELLED => {
+                // What it stopped may have been given away.
+                let _ = self.report_cancelled(&told, now);
+                self.free_overdue(worker, hash, now);
+            }
+            action::CANCEL_HEARD => self.registry.forget_cancel(worker, hash),
             action::DEREGISTER => {
                 self.dismiss(worker, "it said farewell", now);
             }

@@ -65,6 +65,15 @@ impl Coordinator {
         }
     }
 
+    /// Keeps in mind what a worker of others runs on that lost its connection.
+    pub(super) fn leave_running(&mut self, worker: PeerId, now: Now) {
+        let Some(record) = self.registry.get(worker).filter(|record| !record.acks) else { return };
+        for id in record.running.clone() {
+            self.hold_slot(id, worker, now);
+        }
+        self.registry.leave(worker);
+    }
+
     /// Notes that a connection is gone. A record that belongs to a newer one stays.
     pub(super) fn handle_lost(&mut self, conn: ConnId, why: &str, now: Now) {
         if let Some(link) = self.conns.get_mut(&conn) {
@@ -73,6 +82,7 @@ impl Coordinator {
         let Some(worker) = self.registry.by_conn(conn) else { return };
         let Some(record) = self.registry.get(worker) else { return };
         if !record.polls {
+            self.leave_running(worker, now);
             self.remove_worker(worker, why, now);
             return;
         }
@@ -112,7 +122,11 @@ impl Coordinator {
         self.notice(ErrorCode::TooLarge, format!("worker {:?}: {problem}", worker.name));
         let Some(culprit) = culprit else { return };
         self.finish(culprit, Ending::Error, false, Err(wire::too_large(&problem)), now);
+        let worker = self.registry.by_conn(conn);
         for id in others {
+            if let Some(worker) = worker {
+                self.hold_slot(id, worker, now);
+            }
             self.take_back(id);
             self.items.change(id, State::Retry(now.mono));
             self.timers.add(Timer::Retry(id), now.mono);

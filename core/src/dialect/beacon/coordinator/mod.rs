@@ -4,7 +4,7 @@
 //! connections, registration, registry, worker     who works here
 //! clients, calls, requests, routes                what is asked: by clients, by the application
 //! item, items, assign, affinity                   what waits, and who gets it
-//! lease, reports, settle, results                 who holds it, how it ends
+//! lease, reports, settle, results, lookups        who holds it, how it ends, what it came to
 //! auth_worker                                     what a worker decides about logins and joins
 //! runs, catalogue, views, records                 what is kept and shown
 //! ```
@@ -23,6 +23,7 @@ mod connections;
 mod item;
 mod items;
 mod lease;
+mod lookups;
 mod outputs;
 mod records;
 mod registration;
@@ -49,7 +50,9 @@ use catalogue::Catalogue;
 pub(crate) use clients::Denial;
 use item::{ItemId, Waiter};
 use items::Items;
-pub(crate) use records::SPACES;
+use lookups::Want;
+use records::Loading;
+pub(crate) use records::{RESULTS, SPACES};
 use registry::Registry;
 pub(crate) use requests::Asked;
 use results::Results;
@@ -61,13 +64,15 @@ use worker::Worker;
 use crate::api::event::{Event, SessionEvent};
 use crate::api::options::HubOptions;
 use crate::base::error::{Error, ErrorCode};
-use crate::base::ids::{CallId, ConnId, HttpId, PeerId};
+use crate::base::ids::{CallId, ConnId, HttpId, PeerId, StoreId};
 use crate::base::time::{Deadline, Instant, Now, Why};
+use crate::dialect::beacon::wire::away_for;
 use crate::machine::{CloseCause, ConnInput, Input, Machine, Output, ServerInput};
 use crate::net::target::FrameLimits;
 use crate::net::{Frame, HttpResponse};
 use crate::parts::admission::{Accepted, AdmissionPolicy, Due, address};
 use crate::parts::journal::Journal;
+use crate::parts::readmission::Readmission;
 use crate::parts::timers::Timers;
 use crate::parts::window::{Buckets, Window};
 
@@ -75,6 +80,9 @@ use crate::parts::window::{Buckets, Window};
 /// has logged in.
 const UNREGISTERED_FRAME: usize = 65_536;
 const PROVEN_FRAME: usize = 4_194_304;
+
+/// Over how long those come back at least who are sent away together.
+const SPREAD_MS: u64 = 3_750;
 
 /// How often what has expired is swept out.
 const SWEEP_MS: u64 = 10_000;
@@ -124,6 +132,9 @@ pub(crate) struct Coordinator {
     held: BTreeMap<Arc<str>, BTreeSet<ItemId>>,
     affinity: Affinity,
     results: Results,
+    /// Who waits for an outcome that is on disk, by request.
+    lookups: BTreeMap<StoreId, (Arc<str>, Want)>,
+    loading: Loading,
     runs: Runs,
     clients: BTreeMap<Client, (ItemId, Option<Patience>)>,
     /// Wrong join secrets by address.
@@ -175,8 +186,8 @@ enum Timer {
     Silence(PeerId),
     /// The time limit of an item.
     Limit(ItemId),
-    /// A worker had an item's time once more, and has not reported it.
-    Overdue(PeerId, ItemId),
+    /// A worker has had its time for an item that was taken from it, and has not reported it.
+    Overdue(ItemId),
     /// An item that failed runs again.
     Retry(ItemId),
     /// Someone who came later has waited for an item long enough; with the time that it allowed.
@@ -191,7 +202,7 @@ impl Timer {
     const fn why(self) -> Why {
         match self {
             Self::Silence(_) => Why::Lease,
-            Self::Limit(_) | Self::Overdue(..) => Why::Work,
+            Self::Limit(_) | Self::Overdue(_) => Why::Work,
             Self::Retry(_) => Why::Retry,
             Self::Patience(..) => Why::Patience,
             Self::Held => Why::Held,
@@ -242,6 +253,8 @@ impl Coordinator {
             held: BTreeMap::new(),
             affinity: Affinity::new(options.affinity_ttl_ms),
             results: Results::new(options.max_results, options.max_result_bytes),
+            lookups: BTreeMap::new(),
+            loading: Loading::default(),
             runs: Runs::default(),
             clients: BTreeMap::new(),
             guesses: Buckets::of_guesses(),
@@ -283,6 +296,7 @@ impl Coordinator {
                 self.turn_away(waiter, 503, ErrorCode::Stopped, "The hub is going away.");
             }
         }
+        self.end_lookups();
         self.flush();
         // A call settles once, whatever becomes of what was to be stored.
         for promise in self.journal.abandon() {
@@ -296,11 +310,12 @@ impl Coordinator {
         self.timers = Timers::new();
     }
 
-    /// Closes every connection.
-    pub(crate) fn hang_up(&mut self) {
+    /// Closes every connection, and tells each when to come back.
+    pub(crate) fn hang_up(&mut self, readmission: &Readmission) {
         let connections: Vec<ConnId> = self.accepted.connections().collect();
-        for conn in connections {
-            self.close(conn, 1001, "the hub is going away");
+        let turns = readmission.turns(connections.len() as u64, SPREAD_MS);
+        for (conn, turn) in connections.into_iter().zip(turns) {
+            self.close(conn, 1001, &away_for("the hub is going away", turn));
         }
     }
 
@@ -380,7 +395,7 @@ impl Coordinator {
             self.notice(ErrorCode::StoreFailed, text);
         }
         for hash in self.results.expire(now.mono) {
-            self.journal.delete(records::RESULTS, &hash);
+            self.journal.delete(RESULTS, &hash);
         }
         self.registry.forget_drained(now.mono);
         self.affinity.expire(now.mono);
@@ -406,6 +421,11 @@ impl Machine for Coordinator {
             Input::Server(ServerInput::Gone { http }) => {
                 self.forget_client(Client::Http(http));
                 self.journal.drop_deferred(|promise| promise.is_for(http));
+            }
+            Input::Stored { store, result } if self.lookups.contains_key(&store) => {
+                if let Some((hash, want)) = self.lookups.remove(&store) {
+                    self.looked_up(&hash, want, result, now);
+                }
             }
             Input::Stored { store, result } => match self.journal.stored(store, result, now.mono) {
                 Ok(stored) => stored.into_iter().for_each(|promise| self.keep(promise)),
@@ -447,8 +467,10 @@ impl Machine for Coordinator {
             match timer {
                 Timer::Silence(worker) => self.check_silence(worker, now),
                 Timer::Limit(item) => self.expire_item(item, now),
-                Timer::Overdue(worker, item) => {
-                    self.free_overdue(worker, |_, id| id == item, now);
+                Timer::Overdue(item) => {
+                    if let Some(worker) = self.registry.let_go(item) {
+                        self.fill(worker, now);
+                    }
                 }
                 Timer::Retry(item) => self.place(item, now),
                 Timer::Patience(client, timeout_ms) => self.lose_patience(client, timeout_ms),

@@ -8,26 +8,42 @@
 //! | `hub.run` | id | a run |
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 
-use super::item::{Holder, Item, ItemId, Order, State};
-use super::results::Finished;
+use super::item::{Ending, Holder, Item, ItemId, Order, State};
+use super::results::{Finished, Kept};
 use super::runs::Run;
 use super::{Coordinator, SWEEP_MS, Timer};
 use crate::base::json::Raw;
 use crate::base::json::object::{Object, inside};
-use crate::base::store::{Loaded, read_all};
+use crate::base::store::{Loaded, StoreRequest, read_all};
 use crate::base::time::{Instant, Now, UnixMillis};
 
 pub(super) const WORK: &str = "hub.work";
 pub(super) const ATTEMPTS: &str = "hub.attempt";
-pub(super) const RESULTS: &str = "hub.result";
+pub(crate) const RESULTS: &str = "hub.result";
 pub(super) const RUNS: &str = "hub.run";
 
-/// Every space, in the order of loading.
-pub(crate) const SPACES: [&str; 4] = [WORK, ATTEMPTS, RESULTS, RUNS];
+/// Every space that is loaded whole.
+pub(crate) const SPACES: [&str; 3] = [WORK, ATTEMPTS, RUNS];
+
+/// How many outcomes are looked at together at the start, and how much of each: what stands before the
+/// outputs.
+const PART: (usize, usize) = (4_096, 8_192);
+
+/// What was read of outcomes so far.
+#[derive(Debug, Default)]
+pub(super) struct Loading {
+    found: Vec<(UnixMillis, Kept)>,
+    /// Holders, most of which are the same few.
+    names: BTreeMap<String, Arc<str>>,
+    unreadable: usize,
+}
 
 /// What a record of work says beside the order.
 #[derive(Deserialize)]
@@ -103,8 +119,10 @@ impl Coordinator {
     }
 
     /// Keeps an outcome for look-up until it is too old; those that go for it leave the store too.
-    pub(super) fn keep_result(&mut self, done: Finished, until: Instant) {
-        for hash in self.results.insert(done, until) {
+    pub(super) fn keep_result(&mut self, done: &Finished, until: Instant) {
+        for hash in
+            self.results.insert(Kept::new(done, until, self.options.runtime.store_path.is_empty()))
+        {
             self.journal.delete(RESULTS, &hash);
         }
     }
@@ -114,6 +132,7 @@ impl Coordinator {
         let said = serde_json::to_string(done).unwrap_or_default();
         let record = Object::new()
             .fields(inside(&said).unwrap_or_default())
+            .number("bytes", done.size())
             .given(done.holder.as_ref(), |record, holder| {
                 record.text("beacon_id", &holder.beacon_id).text("name", &holder.name)
             });
@@ -135,19 +154,40 @@ impl Coordinator {
         }
     }
 
+    /// Takes what a part of the outcomes begins with, if there is one, and returns how to ask for the
+    /// next; `None` behind the last.
+    pub(crate) fn load_results(
+        &mut self,
+        part: Option<&[(String, Bytes)]>,
+    ) -> Option<StoreRequest> {
+        for (hash, bytes) in part.into_iter().flatten() {
+            match Beginning::read(bytes).and_then(|told| told.kept(hash, &mut self.loading.names)) {
+                Some(found) => self.loading.found.push(found),
+                None => self.loading.unreadable += 1,
+            }
+        }
+        let (limit, bytes) = PART;
+        let last = part.map(|part| part.last().filter(|_| part.len() >= limit));
+        // The key behind the last is that and the smallest character.
+        let from = last.map_or(Some(String::new()), |last| Some(format!("{}\0", last?.0)))?;
+        Some(StoreRequest::Find { space: RESULTS, from, limit, bytes })
+    }
+
     /// Takes over what was stored, and takes work from here on. Returns how many records cannot be
     /// read; they stay in the store.
     pub(crate) fn restore(&mut self, spaces: &mut Loaded, now: Now) -> usize {
         self.is_open = true;
         let mut take = |space| spaces.remove(space).unwrap_or_default();
-        let mut unreadable = 0;
-        let mut done = read_all(take(RESULTS), read_result, &mut unreadable);
-        done.sort_by(|a, b| (a.finished, &a.hash).cmp(&(b.finished, &b.hash)));
-        for finished in done {
+        let Loading { mut found, mut unreadable, .. } = std::mem::take(&mut self.loading);
+        found.sort_by(|(a, one), (b, other)| (a, &one.hash).cmp(&(b, &other.hash)));
+        self.results.reserve(found.len());
+        for (finished, kept) in found {
             // The wall clock is all that spans a restart; a life is never longer than it was.
-            let age = now.unix.0.saturating_sub(finished.finished.0);
-            let left = self.options.result_ttl_ms.saturating_sub(age);
-            self.keep_result(finished, now.mono.after(left));
+            let age = now.unix.0.saturating_sub(finished.0);
+            let until = now.mono.after(self.options.result_ttl_ms.saturating_sub(age));
+            for hash in self.results.insert(Kept { until, ..kept }) {
+                self.journal.delete(RESULTS, &hash);
+            }
         }
         let mut runs =
             read_all(take(RUNS), |_, run| serde_json::from_slice::<Run>(run).ok(), &mut unreadable);
@@ -211,13 +251,86 @@ impl Coordinator {
     }
 }
 
+/// What a record of an outcome begins with.
+#[derive(Default)]
+struct Beginning {
+    key: Option<Box<str>>,
+    name: Option<Box<str>>,
+    finished: Option<UnixMillis>,
+    ending: Option<Ending>,
+    reported: bool,
+    attempt: u64,
+    bytes: Option<u64>,
+}
+
+impl Beginning {
+    /// Reads as far as the outputs, which may be cut.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut told = Self { bytes: None, ..Self::default() };
+        let size = bytes.len() as u64;
+        let mut reader = serde_json::Deserializer::from_slice(bytes);
+        // That the rest was not read is no fault.
+        let _ = serde::Deserializer::deserialize_map(&mut reader, &mut told);
+        told.bytes = told.bytes.or(Some(size));
+        told.finished.is_some().then_some(told)
+    }
+
+    fn kept(
+        self,
+        hash: &str,
+        names: &mut BTreeMap<String, Arc<str>>,
+    ) -> Option<(UnixMillis, Kept)> {
+        let name = self.name.map(|name| match names.get(&*name) {
+            Some(known) => known.clone(),
+            None => names.entry(name.to_string()).or_insert_with(|| (*name).into()).clone(),
+        });
+        let kept = Kept {
+            hash: hash.into(),
+            key: self.key.map(Arc::from),
+            name,
+            ending: self.ending?,
+            reported: self.reported,
+            attempt: self.attempt,
+            until: Instant::default(),
+            size: self.bytes?,
+            whole: None,
+        };
+        Some((self.finished?, kept))
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Beginning {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a record of an outcome")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<&str>()? {
+            match name {
+                "key" => self.key = map.next_value()?,
+                "name" => self.name = map.next_value()?,
+                "finished" => self.finished = map.next_value()?,
+                "ending" => self.ending = map.next_value()?,
+                "reported" => self.reported = map.next_value()?,
+                "attempt" => self.attempt = map.next_value()?,
+                "bytes" => self.bytes = map.next_value()?,
+                "outputs" | "log" | "error" => return Ok(()),
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+}
+
 fn read_work(hash: &str, bytes: &[u8]) -> Option<Item> {
     let order: Order = serde_json::from_slice(bytes).ok()?;
     let place: Place = serde_json::from_slice(bytes).ok()?;
     Some(Item::new(Order { hash: hash.into(), ..order }, place.priority, place.turn))
 }
 
-fn read_result(hash: &str, bytes: &[u8]) -> Option<Finished> {
+pub(super) fn read_result(hash: &str, bytes: &[u8]) -> Option<Finished> {
     let done: Finished = serde_json::from_slice(bytes).ok()?;
     let Said { outputs, log, error } = serde_json::from_slice(bytes).ok()?;
     let result = match outputs.zip(log) {
@@ -231,7 +344,6 @@ fn read_result(hash: &str, bytes: &[u8]) -> Option<Finished> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::beacon::coordinator::item::Ending;
 
     #[test]
     fn what_earlier_builds_stored_is_read() {
@@ -249,6 +361,21 @@ mod tests {
         let run = r#"{"id":"rn-1","key":"k","started":3,"state":"Active"}"#;
         let run: Run = serde_json::from_str(run).unwrap();
         assert_eq!(run.key.as_deref(), Some("k"));
+    }
+
+    #[test]
+    fn the_beginning_of_an_outcome_tells_what_is_kept_in_memory() {
+        let text = r#"{"key":"k","capability":"Echo","action":"Say","run_id":"","priority":1,
+            "enqueued":2,"finished":3,"ending":"Error","reported":true,"attempt":4,"bytes":999,
+            "beacon_id":"b","name":"w","outputs":{"a":"#;
+        let told = Beginning::read(text.as_bytes()).unwrap();
+        let (finished, kept) = told.kept("wi-1", &mut BTreeMap::new()).unwrap();
+        assert_eq!((finished, kept.size, kept.attempt), (UnixMillis(3), 999, 4));
+        assert_eq!((kept.key.as_deref(), kept.name.as_deref()), (Some("k"), Some("w")));
+        assert!(kept.reported && kept.ending == Ending::Error);
+        for broken in ["{not a record", "", r#"{"key":"k"}"#, "[]"] {
+            assert!(Beginning::read(broken.as_bytes()).is_none(), "{broken}");
+        }
     }
 
     #[test]

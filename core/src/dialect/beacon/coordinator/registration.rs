@@ -296,6 +296,7 @@ impl Coordinator {
         let (name, id, conn, acks) =
             (record.name.clone(), record.beacon_id.clone(), record.conn, record.acks);
         let waiting = std::mem::take(&mut self.displaced);
+        self.leave_running(worker, now);
         self.remove_worker(worker, TAKEN.1, now);
         self.displaced = waiting;
         let fate = if acks { "it waits until the name is free" } else { "it gets no more work" };
@@ -371,7 +372,10 @@ impl Coordinator {
                     let text = wire::work_cancel(hash, reason, Withdrawal::Superseded);
                     self.promise_text(conn, text);
                 }
-                (Ok(None) | Err(_), _) => {}
+                (Err(reason), None) => {
+                    self.registry.cancel_later(worker, &listed.work_item_hash, reason);
+                }
+                (Ok(None), _) => {}
             }
         }
         if more {
@@ -385,7 +389,14 @@ impl Coordinator {
                 }
             }
         }
+        if !acks {
+            // It may have gone on through a restart of the hub.
+            for id in self.held.get(&name).cloned().unwrap_or_default() {
+                self.hold_slot(id, worker, now);
+            }
+        }
         self.release_held(Some(&name), now);
+        self.give_back(worker, now);
         self.fill(worker, now);
     }
 

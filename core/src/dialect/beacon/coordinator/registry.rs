@@ -6,13 +6,20 @@ use std::sync::Arc;
 use super::Caller;
 use super::item::ItemId;
 use super::wire::{self, Registration, Report};
-use super::worker::Worker;
+use super::worker::{Overdue, Worker};
 use crate::base::ids::{ConnId, PeerId};
 use crate::base::time::{Instant, Now, UnixMillis};
 
-/// The most names that are kept as draining while their workers are away, and for how long.
+/// The most names that are kept as draining, or as running something, while their workers are away; how
+/// long as draining.
 const MAX_DRAINED: usize = 10_000;
 const DRAINED_MS: u64 = 3_600_000;
+
+/// The most items of a worker that are remembered although they hold no slot any more.
+const MAX_OVERDUE: usize = 64;
+
+/// The most items that a worker is to stop and has not heard of.
+const MAX_CANCELS: usize = 4_096;
 
 /// All workers of a hub.
 #[derive(Debug, Default)]
@@ -23,6 +30,8 @@ pub(super) struct Registry {
     by_conn: BTreeMap<ConnId, PeerId>,
     /// Connected workers with a free slot by capability, the least loaded first.
     free: BTreeMap<Arc<str>, BTreeSet<(usize, u64, PeerId)>>,
+    /// What workers of others run on that lost their connection, by name, until they are back.
+    left: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Overdue>>,
     /// Names whose workers get no new work, and since when they are away.
     drained: BTreeMap<Arc<str>, Option<Instant>>,
     next_worker: u64,
@@ -116,6 +125,9 @@ impl Registry {
         self.next_turn += 1;
         let turn = self.next_turn;
         self.update(worker, |worker| {
+            if worker.may_be_full() {
+                worker.doubtful.insert(item);
+            }
             worker.running.insert(item);
             worker.turn = turn;
         });
@@ -123,7 +135,86 @@ impl Registry {
 
     /// Takes an item from a worker.
     pub(super) fn unassign(&mut self, worker: PeerId, item: ItemId) {
-        self.update(worker, |worker| worker.running.remove(&item));
+        self.update(worker, |worker| {
+            worker.doubtful.remove(&item);
+            worker.running.remove(&item)
+        });
+    }
+
+    /// Notes that a worker has an item for certain.
+    pub(super) fn confirm(&mut self, worker: PeerId, item: ItemId) {
+        if let Some(worker) = self.workers.get_mut(&worker) {
+            worker.doubtful.remove(&item);
+        }
+    }
+
+    /// Notes what a worker runs on although it was taken from it.
+    pub(super) fn hold(&mut self, worker: PeerId, hash: Arc<str>, overdue: Overdue) {
+        self.update(worker, |worker| worker.overdue.insert(hash, overdue));
+    }
+
+    /// Keeps what a worker runs on until it is back.
+    pub(super) fn leave(&mut self, worker: PeerId) {
+        let overdue = self.update(worker, |worker| std::mem::take(&mut worker.overdue));
+        let name = self.workers.get(&worker).map(|worker| worker.name.clone());
+        if let (Some(mut overdue), Some(name)) = (overdue, name)
+            && self.left.len() < MAX_DRAINED
+        {
+            overdue.retain(|_, overdue| overdue.holds);
+            if !overdue.is_empty() {
+                self.left.insert(name, overdue);
+            }
+        }
+    }
+
+    /// Takes what a worker has reported off what it runs on.
+    pub(super) fn reported(&mut self, worker: PeerId, hash: &str) -> Option<Overdue> {
+        if self.workers.get(&worker)?.overdue.is_empty() {
+            return None;
+        }
+        self.update(worker, |worker| worker.overdue.remove(hash)).flatten()
+    }
+
+    /// Lets an item hold its slot no longer; returns the worker.
+    pub(super) fn let_go(&mut self, id: ItemId) -> Option<PeerId> {
+        self.left.retain(|_, all| {
+            all.retain(|_, overdue| overdue.id != id);
+            !all.is_empty()
+        });
+        let holds = |worker: &Worker| worker.overdue.values().any(|overdue| overdue.id == id);
+        let worker = self.workers.iter().find(|(_, worker)| holds(worker)).map(|(id, _)| *id)?;
+        self.update(worker, |worker| {
+            let past = worker.overdue.values().filter(|overdue| !overdue.holds).count();
+            worker.overdue.retain(|_, overdue| overdue.id != id || past < MAX_OVERDUE);
+            for overdue in worker.overdue.values_mut().filter(|overdue| overdue.id == id) {
+                overdue.holds = false;
+            }
+        });
+        Some(worker)
+    }
+
+    /// Has a worker told at its next request that it is to stop working on an item.
+    pub(super) fn cancel_later(&mut self, worker: PeerId, hash: &str, reason: &str) {
+        let Some(worker) = self.workers.get_mut(&worker) else { return };
+        worker.cancels.insert(hash.into(), reason.to_owned());
+        if worker.cancels.len() > MAX_CANCELS {
+            worker.cancels.pop_first();
+        }
+    }
+
+    /// Notes that a worker has heard of it, or that there is nothing left to stop.
+    pub(super) fn forget_cancel(&mut self, worker: PeerId, hash: &str) {
+        if let Some(worker) = self.workers.get_mut(&worker) {
+            worker.cancels.remove(hash);
+        }
+    }
+
+    /// Returns the workers at which something is kept for an item that is not theirs any more.
+    pub(super) fn keepers(&self, hash: &str) -> Vec<PeerId> {
+        let keeps = |worker: &Worker| {
+            worker.overdue.contains_key(hash) || worker.cancels.contains_key(hash)
+        };
+        self.workers.iter().filter(|(_, worker)| keeps(worker)).map(|(id, _)| *id).collect()
     }
 
     /// Adds a record, or brings the one of that name up to date. Returns it and whether it is new.
@@ -138,8 +229,10 @@ impl Registry {
         let worker = known.unwrap_or_else(|| self.add(name, now));
         let drains = registration.moorline.as_ref().is_some_and(|ours| ours.draining);
         let draining = drains || self.drained.contains_key(name);
+        let left = self.left.remove(name).filter(|_| !registration.acks()).unwrap_or_default();
         self.update(worker, |worker| {
             worker.describe(registration);
+            worker.overdue.extend(left);
             worker.owner = owner;
             worker.draining = draining;
             worker.heard = now.mono;

@@ -6,7 +6,6 @@ use bytestring::ByteString;
 use serde_json::value::RawValue;
 
 use super::item::{Ending, Item, ItemId, State, Waiter};
-use super::results::Finished;
 use super::wire::{self, ProgressReport, Report, Verdict};
 use super::{Caller, Coordinator, Promise, Timer, outputs};
 use crate::api::event::{CallEvent, Event};
@@ -55,15 +54,6 @@ enum Aim {
     Settled,
 }
 
-impl Finished {
-    /// Tells whether a worker's attempt gave this outcome.
-    pub(super) fn is_by(&self, name: &Arc<str>, attempt: u64) -> bool {
-        self.reported
-            && self.attempt == attempt
-            && self.holder.as_ref().is_some_and(|holder| holder.name == *name)
-    }
-}
-
 impl Coordinator {
     /// Takes progress.
     pub(super) fn report_progress(&mut self, told: &Told<'_>, data: &RawValue, now: Now) -> Taken {
@@ -75,7 +65,11 @@ impl Coordinator {
         let Some(item) = self.items.get_mut(id) else { return Err(unknown()) };
         item.last_event = now.unix;
         item.progress.merge(&report);
+        let worker = item.worker();
         self.items.recount(id);
+        if let Some(worker) = worker {
+            self.registry.confirm(worker, id);
+        }
         self.note(id, report.log);
         let Some(item) = self.items.get(id) else { return Err(unknown()) };
         if item.waiters.iter().any(Waiter::streams) {
@@ -170,6 +164,19 @@ impl Coordinator {
         Ok(())
     }
 
+    /// Takes word that a worker has stopped an item. One that nobody asked for is its failure.
+    pub(super) fn report_cancelled(&mut self, told: &Told<'_>, now: Now) -> Taken {
+        let Aim::Item(id) = self.aim(told)? else { return Ok(()) };
+        let Some(item) = self.items.get(id) else { return Ok(()) };
+        let Some(reason) = &item.cancel_reason else { return self.report_error(told, now) };
+        let (worker, text) = (item.worker(), format!("Work item was canceled: {reason}"));
+        self.finish(id, Ending::Cancelled, true, Err(text), now);
+        if let Some(worker) = worker {
+            self.fill(worker, now);
+        }
+        Ok(())
+    }
+
     /// Keeps lines that were reported, as far as there is room for the item and in the queue.
     fn note(&mut self, id: ItemId, lines: Option<&RawValue>) {
         let room = self.options.max_queued_bytes.saturating_sub(self.items.bytes);
@@ -244,6 +251,13 @@ impl Coordinator {
                 } else {
                     *record.beacon_id == **beacon_id && self.owns(*worker, caller)
                 }
+            }
+            // A worker of others runs on what was taken from it, and nobody else has it yet.
+            (State::Pending(_), Reporter::Connection(conn)) => {
+                let record = self.registry.by_conn(*conn).and_then(|it| self.registry.get(it));
+                let name = item.holder.as_ref().map(|holder| &holder.name);
+                item.failed_attempt != Some(item.attempt)
+                    && record.is_some_and(|record| !record.acks && Some(&record.name) == name)
             }
             // Its record went with the restart; the id that it had then is what it can show, where
             // nobody need show more.

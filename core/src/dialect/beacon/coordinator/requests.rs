@@ -9,7 +9,7 @@ use super::item::Ending;
 use super::reports::{Reporter, Taken, Told};
 use super::routes::Route;
 use super::wire::{self, BatchBody, ControlBody, Report, RunRequest};
-use super::{Caller, Coordinator};
+use super::{Caller, Client, Coordinator};
 use crate::base::error::{ErrorCode, printable};
 use crate::base::ids::{HttpId, PeerId};
 use crate::base::json;
@@ -53,8 +53,12 @@ impl Coordinator {
             Route::Register => return self.register_over_http(http, asked),
             Route::Dispatch => return self.dispatch(http, asked, false),
             Route::DispatchStream => return self.dispatch(http, asked, true),
-            Route::Enqueue => match self.enqueue(asked) {
-                Ok(text) => Ok(text),
+            Route::Result(hash) => {
+                return self.show_result(&hash, Client::Http(http), asked.now);
+            }
+            Route::Enqueue => match self.enqueue(asked, Client::Http(http)) {
+                Ok(Some(text)) => Ok(text),
+                Ok(None) => return,
                 Err(denial) => return self.reply(http, denial.response(false)),
             },
             Route::Poll => self.poll(asked),
@@ -69,6 +73,13 @@ impl Coordinator {
             }
             Route::Error(hash) => self.end_item(&hash, asked, "Failed", Self::report_error),
             Route::Cancel(hash) => self.cancel_by_hash(&hash, asked),
+            Route::CancelHeard(hash) => {
+                self.release_reported(&hash, false, asked);
+                Ok(wire::succeeded(&hash))
+            }
+            Route::Cancelled(hash) => {
+                self.end_item(&hash, asked, "Canceled", Self::report_cancelled)
+            }
             Route::CancelKey => self.cancel_by_key(asked),
             Route::Reorder(hash) => self.reorder(&hash, asked.body),
             Route::RunStart => self.start_run(asked),
@@ -97,7 +108,8 @@ impl Coordinator {
         self.registry.polled(worker);
         self.registry.heartbeat(worker, &report, asked.now);
         let item = self.take_for(worker, asked.now).and_then(|id| self.items.get(id));
-        Ok(wire::polled(item))
+        let record = self.registry.get(worker);
+        Ok(record.map_or_else(String::new, |it| wire::polled(item, it.acks, &it.cancels)))
     }
 
     fn heartbeat(&mut self, beacon_id: &str, asked: Asked<'_>) -> Answer {
@@ -143,7 +155,9 @@ impl Coordinator {
         };
         let told = self.told(hash, &report, asked);
         let taken = self.report_progress(&told, data, asked.now);
-        taken.map(|()| wire::succeeded(hash)).map_err(|text| (404, wire::error(&text)))
+        taken.map_err(|text| (404, wire::error(&text)))?;
+        let item = self.items.find(hash).and_then(|id| self.items.get(id));
+        Ok(wire::noted(hash, item.and_then(|item| item.cancel_reason.as_deref())))
     }
 
     fn end_item(
@@ -156,7 +170,20 @@ impl Coordinator {
         let report: Report<'_> = serde_json::from_str(asked.body).unwrap_or_default();
         let told = self.told(hash, &report, asked);
         let taken = report_end(self, &told, asked.now);
+        self.release_reported(hash, true, asked);
         taken.map(|()| wire::reported(status, hash)).map_err(|text| (400, wire::error(&text)))
+    }
+
+    /// Frees what is kept for an item at a worker that has reported it, or `ended` it only in its words.
+    fn release_reported(&mut self, hash: &str, ended: bool, asked: Asked<'_>) {
+        for worker in self.registry.keepers(hash) {
+            if self.owns(worker, asked.caller) {
+                self.registry.forget_cancel(worker, hash);
+                if ended {
+                    self.free_overdue(worker, hash, asked.now);
+                }
+            }
+        }
     }
 
     fn complete_batch(&mut self, asked: Asked<'_>) -> Answer {
@@ -317,7 +344,7 @@ pub(super) fn unknown_item(hash: &str) -> Refusal {
     (404, wire::error(&format!("Work item [{hash}] not found.")))
 }
 
-fn response(answer: Answer) -> HttpResponse {
+pub(super) fn response(answer: Answer) -> HttpResponse {
     let (status, text) = answer.map_or_else(|refusal| refusal, |text| (200, text));
     let response = HttpResponse::json(status, text);
     if status == 503 { response.retry_later() } else { response }

@@ -22,7 +22,13 @@ pub(crate) enum Route {
     Error(String),
     Cancel(String),
     CancelKey,
+    /// A worker has heard that it is to stop.
+    CancelHeard(String),
+    /// A worker has stopped.
+    Cancelled(String),
     Reorder(String),
+    /// What an item came to.
+    Result(String),
     RunStart,
     RunEnd(String),
 }
@@ -66,7 +72,6 @@ pub(crate) enum View {
     Bindings,
     Capabilities,
     Actions,
-    Result(String),
 }
 
 /// Finds a route below `/Beacon/Work`, with the method that it has.
@@ -88,8 +93,10 @@ fn work(segments: &[&str]) -> Option<(Method, Route)> {
                 "Complete" => (Method::Post, Route::Complete(hash)),
                 "Error" => (Method::Post, Route::Error(hash)),
                 "Cancel" => (Method::Post, Route::Cancel(hash)),
+                "CancelAck" => (Method::Post, Route::CancelHeard(hash)),
+                "Canceled" => (Method::Post, Route::Cancelled(hash)),
                 "Reorder" => (Method::Post, Route::Reorder(hash)),
-                "Result" => (Method::Get, Route::View(View::Result(hash))),
+                "Result" => (Method::Get, Route::Result(hash)),
                 _ => return None,
             }
         }

@@ -1,11 +1,11 @@
 //! How items end: outcome, error, time limit, cancellation. Whoever waits is answered once, after the
 //! outcome is stored.
 
-use super::item::{Ending, Item, ItemId, State, Waiter};
+use super::item::{Ending, Item, ItemId, Lane, State, Waiter};
 use super::results::Finished;
-use super::worker::Worker;
+use super::worker::Overdue;
 use super::{Client, Coordinator, Promise, Timer, outputs, wire};
-use crate::api::event::{CallEvent, Event};
+use crate::api::event::{CallEvent, Event, Withdrawal};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{HttpId, PeerId};
 use crate::base::json::Raw;
@@ -29,7 +29,10 @@ impl Coordinator {
             self.timers.remove(Timer::Limit(id), limit);
         }
         match &item.state {
-            State::Running(worker) => self.registry.unassign(*worker, id),
+            State::Running(worker) => {
+                self.registry.unassign(*worker, id);
+                self.registry.forget_cancel(*worker, &item.order.hash);
+            }
             State::Held => {
                 if let Some(holder) = item.holder.clone() {
                     self.unhold(&holder.name, id);
@@ -66,37 +69,68 @@ impl Coordinator {
             self.answer(waiter, &done, now);
         }
         if !internal {
-            self.keep_result(done, now.mono.after(self.options.result_ttl_ms));
+            self.keep_result(&done, now.mono.after(self.options.result_ttl_ms));
         }
     }
 
     /// Ends an item whose time limit passed.
     pub(super) fn expire_item(&mut self, id: ItemId, now: Now) {
         let Some(item) = self.items.get(id) else { return };
-        let (limit, hash) = (item.order.timeout_ms, item.order.hash.clone());
-        if let Some(worker) = item.worker()
-            && self.registry.get(worker).is_some_and(|worker| !worker.acks)
-        {
-            self.registry.update(worker, |worker| worker.overdue.insert(hash, id));
-            self.timers.add(Timer::Overdue(worker, id), now.mono.after(limit));
-        }
-        let Some(item) = self.items.get(id) else { return };
+        let limit = item.order.timeout_ms;
         let what = if item.order.direct { "Direct dispatch" } else { "Work item" };
         let text = format!("{what} timed out after {limit}ms.");
         self.withdraw(id, Ending::Timeout, &text, now);
     }
 
-    /// Frees the slot of an item that ended at its limit: its worker reported it, or never will.
-    pub(super) fn free_overdue(
-        &mut self,
-        worker: PeerId,
-        is_it: impl Fn(&str, ItemId) -> bool,
-        now: Now,
-    ) {
-        if self.registry.get(worker).is_some_and(|worker| !worker.overdue.is_empty()) {
-            let keep = |worker: &mut Worker| worker.overdue.retain(|hash, id| !is_it(hash, *id));
-            self.registry.update(worker, keep);
-            self.fill(worker, now);
+    /// Keeps the slot of an item that is taken from a worker of others, until that reports it or has had
+    /// its time for it: what is left of it, or as long again at its end.
+    pub(super) fn hold_slot(&mut self, id: ItemId, worker: PeerId, now: Now) {
+        let Some(record) = self.registry.get(worker) else { return };
+        let Some(item) = self.items.get(id) else { return };
+        if record.acks || record.conn.is_none() {
+            return;
+        }
+        let again = now.mono.after(item.order.timeout_ms);
+        let until = item.deadline.filter(|at| *at > now.mono).unwrap_or(again);
+        let hash = item.order.hash.clone();
+        self.registry.hold(worker, hash, Overdue { id, until, holds: true });
+        self.timers.add(Timer::Overdue(id), until);
+    }
+
+    /// Frees the slot of an item that was taken from a worker and that it has reported. If that held no
+    /// slot any more, the worker has dropped what was pushed in its place: that is pushed again.
+    pub(super) fn free_overdue(&mut self, worker: PeerId, hash: &str, now: Now) {
+        let Some(Overdue { id, until, holds }) = self.registry.reported(worker, hash) else {
+            return;
+        };
+        self.timers.remove(Timer::Overdue(id), until);
+        let doubtful = self.registry.get(worker).and_then(|it| it.doubtful.first().copied());
+        if let Some(dropped) = doubtful.filter(|_| !holds) {
+            self.take_back(dropped);
+            self.place(dropped, now);
+        }
+        self.fill(worker, now);
+    }
+
+    /// Gives a worker of others that is back what it lost and nobody else has: if it runs that still, it
+    /// drops it, and its report is taken.
+    pub(super) fn give_back(&mut self, worker: PeerId, now: Now) {
+        let Some(record) = self.registry.get(worker) else { return };
+        if record.conn.is_none() || record.draining || !self.is_open {
+            return;
+        }
+        for overdue in record.overdue.clone().into_values() {
+            let Some(record) = self.registry.get(worker) else { return };
+            let item = self.items.get(overdue.id);
+            let waits = item.is_some_and(|item| match &item.state {
+                State::Pending(Lane { capability, name }) => {
+                    record.offers(capability) && name.as_ref().is_none_or(|it| *it == record.name)
+                }
+                State::Running(_) | State::Held | State::Retry(_) => false,
+            });
+            if waits && self.check_size(overdue.id, Some(worker), now) {
+                self.deliver(overdue.id, worker, false, now);
+            }
         }
     }
 
@@ -104,29 +138,49 @@ impl Coordinator {
     pub(super) fn withdraw(&mut self, id: ItemId, ending: Ending, text: &str, now: Now) {
         let Some(item) = self.items.get(id) else { return };
         let (worker, hash) = (item.worker(), item.order.hash.clone());
+        if let Some(worker) = worker {
+            self.hold_slot(id, worker, now);
+        }
         self.finish(id, ending, false, Err(text.to_owned()), now);
         let Some(worker) = worker else { return };
-        let record = self.registry.get(worker).filter(|record| record.acks);
-        if let Some(conn) = record.and_then(|record| record.conn) {
-            self.promise_text(conn, wire::work_cancel(&hash, text, ending.withdrawal()));
-        }
+        self.tell_cancel(worker, &hash, text, ending.withdrawal());
         self.fill(worker, now);
     }
 
-    /// Cancels an item. One that runs at a worker that cannot be told is only marked.
+    /// Asks a worker to stop working on an item: at once, or in the answer to its next request.
+    pub(super) fn tell_cancel(&mut self, worker: PeerId, hash: &str, text: &str, why: Withdrawal) {
+        let Some(record) = self.registry.get(worker) else { return };
+        let polls = record.polls || record.conn.is_none();
+        if let Some(conn) = record.conn {
+            let acks = record.acks;
+            let frame =
+                if acks { wire::work_cancel(hash, text, why) } else { wire::cancel(hash, text) };
+            self.promise_text(conn, frame);
+        }
+        if polls {
+            self.registry.cancel_later(worker, hash, text);
+        }
+    }
+
+    /// Cancels an item. One that runs at a worker of others is marked, and ends when that says so.
     pub(super) fn cancel(&mut self, id: ItemId, reason: &str, now: Now) -> Option<String> {
         let item = self.items.get_mut(id)?;
         let hash = item.order.hash.clone();
-        let told = match item.state {
+        let worker = item.worker();
+        let ends = match item.state {
             State::Running(worker) => {
                 self.registry.get(worker).is_some_and(|worker| worker.acks && worker.conn.is_some())
             }
             State::Pending(_) | State::Retry(_) => true,
             State::Held => false,
         };
-        if !told {
+        if !ends {
             item.cancel_reason = Some(reason.to_owned());
-            return Some(wire::cancelled(&hash, false, true, item.status(false)));
+            let answer = wire::cancelled(&hash, false, true, item.status(false));
+            if let Some(worker) = worker {
+                self.tell_cancel(worker, &hash, reason, Withdrawal::Cancelled);
+            }
+            return Some(answer);
         }
         let text = format!("Work item was canceled: {reason}");
         self.withdraw(id, Ending::Cancelled, &text, now);

@@ -87,18 +87,7 @@ impl Coordinator {
                 Ok(wire::capabilities(&names, workers, &self.action_entries()))
             }
             View::Actions => Ok(wire::actions(&list(self.action_entries()))),
-            View::Result(hash) => self.result_of(hash),
         }
-    }
-
-    /// Shows the outcome of an item, or where it is.
-    pub(super) fn result_of(&self, hash: &str) -> Answer {
-        if let Some(done) = self.results.find(hash) {
-            return Ok(wire::result(done));
-        }
-        let item = self.find_shown(hash).and_then(|id| self.items.get(id));
-        let item = item.ok_or_else(|| unknown_item(hash))?;
-        Ok(wire::unfinished(item, self.is_reserved(item)))
     }
 
     /// Shows every worker, with what only workers of ours report.

@@ -42,9 +42,13 @@ pub(crate) struct Worker {
     /// The largest message that it says it takes.
     pub(super) max_message: Option<u64>,
     pub(super) running: BTreeSet<ItemId>,
-    /// Items that ended at their limit here. Peer: a worker of others is not told and runs them on; what
-    /// is pushed beyond its slots it drops without a word.
-    pub(super) overdue: BTreeMap<Arc<str>, ItemId>,
+    /// Items that were taken from it, by hash. Peer: a worker of others runs them on, whatever it is told;
+    /// what is pushed beyond its slots it drops without a word.
+    pub(super) overdue: BTreeMap<Arc<str>, Overdue>,
+    /// Items that were pushed while it had no slot left, should it run on what was taken from it.
+    pub(super) doubtful: BTreeSet<ItemId>,
+    /// Why it is to stop working on items, by hash: what the answers to its requests tell.
+    pub(super) cancels: BTreeMap<Arc<str>, String>,
     /// Bytes pushed since its connection last said that all was handed on; whether that is waited for.
     pub(super) waiting: u64,
     pub(super) is_slow: bool,
@@ -58,6 +62,16 @@ pub(crate) struct Worker {
     pub(super) in_flight: Option<u64>,
     /// When it last got an item, as a count: the one idle longest is served first.
     pub(super) turn: u64,
+}
+
+/// An item that was taken from a worker which runs it on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Overdue {
+    pub(super) id: ItemId,
+    /// Until when it holds its slot, unless it is reported.
+    pub(super) until: Instant,
+    /// It holds its slot.
+    pub(super) holds: bool,
 }
 
 impl Worker {
@@ -119,8 +133,15 @@ impl Worker {
 
     /// Tells whether an item may be pushed to it.
     pub(super) fn takes(&self) -> bool {
-        let used = (self.running.len() + self.overdue.len()) as u64;
+        let held = self.overdue.values().filter(|overdue| overdue.holds).count();
+        let used = (self.running.len() + held) as u64;
         self.conn.is_some() && !self.is_slow && self.has_slot() && used < self.max_concurrent
+    }
+
+    /// Tells whether one more item finds no slot, if everything that was taken from it still runs.
+    pub(super) fn may_be_full(&self) -> bool {
+        let used = (self.running.len() + self.overdue.len()) as u64;
+        !self.acks && self.conn.is_some() && used >= self.max_concurrent
     }
 
     pub(super) fn offers(&self, capability: &str) -> bool {

@@ -32,7 +32,7 @@ impl Login {
 impl BeaconDispatcher {
     pub(super) fn log_in(&mut self) {
         self.login = Login::Asking;
-        let request = login(&self.origin, &self.credentials);
+        let request = login(&self.origin, &self.credentials, None);
         self.ask(Purpose::Login, request, self.options.http_timeout_ms);
     }
 

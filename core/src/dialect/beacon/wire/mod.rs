@@ -13,11 +13,13 @@ pub(crate) use calls::{
     ListPart, Subject, cancellation, command, dispatch_answer, keyed_run, order, stream_error,
 };
 pub(crate) use read::{
-    HubFrame, LoginAnswer, PollAnswer, RecordAnswer, Text, WireExtension, WireItem, count,
-    error_text, login_answer, number, text, whole,
+    HubAnswer, HubFrame, LoginAnswer, RecordAnswer, Text, WireCancel, WireExtension, WireItem,
+    away_for, away_until, count, error_text, login_answer, number, plain_settings, stay_away, text,
+    whole,
 };
 pub(crate) use write::{
-    Authorship, Page, farewell, heartbeat, item_meta, login, outcome, poll, progress, registration,
+    Authorship, Page, cancel_heard, cancelled, farewell, heartbeat, item_meta, login, outcome,
+    poll, progress, registration,
 };
 
 /// What the text of a failure begins with where the code is meant for programs too.
@@ -42,4 +44,6 @@ pub(crate) mod event {
     pub(crate) const WORK: &str = "WorkItem";
     pub(crate) const TAKEN: &str = "WorkTaken";
     pub(crate) const CANCEL: &str = "WorkCancel";
+    /// What hubs of others say. Source: `ultravisor` 1.3.27.
+    pub(crate) const FOREIGN_CANCEL: &str = "Cancel";
 }

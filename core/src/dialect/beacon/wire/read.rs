@@ -74,15 +74,38 @@ pub(crate) struct WireItem<'a> {
 pub(crate) struct WireQueue<'a> {
     #[serde(borrow)]
     pub(crate) enqueued_at: Text<'a>,
+    pub(crate) dispatched_at: Text<'a>,
     pub(crate) queue_wait_ms: Option<&'a RawValue>,
 }
 
-/// The answer to a poll.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct PollAnswer<'a> {
+/// The answer to a poll, to a heartbeat or to progress: each may ask to stop.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct HubAnswer<'a> {
     #[serde(borrow)]
     pub(crate) work_item: Option<WireItem<'a>>,
+    pub(crate) cancels: Option<Vec<WireCancel<'a>>>,
+    pub(crate) cancel_requested: Option<&'a RawValue>,
+}
+
+/// One entry of `Cancels`. Source: `ultravisor` 1.3.27.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct WireCancel<'a> {
+    #[serde(borrow)]
+    pub(crate) work_item_hash: Text<'a>,
+}
+
+/// Returns the settings of an item without what hubs of others add to them: their metadata, which stands
+/// beside the settings too, as the last member.
+pub(crate) fn plain_settings(settings: &str) -> Option<String> {
+    const NAME: &str = "\"QueueMetadata\":";
+    let (before, value) = settings.trim_end().strip_suffix('}')?.rsplit_once(NAME)?;
+    let is_last =
+        serde_json::from_str::<&RawValue>(value).is_ok_and(|raw| raw.get().starts_with('{'));
+    let before = before.trim_end();
+    let before = before.strip_suffix(',').or_else(|| before.ends_with('{').then_some(before))?;
+    is_last.then(|| format!("{before}}}"))
 }
 
 /// The answer to a registration over HTTP: the record, of which only this counts.
@@ -135,6 +158,36 @@ pub(crate) fn error_text(response: &HttpResponse) -> String {
     let said = serde_json::from_slice::<WireError>(response.bytes()).ok();
     let said = said.and_then(|body| body.error.or(body.message).or(body.reason));
     said.unwrap_or_else(|| format!("the control plane answered with status {}", response.status))
+}
+
+/// Returns for how long an answer asks to stay away, in milliseconds: a hub of ours says it to the
+/// millisecond and to each another time, others in whole seconds and to all the same.
+pub(crate) fn stay_away(response: &HttpResponse) -> Option<(u64, bool)> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Wait {
+        retry_after_ms: u64,
+    }
+    if response.status < 400 {
+        return None;
+    }
+    if let Ok(Wait { retry_after_ms }) = serde_json::from_slice(response.bytes()) {
+        return Some((retry_after_ms, true));
+    }
+    Some((response.retry_after()?, false))
+}
+
+/// What the reason of a close ends with that says when to come back.
+const RETRY_IN: &str = "retry in ";
+
+/// Writes the reason of a close that says when to come back.
+pub(crate) fn away_for(reason: &str, millis: u64) -> String {
+    format!("{reason}; {RETRY_IN}{millis} ms")
+}
+
+/// Reads when to come back from the reason of a close.
+pub(crate) fn away_until(reason: &str) -> Option<u64> {
+    reason.rsplit_once(RETRY_IN)?.1.strip_suffix(" ms")?.parse().ok()
 }
 
 /// Text that may be absent, null or of another type, all of which count as empty.
@@ -243,6 +296,42 @@ mod tests {
             assert_eq!(whole(Some(raw)), number, "{text}");
         }
         assert_eq!(whole(None), 0);
+    }
+
+    #[test]
+    fn only_the_hubs_metadata_leaves_the_settings() {
+        for (settings, plain) in [
+            (r#"{"a":1.0,"QueueMetadata":{"b":[1]}}"#, Some(r#"{"a":1.0}"#)),
+            (r#"{"QueueMetadata":{}}"#, Some("{}")),
+            (r#"{ "a":"}" , "QueueMetadata": {} } "#, Some(r#"{ "a":"}" }"#)),
+            (r#"{"QueueMetadata":7,"QueueMetadata":{}}"#, Some(r#"{"QueueMetadata":7}"#)),
+            (r#"{"QueueMetadata":{},"a":1}"#, None),
+            (r#"{"a":{"QueueMetadata":{}}}"#, None),
+            (r#"{"a":[{"QueueMetadata":{}}]}"#, None),
+            (r#"{"a":"\"QueueMetadata\":{}"}"#, None),
+            (r#"{"QueueMetadata":"x"}"#, None),
+            ("{}", None),
+        ] {
+            assert_eq!(plain_settings(settings).as_deref(), plain, "{settings}");
+        }
+    }
+
+    #[test]
+    fn answers_and_closes_tell_when_to_come_back() {
+        let answer = |status, text: &str, after: &str| {
+            let mut response = HttpResponse::json(status, text.to_owned());
+            response.headers.push("retry-after", after);
+            stay_away(&response)
+        };
+        assert_eq!(answer(503, r#"{"RetryAfterMs":1234}"#, "2"), Some((1_234, true)));
+        assert_eq!(answer(503, "<html>", "2"), Some((2_000, false)));
+        assert_eq!(answer(429, "{}", "soon"), None);
+        assert_eq!(answer(200, r#"{"RetryAfterMs":1}"#, "2"), None);
+        assert_eq!(away_until(&away_for("the hub is going away", 77)), Some(77));
+        for other in ["", "retry in ms", "retry in -1 ms", "retry in 5 s", "the hub is going away"]
+        {
+            assert_eq!(away_until(other), None, "{other}");
+        }
     }
 
     #[test]

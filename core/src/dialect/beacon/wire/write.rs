@@ -94,11 +94,16 @@ pub(crate) fn registration(
         .end()
 }
 
-/// Makes the request of a login.
-pub(crate) fn login(origin: &Origin, credentials: &Credentials) -> HttpRequest {
+/// Makes the request of a login: a dispatcher's, or that of a worker with its name.
+pub(crate) fn login(
+    origin: &Origin,
+    credentials: &Credentials,
+    worker: Option<&str>,
+) -> HttpRequest {
     let body = Object::new()
         .text("UserName", &credentials.user)
         .text("Password", credentials.password.expose())
+        .given(worker, |object, name| object.object("Moorline", |ours| ours.text("Worker", name)))
         .end();
     origin.request(Method::Post, "/1.0/Authenticate", None, body)
 }
@@ -170,6 +175,17 @@ pub(crate) fn outcome(
     author.sign(object, attempt)
 }
 
+/// Writes that a cancellation was heard: a frame with our id, or a body.
+pub(crate) fn cancel_heard(author: Authorship<'_>, wire: &str, id: &str) -> String {
+    author.begin(Object::new(), "WorkCancelAck", wire).text("BeaconID", id).end()
+}
+
+/// Writes that an item was stopped, as it was asked for.
+pub(crate) fn cancelled(author: Authorship<'_>, wire: &str, attempt: u32) -> String {
+    let object = author.begin(Object::new(), "WorkCanceled", wire);
+    author.sign(object.text("Reason", "the hub asked for it"), attempt)
+}
+
 /// Writes the envelope of an item, without the user's part, for the application.
 pub(crate) fn item_meta(item: &WireItem<'_>) -> String {
     let object = Object::with_capacity(320)
@@ -183,6 +199,7 @@ pub(crate) fn item_meta(item: &WireItem<'_>) -> String {
     let Some(queue) = &item.queue_metadata else { return object.end() };
     object
         .text("EnqueuedAt", queue.enqueued_at.as_str())
+        .text("DispatchedAt", queue.dispatched_at.as_str())
         .number("QueueWaitMs", whole(queue.queue_wait_ms))
         .end()
 }

@@ -3,13 +3,14 @@
 use bytestring::ByteString;
 
 use crate::api::command::Outcome;
-use crate::api::event::Withdrawal;
+use crate::api::event::{Event, Withdrawal, WorkEvent};
 use crate::base::error::{Error, ErrorCode};
-use crate::base::ids::{ConnId, HttpId};
+use crate::base::ids::{ConnId, HttpId, WorkId};
 use crate::base::json::Raw;
 use crate::base::time::Now;
 use crate::dialect::beacon::wire::{
-    HubFrame, PollAnswer, RecordAnswer, WireItem, error_text, event, item_meta, whole,
+    HubAnswer, HubFrame, RecordAnswer, WireCancel, WireItem, error_text, event, item_meta,
+    plain_settings, stay_away, whole,
 };
 use crate::machine::Output;
 use crate::net::{Frame, HttpResponse};
@@ -74,7 +75,40 @@ impl BeaconWorker {
                 self.counters.withdrawn += events.len() as u64;
                 events.into_iter().for_each(|event| self.event(event));
             }
+            event::FOREIGN_CANCEL => self.stop_item(frame.work_item_hash.as_str(), now),
             _ => self.counters.noise += 1,
+        }
+    }
+
+    /// Stops an item as hubs of others ask for it: heard at once, reported when it has stopped.
+    fn stop_item(&mut self, wire: &str, now: Now) {
+        let Some(carrier) = self.carrier().filter(|_| !wire.is_empty()) else { return };
+        self.say_cancel_heard(carrier, wire, now);
+        let is_stopping = self.stopping.values().any(|(stopping, _)| stopping == wire);
+        if is_stopping || self.outbox.find(wire).is_some() {
+            return;
+        }
+        let attempt = self.work.attempt(wire);
+        let events = self.work.withdraw(wire, Withdrawal::Cancelled, now.mono);
+        self.counters.withdrawn += events.len() as u64;
+        if events.is_empty() {
+            // It had not begun, or is not known here: either way nothing runs.
+            self.say_cancelled(carrier, wire, attempt.unwrap_or(1), now);
+        }
+        for event in events {
+            if let Event::Work(WorkEvent::Withdrawn { work, .. }) = &event {
+                self.stopping.insert(*work, (wire.into(), attempt.unwrap_or(1)));
+            }
+            self.event(event);
+        }
+    }
+
+    /// The handler of an item that hubs of others had stopped has ended, or lost its slot.
+    pub(super) fn stopped(&mut self, work: WorkId, now: Now) {
+        if let (Some((wire, attempt)), Some(carrier)) =
+            (self.stopping.remove(&work), self.carrier())
+        {
+            self.say_cancelled(carrier, &wire, attempt, now);
         }
     }
 
@@ -113,7 +147,10 @@ impl BeaconWorker {
             wire: wire.into(),
             attempt,
             key,
-            payload: item.settings.map_or_else(Raw::empty_object, |raw| Raw::span(text, raw)),
+            payload: item.settings.map_or_else(Raw::empty_object, |raw| {
+                let plain = if self.acks { None } else { plain_settings(raw.get()) };
+                plain.map_or_else(|| Raw::span(text, raw), Raw::trusted)
+            }),
             timeout_ms: Some(whole(item.timeout_ms)).filter(|millis| *millis > 0),
             meta: Raw::trusted(item_meta(item)),
             is_stale: queued_ms.is_none_or(|millis| millis >= STALE_AFTER_MS),
@@ -145,19 +182,29 @@ impl BeaconWorker {
                 format!("the work item ran longer than its time limit of {} ms", settled.limit_ms);
             self.keep(settled, Outcome::Failed { message });
         }
-        for (_, Settled { wire, .. }) in self.work.forget_ignored(now.mono) {
+        for (work, Settled { wire, .. }) in self.work.forget_ignored(now.mono) {
             let message = format!("the handler of {wire} ignored its withdrawal; its slot is free");
             self.notice(Error::new(ErrorCode::WorkExpired, message));
+            self.stopped(work, now);
         }
     }
 
     pub(super) fn replied(&mut self, http: HttpId, result: Result<HttpResponse, Error>, now: Now) {
         let Some(Exchange { purpose, .. }) = self.exchanges.remove(&http) else { return };
+        self.away_ms = result.as_ref().ok().and_then(stay_away).map(|(millis, is_own_turn)| {
+            // All who are told the same spread themselves.
+            let spread =
+                (millis.saturating_mul(self.options.reconnect.jitter_percent) / 100).max(1_000);
+            let is_exact = is_own_turn || self.options.reconnect.jitter_percent == 0;
+            millis.saturating_add(if is_exact { 0 } else { self.entropy.below(spread) })
+        });
         if matches!(purpose, Purpose::Login) {
             return self.logged_in(result, now);
         }
         if matches!(purpose, Purpose::Poll) {
-            self.polling.turn(false, now.mono.after(self.options.poll_interval_ms));
+            let away_ms = self.away_ms.unwrap_or(0).min(self.options.reconnect.max_delay_ms);
+            let interval_ms = self.options.poll_interval_ms.max(away_ms);
+            self.polling.turn(false, now.mono.after(interval_ms));
         }
         let response = match result {
             Ok(response) => response,
@@ -181,7 +228,7 @@ impl BeaconWorker {
             (404, Purpose::Heartbeat | Purpose::Verify | Purpose::Poll) => self.forgotten(now),
             (413, Purpose::Outcome(wire)) => self.too_large(wire, &said(), now),
             // Peer: progress of an item in state `Dispatched` is refused with 404 while it runs.
-            (_, Purpose::Outcome(_) | Purpose::Progress | Purpose::Farewell) => {
+            (_, Purpose::Outcome(_) | Purpose::Progress(_) | Purpose::Farewell) => {
                 self.reported(&purpose, Some(&said()), now);
             }
             (_, Purpose::Login | Purpose::Poll | Purpose::Heartbeat | Purpose::Verify) => {
@@ -207,15 +254,31 @@ impl BeaconWorker {
         } else if matches!(purpose, Purpose::Poll) {
             let text = std::str::from_utf8(response.bytes()).unwrap_or_default();
             let text = ByteString::from(text);
-            let Ok(answer) = serde_json::from_str::<PollAnswer<'_>>(&text) else {
+            let Ok(answer) = serde_json::from_str::<HubAnswer<'_>>(&text) else {
                 return self.exchange_failed(purpose, misunderstood("a poll"), now);
             };
             self.exchange_succeeded(purpose);
+            self.stop_items(answer.cancels, now);
             if let Some(item) = answer.work_item.filter(|item| !item.hash.is_empty()) {
                 self.take_work(&item, &text, now);
             }
         } else {
             self.reported(purpose, None, now);
+            if let Purpose::Heartbeat | Purpose::Progress(_) = purpose
+                && let Ok(answer) = serde_json::from_slice::<HubAnswer<'_>>(response.bytes())
+            {
+                self.stop_items(answer.cancels, now);
+                let is_asked = answer.cancel_requested.is_some_and(|raw| raw.get() == "true");
+                if let (Purpose::Progress(wire), true) = (purpose, is_asked) {
+                    self.stop_item(wire, now);
+                }
+            }
+        }
+    }
+
+    fn stop_items(&mut self, cancels: Option<Vec<WireCancel<'_>>>, now: Now) {
+        for cancel in cancels.unwrap_or_default() {
+            self.stop_item(cancel.work_item_hash.as_str(), now);
         }
     }
 
@@ -271,7 +334,7 @@ impl BeaconWorker {
                 self.outbox.unsend(wire);
                 self.schedule.report = Some(now.mono.after(self.options.poll_interval_ms));
             }
-            Purpose::Poll | Purpose::Heartbeat | Purpose::Progress => {}
+            Purpose::Poll | Purpose::Heartbeat | Purpose::Progress(_) => {}
         }
         self.failures += 1;
         if self.failures >= MAX_FAILURES && self.carrier() == Some(Carrier::Requests) {

@@ -6,7 +6,7 @@ use crate::base::ids::{ConnId, StoreId};
 use crate::base::store::{StoreReply, StoreRequest};
 use crate::base::time::{Now, Why};
 use crate::dialect::beacon::options::WorkerTransport;
-use crate::dialect::beacon::wire::{WireExtension, login_answer};
+use crate::dialect::beacon::wire::{WireExtension, away_until, login_answer};
 use crate::machine::{CloseCause, Output};
 use crate::net::{HttpResponse, cookies};
 use crate::parts::link::Pace;
@@ -95,10 +95,7 @@ impl BeaconWorker {
             (400..500).contains(&response.status) && !self.options.join_secret.is_empty();
         match login_answer(&response) {
             Err(error) if is_needless => self.notice(error),
-            Err(error) => {
-                let after_ms = response.retry_after().unwrap_or(0);
-                return self.lose_for(error, Pace::Ladder, after_ms, now);
-            }
+            Err(error) => return self.lose(error, Pace::Ladder, now),
             // Peer: an open hub refuses every login, so a refusal matters only to those who have a
             // password to be refused.
             Ok(answer) if !answer.logged_in && !self.credentials.password.is_empty() => {
@@ -243,6 +240,9 @@ impl BeaconWorker {
             return;
         }
         self.gone = Some(conn);
+        if let CloseCause::Remote { reason, .. } = cause {
+            self.away_ms = away_until(reason);
+        }
         let is_too_large = matches!(cause, CloseCause::Remote { code: CLOSE_TOO_LARGE, .. });
         if let Stage::Ready(_) = self.link.stage() {
             self.passage.ended(is_too_large);
@@ -278,11 +278,6 @@ impl BeaconWorker {
 
     /// The link is gone: wait, then begin anew.
     pub(super) fn lose(&mut self, error: Error, pace: Pace, now: Now) {
-        self.lose_for(error, pace, 0, now);
-    }
-
-    /// The same; the peer asked for `after_ms` at least.
-    fn lose_for(&mut self, error: Error, pace: Pace, after_ms: u64, now: Now) {
         self.abandon();
         self.last_error = Some(error.clone());
         if self.options.withdraw_on_loss {
@@ -292,10 +287,13 @@ impl BeaconWorker {
         if self.drain.is_on() && self.is_spent() {
             return self.finish(now);
         }
+        let pace = match (pace, self.away_ms.take()) {
+            (Pace::Ladder, Some(millis)) => Pace::After(millis),
+            (pace, _) => pace,
+        };
         let Some(retry_ms) = self.link.lose(pace, &mut self.entropy, now.mono) else {
             return self.end(Some(error), now);
         };
-        let retry_ms = retry_ms.max(after_ms);
         self.enter(Stage::Waiting { retry_ms }, now);
         self.event(SessionEvent::Lost {
             reason: error,

@@ -34,7 +34,7 @@ use crate::api::event::{CallEvent, Event, SessionEvent, Transport, Withdrawal};
 use crate::api::options::ConfigError;
 use crate::base::entropy::{Entropy, Seed};
 use crate::base::error::{Error, ErrorCode};
-use crate::base::ids::{ConnId, HttpId};
+use crate::base::ids::{ConnId, HttpId, WorkId};
 use crate::base::json::Raw;
 use crate::base::time::{Deadline, Instant, Now, Why};
 use crate::dialect::beacon::options::{WorkerOptions, WorkerTransport};
@@ -74,6 +74,8 @@ pub(crate) struct BeaconWorker {
     credentials: Credentials,
     handlers: Handlers<Action>,
     work: Work,
+    /// Items that hubs of others had stopped, with their attempts, while their handlers still run.
+    stopping: BTreeMap<WorkId, (ByteString, u32)>,
     outbox: Outbox,
     /// The outbox on its way to the store.
     journal: Journal<()>,
@@ -91,6 +93,8 @@ pub(crate) struct BeaconWorker {
     waiting: (usize, bool),
     passage: Passage,
     last_error: Option<Error>,
+    /// For how long the control plane has asked us to stay away, in milliseconds.
+    away_ms: Option<u64>,
     counters: Counters,
     outputs: VecDeque<Output>,
     last_conn: u64,
@@ -159,7 +163,8 @@ enum Purpose {
     Heartbeat,
     /// To learn whether we are still known.
     Verify,
-    Progress,
+    /// Progress of the item with this wire id, or word on its cancellation.
+    Progress(ByteString),
     /// The outcome of the item with this wire id.
     Outcome(ByteString),
     Farewell,
@@ -220,6 +225,7 @@ impl BeaconWorker {
                 size(options.max_waiting),
                 options.life_sign_interval_ms,
             ),
+            stopping: BTreeMap::new(),
             outbox: Outbox::new(size(options.outbox.max_items), size(options.outbox.max_bytes)),
             journal: Journal::new(),
             drain: Drain::default(),
@@ -232,6 +238,7 @@ impl BeaconWorker {
             waiting: (0, false),
             passage: Passage::default(),
             last_error: None,
+            away_ms: None,
             counters: Counters::default(),
             outputs: VecDeque::new(),
             last_conn: 0,
@@ -416,6 +423,7 @@ impl Endpoint for BeaconWorker {
             Command::Work(WorkCommand::Unhandle { key }) => self.unhandle(&key, now),
             Command::Work(WorkCommand::Complete { work, outcome }) => {
                 let result = self.complete(work, outcome);
+                self.stopped(work, now);
                 self.polling.hasten(now.mono);
                 result
             }

@@ -8,7 +8,8 @@ use crate::base::ids::{ConnId, HttpId};
 use crate::base::json::Raw;
 use crate::base::time::Now;
 use crate::dialect::beacon::wire::{
-    Authorship, Page, farewell, heartbeat, login, outcome, poll, progress, registration,
+    Authorship, Page, cancel_heard, cancelled, farewell, heartbeat, login, outcome, poll, progress,
+    registration,
 };
 use crate::machine::{DRIVER_SLACK_MS, Output};
 use crate::net::origin::path;
@@ -34,7 +35,7 @@ const LISTED: usize = 64;
 
 impl BeaconWorker {
     pub(super) fn say_login(&mut self, now: Now) {
-        let request = login(&self.origin, &self.credentials);
+        let request = login(&self.origin, &self.credentials, Some(&self.options.name));
         self.ask(Purpose::Login, request, now);
     }
 
@@ -141,15 +142,35 @@ impl BeaconWorker {
             }
             // A sign of life is as rare as its interval.
             Carrier::Requests => {
-                let is_progress = |purpose: &Purpose| matches!(purpose, Purpose::Progress);
+                let is_progress = |purpose: &Purpose| matches!(purpose, Purpose::Progress(_));
                 report.is_some() && self.under_way(is_progress) >= MAX_HTTP_REPORTS
             }
         };
         if is_full {
             return Ok(());
         }
-        self.say(carrier, text, Purpose::Progress, &["Beacon", "Work", wire, "Progress"], now);
+        self.say(
+            carrier,
+            text,
+            Purpose::Progress(wire.into()),
+            &["Beacon", "Work", wire, "Progress"],
+            now,
+        );
         Ok(())
+    }
+
+    /// Says that the cancellation of an item was heard.
+    pub(super) fn say_cancel_heard(&mut self, carrier: Carrier, wire: &str, now: Now) {
+        let text = cancel_heard(author(carrier, &self.id), wire, &self.id);
+        let to = ["Beacon", "Work", wire, "CancelAck"];
+        self.say(carrier, text, Purpose::Progress(wire.into()), &to, now);
+    }
+
+    /// Says that an item was stopped, as it was asked for.
+    pub(super) fn say_cancelled(&mut self, carrier: Carrier, wire: &str, attempt: u32, now: Now) {
+        let text = cancelled(author(carrier, &self.id), wire, attempt);
+        let to = ["Beacon", "Work", wire, "Canceled"];
+        self.say(carrier, text, Purpose::Progress(wire.into()), &to, now);
     }
 
     /// Reports the oldest outcome that was not sent; tells whether `window` had room for one. One that

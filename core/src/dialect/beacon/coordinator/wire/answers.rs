@@ -7,7 +7,7 @@ use super::super::item::{Item, State};
 use super::super::results::Finished;
 use super::super::worker::Worker;
 use super::ActionSchema;
-use super::frames::{lines, moorline, queue_metadata, with_metadata};
+use super::frames::{lines, moorline, queue_metadata, with_cancels, with_metadata};
 use crate::base::json::object::{Object, list, text_list};
 use crate::base::time::UnixMillis;
 
@@ -33,7 +33,7 @@ pub(crate) fn beacon_record(
         .text_or_null("HostID", worker.host_id.as_deref())
         .raw("SharedMounts", worker.shared_mounts.as_str())
         .plain("RegisteredAt", worker.registered);
-    moorline(object, ours).end()
+    with_cancels(moorline(object, ours), &worker.cancels).end()
 }
 
 /// Settings that stand in every list, in bytes.
@@ -204,7 +204,18 @@ pub(crate) fn not_reordered(why: &str) -> String {
     Object::new().flag("Reordered", false).text("Error", why).end()
 }
 
-/// The answer to progress over HTTP.
+/// The answer to progress over HTTP, with the reason why the item is to be stopped.
+pub(crate) fn noted(hash: &str, cancel: Option<&str>) -> String {
+    Object::new()
+        .flag("Success", true)
+        .text("WorkItemHash", hash)
+        .given(cancel, |object, reason| {
+            object.flag("CancelRequested", true).text("CancelReason", reason)
+        })
+        .end()
+}
+
+/// The answer to word of a cancellation over HTTP.
 pub(crate) fn succeeded(hash: &str) -> String {
     Object::new().flag("Success", true).text("WorkItemHash", hash).end()
 }
@@ -261,6 +272,15 @@ pub(crate) fn run_ended(run_id: &str, state: &str) -> String {
 /// The answer to a login that was refused.
 pub(crate) fn login_refused(error: &str) -> String {
     Object::new().flag("LoggedIn", false).text("Error", error).end()
+}
+
+/// The answer to the login of a worker of ours that comes while too many do.
+pub(crate) fn come_back_later(wait_ms: u64) -> String {
+    Object::new()
+        .flag("LoggedIn", false)
+        .text("Error", "Too many workers come back at once.")
+        .number("RetryAfterMs", wait_ms)
+        .end()
 }
 
 /// A user, as an auth worker tells and as clients are told.

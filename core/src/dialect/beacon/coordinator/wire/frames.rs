@@ -1,5 +1,8 @@
 //! What the hub pushes to workers, and what it keeps of their progress. Key order as recorded.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
 
 use super::super::item::Item;
@@ -12,32 +15,45 @@ use crate::base::time::UnixMillis;
 /// By how much the numbers of later attempts lengthen the frame that pushes an item.
 const GROWTH: usize = 128;
 
-/// The frame that pushes a work item.
-pub(crate) fn work_frame(item: &Item) -> String {
-    pushed(item, &item.order.settings)
+/// The frame that pushes a work item, to a worker of ours or of others.
+pub(crate) fn work_frame(item: &Item, is_ours: bool) -> String {
+    pushed(item, &item.order.settings, is_ours)
 }
 
 /// Returns how long that frame is at most, whatever the attempt.
 pub(crate) fn work_frame_bytes(item: &Item) -> usize {
-    pushed(item, &Raw::empty_object()).len() + item.order.settings.as_str().len() + GROWTH
+    pushed(item, &Raw::empty_object(), false).len() + item.order.settings.as_str().len() + GROWTH
 }
 
-fn pushed(item: &Item, settings: &Raw) -> String {
+fn pushed(item: &Item, settings: &Raw, is_ours: bool) -> String {
     Object::with_capacity(settings.as_str().len() + 1_280)
         .text("EventType", "WorkItem")
-        .object("WorkItem", |object| work_item(object, item, settings))
+        .object("WorkItem", |object| work_item(object, item, settings, is_ours))
         .end()
 }
 
-/// The answer to a poll.
-pub(crate) fn polled(item: Option<&Item>) -> String {
-    let Some(item) = item else { return Object::new().raw("WorkItem", "null").end() };
-    Object::with_capacity(item.order.settings.as_str().len() + 1_280)
-        .object("WorkItem", |object| work_item(object, item, &item.order.settings))
-        .end()
+/// The answer to a poll, of a worker of ours or of others.
+pub(crate) fn polled(item: Option<&Item>, is_ours: bool, cancels: &Cancels) -> String {
+    let object = match item {
+        None => Object::new().raw("WorkItem", "null"),
+        Some(item) => Object::with_capacity(item.order.settings.as_str().len() + 1_280)
+            .object("WorkItem", |object| work_item(object, item, &item.order.settings, is_ours)),
+    };
+    with_cancels(object, cancels).end()
 }
 
-fn work_item(object: Object, item: &Item, settings: &Raw) -> Object {
+/// Adds what a worker is to stop working on, if there is something. Source: `ultravisor` 1.3.27.
+pub(super) fn with_cancels(object: Object, cancels: &Cancels) -> Object {
+    let each = cancels.iter().map(|(hash, reason)| {
+        Object::new().text("WorkItemHash", hash).text("Reason", reason).end()
+    });
+    object.when(!cancels.is_empty(), |object| object.raw("Cancels", &list(each)))
+}
+
+/// Why a worker is to stop working on items, by hash.
+pub(crate) type Cancels = BTreeMap<Arc<str>, String>;
+
+fn work_item(object: Object, item: &Item, settings: &Raw, is_ours: bool) -> Object {
     let order = &item.order;
     let metadata = queue_metadata(item);
     let object = object
@@ -45,7 +61,12 @@ fn work_item(object: Object, item: &Item, settings: &Raw) -> Object {
         .text("RunID", &order.run_id)
         .text("Capability", &order.capability)
         .text("Action", &order.action);
-    with_metadata(object, settings, &metadata)
+    let object = if is_ours {
+        object.raw("Settings", settings.as_str())
+    } else {
+        with_metadata(object, settings, &metadata)
+    };
+    object
         .text("OperationHash", &order.operation_hash)
         .number("TimeoutMs", order.timeout_ms)
         .number("AttemptNumber", item.attempt)
@@ -121,6 +142,16 @@ pub(crate) fn work_cancel(hash: &str, reason: &str, why: Withdrawal) -> String {
         .text("WorkItemHash", hash)
         .text("Reason", reason)
         .text("Why", why.as_str())
+        .end()
+}
+
+/// The frame that asks a worker of others to stop working on an item; those before `ultravisor` 1.3.27
+/// ignore it.
+pub(crate) fn cancel(hash: &str, reason: &str) -> String {
+    Object::new()
+        .text("EventType", "Cancel")
+        .text("WorkItemHash", hash)
+        .text("Reason", reason)
         .end()
 }
 
@@ -216,7 +247,10 @@ mod tests {
             "}}",
         ]
         .concat();
-        assert_eq!(work_frame(&item(r#"{"Text":"hello"}"#)), expected);
+        let item = item(r#"{"Text":"hello"}"#);
+        assert_eq!(work_frame(&item, false), expected);
+        let ours = work_frame(&item, true);
+        assert!(ours.contains(r#""Settings":{"Text":"hello"},"OperationHash""#), "{ours}");
     }
 
     #[test]

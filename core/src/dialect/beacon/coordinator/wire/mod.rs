@@ -28,6 +28,9 @@ pub(crate) mod action {
     pub(crate) const COMPLETE: &str = "WorkComplete";
     pub(crate) const ERROR: &str = "WorkError";
     pub(crate) const DEREGISTER: &str = "Deregister";
+    /// Source of both: `ultravisor` 1.3.27.
+    pub(crate) const CANCEL_HEARD: &str = "WorkCancelAck";
+    pub(crate) const CANCELLED: &str = "WorkCanceled";
 }
 
 /// What a worker says but for its registration: a frame, or the body of a request.
@@ -215,6 +218,21 @@ pub(crate) struct LoginRequest {
     pub(crate) user_name: Option<String>,
     #[serde(alias = "password")]
     pub(crate) password: Option<Secret>,
+    moorline: Option<MoorlineLogin>,
+}
+
+/// What our worker adds to its login.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct MoorlineLogin {
+    worker: Option<String>,
+}
+
+impl LoginRequest {
+    /// Returns the name of the worker of ours that logs in.
+    pub(crate) fn worker(&self) -> Option<&str> {
+        self.moorline.as_ref()?.worker.as_deref().filter(|name| !name.is_empty())
+    }
 }
 
 /// What an auth worker answers to a login.

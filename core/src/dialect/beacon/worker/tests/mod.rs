@@ -4,6 +4,7 @@ mod denials;
 mod drain;
 mod limits;
 mod polling;
+mod stop;
 mod store;
 mod storm;
 
@@ -152,6 +153,50 @@ fn a_handler_that_ignores_its_withdrawal_is_named_by_the_items_hash() {
     bench.pass(10_000);
     let Event::Session(SessionEvent::Notice { error }) = bench.event() else { panic!() };
     assert!(error.message().contains("the handler of wi-1 ignored"), "{error}");
+}
+
+/// K7.6: what the hub adds to the settings stands in the envelope.
+#[test]
+fn settings_are_as_the_dispatcher_wrote_them() {
+    let (mut bench, conn) = Bench::ready("");
+    let metadata = r#"{"EnqueuedAt":"e","DispatchedAt":"d","QueueWaitMs":1}"#;
+    let item = work("wi-1", 1, 0)
+        .replace(r#""n":1.0}"#, &format!(r#""n":1.0,"QueueMetadata":{metadata}}}"#))
+        .replace(r#"{"QueueWaitMs":1}"#, metadata);
+    bench.say(conn, &item);
+    let Event::Work(WorkEvent::Assigned { payload, meta, .. }) = bench.event() else { panic!() };
+    assert_eq!(payload.as_str(), r#"{"Text":"hi","n":1.0}"#);
+    let said = r#""EnqueuedAt":"e","DispatchedAt":"d","QueueWaitMs":1}"#;
+    assert!(meta.as_str().ends_with(said), "{}", meta.as_str());
+}
+
+/// K5, bound 5: the hub says when to come back, and the worker does.
+#[test]
+fn a_worker_comes_back_when_the_hub_says() {
+    let lost = |bench: &mut Bench| {
+        let Event::Session(SessionEvent::Lost { retry_ms, .. }) = bench.event() else { panic!() };
+        retry_ms
+    };
+    let (mut bench, conn) = Bench::ready("");
+    let reason = String::from("the hub is going away; retry in 4321 ms");
+    let cause = CloseCause::Remote { code: 1001, reason };
+    bench.input(Input::Conn(ConnInput::Closed { conn, cause }));
+    assert_eq!(lost(&mut bench), 4_321);
+    bench.rest();
+    bench.pass(4_321);
+    let (http, request) = bench.asked();
+    let body = std::str::from_utf8(&request.body).unwrap();
+    assert!(body.ends_with(r#""Moorline":{"Worker":"w"}}"#), "{body}");
+    bench.answer(http, 503, r#"{"LoggedIn":false,"Error":"busy","RetryAfterMs":777}"#);
+    assert_eq!(lost(&mut bench), 777);
+    bench.pass(777);
+    let (http, _) = bench.asked();
+    bench.answer(http, 503, r#"{"RetryAfterMs":9999999999}"#);
+    assert_eq!(lost(&mut bench), 3_600_000, "an hour at most");
+    bench.pass(3_600_000);
+    let (http, _) = bench.asked();
+    bench.fail(http);
+    assert!(lost(&mut bench) < 10_000, "what was said before counts no more");
 }
 
 #[test]

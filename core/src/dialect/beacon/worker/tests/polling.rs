@@ -275,7 +275,7 @@ fn a_worker_on_a_connection_asks_now_and_then_whether_it_is_known() {
     assert!(bench.text(conn).contains("BeaconRegister"));
 }
 
-fn polling(options: &str) -> Bench {
+pub(super) fn polling(options: &str) -> Bench {
     let mut bench = Bench::worker(options);
     bench.handle("Echo/Say");
     bench.command(Command::Start).unwrap();
@@ -332,7 +332,7 @@ fn lost(bench: &mut Bench) -> Event {
     }
 }
 
-fn item(hash: &str) -> String {
+pub(super) fn item(hash: &str) -> String {
     work(hash, 1, 0).replace(r#""EventType":"WorkItem","#, "")
 }
 
