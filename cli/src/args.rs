@@ -33,6 +33,9 @@ pub(crate) enum Action {
     /// Offer the commands of a configuration file as capabilities
     #[command(after_help = WORKER_EXAMPLES)]
     Worker(WorkerArgs),
+    /// Run scripts for programs of other machines, and ask for theirs, as ws-daemon does
+    #[command(name = "wsdaemon", after_help = WSDAEMON_EXAMPLES)]
+    WsDaemon(WsDaemonArgs),
     /// Have one work item run, and print its result as JSON
     #[command(after_help = DISPATCH_EXAMPLES)]
     Dispatch(DispatchArgs),
@@ -145,6 +148,35 @@ pub(crate) struct WorkerArgs {
     /// A file with the password of the login
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
+
+    /// Show every option, its value and where it came from, and end
+    #[arg(long)]
+    pub(crate) print_config: bool,
+
+    /// Where options come from.
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
+
+    /// How to end.
+    #[command(flatten)]
+    pub(crate) stop: StopArgs,
+}
+
+/// Options of `moorline wsdaemon`.
+#[derive(Args, Debug)]
+pub(crate) struct WsDaemonArgs {
+    /// The folder with config.json and scripts/, where the socket is made
+    #[arg(long, value_name = "FOLDER", env = "WSDAEMON_PREFIX")]
+    #[arg(default_value = "/root/ws-daemon")]
+    pub(crate) prefix: PathBuf,
+
+    /// Run the folder's setup.sh before the start
+    #[arg(long)]
+    pub(crate) run_setup: bool,
+
+    /// A file with the token that clients show and servers want to see
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
 
     /// Show every option, its value and where it came from, and end
     #[arg(long)]
@@ -413,6 +445,12 @@ Programs are started with exactly these arguments; there is no shell. A setting 
 argument. When work ends, is cancelled or runs too long, its whole process group is ended.
 
 Signals: the first SIGTERM, SIGINT or SIGQUIT drains, a second one ends at once.";
+
+const WSDAEMON_EXAMPLES: &str = "Examples:
+  WSDAEMON_PREFIX=/etc/ws-daemon moorline wsdaemon
+  moorline wsdaemon --prefix ./daemon --set listen=0.0.0.0:3006 --token-file token \\
+      --set runtime.cert_file=cert.pem --set runtime.key_file=key.pem
+  echo '{\"name\":\"backup\",\"id\":1}' | nc -U /etc/ws-daemon/ws-daemon.sock";
 
 const DISPATCH_EXAMPLES: &str = "\
 Examples:

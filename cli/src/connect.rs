@@ -40,7 +40,7 @@ impl Dispatcher {
             layers.secret_flag("--password-file", "password", file)?;
         }
         layers.read::<DispatcherOptions>()?;
-        let session = Session::open("dispatcher", &layers.to_json())?;
+        let session = Session::open("beacon", "dispatcher", &layers.to_json())?;
         session.submit(Command::Start)?;
         Ok(Self { session })
     }

@@ -18,7 +18,7 @@ pub(crate) async fn run(args: HubArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Success);
     }
     let options: HubOptions = layers.read()?;
-    let mut session = Session::open("hub", &layers.to_json())?;
+    let mut session = Session::open("beacon", "hub", &layers.to_json())?;
     let mut signals = Signals::listen(&args.stop)?;
     if options.danger_open_network {
         tracing::warn!(
@@ -62,11 +62,25 @@ fn log(options: &HubOptions, told: Told) -> Result<(), Failure> {
                 tracing::warn!("{}", failure.message);
             }
         }
+        _ => return log_common(told),
+    }
+    Ok(())
+}
+
+/// Logs what every role with peers tells.
+pub(crate) fn log_common(told: Told) -> Result<(), Failure> {
+    match told.event.as_str() {
         "peer_joined" => tracing::info!(peer = told.name, "joined"),
         "peer_left" => {
             let reason = told.reason.map(Error::from);
             let why = reason.as_ref().map(Error::message);
             tracing::info!(peer = told.name, why, "left");
+        }
+        "lost" => {
+            if let Some(reason) = told.reason.map(Error::from) {
+                let (code, retry_ms) = (reason.code(), told.retry_ms);
+                tracing::warn!(%code, retry_ms, "link lost: {}", reason.message());
+            }
         }
         "draining" => {
             tracing::info!(in_flight = told.in_flight, outbox = told.outbox, "draining");

@@ -23,6 +23,7 @@ mod signals;
 mod status;
 mod table;
 mod worker;
+mod wsdaemon;
 
 use std::process::ExitCode;
 
@@ -53,6 +54,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         match cli.command {
             Action::Hub(args) => hub::run(args).await,
             Action::Worker(args) => worker::run(args).await,
+            Action::WsDaemon(args) => wsdaemon::run(args).await,
             Action::Dispatch(args) => dispatch::run(args).await,
             Action::Status(args) => status::run(args).await,
             Action::List(args) => items::list(args).await,

@@ -26,9 +26,9 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Opens `role` of the beacon dialect. Connects nothing.
-    pub(crate) fn open(role: &str, options: &str) -> Result<Self, Error> {
-        let handle = Handle::open("beacon", role, options)?;
+    /// Opens `role` of `dialect`. Connects nothing.
+    pub(crate) fn open(dialect: &str, role: &str, options: &str) -> Result<Self, Error> {
+        let handle = Handle::open(dialect, role, options)?;
         let bell = Arc::new(Notify::new());
         let ring = Arc::clone(&bell);
         handle.events().set_doorbell(move || ring.notify_one());

@@ -17,11 +17,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moorline_core::options::RuntimeOptions;
+use moorline_core::options::{RuntimeOptions, ScriptOptions};
 use moorline_core::{CallEvent, ConnInput, SessionEvent};
 use moorline_core::{
     Command, ConnId, Deadline, Endpoint, Error, ErrorCode, Event, HttpId, Input, Now, Raw,
 };
+#[cfg(unix)]
+use moorline_core::{WorkCommand, WorkEvent};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
@@ -34,6 +36,8 @@ use crate::http_client::HttpClient;
 use crate::inbox::{Batch, Inbox};
 use crate::links::{Links, Look};
 use crate::listen::Listeners;
+#[cfg(unix)]
+use crate::scripts::Scripts;
 use crate::store::{self, Store};
 use crate::tls::Tls;
 
@@ -51,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counting: Arc<Counting>,
+    pub(crate) scripts: ScriptOptions,
     #[cfg(feature = "scripted")]
     pub(crate) script: Option<Arc<crate::scripted::Script>>,
 }
@@ -62,6 +67,7 @@ impl Shared {
             inbox: Arc::default(),
             clock,
             counting: Arc::default(),
+            scripts: ScriptOptions::default(),
             #[cfg(feature = "scripted")]
             script: None,
         }
@@ -78,6 +84,8 @@ pub(crate) struct Driver {
     http: HttpClient,
     listeners: Listeners,
     store: Box<dyn Store>,
+    #[cfg(unix)]
+    scripts: Scripts,
     answers: HashMap<HttpId, oneshot::Sender<Answer>>,
     parts: HashMap<HttpId, PartsWriter>,
     inputs: VecDeque<Input>,
@@ -113,6 +121,8 @@ impl Driver {
             listeners: Listeners::new(Arc::clone(inbox), tls, Arc::clone(counting)),
             store: store::open(&runtime.store_path, inbox, counting),
             connector,
+            #[cfg(unix)]
+            scripts: Scripts::list(&shared.scripts, inbox)?,
             shared,
             answers: HashMap::new(),
             parts: HashMap::new(),
@@ -130,6 +140,8 @@ impl Driver {
     pub(crate) async fn run(mut self) {
         let mut batch = Batch::default();
         let mut alarm = Alarm::new();
+        #[cfg(unix)]
+        self.offer_scripts();
         while !self.has_ended {
             self.shared.inbox.take(&mut batch);
             if batch.close {
@@ -175,7 +187,36 @@ impl Driver {
         self.turn_over();
     }
 
+    /// Offers the scripts before anything is asked of them.
+    #[cfg(unix)]
+    fn offer_scripts(&mut self) {
+        let now = self.shared.clock.now();
+        for offer in self.scripts.offers() {
+            if let Err(error) = self.endpoint.handle_command(offer, now) {
+                self.tell(Event::Session(SessionEvent::Notice { error }));
+            }
+        }
+    }
+
+    /// Runs the work of a script; tells whether the event was about any.
+    #[cfg(unix)]
+    fn is_of_script(&mut self, event: &Event) -> bool {
+        if let Event::Work(WorkEvent::Assigned { work, key, payload, .. }) = event {
+            self.scripts.begin(*work, key, payload)
+        } else if let Event::Work(WorkEvent::Withdrawn { work, .. }) = event {
+            self.scripts.withdraw(*work)
+        } else {
+            false
+        }
+    }
+
     fn command(&mut self, command: Command, now: Now) {
+        #[cfg(unix)]
+        if let Command::Work(WorkCommand::Handle { key, .. }) = &command {
+            self.scripts.leave(key);
+        } else if let Command::Work(WorkCommand::Complete { work, .. }) = &command {
+            self.scripts.settled(*work);
+        }
         let call = command.call();
         if let Command::Snapshot { call } = command {
             let text = self.endpoint.snapshot(now);
@@ -279,6 +320,10 @@ impl Driver {
     }
 
     fn tell(&mut self, event: Event) {
+        #[cfg(unix)]
+        if self.is_of_script(&event) {
+            return;
+        }
         #[cfg(feature = "scripted")]
         if let Some(script) = &self.shared.script {
             script.tell(&event);

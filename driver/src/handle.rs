@@ -170,7 +170,9 @@ fn open_role(dialect: &str, role: &str, options: &str) -> Result<(Opened, Shared
         let header = Header { dialect, role, options, host: &host, seed: seeds.run };
         opened.endpoint = record(opened.endpoint, &header, &opened.runtime.trace_file)?;
     }
-    Ok((opened, Shared::new(Arc::new(SystemClock::new()))))
+    let mut shared = Shared::new(Arc::new(SystemClock::new()));
+    shared.scripts = opened.scripts.clone();
+    Ok((opened, shared))
 }
 
 fn max_event_bytes(runtime: &RuntimeOptions) -> usize {

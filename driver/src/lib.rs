@@ -22,10 +22,14 @@ mod links;
 mod listen;
 mod mailbox;
 mod outgoing;
+#[cfg(unix)]
+pub mod process;
 mod proxy;
 mod recording;
 #[cfg(feature = "scripted")]
 mod scripted;
+#[cfg(unix)]
+mod scripts;
 mod store;
 mod stream;
 mod tls;

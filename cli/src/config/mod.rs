@@ -61,6 +61,11 @@ impl Layers {
         self.set(path, value.into(), Source::Command(command));
     }
 
+    /// Sets a value that a file of another form gave.
+    pub(crate) fn given(&mut self, file: &std::path::Path, path: &str, value: impl Into<Value>) {
+        self.set(path, value.into(), Source::File(file.to_owned()));
+    }
+
     /// Sets a value that a flag of its own gave.
     pub(crate) fn flag(&mut self, flag: &str, path: &str, value: impl Into<Value>) {
         self.set(path, value.into(), Source::Flag(flag.to_owned()));

@@ -12,6 +12,7 @@ use std::io::{BufRead, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+use moorline_driver::process::Watch;
 use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::unistd::Pid;
 
@@ -48,22 +49,22 @@ impl Keeper {
         Self { orders: None, process: None }
     }
 
-    /// Says that the group has begun.
-    pub(crate) fn began(&self, group: Pid) {
-        self.say('+', group);
-    }
-
-    /// Says that nothing of the group is left.
-    pub(crate) fn ended(&self, group: Pid) {
-        self.say('-', group);
-    }
-
-    fn say(&self, what: char, group: Pid) {
+    fn say(&self, what: char, group: i32) {
         let Some(mut orders) = self.orders.as_ref() else { return };
         // One write for one line: it is shorter than what a pipe takes as a whole.
         if let Err(error) = orders.write_all(format!("{what}{group}\n").as_bytes()) {
             tracing::warn!(%error, "the keeper of the commands is gone: they outlive a killed worker");
         }
+    }
+}
+
+impl Watch for Keeper {
+    fn began(&self, group: i32) {
+        self.say('+', group);
+    }
+
+    fn ended(&self, group: i32) {
+        self.say('-', group);
     }
 }
 

@@ -1,9 +1,7 @@
 //! `moorline worker`: offers commands of a configuration file as capabilities.
 
 mod arguments;
-mod capture;
 mod command;
-mod group;
 mod keeper;
 mod run;
 #[cfg(test)]
@@ -47,7 +45,7 @@ pub(crate) async fn run(args: WorkerArgs) -> Result<Exit, Failure> {
             problems.problems.iter().map(|p| format!("\n  {}: {}", p.path, p.message)).collect();
         Failure::usage(format!("the commands are not valid:{}", lines.concat()))
     })?;
-    let session = Session::open("worker", &layers.to_json())?;
+    let session = Session::open("beacon", "worker", &layers.to_json())?;
     let mut signals = Signals::listen(&args.stop)?;
     let mut worker = Worker::new(session, commands, Keeper::start()?);
     let end = worker.serve(&mut signals).await;

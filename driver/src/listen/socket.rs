@@ -78,12 +78,21 @@ impl Socket {
             }
             #[cfg(unix)]
             Self::Unix(listener, file) => {
-                let (stream, _) = ready!(listener.poll_accept(cx))?;
-                let credentials = match stream.peer_cred() {
-                    Ok(it) => Some(UnixPeer { uid: it.uid(), gid: it.gid(), pid: it.pid() }),
-                    Err(error) => {
-                        tracing::debug!(%error, "the client's credentials are not told");
-                        None
+                let (stream, credentials) = loop {
+                    let (stream, _) = ready!(listener.poll_accept(cx))?;
+                    let credentials = match stream.peer_cred() {
+                        Ok(it) => Some(UnixPeer { uid: it.uid(), gid: it.gid(), pid: it.pid() }),
+                        Err(error) => {
+                            tracing::debug!(%error, "the client's credentials are not told");
+                            None
+                        }
+                    };
+                    // Whoever has got past the file's permissions is still not let in.
+                    match credentials {
+                        Some(it) if !file.admits(it.uid) => {
+                            tracing::warn!(uid = it.uid, "another user's client was refused");
+                        }
+                        credentials => break (stream, credentials),
                     }
                 };
                 let peer = Peer::Unix(stream, credentials);

@@ -27,7 +27,7 @@ pub(super) async fn bind(path: &str, mode: u32) -> io::Result<(UnixListener, Soc
 fn open(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    let file = SocketFile::new(path)?;
+    let file = SocketFile::new(path, mode)?;
     // Nobody can connect before the socket listens, so nobody slips in under other permissions.
     fs::set_permissions(path, Permissions::from_mode(mode))?;
     socket.listen(BACKLOG)?;
@@ -66,11 +66,20 @@ async fn answers(path: &Path) -> bool {
 pub(super) struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
+    /// The only user who may connect beside root, if the permissions let nobody else.
+    owner: Option<u32>,
 }
 
 impl SocketFile {
-    fn new(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), identity: identity(path)? })
+    fn new(path: &Path, mode: u32) -> io::Result<Self> {
+        let owner = fs::symlink_metadata(path)?.uid();
+        let owner = (mode & 0o077 == 0).then_some(owner);
+        Ok(Self { path: path.to_owned(), identity: identity(path)?, owner })
+    }
+
+    /// Tells whether a user may connect.
+    pub(super) fn admits(&self, uid: u32) -> bool {
+        uid == 0 || self.owner.is_none_or(|owner| owner == uid)
     }
 
     /// Returns `unix:` and the absolute path.
@@ -92,4 +101,21 @@ impl Drop for SocketFile {
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     let file = fs::symlink_metadata(path)?;
     Ok((file.dev(), file.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_private_socket_admits_its_owner_and_root() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        fs::write(&path, "").unwrap();
+        let own = fs::metadata(&path).unwrap().uid();
+        let private = SocketFile::new(&path, 0o600).unwrap();
+        assert!(private.admits(own) && private.admits(0) && !private.admits(own + 1));
+        let shared = SocketFile::new(&path, 0o660).unwrap();
+        assert!(shared.admits(own + 1));
+    }
 }

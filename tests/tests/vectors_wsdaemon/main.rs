@@ -58,7 +58,8 @@ fn every_recording_is_replayed() {
 #[should_panic(expected = "02-script-ok")]
 fn a_line_that_differs_is_seen() {
     let mut rows = read("02-script-ok");
-    let row = rows.iter_mut().find(|row| row["kind"] == "ws" && row["dir"] == "s2c").unwrap();
+    let row =
+        rows.iter_mut().find(|row| row["kind"] == "ws" && row["dir"] == "s2c").expect("a frame");
     row["data"] = "{\"name\":\"other\"}".into();
     Daemon::new("02-script-ok", "server", &[]).replay(&rows);
 }

@@ -191,7 +191,7 @@ impl<'a> Daemon<'a> {
         if let Some(at) = found {
             let (work, _) = self.running.remove(at);
             let value = Raw::from_value(&serde_json::json!({"status": status["status"]}));
-            let outcome = Outcome::Done { value: value.unwrap(), log: Raw::empty_list() };
+            let outcome = Outcome::Done { value: value.expect("a status"), log: Raw::empty_list() };
             self.command(Command::Work(WorkCommand::Complete { work, outcome }));
         }
     }

@@ -4,7 +4,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// The kept part of one output stream.
 #[derive(Debug, Default)]
-pub(crate) struct Capture {
+pub(super) struct Capture {
     kept: Vec<u8>,
     dropped: u64,
 }
@@ -12,7 +12,7 @@ pub(crate) struct Capture {
 impl Capture {
     /// Reads `stream` to its end into the capture. What exceeds `limit` is read and dropped, so that
     /// the command is not held up by a full pipe.
-    pub(crate) async fn read(&mut self, stream: &mut (impl AsyncRead + Unpin), limit: usize) {
+    pub(super) async fn read(&mut self, stream: &mut (impl AsyncRead + Unpin), limit: usize) {
         let mut chunk = vec![0; CHUNK];
         loop {
             // A failed read ends the stream like its end: the command's exit code tells the rest.
@@ -29,7 +29,7 @@ impl Capture {
     }
 
     /// Returns the kept part as text, with the marker if something was dropped.
-    pub(crate) fn into_text(self) -> String {
+    pub(super) fn into_text(self) -> String {
         let kept = if self.dropped == 0 { self.kept.as_slice() } else { whole_chars(&self.kept) };
         let mut text = String::from_utf8_lossy(kept).into_owned();
         if self.dropped > 0 {

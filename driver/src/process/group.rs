@@ -14,23 +14,28 @@ use tokio::time::{Instant, sleep};
 /// The id is used only while a member is known to exist, or right after the leader was reaped; the
 /// kernel hands ids out in a circle, so it cannot have a new owner by then.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Group(Pid);
+pub(super) struct Group(Pid);
 
 impl Group {
     /// Names the group that `child` leads.
-    pub(crate) fn led_by(child: &Child) -> Option<Self> {
+    pub(super) fn led_by(child: &Child) -> Option<Self> {
         let id = child.id().and_then(|id| i32::try_from(id).ok()).filter(|id| *id > 1)?;
         Some(Self(Pid::from_raw(id)))
     }
 
     /// Returns its number.
-    pub(crate) const fn id(self) -> Pid {
-        self.0
+    pub(super) const fn id(self) -> i32 {
+        self.0.as_raw()
+    }
+
+    /// Kills every process of the group, and waits for none.
+    pub(super) fn kill_at_once(self) {
+        self.signal(Some(Signal::SIGKILL));
     }
 
     /// Asks every process of the group to end, kills what is left after `grace`, and waits until
     /// none is left. Reaps the leader.
-    pub(crate) async fn end(self, leader: &mut Child, grace: Duration) {
+    pub(super) async fn end(self, leader: &mut Child, grace: Duration) {
         if !self.signal(Some(Signal::SIGTERM)) {
             return;
         }
