@@ -37,7 +37,7 @@ pub(crate) use stream::Accepted;
 use crate::counters::Counting;
 use crate::inbox::{Arrival, Inbox};
 use crate::io::Io;
-use crate::listen::crowd::{Crowd, Queue};
+use crate::listen::crowd::{Crowd, Queue, Told};
 use crate::listen::socket::{Client, Peer, Socket};
 use crate::listen::stream::StreamDoor;
 use crate::listen::visit::Visit;
@@ -123,7 +123,7 @@ impl Listeners {
         let (tls, framing, limits) = match target {
             ListenTarget::Http { limits, proxies, .. } => {
                 let (most, strangers) = (limits.max_connections, limits.max_unadmitted_per_address);
-                let crowd = Crowd::new(most, strangers, proxies.clone());
+                let crowd = Crowd::new(most, strangers, limits.max_body, proxies.clone());
                 let tls = self.tls.acceptor()?;
                 let door = HttpDoor { limits: *limits, tls, inbox, counting, ids };
                 return Ok((crowd, Door::Http(Arc::new(door))));
@@ -139,7 +139,7 @@ impl Listeners {
             }
         };
         let (most, strangers) = (limits.max_connections, limits.max_unadmitted_per_address);
-        let crowd = Crowd::new(most, strangers, Networks::default());
+        let crowd = Crowd::new(most, strangers, 0, Networks::default());
         let handshake = Duration::from_millis(limits.handshake_timeout_ms);
         let door = StreamDoor { listen, framing, tls, handshake, inbox, counting, ids };
         Ok((crowd, Door::Stream(Arc::new(door))))
@@ -162,7 +162,7 @@ enum Door {
 }
 
 async fn accept(bound: &Mutex<Option<Socket>>, crowd: &Arc<Crowd>, door: &Door) {
-    let mut waiting = Queue::default();
+    let (mut waiting, mut told) = (Queue::default(), Told::default());
     loop {
         while let Some((client, place)) = waiting.next(crowd) {
             door.enter(client, place);
@@ -178,10 +178,12 @@ async fn accept(bound: &Mutex<Option<Socket>>, crowd: &Arc<Crowd>, door: &Door) 
         match accepted {
             Some(Ok(client)) => match Place::take(crowd, client.address) {
                 Some(place) => door.enter(client, place),
-                None => waiting.push(client),
+                None => waiting.push(client, crowd),
             },
             Some(Err(error)) => {
-                tracing::warn!(%error, "cannot accept");
+                if told.is_news(tokio::time::Instant::now()) {
+                    tracing::warn!(%error, "cannot accept");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
             None => return,

@@ -1,8 +1,9 @@
 //! Who is connected to a listener, and how many more may come.
 //!
 //! Whoever comes while a bound is reached waits: a stranger is gone after a few seconds at the latest,
-//! and the next one is served. Beyond [`MAX_WAITING`] nobody is accepted, and the system's backlog
-//! holds them.
+//! and the next one is served. One address has a quarter of that queue, beyond which its clients are closed.
+//! Beyond [`MAX_WAITING`] nobody is accepted, and the system's backlog holds them. Large bodies wait for
+//! room, too, unread.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -19,28 +20,39 @@ use crate::listen::socket::Client;
 /// The most clients that wait for a place, unread.
 const MAX_WAITING: usize = 1_024;
 
+/// The most of them from one address: others are taken up beside them.
+const MAX_WAITING_OF_ONE: usize = MAX_WAITING / 4;
+
+/// The most bytes of large bodies that are read at a time, or four of the largest; one address has a quarter.
+const MAX_BODIES: usize = 256 * 1024 * 1024;
+
 /// The connections of one listener.
 pub(super) struct Crowd {
     max_connections: usize,
     max_strangers: usize,
     /// Whose addresses stand for many clients.
     proxies: Networks,
+    max_bodies: usize,
     counts: Mutex<Counts>,
     freed: Notify,
+    room: Notify,
 }
 
 #[derive(Default)]
 struct Counts {
     connections: usize,
+    /// Bytes of large bodies that are being read.
+    bodies: usize,
     /// By address; clients of a Unix socket have none.
     addresses: HashMap<Option<IpAddr>, Unproven>,
 }
 
-/// Connections of one address that have proved nothing.
+/// Connections of one address that have proved nothing, and bytes of its large bodies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Unproven {
     strangers: usize,
     visitors: usize,
+    bodies: usize,
 }
 
 /// What a connection has shown.
@@ -59,10 +71,22 @@ impl Crowd {
     pub(super) fn new(
         max_connections: usize,
         max_strangers: usize,
+        max_body: usize,
         proxies: Networks,
     ) -> Arc<Self> {
-        let (counts, freed) = (Mutex::default(), Notify::new());
-        Arc::new(Self { max_connections, max_strangers, proxies, counts, freed })
+        Arc::new(Self {
+            max_connections,
+            max_strangers,
+            proxies,
+            max_bodies: MAX_BODIES.max(max_body.saturating_mul(4)),
+            counts: Mutex::default(),
+            freed: Notify::new(),
+            room: Notify::new(),
+        })
+    }
+
+    fn is_proxy(&self, address: Option<IpAddr>) -> bool {
+        address.is_some_and(|address| self.proxies.contains(address))
     }
 
     /// Resolves when a place may be free since this was last asked.
@@ -92,7 +116,7 @@ impl Place {
     pub(super) fn take(crowd: &Arc<Crowd>, address: Option<IpAddr>) -> Option<Self> {
         let mut counts = crowd.lock();
         let own = counts.addresses.get(&address).copied().unwrap_or_default();
-        let is_proxy = address.is_some_and(|address| crowd.proxies.contains(address));
+        let is_proxy = crowd.is_proxy(address);
         let is_full = own.strangers >= crowd.max_strangers
             || own.strangers + own.visitors >= crowd.max_visitors();
         if counts.connections >= crowd.max_connections || (is_full && !is_proxy) {
@@ -132,6 +156,31 @@ impl Place {
         }
     }
 
+    /// Takes room for a large body, once there is some.
+    pub(super) async fn hold(&self, bytes: usize) -> Room<'_> {
+        loop {
+            let mut freed = std::pin::pin!(self.crowd.room.notified());
+            freed.as_mut().enable();
+            if let Some(room) = self.try_hold(bytes) {
+                return room;
+            }
+            freed.await;
+        }
+    }
+
+    fn try_hold(&self, bytes: usize) -> Option<Room<'_>> {
+        let most = self.crowd.max_bodies;
+        let mut counts = self.crowd.lock();
+        let own = counts.addresses.get(&self.address).map_or(0, |own| own.bodies);
+        let most_of_one = if self.crowd.is_proxy(self.address) { most } else { most / 4 };
+        if counts.bodies + bytes > most || own + bytes > most_of_one {
+            return None;
+        }
+        counts.bodies += bytes;
+        counts.addresses.entry(self.address).or_default().bodies += bytes;
+        Some(Room { place: self, bytes })
+    }
+
     fn leave(&self, standing: u8, counts: &mut Counts) {
         let Some(own) = counts.addresses.get_mut(&self.address) else { return };
         if standing == Standing::Stranger as u8 {
@@ -155,6 +204,28 @@ impl Drop for Place {
     }
 }
 
+/// Room for a large body; given back on drop.
+pub(super) struct Room<'a> {
+    place: &'a Place,
+    bytes: usize,
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        let crowd = &self.place.crowd;
+        let mut counts = crowd.lock();
+        counts.bodies -= self.bytes;
+        if let Some(own) = counts.addresses.get_mut(&self.place.address) {
+            own.bodies -= self.bytes;
+            if *own == Unproven::default() {
+                counts.addresses.remove(&self.place.address);
+            }
+        }
+        drop(counts);
+        crowd.room.notify_waiters();
+    }
+}
+
 /// Clients that wait for a place, in the order in which they came.
 #[derive(Default)]
 pub(super) struct Queue(VecDeque<Client>, Told);
@@ -164,11 +235,11 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// When it was said.
 #[derive(Default)]
-struct Told(Option<Instant>);
+pub(super) struct Told(Option<Instant>);
 
 impl Told {
     /// Tells whether it is to be said now.
-    fn is_news(&mut self, now: Instant) -> bool {
+    pub(super) fn is_news(&mut self, now: Instant) -> bool {
         let is_news = self.0.is_none_or(|told| now.duration_since(told) >= TELL_EVERY);
         if is_news {
             self.0 = Some(now);
@@ -183,12 +254,15 @@ impl Queue {
         self.0.len() >= MAX_WAITING
     }
 
-    /// Adds a client.
-    pub(super) fn push(&mut self, client: Client) {
+    /// Adds a client, unless too many of its address wait: that one is closed.
+    pub(super) fn push(&mut self, client: Client, crowd: &Crowd) {
         if self.0.is_empty() && self.1.is_news(Instant::now()) {
             tracing::warn!(remote = client.remote, "too many connections: newcomers wait");
         }
-        self.0.push_back(client);
+        let own = self.0.iter().filter(|other| other.address == client.address).count();
+        if own < MAX_WAITING_OF_ONE || crowd.is_proxy(client.address) {
+            self.0.push_back(client);
+        }
     }
 
     /// Takes the first client for whom there is a place.
@@ -212,7 +286,7 @@ mod tests {
 
     #[test]
     fn strangers_are_bounded_by_address_until_they_have_asked() {
-        let crowd = Crowd::new(100, 2, Networks::default());
+        let crowd = Crowd::new(100, 2, 0, Networks::default());
         let first = Place::take(&crowd, ONE).unwrap();
         let _second = Place::take(&crowd, ONE).unwrap();
         assert!(Place::take(&crowd, ONE).is_none());
@@ -225,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_proxy_has_only_the_bounds_of_all() {
-        let crowd = Crowd::new(4, 1, [String::from("127.0.0.0/8")].into_iter().collect());
+        let crowd = Crowd::new(4, 1, 0, [String::from("127.0.0.0/8")].into_iter().collect());
         let places: Vec<_> = std::iter::repeat_with(|| Place::take(&crowd, ONE))
             .map_while(std::convert::identity)
             .collect();
@@ -241,7 +315,7 @@ mod tests {
 
     #[test]
     fn an_address_leaves_a_quarter_of_the_places_to_others_until_it_has_proved_who_it_is() {
-        let crowd = Crowd::new(8, 8, Networks::default());
+        let crowd = Crowd::new(8, 8, 0, Networks::default());
         let places: Vec<_> = std::iter::repeat_with(|| Place::take(&crowd, ONE))
             .map_while(|place| place.inspect(Place::admit))
             .collect();
@@ -253,5 +327,55 @@ mod tests {
         drop((places, seventh));
         assert!(crowd.lock().addresses.is_empty());
         assert_eq!(crowd.lock().connections, 0);
+    }
+
+    #[test]
+    fn large_bodies_of_one_address_leave_room_to_others() {
+        let crowd = Crowd::new(8, 8, 0, Networks::default());
+        let (own, other) = (Place::take(&crowd, ONE).unwrap(), Place::take(&crowd, OTHER).unwrap());
+        let quarter = own.try_hold(MAX_BODIES / 4).unwrap();
+        assert!(own.try_hold(1).is_none());
+        let held = other.try_hold(MAX_BODIES / 4);
+        assert!(held.is_some());
+        drop(quarter);
+        assert!(own.try_hold(1).is_some());
+        drop(held);
+        drop((own, other));
+        assert_eq!(crowd.lock().bodies, 0);
+        assert!(crowd.lock().addresses.is_empty());
+        let large = Crowd::new(8, 8, MAX_BODIES, Networks::default());
+        let place = Place::take(&large, ONE).unwrap();
+        assert!(place.try_hold(MAX_BODIES).is_some(), "the largest body always passes");
+    }
+
+    #[tokio::test]
+    async fn a_body_waits_until_another_has_been_read() {
+        let crowd = Crowd::new(8, 8, 0, Networks::default());
+        let place = Place::take(&crowd, ONE).unwrap();
+        let first = place.hold(MAX_BODIES / 4).await;
+        let second = std::pin::pin!(place.hold(1));
+        let both = tokio::join!(second, async move { drop(first) });
+        assert_eq!(both.0.bytes, 1);
+    }
+
+    #[tokio::test]
+    async fn an_address_has_a_quarter_of_the_queue() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let crowd = Crowd::new(8, 8, 0, [String::from("10.0.0.0/8")].into_iter().collect());
+        let mut queue = Queue::default();
+        let proxy = Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)));
+        let crowds = [(ONE, MAX_WAITING_OF_ONE), (OTHER, 3), (proxy, MAX_WAITING_OF_ONE + 1)];
+        for (address, kept) in crowds {
+            let before = queue.0.len();
+            let many = if address == OTHER { 3 } else { MAX_WAITING_OF_ONE + 1 };
+            for _ in 0..many {
+                let (client, _) =
+                    tokio::join!(tokio::net::TcpStream::connect(at), listener.accept());
+                let peer = crate::listen::socket::Peer::Tcp(client.unwrap());
+                queue.push(Client { peer, remote: String::new(), address }, &crowd);
+            }
+            assert_eq!(queue.0.len() - before, kept);
+        }
     }
 }

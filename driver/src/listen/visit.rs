@@ -26,6 +26,8 @@ use crate::ws::{self, Role};
 
 /// How slowly a body may come beyond its time, in bytes a second.
 const SLOWEST: u64 = 65_536;
+/// The largest body that needs no room of its own, in bytes.
+const SMALL: usize = 65_536;
 /// How much of a body that is too large the machine sees.
 const BEGINNING: usize = 256;
 
@@ -97,7 +99,8 @@ impl Visit {
         waits: bool,
     ) -> Result<Bytes, (StatusCode, Option<Bytes>)> {
         let limits = &self.door.limits;
-        let began = Instant::now();
+        let mut began = Instant::now();
+        let mut room = None;
         let is_too_large = body.size_hint().lower() > limits.max_body as u64;
         if is_too_large && waits {
             return Err((StatusCode::PAYLOAD_TOO_LARGE, Some(Bytes::new())));
@@ -116,6 +119,21 @@ impl Visit {
                 Err(_) => return Err((StatusCode::REQUEST_TIMEOUT, None)),
             };
             let Ok(part) = part.into_data() else { continue };
+            // Room is taken for all of it at once: nobody holds some while it waits for more.
+            let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+            let whole_size = declared.saturating_add(bytes + part.len());
+            if room.is_none() && !is_too_large && whole_size > SMALL {
+                let is_known = body.size_hint().exact().is_some();
+                let size = if is_known { whole_size } else { limits.max_body };
+                let patience = Duration::from_millis(limits.request_timeout_ms);
+                let hold = self.place.hold(size.min(limits.max_body));
+                let asked = Instant::now();
+                let Ok(held) = tokio::time::timeout(patience, hold).await else {
+                    return Err((StatusCode::SERVICE_UNAVAILABLE, None));
+                };
+                room = Some(held);
+                began += asked.elapsed();
+            }
             if is_too_large || bytes + part.len() > limits.max_body {
                 let beginning = [&first[..], &whole, &part].into_iter().find(|it| !it.is_empty());
                 let beginning = beginning.unwrap_or_default();
