@@ -5,6 +5,7 @@ use moorline_core::{Command, Error};
 
 use crate::args::HubArgs;
 use crate::config::Layers;
+use crate::descriptors;
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::session::{Session, Told};
@@ -18,6 +19,9 @@ pub(crate) async fn run(args: HubArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Success);
     }
     let options: HubOptions = layers.read()?;
+    if let Some(few) = descriptors::too_few(descriptors::raise(), options.max_connections) {
+        tracing::warn!("{few}");
+    }
     let mut session = Session::open("beacon", "hub", &layers.to_json())?;
     let mut signals = Signals::listen(&args.stop)?;
     if options.danger_open_network {

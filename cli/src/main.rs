@@ -9,6 +9,7 @@ mod call;
 mod config;
 mod connect;
 mod copy;
+mod descriptors;
 mod dispatch;
 mod drain;
 mod enroll;
