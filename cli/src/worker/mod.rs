@@ -2,6 +2,7 @@
 
 mod arguments;
 mod command;
+mod fit;
 mod keeper;
 mod run;
 #[cfg(test)]
@@ -18,7 +19,7 @@ use moorline_core::options::WorkerOptions;
 use moorline_core::{Command as Order, Error, ErrorCode, Outcome, WorkId};
 use serde_json::Value;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 use crate::args::WorkerArgs;
 use crate::config::Layers;
@@ -27,10 +28,14 @@ use crate::output;
 use crate::session::{Session, Told};
 use crate::signals::Signals;
 use command::Command;
+use fit::fit;
 use keeper::Keeper;
 use run::Ended;
 
 pub(crate) use keeper::{SUBCOMMAND as KEEP, keep};
+
+/// What a message has beside the result that it carries, in bytes.
+const ENVELOPE: u64 = 1_024;
 
 /// Runs a worker until it is told to end.
 pub(crate) async fn run(args: WorkerArgs) -> Result<Exit, Failure> {
@@ -39,7 +44,7 @@ pub(crate) async fn run(args: WorkerArgs) -> Result<Exit, Failure> {
         output::text(&layers.print())?;
         return Ok(Exit::Success);
     }
-    layers.read::<WorkerOptions>()?;
+    let options = layers.read::<WorkerOptions>()?;
     let commands = command::read_all(&list).map_err(|problems| {
         let lines: Vec<_> =
             problems.problems.iter().map(|p| format!("\n  {}: {}", p.path, p.message)).collect();
@@ -47,7 +52,9 @@ pub(crate) async fn run(args: WorkerArgs) -> Result<Exit, Failure> {
     })?;
     let session = Session::open("beacon", "worker", &layers.to_json())?;
     let mut signals = Signals::listen(&args.stop)?;
-    let mut worker = Worker::new(session, commands, Keeper::start()?);
+    let max_result = options.limits.max_message_bytes.saturating_sub(ENVELOPE);
+    let max_result = usize::try_from(max_result).unwrap_or(usize::MAX);
+    let mut worker = Worker::new(session, commands, Keeper::start()?, max_result);
     let end = worker.serve(&mut signals).await;
     worker.end_all().await;
     end.map(|()| signals.exit())
@@ -86,13 +93,25 @@ struct Worker {
     /// Hashes of the items. Dropping a sender withdraws the item from its command.
     running: HashMap<u64, (String, oneshot::Sender<()>)>,
     tasks: JoinSet<(u64, Ended)>,
+    /// What each task works on, should it say nothing at its end.
+    of_task: HashMap<Id, u64>,
+    /// The largest result that is reported, in bytes of JSON.
+    max_result: usize,
 }
 
 impl Worker {
-    fn new(session: Session, commands: Vec<Command>, keeper: Keeper) -> Self {
+    fn new(session: Session, commands: Vec<Command>, keeper: Keeper, max_result: usize) -> Self {
         let commands = commands.into_iter().map(Arc::new).collect();
         let keeper = Arc::new(keeper);
-        Self { session, commands, keeper, running: HashMap::new(), tasks: JoinSet::new() }
+        Self {
+            session,
+            commands,
+            keeper,
+            running: HashMap::new(),
+            tasks: JoinSet::new(),
+            of_task: HashMap::new(),
+            max_result,
+        }
     }
 
     /// Takes work until the session has ended.
@@ -111,8 +130,16 @@ impl Worker {
                     None => return Ok(()),
                 },
                 Some(done) = self.tasks.join_next() => match done {
-                    Ok((work, ended)) => self.settle(work, ended),
-                    Err(error) => tracing::error!(%error, "a command's task failed"),
+                    Ok((work, ended)) => {
+                        self.of_task.retain(|_, of| *of != work);
+                        self.settle(work, ended);
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "a command's task failed");
+                        if let Some(work) = self.of_task.remove(&error.id()) {
+                            self.settle(work, Ended::Failed("the command's task failed".into()));
+                        }
+                    }
                 },
                 stop = signals.next() => self.session.stop(stop)?,
             }
@@ -175,7 +202,7 @@ impl Worker {
         self.running.insert(work, (item.clone(), keep));
         tracing::debug!(work, item, key, "command started");
         let keeper = Arc::clone(&self.keeper);
-        self.tasks.spawn(async move {
+        let task = self.tasks.spawn(async move {
             let began = Instant::now();
             let ended = run::run(&command, &settings, &keeper, async {
                 let _ = withdrawn.await;
@@ -194,12 +221,13 @@ impl Worker {
             }
             (work, ended)
         });
+        self.of_task.insert(task.id(), work);
     }
 
     fn settle(&mut self, work: u64, ended: Ended) {
         let was_wanted = self.running.remove(&work).is_some();
         let outcome = match ended {
-            Ended::Exited(outputs) => match Raw::from_value(&outputs) {
+            Ended::Exited(outputs) => match Raw::from_value(&fit(outputs, self.max_result)) {
                 Ok(value) => Outcome::Done { value, log: Raw::empty_list() },
                 Err(error) => Outcome::Failed { message: error.to_string() },
             },
