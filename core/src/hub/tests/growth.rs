@@ -108,3 +108,33 @@ fn little_waits_to_be_sent_to_whoever_has_not_registered() {
         assert_eq!(limits.unwrap().max_send_queue, 65_536, "{url}");
     }
 }
+
+#[test]
+fn records_of_workers_are_bounded_in_bytes() {
+    let mut rig = Rig::new("{}");
+    let names = |bytes: usize| {
+        let names: Vec<String> =
+            (0..1_000).map(|n| format!("{n:0>width$}", width = bytes)).collect();
+        serde_json::to_string(&names).unwrap()
+    };
+    let register = |rig: &mut Rig, name: &str, capabilities: &str| {
+        let body = format!(r#"{{"Name":"{name}","Capabilities":{capabilities}}}"#);
+        let http = rig.post("/Beacon/Register", &body);
+        rig.status(http)
+    };
+    assert_eq!(register(&mut rig, "w", &names(263)), Some(400), "names are at most 256 bytes");
+    let (most, small) = (names(250), names(10));
+    let mut fit = 0;
+    while register(&mut rig, &format!("w{fit}"), &most) == Some(200) {
+        fit += 1;
+        rig.replies.clear();
+    }
+    assert!((600..1_000).contains(&fit), "{fit}");
+    assert_eq!(register(&mut rig, "w0", &most), Some(200), "its own room is its own");
+    assert_eq!(register(&mut rig, "w0", &small), Some(200));
+    assert_eq!(register(&mut rig, "other", &small), Some(200));
+    let conn = rig.connect(Headers::new());
+    let text = format!(r#"{{"Action":"BeaconRegister","Name":"last","Capabilities":{most}}}"#);
+    rig.say(conn, &text);
+    assert_eq!(rig.closed[&conn].0, 1013);
+}

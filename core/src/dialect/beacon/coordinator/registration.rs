@@ -24,6 +24,9 @@ use crate::parts::handlers::MAX_HANDLERS;
 /// The longest name of a worker, capability or action, in bytes.
 pub(super) const MAX_NAME: usize = 256;
 
+/// The most bytes of the names of a worker's capabilities.
+const MAX_NAMES: usize = 262_144;
+
 /// The most capabilities of a worker, and the most actions it may describe: as many as a worker of ours
 /// may have handlers.
 const MAX_CAPABILITIES: usize = MAX_HANDLERS;
@@ -34,6 +37,9 @@ const DENIED: (u16, &str) = (4403, "Beacon admission denied");
 
 /// The close code and reason while an address has no guess left: whoever knows the secret comes back.
 const GUESSED: (u16, &str) = (1013, "Too many wrong join secrets came from this address.");
+
+/// The close code and reason when workers' records are as large as they may be.
+const FULL: (u16, &str) = (1013, "Too many workers.");
 
 /// The close code and reason of a worker of ours whose name is another's now.
 const TAKEN: (u16, &str) = (4409, "Another worker registered this name.");
@@ -185,6 +191,9 @@ impl Coordinator {
         {
             return self.deny(conn, &name, NOT_YOURS, now);
         }
+        if !self.registry.has_room(&name, &registration) {
+            return self.close(conn, FULL.0, FULL.1);
+        }
         // A connection speaks for one record: the one it spoke for before is gone.
         if let Some(before) = self.registry.by_conn(conn)
             && self.registry.get(before).is_some_and(|worker| worker.name != name)
@@ -248,8 +257,9 @@ impl Coordinator {
             }
         }
         let known = self.registry.by_name(&name);
-        if known.is_none() && self.registry.len() as u64 >= self.options.max_connections {
-            return refuse(503, "Too many workers.");
+        let is_full = known.is_none() && self.registry.len() as u64 >= self.options.max_connections;
+        if is_full || !self.registry.has_room(&name, &registration) {
+            return refuse(503, FULL.1);
         }
         if known.is_some_and(|worker| !self.owns(worker, asked.caller)) {
             return refuse(403, NOT_YOURS);
@@ -493,6 +503,9 @@ fn read(text: &ByteString) -> Result<Registration<'_>, String> {
     let described = schemas.iter().flat_map(|schema| [&schema.capability, &schema.action]);
     if names.chain(described).any(|name| name.len() > MAX_NAME) {
         return Err(format!("A name is longer than {MAX_NAME} bytes."));
+    }
+    if capabilities.iter().map(|name| name.len()).sum::<usize>() > MAX_NAMES {
+        return Err(format!("The names of the capabilities are larger than {MAX_NAMES} bytes."));
     }
     if capabilities.len() > MAX_CAPABILITIES || schemas.len() > MAX_SCHEMAS {
         return Err(format!(

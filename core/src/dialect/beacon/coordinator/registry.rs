@@ -21,6 +21,9 @@ const MAX_OVERDUE: usize = 64;
 /// The most items that a worker is to stop and has not heard of.
 const MAX_CANCELS: usize = 4_096;
 
+/// The most bytes of workers' records.
+const MAX_BYTES: usize = 268_435_456;
+
 /// All workers of a hub.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
@@ -34,6 +37,8 @@ pub(super) struct Registry {
     left: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Overdue>>,
     /// Names whose workers get no new work, and since when they are away.
     drained: BTreeMap<Arc<str>, Option<Instant>>,
+    /// The bytes of all records.
+    bytes: usize,
     next_worker: u64,
     next_turn: u64,
 }
@@ -230,6 +235,7 @@ impl Registry {
         let drains = registration.moorline.as_ref().is_some_and(|ours| ours.draining);
         let draining = drains || self.drained.contains_key(name);
         let left = self.left.remove(name).filter(|_| !registration.acks()).unwrap_or_default();
+        self.bytes -= self.get(worker).map_or(0, Worker::bytes);
         self.update(worker, |worker| {
             worker.describe(registration);
             worker.overdue.extend(left);
@@ -239,7 +245,14 @@ impl Registry {
             worker.heartbeat = now.unix;
             worker.offline = false;
         });
+        self.bytes += self.get(worker).map_or(0, Worker::bytes);
         (worker, known.is_none())
+    }
+
+    /// Tells whether there is room for what a registration says.
+    pub(super) fn has_room(&self, name: &str, registration: &Registration<'_>) -> bool {
+        let own = self.by_name(name).and_then(|worker| self.get(worker)).map_or(0, Worker::bytes);
+        self.bytes - own + Worker::bytes_of(registration) <= MAX_BYTES
     }
 
     fn add(&mut self, name: &Arc<str>, now: Now) -> PeerId {
@@ -248,6 +261,7 @@ impl Registry {
         let worker = Worker::new(self.beacon_id(name, now.unix), name.clone(), now);
         self.by_name.insert(name.clone(), id);
         self.by_id.insert(worker.beacon_id.clone(), id);
+        self.bytes += worker.bytes();
         self.workers.insert(id, worker);
         id
     }
@@ -276,6 +290,7 @@ impl Registry {
     pub(super) fn remove(&mut self, worker: PeerId) -> Option<Worker> {
         self.unlist(worker);
         let record = self.workers.remove(&worker)?;
+        self.bytes -= record.bytes();
         self.by_name.remove(&record.name);
         self.by_id.remove(&record.beacon_id);
         if let Some(conn) = record.conn {

@@ -13,6 +13,9 @@ use crate::base::time::{Instant, Now, UnixMillis};
 /// Ids are shorter, in bytes: a name and a time.
 const MAX_ID: usize = 512;
 
+/// What a capability costs beside its name, also where free workers are listed, in bytes.
+const OVERHEAD: usize = 128;
+
 /// A worker's record.
 #[derive(Debug, Default)]
 pub(crate) struct Worker {
@@ -118,6 +121,22 @@ impl Worker {
         self.acks = registration.acks();
         let ours = registration.moorline.as_ref();
         self.max_message = ours.and_then(|ours| ours.max_message_bytes);
+    }
+
+    /// Returns how many bytes the record has of what registrations say.
+    pub(super) fn bytes(&self) -> usize {
+        let names = self.capabilities.iter().map(|name| name.len() + OVERHEAD).sum::<usize>();
+        let raws = [&self.tags, &self.contexts, &self.bind_addresses, &self.shared_mounts];
+        names + raws.iter().map(|raw| raw.as_str().len()).sum::<usize>()
+    }
+
+    /// Returns how many it has at most of one registration.
+    pub(super) fn bytes_of(registration: &Registration<'_>) -> usize {
+        let Registration { tags, contexts, bind_addresses, shared_mounts, .. } = registration;
+        let names = registration.capabilities.iter().flatten();
+        let raws = [tags, contexts, bind_addresses, shared_mounts];
+        names.map(|name| name.len() + OVERHEAD).sum::<usize>()
+            + raws.into_iter().flatten().map(|raw| raw.get().len()).sum::<usize>()
     }
 
     /// Tells whether it may get another item.
