@@ -15,9 +15,6 @@ use tokio::sync::watch;
 use crate::endpoint::{Endpoint, lock};
 use crate::handler::ItemState;
 
-/// The most log lines that one work item keeps; later ones are dropped.
-const MAX_LINES: usize = 10_000;
-
 /// Progress of a work item.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -166,12 +163,10 @@ impl WorkContext {
         }
     }
 
-    /// Adds a line to the log that goes with the outcome; at most 10 000 lines are kept.
+    /// Adds a line to the log that goes with the outcome. A log that makes the outcome too large is left
+    /// out, with a line that says so.
     pub fn log(&self, line: impl Into<String>) {
-        let mut log = lock(&self.item.log);
-        if log.len() < MAX_LINES {
-            log.push(line.into());
-        }
+        lock(&self.item.log).push(line.into());
     }
 
     /// Takes the log as a JSON list.

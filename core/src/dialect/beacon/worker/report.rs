@@ -25,12 +25,23 @@ pub(super) const SPACE: &str = "outbox";
 /// The most outcomes, and the most reports of progress, that go over HTTP at the same time.
 pub(super) const MAX_HTTP_REPORTS: usize = 8;
 
+/// A log that was left out leaves a line, of at most so many bytes.
+const LEFT_OUT: usize = 128;
+
 /// Outcomes share one ping as evidence for so long.
 const EVIDENCE_DELAY_MS: u64 = 50;
 
 /// Peer: a hub that drops a shared record when an older connection of the same name closes tells
 /// nobody (`ultravisor` 1.3.24), so a worker asks now and then whether it is still known.
 const VERIFY_EVERY_BEATS: u64 = 4;
+
+/// Leaves the log out of an outcome that is too large with it, with a line that says so.
+pub(super) fn without_log(outcome: &Outcome) -> Option<Outcome> {
+    let Outcome::Done { value, log } = outcome else { return None };
+    let bytes = log.as_str().len();
+    let line = format!("[\"the log of {bytes} bytes was left out: the message was too large\"]");
+    (bytes > LEFT_OUT).then(|| Outcome::Done { value: value.clone(), log: Raw::trusted(line) })
+}
 
 impl BeaconWorker {
     /// Takes the outcome of an item from its handler.
@@ -50,10 +61,16 @@ impl BeaconWorker {
     fn bounded(&self, outcome: Outcome) -> (Outcome, Option<Error>) {
         let max = self.options.limits.max_message_bytes;
         let Outcome::Done { value, log } = &outcome else { return (outcome, None) };
+        let is_list = log.as_str().starts_with('[');
         let problem = if value.as_str().len() + log.as_str().len() > size(max) {
+            if let Some(shorter) = without_log(&outcome).filter(|_| is_list)
+                && value.as_str().len() + LEFT_OUT <= size(max)
+            {
+                return (shorter, None);
+            }
             let message = format!("the outcome is larger than limits.max_message_bytes ({max})");
             Error::new(ErrorCode::TooLarge, message)
-        } else if !log.as_str().starts_with('[') {
+        } else if !is_list {
             invalid("the log of an outcome is a list of text")
         } else {
             return (outcome, None);

@@ -17,7 +17,7 @@ use crate::net::target::{DialAddress, DialTarget};
 use crate::net::{Frame, Headers, HttpRequest, Method};
 use crate::parts::outbox::Entry;
 
-use super::report::MAX_HTTP_REPORTS;
+use super::report::{MAX_HTTP_REPORTS, without_log};
 use super::{Announcement, BeaconWorker, Carrier, Exchange, Purpose, size};
 
 /// The largest frame that our hub takes of whoever has not registered.
@@ -178,7 +178,13 @@ impl BeaconWorker {
     pub(super) fn say_outcome(&mut self, carrier: Carrier, window: usize, now: Now) -> bool {
         let Some(entry) = self.outbox.send(window) else { return false };
         let Entry { wire, attempt, outcome: what, .. } = entry;
-        let text = outcome(author(carrier, &self.id), wire, *attempt, what);
+        let author = author(carrier, &self.id);
+        let mut text = outcome(author, wire, *attempt, what);
+        if self.passes(&text).is_err()
+            && let Some(shorter) = without_log(what)
+        {
+            text = outcome(author, wire, *attempt, &shorter);
+        }
         let wire = wire.clone();
         let verb = match what {
             Outcome::Done { .. } => "Complete",

@@ -607,6 +607,29 @@ fn an_outcome_that_no_link_could_carry_fails_the_item_instead() {
 }
 
 #[test]
+fn a_log_that_makes_an_outcome_too_large_is_left_out_and_said_to_be() {
+    use crate::base::json::Raw;
+    let done = |bench: &mut Bench, work, bytes: usize| {
+        let log = Raw::parse(format!("[\"{}\"]", "x".repeat(bytes))).unwrap();
+        let outcome = Outcome::Done { value: Raw::parse("{\"n\":1}").unwrap(), log };
+        bench.command(Command::Work(WorkCommand::Complete { work, outcome })).unwrap();
+    };
+    let small = r#"{"limits":{"max_message_bytes":1024}}"#;
+    let said = r#","Moorline":{"Acks":true,"MaxMessageBytes":1000}"#;
+    for (options, extension, bytes) in [(small, "", 2_000), (small, "", 1_000), ("", said, 2_000)] {
+        let mut bench = Bench::worker(options);
+        bench.handle("Echo/Say");
+        bench.command(Command::Start).unwrap();
+        let conn = bench.greeted(extension);
+        bench.push(conn, "wi-1", 1);
+        let (work, _) = bench.work();
+        done(&mut bench, work, bytes);
+        let text = bench.text(conn);
+        assert!(text.contains(r#""Outputs":{"n":1}"#) && text.contains("was left out"), "{text}");
+    }
+}
+
+#[test]
 fn a_full_outbox_holds_new_work_back() {
     let (mut bench, conn) = Bench::ready(r#"{"outbox":{"max_items":1}}"#);
     bench.push(conn, "wi-1", 1);
