@@ -180,7 +180,8 @@ impl BeaconWorker {
         let Entry { wire, attempt, outcome: what, .. } = entry;
         let author = author(carrier, &self.id);
         let mut text = outcome(author, wire, *attempt, what);
-        if self.passes(&text).is_err()
+        let max = self.passage.max(size(self.options.limits.max_message_bytes)).0;
+        if text.len() > max
             && let Some(shorter) = without_log(what)
         {
             text = outcome(author, wire, *attempt, &shorter);
