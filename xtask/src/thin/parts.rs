@@ -23,6 +23,7 @@ const PARTS: &[(&str, &str)] = &[
     ("Liveness", "core/src/parts/liveness.rs"),
     ("Outbox", "core/src/parts/outbox.rs"),
     ("Queue", "core/src/parts/queue.rs"),
+    ("Readmission", "core/src/parts/readmission.rs"),
     ("Timers", "core/src/parts/timers.rs"),
     ("Window", "core/src/parts/window.rs"),
 ];

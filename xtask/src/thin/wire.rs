@@ -210,7 +210,13 @@ fn end_of_field(body: &[Lexeme<'_>], mut at: usize) -> usize {
 
 /// Tells whether a word can be nothing but a name of a wire.
 fn is_name(word: &str) -> bool {
-    !HTTP.contains(&word) && (is_compound(word) || is_separated(word))
+    !HTTP.contains(&word) && (is_compound(word) || is_separated(word) || is_signed(word))
+}
+
+/// `&cmd`: a word behind a sign that no word of ours begins with.
+fn is_signed(word: &str) -> bool {
+    let word = word.strip_prefix(['&', '+']).unwrap_or_default();
+    word.len() > 2 && word.chars().all(|c| c.is_ascii_lowercase())
 }
 
 /// `WorkItemHash`, `teamClusterId`: letters of both cases, more than one word.
