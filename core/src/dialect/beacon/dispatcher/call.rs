@@ -9,7 +9,7 @@ use crate::base::time::{Instant, Now};
 use crate::dialect::beacon::dispatcher::plan::{Plan, Request};
 use crate::dialect::beacon::dispatcher::reply::{Verdict, judge};
 use crate::dialect::beacon::dispatcher::stream::Stream;
-use crate::dialect::beacon::dispatcher::{BeaconDispatcher, Purpose, Stage};
+use crate::dialect::beacon::dispatcher::{BeaconDispatcher, MAX_CANCELLATIONS, Purpose, Stage};
 use crate::dialect::beacon::options::CallOptions;
 use crate::machine::{DRIVER_SLACK_MS, Output};
 use crate::net::HttpResponse;
@@ -263,8 +263,22 @@ impl BeaconDispatcher {
         let Some(call) = self.settle(id, Err(ErrorCode::CallCancelled.into())) else { return };
         let is_work = matches!(call.plan, Plan::Work { .. });
         if was_sent && is_work && call.deadline > now.mono {
+            // A loop that calls and cancels must not grow; the items' time limits end the rest.
+            if (self.cancelled.len() as u64) < self.options.limits.max_pending_calls {
+                self.cancelled.push_back(call.key);
+            }
+            self.cancel_items();
+        }
+    }
+
+    /// Cancels the work items of cancelled calls, a few at a time.
+    pub(super) fn cancel_items(&mut self) {
+        while self.cancelling < MAX_CANCELLATIONS
+            && let Some(key) = self.cancelled.pop_front()
+        {
+            self.cancelling += 1;
             let timeout_ms = self.options.http_timeout_ms;
-            self.request(Purpose::Cancellation, Request::cancel(), Some(&call.key), timeout_ms);
+            self.request(Purpose::Cancellation, Request::cancel(), Some(&key), timeout_ms);
         }
     }
 

@@ -46,6 +46,9 @@ use crate::parts::credentials::Credentials;
 use crate::parts::drain::Drain;
 use crate::parts::timers::Timers;
 
+/// The most work items that are cancelled at the same time.
+const MAX_CANCELLATIONS: usize = 8;
+
 /// What an HTTP request was for.
 #[derive(Debug)]
 enum Purpose {
@@ -80,6 +83,9 @@ pub(crate) struct BeaconDispatcher {
     deadlines: Timers<CallId>,
     retries: Timers<CallId>,
     exchanges: Slab<Purpose>,
+    /// Keys of work items that are still to be cancelled, and how many are being.
+    cancelled: VecDeque<String>,
+    cancelling: usize,
     outputs: VecDeque<Output>,
     last_error: Option<Error>,
     counters: Counters,
@@ -115,6 +121,8 @@ impl BeaconDispatcher {
             deadlines: Timers::new(),
             retries: Timers::new(),
             exchanges: Slab::new(),
+            cancelled: VecDeque::new(),
+            cancelling: 0,
             outputs: VecDeque::new(),
             last_error: None,
             counters: Counters::default(),
@@ -150,7 +158,8 @@ impl BeaconDispatcher {
 
     /// Ends a drained dispatcher, or one whose drain deadline has passed.
     fn advance_drain(&mut self, now: Now) {
-        if !self.drain.is_on() || !self.calls.is_empty() && !self.drain.is_over(now.mono) {
+        let is_done = self.calls.is_empty() && self.cancelling == 0;
+        if !self.drain.is_on() || !is_done && !self.drain.is_over(now.mono) {
             return;
         }
         let error = (!self.calls.is_empty()).then(|| {
@@ -212,7 +221,11 @@ impl Machine for BeaconDispatcher {
             match self.exchanges.take(http.0 >> 1) {
                 Some(Purpose::Login) => self.logged_in(result, now),
                 Some(Purpose::Call(call)) => self.call_answered(call, result, now),
-                Some(Purpose::Cancellation) | None => {}
+                Some(Purpose::Cancellation) => {
+                    self.cancelling -= 1;
+                    self.cancel_items();
+                }
+                None => {}
             }
         }
         self.advance_drain(now);

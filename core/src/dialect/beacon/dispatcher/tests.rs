@@ -10,7 +10,7 @@ use crate::api::command::Command;
 use crate::api::event::Event;
 use crate::api::event::{CallEvent, SessionEvent};
 use crate::base::error::{Error, ErrorCode};
-use crate::base::ids::CallId;
+use crate::base::ids::{CallId, HttpId};
 use crate::base::json::Raw;
 use crate::dialect::beacon::bench::Bench;
 use crate::machine::HttpInput;
@@ -167,7 +167,7 @@ fn a_stream_is_passed_on_as_it_comes() {
 }
 
 /// Begins a streaming call; returns its exchange and an answer.
-fn streaming(bench: &mut Bench) -> (crate::base::ids::HttpId, Vec<u8>) {
+fn streaming(bench: &mut Bench) -> (HttpId, Vec<u8>) {
     call(bench, 1, "S/Go", "{}", r#"{"stream":true}"#);
     let (http, request) = bench.asked();
     assert!(request.url.ends_with("/DispatchStream"));
@@ -203,6 +203,37 @@ fn a_cancelled_call_settles_at_once_and_its_item_is_cancelled_by_the_key() {
     assert_eq!(request.headers.first("x-idempotency-key"), Some("mine"));
     bench.answer(http, 404, "{}");
     bench.quiet();
+}
+
+#[test]
+fn items_of_many_cancelled_calls_are_cancelled_a_few_at_a_time_and_a_drain_waits_for_it() {
+    let mut bench = ready("{}");
+    for id in 1..=20 {
+        call(&mut bench, id, "Echo/Say", "{}", "{}");
+    }
+    bench.rest();
+    for id in 1..=20 {
+        bench.command(Command::Call(CallCommand::Cancel { call: CallId(id) })).unwrap();
+    }
+    let asked = |bench: &mut Bench| -> Vec<HttpId> {
+        let calls = bench.rest().into_iter().filter_map(|output| match output {
+            Output::HttpCall { http, .. } => Some(http),
+            _ => None,
+        });
+        calls.collect()
+    };
+    let first = asked(&mut bench);
+    assert_eq!(first.len(), 8);
+    bench.command(Command::Stop { drain_ms: 5_000 }).unwrap();
+    let mut waiting = std::collections::VecDeque::from(first);
+    let mut all = 0;
+    while let Some(http) = waiting.pop_front() {
+        assert_eq!(bench.state()["state"], "draining", "{all}");
+        all += 1;
+        bench.answer(http, 200, "{}");
+        waiting.extend(asked(&mut bench));
+    }
+    assert_eq!((all, bench.state()["state"].as_str()), (20, Some("ended")));
 }
 
 #[test]
