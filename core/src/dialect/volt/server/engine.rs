@@ -89,7 +89,7 @@ impl VoltServer {
     }
 
     /// Returns what a connection may send before its session has registered, and after.
-    fn limits(&self, is_stranger: bool) -> FrameLimits {
+    pub(super) fn limits(&self, is_stranger: bool) -> FrameLimits {
         if is_stranger { self.limits.of_stranger(STRANGER_MESSAGE) } else { self.limits }
     }
 

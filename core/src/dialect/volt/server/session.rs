@@ -18,6 +18,9 @@ const LATE_MS: u64 = 5_000;
 /// How often a poll is released while an upgrade is under way.
 const RELEASE_MS: u64 = 100;
 
+/// What a frame that waits for a poll costs beside its bytes.
+const QUEUED: usize = 64;
+
 /// One session.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -171,13 +174,15 @@ impl VoltServer {
 
     /// Sends a frame, or queues it for the next poll.
     pub(super) fn send(&mut self, session: SessionId, frame: Frame) {
+        let is_stranger = self.sessions.get(&session).is_none_or(|state| state.is_stranger);
+        let most = self.limits(is_stranger).max_send_queue as u64;
         let Some(state) = self.sessions.get_mut(&session) else { return };
         match &mut state.carrier {
             Carrier::WebSocket(conn) => self.out.push_back(Output::Send { conn: *conn, frame }),
             Carrier::Polling { queue, .. } => {
-                let bytes = frame.len() as u64;
+                let bytes = (frame.len() + QUEUED) as u64;
                 queue.push(frame, bytes);
-                if queue.bytes > self.limits.max_send_queue as u64 {
+                if queue.bytes > most {
                     self.close(session, "it does not fetch what is sent to it");
                 } else {
                     self.dirty.insert(session);

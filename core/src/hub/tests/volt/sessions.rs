@@ -258,3 +258,15 @@ fn a_polling_daemon_is_told_too() {
     rig.drain();
     assert_eq!(rig.polled(poll).as_deref(), Some("41"));
 }
+
+#[test]
+fn little_waits_for_the_polls_of_whoever_has_not_registered() {
+    let mut rig = Rig::new(OPTIONS);
+    let sid = polling(&mut rig);
+    let asks = |rig: &mut Rig| {
+        let http = rig.post(&poll_url(&sid), &["40/a,"; 100].join("\u{1e}"));
+        rig.status(http)
+    };
+    let taken = std::iter::repeat_with(|| asks(&mut rig)).take_while(|status| *status == Some(200));
+    assert_eq!(taken.take(100).count(), 7, "64 KiB of a hundred answers each");
+}
