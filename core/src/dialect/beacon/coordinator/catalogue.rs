@@ -49,14 +49,17 @@ impl Catalogue {
     }
 
     /// Shows every action with the workers that offer its capability.
-    pub(super) fn show<'a>(
-        &self,
-        workers: impl Iterator<Item = &'a Worker> + Clone,
-    ) -> Vec<String> {
+    pub(super) fn show<'a>(&self, workers: impl Iterator<Item = &'a Worker>) -> Vec<String> {
+        // There may be many of both.
+        let mut offers: HashMap<&str, Vec<&str>> = HashMap::new();
+        for worker in workers {
+            for capability in &worker.capabilities {
+                offers.entry(capability).or_default().push(&worker.beacon_id);
+            }
+        }
         let show = |entry: &ActionSchema| {
-            let offer = workers.clone().filter(|worker| worker.offers(&entry.capability));
-            let sources: Vec<&str> = offer.map(|worker| &*worker.beacon_id).collect();
-            action_entry(entry, &sources)
+            let sources = offers.get(&*entry.capability).map(Vec::as_slice).unwrap_or_default();
+            action_entry(entry, sources)
         };
         self.entries.iter().map(show).collect()
     }
