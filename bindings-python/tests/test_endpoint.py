@@ -425,6 +425,7 @@ def test_a_handler_that_comes_in_a_drain_comes_too_late(run: Any) -> None:
         assert raised.value.code == "STOPPED"
         fake.deliver(ended())
         await drain
+        await worker.drain()
 
     run(main())
 

@@ -382,9 +382,7 @@ def test_a_drain_lets_what_runs_finish(run: Any) -> None:
     async def main() -> None:
         async with Peer() as peer:
             daemon = ClusterDaemonClient(**peer.options())
-            with pytest.raises(MoorlineError) as raised:
-                await daemon.drain(60_000)
-            assert raised.value.code == "NOT_STARTED"
+            await daemon.drain(60_000)
             told: List[Any] = []
             daemon.on_disconnected(told.append)
             daemon.on_error(told.append)

@@ -151,11 +151,12 @@ class Endpoint:
 
         Without `drain_ms` the core's default applies; `math.inf` is as long as it needs. Raises
         `DRAIN_TIMEOUT` if work had to be withdrawn, and `ARGUMENT_INVALID`, which ends nothing, for
-        what is no whole number of milliseconds.
+        what is no whole number of milliseconds. After the end it is `ended()`.
         """
         limit = _limit(drain_ms)
-        self._running_loop()
-        self._stop(limit)
+        if not self._over:
+            self._running_loop()
+            self._stop(limit)
         await self.ended()
 
     async def ended(self) -> None:

@@ -149,10 +149,12 @@ class ClusterDaemonClient:
         """Refuses new commands with status 503, lets what runs finish for `drain_ms`, disconnects.
 
         What runs are handlers, and commands that wait for their answers. Without `drain_ms` the core's
-        default applies. Raises `MoorlineError`: `DRAIN_TIMEOUT` if handlers were still running then,
-        `NOT_STARTED` or `STOPPED` when not connected. `connect` may be called again.
+        default applies. Raises `MoorlineError`: `DRAIN_TIMEOUT` if handlers were still running then, or
+        what else ended the session. Returns at once when not connected. `connect` may be called again.
         """
         session = self._session
+        if not session.is_open:
+            return
         try:
             await session.drain(drain_ms)
         finally:
