@@ -282,8 +282,15 @@ export abstract class Endpoint<Events extends EndpointEvents> {
       this.#name = name;
       this.#timeout = timeout;
     }
-    if (blobs === undefined) return this.askAlike(this.#alike, text ?? '');
-    return this.ask(`${this.#alike.slice(0, -1)},"payload":${text},"blobs":${JSON.stringify(blobs)}}`, {});
+    const alike = this.#alike;
+    const held = this.hold(text ?? '', blobs);
+    if (held !== undefined) return held.then(() => this.#askPacked(alike, text, blobs));
+    return this.#askPacked(alike, text, blobs);
+  }
+
+  /** Holds a call while as much waits to be sent as may; `undefined` lets it go at once. */
+  protected hold(_text: string, _blobs: readonly string[] | undefined): Promise<void> | undefined {
+    return undefined;
   }
 
   /** What a call is rejected with; facades put their own error class here. */
@@ -323,6 +330,11 @@ export abstract class Endpoint<Events extends EndpointEvents> {
 
   /** Gives up what the role keeps for this session. */
   protected abstract release(reason: MoorlineError): void;
+
+  #askPacked(alike: string, text: string | undefined, blobs: readonly string[] | undefined): Promise<unknown> {
+    if (blobs === undefined) return this.askAlike(alike, text ?? '');
+    return this.ask(`${alike.slice(0, -1)},"payload":${text},"blobs":${JSON.stringify(blobs)}}`, {});
+  }
 
   #await(command: 'call' | 'snapshot', body: string, { onPart, signal }: CallHooks): Promise<unknown> {
     if (this.#state === 'ended') return this.#stopped();

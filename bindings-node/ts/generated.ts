@@ -318,7 +318,7 @@ export interface VoltOptions {
   maxCommands?: number | undefined;
   /** Time for a handler of the application to answer a daemon's command; later it is answered 504 and withdrawn. Default: `30000` ms. Range: 1 to 86400000. */
   handlerTimeoutMs?: number | undefined;
-  /** The most bytes of one streamed answer; beyond, the call fails with TOO_LARGE. Default: `1073741824` bytes. Range: 1024 to 1099511627776. */
+  /** The most bytes of one streamed answer; beyond, the call fails with TOO_LARGE. 0 sets no limit. Default: `0` bytes. Range: 0 to 1099511627776. */
   maxStreamBytes?: number | undefined;
   /** How long an enrollment token is good for when it names no time. Default: `86400000` ms. Range: 1000 to 31536000000. */
   tokenTtlMs?: number | undefined;
@@ -408,6 +408,8 @@ export interface EnrollmentOptions {
   onAlreadyEnrolled?: 'auto' | 'error' | 'use-password' | undefined;
   /** Time for the exchange, redirects included. Default: `30000` ms. Range: 100 to 600000. */
   timeoutMs?: number | undefined;
+  /** Whether to try again, with the delays of reconnect, when the control plane is not there or answers 429 or 5xx. Default: `false`. */
+  retry?: boolean | undefined;
 }
 
 /** Heartbeats. */
@@ -440,6 +442,18 @@ export interface DaemonReconnectOptions {
   maxAttempts?: number | undefined;
   /** How long a link must have been up for the ladder to start anew. Default: `10000` ms. Range: 0 to 3600000. */
   stableAfterMs?: number | undefined;
+}
+
+/** Limits of the link. */
+export interface DaemonLimitsOptions {
+  /** The largest message accepted; a larger one closes the connection with 1009. Default: `104857600` bytes. Range: 1024 to 268435456. */
+  maxMessageBytes?: number | undefined;
+  /** The most fragments of one message; more close the connection with 1008. Default: `1024`. Range: 1 to 1048576. */
+  maxFragments?: number | undefined;
+  /** The most bytes waiting to be sent; more fail the connection with OVERLOADED. Default: `33554432` bytes. Range: 65536 to 1073741824. */
+  maxSendQueueBytes?: number | undefined;
+  /** The most calls waiting for a reply; more are refused with OVERLOADED. Default: `65536`. Range: 1 to 1048576. */
+  maxPendingCalls?: number | undefined;
 }
 
 /** Registers at a VOLT control plane, runs its commands and sends commands to it. */
@@ -485,7 +499,7 @@ export interface DaemonOptions {
   /** Delays between connection attempts. */
   reconnect?: DaemonReconnectOptions | undefined;
   /** Limits of the link. */
-  limits?: LimitsOptions | undefined;
+  limits?: DaemonLimitsOptions | undefined;
   /** The driver's options. */
   runtime?: RuntimeOptions | undefined;
 }
@@ -960,6 +974,7 @@ export const OPTION_KEYS = {
       url: 'url',
       onAlreadyEnrolled: 'on_already_enrolled',
       timeoutMs: 'timeout_ms',
+      retry: 'retry',
     }],
     heartbeat: ['heartbeat', {
       enabled: 'enabled',
@@ -1522,6 +1537,15 @@ export const MAX_ATTACHMENTS = 10;
 
 /** The most parts of a stream handed over before work_drained tells that one has left. Dialect: volt. */
 export const MAX_CHUNKS_IN_FLIGHT = 4;
+
+/** The most bytes of messages that wait to be sent, unless limits.max_send_queue_bytes says otherwise. Dialect: volt. */
+export const MAX_UNSENT_BYTES = 33554432;
+
+/** From how many bytes on the call $sent asks whether what was handed over has left. Dialect: volt. */
+export const ASK_UNSENT_BYTES = 262144;
+
+/** What a message that waits costs besides its payload, at most. Dialect: volt. */
+export const UNSENT_OVERHEAD_BYTES = 256;
 
 /** What the VOLT daemon client calls each error code. */
 export const VOLT_CODES: Readonly<Record<ErrorCode, DaemonClientErrorCode>> = {

@@ -97,6 +97,12 @@ pub enum ConnInput {
         /// The connection.
         conn: ConnId,
     },
+    /// What the other side sent is not read, since the application does not read its events: that
+    /// nothing is heard of it means nothing. Repeated before deadlines are handled.
+    Held {
+        /// The connection.
+        conn: ConnId,
+    },
     /// A connection ended, or a dial failed. The last input of a connection.
     Closed {
         /// The connection.
@@ -320,7 +326,7 @@ pub enum Output {
         request: HttpRequest,
         /// Total time allowed, in milliseconds.
         timeout_ms: u64,
-        /// The largest answer body accepted, in bytes.
+        /// The largest answer body accepted, in bytes; one that comes in parts may be of any size.
         max_body: usize,
         /// Whether the answer's body is wanted as it comes: a driver that can reports a successful
         /// answer in [`HttpInput::Part`]s and closes with a [`HttpBody::Streaming`] reply. A whole

@@ -238,6 +238,7 @@ impl Driver {
     /// Reads the connections that are ready, up to the bounds of a turn.
     fn read(&mut self, ready: &mut Vec<ConnId>, now: Now) {
         let hold = self.sink.is_full();
+        self.http.gate.set(hold);
         if !hold {
             self.links.resume();
         }
@@ -282,6 +283,9 @@ impl Driver {
         }
         if self.endpoint.poll_timeout().is_none_or(|deadline| deadline.at > now.mono) {
             return;
+        }
+        for conn in self.links.unread() {
+            self.feed(Input::Conn(ConnInput::Held { conn }), now);
         }
         if self.is_probing {
             let millis = self.sink.lag(now.mono);

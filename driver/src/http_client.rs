@@ -1,6 +1,7 @@
 //! HTTP calls of the machine: HTTP/1.1 over connections that are kept alive per origin.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use moorline_core::HttpInput;
 use moorline_core::{
     Error, ErrorCode, Headers, HttpBody, HttpId, HttpRequest, HttpResponse, Input, Method,
 };
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use url::Url;
 
@@ -20,6 +22,10 @@ use crate::connect::{Connector, Hop, Progress, Target};
 use crate::counters::Counting;
 use crate::dial::shown;
 use crate::inbox::{Arrival, Inbox};
+
+/// The smallest body that waits while the application does not read its events. What is smaller may be
+/// an answer on which a deadline waits, and says little.
+const HELD_BODY: usize = 4_096;
 
 /// The most idle connections kept per origin.
 const MAX_IDLE: usize = 32;
@@ -31,7 +37,36 @@ pub(crate) struct HttpClient {
     pool: Arc<Pool>,
     inbox: Arc<Inbox>,
     counting: Arc<Counting>,
+    /// Shut while the application does not read its events.
+    pub(crate) gate: Arc<Gate>,
     calls: HashMap<HttpId, AbortHandle>,
+}
+
+/// Holds back what arrives while the application does not read its events.
+#[derive(Default)]
+pub(crate) struct Gate {
+    is_shut: AtomicBool,
+    opened: Notify,
+}
+
+impl Gate {
+    /// Shuts or opens it.
+    pub(crate) fn set(&self, is_shut: bool) {
+        if self.is_shut.swap(is_shut, Ordering::AcqRel) && !is_shut {
+            self.opened.notify_waiters();
+        }
+    }
+
+    /// Waits until it is open.
+    async fn pass(&self) {
+        loop {
+            let opened = self.opened.notified();
+            if !self.is_shut.load(Ordering::Acquire) {
+                return;
+            }
+            opened.await;
+        }
+    }
 }
 
 /// What a call may take.
@@ -58,7 +93,7 @@ impl HttpClient {
         counting: Arc<Counting>,
     ) -> Self {
         let pool = Arc::new(Pool { connector, idle: Mutex::default() });
-        Self { pool, inbox, counting, calls: HashMap::new() }
+        Self { pool, inbox, counting, gate: Arc::default(), calls: HashMap::new() }
     }
 
     /// Begins a call; its result arrives in the inbox.
@@ -66,12 +101,12 @@ impl HttpClient {
         self.counting.requests_out.tick();
         let pool = Arc::clone(&self.pool);
         let inbox = Arc::clone(&self.inbox);
+        let gate = Arc::clone(&self.gate);
         let task = tokio::spawn(async move {
             let timeout_ms = bounds.timeout_ms;
             let limit = Duration::from_millis(timeout_ms);
             let progress = Progress::default();
-            let reading =
-                Reading { max_body: bounds.max_body, streams: bounds.streams, http, inbox: &inbox };
+            let reading = Reading { bounds, http, inbox: &inbox, gate: &gate };
             let exchange = pool.exchange(&request, &reading, &progress);
             let result = tokio::time::timeout(limit, exchange).await.unwrap_or_else(|_| {
                 let place = shown(&request.url);
@@ -84,6 +119,9 @@ impl HttpClient {
                     format!("no answer from {place} within {timeout_ms} ms: gave up {progress}");
                 Err(Error::new(code, message))
             });
+            if result.as_ref().is_ok_and(|response| response.bytes().len() > HELD_BODY) {
+                gate.pass().await;
+            }
             inbox.arrive(Arrival::Input(Input::Http(HttpInput::Replied { http, result })));
         });
         self.calls.insert(http, task.abort_handle());
@@ -203,10 +241,10 @@ fn build(ours: &HttpRequest, url: &Url) -> Result<http::Request<Full<Bytes>>, Er
 
 /// How an answer is read.
 struct Reading<'a> {
-    max_body: usize,
-    streams: bool,
+    bounds: Bounds,
     http: HttpId,
     inbox: &'a Inbox,
+    gate: &'a Gate,
 }
 
 impl Reading<'_> {
@@ -216,15 +254,17 @@ impl Reading<'_> {
         target: &Target,
     ) -> Result<HttpResponse, Error> {
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, self.max_body);
-        let body = if self.streams && head.status.is_success() {
-            self.pass_on(body).await.map(|()| HttpBody::Streaming)
+        let body = if self.bounds.streams && head.status.is_success() {
+            self.pass_on(body).await.map(|()| HttpBody::Streaming).map_err(Into::into)
         } else {
-            body.collect().await.map(|body| HttpBody::Full(body.to_bytes()))
+            Limited::new(body, self.bounds.max_body)
+                .collect()
+                .await
+                .map(|body| HttpBody::Full(body.to_bytes()))
         };
         let body = body.map_err(|e| {
             if e.is::<LengthLimitError>() {
-                let max = self.max_body;
+                let max = self.bounds.max_body;
                 let message = format!("the answer exceeds the {max} bytes that are allowed");
                 return Error::new(ErrorCode::TooLarge, message);
             }
@@ -235,14 +275,15 @@ impl Reading<'_> {
         Ok(HttpResponse { status, headers, body })
     }
 
-    async fn pass_on(
-        &self,
-        mut body: Limited<hyper::body::Incoming>,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// Passes parts on, no faster than the application reads its events.
+    async fn pass_on(&self, mut body: hyper::body::Incoming) -> Result<(), hyper::Error> {
         while let Some(frame) = body.frame().await {
             if let Ok(bytes) = frame?.into_data() {
                 let http = self.http;
                 self.inbox.arrive(Arrival::Input(Input::Http(HttpInput::Part { http, bytes })));
+                // The turn that takes it finds out whether there is room for more.
+                tokio::task::yield_now().await;
+                self.gate.pass().await;
             }
         }
         Ok(())

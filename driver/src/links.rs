@@ -351,6 +351,15 @@ impl Links {
         }
     }
 
+    /// Returns the connections that are held back and not read, whatever the other side sends.
+    pub(crate) fn unread(&self) -> Vec<ConnId> {
+        let is_unread = |conn: &&ConnId| {
+            let link = self.links.get(*conn);
+            matches!(link, Some(Link::Open(connection)) if connection.is_unread())
+        };
+        self.paused.iter().filter(is_unread).copied().collect()
+    }
+
     /// Flushes every connection that was written to, once; adds what the machine is to be told: that
     /// one failed, or that what was sent is gone where it asked. False if there was none.
     pub(crate) fn flush(&mut self, news: &mut Vec<Input>) -> bool {

@@ -81,6 +81,8 @@ pub(crate) struct Endpoint {
     pub(crate) application: Arc<Application>,
     pub(crate) running: Running,
     pub(crate) io: Handle<Mailbox>,
+    /// Where the session was begun.
+    pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) calls: Mutex<Calls>,
     pub(crate) parts: Mutex<HashMap<CallId, OnPart>>,
     turn: Mutex<Turn>,
@@ -121,6 +123,7 @@ impl Session {
             application: Arc::clone(application),
             running: Running::default(),
             io: Handle::open_mailbox(role.dialect, role.name, options)?,
+            runtime: tokio::runtime::Handle::current(),
             calls: Mutex::default(),
             parts: Mutex::default(),
             turn: Mutex::default(),

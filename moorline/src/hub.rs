@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moorline_core::options::{HubOptions, OptionValue as _, VoltCredential};
+use moorline_core::options::{CallOptions, HubOptions, OptionValue as _, VoltCredential};
 use moorline_core::{CallCommand, Command, Raw, Secret, words};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use crate::application::{Application, offer};
 use crate::call::{millis, written};
 use crate::endpoint::{Listener, OnMessage, Role, Session};
 use crate::handler::{Handler, erased};
+use crate::pace::{Pace, flushed};
 use crate::volt::outcome;
 use crate::{Call, Counters, Error, ErrorCode, Events, Failure, IntoReply, Reply, WorkContext};
 
@@ -36,6 +37,7 @@ pub struct Hub {
     application: Arc<Application>,
     session: Session,
     scheme: &'static str,
+    pace: Arc<Pace>,
 }
 
 impl Hub {
@@ -90,22 +92,57 @@ impl Hub {
         command: &str,
         payload: &(impl Serialize + ?Sized),
     ) -> Call {
+        self.prepare(team_cluster_id, command, written(payload))
+    }
+
+    /// Prepares a command whose payload, blobs included, goes out as it is; [`Raw::absent`] sends none.
+    /// [`Reply::raw`](crate::Reply::raw) is the answer in the same form.
+    pub fn call_daemon_raw(&self, team_cluster_id: &str, command: &str, payload: Raw) -> Call {
+        self.prepare(team_cluster_id, command, Ok(payload))
+    }
+
+    fn prepare(&self, id: &str, command: &str, payload: Result<Raw, Error>) -> Call {
         let endpoint = Ok(Arc::clone(self.session.endpoint()));
-        Call::new(endpoint, command, written(payload), Reply::read_parts).daemon(team_cluster_id)
+        Call::new(endpoint, command, payload, Reply::read_parts).daemon(id)
     }
 
     /// Sends a message to the VOLT daemon `team_cluster_id`. What becomes of it is not told; a
     /// daemon that is not registered gets none.
     ///
     /// # Errors
-    /// `ARGUMENT_INVALID` if it cannot be written as JSON, `STOPPED` after the end.
+    /// `ARGUMENT_INVALID` if it cannot be written as JSON, also for a [`Raw`] with byte strings, which
+    /// [`send_to_daemon_raw`](Self::send_to_daemon_raw) takes; `OVERLOADED` while
+    /// `limits.max_send_queue_bytes` wait for this daemon: see [`flushed`](Self::flushed); `STOPPED` after
+    /// the end.
     pub fn send_to_daemon(
         &self,
         team_cluster_id: &str,
         message: &(impl Serialize + ?Sized),
     ) -> Result<(), Error> {
-        let (name, payload) = (team_cluster_id.to_owned(), written(message)?);
-        self.session.submit(vec![Command::Emit { name, payload }])
+        self.send_to_daemon_raw(team_cluster_id, written(message)?)
+    }
+
+    /// Sends a message as it is, blobs included.
+    ///
+    /// # Errors
+    /// Those of [`send_to_daemon`](Self::send_to_daemon), and `TOO_LARGE` for too many byte strings.
+    pub fn send_to_daemon_raw(&self, team_cluster_id: &str, message: Raw) -> Result<(), Error> {
+        let (blobs, max) = (message.blobs().len(), words::MAX_ATTACHMENTS);
+        if blobs > max {
+            let text = format!("a message with {blobs} byte strings; it may hold {max}");
+            return Err(Error::new(ErrorCode::TooLarge, text));
+        }
+        let options = || daemon_options(team_cluster_id);
+        self.pace.emit(self.session.endpoint(), team_cluster_id, options, message)
+    }
+
+    /// Waits until everything that was sent to the VOLT daemon `team_cluster_id` has left this process.
+    ///
+    /// # Errors
+    /// `NOT_READY` when it is not registered, or is lost before: then nobody knows. `NO_WORKER` for an
+    /// unknown daemon, `STOPPED` after the end.
+    pub async fn flushed(&self, team_cluster_id: &str) -> Result<(), Error> {
+        flushed(self.session.endpoint(), daemon_options(team_cluster_id)).await
     }
 
     /// Makes a token with which the VOLT daemon `team_cluster_id` enrolls, once; `name` is what
@@ -186,6 +223,12 @@ impl Hub {
     pub fn counters(&self) -> Counters {
         self.session.counters()
     }
+}
+
+fn daemon_options(team_cluster_id: &str) -> Raw {
+    let mut options = CallOptions::default();
+    team_cluster_id.clone_into(&mut options.team_cluster_id);
+    Raw::parse(options.describe()).unwrap_or_else(|_| Raw::empty_object())
 }
 
 /// Tells whether a command may have a handler. The core would only give notice, which nobody awaits.
@@ -311,7 +354,8 @@ impl HubBuilder {
         let options = self.options.describe();
         let listener = self.on_message.map_or(Listener::None, Listener::Messages);
         let session = Session::open(&HUB, &options, commands, &application, listener).await?;
-        Ok(Hub { application, session, scheme: self.scheme })
+        let pace = Pace::new(self.options.limits.max_send_queue_bytes);
+        Ok(Hub { application, session, scheme: self.scheme, pace })
     }
 }
 

@@ -42,6 +42,7 @@ mod hub;
 mod messages;
 pub mod netcluster;
 mod numbers;
+mod pace;
 mod reply;
 mod routing;
 mod session_slot;

@@ -196,8 +196,9 @@ impl Reply {
         let data = self.data.take().transpose()?;
         let data = data.filter(|data| !data.is_absent() && data.as_str() != "null");
         let body = self.body.as_deref().map(base64);
+        let blobs = data.as_ref().map(|data| data.blobs().to_vec()).unwrap_or_default();
+        let data = data.map(|data| data.with_blobs(Vec::new()));
         let envelope = write(&Envelope { head: self.head(), data: data.as_ref(), body })?;
-        let blobs = data.map(|data| data.blobs().to_vec()).unwrap_or_default();
         Ok(envelope.with_blobs(blobs))
     }
 

@@ -189,10 +189,9 @@ export class Driver implements Native {
         return;
       }
       case 'text':
-        return this.#send(action[1], action[2], action[2].length);
+        return this.#send(action[1], action[2]);
       case 'binary': {
-        const bytes = fromBase64(action[2]);
-        return this.#send(action[1], bytes, bytes.length);
+        return this.#send(action[1], fromBase64(action[2]));
       }
       case 'ping': {
         const [, conn, payload] = action;
@@ -254,10 +253,11 @@ export class Driver implements Native {
     }
   }
 
-  #send(conn: number, data: string | Uint8Array<ArrayBuffer>, size: number): void {
+  #send(conn: number, data: string | Uint8Array<ArrayBuffer>): void {
     const link = this.#links.get(conn);
     if (link === undefined || link.socket.readyState !== WebSocket.OPEN) return;
-    if (link.socket.bufferedAmount + size > link.maxSendQueue) {
+    // One message always passes, however large.
+    if (link.socket.bufferedAmount > link.maxSendQueue) {
       soon(() => this.#lose(conn, 'OVERLOADED', 'more bytes wait than max_send_queue_bytes allows'));
       return;
     }
@@ -353,12 +353,13 @@ export class Driver implements Native {
     for (let part = await reader?.read(); part !== undefined && !part.done; part = await reader?.read()) {
       const { value } = part;
       size += value.length;
-      if (size > limit) {
+      if (!inParts && size > limit) {
         await reader?.cancel();
         throw new MoorlineError('TOO_LARGE', `the answer exceeds the ${limit} bytes that are allowed`);
       }
       if (!inParts) chunks.push(value);
       else if (this.#exchanges.has(http)) this.#feed((machine) => machine.http_part(http, value, mono(), Date.now()));
+      while (inParts && this.#machine?.is_overloaded()) await new Promise((resolve) => setTimeout(resolve, FLUSH_CHECK_MS));
     }
     return inParts ? undefined : joined(chunks, size);
   }

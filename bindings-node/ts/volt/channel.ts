@@ -23,7 +23,11 @@ const FIRST: readonly ErrorCode[] = [
   'TLS_FAILED',
   'PROXY_FAILED',
   'REGISTRATION_FAILED',
+  'ENROLLMENT_FAILED',
 ];
+
+/** What `connect()` alone tells, if it is under way. */
+const TOLD_ONCE: readonly ErrorCode[] = ['REGISTRATION_FAILED', 'ENROLLMENT_FAILED'];
 
 interface Connecting {
   readonly promise: Promise<void>;
@@ -112,6 +116,11 @@ export class Channel {
     }
   }
 
+  async flushed(): Promise<void> {
+    if (this.#session === undefined) throw DaemonClientError.socketNotReady();
+    await this.#session.flushed();
+  }
+
   password(password: string): void {
     this.#session?.password(password);
   }
@@ -141,7 +150,7 @@ export class Channel {
   #noticed(error: MoorlineError, current: () => boolean): void {
     const failure = clientError(error);
     const first = this.#connecting !== undefined && FIRST.includes(error.code);
-    if (!first || error.code !== 'REGISTRATION_FAILED') this.#watcher.failed(failure);
+    if (!first || !TOLD_ONCE.includes(error.code)) this.#watcher.failed(failure);
     if (first && current()) this.#settle(failure);
   }
 
@@ -149,7 +158,7 @@ export class Channel {
     const gaveUp = error.code === 'CONNECTION_LOST';
     const failure = gaveUp ? DaemonClientError.socketConnectionFailed(error.message, error) : clientError(error);
     const connecting = this.#connecting !== undefined;
-    const told = connecting && (error.code === 'ENROLLMENT_FAILED' || error.code === 'REGISTRATION_FAILED');
+    const told = connecting && TOLD_ONCE.includes(error.code);
     if (!told) this.#watcher.failed(failure);
     if (this.#session === undefined) this.#settle(failure);
   }

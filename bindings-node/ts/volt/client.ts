@@ -73,7 +73,8 @@ export class ClusterDaemonClient {
 
   /**
    * Sends a command and returns the data of its answer. `timeout` is in milliseconds; `Infinity`
-   * waits as long as the connection lasts. Rejects with COMMAND_TIMEOUT, COMMAND_REJECTED (with
+   * waits as long as the connection lasts. While `limits.maxSendQueueBytes` wait to be sent it is
+   * held, and its time begins when it is sent. Rejects with COMMAND_TIMEOUT, COMMAND_REJECTED (with
    * `status`), SOCKET_NOT_READY (also when the connection drops meanwhile: the outcome is unknown)
    * or EMIT_FAILED (too large, or no JSON).
    */
@@ -83,10 +84,19 @@ export class ClusterDaemonClient {
 
   /**
    * Sends a message without an answer. While the connection is down it waits, within
-   * `socket.maxQueued`. Throws EMIT_FAILED outside of a session, and for what cannot be sent.
+   * `socket.maxQueued`. Throws EMIT_FAILED outside of a session, for what cannot be sent, and while
+   * `limits.maxSendQueueBytes` wait to be sent: then nothing of it is sent; see `flushed()`.
    */
   emit(message: object): void {
     this.#channel.emit(message);
+  }
+
+  /**
+   * Resolves when everything emitted so far has left this process, which may be long after a lost
+   * connection. Rejects with SOCKET_NOT_READY when the session ends before.
+   */
+  flushed(): Promise<void> {
+    return this.#channel.flushed();
   }
 
   /** Runs `handler` for that command from now on. */

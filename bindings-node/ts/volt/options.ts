@@ -22,6 +22,7 @@ export function daemonOptions(options: ClusterDaemonClientOptions): DaemonOption
       url: enrollment?.url,
       onAlreadyEnrolled: enrollment?.onAlreadyEnrolled,
       timeoutMs: enrollment?.timeout,
+      retry: enrollment?.retry,
     },
     heartbeat: {
       enabled: heartbeat?.enabled,

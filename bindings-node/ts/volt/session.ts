@@ -11,6 +11,10 @@ import { ChunkWindow, type OtherEvent, type Running, WorkEndpoint } from '../wor
 import type { Link, Reverse } from './bridge.js';
 import { clientError, type DaemonClientError, unsendable } from './errors.js';
 import type { Answer, Head, Run } from './handlers.js';
+import { Pace } from './pace.js';
+
+/** Texts from so many characters on are counted, not estimated. */
+const COUNTED = 256;
 
 /** Whom a session tells what happens to it. */
 export interface Owner {
@@ -32,6 +36,7 @@ export class DaemonSession extends WorkEndpoint<EndpointEvents> implements Link 
     over: (work) => void this.over(work),
     failed: (command, cause) => this.say(`the handler of ${command} failed:`, cause),
   };
+  readonly #pace: Pace;
   #owner: Owner | undefined;
   #maxMessage: number | null = null;
 
@@ -39,11 +44,15 @@ export class DaemonSession extends WorkEndpoint<EndpointEvents> implements Link 
     super('volt', 'daemon', renamed(options, OPTION_KEYS.daemon), true);
     this.#reverse = reverse;
     this.#owner = owner;
+    this.#pace = new Pace(options.limits?.maxSendQueueBytes, () => this.flushed());
     this.on('ready', ({ maxMessage }) => {
       this.#maxMessage = maxMessage;
       this.#owner?.registered();
     });
-    this.on('lost', ({ reason }) => this.#owner?.lost(reason.message));
+    this.on('lost', ({ reason }) => {
+      this.#pace.release();
+      this.#owner?.lost(reason.message);
+    });
     this.on('notice', (error) => this.#owner?.noticed(error));
     this.on('ended', (error) => {
       this.#reverse.leave(this);
@@ -67,6 +76,7 @@ export class DaemonSession extends WorkEndpoint<EndpointEvents> implements Link 
   leave(reason: string): void {
     this.#owner = undefined;
     this.#reverse.leave(this);
+    this.#pace.release();
     this.forsake(new MoorlineError('NOT_READY', reason));
     this.drain(0).catch(() => {});
     this.flush();
@@ -94,8 +104,14 @@ export class DaemonSession extends WorkEndpoint<EndpointEvents> implements Link 
     if (this.#maxMessage !== null && size > this.#maxMessage) {
       throw new RangeError(`${size} bytes are more than the ${this.#maxMessage} that the server accepts`);
     }
+    this.#pace.take(weightOf(text, blobs));
     const rest = blobs === undefined ? '' : `,"blobs":${JSON.stringify(blobs)}`;
     this.submit('emit', 0, `{"name":"","payload":${text}${rest}}`);
+  }
+
+  /** Resolves when everything has left that was handed over before. */
+  async flushed(): Promise<void> {
+    await this.askAlike('{"name":"$sent"}', '');
   }
 
   password(password: string): void {
@@ -113,6 +129,10 @@ export class DaemonSession extends WorkEndpoint<EndpointEvents> implements Link 
   listening(wanted: boolean): void {
     if (wanted) this.offer('*', { messages: true });
     else this.takeBack('*');
+  }
+
+  protected override hold(text: string, blobs: readonly string[] | undefined): Promise<void> | undefined {
+    return this.#pace.hold(weightOf(text, blobs));
   }
 
   protected override rejection(error: MoorlineError | NativeError): DaemonClientError {
@@ -243,6 +263,12 @@ class NativeAnswer implements Answer, Running {
   #submit(name: 'done' | 'failed' | 'progress', body: string): void {
     this.#port.submit(name, this.id, body);
   }
+}
+
+/** How many bytes a message has: exactly, for all that are not short. */
+function weightOf(text: string, blobs: readonly string[] | undefined): number {
+  const bytes = text.length < COUNTED ? text.length * 3 : utf8Length(text);
+  return (blobs ?? []).reduce((sum, blob) => sum + base64Length(blob), bytes);
 }
 
 /** A text of JSON has at most three bytes for each of its units: most need no count. */

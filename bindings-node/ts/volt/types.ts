@@ -29,6 +29,8 @@ export interface EnrollmentOptions {
   readonly onAlreadyEnrolled?: 'error' | 'use-password' | undefined;
   /** Milliseconds for the exchange, redirects included. Default: 30000. */
   readonly timeout?: number | undefined;
+  /** Whether to try again when the server is not there or answers 429 or 5xx. Default: `false`. */
+  readonly retry?: boolean | undefined;
 }
 
 /** Heartbeats. */

@@ -665,7 +665,7 @@ class VoltOptions(TypedDict, total=False):
     """Time for a handler of the application to answer a daemon's command; later it is answered 504 and withdrawn. Default: `30000` ms. Range: 1 to 86400000."""
 
     max_stream_bytes: int
-    """The most bytes of one streamed answer; beyond, the call fails with TOO_LARGE. Default: `1073741824` bytes. Range: 1024 to 1099511627776."""
+    """The most bytes of one streamed answer; beyond, the call fails with TOO_LARGE. 0 sets no limit. Default: `0` bytes. Range: 0 to 1099511627776."""
 
     token_ttl_ms: int
     """How long an enrollment token is good for when it names no time. Default: `86400000` ms. Range: 1000 to 31536000000."""
@@ -795,6 +795,9 @@ class EnrollmentOptions(TypedDict, total=False):
     timeout_ms: int
     """Time for the exchange, redirects included. Default: `30000` ms. Range: 100 to 600000."""
 
+    retry: bool
+    """Whether to try again, with the delays of reconnect, when the control plane is not there or answers 429 or 5xx. Default: `false`."""
+
 
 class HeartbeatOptions(TypedDict, total=False):
     """Heartbeats."""
@@ -838,6 +841,22 @@ class DaemonReconnectOptions(TypedDict, total=False):
 
     stable_after_ms: int
     """How long a link must have been up for the ladder to start anew. Default: `10000` ms. Range: 0 to 3600000."""
+
+
+class DaemonLimitsOptions(TypedDict, total=False):
+    """Limits of the link."""
+
+    max_message_bytes: int
+    """The largest message accepted; a larger one closes the connection with 1009. Default: `104857600` bytes. Range: 1024 to 268435456."""
+
+    max_fragments: int
+    """The most fragments of one message; more close the connection with 1008. Default: `1024`. Range: 1 to 1048576."""
+
+    max_send_queue_bytes: int
+    """The most bytes waiting to be sent; more fail the connection with OVERLOADED. Default: `33554432` bytes. Range: 65536 to 1073741824."""
+
+    max_pending_calls: int
+    """The most calls waiting for a reply; more are refused with OVERLOADED. Default: `65536`. Range: 1 to 1048576."""
 
 
 class DaemonOptions(TypedDict, total=False):
@@ -903,7 +922,7 @@ class DaemonOptions(TypedDict, total=False):
     reconnect: DaemonReconnectOptions
     """Delays between connection attempts."""
 
-    limits: LimitsOptions
+    limits: DaemonLimitsOptions
     """Limits of the link."""
 
     runtime: RuntimeOptions
@@ -1679,6 +1698,15 @@ MAX_ATTACHMENTS: Final = 10
 
 MAX_CHUNKS_IN_FLIGHT: Final = 4
 """The most parts of a stream handed over before work_drained tells that one has left. Dialect: volt."""
+
+MAX_UNSENT_BYTES: Final = 33554432
+"""The most bytes of messages that wait to be sent, unless limits.max_send_queue_bytes says otherwise. Dialect: volt."""
+
+ASK_UNSENT_BYTES: Final = 262144
+"""From how many bytes on the call $sent asks whether what was handed over has left. Dialect: volt."""
+
+UNSENT_OVERHEAD_BYTES: Final = 256
+"""What a message that waits costs besides its payload, at most. Dialect: volt."""
 
 VOLT_CODES: Dict[ErrorCode, DaemonClientErrorCode] = {
     "CONFIG_INVALID": DaemonClientErrorCode("SOCKET_CONNECTION_FAILED"),

@@ -248,7 +248,8 @@ pub fn write(command: &Command) -> String {
         Command::Emit { name, payload } => ("emit", 0, Some(call(name, payload, None))),
         Command::Work(WorkCommand::Complete { work, outcome }) => match outcome {
             Outcome::Done { value, log } => {
-                let done = body().value("value", value).value("log", log);
+                let json = if value.is_absent() { "null" } else { value.as_str() };
+                let done = body().raw("value", json).value("log", log);
                 ("done", work.0, Some(done.blobs("blobs", value.blobs())))
             }
             Outcome::Failed { message } => {

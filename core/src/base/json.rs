@@ -214,6 +214,10 @@ impl Serialize for Raw {
         if self.is_absent() {
             return serializer.serialize_none();
         }
+        if !self.blobs().is_empty() {
+            let text = "byte strings have no form in JSON: such a value goes as a whole, as Raw";
+            return Err(serde::ser::Error::custom(text));
+        }
         let value: &RawValue =
             serde_json::from_str(&self.text).map_err(serde::ser::Error::custom)?;
         value.serialize(serializer)

@@ -120,7 +120,8 @@ impl Machine for Hub {
             Input::Conn(
                 ConnInput::Received { conn, .. }
                 | ConnInput::Closed { conn, .. }
-                | ConnInput::Sent { conn },
+                | ConnInput::Sent { conn }
+                | ConnInput::Held { conn },
             ) => {
                 if self.volt.owns(conn) {
                     self.volt.handle_input(input, now);

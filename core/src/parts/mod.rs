@@ -12,6 +12,7 @@ pub(crate) mod journal;
 pub(crate) mod link;
 pub(crate) mod liveness;
 pub(crate) mod outbox;
+pub(crate) mod pacer;
 pub(crate) mod queue;
 pub(crate) mod readmission;
 pub(crate) mod timers;

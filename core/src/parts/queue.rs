@@ -27,11 +27,6 @@ impl<T> Queue<T> {
         Self { items: VecDeque::new(), bytes: 0, max, max_bytes, overflow }
     }
 
-    /// Makes a line that is bounded where it is filled.
-    pub(crate) const fn unbounded() -> Self {
-        Self::new(u64::MAX, u64::MAX, Overflow::DropNewest)
-    }
-
     /// Adds an item. Returns how many were dropped for it, itself perhaps.
     pub(crate) fn push(&mut self, item: T, bytes: u64) -> u64 {
         if self.overflow == Overflow::DropNewest && self.exceeds(1, bytes) {
@@ -39,11 +34,26 @@ impl<T> Queue<T> {
         }
         self.bytes = self.bytes.saturating_add(bytes);
         self.items.push_back((item, bytes));
+        self.trim()
+    }
+
+    fn trim(&mut self) -> u64 {
         let mut dropped = 0;
         while self.exceeds(0, 0) && self.pop().is_some() {
             dropped += 1;
         }
         dropped
+    }
+
+    /// Puts items back in front that were taken before what waits, oldest first. Returns how many were
+    /// dropped for them.
+    pub(crate) fn put_back(&mut self, items: Vec<T>, size: impl Fn(&T) -> u64) -> u64 {
+        for item in items.into_iter().rev() {
+            let bytes = size(&item);
+            self.bytes = self.bytes.saturating_add(bytes);
+            self.items.push_front((item, bytes));
+        }
+        self.trim()
     }
 
     /// Takes the oldest item.
@@ -62,11 +72,6 @@ impl<T> Queue<T> {
     pub(crate) fn clear(&mut self) {
         self.items.clear();
         self.bytes = 0;
-    }
-
-    /// Returns the oldest item.
-    pub(crate) fn front(&self) -> Option<&T> {
-        self.items.front().map(|(item, _)| item)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -94,7 +99,7 @@ mod tests {
         assert_eq!(queue.push('a', 1), 0);
         assert_eq!(queue.push('b', 2), 0);
         assert_eq!(queue.push('c', 3), 1);
-        assert_eq!((queue.front(), queue.len(), queue.bytes), (Some(&'b'), 2, 5));
+        assert_eq!((queue.len(), queue.bytes), (2, 5));
         assert_eq!(queue.push('d', 8), 2);
         assert_eq!(queue.push('e', 11), 2, "the new one does not fit either");
         assert_eq!((queue.pop(), queue.bytes), (None, 0));
@@ -116,7 +121,16 @@ mod tests {
         let mut queue = Queue::new(1, 4, Overflow::DropNewest);
         queue.push('a', 4);
         queue.clear();
-        assert!(queue.is_empty());
+        assert_eq!(queue.len(), 0);
         assert_eq!(queue.push('b', 4), 0);
+    }
+
+    #[test]
+    fn what_is_put_back_comes_first_and_is_the_first_to_give_way() {
+        let mut queue = Queue::new(3, 10, Overflow::DropOldest);
+        queue.push('d', 1);
+        assert_eq!(queue.put_back(vec!['a', 'b', 'c'], |_| 2), 1);
+        assert_eq!([queue.pop(), queue.pop(), queue.pop()], [Some('b'), Some('c'), Some('d')]);
+        assert_eq!(queue.bytes, 0);
     }
 }

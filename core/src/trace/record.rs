@@ -136,6 +136,7 @@ pub(super) fn input(input: &Input, redactor: &mut Redactor) -> String {
             add_frame(of("received", "conn", conn.0), frame, redactor)
         }
         Input::Conn(ConnInput::Sent { conn }) => of("sent", "conn", conn.0),
+        Input::Conn(ConnInput::Held { conn }) => of("held", "conn", conn.0),
         Input::Conn(ConnInput::Closed { conn, cause }) => {
             let record = of("closed", "conn", conn.0);
             match cause {
@@ -235,6 +236,7 @@ pub(super) fn read_input(raw: &RawValue) -> Result<Input, String> {
             Input::Conn(ConnInput::Received { conn: conn?, frame })
         }
         "sent" => Input::Conn(ConnInput::Sent { conn: conn? }),
+        "held" => Input::Conn(ConnInput::Held { conn: conn? }),
         "closed" => {
             let cause = match (error, record.code, record.status) {
                 (Some(error), _, _) if has_body => {

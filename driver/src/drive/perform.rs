@@ -68,6 +68,7 @@ impl Driver {
             Input::Conn(ConnInput::Opened { .. })
             | Input::Conn(ConnInput::Received { .. })
             | Input::Conn(ConnInput::Sent { .. })
+            | Input::Conn(ConnInput::Held { .. })
             | Input::Server(ServerInput::Offered { .. })
             | Input::Server(ServerInput::Accepted { .. })
             | Input::Server(ServerInput::Asked { .. } | ServerInput::Exceeded { .. })

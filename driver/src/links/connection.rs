@@ -88,6 +88,11 @@ impl Connection {
         Step::Over(CloseCause::Failed(Error::new(ErrorCode::PeerProtocol, control::EXCEEDED)))
     }
 
+    /// Tells whether so much is held back that nothing more is read.
+    pub(super) const fn is_unread(&self) -> bool {
+        self.held_bytes >= MAX_HELD
+    }
+
     fn is_pulse(&self, frame: &Frame) -> bool {
         match frame {
             Frame::Text(text) => self.pulses.contains(&text.as_bytes().as_ref()),

@@ -17,6 +17,7 @@ use crate::call::written;
 use crate::endpoint::{Role, lock};
 use crate::handler::erased;
 use crate::messages::{Messages, listen};
+use crate::pace::{Pace, flushed};
 use crate::session_slot::SessionSlot;
 use crate::{Call, Counters, Error, ErrorCode, Events, Failure, IntoReply, Reply, WorkContext};
 
@@ -39,6 +40,7 @@ pub struct DaemonClient {
     application: Arc<Application>,
     slot: Arc<SessionSlot>,
     timeout: Option<Duration>,
+    pace: Arc<Pace>,
 }
 
 impl DaemonClient {
@@ -54,6 +56,7 @@ impl DaemonClient {
         timeout: Option<Duration>,
     ) -> Self {
         Self {
+            pace: Pace::new(options.limits.max_send_queue_bytes),
             options: Arc::new(Mutex::new(options)),
             application: Arc::new(application),
             slot: Arc::default(),
@@ -150,7 +153,9 @@ impl DaemonClient {
     /// Sends a message without an answer, or queues it, bounded by `max_queued`, until registered.
     ///
     /// # Errors
-    /// `NOT_STARTED` before `connect` and after `disconnect`, `TOO_LARGE`, `ARGUMENT_INVALID`.
+    /// `NOT_STARTED` before `connect` and after `disconnect`, `TOO_LARGE`, `ARGUMENT_INVALID`, also for a
+    /// [`Raw`] with byte strings, which [`emit_raw`](Self::emit_raw) takes; `OVERLOADED` while
+    /// `limits.max_send_queue_bytes` wait to be sent: see [`flushed`](Self::flushed).
     pub fn emit(&self, message: &(impl Serialize + ?Sized)) -> Result<(), Error> {
         self.emit_raw(written(message)?)
     }
@@ -161,7 +166,9 @@ impl DaemonClient {
     /// Those of [`emit`](Self::emit).
     pub fn emit_raw(&self, message: Raw) -> Result<(), Error> {
         let session = self.slot.session()?;
-        let (size, blobs) = (message.as_str().len() as u64, message.blobs().len());
+        let blobs = message.blobs().len();
+        let largest = message.blobs().iter().map(bytes::Bytes::len).max().unwrap_or(0);
+        let size = message.as_str().len().max(largest) as u64;
         if let Some(max) = session.max_message().filter(|max| size > *max) {
             let text = format!("a message of {size} bytes; the control plane takes at most {max}");
             return Err(Error::new(ErrorCode::TooLarge, text));
@@ -171,7 +178,17 @@ impl DaemonClient {
             let text = format!("a message with {blobs} byte strings; it may hold {max}");
             return Err(Error::new(ErrorCode::TooLarge, text));
         }
-        session.submit_soon(Command::Emit { name: String::new(), payload: message })
+        self.pace.emit(session.endpoint(), "", Raw::empty_object, message)
+    }
+
+    /// Waits until everything emitted so far has left this process, which may be long after a lost
+    /// connection.
+    ///
+    /// # Errors
+    /// `NOT_STARTED` when not connected, `STOPPED` when the session ends before.
+    pub async fn flushed(&self) -> Result<(), Error> {
+        let session = self.slot.session()?;
+        flushed(session.endpoint(), Raw::empty_object()).await
     }
 
     /// Handles a command from here on, connected or not; a handler of the same command is replaced.

@@ -1,6 +1,6 @@
 //! Heartbeats: one loop, a limit of their own, and what their silence tells.
 
-use moorline_core::Event;
+use moorline_core::{ErrorCode, Event};
 use moorline_core::{SessionEvent, WorkEvent};
 use serde_json::{Value, json};
 
@@ -78,12 +78,13 @@ fn c9_the_loop_rests_while_offline_and_begins_with_the_registration() {
 
 /// A second daemon took our place: the server says nothing, it only ignores us.
 #[test]
-fn c9_two_beats_without_an_answer_repeat_the_registration_once() {
+fn c9_two_beats_without_an_answer_are_told_and_repeat_the_registration_once() {
     let mut it = beating(&json!({}));
     for is_doubted in [false, true] {
         beat(&mut it);
         it.pass(10_000);
-        assert_eq!(brief(&it.events()), ["CALL_TIMEOUT"]);
+        let told = brief(&it.events());
+        assert_eq!(told.contains(&"REGISTRATION_FAILED".to_owned()), is_doubted, "{told:?}");
         let said = it.said();
         assert_eq!(said.len(), usize::from(is_doubted), "{said:?}");
         assert!(said.iter().all(|text| text.contains("team-cluster-daemon:register")));
@@ -97,19 +98,77 @@ fn c9_two_beats_without_an_answer_repeat_the_registration_once() {
     assert!(it.events().is_empty());
 }
 
-#[test]
-fn c9_a_fight_over_the_place_is_told_and_does_not_grow_hot() {
-    let mut it = beating(&json!({}));
-    let (mut registrations, mut told) = (0, 0);
-    for _ in 0..20 {
+/// How often the registration was repeated, and what was told of it, within so many times ten seconds;
+/// `is_answered` chooses those in which beats are answered.
+fn fight(
+    it: &mut Scene,
+    rounds: usize,
+    is_answered: impl Fn(usize) -> bool,
+) -> (usize, Vec<String>) {
+    let (mut registrations, mut told) = (0, Vec::new());
+    for round in 0..rounds {
         it.say("2");
-        registrations +=
-            it.said().iter().filter(|text| text.contains("team-cluster-daemon:register")).count();
-        told += brief(&it.events()).iter().filter(|it| *it == "REGISTRATION_FAILED").count();
-        it.pass(20_000);
+        for text in it.said() {
+            registrations += usize::from(text.contains("team-cluster-daemon:register\""));
+            let json = text.strip_prefix("42").unwrap_or("null");
+            let event: Value = serde_json::from_str(json).unwrap_or_default();
+            if is_answered(round) && event[1]["command"] == "runtime.heartbeat" {
+                answer(it, &event[1]);
+            }
+        }
+        for event in it.events() {
+            if let Event::Session(SessionEvent::Notice { error }) = event
+                && error.code() == ErrorCode::RegistrationFailed
+            {
+                told.push(error.message().to_owned());
+            }
+        }
+        it.pass(10_000);
     }
-    assert!(told >= 2, "{told}");
-    assert!((2..=10).contains(&registrations), "{registrations}: two beats between them");
+    (registrations, told)
+}
+
+#[test]
+fn c9_the_second_time_the_place_is_left_to_the_other_daemon() {
+    let mut it = beating(&json!({}));
+    let (registrations, told) = fight(&mut it, 30, |_| false);
+    assert_eq!((registrations, told.len()), (1, 2), "{told:?}");
+    assert!(told[0].contains("another daemon may be registered as \"c\""), "{told:?}");
+    assert!(told[1].contains("another daemon is registered as \"c\""), "{told:?}");
+    assert!(told[1].contains("yields"), "{told:?}");
+    // A place that is left to nobody is taken again after a long while.
+    let (registrations, told) = fight(&mut it, 20, |_| false);
+    assert_eq!((registrations, told.len()), (1, 1), "{told:?}");
+}
+
+#[test]
+fn c9_a_displacement_is_remembered_through_beats_that_are_answered() {
+    let mut it = beating(&json!({}));
+    // It wins the place back, and loses it again.
+    let (registrations, told) = fight(&mut it, 20, |round| (4..10).contains(&round));
+    assert_eq!((registrations, told.len()), (1, 2), "{told:?}");
+    // The other one has left.
+    let (registrations, told) = fight(&mut it, 40, |_| true);
+    assert_eq!((registrations, told.len()), (0, 0), "{told:?}");
+}
+
+#[test]
+fn a_hub_that_names_the_other_daemon_is_believed_at_once() {
+    let mut it = beating(&json!({}));
+    for _ in 0..3 {
+        let mine = beat(&mut it);
+        let response = json!({"type": "response", "requestId": mine["requestId"], "ok": false,
+            "status": 409, "message": "Another daemon has registered as c."});
+        it.say(&format!("42[\"team-cluster-daemon:message\",{response}]"));
+        it.pass(10_000);
+    }
+    let told = brief(&it.events());
+    assert_eq!(told, ["REGISTRATION_FAILED"], "once");
+    let mine = beat(&mut it);
+    answer(&mut it, &mine);
+    it.pass(10_000);
+    beat(&mut it);
+    assert!(it.events().is_empty());
 }
 
 #[test]

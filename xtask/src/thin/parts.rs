@@ -22,6 +22,7 @@ const PARTS: &[(&str, &str)] = &[
     ("Link", "core/src/parts/link.rs"),
     ("Liveness", "core/src/parts/liveness.rs"),
     ("Outbox", "core/src/parts/outbox.rs"),
+    ("Pacer", "core/src/parts/pacer.rs"),
     ("Queue", "core/src/parts/queue.rs"),
     ("Readmission", "core/src/parts/readmission.rs"),
     ("Timers", "core/src/parts/timers.rs"),

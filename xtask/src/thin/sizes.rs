@@ -7,7 +7,7 @@ use super::BINDINGS;
 use super::source::{File, files};
 
 /// The most lines that the core may have, without the dialects below.
-const CORE: usize = 21_300;
+const CORE: usize = 21_950;
 
 /// The most lines of dialects that were added since, each on parts that were there.
 const DIALECTS: [(&str, usize); 2] = [("dialect/netcluster", 1_500), ("dialect/wsdaemon", 1_440)];

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Coroutine, Dict, Mapping, Optional
+import threading
+from typing import Any, Callable, Coroutine, Dict, Mapping, Optional
 
 from .._bench import Bench, Item, Registered
 from .._blobs import encode_with_blobs, text_of_bytes
 from .._endpoint import exception_of
 from .._generated import MAX_ATTACHMENTS, BeatAskedEvent, DaemonClientErrorCode, EndedEvent
 from .._generated import EnrolledEvent, LostEvent, NativeError, NoticeEvent, ReadyEvent, WorkEvent
+from .._pace import Pace
 from .._streams import close
 from .._text import said
 from ..errors import MoorlineError, error_of
@@ -20,7 +22,8 @@ from .errors import DaemonClientError, client_error
 __all__ = ["Session"]
 
 _EVERY_MESSAGE: Dict[str, Any] = {"key": "*", "meta": {"messages": True}}
-_FAILED_ATTEMPTS = ("CONNECT_FAILED", "REGISTRATION_FAILED")
+_SENT: Dict[str, Any] = {"name": "$sent"}
+_FAILED_ATTEMPTS = ("CONNECT_FAILED", "REGISTRATION_FAILED", "ENROLLMENT_FAILED")
 
 
 class Session(Bench):
@@ -46,6 +49,8 @@ class Session(Bench):
         self._listeners = listeners
         self._factory = factory
         self._max_message: Optional[int] = None
+        limits = options.get("limits") or {}
+        self._pace = Pace(limits.get("max_send_queue_bytes"), self._ask_sent)
         self._last_notice = ""
         super().__init__(options, handlers)
 
@@ -70,6 +75,8 @@ class Session(Bench):
 
     async def ask(self, command: str, payload: Any, timeout_ms: Optional[int]) -> Any:
         """Sends a command and returns the data of its answer."""
+        if not self._pace.has_room:
+            await self._pace.room()
         body: Dict[str, Any] = {"name": command}
         if payload is not None:
             body["payload"] = payload
@@ -85,17 +92,25 @@ class Session(Bench):
         text, blobs = encode_with_blobs("emit", 0, body)
         if len(blobs) > MAX_ATTACHMENTS:
             raise error_of("TOO_LARGE", f"a message holds at most {MAX_ATTACHMENTS} byte strings")
-        size = len(text) - sum(map(len, blobs))
+        sizes = [len(blob) * 3 // 4 - blob.count("=", -2) for blob in blobs]
+        size = max(len(text) - sum(map(len, blobs)), *sizes, 0)
         if self._max_message is not None and size > self._max_message:
             limit = f"the control plane takes {self._max_message} bytes at most"
             raise error_of("TOO_LARGE", f"the message has {size} bytes, {limit}")
+        self._pace.check()
+        self._pace.add(len(text))
         self._send_text(text)
+
+    async def flushed(self) -> None:
+        """Returns when everything has left that was emitted before."""
+        await self._request("call", _SENT)
 
     async def leave(self) -> None:
         """Says farewell and ends; no listener is told anything from here on. Never fails."""
         self._listeners = Listeners()
         self.is_ready = False
         self.has_left = True
+        self._pace.end()
         if self._loop is not asyncio.get_running_loop() or self._over:
             self._finish(None)
             return
@@ -116,6 +131,27 @@ class Session(Bench):
         if self._listeners.message:
             self._send("handle", 0, _EVERY_MESSAGE)
 
+    def _encode(self, name: str, number: int, body: Any) -> bytes:
+        text = super()._encode(name, number, body)
+        if name == "call" and body is not _SENT:
+            self._pace.add(len(text))
+        return text
+
+    def _ask_sent(self, left: Callable[[Any], None]) -> None:
+        def ask() -> None:
+            if self._over:
+                return left(None)
+            self._begin_call("call", _SENT)[0].add_done_callback(left)
+
+        loop = self._loop
+        if loop is None:
+            return
+        if threading.get_ident() == self._thread:
+            # What is being written now goes before the question.
+            loop.call_soon(ask)
+        else:
+            loop.call_soon_threadsafe(ask)
+
     def _exception_of(self, error: NativeError) -> Exception:
         # Made in the client's words at once: thousands may fail together, with the connection.
         return client_error(exception_of(error))
@@ -134,6 +170,7 @@ class Session(Bench):
 
     def _on_lost(self, event: LostEvent) -> None:
         self.is_ready = False
+        self._pace.end()
         super()._on_lost(event)
         self._listeners.tell(self._listeners.disconnected, event["reason"]["message"])
 

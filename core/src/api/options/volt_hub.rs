@@ -48,8 +48,8 @@ options! {
         max_commands: u64 = 1_024; in 1..=1_048_576,
         /// Time for a handler of the application to answer a daemon's command; later it is answered 504 and withdrawn.
         handler_timeout_ms: u64 = 30_000; in 1..=86_400_000; unit "ms",
-        /// The most bytes of one streamed answer; beyond, the call fails with TOO_LARGE.
-        max_stream_bytes: u64 = 1_073_741_824; in 1_024..=1_099_511_627_776; unit "bytes",
+        /// The most bytes of one streamed answer; beyond, the call fails with TOO_LARGE. 0 sets no limit.
+        max_stream_bytes: u64 = 0; in 0..=1_099_511_627_776; unit "bytes",
         /// How long an enrollment token is good for when it names no time.
         token_ttl_ms: u64 = 86_400_000; in 1_000..=31_536_000_000; unit "ms",
         /// The most enrollment tokens kept, used ones included.

@@ -332,10 +332,15 @@ impl Machine for Consumer {
                 self.outlet.sent(&self.rules, &mut self.out);
             }
             ConnInput::Closed { conn, cause } if self.is_present(conn) => self.closed(&cause, now),
+            // It may have beaten: nobody reads it.
+            ConnInput::Held { conn } if self.is_present(conn) => {
+                self.beat = self.beat.map(|_| now.mono);
+            }
             // Of an earlier connection.
             ConnInput::Opened { .. }
             | ConnInput::Received { .. }
             | ConnInput::Sent { .. }
+            | ConnInput::Held { .. }
             | ConnInput::Closed { .. } => {}
         }
         self.advance_drain(now);

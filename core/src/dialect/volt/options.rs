@@ -51,6 +51,8 @@ options! {
         on_already_enrolled: OnAlreadyEnrolled = OnAlreadyEnrolled::Auto,
         /// Time for the exchange, redirects included.
         timeout_ms: u64 = 30_000; in 100..=600_000; unit "ms",
+        /// Whether to try again, with the delays of reconnect, when the control plane is not there or answers 429 or 5xx.
+        retry: bool = false,
     }
 }
 
@@ -122,7 +124,11 @@ options! {
             ..ReconnectOptions::default()
         },
         /// Limits of the link.
-        limits: LimitOptions = LimitOptions::default(),
+        limits: LimitOptions = LimitOptions {
+            // What the original takes.
+            max_message_bytes: 104_857_600,
+            ..LimitOptions::default()
+        },
         /// The driver's options.
         runtime: RuntimeOptions = RuntimeOptions::default(),
     }

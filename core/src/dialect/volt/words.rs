@@ -96,8 +96,26 @@ pub const MESSAGE: &str = "team-cluster-daemon:message";
 /// The command by which a daemon shows that it lives; no handler answers it.
 pub const HEARTBEAT: &str = "runtime.heartbeat";
 
+/// The call that settles when what was emitted before it has left: no command of that name is sent.
+pub const SENT: &str = "$sent";
+
+/// The type of a message that shows that a daemon lives, without an answer.
+pub(crate) const BEAT: &str = "runtime-heartbeat";
+
+/// The status with which our hub answers the heartbeats of a daemon whose place another one has.
+pub(crate) const DISPLACED: u16 = 409;
+
 /// The most parts of a stream that a handler has under way: few enough that a slow link slows it down.
 pub const MAX_CHUNKS_IN_FLIGHT: u64 = 4;
+
+/// The most bytes of messages that wait to be sent, unless `limits.max_send_queue_bytes` says otherwise.
+pub const MAX_UNSENT_BYTES: u64 = 33_554_432;
+
+/// From how many bytes on a facade asks, by the call `$sent`, whether what it handed over has left.
+pub const ASK_UNSENT_BYTES: u64 = 262_144;
+
+/// What a message that waits costs besides its payload, at most.
+pub const UNSENT_OVERHEAD_BYTES: u64 = 256;
 
 /// Every limit of the dialect that the application's side checks.
 pub const WIRE_LIMITS: &[WireLimit] = &[
@@ -112,6 +130,24 @@ pub const WIRE_LIMITS: &[WireLimit] = &[
         name: "MAX_CHUNKS_IN_FLIGHT",
         doc: "The most parts of a stream handed over before work_drained tells that one has left.",
         value: MAX_CHUNKS_IN_FLIGHT,
+    },
+    WireLimit {
+        dialect: "volt",
+        name: "MAX_UNSENT_BYTES",
+        doc: "The most bytes of messages that wait to be sent, unless limits.max_send_queue_bytes says otherwise.",
+        value: MAX_UNSENT_BYTES,
+    },
+    WireLimit {
+        dialect: "volt",
+        name: "ASK_UNSENT_BYTES",
+        doc: "From how many bytes on the call $sent asks whether what was handed over has left.",
+        value: ASK_UNSENT_BYTES,
+    },
+    WireLimit {
+        dialect: "volt",
+        name: "UNSENT_OVERHEAD_BYTES",
+        doc: "What a message that waits costs besides its payload, at most.",
+        value: UNSENT_OVERHEAD_BYTES,
     },
 ];
 

@@ -377,6 +377,13 @@ impl WsDaemon {
                     }
                 }
             }
+            // It may have spoken: nobody reads it.
+            ConnInput::Held { conn } => {
+                let _ = match &mut self.side {
+                    Side::Client(client) => client.heard(conn),
+                    Side::Server(server) => server.heard(conn),
+                };
+            }
             ConnInput::Sent { .. } => {}
         }
     }

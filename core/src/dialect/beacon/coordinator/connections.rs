@@ -42,14 +42,19 @@ impl Coordinator {
         if !self.accepted.is_open(conn) {
             return;
         }
-        self.accepted.heard(conn);
-        if let Some(worker) = self.registry.by_conn(conn) {
-            self.hear(worker, now);
-        }
+        self.alive(conn, now);
         match frame {
             Frame::Text(text) => self.handle_text(conn, &text, now),
             // Peer: a binary frame carries a result file, which this hub does not ask for.
             Frame::Binary(_) | Frame::Ping(_) | Frame::Pong(_) => {}
+        }
+    }
+
+    /// A connection lives, and whoever speaks over it.
+    pub(super) fn alive(&mut self, conn: ConnId, now: Now) {
+        self.accepted.heard(conn);
+        if let Some(worker) = self.registry.by_conn(conn) {
+            self.hear(worker, now);
         }
     }
 

@@ -431,6 +431,7 @@ impl Machine for Coordinator {
                 Ok(stored) => stored.into_iter().for_each(|promise| self.keep(promise)),
                 Err(error) => self.event(Event::Session(SessionEvent::Notice { error })),
             },
+            Input::Conn(ConnInput::Held { conn }) => self.alive(conn, now),
             // The hub listens, and says who comes: it dials nobody and asks nobody.
             Input::Conn(ConnInput::Sent { conn }) => {
                 if let Some(worker) = self.registry.by_conn(conn) {

@@ -150,8 +150,18 @@ impl BeaconDispatcher {
     /// Passes on what a streamed answer has brought.
     pub(super) fn call_streamed(&mut self, id: CallId, bytes: &[u8]) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        for part in call.stream.feed(bytes) {
+        let parts = call.stream.feed(bytes);
+        // A stream may be as long as it likes; what is kept of it is a part that is not whole.
+        let max = self.options.limits.max_message_bytes;
+        let is_too_large = call.stream.cut.len() as u64 > max;
+        for part in parts {
             self.event(CallEvent::Part { call: id, part });
+        }
+        if is_too_large {
+            let text = format!(
+                "a part of the answer has more than the {max} bytes of limits.max_message_bytes"
+            );
+            self.settle(id, Err(Error::new(ErrorCode::TooLarge, text)));
         }
     }
 
@@ -173,6 +183,10 @@ impl BeaconDispatcher {
         let verdict = match result {
             Ok(response) => judge(&call.plan, &response, stream),
             Err(error) if call.may_repeat(&error) => Verdict::Again { error, after_ms: None },
+            Err(error) if error.code() == ErrorCode::TooLarge => {
+                let text = format!("{}: limits.max_message_bytes", error.message());
+                Verdict::Settled(Err(Error::new(ErrorCode::TooLarge, text)))
+            }
             Err(error) => Verdict::Settled(Err(error)),
         };
         for part in parts {

@@ -3,7 +3,7 @@
 use crate::base::json::Raw;
 use crate::net::binary_frames::{Kind, bytes_part, take};
 
-/// A streamed answer as far as it has come. The driver bounds its size.
+/// A streamed answer as far as it has come.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     /// The beginning of a frame whose rest is on its way.

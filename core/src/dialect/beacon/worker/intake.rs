@@ -34,14 +34,20 @@ impl BeaconWorker {
         if self.link.stage().conn() != Some(conn) {
             return;
         }
-        if self.liveness.heard() && self.schedule.ping.is_some() {
-            self.schedule.ping = Some(now.mono.after(self.options.ping_interval_ms));
-        }
+        self.alive(conn, now);
         match frame {
             Frame::Text(text) => self.heard(text, now),
             Frame::Pong(payload) => self.pong(payload, now),
             Frame::Binary(_) => self.counters.noise += 1,
             Frame::Ping(_) => {}
+        }
+    }
+
+    /// The connection lives.
+    pub(super) fn alive(&mut self, conn: ConnId, now: Now) {
+        let is_ours = self.link.stage().conn() == Some(conn);
+        if is_ours && self.liveness.heard() && self.schedule.ping.is_some() {
+            self.schedule.ping = Some(now.mono.after(self.options.ping_interval_ms));
         }
     }
 

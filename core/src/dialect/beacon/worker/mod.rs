@@ -356,6 +356,7 @@ impl Machine for BeaconWorker {
             Input::HostLag { millis } => self.heartbeat.host_lag_ms = millis,
             // Nobody dials this side, and it asks for no such news.
             Input::Server(_) | Input::Http(HttpInput::Part { .. }) => {}
+            Input::Conn(ConnInput::Held { conn }) => self.alive(conn, now),
             Input::Conn(ConnInput::Sent { conn }) => {
                 if self.link.stage().conn() == Some(conn) {
                     self.waiting = (0, false);

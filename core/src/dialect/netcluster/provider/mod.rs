@@ -249,6 +249,7 @@ impl Machine for Provider {
         match input {
             Input::Conn(ConnInput::Received { conn, frame }) => self.received(conn, frame),
             Input::Conn(ConnInput::Sent { conn }) => self.sent(conn),
+            Input::Conn(ConnInput::Held { conn }) => self.alive(conn),
             Input::Conn(ConnInput::Closed { conn, cause }) => self.closed(conn, &cause),
             Input::Server(ServerInput::Offered { conn, request, remote }) => {
                 self.offered(conn, &request, &remote, now);

@@ -60,6 +60,14 @@ impl Provider {
         self.event(PeerEvent::Received { peer: Some(PeerId(conn.0)), content });
     }
 
+    /// What a consumer sent is not read: it may have answered.
+    pub(super) fn alive(&mut self, conn: ConnId) {
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            peer.silence.broken();
+            peer.strikes.answered();
+        }
+    }
+
     /// What was sent has left.
     pub(super) fn sent(&mut self, conn: ConnId) {
         if let Some(peer) = self.peers.get_mut(&conn) {

@@ -13,7 +13,8 @@ use crate::base::json::Raw;
 use crate::base::time::Instant;
 use crate::dialect::volt::options::{BeatMode, VoltHeartbeatOptions};
 use crate::dialect::volt::wire;
-use crate::dialect::volt::words::HEARTBEAT;
+use crate::dialect::volt::words::{DISPLACED, HEARTBEAT};
+use crate::parts::pacer::Rank;
 
 /// The longest wait for an answer. Servers take a daemon for dead after 60 s: one lost answer must not
 /// use up half of that.
@@ -22,6 +23,8 @@ const MAX_TIMEOUT_MS: u64 = 30_000;
 const MIN_TIMEOUT_MS: u64 = 1_000;
 /// How long the application may take for a payload before the last one goes out again.
 const MAX_GRACE_MS: u64 = 5_000;
+/// For how many beats without an answer a displacement is remembered.
+const MEMORY: u64 = 20;
 /// Beats without an answer in a row, on a live connection, that make us doubt our registration.
 const DOUBT: u8 = 2;
 
@@ -35,8 +38,10 @@ pub(super) struct Beats {
     pub(super) late: Option<WorkId>,
     last: Option<Raw>,
     unanswered: u8,
-    /// The registration was repeated since the last answer.
-    has_doubted: bool,
+    /// Until when it is remembered that another daemon seemed to have taken our place.
+    remembered: Option<Instant>,
+    /// The place is left to another daemon: until then no registration is repeated.
+    yields_until: Option<Instant>,
     is_enabled: bool,
     interval_ms: u64,
 }
@@ -48,13 +53,18 @@ impl Beats {
 
     pub(super) fn registered(&mut self, now: Instant) {
         self.unanswered = 0;
-        self.has_doubted = false;
+        self.yields_until = None;
         self.next = self.is_enabled.then_some(now);
     }
 
     pub(super) fn link_lost(&mut self) {
         self.next = None;
         self.asked = None;
+    }
+
+    /// Returns how long an answer may take.
+    fn timeout_ms(&self) -> u64 {
+        self.interval_ms.clamp(MIN_TIMEOUT_MS, MAX_TIMEOUT_MS)
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -119,13 +129,14 @@ impl VoltDaemon {
         let sent = match self.options.heartbeat.mode {
             BeatMode::Command => {
                 let payload = Raw::trusted(text).with_blobs(payload.blobs().to_vec());
-                let timeout = self.beats.interval_ms.clamp(MIN_TIMEOUT_MS, MAX_TIMEOUT_MS);
+                let timeout = self.beats.timeout_ms();
                 let name = String::from(HEARTBEAT);
                 self.ask(Asker::Beat, name, &payload, timeout)
             }
             BeatMode::Message => {
                 let json = wire::beat_message(&text);
-                self.answer(payload.blobs(), json.len(), |out| out.push_str(&json));
+                let write = |out: &mut String| out.push_str(&json);
+                self.answer_as(Rank::First, payload.blobs(), json.len(), write);
                 self.schedule_beat();
                 Ok(())
             }
@@ -140,16 +151,21 @@ impl VoltDaemon {
     /// A beat was answered, refused, or left without an answer.
     pub(super) fn beat_settled(&mut self, result: Result<(), Error>) {
         self.schedule_beat();
-        match result.as_ref().map_err(Error::code) {
+        match result.as_ref().map_err(|error| (error.code(), error.status())) {
             // The loss of the link is told by itself.
-            Err(ErrorCode::NotReady) => return,
-            Err(ErrorCode::CallTimeout) => self.beats.unanswered += 1,
-            Ok(()) | Err(_) => {
+            Err((ErrorCode::NotReady, _)) => return,
+            Err((ErrorCode::CallTimeout, _)) => self.beats.unanswered += 1,
+            Err((ErrorCode::RemoteError, Some(DISPLACED))) => return self.displaced(),
+            Ok(()) => {
                 self.beats.unanswered = 0;
-                self.beats.has_doubted = false;
+                self.beats.yields_until = None;
             }
+            Err(_) => self.beats.unanswered = 0,
         }
-        if let Err(error) = result {
+        // That nobody answers a daemon that has yielded was told.
+        if let Err(error) = result
+            && self.beats.yields_until.is_none()
+        {
             self.complain(error);
         }
         if self.beats.unanswered >= DOUBT && self.is_ready() {
@@ -159,17 +175,46 @@ impl VoltDaemon {
     }
 
     /// The connection lives but nobody answers: a second daemon may have taken our place, which the
-    /// server does without a word. One registration takes it back; more would be a fight.
+    /// server does without a word. The first time, one registration takes it back; the second time the
+    /// other is there to stay, and more would be a fight.
     fn doubt(&mut self) {
-        if std::mem::replace(&mut self.beats.has_doubted, true) {
+        let now = self.clock.mono;
+        if self.beats.yields_until.is_some_and(|until| now < until) {
+            return;
+        }
+        let id = &self.options.team_cluster_id;
+        let memory_ms = MEMORY * self.beats.interval_ms.saturating_add(self.beats.timeout_ms());
+        let memory = now.after(memory_ms);
+        let before = self.beats.remembered.replace(memory);
+        let is_second = before.is_some_and(|until| now < until);
+        self.beats.yields_until = is_second.then_some(memory);
+        let message = if is_second {
+            format!(
+                "another daemon is registered as {id:?} and has taken the place again: this one \
+                 yields, and registers again after {memory_ms} ms if nobody answers it until then"
+            )
+        } else {
+            format!(
+                "heartbeats stay without an answer: another daemon may be registered as {id:?}; \
+                 this one registers once more"
+            )
+        };
+        self.notice(ErrorCode::RegistrationFailed, message);
+        if !is_second {
+            self.send_registration();
+        }
+    }
+
+    /// The control plane says that another daemon has our place. It answers again when that is free.
+    fn displaced(&mut self) {
+        self.beats.unanswered = 0;
+        if self.beats.yields_until.replace(self.clock.mono.after(u64::MAX)).is_none() {
             let message = format!(
-                "heartbeats stay without an answer after a repeated registration: another daemon \
-                 may be registered as {:?}",
+                "another daemon has registered as {:?}: this one yields until it has left",
                 self.options.team_cluster_id
             );
             self.notice(ErrorCode::RegistrationFailed, message);
         }
-        self.send_registration();
     }
 
     fn schedule_beat(&mut self) {

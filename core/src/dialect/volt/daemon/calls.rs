@@ -1,13 +1,15 @@
 //! Commands that we send: each settled exactly once, by its answer, its deadline or the end of the
 //! session.
 
-use super::VoltDaemon;
+use super::{Awaited, VoltDaemon};
 use crate::api::options::{self, ResponseForm};
 use crate::base::error::{Error, ErrorCode, invalid};
 use crate::base::ids::CallId;
 use crate::base::json::Raw;
 use crate::dialect::volt::options::CommandOptions;
 use crate::dialect::volt::wire::{self, Message};
+use crate::dialect::volt::words::SENT;
+use crate::parts::pacer::Rank;
 
 /// The form in which we want every answer.
 const FORM: &str = ResponseForm::Json.as_str();
@@ -28,6 +30,11 @@ impl VoltDaemon {
         payload: &Raw,
         options: &Raw,
     ) -> Result<(), Error> {
+        if name == SENT {
+            let parcels = self.engine.pacer.pushed();
+            self.awaited.push_back(Awaited { emitted: self.emitted, parcels, call });
+            return Ok(());
+        }
         let options = match options.as_str() {
             "{}" => CommandOptions::default(),
             text => options::read::<CommandOptions>(text)
@@ -43,6 +50,7 @@ impl VoltDaemon {
                 format!("{} commands wait for answers: max_pending_calls", self.calls.len());
             return Err(Error::new(ErrorCode::Overloaded, message));
         }
+        self.check_room(self.engine.has_room())?;
         self.ask(Asker::Application(call), name, payload, options.timeout_ms)
     }
 
@@ -67,7 +75,8 @@ impl VoltDaemon {
             return Err(error);
         }
         self.counters.commands_sent += 1;
-        self.say();
+        // A heartbeat that waits its turn behind much would come too late.
+        self.say(if asker == Asker::Beat { Rank::First } else { Rank::InTurn });
         if timeout_ms == 0 {
             // Peer: the command goes out all the same.
             self.expire_calls();
@@ -81,7 +90,9 @@ impl VoltDaemon {
     }
 
     pub(super) fn cancel(&mut self, call: CallId) {
-        if self.calls.cancel(Asker::Application(call)).is_some() {
+        let before = self.awaited.len();
+        self.awaited.retain(|waits| waits.call != call);
+        if self.calls.cancel(Asker::Application(call)).is_some() || self.awaited.len() < before {
             self.settle(call, Err(ErrorCode::CallCancelled.into()));
         }
     }

@@ -1,8 +1,8 @@
 //! From one attempt to connect to the next.
 
-use super::VoltDaemon;
 use super::beats::Beats;
 use super::enroll::STORE_MS;
+use super::{Awaited, VoltDaemon};
 use crate::api::event::{SessionEvent, Withdrawal, WorkEvent};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::HttpId;
@@ -17,6 +17,9 @@ const PREFIX: &str = "Control socket connection error: ";
 
 /// Orderly ends by the server in a row that make the daemon wait as long as it may.
 const MAX_EARLY_ENDS: u32 = 3;
+
+/// How long what waits to be sent may hold up the farewell, at least.
+const FLUSH_MS: u64 = 2_000;
 
 /// How long the farewell may take.
 const FAREWELL_MS: u64 = 1_000;
@@ -129,7 +132,7 @@ impl VoltDaemon {
                 self.registration_failed(message);
             }
             Stage::Repeating(tries) => self.register(tries),
-            Stage::Waiting => self.open(),
+            Stage::Waiting => self.enroll(),
             Stage::Leaving => {
                 self.engine.abandon();
                 self.end(None);
@@ -182,6 +185,7 @@ impl VoltDaemon {
         // From here on the application's answers and commands find no session.
         self.link.enter(Stage::Waiting, None, self.clock);
         self.give_up(Withdrawal::LinkLost);
+        self.take_back();
         self.beats.link_lost();
         let error = Error::new(ErrorCode::ConnectionLost, reason);
         self.last_error = Some(error.clone());
@@ -217,13 +221,13 @@ impl VoltDaemon {
     }
 
     /// Returns the next delay, or `None` when all attempts are used up.
-    fn next_delay(&mut self) -> Option<u64> {
+    pub(super) fn next_delay(&mut self) -> Option<u64> {
         let is_unwanted = self.early_ends >= MAX_EARLY_ENDS;
         let pace = if is_unwanted { Pace::Longest } else { Pace::Ladder };
         self.link.retry(pace, &mut self.entropy)
     }
 
-    fn wait(&mut self, delay: u64) {
+    pub(super) fn wait(&mut self, delay: u64) {
         self.link.enter(Stage::Waiting, Some((delay, Why::Backoff)), self.clock);
     }
 
@@ -260,11 +264,9 @@ impl VoltDaemon {
         }
         self.give_up(Withdrawal::Draining);
         // Peer: the server forgets events that it reads in one go with the farewell behind them.
-        let is_asked = self.drain.flush_until.is_some();
-        if self.is_ready() && self.drain.may_flush(0, self.clock.mono) {
-            if !is_asked {
-                self.engine.ask_last();
-            }
+        let grace_ms = if self.engine.is_paced() { FLUSH_MS } else { 0 };
+        if self.is_ready() && self.drain.may_flush(grace_ms, self.clock.mono) {
+            self.engine.ask_flushed();
             if !self.engine.has_left() {
                 return;
             }
@@ -292,6 +294,9 @@ impl VoltDaemon {
         }
         self.link.enter(Stage::Ended, None, self.clock);
         self.last_error = error.clone().or(self.last_error.take());
+        for Awaited { call, .. } in std::mem::take(&mut self.awaited) {
+            self.settle(call, Err(ErrorCode::Stopped.into()));
+        }
         self.event(SessionEvent::Ended { error });
     }
 }

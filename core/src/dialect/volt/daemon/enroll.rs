@@ -39,6 +39,9 @@ pub(super) const STORE_MS: u64 = 30_000;
 /// The most redirects followed.
 const MAX_REDIRECTS: u64 = 5;
 
+/// The longest time for which a busy control plane is left alone.
+const MAX_RETRY_AFTER_MS: u64 = 3_600_000;
+
 /// The largest answer.
 const MAX_ANSWER: usize = 1_048_576;
 
@@ -48,8 +51,9 @@ pub(super) struct Enrollment {
     /// Where to, if there is something to do.
     url: Option<String>,
     takes_password: bool,
-    /// How many were sent: each but the first followed a redirect.
+    /// How many were sent, and how many redirects in a row were followed.
     requests: u64,
+    redirects: u64,
 }
 
 impl Enrollment {
@@ -75,7 +79,7 @@ impl Enrollment {
         let policy = enrollment.on_already_enrolled;
         let takes_password = policy == OnAlreadyEnrolled::UsePassword
             || (policy == OnAlreadyEnrolled::Auto && is_derived);
-        Self { url: Some(url), takes_password, requests: 0 }
+        Self { url: Some(url), takes_password, requests: 0, redirects: 0 }
     }
 }
 
@@ -132,7 +136,8 @@ impl VoltDaemon {
         }
     }
 
-    fn enroll(&mut self) {
+    /// Enrolls, if that is still to be done, before it connects.
+    pub(super) fn enroll(&mut self) {
         let Some(url) = self.enrollment.url.clone() else { return self.open() };
         self.enrollment.requests += 1;
         // Ids of the transport are even.
@@ -155,21 +160,43 @@ impl VoltDaemon {
         }
         let url = self.enrollment.url.clone().unwrap_or_default();
         let may_use_password = self.enrollment.takes_password && !self.password.is_empty();
-        let problem = match result {
+        let status = result.as_ref().ok().map(|response| response.status);
+        let may_pass = match &result {
+            Ok(response) => response.status == 429 || response.status >= 500,
+            Err(error) => !matches!(error.code(), ErrorCode::TlsFailed | ErrorCode::TooLarge),
+        };
+        let retry_after = result.as_ref().ok().and_then(retry_after_ms);
+        let (problem, cause) = match result {
             Err(error) => {
                 let why = error.message();
-                format!("the enrollment endpoint {url} could not be reached: {why}")
+                let problem = format!("the enrollment endpoint {url} could not be reached: {why}");
+                (problem, Some(error))
             }
             Ok(response) if matches!(response.status, 307 | 308) => {
                 return self.redirected(&url, &response);
             }
             Ok(response) => match read_answer(&response) {
                 Ok(password) => return self.keep(Secret::new(password)),
-                Err(_) if response.status == 409 && may_use_password => return self.open(),
-                Err(problem) => problem,
+                Err(_) if response.status == 409 && may_use_password => {
+                    self.enrollment.url = None;
+                    return self.open();
+                }
+                Err(problem) => (problem, None),
             },
         };
-        self.end(Some(Error::new(ErrorCode::EnrollmentFailed, problem)));
+        let error = Error::new(ErrorCode::EnrollmentFailed, problem)
+            .with_status(status.filter(|status| *status >= 300));
+        let error = match cause {
+            Some(cause) => error.with_cause(cause),
+            None => error,
+        };
+        let retries = may_pass && self.options.enrollment.retry;
+        let Some(delay) = retries.then(|| self.next_delay()).flatten() else {
+            return self.end(Some(error));
+        };
+        self.complain(error);
+        self.enrollment.redirects = 0;
+        self.wait(delay.max(retry_after.unwrap_or(0)));
     }
 
     /// Follows a redirect that keeps the request; never from an encrypted address to a plain one.
@@ -182,7 +209,7 @@ impl VoltDaemon {
             Origin::parse(location).map(|_| location.to_owned())
         };
         let problem = match target {
-            Ok(_) if self.enrollment.requests > MAX_REDIRECTS => {
+            Ok(_) if self.enrollment.redirects >= MAX_REDIRECTS => {
                 format!("the enrollment was redirected more than {MAX_REDIRECTS} times")
             }
             Ok(target) if url.starts_with("https:") && !target.starts_with("https:") => {
@@ -190,6 +217,7 @@ impl VoltDaemon {
             }
             Ok(target) => {
                 self.enrollment.url = Some(target);
+                self.enrollment.redirects += 1;
                 return self.enroll();
             }
             Err(problem) => {
@@ -220,6 +248,12 @@ impl VoltDaemon {
         self.event(SessionEvent::Enrolled { password: self.password.clone() });
         self.open();
     }
+}
+
+/// Returns after how many milliseconds a busy control plane wants to be asked again.
+fn retry_after_ms(response: &HttpResponse) -> Option<u64> {
+    let seconds: u64 = response.headers.first("retry-after")?.trim().parse().ok()?;
+    Some(seconds.saturating_mul(1_000).min(MAX_RETRY_AFTER_MS))
 }
 
 /// Returns the password of an answer, or what is wrong with it.

@@ -30,7 +30,10 @@ impl VoltDaemon {
                 EngineEvent::Failed(error) if self.link.stage().is_opening() => {
                     self.cannot_connect(&error);
                 }
-                EngineEvent::Closed(reason) => self.closed(reason, false),
+                EngineEvent::Closed(reason, error) => {
+                    error.into_iter().for_each(|error| self.complain(error));
+                    self.closed(reason, false);
+                }
                 EngineEvent::Gone if self.link.stage() == Stage::Leaving => self.end(None),
                 EngineEvent::Failed(_) | EngineEvent::Gone => {}
             }
@@ -78,7 +81,7 @@ impl VoltDaemon {
         match packet.kind {
             Kind::Connect => self.connected(&packet.data),
             Kind::Disconnect => {
-                self.engine.queue.clear();
+                self.engine.end_pacer();
                 self.engine.close(None);
                 self.closed("io server disconnect", true);
             }

@@ -21,7 +21,7 @@ mod register;
 mod reverse;
 mod streams;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use beats::Beats;
 use calls::Asker;
@@ -51,6 +51,7 @@ use crate::parts::calls::Calls;
 use crate::parts::drain::Drain;
 use crate::parts::handlers::Handlers;
 use crate::parts::link::Link;
+use crate::parts::pacer::Rank;
 use crate::parts::queue::{Overflow, Queue};
 
 /// The daemon's machine.
@@ -88,12 +89,26 @@ pub(crate) struct VoltDaemon {
     held: Queue<Vec<Frame>>,
     /// Answers were dropped for want of room: further ones are, too.
     has_dropped: bool,
+    /// Messages that were dropped since the last registration, and how many of them were told.
+    dropped: [u64; 2],
+    /// How many messages the application has emitted, and who wants to know when how many have left.
+    emitted: u64,
+    awaited: VecDeque<Awaited>,
     drain: Drain,
     /// Why the daemon ends, while its farewell is on its way.
     ending: Option<Error>,
     frames: Vec<Frame>,
     last_error: Option<Error>,
     counters: Counters,
+}
+
+/// Who waits until all that was said so far has left: messages, whatever session they leave in, and the
+/// parcels of the present session.
+#[derive(Debug)]
+struct Awaited {
+    emitted: u64,
+    parcels: u64,
+    call: CallId,
 }
 
 /// What has happened since the daemon was opened.
@@ -146,6 +161,9 @@ impl VoltDaemon {
             queue: Queue::new(options.max_queued, options.max_queued_bytes, Overflow::DropOldest),
             held: Queue::new(u64::MAX, options.max_queued_bytes, Overflow::DropNewest),
             has_dropped: false,
+            dropped: [0, 0],
+            emitted: 0,
+            awaited: VecDeque::new(),
             drain: Drain::default(),
             ending: None,
             frames: Vec::new(),
@@ -177,12 +195,9 @@ impl VoltDaemon {
     }
 
     /// Sends frames of this session once it is registered; they are lost with it.
-    fn say(&mut self) {
+    fn say(&mut self, rank: Rank) {
         if self.is_ready() {
-            for frame in self.frames.drain(..) {
-                self.engine.send(frame, self.clock);
-            }
-            return;
+            return self.engine.say(&mut self.frames, rank, self.clock);
         }
         let frames = std::mem::take(&mut self.frames);
         let bytes = size(&frames);
@@ -198,11 +213,9 @@ impl VoltDaemon {
         }
     }
 
-    /// Sends frames at once.
-    fn send_all(&mut self, frames: Vec<Frame>) {
-        for frame in frames {
-            self.engine.send(frame, self.clock);
-        }
+    /// Says frames now.
+    fn say_all(&mut self, mut frames: Vec<Frame>, rank: Rank) {
+        self.engine.say(&mut frames, rank, self.clock);
     }
 
     /// Forgets answers that were held for a registration.
@@ -230,6 +243,7 @@ impl VoltDaemon {
         self.advance_drain();
         self.engine.pump();
         self.handle_engine_events();
+        self.settle_awaited();
     }
 
     fn emit(&mut self, name: &str, payload: &Raw) -> Result<(), Error> {
@@ -243,23 +257,80 @@ impl VoltDaemon {
         }
         let frames = self.write_event(MESSAGE, None, payload)?;
         self.check_size(&frames)?;
+        let bytes = size(&frames);
         if self.is_ready() {
+            self.check_room(self.engine.has_room_to_emit())?;
+            self.emitted += 1;
             self.counters.messages_out += 1;
-            self.send_all(frames);
+            self.say_all(frames, Rank::Kept);
             return Ok(());
         }
-        let bytes = size(&frames);
+        self.emitted += 1;
         let dropped = self.queue.push(frames, bytes);
-        if dropped > 0 {
-            self.counters.messages_dropped += dropped;
-            let message = format!(
-                "{dropped} of the messages that wait for a registration dropped, the oldest: \
-                 max_queued is {}, max_queued_bytes {}",
-                self.options.max_queued, self.options.max_queued_bytes
-            );
+        self.count_dropped(dropped);
+        Ok(())
+    }
+
+    /// Refuses what would have to wait where as much waits as may.
+    fn check_room(&self, has_room: bool) -> Result<(), Error> {
+        if has_room {
+            return Ok(());
+        }
+        let max = self.options.limits.max_send_queue_bytes;
+        let message = format!(
+            "the control plane reads more slowly than this daemon writes: the {max} bytes of \
+             limits.max_send_queue_bytes wait already"
+        );
+        Err(Error::new(ErrorCode::Overloaded, message))
+    }
+
+    /// Puts messages back that the session which is over has not begun to send.
+    fn take_back(&mut self) {
+        let unsaid = std::mem::take(&mut self.engine.unsaid);
+        self.counters.messages_out -= unsaid.len() as u64;
+        self.awaited.iter_mut().for_each(|it| it.parcels = 0);
+        let dropped = self.queue.put_back(unsaid, |frames| size(frames));
+        self.count_dropped(dropped);
+    }
+
+    /// Tells of the first message of an outage that is dropped; the others are counted.
+    fn count_dropped(&mut self, dropped: u64) {
+        let [sum, told] = &mut self.dropped;
+        self.counters.messages_dropped += dropped;
+        *sum += dropped;
+        if dropped == 0 || *told > 0 {
+            return;
+        }
+        *told = *sum;
+        let message = format!(
+            "{dropped} of the messages that wait for a registration dropped, the oldest: \
+             max_queued is {}, max_queued_bytes {}; the next registration tells how many it were",
+            self.options.max_queued, self.options.max_queued_bytes
+        );
+        self.notice(ErrorCode::Overloaded, message);
+    }
+
+    /// Tells how many messages were dropped before this registration, where that is news.
+    fn tell_dropped(&mut self) {
+        let [sum, told] = std::mem::take(&mut self.dropped);
+        if sum > told {
+            let message = format!("{sum} messages that waited for the registration were dropped");
             self.notice(ErrorCode::Overloaded, message);
         }
-        Ok(())
+    }
+
+    /// Tells those who wait for it that what was said has left, or will not.
+    fn settle_awaited(&mut self) {
+        let unsaid = (self.queue.len() + self.engine.unsaid.len()) as u64;
+        let gone = self.emitted - unsaid - self.engine.pacer.kept();
+        let left = self.engine.pacer.left();
+        let is_over = |it: &mut Awaited| it.emitted <= gone && it.parcels <= left;
+        while let Some(Awaited { call, .. }) = self.awaited.pop_front_if(is_over) {
+            self.settle(call, Ok(Raw::null()));
+        }
+        if !self.awaited.is_empty() && !self.engine.pacer.has_left() {
+            self.engine.ask_flushed();
+        }
     }
 
     fn write_event(&self, name: &str, id: Option<u64>, value: &Raw) -> Result<Vec<Frame>, Error> {
@@ -332,6 +403,7 @@ impl Machine for VoltDaemon {
                 self.engine.received(conn, &frame, now);
             }
             Input::Conn(ConnInput::Sent { conn }) => self.engine.sent(conn),
+            Input::Conn(ConnInput::Held { conn }) => self.engine.held(conn, now),
             Input::Conn(ConnInput::Closed { conn, cause }) => self.engine.closed(conn, &cause),
             Input::Http(HttpInput::Replied { http, result }) => self.replied(http, result),
             Input::Stored { result, .. } => self.stored(result),

@@ -12,6 +12,7 @@ use crate::base::time::Why;
 use crate::dialect::volt::wire;
 use crate::dialect::volt::words::REGISTER;
 use crate::net::socketio::{self, Packet};
+use crate::parts::pacer::Rank;
 
 /// How often a registration is tried on one socket.
 const MAX_TRIES: u32 = 3;
@@ -33,7 +34,7 @@ impl VoltDaemon {
         let id = self.options.register_with_ack.then_some(ACK);
         // Without attachments there is nothing to refuse.
         if let Ok(frames) = self.write_event(REGISTER, id, &Raw::trusted(json)) {
-            self.send_all(frames);
+            self.say_all(frames, Rank::First);
         }
     }
 
@@ -50,9 +51,10 @@ impl VoltDaemon {
             max_message: self.engine.max_payload(),
         });
         while let Some(frames) = self.held.pop() {
-            self.send_all(frames);
+            self.say_all(frames, Rank::InTurn);
         }
         self.drop_held();
+        self.tell_dropped();
         while let Some(frames) = self.queue.pop() {
             if let Err(error) = self.check_size(&frames) {
                 self.counters.messages_dropped += 1;
@@ -60,7 +62,7 @@ impl VoltDaemon {
                 continue;
             }
             self.counters.messages_out += 1;
-            self.send_all(frames);
+            self.say_all(frames, Rank::Kept);
         }
         self.beats.registered(self.clock.mono);
         self.beat();

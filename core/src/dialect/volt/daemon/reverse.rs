@@ -16,6 +16,7 @@ use crate::base::json::object::Object;
 use crate::dialect::volt::envelope::{Envelope, Reject, lenient_form, unhandled};
 use crate::dialect::volt::wire::{self, Message};
 use crate::dialect::volt::words::check_name;
+use crate::parts::pacer::Rank;
 
 /// The key under which an application listens to messages.
 const MESSAGES: &str = "*";
@@ -73,6 +74,9 @@ impl VoltDaemon {
         } else if self.running.len() as u64 >= self.options.max_concurrent {
             let max = self.options.max_concurrent;
             Some((503, format!("The daemon runs {max} commands already: max_concurrent")))
+        } else if !self.engine.has_room() {
+            let text = "The daemon's answers wait to be sent: limits.max_send_queue_bytes";
+            Some((503, String::from(text)))
         } else {
             None
         };
@@ -134,19 +138,30 @@ impl VoltDaemon {
             wire::ok_reply(request, envelope.status(), envelope.headers(), reply, json);
         })?;
         self.check_written()?;
-        self.say();
+        self.say(Rank::InTurn);
         Ok(())
     }
 
     fn refuse(&mut self, request: &Raw, status: u16, text: &str) {
         let size = request.as_str().len() + text.len() + 96;
-        self.answer(&[], size, |json| wire::refusal(request.as_str(), status, text, json));
+        let write = |json: &mut String| wire::refusal(request.as_str(), status, text, json);
+        self.answer_as(Rank::Demanded, &[], size, write);
     }
 
     /// Writes and sends a message that has no attachments and is small.
     pub(super) fn answer(&mut self, blobs: &[Bytes], size: usize, write: impl FnOnce(&mut String)) {
+        self.answer_as(Rank::InTurn, blobs, size, write);
+    }
+
+    pub(super) fn answer_as(
+        &mut self,
+        rank: Rank,
+        blobs: &[Bytes],
+        size: usize,
+        write: impl FnOnce(&mut String),
+    ) {
         match self.write_message(blobs, size, |_, json| write(json)) {
-            Ok(()) => self.say(),
+            Ok(()) => self.say(rank),
             Err(error) => self.complain(error),
         }
     }

@@ -4,6 +4,7 @@
 //! many of its parts have left, and keeps few under way: a slow link slows the source down.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -28,10 +29,10 @@ const AROUND: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) id: String,
-    /// Parts that the application handed over.
-    handed: u64,
-    /// Parts of which it knows that they have left.
+    /// How many parts of the application have left.
     drained: u64,
+    /// Where each of those ends that have not: the number of a parcel.
+    ends: VecDeque<u64>,
 }
 
 /// What a handler reports of its stream.
@@ -72,7 +73,7 @@ impl VoltDaemon {
                     return Err(invalid("the control plane did not ask for one"));
                 }
                 let id = self.entropy.uuid().to_string();
-                *stream = Some(Stream { id: id.clone(), handed: 0, drained: 0 });
+                *stream = Some(Stream { id: id.clone(), drained: 0, ends: VecDeque::new() });
                 let status = opening.status.unwrap_or(200);
                 let headers = opening.headers.map_or("", RawValue::get);
                 let headers = if headers == "null" { "" } else { headers };
@@ -85,7 +86,6 @@ impl VoltDaemon {
                 if !is_base64(&chunk) {
                     return Err(invalid("a chunk is not base64"));
                 }
-                stream.handed += 1;
                 let (id, mut rest) = (stream.id.clone(), &*chunk);
                 // An empty chunk is one, too.
                 loop {
@@ -99,6 +99,10 @@ impl VoltDaemon {
                     }
                     rest = after;
                 }
+                let end = self.engine.pacer.pushed();
+                if let Some(Running { stream: Some(stream), .. }) = self.running.get_mut(&work) {
+                    stream.ends.push_back(end);
+                }
                 self.engine.ask_flushed();
             }
             (Report { .. }, _) => {
@@ -108,12 +112,17 @@ impl VoltDaemon {
         Ok(())
     }
 
-    /// All that was handed over has left.
+    /// More has left of what was handed over.
     pub(super) fn flushed(&mut self) {
+        let left = self.engine.pacer.left();
         for (work, running) in &mut self.running {
-            if let Some(stream) = running.stream.as_mut().filter(|it| it.drained < it.handed) {
-                stream.drained = stream.handed;
-                let drained = WorkEvent::Drained { work: *work, chunks: stream.handed };
+            let Some(stream) = &mut running.stream else { continue };
+            let before = stream.drained;
+            while stream.ends.pop_front_if(|end| *end <= left).is_some() {
+                stream.drained += 1;
+            }
+            if stream.drained > before {
+                let drained = WorkEvent::Drained { work: *work, chunks: stream.drained };
                 self.engine.out.push_back(Output::Event(drained.into()));
             }
         }

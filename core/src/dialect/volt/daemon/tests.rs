@@ -8,7 +8,7 @@ use crate::base::ids::{ConnId, HttpId};
 use crate::base::store::{StoreReply, StoreRequest};
 use crate::net::{HttpResponse, Method};
 
-const HANDSHAKE: &str = "0{\"sid\":\"s\",\"upgrades\":[],\"pingInterval\":25000,\"pingTimeout\":20000,\"maxPayload\":100000}";
+const HANDSHAKE: &str = "0{\"sid\":\"s\",\"upgrades\":[],\"pingInterval\":25000,\"pingTimeout\":20000,\"maxPayload\":1000000}";
 const JOINED: &str = "40{\"sid\":\"j\"}";
 const CONFIRMED: &str = "42[\"team-cluster-daemon:registered\",{}]";
 const COMMAND: &str = "42[\"team-cluster-daemon:message\",{\"type\":\"command\",\"requestId\":\"r\",\"command\":\"h\"}]";
@@ -216,12 +216,196 @@ fn a_drain_that_could_not_send_what_waits_says_so() {
     }
 }
 
+/// The same on a connection that takes a window at a time.
+#[test]
+fn what_was_emitted_leaves_before_the_farewell() {
+    let mut it = Scene::on_websocket();
+    for _ in 0..30 {
+        it.emit(100_000);
+    }
+    it.command(Command::Stop { drain_ms: 0 });
+    let mut done = it.did();
+    while done.last().is_some_and(|last| last != "close") {
+        it.input(Input::Conn(ConnInput::Sent { conn: ConnId(2) }));
+        done.extend(it.did());
+    }
+    assert_eq!(done.iter().filter(|did| did.len() > 100_000).count(), 30);
+    assert_eq!(done[done.len() - 2..], ["41", "close"]);
+}
+
+#[test]
+fn a_connection_that_takes_little_holds_up_the_end_for_two_seconds() {
+    let mut it = Scene::on_websocket();
+    for _ in 0..30 {
+        it.emit(100_000);
+    }
+    it.command(Command::Stop { drain_ms: 0 });
+    it.did();
+    it.now = 2_000;
+    it.daemon.handle_timeout(it.clock());
+    let done = it.did();
+    assert!(done.len() > 15, "the rest is handed over");
+    assert_eq!(done[done.len() - 2..], ["41", "close"]);
+}
+
+#[test]
+fn what_is_emitted_beyond_what_may_wait_is_refused_and_no_more() {
+    let mut it = Scene::on_websocket();
+    let mut taken = 0;
+    let refusal = loop {
+        match it.try_emit(99_000) {
+            Ok(()) => taken += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!((330..370).contains(&taken), "{taken}");
+    assert_eq!(refusal.code(), ErrorCode::Overloaded);
+    assert!(refusal.message().contains("limits.max_send_queue_bytes"), "{refusal}");
+    let mut sum = 0;
+    loop {
+        let done = it.did();
+        sum += done.iter().filter(|did| did.len() > 99_000).count();
+        if done.is_empty() {
+            break;
+        }
+        assert!(done.iter().all(|did| did != "close"));
+        it.input(Input::Conn(ConnInput::Sent { conn: ConnId(2) }));
+    }
+    assert_eq!(sum, taken);
+    it.emit(1);
+}
+
+#[test]
+fn what_was_not_handed_over_is_emitted_again_after_the_loss_and_told_when_it_has_left() {
+    let mut it = Scene::on_websocket();
+    for _ in 0..40 {
+        it.emit(100_000 - 40);
+    }
+    let before = it.did().iter().filter(|did| did.len() > 90_000).count();
+    assert!((1..=10).contains(&before), "{before}");
+    it.command(Command::Call(CallCommand::Make {
+        call: CallId(7),
+        name: "$sent".into(),
+        payload: Raw::absent(),
+        options: Raw::empty_object(),
+    }));
+    let cause = crate::machine::CloseCause::Failed(ErrorCode::ConnectionLost.into());
+    it.input(Input::Conn(ConnInput::Closed { conn: ConnId(2), cause }));
+    it.did();
+    it.now = 10_000;
+    it.daemon.handle_timeout(it.clock());
+    it.input(Input::Conn(ConnInput::Opened { conn: ConnId(4) }));
+    for text in [HANDSHAKE, JOINED, CONFIRMED] {
+        let frame = Frame::Text(text.into());
+        it.input(Input::Conn(ConnInput::Received { conn: ConnId(4), frame }));
+    }
+    let mut after = 0;
+    while after < 40 - before {
+        assert!(!it.is_done(7));
+        after += it.did().iter().filter(|did| did.len() > 90_000).count();
+        it.input(Input::Conn(ConnInput::Sent { conn: ConnId(4) }));
+    }
+    it.did();
+    it.input(Input::Conn(ConnInput::Sent { conn: ConnId(4) }));
+    it.did();
+    assert_eq!(after, 40 - before);
+    assert!(it.is_done(7));
+}
+
+#[test]
+fn messages_that_are_dropped_while_nobody_is_there_are_told_at_the_first_and_in_the_end() {
+    let mut it = Scene::new("websocket");
+    it.input(Input::Conn(ConnInput::Opened { conn: ConnId(2) }));
+    for _ in 0..1_034 {
+        it.emit(1);
+    }
+    it.did();
+    assert_eq!(it.notices.len(), 1, "{:?}", it.notices);
+    for text in [HANDSHAKE, JOINED, CONFIRMED] {
+        let frame = Frame::Text(text.into());
+        it.input(Input::Conn(ConnInput::Received { conn: ConnId(2), frame }));
+    }
+    it.did();
+    assert_eq!(it.notices.len(), 2, "{:?}", it.notices);
+    assert!(it.notices[1].contains("10 messages"), "{:?}", it.notices);
+}
+
+/// What a daemon with a token is told, what its attempts are answered and how long it waits between them.
+fn enrolls_late(retry: bool, answers: &[Result<(u16, &str), ErrorCode>]) -> Vec<String> {
+    let options = format!(
+        r#"{{"control_socket_url":"ws://v","server_url":"http://v","team_cluster_id":"c",
+        "enrollment_token":"t","enrollment":{{"retry":{retry}}},"transport":"websocket"}}"#
+    );
+    let options = crate::api::options::read(&options).unwrap();
+    let mut daemon = VoltDaemon::new(options, [7; 32]).unwrap();
+    let (mut now, mut answers, mut did) = (0, answers.iter(), Vec::new());
+    daemon.handle_command(Command::Start, Now::new(now, 0)).unwrap();
+    loop {
+        let Some(output) = daemon.poll_output() else {
+            let Some(due) = daemon.poll_timeout().filter(|due| due.why == Why::Backoff) else {
+                return did;
+            };
+            did.push(if due.at.as_millis() - now < 1_000 { "soon" } else { "late" }.into());
+            now = due.at.as_millis();
+            daemon.handle_timeout(Now::new(now, 0));
+            continue;
+        };
+        match output {
+            Output::HttpCall { http, .. } => {
+                let Some(answer) = answers.next() else { return did };
+                let result = match answer {
+                    Ok((status, retry_after)) => {
+                        let body = r#"{"data":{"daemonPassword":"p","teamCluster":{}}}"#.to_owned();
+                        let mut response = HttpResponse::json(*status, body);
+                        response.headers.push("retry-after", *retry_after);
+                        Ok(response)
+                    }
+                    Err(code) => Err((*code).into()),
+                };
+                let input = Input::Http(HttpInput::Replied { http, result });
+                daemon.handle_input(input, Now::new(now, 0));
+            }
+            Output::Dial { .. } => {
+                did.push("dial".into());
+                return did;
+            }
+            Output::Event(Event::Session(SessionEvent::Notice { error })) => {
+                did.push(format!("{} {:?}", error.code().name(), error.status()));
+            }
+            Output::Event(Event::Session(SessionEvent::Ended { error })) => {
+                did.push(format!("ended {:?}", error.unwrap().status()));
+            }
+            Output::Event(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_enrollment_waits_for_its_control_plane_where_that_is_wanted() {
+    let answers = [Err(ErrorCode::ConnectFailed), Ok((503, "")), Ok((429, "900")), Ok((200, ""))];
+    let told = |status: &str| format!("ENROLLMENT_FAILED {status}");
+    assert_eq!(
+        enrolls_late(true, &answers),
+        [&told("None"), "soon", &told("Some(503)"), "late", &told("Some(429)"), "late", "dial"]
+    );
+    for (answer, status) in [(answers[0], "None"), (answers[1], "Some(503)")] {
+        assert_eq!(enrolls_late(false, &[answer]), [format!("ended {status}")]);
+    }
+    for status in [401, 404, 409] {
+        assert_eq!(enrolls_late(true, &[Ok((status, ""))]), [format!("ended Some({status})")]);
+    }
+    assert_eq!(enrolls_late(true, &[Err(ErrorCode::TlsFailed)]), ["ended None"]);
+}
+
 struct Scene {
     daemon: VoltDaemon,
     now: u64,
     /// The latest requests.
     get: HttpId,
     post: HttpId,
+    notices: Vec<String>,
+    done: Vec<CallId>,
 }
 
 impl Scene {
@@ -232,7 +416,8 @@ impl Scene {
         );
         let options = crate::api::options::read(&options).unwrap();
         let daemon = VoltDaemon::new(options, [7; 32]).unwrap();
-        let mut scene = Self { daemon, now: 0, get: HttpId(0), post: HttpId(0) };
+        let (get, post) = (HttpId(0), HttpId(0));
+        let mut scene = Self { daemon, now: 0, get, post, notices: Vec::new(), done: Vec::new() };
         let handle = WorkCommand::Handle { key: "h".into(), meta: Raw::empty_object() };
         scene.command(Command::Work(handle));
         scene.command(Command::Start);
@@ -276,6 +461,20 @@ impl Scene {
         self.daemon.handle_command(command, self.clock()).unwrap();
     }
 
+    fn try_emit(&mut self, bytes: usize) -> Result<(), Error> {
+        let payload = Raw::parse(format!("{{\"pad\":\"{}\"}}", "x".repeat(bytes))).unwrap();
+        let command = Command::Emit { name: String::new(), payload };
+        self.daemon.handle_command(command, self.clock())
+    }
+
+    fn emit(&mut self, bytes: usize) {
+        self.try_emit(bytes).unwrap();
+    }
+
+    fn is_done(&self, call: u64) -> bool {
+        self.done.contains(&CallId(call))
+    }
+
     fn replied(&mut self, http: HttpId, text: &str) {
         let response = HttpResponse::json(200, text.to_owned());
         self.input(Input::Http(HttpInput::Replied { http, result: Ok(response) }));
@@ -311,6 +510,12 @@ impl Scene {
                     done.push(format!("post {}", brief(body)));
                 }
                 Output::HttpCall { http, .. } => self.get = http,
+                Output::Event(Event::Session(SessionEvent::Notice { error })) => {
+                    self.notices.push(error.message().to_owned());
+                }
+                Output::Event(Event::Call(CallEvent::Done { call, result: Ok(_) })) => {
+                    self.done.push(call);
+                }
                 Output::Event(_) | Output::Dial { .. } => {}
                 other => panic!("{other:?}"),
             }

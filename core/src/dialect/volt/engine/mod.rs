@@ -30,7 +30,7 @@ use crate::net::cookies::Cookies;
 use crate::net::engineio::{self, Handshake, Packet};
 use crate::net::target::{DialAddress, DialTarget, FrameLimits};
 use crate::net::{Frame, Headers, HttpBody, HttpRequest, HttpResponse, Method};
-use crate::parts::queue::Queue;
+use crate::parts::pacer::{Pacer, Rank};
 
 /// The close code of a WebSocket that says none.
 const NO_CODE: u16 = 1005;
@@ -51,12 +51,12 @@ pub(super) enum EngineEvent {
     Opened,
     Text(ByteString),
     Binary(Bytes),
-    /// Everything handed over has left.
+    /// More has left of what was handed over.
     Flushed,
     /// The session could not be opened.
     Failed(Error),
-    /// An open session ended, for a reason in the words of the original.
-    Closed(&'static str),
+    /// An open session ended, for a reason in the words of the original, which may hide another.
+    Closed(&'static str, Option<Error>),
     /// The session that was closed by this side is over.
     Gone,
 }
@@ -86,10 +86,10 @@ pub(super) struct Engine {
     handshake: Option<Handshake>,
     /// When the server counts as silent.
     ping_deadline: Option<Instant>,
-    /// Frames that wait for their turn on polling; bounded where they are sent.
-    pub(super) queue: Queue<Frame>,
-    /// How often [`EngineEvent::Flushed`] was asked for and not told.
-    asks: u64,
+    /// What is said, as fast as the server takes it; bounded where it is said.
+    pub(super) pacer: Pacer,
+    /// What can be said in the next session, since it was not handed over in this one.
+    pub(super) unsaid: Vec<Vec<Frame>>,
     /// Peer: the original sends none, and fails behind load balancers with "session id unknown".
     cookies: Cookies,
     last_id: u64,
@@ -100,17 +100,18 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new(address: Address, options: &DaemonOptions) -> Self {
+        let limits = FrameLimits::from(&options.limits);
         Self {
             address,
             transport: options.transport,
             connect_timeout_ms: options.connect_timeout_ms,
             http_timeout_ms: options.http_timeout_ms,
-            limits: (&options.limits).into(),
+            limits,
             state: State::Idle,
             handshake: None,
             ping_deadline: None,
-            queue: Queue::unbounded(),
-            asks: 0,
+            pacer: Pacer::new(limits.max_send_queue),
+            unsaid: Vec::new(),
             cookies: Cookies::default(),
             last_id: 0,
             events: VecDeque::new(),
@@ -146,7 +147,7 @@ impl Engine {
 
     /// Tells whether something still waits for the server to take it.
     pub(super) fn is_backed_up(&self) -> bool {
-        !self.queue.is_empty() || self.polling().is_some_and(|polling| polling.post.is_some())
+        !self.pacer.is_empty() || self.polling().is_some_and(|polling| polling.post.is_some())
     }
 
     /// Returns the connection that carries a session, begins one or is probed for one.
@@ -198,47 +199,84 @@ impl Engine {
         }
     }
 
-    /// Sends a frame. A server that has been silent for too long ends the session instead: after a
-    /// suspend nothing is written to a connection that is long dead.
+    /// Sends a frame that passes everything that waits. A server that has been silent for too long ends
+    /// the session instead: after a suspend nothing is written to a connection that is long dead.
     pub(super) fn send(&mut self, frame: Frame, now: Now) {
+        self.say(&mut vec![frame], Rank::First, now);
+    }
+
+    /// Says frames that belong together, in the order of their rank. They are taken.
+    pub(super) fn say(&mut self, frames: &mut Vec<Frame>, rank: Rank, now: Now) {
         if self.ping_deadline.is_some_and(|at| at <= now.mono) {
             self.fail(PING_TIMEOUT);
-            return;
         }
-        match &self.state {
-            State::OnWebSocket(conn) => self.out.push_back(Output::Send { conn: *conn, frame }),
-            // As on a WebSocket: a server that does not take what waits loses the session.
-            State::OnPolling(_) if self.queue.bytes > self.limits.max_send_queue as u64 => {
-                self.fail(TRANSPORT_ERROR);
+        let bytes = frames.iter().map(|frame| frame.len() as u64).sum();
+        match self.state {
+            State::OnWebSocket(conn) if self.pacer.pass(bytes, rank) => {
+                self.out.extend(frames.drain(..).map(|frame| Output::Send { conn, frame }));
+                self.ask_sent(conn);
             }
-            State::OnPolling(_) => self.enqueue(frame),
-            State::Idle | State::Dialing(_) | State::Asking(_) | State::Leaving(_) => {}
+            State::OnWebSocket(_) | State::OnPolling(_) => {
+                self.pacer.push(frames.drain(..), rank);
+                if let State::OnWebSocket(conn) = self.state {
+                    self.ask_sent(conn);
+                }
+                if self.pacer.is_abused(self.limits.max_send_queue) {
+                    let message = "the control plane asks and does not read the answers: \
+                                   limits.max_send_queue_bytes is reached";
+                    self.fail_for(TRANSPORT_ERROR, Error::new(ErrorCode::Overloaded, message));
+                }
+            }
+            State::Idle | State::Dialing(_) | State::Asking(_) | State::Leaving(_) => {
+                if rank == Rank::Kept {
+                    self.unsaid.push(std::mem::take(frames));
+                }
+                frames.clear();
+            }
         }
     }
 
-    fn enqueue(&mut self, frame: Frame) {
-        let bytes = frame.len() as u64;
-        self.queue.push(frame, bytes);
+    /// Tells whether more may wait to be sent.
+    pub(super) const fn has_room(&self) -> bool {
+        self.pacer.has_room(self.limits.max_send_queue)
     }
 
-    /// Asks for [`EngineEvent::Flushed`].
+    /// Tells whether more messages of the application may wait to be sent.
+    pub(super) const fn has_room_to_emit(&self) -> bool {
+        self.pacer.has_room_for_kept(self.limits.max_send_queue)
+    }
+
+    /// Asks for [`EngineEvent::Flushed`], until everything has left that was said so far.
     pub(super) fn ask_flushed(&mut self) {
-        self.asks += 1;
-        if let State::OnWebSocket(conn) = self.state {
+        if self.pacer.want() {
+            self.events.push_back(EngineEvent::Flushed);
+        } else if let State::OnWebSocket(conn) = self.state {
+            self.ask_sent(conn);
+        }
+    }
+
+    /// Tells whether something waits until a WebSocket has taken what is before it.
+    pub(super) fn is_paced(&self) -> bool {
+        matches!(self.state, State::OnWebSocket(_)) && !self.pacer.is_empty()
+    }
+
+    /// Tells whether everything has left that was said.
+    pub(super) fn has_left(&self) -> bool {
+        !self.is_backed_up() && self.pacer.has_left()
+    }
+
+    fn ask_sent(&mut self, conn: ConnId) {
+        if self.pacer.asks() {
             self.out.push_back(Output::AskSent { conn });
         }
     }
 
-    /// Asks as [`ask_flushed`](Self::ask_flushed) does, for the last time: one answer of the driver serves
-    /// several asks, so that what is still counted of earlier ones may never be answered.
-    pub(super) fn ask_last(&mut self) {
-        self.asks = 0;
-        self.ask_flushed();
-    }
-
-    /// Tells whether all has left that was handed over before [`ask_flushed`](Self::ask_flushed).
-    pub(super) fn has_left(&self) -> bool {
-        !self.is_backed_up() && (self.asks == 0 || self.polling().is_some())
+    /// Hands over what the window has room for.
+    fn hand_over(&mut self, conn: ConnId) {
+        while let Some(frames) = self.pacer.next() {
+            self.out.extend(frames.into_iter().map(|frame| Output::Send { conn, frame }));
+        }
+        self.ask_sent(conn);
     }
 
     /// Puts what waits on its way. Called once after each input, so that a turn's frames go together.
@@ -251,15 +289,19 @@ impl Engine {
     /// Ends the session with `last`, which is sent before. [`EngineEvent::Gone`] tells that it is over.
     pub(super) fn close(&mut self, last: Option<Frame>) {
         self.ping_deadline = None;
-        self.asks = 0;
         match self.state {
             State::OnWebSocket(conn) => {
+                // There is no later any more.
+                while let Some(frame) = self.pacer.pop() {
+                    self.out.push_back(Output::Send { conn, frame });
+                }
                 self.out.extend(last.map(|frame| Output::Send { conn, frame }));
                 self.out.push_back(hang_up(conn));
                 self.state = State::Leaving(conn);
+                self.end_pacer();
             }
             State::OnPolling(_) => {
-                last.into_iter().for_each(|frame| self.enqueue(frame));
+                self.pacer.push(last, Rank::InTurn);
                 self.close_polling();
             }
             State::Leaving(_) => {}
@@ -284,9 +326,13 @@ impl Engine {
     }
 
     fn forget(&mut self) {
-        self.queue.clear();
+        self.end_pacer();
         self.ping_deadline = None;
-        self.asks = 0;
+    }
+
+    /// Says nothing more of what waits in this session.
+    pub(super) fn end_pacer(&mut self) {
+        self.unsaid.extend(self.pacer.end().map(Vec::from));
     }
 
     pub(super) fn received(&mut self, conn: ConnId, frame: &Frame, now: Now) {
@@ -310,10 +356,20 @@ impl Engine {
         }
     }
 
+    /// What the server says on a WebSocket is not read: it may have pinged.
+    pub(super) fn held(&mut self, conn: ConnId, now: Now) {
+        if matches!(self.state, State::OnWebSocket(open) if open == conn) {
+            self.alive(now);
+        }
+    }
+
     /// What was sent on a WebSocket has left.
     pub(super) fn sent(&mut self, conn: ConnId) {
         if matches!(self.state, State::OnWebSocket(open) if open == conn) {
-            self.flushed();
+            if self.pacer.sent() {
+                self.events.push_back(EngineEvent::Flushed);
+            }
+            self.hand_over(conn);
         }
     }
 
@@ -327,7 +383,13 @@ impl Engine {
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Dialing(_) if self.transport == DaemonTransport::Auto => self.ask(),
             State::Dialing(_) => self.failed("websocket error", &cause.to_error()),
-            State::OnWebSocket(_) => self.fail(reason_of(cause)),
+            State::OnWebSocket(_) => match (reason_of(cause), cause) {
+                (reason, CloseCause::Exceeded { error, .. }) => {
+                    self.fail_for(reason, exceeded(error));
+                }
+                (reason @ TRANSPORT_ERROR, _) => self.fail_for(reason, cause.to_error()),
+                (reason, _) => self.fail(reason),
+            },
             State::Leaving(_) => self.events.push_back(EngineEvent::Gone),
             State::Idle | State::Asking(_) | State::OnPolling(_) => {}
         }
@@ -391,7 +453,13 @@ impl Engine {
     /// Gives an open session up.
     fn fail(&mut self, reason: &'static str) {
         self.abandon();
-        self.events.push_back(EngineEvent::Closed(reason));
+        self.events.push_back(EngineEvent::Closed(reason, None));
+    }
+
+    /// The same, for something that its owner can mend.
+    fn fail_for(&mut self, reason: &'static str, error: Error) {
+        self.abandon();
+        self.events.push_back(EngineEvent::Closed(reason, Some(error)));
     }
 
     /// Gives up a session that never was open.
@@ -405,13 +473,6 @@ impl Engine {
         self.cannot_open(error.code(), format!("{words}: {}", error.message()));
     }
 
-    fn flushed(&mut self) {
-        if self.asks > 0 {
-            self.asks -= 1;
-            self.events.push_back(EngineEvent::Flushed);
-        }
-    }
-
     /// Ids of a dialing machine are even.
     const fn next_id(&mut self) -> u64 {
         self.last_id += 2;
@@ -421,6 +482,12 @@ impl Engine {
 
 fn hang_up(conn: ConnId) -> Output {
     Output::Close { conn, code: NO_CODE, reason: String::new() }
+}
+
+/// A message of the control plane is larger than what this side takes.
+fn exceeded(error: &Error) -> Error {
+    let message = format!("{}: limits.max_message_bytes of this daemon", error.message());
+    Error::new(ErrorCode::TooLarge, message)
 }
 
 fn reason_of(cause: &CloseCause) -> &'static str {

@@ -6,7 +6,8 @@ use bytestring::ByteString;
 
 use super::{
     DaemonTransport, Engine, EngineEvent, Headers, HttpBody, HttpId, HttpRequest, HttpResponse,
-    Method, NO_HANDSHAKE, Output, PARSE_ERROR, Packet, State, TRANSPORT_ERROR, engineio, hang_up,
+    Method, NO_HANDSHAKE, Output, PARSE_ERROR, Packet, Rank, State, TRANSPORT_ERROR, engineio,
+    exceeded, hang_up,
 };
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::ConnId;
@@ -15,6 +16,8 @@ use crate::net::engineio::{PROBE, PayloadWriter};
 
 /// How long a probe may take. Servers give it up after the same time.
 const PROBE_MS: u64 = 10_000;
+/// What a poll's body may have besides one message of the largest size.
+const BODY_SLACK: usize = 1_048_576;
 /// What a server that says no limit takes: the default of the reference server.
 const DEFAULT_MAX_PAYLOAD: u64 = 1_000_000;
 
@@ -123,14 +126,17 @@ impl Engine {
                 }
                 self.poll();
             }
-            Ok(_) if self.queue.is_empty() => {
-                self.asks = self.asks.min(1);
-                self.flushed();
+            Ok(_) => {
+                if self.pacer.sent_all() {
+                    self.events.push_back(EngineEvent::Flushed);
+                }
             }
-            Ok(_) => {}
+            Err(error) if error.code() == ErrorCode::TooLarge => {
+                return self.fail_for(TRANSPORT_ERROR, exceeded(&error));
+            }
             Err(_) => return self.fail(TRANSPORT_ERROR),
         }
-        self.finish_upgrade(now);
+        self.finish_upgrade();
     }
 
     fn answered_first(&mut self, response: &HttpResponse, now: Now) {
@@ -186,7 +192,7 @@ impl Engine {
     /// Sends what waits, as much as one body may hold and one packet at least.
     pub(super) fn post(&mut self) {
         let is_busy = self.polling().is_none_or(|it| it.post.is_some() || it.is_pausing());
-        if self.queue.is_empty() || is_busy {
+        if self.pacer.is_empty() || is_busy {
             return;
         }
         let body = self.batch();
@@ -203,13 +209,13 @@ impl Engine {
         // Peer: the server handles messages a turn later than a close behind them in one body, and so
         // takes them for those of a session that is gone.
         let close = Packet::Close.to_frame();
-        while let Some(frame) = self.queue.front() {
+        while let Some(frame) = self.pacer.front() {
             let full = *frame == close || body.len() + body.would_grow_by(frame) > max;
             if !body.is_empty() && full {
                 break;
             }
             body.push(frame);
-            self.queue.pop();
+            self.pacer.pop();
         }
         body.finish()
     }
@@ -219,7 +225,7 @@ impl Engine {
         let State::OnPolling(polling) = &mut self.state else { return };
         polling.is_closing = true;
         self.out.extend(polling.upgrade.take().map(|upgrade| hang_up(upgrade.conn)));
-        self.enqueue(Packet::Close.to_frame());
+        self.pacer.push([Packet::Close.to_frame()], Rank::InTurn);
         self.post();
     }
 
@@ -235,7 +241,8 @@ impl Engine {
         }
         let url = self.address.polling(self.sid());
         let request = HttpRequest { method, url, headers, body: body.into() };
-        let max_body = self.limits.max_message;
+        // Bytes are longer in a body, and not alone.
+        let max_body = (self.limits.max_message / 3 * 4).saturating_add(BODY_SLACK);
         let call = Output::HttpCall { http, request, timeout_ms, max_body, streams: false };
         self.out.push_back(call);
         http
@@ -273,19 +280,13 @@ impl Engine {
     }
 
     /// Changes over when the last request is through.
-    fn finish_upgrade(&mut self, now: Now) {
+    fn finish_upgrade(&mut self) {
         let is_through = |it: &&Polling| it.is_pausing() && it.get.is_none() && it.post.is_none();
         let polling = self.polling().filter(is_through);
         let Some(conn) = polling.and_then(|it| Some(it.upgrade.as_ref()?.conn)) else { return };
         self.state = State::OnWebSocket(conn);
         self.out.push_back(Output::Send { conn, frame: Packet::Upgrade.to_frame() });
-        while let Some(frame) = self.queue.pop() {
-            self.send(frame, now);
-        }
-        if self.asks > 0 {
-            self.asks = 1;
-            self.out.push_back(Output::AskSent { conn });
-        }
+        self.hand_over(conn);
     }
 }
 

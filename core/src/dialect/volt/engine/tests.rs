@@ -91,7 +91,8 @@ impl Bench {
                 EngineEvent::Binary(bytes) => format!("{bytes:?}"),
                 EngineEvent::Flushed => String::from("flushed"),
                 EngineEvent::Failed(error) => format!("failed: {}", error.message()),
-                EngineEvent::Closed(reason) => format!("closed: {}", reason),
+                EngineEvent::Closed(reason, None) => format!("closed: {reason}"),
+                EngineEvent::Closed(reason, Some(error)) => format!("closed: {reason}: {error}"),
                 EngineEvent::Gone => String::from("gone"),
             })
             .collect()
@@ -133,6 +134,13 @@ impl Bench {
 
     fn send(&mut self, text: &str) {
         self.engine.send(Frame::Text(text.into()), self.now());
+    }
+
+    /// Says a message of so many bytes, in its turn.
+    fn say(&mut self, bytes: usize) {
+        let now = self.now();
+        let frame = Frame::Text(format!("4{}", "x".repeat(bytes - 1)).into());
+        self.engine.say(&mut vec![frame], Rank::InTurn, now);
     }
 
     fn close(&mut self, last: Option<&str>) {
@@ -275,8 +283,10 @@ fn how_a_connection_ended_has_the_peers_words() {
         (remote(1005), "transport close"),
         (remote(1009), "transport close"),
         (lost(), "transport close"),
-        (failed(ErrorCode::PeerProtocol), "transport error"),
-        (failed(ErrorCode::Overloaded), "transport error"),
+        (
+            failed(ErrorCode::PeerProtocol),
+            "transport error: PEER_PROTOCOL: The other side sent something that the protocol does not allow.",
+        ),
     ] {
         let mut bench = Bench::on_web_socket();
         bench.closed(2, &cause);
@@ -322,7 +332,7 @@ fn what_is_closed_before_it_is_open_is_gone_at_once() {
 #[test]
 fn what_has_left_a_websocket_is_told_when_asked() {
     let mut bench = Bench::on_web_socket();
-    bench.send("42[1]");
+    bench.engine.say(&mut vec![Frame::Text("42[1]".into())], Rank::InTurn, bench.now());
     bench.engine.sent(ConnId(2));
     assert!(bench.happened().is_empty(), "nobody asked");
     bench.engine.ask_flushed();
@@ -331,4 +341,61 @@ fn what_has_left_a_websocket_is_told_when_asked() {
     assert!(bench.happened().is_empty());
     bench.engine.sent(ConnId(2));
     assert_eq!(bench.happened(), ["flushed"]);
+}
+
+#[test]
+fn a_connection_that_moves_is_handed_what_it_takes_and_never_dropped() {
+    let mut bench = Bench::on_web_socket();
+    for _ in 0..200 {
+        bench.say(64_000);
+    }
+    let handed = |bench: &mut Bench| {
+        let out = std::mem::take(&mut bench.engine.out);
+        let is_frame = |output: &Output| matches!(output, Output::Send { .. });
+        let asks = out.iter().filter(|output| matches!(output, Output::AskSent { .. })).count();
+        (out.iter().filter(|output| is_frame(output)).count(), asks)
+    };
+    let (mut sum, asks) = handed(&mut bench);
+    assert!((1..20).contains(&sum) && asks == 1, "{sum} {asks}");
+    while sum < 200 {
+        bench.engine.sent(ConnId(2));
+        let (more, _) = handed(&mut bench);
+        assert!((1..20).contains(&more), "{more}");
+        sum += more;
+    }
+    assert!(bench.happened().is_empty());
+}
+
+#[test]
+fn a_pong_passes_everything_that_waits() {
+    let mut bench = Bench::on_web_socket();
+    for _ in 0..100 {
+        bench.say(64_000);
+    }
+    bench.engine.out.clear();
+    bench.hear(2, "2");
+    bench.wants(&["send 2 3"]);
+}
+
+#[test]
+fn a_message_that_is_too_large_is_told_with_the_option() {
+    let mut bench = Bench::on_web_socket();
+    let error =
+        Error::new(ErrorCode::TooLarge, "a message of 9 bytes exceeds the 8 that are allowed");
+    bench.closed(2, &CloseCause::Exceeded { error, beginning: Bytes::new() });
+    let happened = bench.happened();
+    assert!(happened[0].starts_with("closed: transport error: "), "{happened:?}");
+    assert!(happened[0].contains("9 bytes") && happened[0].contains("limits.max_message_bytes"));
+}
+
+#[test]
+fn a_server_that_asks_and_does_not_read_is_left_with_the_options_name() {
+    let mut bench = Bench::on_web_socket();
+    bench.say(2_000_000);
+    while bench.engine.is_open() {
+        let frame = Frame::Text("x".repeat(100_000).into());
+        bench.engine.say(&mut vec![frame], Rank::Demanded, bench.now());
+    }
+    let happened = bench.happened();
+    assert!(happened[0].contains("limits.max_send_queue_bytes"), "{happened:?}");
 }

@@ -8,15 +8,17 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{SessionId, Timer, VoltServer, daemons, going_away, wire};
+use crate::api::event::CallEvent;
 use crate::api::options::ResponseForm;
 use crate::base::error::{Error, ErrorCode, printable};
 use crate::base::ids::{CallId, HttpId};
 use crate::base::json::Raw;
 use crate::base::time::Instant;
 use crate::dialect::volt::wire::{Message, command};
-use crate::dialect::volt::words::MESSAGE;
+use crate::dialect::volt::words::{MESSAGE, SENT};
 use crate::net::Frame;
 use crate::net::socketio::{self, MAX_ATTACHMENTS, ROOT};
+use crate::parts::pacer::Rank;
 
 /// Who called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,10 +105,18 @@ impl VoltServer {
         if self.calls.len() as u64 >= self.options.max_calls {
             return Err(Error::new(ErrorCode::Overloaded, "Too many commands wait for daemons."));
         }
-        let Some(daemon) = self.daemons.get_mut(&order.cluster) else {
+        let Some(daemon) = self.daemons.get(&order.cluster) else {
             return Err(daemons::unknown(&order.cluster));
         };
         let session = daemon.session();
+        if order.command == SENT
+            && let Asker::Call(call) = asker
+        {
+            return self.await_sent(call, &order.cluster);
+        }
+        if let Some(session) = session {
+            self.check_room(session, Rank::InTurn)?;
+        }
         let waits = if session.is_none() { order.bytes() } else { 0 };
         if self.waiting_bytes.saturating_add(waits) > self.max_waiting_bytes {
             let text = "Too many bytes of commands wait for daemons.";
@@ -119,6 +129,7 @@ impl VoltServer {
         };
         let (call, request) = (self.next, self.entropy.uuid());
         self.next += 1;
+        let order_cluster = order.cluster.clone();
         let mut pending = Pending {
             asker,
             order,
@@ -130,7 +141,9 @@ impl VoltServer {
             due: None,
         };
         if session.is_none() {
-            daemon.waiting.insert(call);
+            if let Some(daemon) = self.daemons.get_mut(&order_cluster) {
+                daemon.waiting.insert(call);
+            }
             let due = self.clock.mono.after(self.options.registration_wait_ms.min(timeout_ms));
             self.timers.set(&mut pending.due, Timer::Call(call), due);
         }
@@ -140,6 +153,24 @@ impl VoltServer {
             self.send_call(call, session);
         }
         Ok(())
+    }
+
+    /// Settles a call when everything that was sent to a daemon so far has left.
+    fn await_sent(&mut self, call: CallId, cluster: &str) -> Result<(), Error> {
+        let session = self.registered(cluster)?;
+        let Some(state) = self.sessions.get_mut(&session) else { return Ok(()) };
+        if state.pacer.want() {
+            self.tell_flushed(call, Ok(()));
+        } else {
+            state.awaited.push_back((state.pacer.pushed(), call));
+            self.ask_sent(session);
+        }
+        Ok(())
+    }
+
+    /// Tells a call that waited for it that what was sent has left, or that this cannot be known.
+    pub(super) fn tell_flushed(&mut self, call: CallId, result: Result<(), Error>) {
+        self.event(CallEvent::Done { call, result: result.map(|()| Raw::null()) });
     }
 
     /// Sends what has waited for a daemon.
@@ -174,7 +205,7 @@ impl VoltServer {
             daemon.sent.insert(call);
         }
         self.requests.insert(request, call);
-        frames.into_iter().for_each(|frame| self.send(session, frame));
+        self.say(session, frames, Rank::InTurn);
     }
 
     /// Finds the call that a message of a session belongs to.
@@ -227,9 +258,16 @@ impl VoltServer {
             }
             return Ok(None);
         }
+        let body = wire::text(message.body_base64).map(Cow::into_owned);
+        if pending.order.form == ResponseForm::Buffer
+            && body.is_none()
+            && let Some(bytes) = wire::attached_body(message.result, argument.blobs())
+        {
+            let body = Some(STANDARD.encode(bytes));
+            return Ok(Some(Answer { status, headers, data: Raw::absent(), body }));
+        }
         let data = message.result.map_or_else(Raw::absent, |json| argument.part(json));
         let data = data.with_blobs(argument.blobs().to_vec());
-        let body = wire::text(message.body_base64).map(Cow::into_owned);
         if body.as_ref().is_some_and(|text| STANDARD.decode(text).is_err()) {
             let text = "The daemon's answer has a body that is not base64.";
             return Err(Error::new(ErrorCode::PeerProtocol, text));
@@ -258,8 +296,9 @@ impl VoltServer {
             return Err(Error::new(ErrorCode::PeerProtocol, text));
         };
         stream.bytes = stream.bytes.saturating_add(bytes.len() as u64);
-        if stream.bytes > limit {
-            let text = format!("The daemon's stream has more than {limit} bytes.");
+        if limit > 0 && stream.bytes > limit {
+            let text =
+                format!("The daemon's stream has more than {limit} bytes: volt.max_stream_bytes.");
             return Err(Error::new(ErrorCode::TooLarge, text));
         }
         if let Some(asker) = self.wait_again(call) {
@@ -338,7 +377,16 @@ impl VoltServer {
 
     /// Cancels a call of the application; an answer is dropped. Tells whether there was one.
     pub(crate) fn cancel_call(&mut self, id: CallId) -> bool {
-        let Some(call) = self.askers.get(&Asker::Call(id)).copied() else { return false };
+        let Some(call) = self.askers.get(&Asker::Call(id)).copied() else {
+            let awaits = |(_, call): &(u64, CallId)| *call == id;
+            let mut sessions = self.sessions.values_mut();
+            let Some(state) = sessions.find(|it| it.awaited.iter().any(awaits)) else {
+                return false;
+            };
+            state.awaited.retain(|waits| !awaits(waits));
+            self.tell_flushed(id, Err(ErrorCode::CallCancelled.into()));
+            return true;
+        };
         self.settle(call, Err(ErrorCode::CallCancelled.into()));
         true
     }

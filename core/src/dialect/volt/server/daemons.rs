@@ -11,8 +11,9 @@ use crate::base::json::Raw;
 use crate::base::json::object::{Object, list};
 use crate::base::time::{Instant, Now, UnixMillis};
 use crate::dialect::volt::wire::Message;
-use crate::dialect::volt::words::{HEARTBEAT, MESSAGE, REGISTERED};
+use crate::dialect::volt::words::{BEAT, DISPLACED, HEARTBEAT, MESSAGE, REGISTERED};
 use crate::net::socketio::Packet;
+use crate::parts::pacer::Rank;
 
 /// What is known of a daemon.
 #[derive(Debug, Default)]
@@ -69,6 +70,9 @@ impl Daemon {
     }
 }
 
+/// The status and the words for a heartbeat that proves nothing.
+type Unproven = (u16, &'static str);
+
 impl VoltServer {
     /// Adds the daemons whose passwords stand in the options.
     pub(super) fn know_configured(&mut self) {
@@ -122,6 +126,7 @@ impl VoltServer {
         }
         let Some(state) = self.sessions.get_mut(&session) else { return };
         state.cluster = Some(cluster.to_owned());
+        state.displaced = None;
         self.admit(session);
         let Some(daemon) = self.daemons.get_mut(cluster) else { return };
         daemon.lives(self.clock);
@@ -137,6 +142,9 @@ impl VoltServer {
             );
             self.notice(ErrorCode::NameTaken, text);
             self.unbind(older, "a second daemon registered with its id");
+            if let Some(state) = self.sessions.get_mut(&older) {
+                state.displaced = Some(cluster.to_owned());
+            }
         }
         let peer = PeerId(FIRST_PEER + self.number());
         if let Some(daemon) = self.daemons.get_mut(cluster) {
@@ -156,9 +164,7 @@ impl VoltServer {
         daemon.disconnected = Some(self.clock.unix);
         let work = std::mem::take(&mut daemon.work);
         for call in std::mem::take(&mut daemon.sent) {
-            let text =
-                "The daemon's connection was lost; whether the command was carried out is unknown.";
-            self.settle(call, Err(Error::new(ErrorCode::NotReady, text)));
+            self.settle(call, Err(lost("the command was carried out")));
         }
         // Nobody is there to hear an answer.
         for work in work {
@@ -189,15 +195,25 @@ impl VoltServer {
 
     /// Takes a message. Peer: what comes before a registration is dropped without a trace.
     pub(super) fn take_message(&mut self, session: SessionId, packet: &Packet) {
-        if self.sessions.get(&session).is_none_or(|state| state.cluster.is_none()) {
-            return self.acknowledge(session, packet, Some("The daemon is not registered"));
-        }
         let argument = &packet.argument;
         // What is no object of ours is the application's, if it is anything.
         let message = Message::read(argument.as_str()).unwrap_or_default();
+        if self.sessions.get(&session).is_some_and(|state| state.displaced.is_some()) {
+            self.beat_displaced(session, &message);
+        }
+        if self.sessions.get(&session).is_none_or(|state| state.cluster.is_none()) {
+            return self.acknowledge(session, packet, Some("The daemon is not registered"));
+        }
         let is_taken = match wire::text(message.kind).as_deref() {
             Some("command") => {
                 self.take_command(session, &message, argument);
+                true
+            }
+            // Nobody else is to see what it carries: a password.
+            Some(BEAT) => {
+                let beat: wire::Beat = serde_json::from_str(argument.as_str()).unwrap_or_default();
+                // It wants no answer.
+                let _ = self.lives(session, &beat);
                 true
             }
             Some(kind @ ("response" | "stream" | "stream-end")) => {
@@ -227,30 +243,60 @@ impl VoltServer {
         }
     }
 
-    /// Takes a heartbeat, which is believed by what it carries.
+    /// Takes a heartbeat of a daemon whose place another one took: it gets the place back when that is
+    /// free, and is told why it is not heard until then.
+    fn beat_displaced(&mut self, session: SessionId, message: &Message<'_>) {
+        let is_beat = wire::text(message.command).as_deref() == Some(HEARTBEAT)
+            && wire::text(message.kind).as_deref() == Some("command");
+        let (true, Some(request)) = (is_beat, message.request()) else { return };
+        let Some(state) = self.sessions.get(&session) else { return };
+        let Some(cluster) = state.displaced.clone() else { return };
+        let is_free = self.daemons.get(&cluster).is_some_and(|daemon| daemon.link.is_none());
+        if is_free && self.beat_of(session, message).is_ok_and(|id| id == cluster) {
+            let address = self.carrier(session).1.to_owned();
+            self.bind(session, &cluster, &address);
+            return self.send_waiting(&cluster);
+        }
+        let text = format!("Another daemon has registered as {}.", printable(&cluster));
+        self.emit(session, MESSAGE, wire::refused(request, DISPLACED, &text));
+    }
+
+    /// Answers a heartbeat.
     fn beat(&mut self, session: SessionId, request: &str, message: &Message<'_>) -> String {
+        match self.beat_of(session, message) {
+            Ok(id) => wire::heartbeat_taken(request, &id),
+            Err((status, text)) => wire::refused(request, status, text),
+        }
+    }
+
+    fn beat_of(&mut self, session: SessionId, message: &Message<'_>) -> Result<String, Unproven> {
         let payload = message.payload.unwrap_or("{}");
-        let beat: wire::Beat = serde_json::from_str(payload).unwrap_or_default();
+        self.lives(session, &serde_json::from_str(payload).unwrap_or_default())
+    }
+
+    /// Takes a heartbeat, which is believed by what it carries; returns whose it is.
+    fn lives(&mut self, session: SessionId, beat: &wire::Beat) -> Result<String, Unproven> {
         let id = beat.team_cluster_id.trim();
         let own = self.sessions.get(&session).and_then(|state| state.cluster.as_deref());
         // A daemon has shown its own password; that of another is a guess.
         let address = if own == Some(id) { "" } else { self.carrier(session).1 }.to_owned();
         if !address.is_empty() && self.guesses.check(&address, self.clock.mono).is_err() {
-            return wire::refused(request, 429, "Too many wrong passwords came from this address");
+            return Err((429, "Too many wrong passwords came from this address"));
         }
         match self.daemons.get_mut(id) {
             Some(daemon) if daemon.has_password(beat.daemon_password.trim()) => {
                 daemon.lives(self.clock);
-                if let Some(version) = beat.installed_version.filter(|text| text.len() <= 64) {
-                    daemon.record.version = Some(version);
+                let version = beat.installed_version.as_ref().filter(|text| text.len() <= 64);
+                if let Some(version) = version {
+                    daemon.record.version = Some(version.clone());
                 }
-                wire::heartbeat_taken(request, id)
+                Ok(id.to_owned())
             }
             Some(_) | None => {
                 if !address.is_empty() {
                     let _ = self.guesses.take(&address, self.clock.mono);
                 }
-                wire::refused(request, 401, wire::INVALID_CREDENTIALS)
+                Err((401, wire::INVALID_CREDENTIALS))
             }
         }
     }
@@ -259,15 +305,21 @@ impl VoltServer {
     ///
     /// # Errors
     /// `NO_WORKER` for an unknown daemon, `NOT_READY` for one that is not registered, `TOO_LARGE`
-    /// for more attachments than peers take.
+    /// for more attachments than peers take, `OVERLOADED` when too much waits for it.
     pub(crate) fn message(&mut self, cluster: &str, message: &Raw) -> Result<(), Error> {
-        let Some(daemon) = self.daemons.get(cluster) else { return Err(unknown(cluster)) };
-        let Some(session) = daemon.session() else {
-            let text = format!("The daemon {} is not registered.", printable(cluster));
-            return Err(Error::new(ErrorCode::NotReady, text));
-        };
-        self.emit_value(session, MESSAGE, message)
+        let session = self.registered(cluster)?;
+        self.check_room(session, Rank::Kept)?;
+        self.emit_value(session, MESSAGE, message, Rank::Kept)
             .map_err(|malformed| Error::new(ErrorCode::TooLarge, malformed.to_string()))
+    }
+
+    /// Returns the session of a daemon that is registered.
+    pub(super) fn registered(&self, cluster: &str) -> Result<SessionId, Error> {
+        let daemon = self.daemons.get(cluster).ok_or_else(|| unknown(cluster))?;
+        daemon.session().ok_or_else(|| {
+            let text = format!("The daemon {} is not registered.", printable(cluster));
+            Error::new(ErrorCode::NotReady, text)
+        })
     }
 
     /// Forgets a daemon and ends its session.
@@ -312,6 +364,12 @@ impl VoltServer {
                 .end()
         }))
     }
+}
+
+/// The error for what was under way when a daemon was lost; `what` is what nobody knows.
+pub(super) fn lost(what: &str) -> Error {
+    let text = format!("The daemon's connection was lost; whether {what} is unknown.");
+    Error::new(ErrorCode::NotReady, text)
 }
 
 /// The error for a daemon that nobody knows.

@@ -7,6 +7,8 @@
 //!
 //! Source: `engine.io` 6.6.
 
+use std::collections::VecDeque;
+
 use bytestring::ByteString;
 
 use super::session::{Carrier, Probe, Session, plain};
@@ -20,7 +22,7 @@ use crate::net::socketio::{Decoder, DecoderLimits};
 use crate::net::target::FrameLimits;
 use crate::net::{Frame, HttpRequest, HttpResponse, Method};
 use crate::parts::admission::address;
-use crate::parts::queue::Queue;
+use crate::parts::pacer::Pacer;
 
 /// The largest message of a session that has not registered.
 const STRANGER_MESSAGE: usize = 65_536;
@@ -195,7 +197,7 @@ impl VoltServer {
                 self.by_conn.insert(conn, session);
                 Carrier::WebSocket(conn)
             }
-            None => Carrier::Polling { poll: None, queue: Queue::unbounded() },
+            None => Carrier::Polling { poll: None },
         };
         let max_attachment_bytes = self.limits.max_message;
         let limits = DecoderLimits { max_attachment_bytes, ..DecoderLimits::default() };
@@ -207,10 +209,13 @@ impl VoltServer {
             life: None,
             awaits_pong: false,
             decoder: Decoder::new(limits),
+            pacer: Pacer::new(self.limits.max_send_queue),
+            awaited: VecDeque::new(),
             is_joined: false,
             join_by: None,
             register_by: None,
             cluster: None,
+            displaced: None,
             is_stranger: true,
         };
         let now = self.clock.mono;

@@ -307,8 +307,14 @@ impl Machine for VoltServer {
                 Ok(held) => self.out.extend(held),
                 Err(error) => self.event(SessionEvent::Notice { error }),
             },
+            Input::Conn(ConnInput::Sent { conn }) => self.sent(conn),
+            Input::Conn(ConnInput::Held { conn }) => {
+                if let Some(session) = self.by_conn.get(&conn).copied() {
+                    self.heard(session);
+                }
+            }
             // It dials nobody, asks nobody, takes no streams, and the hub listens for it.
-            Input::Conn(ConnInput::Opened { .. } | ConnInput::Sent { .. })
+            Input::Conn(ConnInput::Opened { .. })
             | Input::Server(ServerInput::Accepted { .. } | ServerInput::Exceeded { .. })
             | Input::Http(_)
             | Input::Server(ServerInput::Listening { .. } | ServerInput::ListenFailed { .. })

@@ -1,25 +1,27 @@
 //! A session's life: what carries it, its pings, its upgrade, its end.
 
+use std::collections::VecDeque;
+
 use bytestring::ByteString;
 
-use super::{SessionId, Timer, VoltServer, wire};
-use crate::base::error::ErrorCode;
-use crate::base::ids::{ConnId, HttpId};
+use super::{SessionId, Timer, VoltServer, daemons, wire};
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::{CallId, ConnId, HttpId};
 use crate::base::time::Instant;
 use crate::machine::Output;
 use crate::net::engineio::{Packet, PayloadWriter};
 use crate::net::socketio::{self, Decoder};
 use crate::net::{Frame, Headers, HttpBody, HttpResponse};
-use crate::parts::queue::Queue;
+use crate::parts::pacer::{Pacer, Rank};
 
 /// By how much a deadline may be missed before this process is taken to have slept.
 const LATE_MS: u64 = 5_000;
 
+/// How many bytes the answer to a poll has at most, unless one packet is larger.
+const POLL_BODY: usize = 1_048_576;
+
 /// How often a poll is released while an upgrade is under way.
 const RELEASE_MS: u64 = 100;
-
-/// What a frame that waits for a poll costs beside its bytes.
-const QUEUED: usize = 64;
 
 /// One session.
 #[derive(Debug)]
@@ -32,6 +34,9 @@ pub(super) struct Session {
     pub(super) life: Option<Instant>,
     pub(super) awaits_pong: bool,
     pub(super) decoder: Decoder,
+    /// What is said to it, and who waits for how much of that to have left.
+    pub(super) pacer: Pacer,
+    pub(super) awaited: VecDeque<(u64, CallId)>,
     /// Whether the namespace was joined.
     pub(super) is_joined: bool,
     /// When it must have joined one.
@@ -40,13 +45,15 @@ pub(super) struct Session {
     pub(super) register_by: Option<Instant>,
     /// The daemon that registered, and whether one ever did.
     pub(super) cluster: Option<String>,
+    /// The daemon that it was until another session registered as that.
+    pub(super) displaced: Option<String>,
     pub(super) is_stranger: bool,
 }
 
 /// What carries a session.
 #[derive(Debug)]
 pub(super) enum Carrier {
-    Polling { poll: Option<HttpId>, queue: Queue<Frame> },
+    Polling { poll: Option<HttpId> },
     WebSocket(ConnId),
 }
 
@@ -146,8 +153,8 @@ impl VoltServer {
     /// Answers a waiting poll with nothing, unless there is something to say.
     fn release(&mut self, session: SessionId) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
-        let Carrier::Polling { poll, queue, .. } = &mut state.carrier else { return };
-        if queue.is_empty()
+        let Carrier::Polling { poll } = &mut state.carrier else { return };
+        if state.pacer.is_empty()
             && let Some(http) = poll.take()
         {
             self.answer(http, &[Packet::Noop.to_frame()]);
@@ -160,56 +167,144 @@ impl VoltServer {
         let Some(Probe { conn, .. }) = state.probe.take() else { return };
         let is_stranger = state.is_stranger;
         let before = std::mem::replace(&mut state.carrier, Carrier::WebSocket(conn));
-        let Carrier::Polling { poll, mut queue } = before else { return };
+        let Carrier::Polling { poll } = before else { return };
         if let Some(http) = poll {
             self.answer(http, &[Packet::Noop.to_frame()]);
         }
         if !is_stranger {
             self.out.push_back(Output::SetLimits { conn, limits: self.limits });
         }
-        for frame in queue.drain() {
-            self.send(session, frame);
-        }
+        self.hand_over(session);
     }
 
-    /// Sends a frame, or queues it for the next poll.
+    /// Sends a frame that passes everything that waits.
     pub(super) fn send(&mut self, session: SessionId, frame: Frame) {
+        self.say(session, vec![frame], Rank::First);
+    }
+
+    /// Says frames that belong together, in the order of their rank.
+    pub(super) fn say(&mut self, session: SessionId, frames: Vec<Frame>, rank: Rank) {
         let is_stranger = self.sessions.get(&session).is_none_or(|state| state.is_stranger);
-        let most = self.limits(is_stranger).max_send_queue as u64;
+        let most = self.limits(is_stranger).max_send_queue;
         let Some(state) = self.sessions.get_mut(&session) else { return };
-        match &mut state.carrier {
-            Carrier::WebSocket(conn) => self.out.push_back(Output::Send { conn: *conn, frame }),
-            Carrier::Polling { queue, .. } => {
-                let bytes = (frame.len() + QUEUED) as u64;
-                queue.push(frame, bytes);
-                if queue.bytes > most {
-                    self.close(session, "it does not fetch what is sent to it");
+        let bytes = frames.iter().map(|frame| frame.len() as u64).sum();
+        match state.carrier {
+            Carrier::WebSocket(conn) if state.pacer.pass(bytes, rank) => {
+                self.out.extend(frames.into_iter().map(|frame| Output::Send { conn, frame }));
+                self.ask_sent(session);
+            }
+            Carrier::WebSocket(_) | Carrier::Polling { .. } => {
+                state.pacer.push(frames, rank);
+                if state.pacer.is_abused(most) {
+                    let name = self.name(session);
+                    let text = "asks and does not read the answers: limits.max_send_queue_bytes";
+                    self.notice(ErrorCode::Overloaded, format!("{name} {text}"));
+                    self.close(session, &format!("it {text}"));
                 } else {
                     self.dirty.insert(session);
+                    self.ask_sent(session);
                 }
             }
         }
+    }
+
+    /// Tells whether more may wait for a session.
+    ///
+    /// # Errors
+    /// `OVERLOADED`, with what the application can do.
+    pub(super) fn check_room(&self, session: SessionId, rank: Rank) -> Result<(), Error> {
+        let max = self.limits.max_send_queue;
+        let has_room = |state: &Session| match rank {
+            Rank::Kept => state.pacer.has_room_for_kept(max),
+            Rank::First | Rank::Demanded | Rank::InTurn => state.pacer.has_room(max),
+        };
+        if self.sessions.get(&session).is_none_or(has_room) {
+            return Ok(());
+        }
+        let text = format!(
+            "The daemon reads more slowly than it is sent to: the {max} bytes of \
+             limits.max_send_queue_bytes wait already."
+        );
+        Err(Error::new(ErrorCode::Overloaded, text))
+    }
+
+    /// All that was sent on a connection before it was asked has left.
+    pub(super) fn sent(&mut self, conn: ConnId) {
+        let Some(session) = self.by_conn.get(&conn).copied() else { return };
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        if matches!(state.carrier, Carrier::WebSocket(carries) if carries == conn) {
+            state.pacer.sent();
+            self.hand_over(session);
+        }
+    }
+
+    /// Hands over what the window has room for, and tells who waits for it what has left.
+    fn hand_over(&mut self, session: SessionId) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        let Carrier::WebSocket(conn) = state.carrier else { return };
+        while let Some(frames) = state.pacer.next() {
+            self.out.extend(frames.into_iter().map(|frame| Output::Send { conn, frame }));
+        }
+        self.tell_sent(session);
+        self.ask_sent(session);
+    }
+
+    /// Asks when all has left that was handed over, if that is due.
+    pub(super) fn ask_sent(&mut self, session: SessionId) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        if let Carrier::WebSocket(conn) = state.carrier
+            && state.pacer.asks()
+        {
+            self.out.push_back(Output::AskSent { conn });
+        }
+    }
+
+    /// Tells who waits for it that everything has left that was sent before.
+    fn tell_sent(&mut self, session: SessionId) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        let left = state.pacer.left();
+        let mut told = Vec::new();
+        while let Some((_, call)) = state.awaited.pop_front_if(|(end, _)| *end <= left) {
+            told.push(call);
+        }
+        if !state.awaited.is_empty() {
+            state.pacer.want();
+        }
+        told.into_iter().for_each(|call| self.tell_flushed(call, Ok(())));
     }
 
     /// Answers polls that wait with what there is to say.
     pub(super) fn flush_polls(&mut self) {
         for session in std::mem::take(&mut self.dirty) {
             let Some(state) = self.sessions.get_mut(&session) else { continue };
-            let Carrier::Polling { poll, queue } = &mut state.carrier else { continue };
-            if !queue.is_empty()
-                && let Some(http) = poll.take()
-            {
-                let frames: Vec<Frame> = queue.drain().collect();
-                self.answer(http, &frames);
+            let Carrier::Polling { poll } = &mut state.carrier else { continue };
+            if state.pacer.is_empty() {
+                continue;
             }
+            let Some(http) = poll.take() else { continue };
+            let mut body = PayloadWriter::new();
+            while let Some(frame) = state.pacer.front() {
+                if !body.is_empty() && body.len() + body.would_grow_by(frame) > POLL_BODY {
+                    break;
+                }
+                body.push(frame);
+                state.pacer.pop();
+            }
+            state.pacer.sent_all();
+            self.answer_with(http, body);
+            self.tell_sent(session);
         }
     }
 
     /// Answers a request of a polling client, which waits no longer.
     pub(super) fn answer(&mut self, http: HttpId, frames: &[Frame]) {
-        self.by_poll.remove(&http);
         let mut body = PayloadWriter::new();
         frames.iter().for_each(|frame| body.push(frame));
+        self.answer_with(http, body);
+    }
+
+    fn answer_with(&mut self, http: HttpId, body: PayloadWriter) {
+        self.by_poll.remove(&http);
         let response = plain(200, "text/plain; charset=UTF-8", body.finish().into_bytes());
         self.reply(http, response);
     }
@@ -238,14 +333,17 @@ impl VoltServer {
 
     /// Takes a session out of the namespace, tells it so, and closes it.
     pub(super) fn dismiss(&mut self, session: SessionId, reason: &str) {
-        let Some(state) = self.sessions.get(&session) else { return };
+        let Some(state) = self.sessions.get_mut(&session) else { return };
         // Peer: a client that reads both in one body takes note of the closed transport first.
         if !state.is_joined {
             return self.close_quietly(session, reason);
         }
         let farewell = socketio::disconnect(socketio::ROOT);
-        if matches!(state.carrier, Carrier::WebSocket(_)) {
-            self.send(session, farewell.clone());
+        if let Carrier::WebSocket(conn) = state.carrier {
+            // There is no later any more.
+            let rest = std::iter::from_fn(|| state.pacer.pop());
+            let last = rest.chain([farewell.clone()]);
+            self.out.extend(last.map(|frame| Output::Send { conn, frame }));
         }
         self.close_with(session, reason, farewell);
     }
@@ -273,8 +371,8 @@ impl VoltServer {
                 let conn = *conn;
                 self.hang_up(conn, reason);
             }
-            Carrier::Polling { poll, queue, .. } => {
-                let mut frames: Vec<Frame> = queue.drain().collect();
+            Carrier::Polling { poll } => {
+                let mut frames: Vec<Frame> = std::iter::from_fn(|| state.pacer.pop()).collect();
                 frames.push(last);
                 if let Some(http) = poll.take() {
                     self.answer(http, &frames);
@@ -299,6 +397,9 @@ impl VoltServer {
         self.timers.clear(&mut state.join_by, Timer::Join(session));
         self.timers.clear(&mut state.register_by, Timer::Register(session));
         self.admission.left(&state.address, state.is_stranger);
+        for (_, call) in std::mem::take(&mut state.awaited) {
+            self.tell_flushed(call, Err(daemons::lost("what was sent to it has arrived")));
+        }
         match state.carrier {
             Carrier::WebSocket(conn) => drop(self.by_conn.remove(&conn)),
             Carrier::Polling { poll: Some(http), .. } => {

@@ -8,6 +8,7 @@ use crate::base::json::Raw;
 use crate::dialect::volt::words::{MESSAGE, REGISTER};
 use crate::net::Frame;
 use crate::net::socketio::{self, Decoder, Kind, Malformed, Packet, ROOT};
+use crate::parts::pacer::Rank;
 
 /// The refusal of every namespace but the root.
 const INVALID_NAMESPACE: &str = r#"{"message":"Invalid namespace"}"#;
@@ -78,21 +79,28 @@ impl VoltServer {
         let Some(id) = packet.id else { return };
         let arguments = Raw::trusted(wire::acknowledgement(error));
         // Without attachments there are never too many.
-        let _ = self.write(session, |frames| socketio::ack(ROOT, id, &arguments, frames));
+        let ack = |frames: &mut Vec<Frame>| socketio::ack(ROOT, id, &arguments, frames);
+        let _ = self.write(session, Rank::Demanded, ack);
     }
 
-    /// Sends an event whose argument this side has written.
+    /// Sends an event whose argument this side has written, and which the peer has asked for.
     pub(super) fn emit(&mut self, session: SessionId, name: &str, argument: String) {
         // Without attachments there are never too many.
-        let _ = self.emit_value(session, name, &Raw::trusted(argument));
+        let _ = self.emit_value(session, name, &Raw::trusted(argument), Rank::Demanded);
     }
 
     /// Sends an event.
     ///
     /// # Errors
     /// More attachments than peers take.
-    pub(super) fn emit_value(&mut self, session: SessionId, name: &str, argument: &Raw) -> Written {
-        self.write(session, |frames| socketio::event(ROOT, None, name, argument, frames))
+    pub(super) fn emit_value(
+        &mut self,
+        session: SessionId,
+        name: &str,
+        argument: &Raw,
+        rank: Rank,
+    ) -> Written {
+        self.write(session, rank, |frames| socketio::event(ROOT, None, name, argument, frames))
     }
 
     /// Sends the frames that `write` makes.
@@ -102,11 +110,12 @@ impl VoltServer {
     pub(super) fn write(
         &mut self,
         session: SessionId,
+        rank: Rank,
         write: impl FnOnce(&mut Vec<Frame>) -> Written,
     ) -> Written {
         let mut frames = Vec::new();
         write(&mut frames)?;
-        frames.into_iter().for_each(|frame| self.send(session, frame));
+        self.say(session, frames, rank);
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use serde::Deserialize;
 
 use super::daemons::Daemon;
@@ -142,6 +143,23 @@ pub(super) fn work_meta(peer: PeerId, cluster: &str, request: &str, form: Respon
         .raw("request_id", request)
         .text("response_type", form.as_str());
     Raw::trusted(object.end())
+}
+
+/// Finds the bytes of an answer to a request for a buffer. Peer: the second generation attaches them as
+/// `body` of the data.
+pub(super) fn attached_body<'a>(data: Option<&str>, blobs: &'a [Bytes]) -> Option<&'a Bytes> {
+    #[derive(Deserialize)]
+    struct Data {
+        body: Placeholder,
+    }
+    #[derive(Deserialize)]
+    struct Placeholder {
+        #[serde(rename = "_placeholder")]
+        is_one: bool,
+        num: usize,
+    }
+    let Data { body } = serde_json::from_str(data?).ok()?;
+    blobs.get(body.num).filter(|_| body.is_one)
 }
 
 /// What a heartbeat must carry.

@@ -19,6 +19,7 @@ use crate::dialect::volt::envelope::{Envelope, Reject, lenient_form, unhandled};
 use crate::dialect::volt::wire::{Message, ok_reply};
 use crate::dialect::volt::words::{HEARTBEAT, MESSAGE, check_name};
 use crate::net::socketio::{self, ROOT};
+use crate::parts::pacer::Rank;
 
 /// The longest id of a command that is handed to the application, as JSON: it is kept until the answer.
 const MAX_REQUEST: usize = 1_024;
@@ -75,6 +76,10 @@ impl VoltServer {
         if self.running.len() as u64 >= max {
             let text = format!("The hub works on {max} commands already: volt.max_commands");
             return Err((503, text));
+        }
+        if self.check_room(session, Rank::InTurn).is_err() {
+            let text = "The hub's answers wait to be read: limits.max_send_queue_bytes";
+            return Err((503, text.to_owned()));
         }
         if request.len() > MAX_REQUEST {
             return Err((400, format!("A requestId has at most {MAX_REQUEST} bytes")));
@@ -140,7 +145,7 @@ impl VoltServer {
         let reply = envelope.reply(running.form).map_err(invalid)?;
         let (request, blobs) = (&running.request, value.blobs());
         let size = value.as_str().len() + request.len() + 128;
-        self.write(running.session, |frames| {
+        self.write(running.session, Rank::InTurn, |frames| {
             socketio::event_with(ROOT, None, MESSAGE, size, blobs, frames, |json| {
                 ok_reply(request, envelope.status(), envelope.headers(), reply, json);
             })

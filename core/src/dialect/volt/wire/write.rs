@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::base::json::object::{Object, inside};
 use crate::base::json::push_text;
 use crate::dialect::volt::options::DaemonOptions;
+use crate::dialect::volt::words::BEAT;
 
 /// The registration: exactly these two keys, since strict servers refuse others.
 pub(crate) fn register(cluster: &str, password: &str) -> String {
@@ -57,7 +58,7 @@ pub(crate) fn beat_payload(options: &DaemonOptions, password: &str, payload: &st
 
 /// A heartbeat that nobody answers.
 pub(crate) fn beat_message(payload: &str) -> String {
-    Object::new().text("type", "runtime-heartbeat").fields(members(payload)).end()
+    Object::new().text("type", BEAT).fields(members(payload)).end()
 }
 
 fn members(object: &str) -> &str {

@@ -9,7 +9,7 @@ use crate::api::command::Command;
 use crate::api::event::Event;
 use crate::api::event::{CallEvent, PeerEvent};
 use crate::base::error::ErrorCode;
-use crate::machine::Endpoint as _;
+use crate::machine::{ConnInput, Endpoint as _, Input};
 use crate::net::HttpBody;
 
 #[test]
@@ -208,5 +208,33 @@ fn payloads_that_wait_for_a_daemon_are_bounded_and_those_sent_are_not_kept() {
     for id in 4..8 {
         call(&mut rig, id);
         assert_eq!(rig.code(id), None, "sent at once");
+    }
+}
+
+/// The second generation of daemons attaches the bytes that were asked for as a buffer.
+#[test]
+fn a_buffer_that_is_attached_is_one() {
+    let mut rig = Rig::new(OPTIONS);
+    let conn = rig.daemon();
+    rig.call_lab(1, "log", r#","response_type":"buffer""#);
+    let id = rig.messages(conn)[0]["requestId"].clone();
+    let answer = json!({"type":"response","requestId":id,"ok":true,"status":200,
+        "data":{"status":"success","data":{"body":{"_placeholder":true,"num":0}}}});
+    rig.say(conn, &format!(r#"451-["team-cluster-daemon:message",{answer}]"#));
+    let frame = crate::net::Frame::Binary(bytes::Bytes::from_static(b"hi"));
+    rig.input(Input::Conn(ConnInput::Received { conn, frame }));
+    assert_eq!(rig.outcome(1), Some(Ok(r#"{"Status":200,"Body":"aGk="}"#.to_owned())));
+}
+
+#[test]
+fn an_answer_says_yes_if_javascript_would_say_so() {
+    for (ok, is_yes) in [("0.0", false), ("-0", false), ("0.5", true), ("\"\"", false)] {
+        let mut rig = Rig::new(OPTIONS);
+        let conn = rig.daemon();
+        rig.call_lab(1, "a", "");
+        let id = rig.messages(conn)[0]["requestId"].clone();
+        let answer = format!(r#"{{"type":"response","requestId":{id},"ok":{ok},"status":200}}"#);
+        rig.say(conn, &format!(r#"42["team-cluster-daemon:message",{answer}]"#));
+        assert_eq!(rig.outcome(1).map(|outcome| outcome.is_ok()), Some(is_yes), "{ok}");
     }
 }

@@ -127,6 +127,8 @@ fn the_newest_daemon_displaces_the_older_one_which_stays_connected() {
     assert_eq!(rig.code(1), Some(ErrorCode::NotReady));
     assert!(!rig.closed.contains_key(&first));
     rig.message(first, &json!({"type":"command","requestId":"r","command":"runtime.heartbeat"}));
+    assert_eq!(rig.messages(first)[0]["status"], 409, "the first one is told why");
+    rig.message(first, &json!({"type":"command","requestId":"r","command":"runtime.config.get"}));
     assert!(rig.said(first).is_empty(), "the first one is ignored");
     rig.call_lab(2, "b", "");
     assert_eq!(rig.messages(second).len(), 1);
@@ -202,4 +204,52 @@ fn credentials_without_a_password_are_refused_at_the_start() {
         let error = crate::hub::Hub::open(read, [0; 32]).unwrap_err();
         assert_eq!(error.code(), ErrorCode::ConfigInvalid, "{options}");
     }
+}
+
+#[test]
+fn a_displaced_daemon_gets_its_place_back_when_that_is_free() {
+    let mut rig = Rig::new(OPTIONS);
+    let beat = |payload: Value| json!({"type":"command","requestId":"r","command":"runtime.heartbeat","payload":payload});
+    let good = beat(json!({"teamClusterId":"lab","daemonPassword":"pw"}));
+    let first = rig.daemon();
+    let second = rig.daemon();
+    rig.message(first, &good);
+    let told = rig.messages(first);
+    assert_eq!((&told[0]["ok"], &told[0]["status"]), (&json!(false), &json!(409)));
+    rig.cut(second);
+    rig.message(first, &beat(json!({"teamClusterId":"lab","daemonPassword":"no"})));
+    assert_eq!(rig.messages(first)[0]["status"], 409, "only to whoever knows the password");
+    rig.message(first, &good);
+    assert_eq!(rig.messages(first)[0]["ok"], true);
+    rig.call_lab(1, "a", "");
+    assert_eq!(rig.messages(first).len(), 1);
+}
+
+#[test]
+fn a_heartbeat_may_be_a_message_that_nobody_else_sees() {
+    let mut rig =
+        Rig::new(&OPTIONS.replacen(r#"{"volt":{"#, r#"{"volt":{"heartbeat_timeout_ms":20000,"#, 1));
+    let handle = WorkCommand::Handle { key: "*".into(), meta: Raw::empty_object() };
+    rig.hub.handle_command(Command::Work(handle), rig.now()).unwrap();
+    let conn = rig.daemon();
+    for password in ["pw", "no"] {
+        rig.pass(15_000);
+        rig.said(conn);
+        let beat =
+            json!({"type":"runtime-heartbeat","teamClusterId":"lab","daemonPassword":password});
+        rig.message(conn, &beat);
+        rig.say(conn, "3");
+    }
+    assert!(rig.said(conn).is_empty(), "it wants no answer");
+    assert!(
+        !rig.events.iter().any(|event| matches!(event, Event::Peer(PeerEvent::Message { .. })))
+    );
+    let silent = |rig: &Rig| {
+        rig.events.iter().any(|event| {
+            matches!(event, Event::Session(SessionEvent::Notice { error }) if error.code() == ErrorCode::PeerSilent)
+        })
+    };
+    assert!(!silent(&rig));
+    rig.pass(15_000);
+    assert!(silent(&rig), "one with a wrong password is none");
 }

@@ -5,6 +5,7 @@
 mod calls;
 mod daemons;
 mod enroll;
+mod pace;
 mod sessions;
 mod work;
 
