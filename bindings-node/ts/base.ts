@@ -10,7 +10,16 @@ import { EventEmitter } from 'node:events';
 
 import { packed, restored } from './bytes.js';
 import { failureOf, frameless, isA, looked, MoorlineError, received, textOf, wrapped } from './errors.js';
-import type { EndedEvent, NativeError, NativeEvent } from './generated.js';
+import type {
+  AdmissionAskedEvent,
+  BacklogEvent,
+  ClosedEvent,
+  EndedEvent,
+  HeartbeatEvent,
+  NativeError,
+  NativeEvent,
+  ReceivedEvent,
+} from './generated.js';
 import { later, nextTick, soon, uncaught } from './host.js';
 import { stringified, written } from './json.js';
 import { Native } from './native.js';
@@ -61,9 +70,12 @@ export interface EndpointEvents {
   ended: MoorlineError | null;
 }
 
+/** Events of dialects that have no classes here. */
+type Elsewhere = AdmissionAskedEvent | BacklogEvent | ClosedEvent | HeartbeatEvent | ReceivedEvent;
+
 /** Events that only some roles have. */
 export type RoleEvent = Exclude<
-  NativeEvent,
+  Exclude<NativeEvent, Elsewhere>,
   { event: 'ready' | 'lost' | 'call_done' | 'call_part' | 'notice' | 'draining' | 'ended' }
 >;
 
@@ -454,7 +466,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
       case 'beat_asked':
         return this.receive(event);
       default:
-        event satisfies never;
+        event satisfies Elsewhere;
     }
   }
 

@@ -1112,7 +1112,7 @@ export const OPTION_KEYS = {
       maxEventBytes: 'max_event_bytes',
     }],
   },
-  daemon: {
+  wsdaemonDaemon: {
     serverUrl: 'server_url',
     controlSocketUrl: 'control_socket_url',
     teamClusterId: 'team_cluster_id',
@@ -1124,6 +1124,7 @@ export const OPTION_KEYS = {
       url: 'url',
       onAlreadyEnrolled: 'on_already_enrolled',
       timeoutMs: 'timeout_ms',
+      retry: 'retry',
     }],
     heartbeat: ['heartbeat', {
       enabled: 'enabled',

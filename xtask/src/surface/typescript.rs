@@ -134,8 +134,15 @@ fn keys(surface: &Surface, out: &mut String) {
          /** The options of each role and command. Values of options without a second table pass untouched. */\n\
          export const OPTION_KEYS = {\n",
     );
+    let mut names = Vec::new();
     for role in &surface.roles {
-        let _ = writeln!(out, "  {}: {{", role.command.unwrap_or(role.role));
+        let mut name = role.command.unwrap_or(role.role).to_owned();
+        // Roles of two dialects may share a name; that of the later one says whose it is.
+        if names.contains(&name) {
+            name = format!("{}{}", role.dialect, pascal(&name));
+        }
+        let _ = writeln!(out, "  {name}: {{");
+        names.push(name);
         if let Some(table) = surface.table(&role.table) {
             key_rows(surface, table, 2, out);
         }
