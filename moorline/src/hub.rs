@@ -16,7 +16,7 @@ use crate::application::{Application, offer};
 use crate::call::{millis, written};
 use crate::endpoint::{Listener, OnMessage, Role, Session};
 use crate::handler::{Handler, erased};
-use crate::pace::{Pace, flushed};
+use crate::pace::Pace;
 use crate::volt::outcome;
 use crate::{Call, Counters, Error, ErrorCode, Events, Failure, IntoReply, Reply, WorkContext};
 
@@ -142,7 +142,8 @@ impl Hub {
     /// `NOT_READY` when it is not registered, or is lost before: then nobody knows. `NO_WORKER` for an
     /// unknown daemon, `STOPPED` after the end.
     pub async fn flushed(&self, team_cluster_id: &str) -> Result<(), Error> {
-        flushed(self.session.endpoint(), daemon_options(team_cluster_id)).await
+        let options = daemon_options(team_cluster_id);
+        self.pace.flushed(self.session.endpoint(), team_cluster_id, options).await
     }
 
     /// Makes a token with which the VOLT daemon `team_cluster_id` enrolls, once; `name` is what

@@ -12,7 +12,9 @@ use crate::{Error, ErrorCode};
 /// What one receiver of messages was handed.
 #[derive(Debug, Default)]
 struct Load {
-    unsent: u64,
+    /// The bytes of all messages so far, and up to how many of these all has left.
+    total: u64,
+    gone: u64,
     is_asking: bool,
 }
 
@@ -43,16 +45,16 @@ impl Pace {
         let cost = payload.len() as u64 + UNSENT_OVERHEAD_BYTES;
         let mut loads = lock(&self.loads);
         let load = loads.entry(to.to_owned()).or_default();
-        if load.unsent >= self.most {
+        let unsent = load.total - load.gone;
+        if unsent >= self.most {
             let text = format!(
                 "{} bytes wait to be sent, and limits.max_send_queue_bytes is {}: await flushed()",
-                load.unsent, self.most
+                unsent, self.most
             );
             return Err(Error::new(ErrorCode::Overloaded, text));
         }
-        load.unsent += cost;
-        let asked = load.unsent;
-        let asks = !load.is_asking && asked >= ASK_UNSENT_BYTES.min(self.most / 2);
+        load.total += cost;
+        let asks = !load.is_asking && load.total - load.gone >= self.due();
         load.is_asking |= asks;
         drop(loads);
         let name = if endpoint.role.name == "hub" { to.to_owned() } else { String::new() };
@@ -61,29 +63,50 @@ impl Pace {
             let (pace, endpoint, to) = (Arc::clone(self), Arc::clone(endpoint), to.to_owned());
             let options = options();
             endpoint.runtime.clone().spawn(async move {
-                // Whether it has left or will not: it waits no longer.
-                let _ = flushed(&endpoint, options).await;
-                pace.left(&to, asked);
+                loop {
+                    // Whether it has left or will not: it waits no longer.
+                    let _ = pace.flushed(&endpoint, &to, options.clone()).await;
+                    if !pace.goes_on(&to) {
+                        return;
+                    }
+                }
             });
         }
         submitted
     }
 
-    fn left(&self, to: &str, asked: u64) {
-        let mut loads = lock(&self.loads);
-        if let Some(load) = loads.get_mut(to) {
-            load.is_asking = false;
-            load.unsent = load.unsent.saturating_sub(asked);
-            if load.unsent == 0 {
-                loads.remove(to);
-            }
+    /// Waits until everything has left that was handed over for `to` before.
+    pub(crate) async fn flushed(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        to: &str,
+        options: Raw,
+    ) -> Result<(), Error> {
+        let total = lock(&self.loads).get(to).map_or(0, |load| load.total);
+        let (name, payload) = (words::SENT.to_owned(), Raw::absent());
+        let command = |call| Command::Call(CallCommand::Make { call, name, payload, options });
+        let result = endpoint.call(command).await;
+        if let Some(load) = lock(&self.loads).get_mut(to) {
+            // It may have been counted anew meanwhile.
+            load.gone = load.gone.max(total).min(load.total);
         }
+        result.map(drop)
     }
-}
 
-/// Waits until everything has left that was handed over before.
-pub(crate) async fn flushed(endpoint: &Arc<Endpoint>, options: Raw) -> Result<(), Error> {
-    let (name, payload) = (words::SENT.to_owned(), Raw::absent());
-    let command = |call| Command::Call(CallCommand::Make { call, name, payload, options });
-    endpoint.call(command).await.map(drop)
+    /// Tells whether so much waits that it is to be asked again; else nobody asks any more.
+    fn goes_on(&self, to: &str) -> bool {
+        let mut loads = lock(&self.loads);
+        let Some(load) = loads.get_mut(to) else { return false };
+        let unsent = load.total - load.gone;
+        load.is_asking = unsent >= self.due();
+        let goes_on = load.is_asking;
+        if unsent == 0 {
+            loads.remove(to);
+        }
+        goes_on
+    }
+
+    fn due(&self) -> u64 {
+        ASK_UNSENT_BYTES.min(self.most / 2)
+    }
 }

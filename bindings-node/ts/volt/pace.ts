@@ -8,7 +8,9 @@ export class Pace {
   readonly #most: number;
   readonly #ask: () => Promise<unknown>;
   readonly #held: { readonly bytes: number; readonly resume: () => void }[] = [];
-  #unsent = 0;
+  /** The bytes of all messages so far, and up to how many of these all has left. */
+  #total = 0;
+  #gone = 0;
   #asking = false;
 
   /** `ask` resolves when everything has left that was handed over before. */
@@ -35,12 +37,24 @@ export class Pace {
     return undefined;
   }
 
+  /** Resolves when everything has left that was counted before. */
+  async flushed(): Promise<void> {
+    const total = this.#total;
+    await this.#ask();
+    this.#left(total);
+  }
+
   /** Lets go of what is held: the connection is lost, and with it the reason to wait. */
   release(): void {
+    this.#gone = this.#total;
     for (const { bytes, resume } of this.#held.splice(0)) {
-      this.#unsent += bytes + UNSENT_OVERHEAD_BYTES;
+      this.#add(bytes);
       resume();
     }
+  }
+
+  get #unsent(): number {
+    return this.#total - this.#gone;
   }
 
   /** One message may always wait, however large. */
@@ -49,19 +63,28 @@ export class Pace {
   }
 
   #add(bytes: number): void {
-    this.#unsent += bytes + UNSENT_OVERHEAD_BYTES;
-    if (this.#asking || (this.#unsent < ASK_UNSENT_BYTES && this.#unsent < this.#most / 2)) return;
+    this.#total += bytes + UNSENT_OVERHEAD_BYTES;
+    this.#askIfDue();
+  }
+
+  #askIfDue(): void {
+    if (this.#asking || this.#unsent < Math.min(ASK_UNSENT_BYTES, this.#most / 2)) return;
     this.#asking = true;
-    const asked = this.#unsent;
+    const total = this.#total;
     const left = () => {
       this.#asking = false;
-      this.#unsent -= asked;
-      for (let first = this.#held[0]; first !== undefined && this.#hasRoom(); first = this.#held[0]) {
-        this.#held.shift();
-        this.#add(first.bytes);
-        first.resume();
-      }
+      this.#left(total);
+      this.#askIfDue();
     };
     this.#ask().then(left, left);
+  }
+
+  #left(total: number): void {
+    this.#gone = Math.max(this.#gone, total);
+    for (let first = this.#held[0]; first !== undefined && this.#hasRoom(); first = this.#held[0]) {
+      this.#held.shift();
+      this.#add(first.bytes);
+      first.resume();
+    }
   }
 }

@@ -44,7 +44,7 @@ export class DaemonSession extends WorkEndpoint<EndpointEvents> implements Link 
     super('volt', 'daemon', renamed(options, OPTION_KEYS.daemon), true);
     this.#reverse = reverse;
     this.#owner = owner;
-    this.#pace = new Pace(options.limits?.maxSendQueueBytes, () => this.flushed());
+    this.#pace = new Pace(options.limits?.maxSendQueueBytes, () => this.askAlike('{"name":"$sent"}', ''));
     this.on('ready', ({ maxMessage }) => {
       this.#maxMessage = maxMessage;
       this.#owner?.registered();
@@ -110,8 +110,8 @@ export class DaemonSession extends WorkEndpoint<EndpointEvents> implements Link 
   }
 
   /** Resolves when everything has left that was handed over before. */
-  async flushed(): Promise<void> {
-    await this.askAlike('{"name":"$sent"}', '');
+  flushed(): Promise<void> {
+    return this.#pace.flushed();
   }
 
   password(password: string): void {

@@ -20,7 +20,10 @@ class Pace:
         self._most = MAX_UNSENT_BYTES if most is None else most
         self._ask = ask
         self._lock = threading.Lock()
-        self._unsent = 0
+        self._total = 0
+        """The bytes of all messages so far."""
+        self._gone = 0
+        """Up to how many of these bytes all has left."""
         self._is_asking = False
         self._waiting: List[asyncio.Future[None]] = []
 
@@ -28,6 +31,15 @@ class Pace:
     def has_room(self) -> bool:
         """Whether more may wait; one message always may, however large."""
         return self._unsent < self._most
+
+    @property
+    def total(self) -> int:
+        """The bytes of all messages so far, for `left`."""
+        return self._total
+
+    @property
+    def _unsent(self) -> int:
+        return self._total - self._gone
 
     def check(self) -> None:
         """Refuses a message that had to wait behind too much."""
@@ -45,19 +57,28 @@ class Pace:
     def add(self, size: int) -> None:
         """Counts a message of so many bytes."""
         with self._lock:
-            self._unsent += size + UNSENT_OVERHEAD_BYTES
-            asked = self._unsent
-            if self._is_asking or asked < min(ASK_UNSENT_BYTES, self._most // 2):
+            self._total += size + UNSENT_OVERHEAD_BYTES
+        self._ask_if_due()
+
+    def left(self, total: int) -> None:
+        """All has left that had been counted when `total` was read."""
+        with self._lock:
+            self._gone = max(self._gone, total)
+        self.release()
+
+    def _ask_if_due(self) -> None:
+        with self._lock:
+            if self._is_asking or self._unsent < min(ASK_UNSENT_BYTES, self._most // 2):
                 return
             self._is_asking = True
+            asked = self._total
 
-        def left(_: Any) -> None:
-            with self._lock:
-                self._is_asking = False
-                self._unsent = max(0, self._unsent - asked)
-            self.release()
+        def answered(_: Any) -> None:
+            self._is_asking = False
+            self.left(asked)
+            self._ask_if_due()
 
-        self._ask(left)
+        self._ask(answered)
 
     def release(self) -> None:
         """Lets those look again who wait for room."""
@@ -68,6 +89,4 @@ class Pace:
 
     def end(self) -> None:
         """The connection is lost, and with it the reason to wait."""
-        with self._lock:
-            self._unsent = 0
-        self.release()
+        self.left(self._total)

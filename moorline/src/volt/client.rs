@@ -17,7 +17,7 @@ use crate::call::written;
 use crate::endpoint::{Role, lock};
 use crate::handler::erased;
 use crate::messages::{Messages, listen};
-use crate::pace::{Pace, flushed};
+use crate::pace::Pace;
 use crate::session_slot::SessionSlot;
 use crate::{Call, Counters, Error, ErrorCode, Events, Failure, IntoReply, Reply, WorkContext};
 
@@ -188,7 +188,7 @@ impl DaemonClient {
     /// `NOT_STARTED` when not connected, `STOPPED` when the session ends before.
     pub async fn flushed(&self) -> Result<(), Error> {
         let session = self.slot.session()?;
-        flushed(session.endpoint(), Raw::empty_object()).await
+        self.pace.flushed(session.endpoint(), "", Raw::empty_object()).await
     }
 
     /// Handles a command from here on, connected or not; a handler of the same command is replaced.

@@ -103,7 +103,9 @@ class Session(Bench):
 
     async def flushed(self) -> None:
         """Returns when everything has left that was emitted before."""
+        total = self._pace.total
         await self._request("call", _SENT)
+        self._pace.left(total)
 
     async def leave(self) -> None:
         """Says farewell and ends; no listener is told anything from here on. Never fails."""

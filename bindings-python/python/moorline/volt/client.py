@@ -164,8 +164,11 @@ class ClusterDaemonClient:
     async def run(self) -> None:
         """Connects and goes on until SIGTERM or SIGINT, through failed attempts; then disconnects.
 
-        Raises `DaemonClientError` when going on is pointless, as after a failed enrollment.
+        An enrollment waits for a control plane that is not there yet or is busy, unless the option
+        `enrollment.retry` is False. Raises `DaemonClientError` when going on is pointless, as after an
+        enrollment that was refused.
         """
+        self._enroll_patiently()
         stopped = asyncio.Event()
         with on_stop(asyncio.get_running_loop(), stopped.set):
             stop = asyncio.ensure_future(stopped.wait())
@@ -208,13 +211,26 @@ class ClusterDaemonClient:
         """Sends a message without an answer: any JSON, byte strings included.
 
         While the daemon is not registered, messages wait, bounded by `max_queued`. Raises
-        `DaemonClientError` `EMIT_FAILED` before `connect`, after `disconnect`, and for what is too
-        large to send.
+        `DaemonClientError` `EMIT_FAILED` before `connect`, after `disconnect`, for what is too large to
+        send, and while `limits.max_send_queue_bytes` wait to be sent: see `flushed`.
         """
         try:
             self._session.emit(message)
         except MoorlineError as error:
             raise client_error(error, DaemonClientErrorCode.EmitFailed) from error
+
+    async def flushed(self) -> None:
+        """Returns when everything emitted so far has left this process.
+
+        That may be long after a lost connection. Raises `DaemonClientError` `SOCKET_NOT_READY` when
+        the session ends before, and when there is none.
+        """
+        if not self._session.is_open:
+            raise client_error(error_of("NOT_READY", "the daemon is not connected"))
+        try:
+            await self._session.flushed()
+        except MoorlineError as error:
+            raise client_error(error) from error
 
     @overload
     def register_handler(self, command: str, handler: _H) -> _H: ...
@@ -297,6 +313,13 @@ class ClusterDaemonClient:
             _logger.warning("%s", lost)
         finally:
             await self.disconnect()
+
+    def _enroll_patiently(self) -> None:
+        enrollment = cast(Dict[str, Any], self._options.get("enrollment") or {})
+        if "retry" not in enrollment:
+            self._options["enrollment"] = {**enrollment, "retry": True}
+            if self._is_new:
+                self._session = self._open()
 
     def _open(self) -> Session:
         handlers = cast(Dict[str, Any], self._handlers)
