@@ -31,11 +31,12 @@ fn is_alive(process: &str) -> bool {
 fn commands_die_with_a_worker_that_is_killed() {
     let folder = Folder::new();
     let (_hub, url) = hub();
-    let started = folder.pipe("started");
+    // One for each writer: both could be open at once, and their words one reading.
+    let (started, deaf) = (folder.pipe("started"), folder.pipe("deaf"));
     // A shell, a child of it, and a child that ignores what asks it to end.
     let script = format!(
         "sleep 600 & echo $! $$ > {started}; \
-         sh -c 'trap \"\" TERM HUP INT; echo $$ > {started}; sleep 600; sleep 600'"
+         sh -c 'trap \"\" TERM HUP INT; echo $$ > {deaf}; sleep 600; sleep 600'"
     );
     let commands = format!(
         "[[command]]\ncapability = \"Test\"\naction = \"Hold\"\nargv = [\"sh\", \"-c\", {script:?}]\n"
@@ -43,7 +44,7 @@ fn commands_die_with_a_worker_that_is_killed() {
     let worker = worker(&folder, &url, &commands);
     let _dispatch = start(&mut moorline(&["dispatch", "Test/Hold", "--url", &url]));
     let mut held = std::fs::read_to_string(&started).unwrap();
-    held.push_str(&std::fs::read_to_string(&started).unwrap());
+    held.push_str(&std::fs::read_to_string(&deaf).unwrap());
     let held: Vec<&str> = held.split_whitespace().collect();
     assert!(held.len() == 3 && held.iter().all(|process| is_alive(process)), "{held:?}");
 
