@@ -6,6 +6,8 @@ import type { ClusterDaemonClientOptions, SocketOptions } from './types.js';
 /** What stands for 0 in the original. */
 const ZERO_BASE_MS = 1000;
 const ZERO_MAX_MS = 5000;
+/** The longest time that the core takes: a day. */
+const LONGEST_MS = 86_400_000;
 /** More attempts than these never end. */
 const MOST_ATTEMPTS = 1_000_000;
 
@@ -56,7 +58,8 @@ export function socketOptions(controlSocketUrl: string, socket: SocketOptions = 
 }
 
 function reconnect(socket: SocketOptions): DaemonReconnectOptions {
-  const { maxReconnectAttempts: attempts, randomizationFactor: factor } = socket;
+  const attempts = socket.maxReconnectAttempts ?? undefined;
+  const factor = socket.randomizationFactor ?? undefined;
   const max = socket.reconnectMaxDelayMs === 0 ? ZERO_MAX_MS : socket.reconnectMaxDelayMs;
   const base = socket.reconnectBaseDelayMs === 0 ? ZERO_BASE_MS : socket.reconnectBaseDelayMs;
   return {
@@ -74,7 +77,8 @@ function transport(transports: SocketOptions['transports']): DaemonOptions['tran
   return first === 'polling' ? 'upgrade' : 'auto';
 }
 
-/** Undefined and what is no number leave the default in force. */
-function whole(value: number | undefined, least: number): number | undefined {
-  return value === undefined || Number.isNaN(value) ? undefined : Math.max(Math.round(value), least);
+/** What is absent and what is no number leave the default in force; an endless time is the longest there is. */
+function whole(value: number | null | undefined, least: number): number | undefined {
+  if (value === undefined || value === null || Number.isNaN(value)) return undefined;
+  return Math.min(Math.max(Math.round(value), least), LONGEST_MS);
 }
