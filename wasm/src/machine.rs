@@ -380,7 +380,9 @@ mod tests {
         });
         let endpoint = Dialer { outputs: outputs.into(), told: Arc::clone(&told) };
         let runtime = moorline_core::options::RuntimeOptions::default();
-        let mut machine = Machine::of(Opened { endpoint: Box::new(endpoint), runtime });
+        let scripts = moorline_core::options::ScriptOptions::default();
+        let opened = Opened { endpoint: Box::new(endpoint), runtime, scripts };
+        let mut machine = Machine::of(opened);
         machine.turn(Now::new(1, 2));
         let told = told.lock().unwrap();
         for (input, url) in told.iter().zip(["tcp://h:9", "unix:/run/x"]) {
