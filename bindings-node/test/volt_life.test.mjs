@@ -188,3 +188,15 @@ test('a process ends after disconnect, whatever it was doing', async (t) => {
   assert.deepEqual(await run(url(silent.address().port), 'opening'), ['ready', 'SOCKET_CONNECTION_FAILED']);
   assert.deepEqual(await run(url(silent.address().port), 'enrolling', 'token'), ['ready', 'SOCKET_CONNECTION_FAILED']);
 });
+
+test('null counts as absent among times, and Infinity as a day', async (t) => {
+  const client = new ClusterDaemonClient({
+    serverUrl: 'http://127.0.0.1:9',
+    controlSocketUrl: 'ws://127.0.0.1:9',
+    credentials: { teamClusterId: 'c', daemonPassword: 'p' },
+    heartbeat: { interval: Infinity, jitter: null },
+    socket: { reconnectBaseDelayMs: null, maxReconnectAttempts: null, randomizationFactor: null },
+  });
+  t.after(() => client.disconnect());
+  await assert.rejects(client.connect(), { code: 'SOCKET_CONNECTION_FAILED', message: /refused/ });
+});
