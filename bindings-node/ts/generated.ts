@@ -661,7 +661,7 @@ export interface ProviderOptions {
 }
 
 /** Delays between a client's connection attempts. */
-export interface DaemonReconnectOptions {
+export interface WsdaemonReconnectOptions {
   /** The first delay. A beacon worker that lost its link waits for anything up to 15 of it, at most 3.75 s: a whole fleet may have lost the same hub. Default: `3000` ms. Range: 1 to 3600000. */
   baseDelayMs?: number | undefined;
   /** The largest delay. Default: `10000` ms. Range: 1 to 86400000. */
@@ -721,7 +721,7 @@ export interface AsksOptions {
 }
 
 /** Runs scripts and handlers for programs of other machines, and asks for theirs. */
-export interface DaemonDaemonOptions {
+export interface WsdaemonDaemonOptions {
   /** What the daemon is towards others. Default: `"client"`. */
   mode?: 'client' | 'server' | undefined;
   /** A client's server: scheme, host and port; `wss:` for TLS. Default: `"ws://localhost:80"`. */
@@ -747,7 +747,7 @@ export interface DaemonDaemonOptions {
   /** How often to ping each connection; two unanswered pings end it. Default: `10000` ms. Range: 100 to 3600000. */
   pingIntervalMs?: number | undefined;
   /** Delays between a client's connection attempts. */
-  reconnect?: DaemonReconnectOptions | undefined;
+  reconnect?: WsdaemonReconnectOptions | undefined;
   /** Where programs of this machine ask. */
   local?: LocalOptions | undefined;
   /** What the other side may run. */
@@ -1113,38 +1113,18 @@ export const OPTION_KEYS = {
     }],
   },
   wsdaemonDaemon: {
+    mode: 'mode',
     serverUrl: 'server_url',
-    controlSocketUrl: 'control_socket_url',
-    teamClusterId: 'team_cluster_id',
-    daemonPassword: 'daemon_password',
-    enrollmentToken: 'enrollment_token',
-    installedVersion: 'installed_version',
-    enrollment: ['enrollment', {
-      enabled: 'enabled',
-      url: 'url',
-      onAlreadyEnrolled: 'on_already_enrolled',
-      timeoutMs: 'timeout_ms',
-      retry: 'retry',
-    }],
-    heartbeat: ['heartbeat', {
-      enabled: 'enabled',
-      intervalMs: 'interval_ms',
-      jitterMs: 'jitter_ms',
-      asks: 'asks',
-      includeCredentials: 'include_credentials',
-      mode: 'mode',
-    }],
-    registerWithAck: 'register_with_ack',
-    registrationTimeoutMs: 'registration_timeout_ms',
+    listen: 'listen',
+    token: 'token',
+    dangerOpenNetwork: 'danger_open_network',
+    allowedHosts: 'allowed_hosts',
+    allowedOrigins: 'allowed_origins',
+    maxConnections: 'max_connections',
+    maxUnadmittedPerAddress: 'max_unadmitted_per_address',
+    honorPause: 'honor_pause',
     connectTimeoutMs: 'connect_timeout_ms',
-    httpTimeoutMs: 'http_timeout_ms',
-    reconnectEnabled: 'reconnect_enabled',
-    reconnectOnServerDisconnect: 'reconnect_on_server_disconnect',
-    path: 'path',
-    transport: 'transport',
-    maxQueued: 'max_queued',
-    maxQueuedBytes: 'max_queued_bytes',
-    maxConcurrent: 'max_concurrent',
+    pingIntervalMs: 'ping_interval_ms',
     reconnect: ['reconnect', {
       baseDelayMs: 'base_delay_ms',
       maxDelayMs: 'max_delay_ms',
@@ -1152,6 +1132,28 @@ export const OPTION_KEYS = {
       jitterPercent: 'jitter_percent',
       maxAttempts: 'max_attempts',
       stableAfterMs: 'stable_after_ms',
+    }],
+    local: ['local', {
+      socketPath: 'socket_path',
+      tcpAddress: 'tcp_address',
+      maxConnections: 'max_connections',
+    }],
+    handlers: ['handlers', {
+      maxConcurrent: 'max_concurrent',
+      maxWaiting: 'max_waiting',
+      timeoutMs: 'timeout_ms',
+      answerUnknown: 'answer_unknown',
+    }],
+    scripts: ['scripts', {
+      folder: 'folder',
+      outputLimitBytes: 'output_limit_bytes',
+      environment: 'environment',
+    }],
+    asks: ['asks', {
+      timeoutMs: 'timeout_ms',
+      maxPending: 'max_pending',
+      maxQueued: 'max_queued',
+      maxQueuedBytes: 'max_queued_bytes',
     }],
     limits: ['limits', {
       maxMessageBytes: 'max_message_bytes',

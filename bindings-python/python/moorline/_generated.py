@@ -1145,7 +1145,7 @@ class ProviderOptions(TypedDict, total=False):
     """The driver's options."""
 
 
-class DaemonReconnectOptions(TypedDict, total=False):
+class WsdaemonReconnectOptions(TypedDict, total=False):
     """Delays between a client's connection attempts."""
 
     base_delay_ms: int
@@ -1225,7 +1225,7 @@ class AsksOptions(TypedDict, total=False):
     """The most bytes of such messages. Default: `16777216` bytes. Range: 1024 to 1073741824."""
 
 
-class DaemonDaemonOptions(TypedDict, total=False):
+class WsdaemonDaemonOptions(TypedDict, total=False):
     """Runs scripts and handlers for programs of other machines, and asks for theirs."""
 
     mode: Literal["client", "server"]
@@ -1264,7 +1264,7 @@ class DaemonDaemonOptions(TypedDict, total=False):
     ping_interval_ms: int
     """How often to ping each connection; two unanswered pings end it. Default: `10000` ms. Range: 100 to 3600000."""
 
-    reconnect: DaemonReconnectOptions
+    reconnect: WsdaemonReconnectOptions
     """Delays between a client's connection attempts."""
 
     local: LocalOptions

@@ -152,7 +152,10 @@ impl Surface {
         let mut roles = Vec::new();
         for role in ROLES {
             let table = format!("{}Options", pascal(role.role));
-            add_table(&mut tables, (&table, role.doc), role.role, &(role.fields)(), None)?;
+            // Roles of two dialects may be called the same.
+            let is_taken = tables.iter().any(|known: &Table| known.name == table);
+            let apart = if is_taken { role.dialect } else { role.role };
+            let table = add_table(&mut tables, (&table, role.doc), apart, &(role.fields)(), None)?;
             roles.push(Role {
                 dialect: role.dialect,
                 role: role.role,
@@ -165,7 +168,7 @@ impl Surface {
             for (command, fields) in role.command_options {
                 let table = format!("{}Options", pascal(command));
                 let doc = format!("Options of one {command} of a {}.", role.role);
-                add_table(&mut tables, (&table, &doc), role.role, &fields(), None)?;
+                let table = add_table(&mut tables, (&table, &doc), role.role, &fields(), None)?;
                 roles.push(Role {
                     dialect: role.dialect,
                     role: role.role,
