@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod attack;
 mod bench;
 mod conformance;
 mod demo;
@@ -55,6 +56,15 @@ enum Task {
         #[arg(long, default_value_t = 6_000)]
         items: u32,
     },
+    /// Attack hubs and workers on loopback; memory, time and outcome beside their bounds. Fails if one is missed.
+    Attack {
+        /// Only the attacks of this entry of the list of faults, such as K2 or K2.1.
+        #[arg(long)]
+        only: Option<String>,
+        /// An option that every hub gets on top, such as `max_unadmitted_per_address=9999`: a fault to be noticed.
+        #[arg(long)]
+        plant: Vec<String>,
+    },
     /// Measure beside hand-written peers and write `docs/benchmarks.md`.
     Bench {
         /// What is measured: `all`, `beacon` or `volt`; the page keeps the rest. `machine` counts the
@@ -92,6 +102,7 @@ fn main() -> ExitCode {
         Task::Test { only } => test::run(&root, false, only.as_deref()),
         Task::Ci => test::run(&root, true, None),
         Task::Demo { items } => demo::run(&root, items),
+        Task::Attack { only, plant } => attack::run(&root, only.as_deref(), &plant),
         Task::Bench { part, only, rounds, seconds } => {
             bench::run(&root, part, only, rounds, seconds)
         }

@@ -7,7 +7,7 @@ use crate::packages::{self, Profile, SCRIPTED, WHOLE};
 use crate::prepare;
 use crate::shell::Shell;
 use crate::steps::{Plan, step};
-use crate::{conformance, demo, fuzz, licences, surface, thin};
+use crate::{attack, conformance, demo, fuzz, licences, surface, thin};
 
 const SYSTEM: &str = "system packages and wasm32 compiler";
 const NODE_PACKAGES: &str = "node packages";
@@ -34,6 +34,7 @@ pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), St
     plan.then("build", packages::workspace);
     plan.join(NODE_PACKAGES);
     plan.then("rust tests", |shell| shell.run(&mut conformance::tests(shell)));
+    plan.then("attacks", attack::short);
     plan.then("fuzzed codecs", |shell| fuzz::run(shell, &WHOLE, None, FUZZ_SECONDS));
     plan.then("volt peer as recorded, hub with official clients", |shell| {
         let mut command = shell.command("node");

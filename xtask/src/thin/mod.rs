@@ -44,6 +44,7 @@ const OTHERS: &[&str] = &["driver/src", "moorline/src"];
 
 /// What is compiled into what users get, and the tools beside it.
 const SOURCES: &[&str] = &[
+    "attack/src",
     "bench/src",
     "bindings-c/src",
     "bindings-node/src",
@@ -63,6 +64,7 @@ const SAFE: &[&str] = &[
     "moorline",
     "cli",
     "demo",
+    "attack",
     "bench",
     "tests",
     "wasm",

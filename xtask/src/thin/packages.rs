@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("moorline-wasm", &["moorline-core"]),
     ("moorline-wasm-generator", &[]),
     ("moorline-demo", &["moorline-core", "moorline"]),
+    ("moorline-attack", &["moorline"]),
     ("moorline-bench", &["moorline-core", "moorline"]),
     ("moorline-tests", &["moorline-core", "moorline-driver", "moorline"]),
     ("xtask", &["moorline-core"]),
