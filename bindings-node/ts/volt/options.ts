@@ -7,7 +7,7 @@ import type { ClusterDaemonClientOptions, SocketOptions } from './types.js';
 const ZERO_BASE_MS = 1000;
 const ZERO_MAX_MS = 5000;
 /** The longest time that the core takes: a day. */
-const LONGEST_MS = 24 * 3_600_000;
+const LONGEST_MS = 24 * 60 * 60 * 1000;
 /** More attempts than these never end. */
 const MOST_ATTEMPTS = 1_000_000;
 
