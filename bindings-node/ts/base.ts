@@ -10,16 +10,7 @@ import { EventEmitter } from 'node:events';
 
 import { packed, restored } from './bytes.js';
 import { failureOf, frameless, isA, looked, MoorlineError, received, textOf, wrapped } from './errors.js';
-import type {
-  AdmissionAskedEvent,
-  BacklogEvent,
-  ClosedEvent,
-  EndedEvent,
-  HeartbeatEvent,
-  NativeError,
-  NativeEvent,
-  ReceivedEvent,
-} from './generated.js';
+import type { EndedEvent, NativeError, NativeEvent } from './generated.js';
 import { later, nextTick, soon, uncaught } from './host.js';
 import { stringified, written } from './json.js';
 import { Native } from './native.js';
@@ -70,13 +61,16 @@ export interface EndpointEvents {
   ended: MoorlineError | null;
 }
 
-/** Events of dialects that have no classes here. */
-type Elsewhere = AdmissionAskedEvent | BacklogEvent | ClosedEvent | HeartbeatEvent | ReceivedEvent;
+/** Events of roles whose messages are text or bytes instead of JSON. */
+export type ContentEvent = Extract<
+  NativeEvent,
+  { event: 'received' | 'closed' | 'admission_asked' | 'backlog' | 'heartbeat' }
+>;
 
 /** Events that only some roles have. */
 export type RoleEvent = Exclude<
-  Exclude<NativeEvent, Elsewhere>,
-  { event: 'ready' | 'lost' | 'call_done' | 'call_part' | 'notice' | 'draining' | 'ended' }
+  NativeEvent,
+  ContentEvent | { event: 'ready' | 'lost' | 'call_done' | 'call_part' | 'notice' | 'draining' | 'ended' }
 >;
 
 /** Where an endpoint says what happens to it, such as `console`. */
@@ -335,6 +329,9 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   /** Receives an event that only some roles have; kinds that the role ignores stand in one place there. */
   protected abstract receive(event: RoleEvent): void;
 
+  /** Receives an event of a role whose messages are text or bytes. */
+  protected hearContent(_event: ContentEvent): void {}
+
   /** Receives a message without byte strings. */
   protected message(payload: unknown): void {
     this.receive({ event: 'message', peer: null, payload });
@@ -465,8 +462,14 @@ export abstract class Endpoint<Events extends EndpointEvents> {
       case 'work_drained':
       case 'beat_asked':
         return this.receive(event);
+      case 'received':
+      case 'closed':
+      case 'admission_asked':
+      case 'backlog':
+      case 'heartbeat':
+        return this.hearContent(event);
       default:
-        event satisfies Elsewhere;
+        event satisfies never;
     }
   }
 
@@ -532,7 +535,7 @@ function milliseconds(time: number): number {
 const LAST_WORDS = '{"message":"the handler failed, and what it said cannot be carried"}';
 
 /** Runs the application's code; what it throws must not stop the engine. */
-function apart(run: () => unknown): void {
+export function apart(run: () => unknown): void {
   try {
     run();
   } catch (error) {

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::model::{Event, MemberKind, Opt, OptKind, Surface, Table, camel, fine_print, pascal};
+use super::model::{
+    Event, MemberKind, Opt, OptKind, Role, Surface, Table, camel, fine_print, pascal,
+};
 
 /// Writes `bindings-node/ts/generated.ts`.
 pub(crate) fn write(surface: &Surface) -> String {
@@ -14,6 +16,7 @@ pub(crate) fn write(surface: &Surface) -> String {
         interface(table, &mut out);
     }
     keys(surface, &mut out);
+    defaults(surface, &mut out);
     for event in &surface.events {
         event_interface(event, &mut out);
     }
@@ -134,21 +137,32 @@ fn keys(surface: &Surface, out: &mut String) {
          /** The options of each role and command. Values of options without a second table pass untouched. */\n\
          export const OPTION_KEYS = {\n",
     );
-    let mut names = Vec::new();
     for role in &surface.roles {
-        let mut name = role.command.unwrap_or(role.role).to_owned();
-        // Roles of two dialects may share a name; that of the later one says whose it is.
-        if names.contains(&name) {
-            name = format!("{}{}", role.dialect, pascal(&name));
-        }
-        let _ = writeln!(out, "  {name}: {{");
-        names.push(name);
+        let _ = writeln!(out, "  {}: {{", role_key(role));
         if let Some(table) = surface.table(&role.table) {
             key_rows(surface, table, 2, out);
         }
         out.push_str("  },\n");
     }
     out.push_str("} as const satisfies Readonly<Record<string, OptionKeys>>;\n");
+}
+
+/// Names a role or command as its table is named.
+fn role_key(role: &Role) -> String {
+    camel(role.table.strip_suffix("Options").unwrap_or(&role.table))
+}
+
+fn defaults(surface: &Surface, out: &mut String) {
+    out.push_str(
+        "\n/** The defaults of each role and command, by the names inside. */\nexport const OPTION_DEFAULTS = {\n",
+    );
+    for role in &surface.roles {
+        let options = surface.table(&role.table).into_iter().flat_map(|table| &table.options);
+        let values: serde_json::Map<_, _> =
+            options.map(|option| (option.name.to_owned(), option.default.clone())).collect();
+        let _ = writeln!(out, "  {}: {},", role_key(role), serde_json::Value::Object(values));
+    }
+    out.push_str("} as const;\n");
 }
 
 fn key_rows(surface: &Surface, table: &Table, depth: usize, out: &mut String) {
