@@ -262,7 +262,7 @@ test('connections end in order, cut off, and with the provider', async (t) => {
   assert.deepEqual(seen, [[4001, 4001], [0, 1005], [1006, 1006], [0, 1005]]);
 });
 
-test('send says false while a consumer does not read, and true again afterwards', async (t) => {
+test('send says false while a consumer does not read', async (t) => {
   const provider = await provide(t, { ws: { max_backpressure: 65_536 } });
   const opened = event(provider, 'open');
   const socket = new WebSocket(`ws://127.0.0.1:${provider.port}/connect`);
@@ -273,9 +273,10 @@ test('send says false while a consumer does not read, and true again afterwards'
   const text = 'x'.repeat(16_384);
   while (connection.send(text)) await turn();
   assert.ok(connection.getBufferedAmount() > 65_536);
-  socket.resume();
-  while (connection.getBufferedAmount() > 0) await turn();
-  assert.equal(connection.send('again'), true);
+  const closed = event(provider, 'close');
+  connection.close();
+  await closed;
+  assert.deepEqual([connection.send('late'), connection.getBufferedAmount()], [false, 0]);
 });
 
 test('a second provider of a port fails, and tells it', async (t) => {
@@ -284,12 +285,38 @@ test('a second provider of a port fails, and tells it', async (t) => {
   const told = new Promise((resolve) => second.set_error_handler(resolve));
   await assert.rejects(second.ready(), { code: 'LISTEN_FAILED' });
   assert.equal((await told).code, 'LISTEN_FAILED');
+  second.set_error_handler(() => assert.fail('it was told'));
+  await second.destroy();
+});
+
+test('destroy waits as long as it is told until what was sent has left', async (t) => {
+  const provider = await provide(t);
+  const consumer = consume(t, provider.port);
+  await consumer.connect();
+  let heard = 0;
+  const last = new Promise((resolve) => provider.on('message', () => ++heard === 100 && resolve()));
+  for (let index = 0; index < 100; index += 1) consumer.send('x'.repeat(10_000));
+  await consumer.destroy(10_000);
+  await last;
+  await assert.rejects(consumer.connect().then(() => consumer.destroy(-1)), { code: 'ARGUMENT_INVALID' });
+
+  const errors = [];
+  provider.set_error_handler((error) => errors.push(error));
+  const socket = new WebSocket(`ws://127.0.0.1:${provider.port}/connect`);
+  t.after(() => socket.terminate());
+  const opened = event(provider, 'open');
+  await once(socket, 'open');
+  socket.pause();
+  const [connection] = await opened;
+  while (connection.send(Buffer.alloc(1 << 20), true)) await new Promise(setImmediate);
+  await assert.rejects(provider.destroy(10), { code: 'DRAIN_TIMEOUT' });
+  assert.deepEqual(errors, []);
 });
 
 test('options are checked, and no prototype is touched', () => {
   const wrong = { code: 'CONFIG_INVALID' };
   assert.throws(() => new Provider(5), /options must be an object/);
-  assert.throws(() => new Provider({ ws: { compressor: 5000 } }), wrong);
+  assert.throws(() => new Provider({ ws: { max_payload_length: -1 } }), { ...wrong, message: /ws\.max_payload_length/ });
   assert.throws(() => new Provider({ auth: { handler: 'no' } }), wrong);
   assert.throws(() => new Provider({ ssl: { key: 'only.pem' } }), wrong);
   assert.throws(() => new Consumer({ host: 'h', nonsense: 1 }), wrong);

@@ -128,15 +128,24 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   /** Where lost links, notices and what handlers throw are said; `null` says them nowhere. */
   logger: Logger | null = console;
 
-  /** A persistent endpoint keeps the process alive until it ends; others only during calls. */
-  protected constructor(dialect: string, role: string, options: Record<string, unknown>, persistent: boolean) {
+  /**
+   * A persistent endpoint keeps the process alive until it ends; others only during calls. `isSpelled` says that
+   * the application gave the options by their names inside.
+   */
+  protected constructor(
+    dialect: string,
+    role: string,
+    options: Record<string, unknown>,
+    persistent: boolean,
+    isSpelled = false,
+  ) {
     this.#persistent = persistent;
     this.#ended = new Promise((resolve, reject) => (this.#settleEnded = { resolve, reject }));
     this.#ended.catch(() => {});
     try {
       this.#native = Native.open(dialect, role, written(options));
     } catch (error) {
-      throw wrapped(error, 'INTERNAL');
+      throw wrapped(error, 'INTERNAL', isSpelled);
     }
   }
 

@@ -70,11 +70,14 @@ export function frameless<Made extends Error>(make: () => Made): Made {
   }
 }
 
-/** Makes a Moorline error of whatever was thrown; `code` is for what carries none of ours. */
-export function wrapped(thrown: unknown, code: ErrorCode): MoorlineError {
+/**
+ * Makes a Moorline error of whatever was thrown; `code` is for what carries none of ours. `isSpelled` says
+ * that options are called here as inside.
+ */
+export function wrapped(thrown: unknown, code: ErrorCode, isSpelled = false): MoorlineError {
   if (isA(thrown, MoorlineError)) return thrown;
   const own = looked(() => (thrown as { code?: unknown } | null | undefined)?.code);
-  if (isCode(own)) return new MoorlineError(own, spelled(own, messageOf(thrown)));
+  if (isCode(own)) return new MoorlineError(own, isSpelled ? messageOf(thrown) : spelled(own, messageOf(thrown)));
   return new MoorlineError(code, messageOf(thrown), { cause: thrown });
 }
 

@@ -85,7 +85,7 @@ export class Connection {
 
   /** `ip` as the bytes of its text. */
   getRemoteAddressAsText(): ArrayBuffer {
-    return new TextEncoder().encode(this.ip).buffer as ArrayBuffer;
+    return new TextEncoder().encode(this.ip).slice().buffer as ArrayBuffer;
   }
 
   /** Gets what others publish to `topic` from now on. */
@@ -122,6 +122,7 @@ export class Connection {
   over(): void {
     for (const topic of this.getTopics()) this.unsubscribe(topic);
     this.#topics = undefined;
+    this.backlog = 0;
   }
 
   #say(command: string, body: string): void {

@@ -90,10 +90,11 @@ export class Consumer extends Emitting<ConsumerEvents> {
   }
 
   /**
-   * Closes the connection, or stops trying, and removes all listeners; waits up to `ms` until what was sent
-   * has left. What waits for a connection is rejected.
+   * Closes the connection, or stops trying, and removes all listeners; what waits for a connection is
+   * rejected. With `ms` it waits as long until what was sent has left, and rejects with DRAIN_TIMEOUT if it
+   * has not.
    */
-  async destroy(ms = 0): Promise<void> {
+  async destroy(ms?: number): Promise<void> {
     const link = this.#link;
     this.#link = undefined;
     this.events.removeAllListeners();
@@ -102,7 +103,7 @@ export class Consumer extends Emitting<ConsumerEvents> {
     this.#waiting?.promise.catch(() => {});
     this.#settle(new MoorlineError('STOPPED', 'Instance Destroyed'));
     this.debug('DESTROYED');
-    await link?.drain(ms).catch((error: unknown) => this.fault(error));
+    await link?.leave(ms);
   }
 
   #opened(): Link {
@@ -139,8 +140,7 @@ export class Consumer extends Emitting<ConsumerEvents> {
       case 'closed':
         // Whether it comes back is told next.
         this.#closed = event;
-        this.connected = false;
-        return;
+        return this.#away(true);
       case 'backlog':
         this.#backlog = event.bytes;
         return;

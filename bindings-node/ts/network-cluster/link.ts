@@ -15,7 +15,7 @@ export class Link extends Endpoint<EndpointEvents> {
   readonly #hear: (event: LinkEvent) => void;
 
   constructor(role: 'provider' | 'consumer', options: Record<string, unknown>, hear: (event: LinkEvent) => void) {
-    super('netcluster', role, options, true);
+    super('netcluster', role, options, true, true);
     this.#hear = hear;
     this.logger = null;
   }
@@ -26,6 +26,17 @@ export class Link extends Endpoint<EndpointEvents> {
 
   whenReady(): Promise<unknown> {
     return this.ready();
+  }
+
+  /** Ends, and waits up to `ms` until what was sent has left; rejects only where a time was given. */
+  async leave(ms: number | undefined): Promise<void> {
+    try {
+      await this.drain(ms ?? 0);
+    } catch (error) {
+      // A time that is none ends nothing.
+      this.close();
+      if (ms !== undefined) throw error;
+    }
   }
 
   /** Gives a command; `body` is JSON text. */

@@ -20,7 +20,7 @@ type Asked = Omit<AdmissionRequest, 'headers' | 'cookies' | 'query_parameters'> 
 /** Listens from its construction until it is destroyed, and keeps the process alive. */
 export class Provider extends Emitting<ProviderEvents> {
   /** The connected consumers by their ids. */
-  readonly connections: Record<string, Connection> = Object.create(null);
+  readonly connections: Record<string, Connection> = {};
   /** The path that consumers ask for. */
   readonly path: string;
   readonly #link: Link;
@@ -28,6 +28,7 @@ export class Provider extends Emitting<ProviderEvents> {
   readonly #port: Port;
   readonly #handler: NonNullable<ProviderOptions['auth']>['handler'];
   #listens: number;
+  #isDestroyed = false;
 
   /** Throws CONFIG_INVALID with every problem of the options. */
   constructor(options: ProviderOptions = {}) {
@@ -51,7 +52,7 @@ export class Provider extends Emitting<ProviderEvents> {
       else this.fault(error, warn);
     });
     // Nobody would notice that nothing listens.
-    this.#link.on('ended', (error) => error !== null && this.fault(error, uncaught));
+    this.#link.on('ended', (error) => error !== null && !this.#isDestroyed && this.fault(error, uncaught));
     this.#link.start();
   }
 
@@ -70,10 +71,17 @@ export class Provider extends Emitting<ProviderEvents> {
     return this.#publish(topic, this.#port.content(data, is_binary), compress);
   }
 
-  /** Ends every connection and listens no longer; waits up to `ms` until what was sent has left. */
-  async destroy(ms = 0): Promise<void> {
-    await this.#link.drain(ms).catch((error: unknown) => this.fault(error));
-    this.events.removeAllListeners();
+  /**
+   * Ends every connection and listens no longer. With `ms` it waits as long until what was sent has left, and
+   * rejects with DRAIN_TIMEOUT if it has not.
+   */
+  async destroy(ms?: number): Promise<void> {
+    this.#isDestroyed = true;
+    try {
+      await this.#link.leave(ms);
+    } finally {
+      this.events.removeAllListeners();
+    }
   }
 
   #publish(topic: string, member: string, compress: boolean, except?: Connection): boolean {
