@@ -386,6 +386,8 @@ export interface HubOptions {
   registrationTimeoutMs?: number | undefined;
   /** The most connections; further ones wait, and one address gets three quarters until it registers. Default: `10000`. Range: 1 to 1000000. */
   maxConnections?: number | undefined;
+  /** The most bytes that all connections hold together, of messages and bodies under way and of answers unread; beyond, the one that holds most is ended. Default: `268435456` bytes. Range: 1048576 to 1099511627776. */
+  maxConnectionBytes?: number | undefined;
   /** The most connections of one address that have asked nothing and not registered; further ones wait. Default: `64`. Range: 1 to 65536. */
   maxUnadmittedPerAddress?: number | undefined;
   /** VOLT daemons. */
@@ -915,6 +917,7 @@ export const OPTION_KEYS = {
     resultTtlMs: 'result_ttl_ms',
     registrationTimeoutMs: 'registration_timeout_ms',
     maxConnections: 'max_connections',
+    maxConnectionBytes: 'max_connection_bytes',
     maxUnadmittedPerAddress: 'max_unadmitted_per_address',
     volt: ['volt', {
       enabled: 'enabled',

@@ -15,7 +15,9 @@ use crate::signals::Signals;
 pub(crate) async fn run(args: HubArgs) -> Result<Exit, Failure> {
     let layers = configure(&args)?;
     if args.print_config {
-        output::text(&layers.print())?;
+        // What contradicts itself is refused as at a start, and has no ceiling.
+        let options: HubOptions = layers.read()?;
+        output::text(&format!("{}{}", layers.print(), memory(&options)))?;
         return Ok(Exit::Success);
     }
     let options: HubOptions = layers.read()?;
@@ -40,6 +42,25 @@ pub(crate) async fn run(args: HubArgs) -> Result<Exit, Failure> {
             stop = signals.next() => session.stop(stop)?,
         }
     }
+}
+
+/// Says what memory the options may come to, part by part, as comments.
+fn memory(options: &HubOptions) -> String {
+    let terms = options.memory_ceiling();
+    let sum = terms.iter().fold(0_u64, |sum, term| sum.saturating_add(term.bytes));
+    let mut text = format!(
+        "\n# Memory ceiling: {} MiB, the sum of what follows. The process stays below 1.2 times that.\n",
+        mebibytes(sum)
+    );
+    for term in terms {
+        let from = if term.options.is_empty() { "always" } else { term.options };
+        text.push_str(&format!("# {:>8} MiB  {} ({from})\n", mebibytes(term.bytes), term.what));
+    }
+    text
+}
+
+const fn mebibytes(bytes: u64) -> u64 {
+    bytes.div_ceil(1_048_576)
 }
 
 fn configure(args: &HubArgs) -> Result<Layers, Failure> {
@@ -131,6 +152,20 @@ fn greeting(options: &HubOptions, address: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_ceiling_is_said_as_comments_with_the_options_that_it_follows_from() {
+        let mut options = HubOptions::default();
+        options.max_queued_bytes = 100 * 1_048_576;
+        let text = memory(&options);
+        assert!(text.lines().all(|line| line.is_empty() || line.starts_with('#')), "{text}");
+        assert!(text.contains("     100 MiB  the queue (max_queued_bytes)\n"), "{text}");
+        let sum: u64 = options.memory_ceiling().iter().map(|term| term.bytes).sum();
+        assert!(text.contains(&format!("# Memory ceiling: {} MiB", mebibytes(sum))), "{text}");
+        let page = include_str!("../../docs/operator.md");
+        let defaults = memory(&HubOptions::default());
+        assert!(defaults.trim().lines().take(6).all(|line| page.contains(line)), "{defaults}");
+    }
 
     #[test]
     fn the_greeting_names_address_store_and_next_steps() {

@@ -10,8 +10,10 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use moorline_core::ServerInput;
 use moorline_core::{HttpBody, HttpId, HttpResponse, Input};
+use tokio::sync::oneshot;
 
 use crate::inbox::{Arrival, Inbox};
+use crate::listen::Place;
 
 /// How many bytes of a streaming answer may wait for a slow client: with more, the next part cuts it off.
 /// One part always passes, however large it is.
@@ -49,6 +51,27 @@ pub(crate) fn answer(response: HttpResponse) -> (Answer, Option<PartsWriter>) {
         }
     }
     (answer, writer)
+}
+
+/// Who waits for an answer.
+pub(crate) struct Asker {
+    /// Takes it.
+    pub(crate) answer: oneshot::Sender<Answer>,
+    /// The place of the connection.
+    pub(crate) place: Arc<Place>,
+}
+
+impl Asker {
+    /// Answers, if all connections together may hold the answer; who may not comes back later.
+    pub(crate) fn answer(self, mut answer: Answer) {
+        if !answer.body_mut().count(&self.place) {
+            answer = plain(http::StatusCode::SERVICE_UNAVAILABLE);
+            let soon = http::HeaderValue::from_static("1");
+            answer.headers_mut().insert(http::header::RETRY_AFTER, soon);
+        }
+        // A client that has left reports itself as gone.
+        let _ = self.answer.send(answer);
+    }
 }
 
 /// A short answer of the listener itself.
@@ -89,6 +112,20 @@ impl Drop for Gone {
     }
 }
 
+impl AnswerBody {
+    /// Counts what waits to be sent to the connection that holds the place; what is written is given back
+    /// there. False if there is no room for it.
+    fn count(&mut self, place: &Arc<Place>) -> bool {
+        match self {
+            Self::Full(bytes) => place.share().try_hold(bytes.len()),
+            Self::Parts(body) => {
+                lock(&body.0).place = Some(Arc::clone(place));
+                true
+            }
+        }
+    }
+}
+
 impl Body for AnswerBody {
     type Data = Bytes;
     type Error = io::Error;
@@ -124,6 +161,8 @@ struct Parts {
     waiting: VecDeque<Bytes>,
     bytes: usize,
     state: State,
+    /// Where what waits is counted.
+    place: Option<Arc<Place>>,
     /// Told when the client leaves, or is cut off, before the end.
     watch: Option<Gone>,
     waker: Option<Waker>,
@@ -146,6 +185,9 @@ impl Parts {
     fn cut(&mut self) {
         self.state = State::Cut;
         self.waiting = VecDeque::new();
+        if let Some(place) = &self.place {
+            place.share().hold_less(self.bytes);
+        }
         self.bytes = 0;
         drop(self.watch.take());
     }
@@ -205,6 +247,9 @@ impl PartsWriter {
             parts.cut();
         } else {
             parts.bytes += part.len();
+            if let Some(place) = &parts.place {
+                place.share().hold_more(part.len());
+            }
             parts.waiting.push_back(part);
         }
         wake(parts);

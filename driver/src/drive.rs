@@ -24,10 +24,9 @@ use moorline_core::{
 };
 #[cfg(unix)]
 use moorline_core::{WorkCommand, WorkEvent};
-use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
-use crate::body::{Answer, PartsWriter};
+use crate::body::{Asker, PartsWriter};
 use crate::clock::{Clock, LONGEST_SLEEP};
 use crate::connect::Connector;
 use crate::counters::Counting;
@@ -86,7 +85,7 @@ pub(crate) struct Driver {
     store: Box<dyn Store>,
     #[cfg(unix)]
     scripts: Scripts,
-    answers: HashMap<HttpId, oneshot::Sender<Answer>>,
+    answers: HashMap<HttpId, Asker>,
     parts: HashMap<HttpId, PartsWriter>,
     inputs: VecDeque<Input>,
     events: Vec<Event>,

@@ -13,7 +13,7 @@ use moorline_core::{
 };
 use tokio::sync::oneshot;
 
-use crate::body::Answer;
+use crate::body::{Answer, Asker};
 use crate::listen::Accepted;
 use crate::transport::Carrier;
 
@@ -44,7 +44,7 @@ pub(crate) enum Arrival {
         accepted: Accepted,
     },
     /// A client asks something over HTTP.
-    Asked { http: HttpId, request: HttpRequest, remote: String, answer: oneshot::Sender<Answer> },
+    Asked { http: HttpId, request: HttpRequest, remote: String, asker: Asker },
     /// A script says it.
     #[cfg(feature = "scripted")]
     Scripted(crate::scripted::Step),

@@ -15,7 +15,7 @@ use tokio::time::Sleep;
 use tokio_rustls::TlsStream;
 
 use crate::counters::Counting;
-use crate::listen::Place;
+use crate::listen::{Place, Share};
 
 /// How long the other side may read nothing of what waits for it. One that reads slowly is let be.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
@@ -27,6 +27,8 @@ pub(crate) struct Io {
     stall: Option<Pin<Box<Sleep>>>,
     counting: Arc<Counting>,
     place: Option<Arc<Place>>,
+    /// What is written was an answer that waited.
+    is_answering: bool,
 }
 
 enum Stream {
@@ -39,18 +41,22 @@ enum Stream {
 impl Io {
     /// Wraps a TCP stream.
     pub(crate) fn plain(stream: TcpStream, counting: Arc<Counting>) -> Self {
-        Self { stream: Stream::Plain(stream), stall: None, counting, place: None }
+        Self::new(Stream::Plain(stream), counting)
     }
 
     /// Wraps a TLS stream.
     pub(crate) fn tls(stream: impl Into<TlsStream<TcpStream>>, counting: Arc<Counting>) -> Self {
-        Self { stream: Stream::Tls(Box::new(stream.into())), stall: None, counting, place: None }
+        Self::new(Stream::Tls(Box::new(stream.into())), counting)
     }
 
     /// Wraps a Unix socket.
     #[cfg(unix)]
     pub(crate) fn unix(stream: UnixStream, counting: Arc<Counting>) -> Self {
-        Self { stream: Stream::Unix(stream), stall: None, counting, place: None }
+        Self::new(Stream::Unix(stream), counting)
+    }
+
+    const fn new(stream: Stream, counting: Arc<Counting>) -> Self {
+        Self { stream, stall: None, counting, place: None, is_answering: false }
     }
 
     /// Has what was read acknowledged at once, where the system can.
@@ -83,6 +89,11 @@ impl Io {
         if let Poll::Ready(written) = written {
             self.stall = None;
             self.counting.writes.tick();
+            if self.is_answering
+                && let (Some(place), Ok(written)) = (&self.place, &written)
+            {
+                place.share().hold_less(*written);
+            }
             return Poll::Ready(written);
         }
         let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL)));
@@ -94,7 +105,18 @@ impl Io {
     /// Keeps a place among a listener's limits as long as the stream lives.
     pub(crate) fn holding(mut self, place: Arc<Place>) -> Self {
         self.place = Some(place);
+        self.is_answering = false;
         self
+    }
+
+    /// Keeps a place as long as the stream lives, and gives back there what is written of answers.
+    pub(crate) fn visiting(self, place: Arc<Place>) -> Self {
+        Self { is_answering: true, ..self.holding(place) }
+    }
+
+    /// Returns what the connection holds among those of its listener, if it has one.
+    pub(crate) fn share(&self) -> Option<&Share> {
+        self.place.as_ref().map(|place| place.share())
     }
 
     /// Tells the listener, if there is one, that the other side has proved who it is.

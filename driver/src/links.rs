@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use moorline_core::{
-    CloseCause, ConnId, ConnInput, Deflate, Error, Frame, FrameLimits, Input, Instant, Pulses,
+    CloseCause, ConnId, ConnInput, Deflate, Error, ErrorCode, Frame, FrameLimits, Input, Instant,
+    Pulses,
 };
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
@@ -30,6 +31,10 @@ const PART_MS: u64 = 1_000;
 const CUT: u16 = 1006;
 /// With more than this on its way, the question whether it has left is answered at once.
 const MUCH: usize = 16 * 1024;
+
+/// Why a connection is ended that may be in order by itself.
+const TOO_MUCH: &str =
+    "all connections together hold more than max_connection_bytes, and this one most";
 
 /// Every connection that the machine knows by id.
 pub(crate) struct Links {
@@ -149,6 +154,9 @@ impl Links {
         };
         let waker = ConnWaker::new(conn, Arc::clone(&self.inbox));
         let transport = Transport::new(carrier, limits, Waker::from(Arc::clone(&waker)));
+        if let Some(share) = transport.share() {
+            share.wake(Waker::from(Arc::clone(&waker)));
+        }
         waker.requeue();
         self.links.insert(
             conn,
@@ -215,6 +223,7 @@ impl Links {
                     self.links.remove(&conn);
                     return Some(cause);
                 }
+                connection.count();
                 connection.touch(&mut self.touched);
                 None
             }
@@ -293,7 +302,14 @@ impl Links {
         let Some(Link::Open(connection)) = self.links.get_mut(&conn) else {
             return Look::Nothing;
         };
-        let Some(step) = connection.next(hold, &mut self.pool) else {
+        if connection.phase == Phase::Open && connection.is_too_much() {
+            // What it holds is to be free at once: it is not told why.
+            self.links.remove(&conn);
+            return Look::Ended(CloseCause::Failed(Error::new(ErrorCode::Overloaded, TOO_MUCH)));
+        }
+        let step = connection.next(hold, &mut self.pool);
+        connection.count();
+        let Some(step) = step else {
             if connection.over.is_some() {
                 connection.touch(&mut self.touched);
             }
@@ -370,7 +386,9 @@ impl Links {
             let Some(Link::Open(connection)) = self.links.get_mut(&conn) else { continue };
             connection.is_touched = false;
             connection.unflushed = 0;
-            match connection.transport.flush() {
+            let flushed = connection.transport.flush();
+            connection.count();
+            match flushed {
                 Flushed::All => {
                     connection.is_unflushed = false;
                     if std::mem::take(&mut connection.asks_sent) {

@@ -15,7 +15,6 @@ mod visit;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -31,7 +30,7 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 
-pub(crate) use crowd::Place;
+pub(crate) use crowd::{Place, Share};
 pub(crate) use stream::Accepted;
 
 use crate::counters::Counting;
@@ -123,7 +122,8 @@ impl Listeners {
         let (tls, framing, limits) = match target {
             ListenTarget::Http { limits, proxies, .. } => {
                 let (most, strangers) = (limits.max_connections, limits.max_unadmitted_per_address);
-                let crowd = Crowd::new(most, strangers, limits.max_body, proxies.clone());
+                let HttpLimits { max_body, max_held, .. } = *limits;
+                let crowd = Crowd::new(most, strangers, max_body, max_held, proxies.clone());
                 let tls = self.tls.acceptor()?;
                 let door = HttpDoor { limits: *limits, tls, inbox, counting, ids };
                 return Ok((crowd, Door::Http(Arc::new(door))));
@@ -139,7 +139,8 @@ impl Listeners {
             }
         };
         let (most, strangers) = (limits.max_connections, limits.max_unadmitted_per_address);
-        let crowd = Crowd::new(most, strangers, 0, Networks::default());
+        // Clients of streams have no limit together but their number.
+        let crowd = Crowd::new(most, strangers, 0, usize::MAX, Networks::default());
         let handshake = Duration::from_millis(limits.handshake_timeout_ms);
         let door = StreamDoor { listen, framing, tls, handshake, inbox, counting, ids };
         Ok((crowd, Door::Stream(Arc::new(door))))
@@ -225,7 +226,9 @@ impl HttpDoor {
                 Err(_) => return tracing::debug!(remote, "TLS handshake too slow"),
             },
         };
-        let visit = Arc::new(Visit { door: Arc::clone(&self), place: Arc::new(place), remote });
+        let place = Arc::new(place);
+        let io = io.visiting(Arc::clone(&place));
+        let visit = Arc::new(Visit { door: Arc::clone(&self), place, remote });
         let service = service_fn(|request| {
             let visit = Arc::clone(&visit);
             async move { Ok::<_, Infallible>(visit.handle(request).await) }
@@ -238,7 +241,14 @@ impl HttpDoor {
             .max_headers(self.limits.max_headers)
             .serve_connection(TokioIo::new(io), service)
             .with_upgrades();
-        let Err(error) = Pin::new(&mut connection).await else { return };
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = visit.is_too_much() => {
+                let remote = &visit.remote;
+                return tracing::debug!(remote, "ended: it held most of what all hold together");
+            }
+        };
+        let Err(error) = ended else { return };
         tracing::debug!(%error, remote = visit.remote, "HTTP connection ended");
         if !error.is_timeout() {
             return;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use moorline_core::{CloseCause, Frame, FrameLimits, Framing};
 
 use crate::io::Io;
+use crate::listen::Share;
 use crate::stream::Stream;
 use crate::ws::{Agreed, Pool, Role, Ws};
 
@@ -70,6 +71,23 @@ impl Transport {
         match self {
             Self::WebSocket(ws) => ws.set_limits(limits),
             Self::Stream(stream) => stream.set_limits(limits),
+        }
+    }
+
+    /// Returns how many bytes a WebSocket holds: of a message that has not come in full, and of what waits to be sent.
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Self::WebSocket(ws) => ws.held(),
+            // Its listener has no limit for all together.
+            Self::Stream(_) => 0,
+        }
+    }
+
+    /// Returns where that is counted.
+    pub(crate) fn share(&self) -> Option<&Share> {
+        match self {
+            Self::WebSocket(ws) => ws.io().share(),
+            Self::Stream(_) => None,
         }
     }
 

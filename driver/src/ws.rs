@@ -147,6 +147,16 @@ impl Ws {
         self.max_send_queue = limits.max_send_queue;
     }
 
+    /// Returns how many bytes it holds: of a message that has not come in full, and of what waits to be sent.
+    pub(crate) fn held(&self) -> usize {
+        self.decoder.held().saturating_add(self.rest.len()).saturating_add(self.out.len())
+    }
+
+    /// Returns the byte stream below.
+    pub(crate) const fn io(&self) -> &Io {
+        &self.io
+    }
+
     /// Reads one frame.
     pub(crate) fn receive(&mut self, pool: &mut Pool) -> Step {
         for _ in 0..MAX_READS {

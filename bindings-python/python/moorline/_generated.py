@@ -764,6 +764,9 @@ class HubOptions(TypedDict, total=False):
     max_connections: int
     """The most connections; further ones wait, and one address gets three quarters until it registers. Default: `10000`. Range: 1 to 1000000."""
 
+    max_connection_bytes: int
+    """The most bytes that all connections hold together, of messages and bodies under way and of answers unread; beyond, the one that holds most is ended. Default: `268435456` bytes. Range: 1048576 to 1099511627776."""
+
     max_unadmitted_per_address: int
     """The most connections of one address that have asked nothing and not registered; further ones wait. Default: `64`. Range: 1 to 65536."""
 

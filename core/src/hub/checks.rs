@@ -49,11 +49,14 @@ pub(super) fn check(options: &HubOptions) -> Result<(), ConfigError> {
     }
     problems.compare(&options.limits.pairs());
     let message = ("limits.max_message_bytes", options.limits.max_message_bytes);
+    let together = ("max_connection_bytes", options.max_connection_bytes);
     let results = if options.max_results == 0 { u64::MAX } else { options.max_result_bytes };
     problems.compare(&[
         [message, ("max_queued_bytes", options.max_queued_bytes)],
         [message, ("max_result_bytes", results)],
         [("max_body_bytes", options.max_body_bytes), ("max_result_bytes", results)],
+        [("max_body_bytes", options.max_body_bytes), together],
+        [("limits.max_send_queue_bytes", options.limits.max_send_queue_bytes), together],
         [
             ("max_unadmitted_per_address", options.max_unadmitted_per_address),
             ("max_connections", options.max_connections),

@@ -97,6 +97,7 @@ impl Hub {
                     request_timeout_ms: REQUEST_TIMEOUT_MS,
                     max_connections: limit(self.options.max_connections),
                     max_unadmitted_per_address: limit(self.options.max_unadmitted_per_address),
+                    max_held: limit(self.options.max_connection_bytes),
                 },
             },
         });

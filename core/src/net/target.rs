@@ -215,6 +215,15 @@ pub struct HttpLimits {
     /// The most connections of one address that have neither asked anything nor been let in. Beyond:
     /// they wait, unread.
     pub max_unadmitted_per_address: usize,
+    /// The most bytes that all connections hold together: of messages and bodies that have not come in
+    /// full, and of what waits to be sent. Beyond: the one that holds most is ended.
+    pub max_held: usize,
+}
+
+impl HttpLimits {
+    /// What connections may hold together where no option says it.
+    #[cfg(any(feature = "netcluster", feature = "wsdaemon"))]
+    pub(crate) const MAX_HELD: usize = 268_435_456;
 }
 
 /// Limits that a listener enforces on clients that open streams.

@@ -35,8 +35,8 @@ impl Driver {
                 let input = ServerInput::Accepted { conn, listen, remote, credentials };
                 self.feed(Input::Server(input), now);
             }
-            Arrival::Asked { http, request, remote, answer } => {
-                self.answers.insert(http, answer);
+            Arrival::Asked { http, request, remote, asker } => {
+                self.answers.insert(http, asker);
                 self.feed(Input::Server(ServerInput::Asked { http, request, remote }), now);
             }
             #[cfg(feature = "scripted")]
@@ -121,13 +121,12 @@ impl Driver {
             }
             Output::HttpCancel { http } => self.http.cancel(http),
             Output::HttpReply { http, response } => {
-                if let Some(waiting) = self.answers.remove(&http) {
+                if let Some(asker) = self.answers.remove(&http) {
                     let (answer, writer) = answer(response);
                     if let Some(writer) = writer {
                         self.parts.insert(http, writer);
                     }
-                    // A client that has left reports itself as gone.
-                    let _ = waiting.send(answer);
+                    asker.answer(answer);
                 }
             }
             Output::HttpPart { http, bytes } => {

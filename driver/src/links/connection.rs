@@ -7,6 +7,7 @@ use moorline_core::{CloseCause, ConnId, Error, ErrorCode, Frame, Instant, Pulses
 
 use crate::inbox::ConnWaker;
 use crate::links::control::{self, ControlRate};
+use crate::listen::Share;
 use crate::transport::{Step, Transport};
 use crate::ws::Pool;
 
@@ -91,6 +92,18 @@ impl Connection {
     /// Tells whether so much is held back that nothing more is read.
     pub(super) const fn is_unread(&self) -> bool {
         self.held_bytes >= MAX_HELD
+    }
+
+    /// Says what the connection holds to whoever adds up what all hold.
+    pub(super) fn count(&self) {
+        if let Some(share) = self.transport.share() {
+            share.hold(self.transport.held() + self.held_bytes);
+        }
+    }
+
+    /// Tells whether it held most when all held too much.
+    pub(super) fn is_too_much(&self) -> bool {
+        self.transport.share().is_some_and(Share::is_over)
     }
 
     fn is_pulse(&self, frame: &Frame) -> bool {

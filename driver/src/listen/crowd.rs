@@ -5,6 +5,8 @@
 //! Beyond [`MAX_WAITING`] nobody is accepted, and the system's backlog holds them. Large bodies wait for
 //! room, too, unread.
 
+mod held;
+
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -15,6 +17,9 @@ use moorline_core::Networks;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+pub(crate) use held::Share;
+
+use crate::listen::crowd::held::Sum;
 use crate::listen::socket::Client;
 
 /// The most clients that wait for a place, unread.
@@ -36,6 +41,7 @@ pub(super) struct Crowd {
     counts: Mutex<Counts>,
     freed: Notify,
     room: Notify,
+    sum: Arc<Sum>,
 }
 
 #[derive(Default)]
@@ -72,6 +78,7 @@ impl Crowd {
         max_connections: usize,
         max_strangers: usize,
         max_body: usize,
+        max_held: usize,
         proxies: Networks,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -82,6 +89,7 @@ impl Crowd {
             counts: Mutex::default(),
             freed: Notify::new(),
             room: Notify::new(),
+            sum: Sum::new(max_held),
         })
     }
 
@@ -109,6 +117,7 @@ pub(crate) struct Place {
     crowd: Arc<Crowd>,
     address: Option<IpAddr>,
     standing: AtomicU8,
+    share: Share,
 }
 
 impl Place {
@@ -125,7 +134,8 @@ impl Place {
         counts.connections += 1;
         counts.addresses.entry(address).or_default().strangers += 1;
         let standing = AtomicU8::new(Standing::Stranger as u8);
-        Some(Self { crowd: Arc::clone(crowd), address, standing })
+        let share = crowd.sum.share();
+        Some(Self { crowd: Arc::clone(crowd), address, standing, share })
     }
 
     /// Whether the client is no stranger any more.
@@ -141,6 +151,11 @@ impl Place {
     /// The machine knows who the client is.
     pub(crate) fn prove(&self) {
         self.rise(Standing::Proven);
+    }
+
+    /// What the connection holds.
+    pub(crate) const fn share(&self) -> &Share {
+        &self.share
     }
 
     fn rise(&self, standing: Standing) {
@@ -286,7 +301,7 @@ mod tests {
 
     #[test]
     fn strangers_are_bounded_by_address_until_they_have_asked() {
-        let crowd = Crowd::new(100, 2, 0, Networks::default());
+        let crowd = Crowd::new(100, 2, 0, 0, Networks::default());
         let first = Place::take(&crowd, ONE).unwrap();
         let _second = Place::take(&crowd, ONE).unwrap();
         assert!(Place::take(&crowd, ONE).is_none());
@@ -299,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_proxy_has_only_the_bounds_of_all() {
-        let crowd = Crowd::new(4, 1, 0, [String::from("127.0.0.0/8")].into_iter().collect());
+        let crowd = Crowd::new(4, 1, 0, 0, [String::from("127.0.0.0/8")].into_iter().collect());
         let places: Vec<_> = std::iter::repeat_with(|| Place::take(&crowd, ONE))
             .map_while(std::convert::identity)
             .collect();
@@ -315,7 +330,7 @@ mod tests {
 
     #[test]
     fn an_address_leaves_a_quarter_of_the_places_to_others_until_it_has_proved_who_it_is() {
-        let crowd = Crowd::new(8, 8, 0, Networks::default());
+        let crowd = Crowd::new(8, 8, 0, 0, Networks::default());
         let places: Vec<_> = std::iter::repeat_with(|| Place::take(&crowd, ONE))
             .map_while(|place| place.inspect(Place::admit))
             .collect();
@@ -331,7 +346,7 @@ mod tests {
 
     #[test]
     fn large_bodies_of_one_address_leave_room_to_others() {
-        let crowd = Crowd::new(8, 8, 0, Networks::default());
+        let crowd = Crowd::new(8, 8, 0, 0, Networks::default());
         let (own, other) = (Place::take(&crowd, ONE).unwrap(), Place::take(&crowd, OTHER).unwrap());
         let quarter = own.try_hold(MAX_BODIES / 4).unwrap();
         assert!(own.try_hold(1).is_none());
@@ -343,14 +358,14 @@ mod tests {
         drop((own, other));
         assert_eq!(crowd.lock().bodies, 0);
         assert!(crowd.lock().addresses.is_empty());
-        let large = Crowd::new(8, 8, MAX_BODIES, Networks::default());
+        let large = Crowd::new(8, 8, MAX_BODIES, 0, Networks::default());
         let place = Place::take(&large, ONE).unwrap();
         assert!(place.try_hold(MAX_BODIES).is_some(), "the largest body always passes");
     }
 
     #[tokio::test]
     async fn a_body_waits_until_another_has_been_read() {
-        let crowd = Crowd::new(8, 8, 0, Networks::default());
+        let crowd = Crowd::new(8, 8, 0, 0, Networks::default());
         let place = Place::take(&crowd, ONE).unwrap();
         let first = place.hold(MAX_BODIES / 4).await;
         let second = std::pin::pin!(place.hold(1));
@@ -362,7 +377,7 @@ mod tests {
     async fn an_address_has_a_quarter_of_the_queue() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
-        let crowd = Crowd::new(8, 8, 0, [String::from("10.0.0.0/8")].into_iter().collect());
+        let crowd = Crowd::new(8, 8, 0, 0, [String::from("10.0.0.0/8")].into_iter().collect());
         let mut queue = Queue::default();
         let proxy = Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)));
         let crowds = [(ONE, MAX_WAITING_OF_ONE), (OTHER, 3), (proxy, MAX_WAITING_OF_ONE + 1)];

@@ -14,7 +14,7 @@ use moorline_core::{ConnInput, ServerInput};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::body::{Answer, AnswerBody, Gone, plain};
+use crate::body::{Answer, AnswerBody, Asker, Gone, plain};
 use crate::http_client::headers;
 use crate::inbox::{Arrival, Decision, Inbox};
 use crate::io::Io;
@@ -30,6 +30,8 @@ const SLOWEST: u64 = 65_536;
 const SMALL: usize = 65_536;
 /// How much of a body that is too large the machine sees.
 const BEGINNING: usize = 256;
+/// How long a connection that is to end has for an answer that says so.
+const PARTING: Duration = Duration::from_millis(100);
 
 /// One client's connection while it speaks HTTP.
 pub(super) struct Visit {
@@ -73,6 +75,8 @@ impl Visit {
                 return closing(status);
             }
         };
+        // From here on the machine counts what it keeps of it.
+        self.place.share().hold(0);
         self.place.admit();
         let http = HttpId(self.door.ids.next());
         let (sender, receiver) = oneshot::channel();
@@ -81,7 +85,7 @@ impl Visit {
             http,
             request: HttpRequest { body, ..question(&head) },
             remote: self.remote.clone(),
-            answer: sender,
+            asker: Asker { answer: sender, place: Arc::clone(&self.place) },
         });
         match receiver.await {
             Ok(mut answer) => {
@@ -98,7 +102,7 @@ impl Visit {
         mut body: Incoming,
         waits: bool,
     ) -> Result<Bytes, (StatusCode, Option<Bytes>)> {
-        let limits = &self.door.limits;
+        let (limits, share) = (&self.door.limits, self.place.share());
         let mut began = Instant::now();
         let mut room = None;
         let is_too_large = body.size_hint().lower() > limits.max_body as u64;
@@ -112,7 +116,11 @@ impl Visit {
             let bytes = first.len().max(whole.len());
             let allowed = limits.request_timeout_ms + bytes as u64 * 1_000 / SLOWEST;
             let until = began + Duration::from_millis(allowed);
-            let part = match tokio::time::timeout_at(until, body.frame()).await {
+            let part = tokio::select! {
+                part = tokio::time::timeout_at(until, body.frame()) => part,
+                () = share.over() => return Err((StatusCode::SERVICE_UNAVAILABLE, None)),
+            };
+            let part = match part {
                 Ok(None) => return Ok(if whole.is_empty() { first } else { whole.into() }),
                 Ok(Some(Ok(part))) => part,
                 Ok(Some(Err(_))) => return Err((StatusCode::BAD_REQUEST, None)),
@@ -141,6 +149,7 @@ impl Visit {
                 let beginning = Bytes::copy_from_slice(beginning);
                 return Err((StatusCode::PAYLOAD_TOO_LARGE, Some(beginning)));
             }
+            share.hold(bytes + part.len());
             if bytes == 0 {
                 first = part;
                 continue;
@@ -150,6 +159,13 @@ impl Visit {
             }
             whole.extend_from_slice(&part);
         }
+    }
+
+    /// Resolves when the connection is to end because it held most of what all hold together.
+    pub(super) async fn is_too_much(&self) {
+        self.place.share().over().await;
+        // Whoever still sends is told why.
+        tokio::time::sleep(PARTING).await;
     }
 
     async fn offer(self: &Arc<Self>, mut request: http::Request<Incoming>) -> Answer {

@@ -27,6 +27,7 @@ pub(crate) const HTTP_LIMITS: HttpLimits = HttpLimits {
     request_timeout_ms: 10_000,
     max_connections: 1_000,
     max_unadmitted_per_address: 64,
+    max_held: 64 * 1024 * 1024,
 };
 
 pub(crate) const LISTENER: ListenId = ListenId(2);

@@ -80,6 +80,8 @@ options! {
         registration_timeout_ms: u64 = 10_000; in 100..=600_000; unit "ms",
         /// The most connections; further ones wait, and one address gets three quarters until it registers.
         max_connections: u64 = 10_000; in 1..=1_000_000,
+        /// The most bytes that all connections hold together, of messages and bodies under way and of answers unread; beyond, the one that holds most is ended.
+        max_connection_bytes: u64 = 268_435_456; in 1_048_576..=1_099_511_627_776; unit "bytes",
         /// The most connections of one address that have asked nothing and not registered; further ones wait.
         max_unadmitted_per_address: u64 = 64; in 1..=65_536,
         /// VOLT daemons.

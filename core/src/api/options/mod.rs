@@ -5,12 +5,16 @@
 //! written nowhere else. Durations are whole milliseconds, sizes bytes.
 
 #[cfg(feature = "server")]
+mod ceiling;
+#[cfg(feature = "server")]
 mod hub;
 pub(crate) mod shared;
 pub(crate) mod table;
 #[cfg(feature = "server")]
 mod volt_hub;
 
+#[cfg(feature = "server")]
+pub use ceiling::MemoryTerm;
 #[cfg(feature = "server")]
 pub use hub::{HubAccess, HubOptions, User};
 pub use shared::{

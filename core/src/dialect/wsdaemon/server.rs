@@ -31,6 +31,7 @@ const HTTP: HttpLimits = HttpLimits {
     request_timeout_ms: 10_000,
     max_connections: 0,
     max_unadmitted_per_address: 0,
+    max_held: HttpLimits::MAX_HELD,
 };
 
 /// Wrong tokens of one address within a minute; further attempts are refused unseen.

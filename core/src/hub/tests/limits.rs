@@ -442,6 +442,8 @@ fn numbers_of_which_one_makes_another_unreachable_are_refused_by_both_names() {
         ("hub", "limits.max_message_bytes", "limits.max_send_queue_bytes"),
         ("hub", "limits.max_message_bytes", "max_queued_bytes"),
         ("hub", "limits.max_message_bytes", "max_result_bytes"),
+        ("hub", "max_body_bytes", "max_connection_bytes"),
+        ("hub", "limits.max_send_queue_bytes", "max_connection_bytes"),
         ("hub", "max_body_bytes", "max_result_bytes"),
         ("hub", "max_unadmitted_per_address", "max_connections"),
     ];
@@ -465,6 +467,8 @@ fn numbers_of_which_one_makes_another_unreachable_are_refused_by_both_names() {
         let number = match low {
             "max_unadmitted_per_address" => 1_000,
             "reconnect.base_delay_ms" => 100_000,
+            // All together hold no less than one may have waiting.
+            _ if high == "max_connection_bytes" => 40_000_000,
             _ => 20_000_000,
         };
         assert_eq!(open(role, (low, number), (high, number)), None, "{role}: {low} {high}");
@@ -477,7 +481,7 @@ fn numbers_of_which_one_makes_another_unreachable_are_refused_by_both_names() {
 fn every_number_that_bounds_a_size_is_compared_or_stands_alone() {
     // What may be larger than a message, or smaller: it cuts nothing off that another number allows.
     let alone = ["max_body_bytes", "volt.max_message_bytes", "volt.max_stream_bytes"];
-    let compared = ["max_queued_bytes", "max_result_bytes"];
+    let compared = ["max_queued_bytes", "max_result_bytes", "max_connection_bytes"];
     let sizes = |fields: Vec<options::Field>| {
         let sizes = fields.into_iter().filter(|field| field.unit == "bytes");
         sizes.map(|field| field.name).collect::<Vec<_>>()

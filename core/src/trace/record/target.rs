@@ -115,6 +115,7 @@ mod tests {
             request_timeout_ms: 4,
             max_connections: 5,
             max_unadmitted_per_address: 6,
+            max_held: 7,
         };
         let target = ListenTarget::Http {
             address: "127.0.0.1:0".into(),

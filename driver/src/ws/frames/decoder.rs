@@ -154,7 +154,6 @@ impl Decoder {
     }
 
     /// Returns how many bytes are held for a message of which a part is still to come.
-    #[allow(dead_code, reason = "asked by the fuzz target")]
     pub(crate) const fn held(&self) -> usize {
         match &self.message {
             Message::None => 0,

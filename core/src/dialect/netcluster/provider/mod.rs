@@ -152,6 +152,7 @@ impl Provider {
                 request_timeout_ms: REQUEST_TIMEOUT_MS,
                 max_connections: size(self.options.max_connections),
                 max_unadmitted_per_address: size(self.options.max_unadmitted_per_address),
+                max_held: HttpLimits::MAX_HELD,
             },
         };
         self.out.push_back(Output::Listen { listen: LISTENER, target });
