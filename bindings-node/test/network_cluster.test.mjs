@@ -279,6 +279,20 @@ test('send says false while a consumer does not read', async (t) => {
   assert.deepEqual([connection.send('late'), connection.getBufferedAmount()], [false, 0]);
 });
 
+test('send says true again when what was sent around the handshake has been read', async (t) => {
+  const provider = await provide(t, { ws: { max_backpressure: 65_536 } });
+  const opened = event(provider, 'open');
+  const socket = new WebSocket(`ws://127.0.0.1:${provider.port}/connect`);
+  t.after(() => socket.terminate());
+  const [[connection]] = await Promise.all([opened, once(socket, 'open')]);
+  socket.pause();
+  const turn = () => new Promise(setImmediate);
+  while (connection.send('x'.repeat(16_384))) await turn();
+  socket.resume();
+  while (connection.getBufferedAmount() > 0) await turn();
+  assert.equal(connection.send('again'), true);
+});
+
 test('a second provider of a port fails, and tells it', async (t) => {
   const { port } = await provide(t);
   const second = new Provider({ port });

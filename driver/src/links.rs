@@ -180,7 +180,14 @@ impl Links {
             match said {
                 Waiting::Frame(frame, packing) => drop(self.send(conn, frame, packing)),
                 Waiting::Limits(limits) => self.set_limits(conn, limits),
-                Waiting::AskSent => drop(self.ask_sent(conn)),
+                // What has left already is told by the flush that follows: the connection was touched.
+                Waiting::AskSent => {
+                    if self.ask_sent(conn)
+                        && let Some(Link::Open(connection)) = self.links.get_mut(&conn)
+                    {
+                        connection.asks_sent = true;
+                    }
+                }
                 Waiting::Close(code, reason) => drop(self.close(conn, code, reason, now)),
             }
         }
