@@ -71,7 +71,7 @@ pub mod options {
     #[cfg(feature = "netcluster")]
     pub use crate::dialect::netcluster::options::{
         ConsumerOptions, ParameterOption, ProviderAuthOptions, ProviderHeartbeatOptions,
-        ProviderOptions, ProviderSslOptions, ProviderWsOptions, WhenFull,
+        ProviderOptions, ProviderSslOptions, ProviderWsOptions,
     };
     #[cfg(feature = "volt")]
     pub use crate::dialect::volt::options::{

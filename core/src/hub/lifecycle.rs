@@ -17,12 +17,6 @@ use crate::net::target::{HttpLimits, ListenTarget};
 /// The only listener of a hub.
 const LISTENER: ListenId = ListenId(0);
 
-/// The largest request head, and the most header fields.
-const MAX_HEAD: (usize, usize) = (16_384, 64);
-
-/// Time for TLS, for a request's head and for its body, each.
-const REQUEST_TIMEOUT_MS: u64 = 10_000;
-
 /// A turn that comes later than asked for by this much says that this process was held up.
 const LATE_MS: u64 = 1_000;
 
@@ -84,20 +78,19 @@ impl Hub {
             waiting.insert(store, coordinator::RESULTS);
             self.out.push_back(Output::Store { store, request });
         }
-        let limit = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         self.out.push_back(Output::Listen {
             listen: LISTENER,
             target: ListenTarget::Http {
                 address: self.options.listen.clone(),
                 proxies: self.proxies.clone(),
                 limits: HttpLimits {
-                    max_head: MAX_HEAD.0,
-                    max_headers: MAX_HEAD.1,
-                    max_body: limit(self.options.max_body_bytes),
-                    request_timeout_ms: REQUEST_TIMEOUT_MS,
-                    max_connections: limit(self.options.max_connections),
-                    max_unadmitted_per_address: limit(self.options.max_unadmitted_per_address),
-                    max_held: limit(self.options.max_connection_bytes),
+                    max_held: usize::try_from(self.options.max_connection_bytes)
+                        .unwrap_or(usize::MAX),
+                    ..HttpLimits::new(
+                        self.options.max_body_bytes,
+                        self.options.max_connections,
+                        self.options.max_unadmitted_per_address,
+                    )
                 },
             },
         });

@@ -178,6 +178,12 @@ impl HttpResponse {
         }
     }
 
+    /// Makes a `text/plain` answer.
+    pub(crate) fn text(status: u16, text: impl Into<Bytes>) -> Self {
+        let headers = Headers::new().with("content-type", "text/plain");
+        Self { status, headers, body: HttpBody::Full(text.into()) }
+    }
+
     /// Forbids everyone on the way to keep the answer.
     pub(crate) fn uncached(mut self) -> Self {
         self.headers.push("cache-control", "no-store");

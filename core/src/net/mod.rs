@@ -9,6 +9,7 @@ pub(crate) mod frame;
 pub(crate) mod http;
 pub(crate) mod origin;
 pub(crate) mod proxies;
+pub(crate) mod query;
 #[doc(hidden)]
 pub mod socketio;
 pub(crate) mod split;

@@ -222,8 +222,21 @@ pub struct HttpLimits {
 
 impl HttpLimits {
     /// What connections may hold together where no option says it.
-    #[cfg(any(feature = "netcluster", feature = "wsdaemon"))]
-    pub(crate) const MAX_HELD: usize = 268_435_456;
+    const MAX_HELD: usize = 268_435_456;
+
+    /// Makes the limits that every server of ours has, with those that its options set.
+    pub(crate) fn new(max_body: u64, max_connections: u64, max_unadmitted: u64) -> Self {
+        let limit = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        Self {
+            max_head: 16_384,
+            max_headers: 64,
+            max_body: limit(max_body),
+            request_timeout_ms: 10_000,
+            max_connections: limit(max_connections),
+            max_unadmitted_per_address: limit(max_unadmitted),
+            max_held: Self::MAX_HELD,
+        }
+    }
 }
 
 /// Limits that a listener enforces on clients that open streams.

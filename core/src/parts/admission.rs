@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::ids::ConnId;
-use crate::base::time::Instant;
+use crate::base::time::{Deadline, Instant, Why};
 use crate::net::target::FrameLimits;
 use crate::parts::liveness::Liveness;
 use crate::parts::timers::Timers;
@@ -240,6 +240,54 @@ impl Accepted {
     /// Returns when something is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| at)
+    }
+}
+
+/// Those who wait for somebody's word on whether they are let in; `T` is what is known of each.
+#[derive(Debug)]
+pub(crate) struct Undecided<T> {
+    max: u64,
+    timeout_ms: u64,
+    waiting: BTreeMap<ConnId, (T, Instant)>,
+    timers: Timers<ConnId>,
+}
+
+impl<T> Undecided<T> {
+    /// Lets `max` wait, each for `timeout_ms`.
+    pub(crate) const fn new(max: u64, timeout_ms: u64) -> Self {
+        Self { max, timeout_ms, waiting: BTreeMap::new(), timers: Timers::new() }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting.len() as u64 >= self.max
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(crate) fn add(&mut self, conn: ConnId, known: T, now: Instant) {
+        let until = now.after(self.timeout_ms);
+        self.timers.add(conn, until);
+        self.waiting.insert(conn, (known, until));
+    }
+
+    /// Takes one who is decided about, or has left.
+    pub(crate) fn take(&mut self, conn: ConnId) -> Option<T> {
+        let (known, until) = self.waiting.remove(&conn)?;
+        self.timers.remove(conn, until);
+        Some(known)
+    }
+
+    /// Takes one who has waited long enough up to `now`; any, without it.
+    pub(crate) fn take_due(&mut self, now: Option<Instant>) -> Option<(ConnId, T)> {
+        let (until, conn) = self.timers.first()?;
+        let is_due = now.is_none_or(|now| until <= now);
+        is_due.then(|| self.take(conn)).flatten().map(|known| (conn, known))
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        self.timers.deadline(|_| Why::Patience)
     }
 }
 

@@ -11,7 +11,6 @@ use super::wire;
 const PARTS: &[(&str, &str)] = &[
     ("Admission", "core/src/parts/admission.rs"),
     ("Backoff", "core/src/parts/backoff.rs"),
-    ("Backlog", "core/src/parts/backlog.rs"),
     ("Calls", "core/src/parts/calls.rs"),
     ("Credentials", "core/src/parts/credentials.rs"),
     ("Drain", "core/src/parts/drain.rs"),
@@ -20,11 +19,14 @@ const PARTS: &[(&str, &str)] = &[
     ("Inbound", "core/src/parts/work.rs"),
     ("Journal", "core/src/parts/journal.rs"),
     ("Link", "core/src/parts/link.rs"),
+    ("Listener", "core/src/parts/listener.rs"),
     ("Liveness", "core/src/parts/liveness.rs"),
     ("Outbox", "core/src/parts/outbox.rs"),
+    ("Outlet", "core/src/parts/outlet.rs"),
     ("Pacer", "core/src/parts/pacer.rs"),
     ("Queue", "core/src/parts/queue.rs"),
     ("Readmission", "core/src/parts/readmission.rs"),
+    ("Reconnection", "core/src/parts/reconnection.rs"),
     ("Timers", "core/src/parts/timers.rs"),
     ("Window", "core/src/parts/window.rs"),
 ];

@@ -19,6 +19,7 @@ pub use ceiling::MemoryTerm;
 pub use hub::{HubAccess, HubOptions, User};
 pub use shared::{
     LimitOptions, OutboxOptions, ReconnectOptions, ResponseForm, RuntimeOptions, ScriptOptions,
+    WhenFull,
 };
 pub use table::{At, ConfigError, Field, Kind, OptionValue, Problem, Secrets, TableRow, read};
 #[doc(hidden)]

@@ -102,3 +102,15 @@ option_words! {
         Stream = "stream",
     }
 }
+
+option_words! {
+    /// What becomes of a message while more than allowed has not left.
+    pub enum WhenFull {
+        /// It is dropped, and its outcome says so.
+        Drop = "drop",
+        /// It is dropped, and the connection is closed with 1013.
+        Close = "close",
+        /// It waits until what is before it has left.
+        Block = "block",
+    }
+}

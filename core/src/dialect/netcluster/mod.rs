@@ -12,13 +12,11 @@
 //! ```text
 //! provider   who may come, heartbeats and strikes, silence
 //! consumer   one link that comes back, the provider's heartbeat
-//! outlet     what is sent on a connection, on either side
 //! wire       texts of the protocol, URLs and queries, answers over HTTP
 //! ```
 
 mod consumer;
 pub(crate) mod options;
-mod outlet;
 #[cfg(feature = "server")]
 mod provider;
 mod wire;
@@ -35,6 +33,9 @@ use crate::machine::CloseCause;
 const NO_CODE: u16 = 1_005;
 /// Stands for an end without a close frame.
 const CUT: u16 = 1_006;
+
+/// The close code for a message that there was no room for.
+const TRY_AGAIN_LATER: u16 = 1_013;
 
 /// Returns code and reason of an end as the original tells them.
 fn farewell(cause: &CloseCause) -> (u16, String) {

@@ -1,22 +1,10 @@
 //! Options of the `netcluster` dialect: the provider and its consumers.
 
 use crate::api::options::ConfigError;
-use crate::api::options::shared::{LimitOptions, ReconnectOptions, RuntimeOptions};
+use crate::api::options::shared::{LimitOptions, ReconnectOptions, RuntimeOptions, WhenFull};
 use crate::base::secret::Secret;
 use crate::net::origin::{host_and_port, is_loopback};
-use crate::{option_words, options};
-
-option_words! {
-    /// What becomes of a message while more than allowed has not left.
-    pub enum WhenFull {
-        /// It is dropped, and its outcome says so.
-        Drop = "drop",
-        /// It is dropped, and the connection is closed with 1013.
-        Close = "close",
-        /// It waits until what is before it has left.
-        Block = "block",
-    }
-}
+use crate::options;
 
 options! {
     /// A parameter of the query that consumers come with.

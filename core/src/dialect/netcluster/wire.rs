@@ -2,22 +2,15 @@
 //!
 //! Source: `src/components/Consumer.js`, `src/components/Provider.js` of `network-cluster` 1.0.4.
 
-use std::fmt::Write as _;
-
-use bytes::Bytes;
 use bytestring::ByteString;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::options::{ConsumerOptions, ParameterOption, bracketed};
 use super::words::{ANNOUNCEMENT, PING, PONG};
 use crate::base::content::Content;
-use crate::base::json::Raw;
-use crate::base::json::object::{Object, list};
-use crate::base::secret::Secret;
 use crate::base::time::UnixMillis;
-use crate::net::http::path;
+use crate::net::query::{self, Parameter};
 use crate::net::target::Pulses;
-use crate::net::{Frame, Headers, HttpBody, HttpRequest, HttpResponse};
+use crate::net::{Frame, HttpResponse};
 
 /// What a provider asks by.
 pub(super) const PINGS: Pulses = &[PING.as_bytes()];
@@ -29,19 +22,6 @@ pub(super) const ALIVE: &str = "/alive";
 
 /// The longest heartbeat interval that a consumer believes, and the shortest, in milliseconds.
 const INTERVALS: (f64, f64) = (1_000.0, 86_400_000.0);
-
-/// What may stand in a parameter as it is, beside letters and digits: that which `encodeURIComponent`
-/// leaves.
-const PARAMETER: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'!')
-    .remove(b'~')
-    .remove(b'*')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')');
 
 /// What the protocol itself says to a consumer.
 #[derive(Debug, PartialEq, Eq)]
@@ -94,36 +74,8 @@ pub(super) fn place(options: &ConsumerOptions) -> String {
 
 /// Returns the URL that a consumer dials.
 pub(super) fn url(options: &ConsumerOptions) -> String {
-    let mut url = place(options);
-    for (index, ParameterOption { name, value }) in options.parameters.iter().enumerate() {
-        let [name, value] = [name, value.expose()].map(|text| utf8_percent_encode(text, PARAMETER));
-        // Writing to a string cannot fail.
-        let _ = write!(url, "{}{name}={value}", if index == 0 { '?' } else { '&' });
-    }
-    url
-}
-
-/// A parameter of a query; without `=` it has no value.
-pub(super) type Parameter = (String, Option<Secret>);
-
-/// Reads the parameters of a request, by name; those of one name in the order of the query.
-///
-/// Peer: as the npm package query-string 7 does it.
-pub(super) fn parameters(url: &str) -> Vec<Parameter> {
-    let query = url.split_once('?').map_or("", |(_, query)| query);
-    let decoded = |text: &str| {
-        let text = text.replace('+', " ");
-        percent_decode_str(&text).decode_utf8().map_or_else(|_| text.clone(), Into::into)
-    };
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    let mut parameters: Vec<Parameter> = pairs
-        .map(|pair| match pair.split_once('=') {
-            Some((name, value)) => (decoded(name), Some(Secret::new(decoded(value)))),
-            None => (decoded(pair), None),
-        })
-        .collect();
-    parameters.sort_by(|(one, _), (other, _)| one.cmp(other));
-    parameters
+    let parameters = options.parameters.iter();
+    query::add(place(options), parameters.map(|it| (it.name.as_str(), it.value.expose())))
 }
 
 /// Tells whether every wanted parameter is there, once and with its value. It takes as long whichever
@@ -138,78 +90,36 @@ pub(super) fn fit(wanted: &[ParameterOption], given: &[Parameter]) -> bool {
     fits
 }
 
-/// Writes what is known of a consumer.
-pub(super) fn known(ip: &str, parameters: &[Parameter]) -> Raw {
-    let known = Object::new().text("ip", ip).raw("parameters", &pairs(parameters));
-    Raw::trusted(known.end())
-}
-
-/// Writes a request that the application decides about.
-pub(super) fn request(request: &HttpRequest, ip: &str, parameters: &[Parameter]) -> Raw {
-    let headers = request.headers.iter().map(|(name, value)| pair(name, Some(value.expose())));
-    let cookies = request.headers.first("cookie").unwrap_or_default().split(';');
-    let cookies = cookies.filter_map(|cookie| cookie.split_once('='));
-    let cookies = cookies.map(|(name, value)| pair(name.trim(), Some(value.trim())));
-    let query = request.url.split_once('?').map_or("", |(_, query)| query);
-    let written = Object::with_capacity(512)
-        .text("method", request.method.as_str())
-        .text("url", &request.url)
-        .text("path", path(&request.url))
-        .text("query", query)
-        .text("ip", ip)
-        .raw("headers", &list(headers))
-        .raw("cookies", &list(cookies))
-        .raw("parameters", &pairs(parameters));
-    Raw::trusted(written.end())
-}
-
-fn pairs(parameters: &[Parameter]) -> String {
-    list(parameters.iter().map(|(name, value)| pair(name, value.as_ref().map(Secret::expose))))
-}
-
-fn pair(name: &str, value: Option<&str>) -> String {
-    Object::new().text("name", name).text_or_null("value", value).end()
-}
-
 /// The answer to a consumer that is not let in; the only one that it takes for final.
 pub(super) fn unauthorized() -> HttpResponse {
-    answer(403, "Unauthorized")
+    HttpResponse::text(403, "Unauthorized")
 }
 
 /// The answer to a consumer that may come back.
 pub(super) fn overloaded() -> HttpResponse {
-    answer(503, "Service Unavailable").retry_later()
+    HttpResponse::text(503, "Service Unavailable").retry_later()
 }
 
 pub(super) fn not_found() -> HttpResponse {
-    answer(404, "Not Found")
+    HttpResponse::text(404, "Not Found")
 }
 
 /// The answer to a request that should have been for an upgrade.
 pub(super) fn upgrade_required() -> HttpResponse {
-    let mut answer = answer(426, "Upgrade Required");
+    let mut answer = HttpResponse::text(426, "Upgrade Required");
     answer.headers.push("upgrade", "websocket");
     answer
 }
 
 pub(super) fn alive(now: UnixMillis) -> HttpResponse {
-    answer(200, format!("Hello World @ {}", now.0))
-}
-
-/// The answer to a page of another origin.
-pub(super) fn foreign(status: u16, reason: &'static str) -> HttpResponse {
-    answer(status, reason)
-}
-
-fn answer(status: u16, text: impl Into<Bytes>) -> HttpResponse {
-    let headers = Headers::new().with("content-type", "text/plain");
-    HttpResponse { status, headers, body: HttpBody::Full(text.into()) }
+    HttpResponse::text(200, format!("Hello World @ {}", now.0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::api::options::read;
+    use crate::base::secret::Secret;
 
     #[test]
     fn announcements_are_read_as_the_original_does_within_reason() {
@@ -249,7 +159,7 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(
-                fit(&wanted, &parameters(&format!("/connect?{query}"))),
+                fit(&wanted, &query::parameters(&format!("/connect?{query}"))),
                 expected,
                 "{query}"
             );

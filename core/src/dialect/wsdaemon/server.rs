@@ -23,16 +23,8 @@ use crate::parts::window::Window;
 /// The listener for other daemons.
 pub(super) const LISTENER: ListenId = ListenId(0);
 
-/// The largest request head, the most header fields, the largest body, and the time for all of it.
-const HTTP: HttpLimits = HttpLimits {
-    max_head: 16_384,
-    max_headers: 64,
-    max_body: 1_024,
-    request_timeout_ms: 10_000,
-    max_connections: 0,
-    max_unadmitted_per_address: 0,
-    max_held: HttpLimits::MAX_HELD,
-};
+/// The largest body of a request: none is wanted.
+const MAX_BODY: u64 = 1_024;
 
 /// Wrong tokens of one address within a minute; further attempts are refused unseen.
 const ATTEMPTS: (u64, u64) = (10, 60_000);
@@ -112,12 +104,8 @@ impl Server {
 
 impl WsDaemon {
     pub(super) fn listen(&mut self) {
-        let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-        let limits = HttpLimits {
-            max_connections: size(self.options.max_connections),
-            max_unadmitted_per_address: size(self.options.max_unadmitted_per_address),
-            ..HTTP
-        };
+        let DaemonOptions { max_connections, max_unadmitted_per_address, .. } = self.options;
+        let limits = HttpLimits::new(MAX_BODY, max_connections, max_unadmitted_per_address);
         let target = ListenTarget::Http {
             address: self.options.listen.clone(),
             proxies: Networks::default(),

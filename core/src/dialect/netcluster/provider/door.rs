@@ -1,25 +1,25 @@
 //! Who may come: path, parameters, the application's word.
 
 use super::peers::Peer;
-use super::{Provider, ROUND_MS, Stage};
+use super::{Provider, ROUND_MS};
 use crate::api::event::{PeerEvent, SessionEvent};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, PeerId};
 use crate::base::json::Raw;
-use crate::base::time::{Instant, Now};
-use crate::dialect::netcluster::outlet::Outlet;
+use crate::base::time::Now;
 use crate::dialect::netcluster::wire;
 use crate::machine::Output;
 use crate::net::http::path;
+use crate::net::query;
 use crate::net::{HttpRequest, HttpResponse, Method};
 use crate::parts::admission::address;
 use crate::parts::liveness::{Silence, Strikes};
+use crate::parts::outlet::Outlet;
 
 /// Someone that the application decides about.
 #[derive(Debug)]
 pub(super) struct Asked {
     address: String,
-    until: Instant,
     /// What will be told when it joins.
     known: Raw,
 }
@@ -31,7 +31,7 @@ impl Provider {
             self.out.push_back(Output::Refuse { conn, response });
             return;
         }
-        let parameters = wire::parameters(&request.url);
+        let parameters = query::parameters(&request.url);
         let address = address(remote);
         let ip = address.trim_matches(['[', ']']);
         if !wire::fit(&self.options.auth.parameters, &parameters) {
@@ -39,22 +39,21 @@ impl Provider {
             return;
         }
         let auth = &self.options.auth;
-        let is_crowded = auth.asks && self.asked.len() as u64 >= auth.max_pending;
+        let is_crowded = auth.asks && self.undecided.is_full();
         if is_crowded || self.admission.enter(address).is_err() {
             self.counters.refused += 1;
             self.out.push_back(Output::Refuse { conn, response: wire::overloaded() });
             return;
         }
-        let known = wire::known(ip, &parameters);
+        let known = query::describe_peer(ip, &parameters);
         if !auth.asks {
             self.admission.admitted(address);
             return self.admit(conn, known, now);
         }
         let (timeout_ms, peer) = (auth.timeout_ms, PeerId(conn.0));
-        let until = now.mono.after(timeout_ms);
-        self.decisions.add(conn, until);
-        self.asked.insert(conn, Asked { address: address.to_owned(), until, known });
-        let request = wire::request(request, ip, &parameters);
+        let asked = Asked { address: address.to_owned(), known };
+        self.undecided.add(conn, asked, now.mono);
+        let request = query::describe(request, ip, &parameters);
         self.event(PeerEvent::AdmissionAsked { peer, timeout_ms, request });
     }
 
@@ -65,7 +64,7 @@ impl Provider {
         remote: &str,
         now: Now,
     ) -> Option<HttpResponse> {
-        if self.stage != Stage::Serving || self.drain.is_on() {
+        if !self.listener.is_open() {
             return Some(wire::overloaded());
         }
         if path(&request.url) != self.options.path {
@@ -74,7 +73,7 @@ impl Provider {
         let checked = self.options.strict.then(|| self.visitors.check(&request.headers))?;
         let (status, reason) = checked.err()?;
         self.warn(remote, reason, now);
-        Some(wire::foreign(status, reason))
+        Some(HttpResponse::text(status, reason))
     }
 
     /// Answers a request that is for no upgrade.
@@ -92,8 +91,7 @@ impl Provider {
     /// Takes the application's word on who has asked. One that has left meanwhile is nobody any more.
     pub(super) fn decide(&mut self, peer: PeerId, is_admitted: bool, now: Now) {
         let conn = ConnId(peer.0);
-        let Some(Asked { address, until, known }) = self.asked.remove(&conn) else { return };
-        self.decisions.remove(conn, until);
+        let Some(Asked { address, known }) = self.undecided.take(conn) else { return };
         if is_admitted {
             self.admission.admitted(&address);
             self.admit(conn, known, now);
@@ -105,7 +103,6 @@ impl Provider {
 
     /// The time to decide about somebody is over, or there is nobody to decide: it may come back.
     pub(super) fn put_off(&mut self, conn: ConnId, asked: &Asked) {
-        self.decisions.remove(conn, asked.until);
         self.admission.left(&asked.address, true);
         self.counters.refused += 1;
         self.out.push_back(Output::Refuse { conn, response: wire::overloaded() });
@@ -113,9 +110,8 @@ impl Provider {
 
     /// Someone left before it was decided about.
     pub(super) fn left(&mut self, conn: ConnId) {
-        if let Some(Asked { address, until, .. }) = self.asked.remove(&conn) {
-            self.decisions.remove(conn, until);
-            self.admission.left(&address, true);
+        if let Some(asked) = self.undecided.take(conn) {
+            self.admission.left(&asked.address, true);
         }
     }
 
@@ -129,7 +125,7 @@ impl Provider {
         }
         if self.peers.is_empty() {
             // Rounds keep the time of the start: the first may come at once.
-            let since = now.mono.since(self.since.mono) % ROUND_MS;
+            let since = now.mono.since(self.listener.since.mono) % ROUND_MS;
             self.round.next = Some(now.mono.after(ROUND_MS - since));
         }
         let is_greeted = !self.options.heartbeat.awaits_greet;

@@ -21,46 +21,32 @@ use serde::Serialize;
 use self::door::Asked;
 use self::peers::Peer;
 use super::options::ProviderOptions;
-use super::outlet::Rules;
 use crate::api::command::{Command, PeerCommand};
-use crate::api::event::{Event, SessionEvent, Transport};
+use crate::api::event::{CallEvent, Event};
 use crate::base::entropy::{Entropy, Seed};
 use crate::base::error::{Error, ErrorCode};
-use crate::base::ids::{ConnId, ListenId};
+use crate::base::ids::ConnId;
+use crate::base::json::Raw;
 use crate::base::json::object::Object;
 use crate::base::time::{Deadline, Now, Why};
 use crate::machine::{ConnInput, Endpoint, Input, Machine, Output, ServerInput};
-use crate::net::Networks;
 use crate::net::origin::Visitors;
+use crate::net::proxies::Networks;
 use crate::net::target::{FrameLimits, HttpLimits, ListenTarget};
-use crate::parts::admission::Admission;
-use crate::parts::drain::Drain;
+use crate::parts::admission::{Admission, Undecided};
 use crate::parts::heartbeat::{Beat, Heartbeat};
-use crate::parts::timers::Timers;
+use crate::parts::listener::Listener;
+use crate::parts::outlet::Rules;
 use crate::parts::window::Window;
 
-/// The only listener.
-const LISTENER: ListenId = ListenId(0);
-/// The largest request head, and the most header fields.
-const MAX_HEAD: (usize, usize) = (16_384, 64);
 /// The largest body of a request; none has any.
-const MAX_BODY: usize = 1_024;
-/// Time to receive a whole request.
-const REQUEST_TIMEOUT_MS: u64 = 10_000;
+const MAX_BODY: u64 = 1_024;
 /// How often refusals of one address are told, and within how many milliseconds.
 const WARNINGS: (u64, u64) = (5, 60_000);
 /// How often the connections are looked at for silence.
 const ROUND_MS: u64 = 4_000;
 /// What a connection may have on its way besides messages: pings and answers to pings.
 const CONTROL_BYTES: u64 = 65_536;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Idle,
-    Opening,
-    Serving,
-    Ended,
-}
 
 /// The provider's machine.
 #[derive(Debug)]
@@ -70,15 +56,11 @@ pub(crate) struct Provider {
     /// After how many silent rounds a connection is pinged, and cut off.
     patience: (u16, u16),
     visitors: Visitors,
-    stage: Stage,
-    since: Now,
-    address: String,
-    drain: Drain,
+    listener: Listener,
     entropy: Entropy,
     out: VecDeque<Output>,
     admission: Admission,
-    asked: BTreeMap<ConnId, Asked>,
-    decisions: Timers<ConnId>,
+    undecided: Undecided<Asked>,
     peers: BTreeMap<ConnId, Peer>,
     beat: Heartbeat,
     round: Heartbeat,
@@ -117,15 +99,11 @@ impl Provider {
                 hosts: None,
                 origins: options.allowed_origins.clone(),
             },
-            stage: Stage::Idle,
-            since: Now::default(),
-            address: String::new(),
-            drain: Drain::default(),
+            listener: Listener::new(),
             entropy: Entropy::new(seed),
             out: VecDeque::new(),
             admission: Admission::new(options.max_connections, options.max_unadmitted_per_address),
-            asked: BTreeMap::new(),
-            decisions: Timers::new(),
+            undecided: Undecided::new(options.auth.max_pending, options.auth.timeout_ms),
             peers: BTreeMap::new(),
             beat: Heartbeat::new(options.heartbeat.interval, 0),
             round: Heartbeat::new(ROUND_MS, 0),
@@ -136,74 +114,44 @@ impl Provider {
     }
 
     fn start(&mut self, now: Now) -> Result<(), Error> {
-        if self.stage != Stage::Idle {
-            return Err(ErrorCode::AlreadyStarted.into());
-        }
-        self.stage = Stage::Opening;
-        self.since = now;
+        let options = &self.options;
+        let limits =
+            HttpLimits::new(MAX_BODY, options.max_connections, options.max_unadmitted_per_address);
+        let (address, proxies) = (options.address(), Networks::default());
+        let target = ListenTarget::Http { address, limits, proxies };
+        self.listener.start(target, now, &mut self.out)?;
         self.beat.arm(now.mono);
-        let target = ListenTarget::Http {
-            address: self.options.address(),
-            proxies: Networks::default(),
-            limits: HttpLimits {
-                max_head: MAX_HEAD.0,
-                max_headers: MAX_HEAD.1,
-                max_body: MAX_BODY,
-                request_timeout_ms: REQUEST_TIMEOUT_MS,
-                max_connections: size(self.options.max_connections),
-                max_unadmitted_per_address: size(self.options.max_unadmitted_per_address),
-                max_held: HttpLimits::MAX_HELD,
-            },
-        };
-        self.out.push_back(Output::Listen { listen: LISTENER, target });
         Ok(())
-    }
-
-    fn listening(&mut self, address: String) {
-        if self.stage == Stage::Opening {
-            self.stage = Stage::Serving;
-            self.address.clone_from(&address);
-            let transport = Transport::Listener;
-            self.event(SessionEvent::Ready { id: address, transport, max_message: None });
-        }
     }
 
     /// Lets what was sent leave for a while, then ends.
     fn stop(&mut self, drain_ms: u64, now: Now) {
-        if self.drain.begin(drain_ms, now.mono) && self.stage == Stage::Serving {
-            self.out.push_back(Output::Unlisten { listen: LISTENER });
-            let in_flight = self.peers.values().filter(|peer| peer.outlet.is_behind()).count();
-            self.event(SessionEvent::Draining { in_flight, outbox: 0 });
-        }
+        self.listener.stop(drain_ms, self.behind(), now, &mut self.out);
         self.advance_drain(now);
     }
 
     fn advance_drain(&mut self, now: Now) {
-        if !self.drain.is_on() || self.stage == Stage::Ended {
-            return;
+        let is_behind = self.behind() > 0;
+        if self.listener.is_drained(is_behind, now) {
+            let text = "consumers had not read what was sent";
+            self.end(is_behind.then(|| Error::new(ErrorCode::DrainTimeout, text)));
         }
-        let is_behind = self.peers.values().any(|peer| peer.outlet.is_behind());
-        if !is_behind || self.drain.is_over(now.mono) || self.stage != Stage::Serving {
-            let error = is_behind.then(|| {
-                Error::new(ErrorCode::DrainTimeout, "consumers had not read what was sent")
-            });
-            self.end(error);
-        }
+    }
+
+    /// Counts the consumers that have not read what they were sent.
+    fn behind(&self) -> usize {
+        self.peers.values().filter(|peer| peer.outlet.is_behind()).count()
     }
 
     /// Says farewell to everyone.
     fn end(&mut self, error: Option<Error>) {
-        if self.stage == Stage::Opening {
-            self.out.push_back(Output::Unlisten { listen: LISTENER });
-        }
-        while let Some((conn, asked)) = self.asked.pop_first() {
+        while let Some((conn, asked)) = self.undecided.take_due(None) {
             self.put_off(conn, &asked);
         }
         while let Some(conn) = self.peers.keys().next().copied() {
             self.end_peer(conn, None, String::new());
         }
-        self.stage = Stage::Ended;
-        self.event(SessionEvent::Ended { error });
+        self.listener.end(error, &mut self.out);
     }
 
     /// Limits of a connection that is let in. What is on its way is bounded by what is handed over.
@@ -244,7 +192,7 @@ fn size(value: u64) -> usize {
 
 impl Machine for Provider {
     fn handle_input(&mut self, input: Input, now: Now) {
-        if self.stage == Stage::Ended {
+        if self.listener.is_ended() {
             return;
         }
         match input {
@@ -259,7 +207,9 @@ impl Machine for Provider {
                 let response = self.answer(&request, now);
                 self.out.push_back(Output::HttpReply { http, response });
             }
-            Input::Server(ServerInput::Listening { address, .. }) => self.listening(address),
+            Input::Server(ServerInput::Listening { address, .. }) => {
+                self.listener.bound(address, &mut self.out);
+            }
             Input::Server(ServerInput::ListenFailed { error, .. }) => self.end(Some(error)),
             // It dials nobody, asks nobody, stores nothing and takes no streams.
             Input::Conn(ConnInput::Opened { .. })
@@ -276,13 +226,11 @@ impl Machine for Provider {
     }
 
     fn handle_timeout(&mut self, now: Now) {
-        if self.stage == Stage::Ended {
+        if self.listener.is_ended() {
             return;
         }
-        while let Some((_, conn)) = self.decisions.take_due(now.mono) {
-            if let Some(asked) = self.asked.remove(&conn) {
-                self.put_off(conn, &asked);
-            }
+        while let Some((conn, asked)) = self.undecided.take_due(Some(now.mono)) {
+            self.put_off(conn, &asked);
         }
         if self.round.take(now.mono) == Beat::Send {
             self.listen_for_silence();
@@ -298,14 +246,14 @@ impl Machine for Provider {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        if matches!(self.stage, Stage::Idle | Stage::Ended) {
+        if !self.listener.is_running() {
             return None;
         }
         let timers = [
-            self.decisions.deadline(|_| Why::Patience),
+            self.undecided.deadline(),
             self.round.next.map(|at| Deadline { at, why: Why::Ping }),
             self.beat.next.map(|at| Deadline { at, why: Why::Heartbeat }),
-            self.drain.deadline(),
+            self.listener.deadline(),
         ];
         timers.into_iter().flatten().min()
     }
@@ -313,7 +261,7 @@ impl Machine for Provider {
 
 impl Endpoint for Provider {
     fn handle_command(&mut self, command: Command, now: Now) -> Result<(), Error> {
-        if self.stage == Stage::Ended && !matches!(command, Command::Snapshot { .. }) {
+        if self.listener.is_ended() && !matches!(command, Command::Snapshot { .. }) {
             return Err(ErrorCode::Stopped.into());
         }
         match command {
@@ -331,8 +279,8 @@ impl Endpoint for Provider {
             }
             Command::Peer(PeerCommand::Close { peer }) => self.cut_off(peer),
             Command::Snapshot { call } => {
-                let result = Ok(crate::base::json::Raw::trusted(self.snapshot(now)));
-                self.event(crate::api::event::CallEvent::Done { call, result });
+                let result = Ok(Raw::trusted(self.snapshot(now)));
+                self.event(CallEvent::Done { call, result });
             }
             Command::Call(_) | Command::Work(_) | Command::Emit { .. } => {
                 return Err(ErrorCode::Unsupported.into());
@@ -342,23 +290,13 @@ impl Endpoint for Provider {
     }
 
     fn snapshot(&self, now: Now) -> String {
-        let state = match self.stage {
-            Stage::Idle => "idle",
-            Stage::Opening => "opening",
-            Stage::Serving if self.drain.is_on() => "draining",
-            Stage::Serving => "serving",
-            Stage::Ended => "ended",
-        };
-        Object::with_capacity(512)
-            .text("dialect", "netcluster")
-            .text("role", "provider")
-            .text("state", state)
-            .text("address", &self.address)
-            .text("since", &self.since.unix.to_string())
-            .number("since_ms", now.mono.since(self.since.mono))
+        let object = Object::with_capacity(512);
+        let object = object.text("dialect", "netcluster").text("role", "provider");
+        let described = self.listener.describe(object, now);
+        described
             .value("connections", &self.peers.len())
-            .value("pending", &self.asked.len())
-            .value("behind", &self.peers.values().filter(|it| it.outlet.is_behind()).count())
+            .value("pending", &self.undecided.len())
+            .value("behind", &self.behind())
             .value("counters", &self.counters)
             .end()
     }

@@ -5,19 +5,17 @@ use bytes::Bytes;
 use super::Provider;
 use crate::api::command::Recipients;
 use crate::api::event::{HeartbeatSign, PeerEvent};
+use crate::api::options::WhenFull;
 use crate::base::content::Content;
 use crate::base::error::{Error, ErrorCode, invalid};
 use crate::base::ids::{CallId, ConnId, PeerId};
-use crate::dialect::netcluster::options::WhenFull;
-use crate::dialect::netcluster::outlet::{Message, Outcome, Outlet, settle};
 use crate::dialect::netcluster::wire;
-use crate::dialect::netcluster::{CUT, NO_CODE, farewell};
+use crate::dialect::netcluster::{CUT, NO_CODE, TRY_AGAIN_LATER, farewell};
 use crate::machine::{CloseCause, Output};
 use crate::net::Frame;
 use crate::parts::liveness::{Silence, StrikeDue, Strikes};
+use crate::parts::outlet::{Message, Outcome, Outlet, settle};
 
-/// The close code for a message that there was no room for.
-const TRY_AGAIN_LATER: u16 = 1_013;
 /// What a connection is said to have ended by that was silent for too long.
 const SILENT: &str = "WebSocket timed out from inactivity";
 /// The longest payload of a ping.
