@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use moorline::ErrorCode;
 use moorline::netcluster::{Connection, Consumer, Content, Outcome, Provider};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 /// What a test is told, in order.
@@ -176,4 +177,78 @@ async fn what_a_turn_sends_is_not_held_against_a_consumer_that_reads() {
         assert_eq!(messages.recv().await, Some(message.clone()));
     }
     drop(consumer);
+}
+
+/// What the original answers to an offer of compression, by preset (vector 21).
+#[tokio::test]
+async fn presets_of_compression_are_granted_as_by_the_original() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let usual = ["permessage-deflate", "permessage-deflate; client_max_window_bits"];
+    let lines = include_str!("../../tests/vectors/netcluster/21-compressor-negotiation.jsonl");
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut checked = 0;
+    for pair in lines.windows(2) {
+        let [asked, answered] = pair else { continue };
+        let (Some(preset), Some(header)) = (asked["preset"].as_str(), asked["data"].as_str())
+        else {
+            continue;
+        };
+        let offer = header.strip_prefix("Sec-WebSocket-Extensions: ").unwrap_or_default();
+        if asked["dir"] != "c2s" || !usual.contains(&offer) {
+            continue;
+        }
+        let tables = moorline::core::words::WORDS.iter().copied().flatten();
+        let members =
+            tables.filter(|table| table.dialect == "netcluster").flat_map(|it| it.members);
+        let number = members.filter(|(name, _)| *name == preset).map(|(_, number)| *number).next();
+        let number: u64 = number.unwrap().parse().unwrap();
+        let provider = Provider::builder()
+            .port(0)
+            .options(move |options| options.ws.compressor = number)
+            .start()
+            .await
+            .unwrap();
+        let mut socket = tokio::net::TcpStream::connect(provider.address()).await.unwrap();
+        let request = format!(
+            "GET /connect HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{header}\r\n\r\n"
+        );
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(socket.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap().to_lowercase();
+        let granted = head.lines().find_map(|line| line.strip_prefix("sec-websocket-extensions: "));
+        let sorted = |text: &str| {
+            let mut words: Vec<String> = text.split("; ").map(str::to_owned).collect();
+            words.sort_unstable();
+            words
+        };
+        let wanted = answered["data"].as_str().map(sorted);
+        assert_eq!(granted.map(sorted), wanted, "{preset}, {offer}");
+        checked += 1;
+    }
+    assert_eq!(checked, 22);
+}
+
+#[tokio::test]
+async fn messages_are_compressed_both_ways() {
+    let (opened, mut opens) = told();
+    let provider = Provider::builder()
+        .port(0)
+        .options(|options| options.ws.compressor = 2_306)
+        .on_open(move |connection: &Connection| opened(connection.clone()))
+        .on_message(|connection, message| connection.send_compressed(message).unwrap())
+        .start()
+        .await
+        .unwrap();
+    let (heard, mut messages) = told();
+    let consumer = Consumer::builder("127.0.0.1", provider.port());
+    let consumer = consumer.on_message(heard).connect().await.unwrap();
+    opens.recv().await.unwrap();
+    let large = Content::from("A".repeat(30_000));
+    consumer.send(large.clone()).unwrap();
+    assert_eq!(messages.recv().await, Some(large));
 }

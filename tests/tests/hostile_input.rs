@@ -8,9 +8,9 @@ use moorline_core::options::find;
 use moorline_core::store::StoreReply;
 use moorline_core::{CallCommand, ConnInput, HttpInput, ServerInput, SessionEvent, WorkCommand};
 use moorline_core::{
-    CallId, CloseCause, Command, ConnId, Endpoint, Error, ErrorCode, Event, Frame, Headers,
-    HttpBody, HttpId, HttpRequest, HttpResponse, Input, ListenId, Method, Now, Outcome, Output,
-    Raw, StoreId, WorkId,
+    CallId, CloseCause, Command, ConnId, Content, Endpoint, Error, ErrorCode, Event, Frame,
+    Headers, HttpBody, HttpId, HttpRequest, HttpResponse, Input, ListenId, Method, Now, Outcome,
+    Output, PeerCommand, PeerId, Raw, Recipients, StoreId, WorkId,
 };
 use proptest::prelude::*;
 
@@ -69,6 +69,10 @@ const TEXTS: &[&str] = &[
     "3probe",
     "6",
     "ok",
+    "PING",
+    "PONG",
+    "PROVIDER_HEARTBEAT|5000",
+    "PROVIDER_HEARTBEAT|-1e999|",
     "{\"data\":{\"daemonPassword\":\"pw\",\"teamCluster\":{}}}",
     "{\"name\":\"Echo/Say\",\"id\":1e999,\"params\":[]}",
     "{\"name\":{},\"id\":{\"a\":[]}}",
@@ -106,6 +110,9 @@ const PATHS: &[&str] = &[
     "/Beacon/Actions?Capability=x",
     "/Beacon/Affinity",
     "/Moorline/Status",
+    "/connect",
+    "/connect?key=a&key=a&%zz=%ff&&=",
+    "/alive",
     "/nowhere/../..",
     "%%%",
     "",
@@ -132,6 +139,8 @@ enum Move {
     Call(u64, u8),
     Emit(u8),
     Report(u64, u8),
+    Peer(u64, u8),
+    Sent(u64),
     Stop(u64),
 }
 
@@ -160,7 +169,9 @@ fn moves() -> impl Strategy<Value = Move> {
         2 => (id.clone(), any::<u8>()).prop_map(|(w, k)| Move::Complete(w, k)),
         2 => (id.clone(), any::<u8>()).prop_map(|(c, k)| Move::Call(c, k)),
         1 => any::<u8>().prop_map(Move::Emit),
-        1 => (id, any::<u8>()).prop_map(|(w, k)| Move::Report(w, k)),
+        1 => (id.clone(), any::<u8>()).prop_map(|(w, k)| Move::Report(w, k)),
+        2 => (id.clone(), any::<u8>()).prop_map(|(p, k)| Move::Peer(p, k)),
+        1 => id.prop_map(Move::Sent),
         1 => (0_u64..60_000).prop_map(Move::Stop),
     ]
 }
@@ -290,6 +301,25 @@ fn act(machine: &mut dyn Endpoint, doing: Move, server: bool, at: &mut u64) {
             let _ = machine.handle_command(command, clock(*at));
             return;
         }
+        Move::Peer(id, kind) => {
+            let peer = PeerId(id * 2 + 1);
+            let content = Content::from("x".repeat(usize::from(kind)));
+            let to = if server { Recipients::Peers(vec![peer; 3]) } else { Recipients::Link };
+            let command = match kind % 8 {
+                0 => PeerCommand::Admit { peer },
+                1 => PeerCommand::Refuse { peer },
+                2 => PeerCommand::Greet { peer },
+                3 => {
+                    PeerCommand::End { peer, code: Some(u16::from(kind) * 20), reason: "x".into() }
+                }
+                4 => PeerCommand::Close { peer },
+                5 => PeerCommand::Ping { peer, payload: vec![0; usize::from(kind)].into() },
+                _ => PeerCommand::Send { call: Some(CallId(id)), to, content, compress: true },
+            };
+            let _ = machine.handle_command(Command::Peer(command), clock(*at));
+            return;
+        }
+        Move::Sent(id) => Input::Conn(ConnInput::Sent { conn: conn(id) }),
         Move::Stop(drain_ms) => {
             let _ = machine.handle_command(Command::Stop { drain_ms }, clock(*at));
             return;
@@ -339,6 +369,7 @@ fn play(role: &str, options: &str, doings: Vec<Move>) -> Result<(), TestCaseErro
     let (dialect, is_daemon) = match role {
         "daemon" => ("volt", true),
         "client" | "server" => ("wsdaemon", false),
+        "consumer" | "provider" => ("netcluster", false),
         _ => ("beacon", false),
     };
     let name = if dialect == "wsdaemon" { "daemon" } else { role };
@@ -364,7 +395,7 @@ fn play(role: &str, options: &str, doings: Vec<Move>) -> Result<(), TestCaseErro
     let _ = machine.handle_command(Command::Start, clock(at));
     drain(&mut *machine, &kinds, at)?;
     for doing in doings {
-        act(&mut *machine, doing, ["hub", "server"].contains(&role), &mut at);
+        act(&mut *machine, doing, ["hub", "server", "provider"].contains(&role), &mut at);
         drain(&mut *machine, &kinds, at)?;
     }
     Ok(())
@@ -420,6 +451,31 @@ proptest! {
     ) {
         let options = format!(r#"{{"mode":"{role}","local":{{"socket_path":"/x.sock"}}}}"#);
         play(role, &options, doings)?;
+    }
+
+    #[test]
+    fn a_provider_survives_any_input(
+        asks in any::<bool>(),
+        on_backlog in prop_oneof![Just("drop"), Just("close"), Just("block")],
+        doings in prop::collection::vec(moves(), 0..80),
+    ) {
+        let options = format!(
+            r#"{{"auth":{{"asks":{asks},"max_pending":2}},"heartbeat":{{"tells":true}},
+            "max_connections":3,"ws":{{"max_backpressure":100,"on_backlog":"{on_backlog}"}}}}"#
+        );
+        play("provider", &options, doings)?;
+    }
+
+    #[test]
+    fn a_consumer_survives_any_input(
+        on_backlog in prop_oneof![Just("drop"), Just("close"), Just("block")],
+        doings in prop::collection::vec(moves(), 0..80),
+    ) {
+        let options = format!(
+            r#"{{"host":"h","max_backpressure":100,"on_backlog":"{on_backlog}",
+            "tells_heartbeats":true,"reconnect":{{"max_attempts":3}}}}"#
+        );
+        play("consumer", &options, doings)?;
     }
 
     #[test]

@@ -1019,6 +1019,9 @@ class ConsumerOptions(TypedDict, total=False):
     allow_reserved: bool
     """Whether messages that the protocol keeps for itself may be sent all the same. Default: `false`."""
 
+    compression: bool
+    """Whether to offer compression; it is used for messages of 1,024 bytes and more. Default: `true`."""
+
     limits: ConsumerLimitsOptions
     """Limits of the link; max_pending_calls messages wait if on_backlog is block."""
 

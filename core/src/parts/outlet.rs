@@ -32,6 +32,8 @@ pub(crate) struct Rules {
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) content: Content,
+    /// Whether to compress it where that was agreed on.
+    pub(crate) compress: bool,
     pub(crate) call: Option<CallId>,
 }
 
@@ -71,7 +73,7 @@ impl Outlet {
     ) -> Outcome {
         let room = self.backlog.room(rules.max);
         if room != Room::Full && self.waiting.is_none() {
-            self.pass(message.content, rules, out);
+            self.pass(message.content, message.compress, rules, out);
             return if room == Room::Free { Outcome::Sent } else { Outcome::Queued };
         }
         if !std::mem::replace(&mut self.is_told, true) {
@@ -97,7 +99,7 @@ impl Outlet {
                 self.waiting = None;
                 break;
             };
-            self.pass(message.content, rules, out);
+            self.pass(message.content, message.compress, rules, out);
             settle(message.call, Outcome::Queued, out);
         }
         if self.waiting.is_none() && std::mem::take(&mut self.is_told) {
@@ -121,10 +123,21 @@ impl Outlet {
         self.waiting = None;
     }
 
-    fn pass(&mut self, content: Content, rules: &Rules, out: &mut VecDeque<Output>) {
+    fn pass(
+        &mut self,
+        content: Content,
+        compress: bool,
+        rules: &Rules,
+        out: &mut VecDeque<Output>,
+    ) {
         let conn = self.conn;
         let asks = self.backlog.add(content.len(), rules.max);
-        out.push_back(Output::Send { conn, frame: Frame::from(content) });
+        let frame = Frame::from(content);
+        out.push_back(if compress {
+            Output::SendCompressed { conn, frame }
+        } else {
+            Output::Send { conn, frame }
+        });
         if asks {
             out.push_back(Output::AskSent { conn });
         }

@@ -37,7 +37,7 @@ impl Consumer {
     /// # Errors
     /// `STOPPED` after the end, `OVERLOADED` if too many commands wait.
     pub fn send(&self, content: impl Into<Content>) -> Result<(), Error> {
-        self.session.submit_soon(message(None, Recipients::Link, content.into()))
+        self.session.submit_soon(message(None, Recipients::Link, content.into(), false))
     }
 
     /// Sends a message and waits for its outcome.

@@ -66,8 +66,8 @@ const fn role(name: &'static str) -> Role {
     }
 }
 
-fn message(call: Option<CallId>, to: Recipients, content: Content) -> Command {
-    Command::Peer(PeerCommand::Send { call, to, content, compress: false })
+fn message(call: Option<CallId>, to: Recipients, content: Content, compress: bool) -> Command {
+    Command::Peer(PeerCommand::Send { call, to, content, compress })
 }
 
 /// Sends a message and waits for its outcome.
@@ -76,7 +76,7 @@ async fn deliver(
     to: Recipients,
     content: Content,
 ) -> Result<Outcome, Error> {
-    let outcome = endpoint.call(|call| message(Some(call), to, content)).await?;
+    let outcome = endpoint.call(|call| message(Some(call), to, content, false)).await?;
     match outcome.read::<&str>() {
         Ok("sent") => Ok(Outcome::Sent),
         Ok("queued") => Ok(Outcome::Queued),

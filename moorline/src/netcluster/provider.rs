@@ -57,7 +57,7 @@ impl Provider {
         content: impl Into<Content>,
     ) -> Result<(), Error> {
         let peers = consumers.into_iter().map(|consumer| consumer.inner.peer).collect();
-        self.session.submit_soon(message(None, Recipients::Peers(peers), content.into()))
+        self.session.submit_soon(message(None, Recipients::Peers(peers), content.into(), false))
     }
 
     /// Returns what happens to the provider from here on, such as refusals.
@@ -151,7 +151,16 @@ impl Connection {
     /// `STOPPED` after the end of the provider, `OVERLOADED` if too many commands wait.
     pub fn send(&self, content: impl Into<Content>) -> Result<(), Error> {
         let to = Recipients::Peer(self.inner.peer);
-        self.inner.endpoint.submit_soon(message(None, to, content.into()))
+        self.inner.endpoint.submit_soon(message(None, to, content.into(), false))
+    }
+
+    /// Sends a message compressed, where `ws.compressor` and the consumer allow it.
+    ///
+    /// # Errors
+    /// Those of [`send`](Self::send).
+    pub fn send_compressed(&self, content: impl Into<Content>) -> Result<(), Error> {
+        let to = Recipients::Peer(self.inner.peer);
+        self.inner.endpoint.submit_soon(message(None, to, content.into(), true))
     }
 
     /// Sends a message and waits for its outcome.

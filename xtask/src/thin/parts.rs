@@ -35,7 +35,7 @@ const PARTS: &[(&str, &str)] = &[
 const FOLDER: &str = "core/src/parts/";
 
 /// Files that a role may have too: what it does with the part.
-const SHARED: &[&str] = &["calls", "work"];
+const SHARED: &[&str] = &["calls", "listener", "work"];
 
 /// Adds parts that nothing defines, and those that something defines again.
 pub(super) fn check(core: &[File], problems: &mut Vec<Problem>) {

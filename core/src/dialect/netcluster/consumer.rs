@@ -102,7 +102,11 @@ impl Consumer {
         limits.max_send_queue = usize::try_from(on_its_way).unwrap_or(usize::MAX);
         let (url, headers) = (wire::url(&self.options), Headers::new());
         let target = DialTarget {
-            address: DialAddress::WebSocket { url, headers, deflate: None },
+            address: DialAddress::WebSocket {
+                url,
+                headers,
+                deflate: self.options.compression.then_some(wire::OFFER),
+            },
             timeout_ms: self.options.connect_timeout_ms,
             limits,
             pulses: wire::PINGS,
@@ -186,6 +190,7 @@ impl Consumer {
         call: Option<CallId>,
         to: &Recipients,
         content: Content,
+        compress: bool,
         now: Now,
     ) -> Result<(), Error> {
         if *to != Recipients::Link {
@@ -202,7 +207,8 @@ impl Consumer {
             let error = Error::new(ErrorCode::NotReady, "there is no connection to the provider");
             return if call.is_some() { Err(error) } else { Ok(()) };
         }
-        let outcome = self.outlet.send(Message { content, call }, &self.rules, &mut self.out);
+        let outcome =
+            self.outlet.send(Message { content, compress, call }, &self.rules, &mut self.out);
         settle(call, outcome, &mut self.out);
         match outcome {
             Outcome::Dropped => self.dropped(now),
@@ -318,8 +324,8 @@ impl Endpoint for Consumer {
                 self.stop(drain_ms, now);
                 Ok(())
             }
-            Command::Peer(PeerCommand::Send { call, to, content, compress: _ }) => {
-                self.send(call, &to, content, now)
+            Command::Peer(PeerCommand::Send { call, to, content, compress }) => {
+                self.send(call, &to, content, compress, now)
             }
             Command::Snapshot { call } => {
                 let result = Ok(Raw::trusted(self.snapshot(now)));

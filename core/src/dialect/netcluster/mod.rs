@@ -50,3 +50,7 @@ fn farewell(cause: &CloseCause) -> (u16, String) {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "full")]
+mod tests;

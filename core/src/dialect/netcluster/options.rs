@@ -1,9 +1,11 @@
 //! Options of the `netcluster` dialect: the provider and its consumers.
 
+use super::words::WORDS;
 use crate::api::options::ConfigError;
 use crate::api::options::shared::{LimitOptions, ReconnectOptions, RuntimeOptions, WhenFull};
 use crate::base::secret::Secret;
 use crate::net::origin::{host_and_port, is_loopback};
+use crate::net::target::Deflate;
 use crate::options;
 
 options! {
@@ -148,6 +150,8 @@ options! {
         tells_heartbeats: bool = false,
         /// Whether messages that the protocol keeps for itself may be sent all the same.
         allow_reserved: bool = false,
+        /// Whether to offer compression; it is used for messages of 1,024 bytes and more.
+        compression: bool = true,
         /// Limits of the link; max_pending_calls messages wait if on_backlog is block.
         limits: LimitOptions = LimitOptions {
             max_message_bytes: 104_857_600,
@@ -193,8 +197,8 @@ impl ProviderOptions {
         if !self.ssl.dh_params.is_empty() {
             problems.add("ssl.dh_params", "is not supported: leave it out, curves need none");
         }
-        if self.ws.compressor != 0 {
-            problems.add("ws.compressor", "must be 0: compression is not supported");
+        if self.ws.compressor != 0 && deflate(self.ws.compressor).is_none() {
+            problems.add("ws.compressor", "must be one of the numbers of Compressors");
         }
         if !is_loopback(host_and_port(&self.address()).0)
             && !self.is_secure()
@@ -228,6 +232,23 @@ impl ConsumerOptions {
         problems.compare(&self.limits.pairs());
         problems.check(())
     }
+}
+
+/// Returns what a preset of compression grants; `None` for none.
+///
+/// Peer: its high byte is the window of a dedicated compressor, its low byte the memory. A shared one
+/// forgets each message. Consumers always forget theirs.
+pub(super) fn deflate(preset: u64) -> Option<Deflate> {
+    let is_shared = preset == 1;
+    let known = WORDS.iter().flat_map(|table| table.members);
+    let mut known = known.filter_map(|(_, number)| number.parse::<u64>().ok());
+    (preset > 0 && known.any(|number| number == preset)).then_some(Deflate {
+        server_max_window_bits: if is_shared { 15 } else { (preset >> 8) as u8 },
+        client_max_window_bits: 15,
+        server_no_context_takeover: is_shared,
+        client_no_context_takeover: true,
+        threshold: None,
+    })
 }
 
 fn check_path(path: &str, problems: &mut ConfigError) {

@@ -7,6 +7,7 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, PeerId};
 use crate::base::json::Raw;
 use crate::base::time::Now;
+use crate::dialect::netcluster::options::deflate;
 use crate::dialect::netcluster::wire;
 use crate::machine::Output;
 use crate::net::http::path;
@@ -117,7 +118,8 @@ impl Provider {
 
     fn admit(&mut self, conn: ConnId, known: Raw, now: Now) {
         let (peer, limits) = (PeerId(conn.0), self.limits());
-        self.out.push_back(Output::Admit { conn, limits, deflate: None, pulses: wire::PONGS });
+        let deflate = deflate(self.options.ws.compressor);
+        self.out.push_back(Output::Admit { conn, limits, deflate, pulses: wire::PONGS });
         let auth = &self.options.auth;
         if auth.asks || !auth.parameters.is_empty() {
             // It has shown who it is: the bound for strangers of one address is not for it.

@@ -270,8 +270,8 @@ impl Endpoint for Provider {
             Command::Peer(PeerCommand::Admit { peer }) => self.decide(peer, true, now),
             Command::Peer(PeerCommand::Refuse { peer }) => self.decide(peer, false, now),
             Command::Peer(PeerCommand::Greet { peer }) => self.greet(peer),
-            Command::Peer(PeerCommand::Send { call, to, content, compress: _ }) => {
-                return self.send(call, &to, content);
+            Command::Peer(PeerCommand::Send { call, to, content, compress }) => {
+                return self.send(call, &to, content, compress);
             }
             Command::Peer(PeerCommand::Ping { peer, payload }) => return self.ping(peer, payload),
             Command::Peer(PeerCommand::End { peer, code, reason }) => {

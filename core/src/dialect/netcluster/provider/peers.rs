@@ -86,6 +86,7 @@ impl Provider {
         call: Option<CallId>,
         to: &Recipients,
         content: Content,
+        compress: bool,
     ) -> Result<(), Error> {
         if wire::is_said(&content) && !self.options.allow_reserved {
             return Err(invalid("the protocol keeps this message for itself: see allow_reserved"));
@@ -95,7 +96,7 @@ impl Provider {
         }
         match to {
             Recipients::Peer(peer) => {
-                let outcome = self.send_to(ConnId(peer.0), Message { content, call });
+                let outcome = self.send_to(ConnId(peer.0), Message { content, compress, call });
                 match outcome {
                     Some(outcome) => settle(call, outcome, &mut self.out),
                     None if call.is_some() => return Err(ErrorCode::InputGone.into()),
@@ -104,7 +105,10 @@ impl Provider {
             }
             Recipients::Peers(peers) => {
                 let outcomes = peers.iter().filter_map(|peer| {
-                    self.send_to(ConnId(peer.0), Message { content: content.clone(), call: None })
+                    self.send_to(
+                        ConnId(peer.0),
+                        Message { content: content.clone(), compress, call: None },
+                    )
                 });
                 let worst = outcomes.max().unwrap_or(Outcome::Sent);
                 let worst = if worst == Outcome::Waits { Outcome::Queued } else { worst };
@@ -244,5 +248,15 @@ impl Provider {
         if self.options.heartbeat.tells {
             self.event(PeerEvent::Heartbeat { peer: Some(PeerId(conn.0)), sign, value });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_consumer_costs_little_beside_its_id() {
+        assert!(size_of::<Peer>() <= 200, "{}", size_of::<Peer>());
     }
 }
