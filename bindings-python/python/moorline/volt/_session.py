@@ -49,7 +49,7 @@ class Session(Bench):
         self._listeners = listeners
         self._factory = factory
         self._max_message: Optional[int] = None
-        limits = options.get("limits") or {}
+        limits: Dict[str, Any] = options.get("limits") or {}
         self._pace = Pace(limits.get("max_send_queue_bytes"), self._ask_sent)
         self._last_notice = ""
         super().__init__(options, handlers)
