@@ -58,6 +58,10 @@ export async function play({ Endpoint, restored, open }) {
       this.told.push(event);
     }
 
+    hearContent(event) {
+      this.told.push(event);
+    }
+
     release() {}
 
     /** Whether the application was told just this. */

@@ -27,6 +27,7 @@ const EXECUTORS: &str = "MOORLINE_EXECUTORS";
 const SKIPS: &[(&str, &str, &str, &str)] = &[
     ("wasm", "beacon", "hub", "a page cannot listen"),
     ("wasm", "netcluster", "provider", "a page cannot listen"),
+    ("wasm", "wsdaemon", "daemon", "a page cannot listen"),
 ];
 
 /// Plays scripts, one after the other.
