@@ -46,6 +46,19 @@ fn a_registration_that_cannot_be_sent_is_not_put_behind_itself() {
 }
 
 #[test]
+fn what_a_server_says_of_a_registration_that_has_not_left_does_not_double_it() {
+    let mut it = Scene::new(&json!({"transport": "polling"}));
+    it.daemon.network.is_slow = true;
+    it.joins();
+    it.say("42[\"error\",{\"code\":\"x\"}]");
+    let lost = "lost: the registration could not be sent 500";
+    assert_eq!(brief(&it.events())[..2], ["REGISTRATION_FAILED", lost]);
+    it.daemon.network.is_slow = false;
+    it.pass(500);
+    it.registers();
+}
+
+#[test]
 fn c9_a_confirmation_that_comes_late_is_one() {
     let mut it = Scene::new(&json!({}));
     it.joins();

@@ -115,6 +115,11 @@ impl VoltDaemon {
     pub(super) fn registration_failed(&mut self, message: String) {
         let Stage::Registering(tries) = self.link.stage() else { return };
         self.notice(ErrorCode::RegistrationFailed, message);
+        if self.engine.has_waiting() {
+            // A second registration would only queue up behind the first, which has not left.
+            self.engine.abandon();
+            return self.lost("the registration could not be sent", false);
+        }
         if tries < MAX_TRIES {
             let limit = (self.link.backoff.delay(tries - 1, &mut self.entropy), Why::Backoff);
             self.link.enter(Stage::Repeating(tries), Some(limit), self.clock);

@@ -145,9 +145,14 @@ impl Engine {
         self.polling().is_some_and(|polling| polling.is_closing)
     }
 
+    /// Tells whether something was said and is not on its way yet.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.pacer.is_empty()
+    }
+
     /// Tells whether something still waits for the server to take it.
     pub(super) fn is_backed_up(&self) -> bool {
-        !self.pacer.is_empty() || self.polling().is_some_and(|polling| polling.post.is_some())
+        self.has_waiting() || self.polling().is_some_and(|polling| polling.post.is_some())
     }
 
     /// Returns the connection that carries a session, begins one or is probed for one.
