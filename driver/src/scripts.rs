@@ -14,7 +14,7 @@ use moorline_core::options::ScriptOptions;
 use moorline_core::{Command, Error, ErrorCode, Outcome, Raw, WorkCommand, WorkId};
 use tokio::sync::oneshot;
 
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Rejected};
 use crate::process::{self, Ended, Program};
 
 /// The most scripts of a folder, and how deep its folders are looked into.
@@ -112,8 +112,10 @@ impl Scripts {
             };
             let outcome = outcome(&name, ended, began.elapsed());
             let mut settled = vec![Command::Work(WorkCommand::Complete { work, outcome })];
-            // Only a driver that has ended takes none, or one with so much to do that nobody waits.
-            let _ = inbox.submit(&mut settled);
+            // Where there is no room now there will be: the outcome must not be lost.
+            while inbox.submit(&mut settled) == Err(Rejected::Full) {
+                tokio::task::yield_now().await;
+            }
         });
         true
     }

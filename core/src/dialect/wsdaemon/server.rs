@@ -18,7 +18,7 @@ use crate::net::proxies::Networks;
 use crate::net::target::{FrameLimits, HttpLimits, ListenTarget};
 use crate::net::{Frame, Headers, HttpBody, HttpRequest, HttpResponse};
 use crate::parts::admission::{Accepted, AdmissionPolicy, Due, address};
-use crate::parts::window::Window;
+use crate::parts::window::{Buckets, Window};
 
 /// The listener for other daemons.
 pub(super) const LISTENER: ListenId = ListenId(0);
@@ -26,8 +26,12 @@ pub(super) const LISTENER: ListenId = ListenId(0);
 /// The largest body of a request: none is wanted.
 const MAX_BODY: u64 = 1_024;
 
-/// Wrong tokens of one address within a minute; further attempts are refused unseen.
-const ATTEMPTS: (u64, u64) = (10, 60_000);
+/// Wrong tokens of one address: one a second, ten at once. Beyond, attempts are refused unseen, right ones
+/// too: an answer would tell whether they were.
+const GUESSES: (u64, u64) = (1, 10);
+
+/// Refusals of one address that are told within a minute.
+const TOLD: (u64, u64) = (5, 60_000);
 
 /// The clients of a server.
 #[derive(Debug)]
@@ -35,7 +39,8 @@ pub(super) struct Server {
     pub(super) rotation: Rotation,
     pub(super) accepted: Accepted,
     visitors: Visitors,
-    attempts: Window,
+    guesses: Buckets,
+    told: Window,
 }
 
 /// Answers what is no upgrade.
@@ -59,7 +64,8 @@ impl Server {
                 ping_interval_ms: options.ping_interval_ms,
             }),
             visitors: options.visitors(),
-            attempts: Window::new(ATTEMPTS.0, ATTEMPTS.1),
+            guesses: Buckets::new(GUESSES.0, GUESSES.1),
+            told: Window::new(TOLD.0, TOLD.1),
         }
     }
 
@@ -90,15 +96,21 @@ impl Server {
         self.visitors
             .check(&request.headers)
             .map_err(|(status, text)| (status, text.to_owned()))?;
-        let shown = request.headers.first("authorization");
-        let shown = shown.and_then(|field| field.strip_prefix("Bearer ")).unwrap_or_default();
-        if token.is_empty() || Secret::new(shown) == *token {
+        if token.is_empty() {
             return Ok(());
         }
-        match self.attempts.count(address(remote), now.mono) {
-            Ok(()) => Err((401, String::from("The token is missing or wrong."))),
-            Err(_) => Err((429, String::from("Too many wrong tokens."))),
+        let client = address(remote);
+        if self.guesses.check(client, now.mono).is_err() {
+            return Err((429, String::from("Too many wrong tokens.")));
         }
+        let shown = request.headers.first("authorization");
+        let shown = shown.and_then(|field| field.strip_prefix("Bearer ")).unwrap_or_default();
+        if Secret::new(shown) == *token {
+            return Ok(());
+        }
+        // There is one: it was looked for.
+        let _ = self.guesses.take(client, now.mono);
+        Err((401, String::from("The token is missing or wrong.")))
     }
 }
 
@@ -142,7 +154,7 @@ impl WsDaemon {
                 });
             }
             Err((status, text)) => {
-                if status != 429 {
+                if server.told.count(address(remote), now.mono).is_ok() {
                     let error = Error::new(ErrorCode::PeerRefused, format!("{remote}: {text}"));
                     self.event(SessionEvent::Notice { error });
                 }

@@ -409,8 +409,15 @@ fn strangers_are_refused_and_told() {
     assert_eq!(rig.refused, [401, 401, 403]);
     rig.offer(7, &[("authorization", "Bearer sesame")]);
     assert_eq!(rig.refused.len(), 3);
-    (0..9).for_each(|n| rig.offer(9 + 2 * n, &[]));
+    (0..20).for_each(|n| rig.offer(9 + 2 * n, &[]));
     assert_eq!(rig.refused.last(), Some(&429));
+    rig.offer(101, &[("authorization", "Bearer sesame")]);
+    assert_eq!((rig.refused.len(), rig.refused.last()), (24, Some(&429)), "unseen");
+    let is_notice = |event: &&Event| matches!(event, Event::Session(SessionEvent::Notice { .. }));
+    assert_eq!(rig.told.iter().filter(is_notice).count(), 5);
+    rig.pass(1_000);
+    rig.offer(103, &[("authorization", "Bearer sesame")]);
+    assert_eq!(rig.refused.len(), 24);
     assert!(!format!("{:?}", rig.told).contains("sesame"));
 }
 
