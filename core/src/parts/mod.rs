@@ -12,7 +12,6 @@ pub(crate) mod link;
 pub(crate) mod listener;
 pub(crate) mod liveness;
 pub(crate) mod outbox;
-pub(crate) mod outlet;
 pub(crate) mod pacer;
 pub(crate) mod queue;
 pub(crate) mod readmission;

@@ -31,7 +31,7 @@ use crate::machine::{CloseCause, ConnInput, Endpoint, Input, Machine, Output};
 use crate::net::target::{DialAddress, DialTarget, FrameLimits};
 use crate::net::{Frame, Headers};
 use crate::parts::drain::Drain;
-use crate::parts::outlet::{Message, Outcome, Outlet, Rules, settle};
+use crate::parts::pacer::{Message, Outcome, Outlet, Rules, settle};
 use crate::parts::reconnection::{Reconnection, ReconnectionDue};
 
 /// How often a provider beats that has not said so, in milliseconds.

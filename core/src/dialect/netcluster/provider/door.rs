@@ -15,7 +15,7 @@ use crate::net::query;
 use crate::net::{HttpRequest, HttpResponse, Method};
 use crate::parts::admission::address;
 use crate::parts::liveness::{Silence, Strikes};
-use crate::parts::outlet::Outlet;
+use crate::parts::pacer::Outlet;
 
 /// Someone that the application decides about.
 #[derive(Debug)]

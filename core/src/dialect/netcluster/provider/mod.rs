@@ -36,7 +36,7 @@ use crate::net::target::{FrameLimits, HttpLimits, ListenTarget};
 use crate::parts::admission::{Admission, Undecided};
 use crate::parts::heartbeat::{Beat, Heartbeat};
 use crate::parts::listener::Listener;
-use crate::parts::outlet::Rules;
+use crate::parts::pacer::Rules;
 use crate::parts::window::Window;
 
 /// The largest body of a request; none has any.

@@ -14,7 +14,7 @@ use crate::dialect::netcluster::{CUT, NO_CODE, TRY_AGAIN_LATER, farewell};
 use crate::machine::{CloseCause, Output};
 use crate::net::Frame;
 use crate::parts::liveness::{Silence, StrikeDue, Strikes};
-use crate::parts::outlet::{Message, Outcome, Outlet, settle};
+use crate::parts::pacer::{Message, Outcome, Outlet, settle};
 
 /// What a connection is said to have ended by that was silent for too long.
 const SILENT: &str = "WebSocket timed out from inactivity";

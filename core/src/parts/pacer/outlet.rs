@@ -1,4 +1,4 @@
-//! What is sent on a connection as it is: the three outcomes of a message, and those that wait for room.
+//! Messages that are sent on a connection as they are: what became of each, and those that wait for room.
 //!
 //! The driver is asked now and then whether everything has left. While it has not said so, what is sent
 //! counts as queued; what was sent since then counts against the limit.
@@ -15,6 +15,7 @@ use crate::base::ids::{CallId, ConnId, PeerId};
 use crate::base::json::Raw;
 use crate::machine::Output;
 use crate::net::Frame;
+use crate::parts::pacer::Underway;
 use crate::parts::queue::{Overflow, Queue};
 
 /// How a connection takes messages; the same for all of a role.
@@ -53,7 +54,7 @@ pub(crate) struct Outlet {
     pub(crate) conn: ConnId,
     /// The peer, at a provider.
     peer: Option<PeerId>,
-    backlog: Backlog,
+    underway: Underway,
     waiting: Option<Box<Queue<Message>>>,
     /// The application was told of the backlog.
     is_told: bool,
@@ -61,7 +62,7 @@ pub(crate) struct Outlet {
 
 impl Outlet {
     pub(crate) fn new(conn: ConnId, peer: Option<PeerId>) -> Self {
-        Self { conn, peer, backlog: Backlog::default(), waiting: None, is_told: false }
+        Self { conn, peer, underway: Underway::default(), waiting: None, is_told: false }
     }
 
     /// Sends a message, or keeps it, or drops it.
@@ -71,13 +72,14 @@ impl Outlet {
         rules: &Rules,
         out: &mut VecDeque<Output>,
     ) -> Outcome {
-        let room = self.backlog.room(rules.max);
-        if room != Room::Full && self.waiting.is_none() {
+        if !self.is_full(rules) && self.waiting.is_none() {
+            let outcome =
+                if self.underway.asked.is_some() { Outcome::Queued } else { Outcome::Sent };
             self.pass(message.content, message.compress, rules, out);
-            return if room == Room::Free { Outcome::Sent } else { Outcome::Queued };
+            return outcome;
         }
         if !std::mem::replace(&mut self.is_told, true) {
-            let (peer, bytes) = (self.peer, self.backlog.bytes);
+            let (peer, bytes) = (self.peer, self.underway.load.bytes);
             out.push_back(Output::Event(PeerEvent::Backlog { peer, bytes }.into()));
         }
         if rules.on_backlog != WhenFull::Block {
@@ -91,10 +93,11 @@ impl Outlet {
         if waiting.push(message, bytes) == 0 { Outcome::Waits } else { Outcome::Dropped }
     }
 
-    /// What was sent has left: those that wait follow.
+    /// What was sent has left: those that wait follow. What was sent behind the question counts as gone
+    /// with it: there is little before the next one.
     pub(crate) fn sent(&mut self, rules: &Rules, out: &mut VecDeque<Output>) {
-        self.backlog.clear();
-        while self.backlog.room(rules.max) != Room::Full {
+        self.underway.sent_all();
+        while !self.is_full(rules) {
             let Some(message) = self.waiting.as_mut().and_then(|waiting| waiting.pop()) else {
                 self.waiting = None;
                 break;
@@ -110,7 +113,7 @@ impl Outlet {
 
     /// Tells whether something is known not to have left.
     pub(crate) const fn is_behind(&self) -> bool {
-        self.backlog.is_waiting() || self.waiting.is_some()
+        self.underway.asked.is_some() || self.waiting.is_some()
     }
 
     /// The connection is over: nothing follows.
@@ -123,6 +126,11 @@ impl Outlet {
         self.waiting = None;
     }
 
+    /// Tells whether more than allowed has not left.
+    const fn is_full(&self, rules: &Rules) -> bool {
+        rules.max > 0 && self.underway.load.bytes > rules.max
+    }
+
     fn pass(
         &mut self,
         content: Content,
@@ -131,7 +139,9 @@ impl Outlet {
         out: &mut VecDeque<Output>,
     ) {
         let conn = self.conn;
-        let asks = self.backlog.add(content.len(), rules.max);
+        self.underway.load.bytes += content.len() as u64;
+        let step = if rules.max == 0 { STEP } else { STEP.min(rules.max / 4) };
+        let asks = self.underway.load.bytes > step && self.underway.ask();
         let frame = Frame::from(content);
         out.push_back(if compress {
             Output::SendCompressed { conn, frame }
@@ -160,81 +170,39 @@ pub(crate) fn settle(call: Option<CallId>, outcome: Outcome, out: &mut VecDeque<
 /// How many bytes may be sent before the driver is asked.
 const STEP: u64 = 128 * 1024;
 
-/// The bytes on their way, as far as is known.
-#[derive(Debug, Default)]
-struct Backlog {
-    /// Bytes sent since everything was known to have left.
-    bytes: u64,
-    /// The driver was asked and has not answered.
-    is_asked: bool,
-}
-
-/// What a message finds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Room {
-    /// Nothing is known to be in its way.
-    Free,
-    /// What was sent before has not left.
-    Behind,
-    /// More than allowed has not left.
-    Full,
-}
-
-impl Backlog {
-    /// Looks what a message would find where `max` bytes may be on their way; 0 does not limit.
-    const fn room(&self, max: u64) -> Room {
-        if max > 0 && self.bytes > max {
-            Room::Full
-        } else if self.is_asked {
-            Room::Behind
-        } else {
-            Room::Free
-        }
-    }
-
-    /// Counts a message that is sent. Tells whether to ask the driver behind it.
-    fn add(&mut self, bytes: usize, max: u64) -> bool {
-        self.bytes = self.bytes.saturating_add(bytes as u64);
-        let step = if max == 0 { STEP } else { STEP.min(max / 4) };
-        self.bytes > step && !std::mem::replace(&mut self.is_asked, true)
-    }
-
-    /// Tells whether something is known to wait.
-    const fn is_waiting(&self) -> bool {
-        self.is_asked
-    }
-
-    /// Everything has left.
-    const fn clear(&mut self) {
-        self.bytes = 0;
-        self.is_asked = false;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Sends so many bytes; returns what became of them, and whether the driver is asked.
+    fn send(outlet: &mut Outlet, bytes: usize, max: u64) -> (Outcome, bool) {
+        let rules = Rules { max, on_backlog: WhenFull::Drop, max_waiting: 0, max_bytes: 0 };
+        let content = Content::Text("x".repeat(bytes).into());
+        let mut out = VecDeque::new();
+        let outcome =
+            outlet.send(Message { content, compress: false, call: None }, &rules, &mut out);
+        (outcome, matches!(out.back(), Some(Output::AskSent { .. })))
+    }
+
     #[test]
     fn a_message_finds_what_is_before_it() {
-        let mut backlog = Backlog::default();
-        assert_eq!(backlog.room(1_000), Room::Free);
-        assert!(!backlog.add(250, 1_000), "a quarter may go unasked");
-        assert_eq!(backlog.room(1_000), Room::Free);
-        assert!(backlog.add(1, 1_000));
-        assert_eq!(backlog.room(1_000), Room::Behind);
-        assert!(!backlog.add(749, 1_000), "it is asked once");
-        assert_eq!(backlog.room(1_000), Room::Behind, "as many as allowed");
-        backlog.add(1, 1_000);
-        assert_eq!(backlog.room(1_000), Room::Full);
-        backlog.clear();
-        assert_eq!((backlog.room(1_000), backlog.is_waiting()), (Room::Free, false));
+        let mut outlet = Outlet::new(ConnId(1), None);
+        assert_eq!(send(&mut outlet, 250, 1_000), (Outcome::Sent, false), "a quarter goes unasked");
+        assert_eq!(send(&mut outlet, 1, 1_000), (Outcome::Sent, true));
+        assert_eq!(send(&mut outlet, 749, 1_000), (Outcome::Queued, false), "it is asked once");
+        assert_eq!(send(&mut outlet, 1, 1_000), (Outcome::Queued, false), "as many as allowed");
+        assert_eq!(send(&mut outlet, 1, 1_000), (Outcome::Dropped, false));
+        assert!(outlet.is_behind());
+        let rules = Rules { max: 1_000, on_backlog: WhenFull::Drop, max_waiting: 0, max_bytes: 0 };
+        outlet.sent(&rules, &mut VecDeque::new());
+        assert!(!outlet.is_behind());
+        assert_eq!(send(&mut outlet, 1, 1_000), (Outcome::Sent, false));
     }
 
     #[test]
     fn without_a_limit_the_driver_is_asked_all_the_same() {
-        let mut backlog = Backlog::default();
-        assert!(backlog.add(1 << 30, 0));
-        assert_eq!(backlog.room(0), Room::Behind);
+        let mut outlet = Outlet::new(ConnId(1), None);
+        assert_eq!(send(&mut outlet, 1 << 20, 0), (Outcome::Sent, true));
+        assert_eq!(send(&mut outlet, 1 << 20, 0), (Outcome::Queued, false));
     }
 }

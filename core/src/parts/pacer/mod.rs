@@ -7,10 +7,49 @@
 //! A driver keeps what it is handed until the network takes it, and fails a connection that is handed
 //! more than it may keep. So a window is handed over at a time, and the next one when that has left; what
 //! does not fit waits here, where whoever says more can be held or refused.
+//!
+//! What waits has two sets of rules: a [`Pacer`] keeps packets by rank, as many as its role lets it; an
+//! [`Outlet`] keeps messages in one bounded line and says what became of each.
+
+mod outlet;
 
 use std::collections::VecDeque;
 
 use crate::net::Frame;
+
+pub(crate) use outlet::{Message, Outcome, Outlet, Rules, settle};
+
+/// What was handed over and is not known to have left.
+#[derive(Debug, Default)]
+struct Underway {
+    load: Load,
+    /// What of it there was when the driver was asked whether all has left.
+    asked: Option<Load>,
+}
+
+impl Underway {
+    /// Asks whether all has left that is underway; false if that was asked and is not answered.
+    fn ask(&mut self) -> bool {
+        let is_due = self.asked.is_none();
+        self.asked.get_or_insert(self.load);
+        is_due
+    }
+
+    /// All has left that was underway when it was asked: returns it.
+    fn sent(&mut self) -> Option<Load> {
+        let load = self.asked.take()?;
+        self.load.parcels -= load.parcels;
+        self.load.bytes -= load.bytes;
+        self.load.kept -= load.kept;
+        Some(load)
+    }
+
+    /// All has left: returns it.
+    fn sent_all(&mut self) -> Load {
+        self.asked = None;
+        std::mem::take(&mut self.load)
+    }
+}
 
 /// The largest window. What passes everything that waits, such as a pong, has only that much before it.
 const MAX_WINDOW: u64 = 1_048_576;
@@ -56,12 +95,6 @@ impl Load {
             self.kept += u64::from(rank == Rank::Kept);
         }
     }
-
-    fn subtract(&mut self, other: Self) {
-        self.parcels -= other.parcels;
-        self.bytes -= other.bytes;
-        self.kept -= other.kept;
-    }
 }
 
 /// What is said over one session.
@@ -79,9 +112,7 @@ pub(crate) struct Pacer {
     demanded: u64,
     /// Parcels that the application could say again and that have not left.
     kept: u64,
-    on_its_way: Load,
-    /// What was on its way when it was asked whether all has left.
-    asked: Option<Load>,
+    underway: Underway,
     is_wanted: bool,
     /// How many parcels were pushed, and how many of them have left; what passes the others does not count.
     pushed: u64,
@@ -100,8 +131,7 @@ impl Pacer {
             kept_bytes: 0,
             demanded: 0,
             kept: 0,
-            on_its_way: Load::default(),
-            asked: None,
+            underway: Underway::default(),
             is_wanted: false,
             pushed: 0,
             left: 0,
@@ -115,7 +145,7 @@ impl Pacer {
         let passes = rank == Rank::First || (self.waiting.is_empty() && self.has_window(bytes));
         if passes {
             self.count(rank);
-            self.on_its_way.add(bytes, rank);
+            self.underway.load.add(bytes, rank);
         }
         passes
     }
@@ -171,30 +201,29 @@ impl Pacer {
     /// Tells whether to ask now when all has left that was handed over: somebody wants to know, or the
     /// window is half used up. [`sent`](Self::sent) is the answer.
     pub(crate) fn asks(&mut self) -> bool {
-        let is_due =
-            self.is_wanted || !self.waiting.is_empty() || self.on_its_way.bytes > self.window / 2;
-        if self.asked.is_some() || self.on_its_way.parcels == 0 || !is_due {
-            return false;
-        }
-        self.asked = Some(self.on_its_way);
-        true
+        let load = self.underway.load;
+        let is_due = self.is_wanted || !self.waiting.is_empty() || load.bytes > self.window / 2;
+        load.parcels > 0 && is_due && self.underway.ask()
     }
 
     /// All has left that was handed over before it was asked. Tells whether somebody wants to know.
     pub(crate) fn sent(&mut self) -> bool {
-        let Some(load) = self.asked.take() else { return false };
-        self.on_its_way.subtract(load);
+        let load = self.underway.sent();
+        load.is_some_and(|load| self.has_sent(load))
+    }
+
+    /// All has left that was handed over. Tells whether somebody wants to know.
+    pub(crate) fn sent_all(&mut self) -> bool {
+        let load = self.underway.sent_all();
+        self.has_sent(load)
+    }
+
+    fn has_sent(&mut self, load: Load) -> bool {
         self.left += load.parcels;
         self.kept -= load.kept;
         let was_wanted = self.is_wanted;
         self.is_wanted &= !self.has_left();
         was_wanted
-    }
-
-    /// All has left that was handed over. Tells whether somebody wants to know.
-    pub(crate) fn sent_all(&mut self) -> bool {
-        self.asked = Some(self.on_its_way);
-        self.sent()
     }
 
     /// Somebody wants to know when everything pushed so far has left. Tells whether it has already.
@@ -254,7 +283,7 @@ impl Pacer {
     fn take(&mut self) -> Option<VecDeque<Frame>> {
         let first = self.first.pop_front();
         let Parcel { frames, rank, bytes } = first.or_else(|| self.waiting.pop_front())?;
-        self.on_its_way.add(bytes, rank);
+        self.underway.load.add(bytes, rank);
         if matches!(rank, Rank::First | Rank::Demanded) {
             self.demanded -= bytes;
         }
@@ -273,7 +302,7 @@ impl Pacer {
     }
 
     const fn has_window(&self, bytes: u64) -> bool {
-        let before = self.on_its_way.bytes;
+        let before = self.underway.load.bytes;
         before == 0 || before + bytes <= self.window
     }
 }
