@@ -14,6 +14,8 @@ const NODE_PACKAGES: &str = "node packages";
 const PYTHON_PACKAGES: &str = "python packages";
 /// The official server that VOLT daemons are tested against.
 pub(crate) const VOLT_PEER: &str = "tests/peers/volt";
+/// Plain programs of `ws` that ws-daemons are tested against.
+const WS_PEER: &str = "tests/peers/ws";
 /// Where the wheel is installed and tested.
 const ENVIRONMENT: &str = "python";
 /// How long each codec is fuzzed.
@@ -25,7 +27,7 @@ pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), St
     plan.then("languages", prepare::languages);
     plan.start(SYSTEM, prepare::system);
     plan.start(NODE_PACKAGES, |shell| {
-        ["bindings-node", "wasm", VOLT_PEER]
+        ["bindings-node", "wasm", VOLT_PEER, WS_PEER]
             .iter()
             .try_for_each(|folder| prepare::npm(shell, folder))
     });
@@ -37,10 +39,9 @@ pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), St
     plan.then("attacks", attack::short);
     plan.then("fuzzed codecs", |shell| fuzz::run(shell, &WHOLE, None, FUZZ_SECONDS));
     plan.then("volt peer as recorded, hub with official clients", |shell| {
-        let mut command = shell.command("node");
-        command.env("MOORLINE_BIN", Profile::Test.folder(shell).join("moorline"));
-        shell.run(command.current_dir(shell.root().join(VOLT_PEER)).args(["--test", "."]))
+        peer_tests(shell, VOLT_PEER)
     });
+    plan.then("ws-daemon with plain programs of ws", |shell| peer_tests(shell, WS_PEER));
     plan.then("node package", |shell| packages::node(shell, Profile::Test, &WHOLE));
     plan.join(PYTHON_PACKAGES);
     plan.then("python package", |shell| {
@@ -69,6 +70,13 @@ pub(crate) fn run(root: &Path, pages: bool, only: Option<&str>) -> Result<(), St
         plan.only(part);
     }
     plan.run(root)
+}
+
+/// Runs the tests of a folder with foreign programs.
+fn peer_tests(shell: &Shell, folder: &str) -> Result<(), String> {
+    let mut command = shell.command("node");
+    command.env("MOORLINE_BIN", Profile::Test.folder(shell).join("moorline"));
+    shell.run(command.current_dir(shell.root().join(folder)).args(["--test", "."]))
 }
 
 fn node_tests(shell: &Shell) -> Result<(), String> {
