@@ -68,7 +68,7 @@ fn configure(args: &WsDaemonArgs) -> Result<Layers, Failure> {
         tracing::warn!(folder = %scripts.display(), "there is no folder of scripts");
     }
     layers.preset("wsdaemon", "local.socket_path", text(&folder.join("ws-daemon.sock")));
-    if is_in_container() {
+    if is_in_container(Path::new("/")) {
         layers.preset("wsdaemon", "local.tcp_address", CONTAINER_ADDRESS);
     }
     read_config(&mut layers, &folder.join("config.json"))?;
@@ -126,10 +126,10 @@ fn read_config(layers: &mut Layers, file: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Peer: what tells a container.
-fn is_in_container() -> bool {
-    Path::new("/.dockerenv").exists()
-        || std::fs::read_to_string("/proc/self/cgroup").is_ok_and(|text| text.contains("docker"))
+/// Peer: what tells a container whose root is there.
+fn is_in_container(root: &Path) -> bool {
+    let group = std::fs::read_to_string(root.join("proc/self/cgroup"));
+    root.join(".dockerenv").exists() || group.is_ok_and(|text| text.contains("docker"))
 }
 
 /// Warns of a folder in which others could put scripts or a socket.
@@ -204,6 +204,22 @@ mod tests {
         ] {
             assert_eq!(configured(config).unwrap().server_url, url);
         }
+    }
+
+    #[test]
+    fn a_container_is_told_as_by_the_original() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+            is_in_container(root.path())
+        };
+        assert!(!is_in_container(root.path()));
+        assert!(!write("proc/self/cgroup", "0::/user.slice\n"));
+        assert!(write("proc/self/cgroup", "4:cpu:/docker/5f1c\n"));
+        assert!(!write("proc/self/cgroup", ""));
+        assert!(write(".dockerenv", ""));
     }
 
     #[test]
