@@ -15,6 +15,9 @@ const LEVEL: i32 = 6;
 const CHUNK: usize = 16 * 1024;
 /// The smallest window, as a power of two.
 const SMALLEST: u8 = 9;
+/// How many last blocks a message may have. Behind each the decompressor starts anew, which costs as much
+/// as some 10,000 bytes; compressors write one, and only at the end.
+const MAX_LAST_BLOCKS: usize = 64;
 /// Stands at the end of each message, where nobody sends it.
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
@@ -139,6 +142,7 @@ impl Codecs {
         if !heard.is_empty() {
             inflate.set_dictionary(heard).ok()?;
         }
+        let mut last_blocks = 0;
         for mut input in [payload, &TAIL] {
             loop {
                 let (read, written) = (inflate.total_in(), inflate.total_out());
@@ -152,11 +156,15 @@ impl Codecs {
                     return Some(());
                 }
                 if matches!(status, Status::StreamEnd) {
+                    last_blocks += 1;
+                    if last_blocks > MAX_LAST_BLOCKS {
+                        return None;
+                    }
                     // A last block does not end a message: what follows it may refer to what it said.
                     inflate.reset(false);
-                    let known: Vec<u8> = [heard, out].concat();
-                    let begin = known.len().saturating_sub(1 << 15);
-                    inflate.set_dictionary(known.get(begin..)?).ok()?;
+                    let window = |bytes| <[u8]>::get(bytes, bytes.len().saturating_sub(1 << 15)..);
+                    let known = [window(heard)?, window(out)?].concat();
+                    inflate.set_dictionary(window(&known)?).ok()?;
                 } else if came < CHUNK || (read == 0 && came == 0) {
                     break;
                 }
@@ -275,6 +283,17 @@ mod tests {
         assert_eq!(theirs.decompress(&hello, 100, &mut codecs).unwrap(), b"Hello");
         let again = hex("f200110000");
         assert_eq!(theirs.decompress(&again, 100, &mut codecs).unwrap(), b"Hello");
+    }
+
+    #[test]
+    fn a_message_may_start_anew_only_so_often() {
+        let mut codecs = Codecs::default();
+        let mut theirs = Compression::new(agreed(15, true));
+        // An empty last block.
+        let anew = |times| [0x03, 0].repeat(times);
+        assert_eq!(theirs.decompress(&anew(MAX_LAST_BLOCKS), 100, &mut codecs).unwrap(), b"");
+        let undone = theirs.decompress(&anew(MAX_LAST_BLOCKS + 1), 100, &mut codecs);
+        assert_eq!(undone, Err(Undone::Broken));
     }
 
     #[test]
