@@ -18,6 +18,8 @@ class Pace:
     def __init__(self, most: Optional[int], ask: Callable[[Callable[[Any], None]], None]) -> None:
         """`ask` calls its argument, on the loop, when all has left that was handed over before."""
         self._most = MAX_UNSENT_BYTES if most is None else most
+        self._due = min(ASK_UNSENT_BYTES, self._most // 2)
+        """How much may wait before somebody asks."""
         self._ask = ask
         self._lock = threading.Lock()
         self._total = 0
@@ -30,22 +32,19 @@ class Pace:
     @property
     def has_room(self) -> bool:
         """Whether more may wait; one message always may, however large."""
-        return self._unsent < self._most
+        return self._total - self._gone < self._most
 
     @property
     def total(self) -> int:
         """The bytes of all messages so far, for `left`."""
         return self._total
 
-    @property
-    def _unsent(self) -> int:
-        return self._total - self._gone
-
     def check(self) -> None:
         """Refuses a message that had to wait behind too much."""
-        if not self.has_room:
+        unsent = self._total - self._gone
+        if unsent >= self._most:
             limit = f"limits.max_send_queue_bytes is {self._most}: await flushed()"
-            raise error_of("OVERLOADED", f"{self._unsent} bytes wait to be sent, and {limit}")
+            raise error_of("OVERLOADED", f"{unsent} bytes wait to be sent, and {limit}")
 
     async def room(self) -> None:
         """Returns as soon as there is room, to those first who asked first."""
@@ -57,7 +56,9 @@ class Pace:
     def add(self, size: int) -> None:
         """Counts a message of so many bytes."""
         with self._lock:
-            self._total += size + UNSENT_OVERHEAD_BYTES
+            self._total = total = self._total + size + UNSENT_OVERHEAD_BYTES
+            if total - self._gone < self._due or self._is_asking:
+                return
         self._ask_if_due()
 
     def left(self, total: int) -> None:
@@ -68,7 +69,7 @@ class Pace:
 
     def _ask_if_due(self) -> None:
         with self._lock:
-            if self._is_asking or self._unsent < min(ASK_UNSENT_BYTES, self._most // 2):
+            if self._is_asking or self._total - self._gone < self._due:
                 return
             self._is_asking = True
             asked = self._total
