@@ -93,6 +93,10 @@ pub(crate) struct HubArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) store: Option<PathBuf>,
 
+    /// Where to be asked.
+    #[command(flatten)]
+    pub(crate) health: HealthArgs,
+
     /// A file with the secret that workers need to join
     #[arg(long, value_name = "FILE")]
     pub(crate) join_secret_file: Option<PathBuf>,
@@ -141,6 +145,10 @@ pub(crate) struct WorkerArgs {
     #[arg(long, value_name = "COUNT")]
     pub(crate) max_concurrent: Option<u64>,
 
+    /// Where to be asked.
+    #[command(flatten)]
+    pub(crate) health: HealthArgs,
+
     /// A file with the secret that lets this worker join
     #[arg(long, value_name = "FILE")]
     pub(crate) join_secret_file: Option<PathBuf>,
@@ -174,6 +182,10 @@ pub(crate) struct WsDaemonArgs {
     #[arg(long)]
     pub(crate) run_setup: bool,
 
+    /// Where to be asked.
+    #[command(flatten)]
+    pub(crate) health: HealthArgs,
+
     /// A file with the token that clients show and servers want to see
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
@@ -189,6 +201,14 @@ pub(crate) struct WsDaemonArgs {
     /// How to end.
     #[command(flatten)]
     pub(crate) stop: StopArgs,
+}
+
+/// Where a role that runs on says how it is.
+#[derive(Args, Debug)]
+pub(crate) struct HealthArgs {
+    /// Answer /live, /ready and /metrics at this port of loopback, or at this address, to whoever asks
+    #[arg(long = "health", value_name = "ADDRESS")]
+    pub(crate) health_listen: Option<String>,
 }
 
 /// How a hub or worker ends on a signal.

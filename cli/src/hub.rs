@@ -72,6 +72,7 @@ fn configure(args: &HubArgs) -> Result<Layers, Failure> {
     if let Some(store) = &args.store {
         layers.flag("--store", "runtime.store_path", store.to_string_lossy());
     }
+    layers.health(&args.health);
     if let Some(file) = &args.join_secret_file {
         layers.secret_flag("--join-secret-file", "join_secret", file)?;
     }

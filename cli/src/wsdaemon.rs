@@ -73,6 +73,7 @@ fn configure(args: &WsDaemonArgs) -> Result<Layers, Failure> {
     }
     read_config(&mut layers, &folder.join("config.json"))?;
     layers.sources(&args.sources)?;
+    layers.health(&args.health);
     if let Some(file) = &args.token_file {
         layers.secret_flag("--token-file", "token", file)?;
     }

@@ -8,7 +8,7 @@
 //! which is the default. A page that speaks one dialect carries that one.
 //!
 //! ```text
-//! base ◀─ net, api ◀─ machine ◀─ parts ◀─ dialect/* ◀─ hub ◀─ open, trace
+//! base ◀─ net, api ◀─ machine ◀─ parts ◀─ dialect/* ◀─ hub ◀─ open, trace, health
 //! ```
 
 // What parts are for depends on the roles that a build has.
@@ -17,6 +17,7 @@
 mod api;
 mod base;
 mod dialect;
+pub mod health;
 #[cfg(feature = "server")]
 mod hub;
 mod machine;
@@ -30,6 +31,7 @@ pub use api::event::{
     self, CallEvent, Event, HeartbeatSign, PeerEvent, SessionEvent, Transport, Withdrawal,
     WorkEvent,
 };
+pub use api::metrics;
 pub use base::content::Content;
 pub use base::entropy;
 pub use base::error::{self, Error, ErrorCode, Fault};

@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use crate::api::command::Command;
 use crate::api::event::{CallEvent, Event};
+use crate::api::metrics::MetricsPage;
 use crate::api::options::LimitOptions;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, HttpId, ListenId, StoreId};
@@ -48,6 +49,11 @@ pub trait Endpoint: Machine {
 
     /// Returns the state as JSON text: link, ids, counters, queues, peers.
     fn snapshot(&self, now: Now) -> String;
+
+    /// Adds what only this machine can measure to a page of metrics.
+    fn measure(&mut self, page: &mut MetricsPage, now: Now) {
+        let _ = (page, now);
+    }
 }
 
 /// What a driver may take beyond a time limit that it was told, before it is not believed.

@@ -3,13 +3,22 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use moorline_core::metrics::{self, MetricsPage};
+
 macro_rules! counters {
-    ($($(#[$doc:meta])+ $name:ident,)+) => {
+    ($($(#[$doc:meta])+ $name:ident as $metric:ident,)+) => {
         /// A reading of a handle's counters. They only grow.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
         #[non_exhaustive]
         pub struct Counters {
             $($(#[$doc])+ pub $name: u64,)+
+        }
+
+        impl Counters {
+            /// Adds them to a page.
+            pub(crate) fn measure(&self, page: &mut MetricsPage) {
+                $(page.one(&metrics::$metric, self.$name);)+
+            }
         }
 
         /// The counters themselves, shared between the I/O thread and its connections.
@@ -29,25 +38,25 @@ macro_rules! counters {
 
 counters! {
     /// Turns of the drive loop.
-    turns,
+    turns as IO_TURNS,
     /// Frames received on WebSocket connections.
-    frames_in,
+    frames_in as IO_FRAMES_RECEIVED,
     /// Frames sent on WebSocket connections.
-    frames_out,
+    frames_out as IO_FRAMES_SENT,
     /// Reads of a transport that returned data.
-    reads,
+    reads as IO_READS,
     /// Writes to a transport that took data.
-    writes,
+    writes as IO_WRITES,
     /// HTTP requests that clients sent us.
-    requests_in,
+    requests_in as IO_REQUESTS_RECEIVED,
     /// HTTP requests that we sent.
-    requests_out,
+    requests_out as IO_REQUESTS_SENT,
     /// Transactions that the store synced.
-    syncs,
+    syncs as IO_SYNCS,
     /// Events handed to the application.
-    events,
+    events as IO_EVENTS,
     /// Times the application's doorbell was rung.
-    doorbells,
+    doorbells as IO_DOORBELLS,
 }
 
 /// One counter.

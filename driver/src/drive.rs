@@ -8,6 +8,7 @@
 //! The machine is touched by this thread alone. No code of the application runs here, and nothing here
 //! waits for the application.
 
+mod health;
 mod perform;
 #[cfg(feature = "scripted")]
 mod scripted;
@@ -17,6 +18,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use moorline_core::health::Health;
 use moorline_core::options::{RuntimeOptions, ScriptOptions};
 use moorline_core::{CallEvent, ConnInput, SessionEvent};
 use moorline_core::{
@@ -55,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counting: Arc<Counting>,
     pub(crate) scripts: ScriptOptions,
+    /// What it drives: dialect and role.
+    pub(crate) names: [String; 2],
     #[cfg(feature = "scripted")]
     pub(crate) script: Option<Arc<crate::scripted::Script>>,
 }
@@ -67,6 +71,7 @@ impl Shared {
             clock,
             counting: Arc::default(),
             scripts: ScriptOptions::default(),
+            names: Default::default(),
             #[cfg(feature = "scripted")]
             script: None,
         }
@@ -85,6 +90,7 @@ pub(crate) struct Driver {
     store: Box<dyn Store>,
     #[cfg(unix)]
     scripts: Scripts,
+    health: Option<Box<Health>>,
     answers: HashMap<HttpId, Asker>,
     parts: HashMap<HttpId, PartsWriter>,
     inputs: VecDeque<Input>,
@@ -122,6 +128,7 @@ impl Driver {
             connector,
             #[cfg(unix)]
             scripts: Scripts::list(&shared.scripts, inbox)?,
+            health: health::open(runtime, &shared)?,
             shared,
             answers: HashMap::new(),
             parts: HashMap::new(),
@@ -141,6 +148,7 @@ impl Driver {
         let mut alarm = Alarm::new();
         #[cfg(unix)]
         self.offer_scripts();
+        self.listen_for_health();
         while !self.has_ended {
             self.shared.inbox.take(&mut batch);
             if batch.close {
@@ -215,6 +223,9 @@ impl Driver {
             self.scripts.leave(key);
         } else if let Command::Work(WorkCommand::Complete { work, .. }) = &command {
             self.scripts.settled(*work);
+        }
+        if let Some(health) = &mut self.health {
+            health.command(&command, now);
         }
         let call = command.call();
         if let Command::Snapshot { call } = command {
@@ -323,6 +334,9 @@ impl Driver {
     }
 
     fn tell(&mut self, event: Event) {
+        if let Some(health) = &mut self.health {
+            health.event(&event, self.shared.clock.now());
+        }
         #[cfg(unix)]
         if self.is_of_script(&event) {
             return;

@@ -172,6 +172,7 @@ fn open_role(dialect: &str, role: &str, options: &str) -> Result<(Opened, Shared
     }
     let mut shared = Shared::new(Arc::new(SystemClock::new()));
     shared.scripts = opened.scripts.clone();
+    shared.names = [dialect.to_owned(), role.to_owned()];
     Ok((opened, shared))
 }
 

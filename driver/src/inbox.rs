@@ -44,7 +44,7 @@ pub(crate) enum Arrival {
         accepted: Accepted,
     },
     /// A client asks something over HTTP.
-    Asked { http: HttpId, request: HttpRequest, remote: String, asker: Asker },
+    Asked { listen: ListenId, http: HttpId, request: HttpRequest, remote: String, asker: Asker },
     /// A script says it.
     #[cfg(feature = "scripted")]
     Scripted(crate::scripted::Step),

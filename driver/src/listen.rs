@@ -47,6 +47,9 @@ const MIN_HEAD: usize = 8 * 1024;
 /// How long to pause when the system refuses to accept, such as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// The listener that the driver answers itself: whether all is well, and what was counted.
+pub(crate) const HEALTH: ListenId = ListenId(u64::MAX);
+
 /// The listeners of one I/O thread.
 pub(crate) struct Listeners {
     inbox: Arc<Inbox>,
@@ -124,8 +127,8 @@ impl Listeners {
                 let (most, strangers) = (limits.max_connections, limits.max_unadmitted_per_address);
                 let HttpLimits { max_body, max_held, .. } = *limits;
                 let crowd = Crowd::new(most, strangers, max_body, max_held, proxies.clone());
-                let tls = self.tls.acceptor()?;
-                let door = HttpDoor { limits: *limits, tls, inbox, counting, ids };
+                let tls = if listen == HEALTH { None } else { self.tls.acceptor()? };
+                let door = HttpDoor { listen, limits: *limits, tls, inbox, counting, ids };
                 return Ok((crowd, Door::Http(Arc::new(door))));
             }
             ListenTarget::Tcp { tls: false, framing, limits, .. }
@@ -207,6 +210,7 @@ impl Door {
 
 /// What the connections of one HTTP listener share.
 struct HttpDoor {
+    listen: ListenId,
     limits: HttpLimits,
     tls: Option<TlsAcceptor>,
     inbox: Arc<Inbox>,

@@ -29,6 +29,7 @@ fn check(runtime: &RuntimeOptions) -> Result<(), Error> {
         ("runtime.cert_file", &runtime.cert_file),
         ("runtime.key_file", &runtime.key_file),
         ("runtime.trace_file", &runtime.trace_file),
+        ("runtime.health_listen", &runtime.health_listen),
     ];
     for (path, value) in files {
         if !value.is_empty() {

@@ -23,6 +23,7 @@ pub(crate) const PYTHON_PACKAGES: &[&str] = &[
     "mypy>=1.13,<2",
     "pyright[nodejs]>=1.1.390,<2",
     "orjson>=3.9,<4",
+    "prometheus-client>=0.21,<1",
 ];
 
 /// Fails, naming what is missing, unless the languages are there.

@@ -448,6 +448,9 @@ class RuntimeOptions(TypedDict, total=False):
     trace_file: str
     """A file that records inputs and outputs, secrets redacted, for replay; empty for none. Default: `""`."""
 
+    health_listen: str
+    """Where `/live`, `/ready` and `/metrics` are answered over plain HTTP to whoever asks: a port on loopback such as `9464`, or an address such as `0.0.0.0:9464`; empty answers nowhere. Default: `""`."""
+
     max_event_bytes: int
     """The most bytes of events waiting for the application; more delay reading from peers. Default: `67108864` bytes. Range: 65536 to 1073741824."""
 

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use moorline_core::options::{ConfigError, Field, Kind, OptionValue};
 use serde_json::{Map, Value};
 
+use crate::args::HealthArgs;
 use crate::exit::Failure;
 
 /// Where a value came from.
@@ -69,6 +70,13 @@ impl Layers {
     /// Sets a value that a flag of its own gave.
     pub(crate) fn flag(&mut self, flag: &str, path: &str, value: impl Into<Value>) {
         self.set(path, value.into(), Source::Flag(flag.to_owned()));
+    }
+
+    /// Sets where a role that runs on says how it is.
+    pub(crate) fn health(&mut self, args: &HealthArgs) {
+        if let Some(listen) = &args.health_listen {
+            self.flag("--health", "runtime.health_listen", listen.as_str());
+        }
     }
 
     /// Sets a secret from the file that a flag names.

@@ -76,6 +76,7 @@ fn configure(args: &WorkerArgs) -> Result<(Layers, Value), Failure> {
     if let Some(count) = args.max_concurrent {
         layers.flag("--max-concurrent", "max_concurrent", count);
     }
+    layers.health(&args.health);
     if let Some(file) = &args.join_secret_file {
         layers.secret_flag("--join-secret-file", "join_secret", file)?;
     }

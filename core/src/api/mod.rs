@@ -2,5 +2,6 @@
 
 pub mod command;
 pub mod event;
+pub mod metrics;
 pub(crate) mod options;
 pub(crate) mod words;

@@ -182,6 +182,11 @@ impl Accounts {
         response
     }
 
+    /// Returns how many sessions hold.
+    pub(super) fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// Forgets sessions that ended.
     pub(super) fn expire(&mut self, now: Instant) {
         while let Some((_, id)) = self.ends.first().filter(|(until, _)| *until <= now).cloned() {

@@ -50,6 +50,9 @@ impl Hub {
         remote: String,
         now: Now,
     ) -> Option<HttpResponse> {
+        if let Some(response) = self.probe(&request) {
+            return Some(response);
+        }
         let headers = &request.headers;
         let refusal = self.turn_away(headers, &remote, now);
         if refusal.is_some() {
@@ -164,6 +167,7 @@ impl Hub {
     pub(super) fn warn_of_login(&mut self, name: &str, remote: &str, now: Now) {
         // At an open hub workers ask, too, and need no answer.
         if self.options.is_secured() {
+            self.logins_refused += 1;
             let text = format!("the login of {name:?} was refused");
             self.warn(ErrorCode::AuthenticationFailed, remote, text, now);
         }
@@ -181,6 +185,7 @@ impl Hub {
             // Answered before: it needs no caller.
             Route::Public(_) => {}
             Route::Status => return Some(HttpResponse::json(200, self.show_status(now))),
+            Route::Metrics => return Some(self.show_metrics(now)),
             Route::Beacon(route) => self.coordinator.ask(http, route, asked),
             Route::Volt(control) => self.volt.control(http, control, body, now),
         }

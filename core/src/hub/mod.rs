@@ -15,6 +15,7 @@ mod checks;
 mod children;
 mod lifecycle;
 mod listener;
+mod metrics;
 mod routes;
 mod status;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use lifecycle::Phase;
 
 use crate::api::command::{CallCommand, Command, WorkCommand};
 use crate::api::event::{CallEvent, Event, SessionEvent};
+use crate::api::metrics::MetricsPage;
 use crate::api::options::HubOptions;
 use crate::base::entropy::{Entropy, Seeds};
 use crate::base::error::{Error, ErrorCode};
@@ -67,6 +69,7 @@ pub struct Hub {
     origins: BTreeMap<HttpId, String>,
     started: Now,
     address: Option<String>,
+    logins_refused: u64,
 }
 
 impl Hub {
@@ -94,6 +97,7 @@ impl Hub {
             origins: BTreeMap::new(),
             started: Now::default(),
             address: None,
+            logins_refused: 0,
             options,
         })
     }
@@ -230,5 +234,9 @@ impl Endpoint for Hub {
 
     fn snapshot(&self, now: Now) -> String {
         self.show_status(now)
+    }
+
+    fn measure(&mut self, page: &mut MetricsPage, now: Now) {
+        self.measure_all(page, now);
     }
 }

@@ -11,6 +11,8 @@ pub(super) enum Route {
     Public(Public),
     /// The hub's own status.
     Status,
+    /// What is measured of it.
+    Metrics,
     Beacon(BeaconRoute),
     Volt(Control),
 }
@@ -33,6 +35,7 @@ impl Route {
         match segments.as_slice() {
             ["status"] => get(Self::Public(Public::Status)),
             ["Moorline", "Status"] => get(Self::Status),
+            ["metrics"] => get(Self::Metrics),
             ["Moorline", "Volt", rest @ ..] => Control::find(method, rest).map(Self::Volt),
             ["1.0", "Authenticate"] => only(method, Method::Post, Self::Public(Public::Login)),
             ["1.0", "CheckSession"] => get(Self::Public(Public::CheckSession)),

@@ -171,16 +171,17 @@ impl HttpResponse {
     /// Makes an `application/json` answer from JSON text.
     #[must_use]
     pub fn json(status: u16, text: impl Into<Bytes>) -> Self {
-        Self {
-            status,
-            headers: Headers::new().with("content-type", "application/json"),
-            body: HttpBody::Full(text.into()),
-        }
+        Self::typed(status, "application/json", text)
     }
 
     /// Makes a `text/plain` answer.
     pub(crate) fn text(status: u16, text: impl Into<Bytes>) -> Self {
-        let headers = Headers::new().with("content-type", "text/plain");
+        Self::typed(status, "text/plain", text)
+    }
+
+    /// Makes an answer of a media type.
+    pub(crate) fn typed(status: u16, content_type: &str, text: impl Into<Bytes>) -> Self {
+        let headers = Headers::new().with("content-type", content_type);
         Self { status, headers, body: HttpBody::Full(text.into()) }
     }
 

@@ -18,6 +18,7 @@ mod redact;
 use serde::Deserialize;
 
 use crate::api::command::{Command, parse_batch};
+use crate::api::metrics::MetricsPage;
 use crate::base::entropy::Seed;
 use crate::base::error::{self, Error};
 use crate::base::json::object::Object;
@@ -132,6 +133,10 @@ impl Endpoint for Recorder {
 
     fn snapshot(&self, now: Now) -> String {
         self.inner.snapshot(now)
+    }
+
+    fn measure(&mut self, page: &mut MetricsPage, now: Now) {
+        self.inner.measure(page, now);
     }
 }
 

@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
-use moorline_core::{CloseCause, ConnId, Frame, Input, Now, Output};
-use moorline_core::{ConnInput, HttpInput, ServerInput};
+use moorline_core::{CloseCause, ConnId, Event, Frame, Input, Now, Output};
+use moorline_core::{ConnInput, HttpInput, ServerInput, SessionEvent};
 
 use crate::body::answer;
 use crate::dial::dial;
 use crate::drive::Driver;
 use crate::http_client::Bounds;
 use crate::inbox::Arrival;
+use crate::listen::HEALTH;
 use crate::transport::Packing;
 
 impl Driver {
@@ -35,7 +36,10 @@ impl Driver {
                 let input = ServerInput::Accepted { conn, listen, remote, credentials };
                 self.feed(Input::Server(input), now);
             }
-            Arrival::Asked { http, request, remote, asker } => {
+            Arrival::Asked { listen: HEALTH, request, asker, .. } => {
+                self.answer_health(&request, asker, now);
+            }
+            Arrival::Asked { http, request, remote, asker, .. } => {
                 self.answers.insert(http, asker);
                 self.feed(Input::Server(ServerInput::Asked { http, request, remote }), now);
             }
@@ -46,6 +50,13 @@ impl Driver {
 
     fn arrived_input(&mut self, input: Input, now: Now) {
         match &input {
+            Input::Server(ServerInput::Listening { listen: HEALTH, address }) => {
+                return tracing::info!(address, "/live, /ready and /metrics are answered");
+            }
+            Input::Server(ServerInput::ListenFailed { listen: HEALTH, error }) => {
+                let error = error.clone();
+                return self.tell(Event::Session(SessionEvent::Notice { error }));
+            }
             Input::Http(HttpInput::Replied { http, .. }) => {
                 if !self.http.settle(*http) {
                     return;

@@ -18,9 +18,9 @@ use crate::body::{Answer, AnswerBody, Asker, Gone, plain};
 use crate::http_client::headers;
 use crate::inbox::{Arrival, Decision, Inbox};
 use crate::io::Io;
-use crate::listen::HttpDoor;
 use crate::listen::crowd::Place;
 use crate::listen::upgrade::{self, Wrong};
+use crate::listen::{HEALTH, HttpDoor};
 use crate::transport::Carrier;
 use crate::ws::{self, Role};
 
@@ -47,7 +47,9 @@ impl Visit {
         let mut answer =
             if let Some(wrong) = upgrade::wrong_host(request.version(), request.headers()) {
                 refused(StatusCode::BAD_REQUEST, wrong)
-            } else if upgrade::is_wanted(request.method(), request.headers()) {
+            } else if self.door.listen != HEALTH
+                && upgrade::is_wanted(request.method(), request.headers())
+            {
                 self.offer(request).await
             } else {
                 self.ask(request).await
@@ -66,7 +68,7 @@ impl Visit {
         let body = match self.receive(body, waits).await {
             Ok(body) => body,
             Err((status, beginning)) => {
-                if let Some(body) = beginning {
+                if let Some(body) = beginning.filter(|_| self.door.listen != HEALTH) {
                     let request = HttpRequest { body, ..question(&head) };
                     let remote = self.remote.clone();
                     let input = Input::Server(ServerInput::Exceeded { request, remote });
@@ -82,6 +84,7 @@ impl Visit {
         let (sender, receiver) = oneshot::channel();
         let gone = Gone::new(http, Arc::clone(&self.door.inbox));
         self.door.inbox.arrive(Arrival::Asked {
+            listen: self.door.listen,
             http,
             request: HttpRequest { body, ..question(&head) },
             remote: self.remote.clone(),

@@ -7,6 +7,7 @@ mod autobahn;
 mod deflate;
 mod events;
 mod frames;
+mod health;
 mod http;
 mod limits;
 mod proxy;

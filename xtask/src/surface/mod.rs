@@ -1,5 +1,7 @@
-//! Generates what other languages and the documentation say about errors, options and events.
+//! Generates what other languages and the documentation say about errors, options, events and metrics.
 
+#[cfg(test)]
+mod dashboard;
 mod model;
 mod pages;
 mod python;
@@ -22,6 +24,7 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<(), String> {
         ("bindings-python/python/moorline/_generated.py", python::write(&surface)),
         ("docs/errors.md", pages::errors(&surface)),
         ("docs/options.md", pages::options(&surface)),
+        ("docs/metrics.md", pages::metrics(&surface)),
     ];
     let mut stale = Vec::new();
     for (path, text) in &files {

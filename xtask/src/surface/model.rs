@@ -2,6 +2,7 @@
 
 use moorline_core::ErrorCode;
 use moorline_core::event::{EventField, FieldType, shapes};
+use moorline_core::metrics::METRICS;
 use moorline_core::options::{Field, Kind, ROLES};
 use moorline_core::words::{WIRE_LIMITS, WORDS, volt_code};
 use serde::Serialize;
@@ -17,6 +18,17 @@ pub(crate) struct Surface {
     pub(crate) events: Vec<Event>,
     pub(crate) words: Vec<Words>,
     pub(crate) limits: Vec<Limit>,
+    pub(crate) metrics: Vec<Measure>,
+}
+
+/// One name of the metrics.
+#[derive(Serialize)]
+pub(crate) struct Measure {
+    pub(crate) name: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) labels: &'static [&'static str],
+    pub(crate) owner: &'static str,
+    pub(crate) help: &'static str,
 }
 
 /// A set of constants of a dialect.
@@ -186,6 +198,7 @@ impl Surface {
             events: events(),
             words: words(),
             limits: limits(),
+            metrics: metrics(),
         })
     }
 
@@ -235,6 +248,19 @@ fn limits() -> Vec<Limit> {
             name: limit.name,
             doc: limit.doc,
             value: limit.value,
+        })
+        .collect()
+}
+
+fn metrics() -> Vec<Measure> {
+    METRICS
+        .iter()
+        .map(|metric| Measure {
+            name: metric.name,
+            kind: metric.kind.as_str(),
+            labels: metric.labels,
+            owner: metric.owner.as_str(),
+            help: metric.help,
         })
         .collect()
 }

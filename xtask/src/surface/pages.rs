@@ -1,4 +1,4 @@
-//! Writes the pages on error codes and options.
+//! Writes the pages on error codes, options and metrics.
 
 use std::fmt::Write as _;
 
@@ -59,6 +59,64 @@ pub(crate) fn options(surface: &Surface) -> String {
     }
     out
 }
+
+/// Writes `docs/metrics.md`.
+pub(crate) fn metrics(surface: &Surface) -> String {
+    let mut out = format!("{NOTE}# Health and metrics\n\n{METRICS}");
+    for (owner, title) in [("every role", "Names of every role"), ("hub", "Names of a hub")] {
+        let _ =
+            write!(out, "\n## {title}\n\n| name | kind | labels | meaning |\n|---|---|---|---|\n");
+        for metric in surface.metrics.iter().filter(|metric| metric.owner == owner) {
+            let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+            let (name, kind, help) = (metric.name, metric.kind, metric.help);
+            let _ = writeln!(out, "| `{name}` | {kind} | {} | {help} |", labels.join(", "));
+        }
+    }
+    out
+}
+
+/// What there is to say of metrics beside their names.
+const METRICS: &str = "\
+Three paths answer `GET`, at a hub and at every other role:
+
+| path | answer |
+|---|---|
+| `/live` | 200 `live` as long as the I/O thread does its turns. It needs no link: what is not live is to be killed. |
+| `/ready` | 200 `ready`, or 503 and why not: not started, the link is lost, a drain has begun, a hub's store fails. |
+| `/metrics` | Prometheus text, version 0.0.4, with the names of this page. |
+
+**A hub** answers on its own address. `/live` and `/ready` need no login and heed no `Host`: probes of Kubernetes ask by
+address. `/metrics` is a view like `/Moorline/Status`: whoever reaches an open hub sees it, a secured one shows it to who has
+logged in. A scraper that cannot log in asks at `runtime.health_listen`.
+
+**Workers, dispatchers, daemons, providers and consumers**, in every language, answer once `runtime.health_listen` says where
+(a hub too, and then beside its own names). A number is a port on loopback; an address, such as `0.0.0.0:9464`, is what it
+says. There is no TLS and no login there, and nothing but numbers, names of capabilities and error codes to see; pages of
+other sites are refused as at a hub. If the address is taken, a notice `LISTEN_FAILED` says so and work goes on.
+
+```sh
+moorline worker --config worker.toml --health 9464
+curl -s http://127.0.0.1:9464/metrics
+```
+
+| where | how |
+|---|---|
+| command line | `--health 9464`, or `[runtime]` and `health_listen = \"9464\"` in the configuration |
+| Node | `new Worker({ runtime: { healthListen: '9464' } })` |
+| Python | `Worker(runtime={\"health_listen\": \"9464\"})` |
+| Rust, C | the option `runtime.health_listen` |
+
+Values of labels are bounded. Words come from fixed lists; of capabilities, which workers name, the first 100 that a hub sees
+have values of their own, and all others count as `other`. No item, worker or peer is a label: look for those on the hub's page
+and in `/Moorline/Status`. Names keep their meaning; counters begin at 0 with the process.
+
+[`moorline.json`](grafana/moorline.json) is a dashboard for Grafana over these names. Probes for Kubernetes:
+
+```yaml
+livenessProbe: { httpGet: { path: /live, port: 9464 }, periodSeconds: 10, failureThreshold: 3 }
+readinessProbe: { httpGet: { path: /ready, port: 9464 }, periodSeconds: 5 }
+```
+";
 
 fn article(command: Option<&str>) -> &'static str {
     if command.is_some() { "" } else { "the " }

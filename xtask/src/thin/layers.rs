@@ -34,7 +34,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "top",
-        modules: &["open", "trace"],
+        modules: &["health", "open", "trace"],
         imports: &["base", "net", "api", "machine", "parts", DIALECT, "hub"],
     },
 ];

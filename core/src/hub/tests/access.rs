@@ -2,7 +2,7 @@
 
 use super::*;
 
-const SECURED: &str = r#"{"access":"secured","join_secret":"join-me","session_ttl_ms":4000,
+pub(super) const SECURED: &str = r#"{"access":"secured","join_secret":"join-me","session_ttl_ms":4000,
     "users":[{"name":"ops","password":"pw","roles":["admin"]}]}"#;
 
 fn register(rig: &mut Rig, conn: ConnId, more: &str) {
@@ -12,7 +12,7 @@ fn register(rig: &mut Rig, conn: ConnId, more: &str) {
     );
 }
 
-fn log_in(rig: &mut Rig, name: &str, password: &str) -> Option<Headers> {
+pub(super) fn log_in(rig: &mut Rig, name: &str, password: &str) -> Option<Headers> {
     let body = format!(r#"{{"UserName":"{name}","Password":"{password}"}}"#);
     let http = rig.post("/1.0/Authenticate", &body);
     let cookie = rig.replies[&http].headers.first("set-cookie")?.to_owned();

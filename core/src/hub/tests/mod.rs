@@ -7,6 +7,7 @@ mod growth;
 mod guesses;
 mod leases;
 mod limits;
+mod metrics;
 mod names;
 mod scheduling;
 mod shapes;

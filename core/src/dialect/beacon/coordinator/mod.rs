@@ -6,7 +6,7 @@
 //! item, items, assign, affinity                   what waits, and who gets it
 //! lease, reports, settle, results, lookups        who holds it, how it ends, what it came to
 //! auth_worker                                     what a worker decides about logins and joins
-//! runs, catalogue, views, records                 what is kept and shown
+//! runs, catalogue, views, metrics, records        what is kept and shown
 //! ```
 //!
 //! It keeps the queue, leases items to workers and answers whoever asked, exactly once. Everything that
@@ -24,6 +24,7 @@ mod item;
 mod items;
 mod lease;
 mod lookups;
+mod metrics;
 mod outputs;
 mod records;
 mod registration;
@@ -51,6 +52,7 @@ pub(crate) use clients::Denial;
 use item::{ItemId, Waiter};
 use items::Items;
 use lookups::Want;
+use metrics::Measured;
 use records::Loading;
 pub(crate) use records::{RESULTS, SPACES};
 use registry::Registry;
@@ -146,6 +148,7 @@ pub(crate) struct Coordinator {
     timers: Timers<Timer>,
     minted: u64,
     counts: Counts,
+    measured: Measured,
     /// No lease ends before: set when this process itself was late.
     grace: Instant,
     /// Whether work is taken and given out.
@@ -263,6 +266,7 @@ impl Coordinator {
             timers: Timers::new(),
             minted: 0,
             counts: Counts::default(),
+            measured: Measured::default(),
             grace: Instant::default(),
             is_open: false,
             options,

@@ -100,7 +100,7 @@ pub(super) struct Results {
     first: u64,
     by_hash: HashMap<Arc<str>, u64>,
     by_key: HashMap<Arc<str>, u64>,
-    bytes: u64,
+    pub(super) bytes: u64,
 }
 
 impl Results {

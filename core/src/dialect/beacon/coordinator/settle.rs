@@ -44,6 +44,9 @@ impl Coordinator {
             State::Pending(_) => {}
         }
         self.counts.finished += 1;
+        if !item.order.internal {
+            self.measured.end(&item, ending, now);
+        }
         let waiters = std::mem::take(&mut item.waiters);
         let Item { order, priority, attempt, holder, .. } = item;
         let internal = order.internal;

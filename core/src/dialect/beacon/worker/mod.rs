@@ -447,6 +447,12 @@ impl Endpoint for BeaconWorker {
     fn snapshot(&self, now: Now) -> String {
         self.describe(now)
     }
+
+    // Nothing asks a page for it, where each byte counts.
+    #[cfg(feature = "server")]
+    fn measure(&mut self, page: &mut crate::api::metrics::MetricsPage, _: Now) {
+        page.one(&crate::api::metrics::OUTBOX, self.outbox.len());
+    }
 }
 
 /// Limits are options of 64 bits on every platform.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::enroll::{Record, digest};
 use super::{FIRST_PEER, SessionId, Timer, VoltServer, wire};
 use crate::api::event::{PeerEvent, Withdrawal};
+use crate::api::metrics::{COMMANDS, DAEMONS, MetricsPage};
 use crate::base::error::{Error, ErrorCode, printable};
 use crate::base::ids::{PeerId, WorkId};
 use crate::base::json::Raw;
@@ -61,14 +62,19 @@ impl Daemon {
     }
 
     const fn status(&self) -> &'static str {
+        let [connected, waiting, enrolled, disconnected] = STATUSES;
         match (self.alive, self.record.digest, self.heartbeat) {
-            (Some(_), _, _) => "connected",
-            (None, None, _) => "waiting-for-enrollment",
-            (None, Some(_), None) => "healthcheck-received",
-            (None, Some(_), Some(_)) => "disconnected",
+            (Some(_), _, _) => connected,
+            (None, None, _) => waiting,
+            (None, Some(_), None) => enrolled,
+            (None, Some(_), Some(_)) => disconnected,
         }
     }
 }
+
+/// What a daemon can be.
+const STATUSES: [&str; 4] =
+    ["connected", "waiting-for-enrollment", "healthcheck-received", "disconnected"];
 
 /// The status and the words for a heartbeat that proves nothing.
 type Unproven = (u16, &'static str);
@@ -340,6 +346,16 @@ impl VoltServer {
         self.journal.delete(super::enroll::DAEMONS, cluster);
         self.revoke_tokens_of(cluster);
         Ok(Object::new().text("TeamClusterID", cluster).flag("Removed", true).end())
+    }
+
+    /// Adds what is measured of daemons and their commands to a page.
+    pub(crate) fn measure(&self, page: &mut MetricsPage) {
+        let rows = STATUSES.map(|status| {
+            let daemons = self.daemons.values().filter(|daemon| daemon.status() == status);
+            ([status], daemons.count())
+        });
+        page.many(&DAEMONS, rows);
+        page.one(&COMMANDS, self.in_flight());
     }
 
     /// Shows every daemon.
