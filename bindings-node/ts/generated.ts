@@ -1417,8 +1417,8 @@ export interface HeartbeatEvent {
   /** The peer, at servers. */
   readonly peer: number | null;
   /** What it is. */
-  readonly sign: 'announced' | 'ping' | 'pong' | 'strike' | 'end';
-  /** For `announced` the interval in milliseconds, for `strike` their number, else 0. */
+  readonly sign: 'announced' | 'ping' | 'pong' | 'strike' | 'end' | 'cycle';
+  /** For `announced` the interval in milliseconds, for `strike` and `cycle` their number, that of the connected; else 0. */
   readonly value: number;
 }
 
@@ -1563,6 +1563,17 @@ export const TunnelSessionStatus = {
 
 /** States of a tunnel. Dialect: volt. */
 export type TunnelSessionStatus = (typeof TunnelSessionStatus)[keyof typeof TunnelSessionStatus];
+
+/** Commands between daemons: the names of one for the other end and of one for our own, and what they are. Dialect: wsdaemon. */
+export const DaemonOrder = {
+  Remote: '&cmd',
+  Local: '+cmd',
+  Status: 'STATUS',
+  Pause: 'PAUSE',
+} as const;
+
+/** Commands between daemons: the names of one for the other end and of one for our own, and what they are. Dialect: wsdaemon. */
+export type DaemonOrder = (typeof DaemonOrder)[keyof typeof DaemonOrder];
 
 /** The most byte strings in one message. Dialect: volt. */
 export const MAX_ATTACHMENTS = 10;

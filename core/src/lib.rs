@@ -92,6 +92,8 @@ pub mod words {
     pub use crate::dialect::beacon::words::subject;
     #[cfg(feature = "volt")]
     pub use crate::dialect::volt::words::*;
+    #[cfg(feature = "wsdaemon")]
+    pub use crate::dialect::wsdaemon::words::order;
     pub use crate::net::socketio::MAX_ATTACHMENTS;
     pub use crate::open::WORDS;
 }

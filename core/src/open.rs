@@ -200,6 +200,8 @@ pub const WORDS: &[&[WordTable]] = &[
     netcluster::words::WORDS,
     #[cfg(feature = "volt")]
     volt::words::WORDS,
+    #[cfg(feature = "wsdaemon")]
+    wsdaemon::words::WORDS,
 ];
 
 /// Opens `role` of `dialect` with options as JSON text; `host` is the operating system's host name. A
@@ -257,6 +259,8 @@ pub fn check_handler(dialect: &str, role: &str, key: &str, meta: &Raw) -> Result
     match (dialect, role) {
         #[cfg(feature = "beacon")]
         ("beacon", "worker") => beacon::check_handler(key, meta),
+        #[cfg(feature = "wsdaemon")]
+        ("wsdaemon", "daemon") => wsdaemon::words::check_name(key),
         _ => Ok(()),
     }
 }

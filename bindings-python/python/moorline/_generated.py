@@ -1572,10 +1572,10 @@ class HeartbeatEvent(TypedDict):
     event: Literal["heartbeat"]
     peer: Optional[int]
     """The peer, at servers."""
-    sign: Literal["announced", "ping", "pong", "strike", "end"]
+    sign: Literal["announced", "ping", "pong", "strike", "end", "cycle"]
     """What it is."""
     value: int
-    """For `announced` the interval in milliseconds, for `strike` their number, else 0."""
+    """For `announced` the interval in milliseconds, for `strike` and `cycle` their number, that of the connected; else 0."""
 
 
 NativeEvent = Union[
@@ -1700,6 +1700,15 @@ class TunnelSessionStatus(str, Enum):
     Opening = "opening"
     Open = "open"
     Closed = "closed"
+
+
+class DaemonOrder(str, Enum):
+    """Commands between daemons: the names of one for the other end and of one for our own, and what they are. Dialect: wsdaemon."""
+
+    Remote = "&cmd"
+    Local = "+cmd"
+    Status = "STATUS"
+    Pause = "PAUSE"
 
 
 MAX_ATTACHMENTS: Final = 10

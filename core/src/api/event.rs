@@ -180,7 +180,7 @@ events! {
             peer: Option<PeerId>,
             /// What it is.
             sign: HeartbeatSign,
-            /// For `announced` the interval in milliseconds, for `strike` their number, else 0.
+            /// For `announced` the interval in milliseconds, for `strike` and `cycle` their number, that of the connected; else 0.
             value: u64,
         }
     }
@@ -199,6 +199,8 @@ words! {
         Strike = "strike",
         /// No answer came at all.
         End = "end",
+        /// A round of pings begins; no peer is named.
+        Cycle = "cycle",
     }
 }
 

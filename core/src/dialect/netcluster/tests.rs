@@ -434,3 +434,25 @@ fn commands_are_read_as_they_are_written() {
         assert!(parse_batch(&format!("[{wrong}]")).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn what_heartbeats_come_to_is_told_where_it_is_wanted() {
+    for (options, wanted) in [
+        (r#"{"heartbeat":{"interval":1000}}"#, vec![]),
+        (
+            r#"{"heartbeat":{"interval":1000,"max_strikes":1,"tells":true}}"#,
+            vec!["cycle 0 1", "ping 1 0", "cycle 0 1", "strike 1 1", "cycle 0 1", "end 1 0"],
+        ),
+    ] {
+        let mut rig = provider(options);
+        rig.offer(1, "");
+        rig.wait(3_000);
+        let told = rig.take().into_iter().filter_map(|output| match output {
+            Output::Event(Event::Peer(PeerEvent::Heartbeat { peer, sign, value })) => {
+                Some(format!("{} {} {value}", sign.as_str(), peer.map_or(0, |peer| peer.0)))
+            }
+            _ => None,
+        });
+        assert_eq!(told.collect::<Vec<_>>(), wanted, "{options}");
+    }
+}

@@ -18,6 +18,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 mod wire;
+pub(crate) mod words;
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,9 +1,10 @@
 //! Requests of other daemons: what runs for them, and how each is answered.
 
-use super::wire::{self, LOCAL_COMMAND, REMOTE_COMMAND, status};
+use super::wire::{self, status};
+use super::words::check_name;
 use super::{Side, WsDaemon};
 use crate::api::command::Outcome;
-use crate::base::error::{Error, invalid};
+use crate::base::error::Error;
 use crate::base::ids::{ConnId, WorkId};
 use crate::base::json::Raw;
 use crate::base::json::object::Object;
@@ -26,12 +27,7 @@ pub(super) struct Job {
 impl WsDaemon {
     /// Offers a handler or a script.
     pub(super) fn offer(&mut self, key: String) -> Result<(), Error> {
-        if key.is_empty() || key.contains('\0') || key == REMOTE_COMMAND || key == LOCAL_COMMAND {
-            return Err(invalid(format!(
-                "{key:?} cannot be offered: a name is any text but {REMOTE_COMMAND} and \
-                 {LOCAL_COMMAND}"
-            )));
-        }
+        check_name(&key)?;
         self.handlers.add(key, ())
     }
 

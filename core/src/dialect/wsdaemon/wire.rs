@@ -11,14 +11,11 @@
 use bytestring::ByteString;
 use serde::Deserialize;
 
+use super::words::order;
 use crate::base::json::Raw;
 use crate::base::json::object::Object;
 
-/// The name of a command to the daemon at the other end.
-pub(super) const REMOTE_COMMAND: &str = "&cmd";
-
-/// The name of a command to the daemon that a local program asks.
-pub(super) const LOCAL_COMMAND: &str = "+cmd";
+pub(super) use super::words::order::{LOCAL as LOCAL_COMMAND, REMOTE as REMOTE_COMMAND};
 
 /// Answers that are no exit status. The original knows the first two.
 pub(super) mod status {
@@ -99,8 +96,8 @@ impl Command {
         let fields = params.read::<CommandFields>().ok().filter(|_| is_object(params.as_str()));
         let Some(CommandFields { code, data }) = fields else { return Self::Unknown };
         match code.to_uppercase().as_str() {
-            "STATUS" => Self::Status(data),
-            "PAUSE" => {
+            order::STATUS => Self::Status(data),
+            order::PAUSE => {
                 let millis = data.read::<f64>().ok();
                 let millis = millis.filter(|millis| (0.0..=MAX_PAUSE_MS).contains(millis));
                 Self::Pause(millis.map(|millis| millis as u64))
@@ -135,7 +132,7 @@ pub(super) fn answer(status: Option<i64>, id: &Raw) -> Raw {
 
 /// Writes an answer for the daemon that asked.
 pub(super) fn status_command(answer: &Raw) -> ByteString {
-    let params = |params: Object| params.text("code", "STATUS").raw("data", answer.as_str());
+    let params = |params: Object| params.text("code", order::STATUS).raw("data", answer.as_str());
     Object::new().text("name", REMOTE_COMMAND).object("params", params).end().into()
 }
 

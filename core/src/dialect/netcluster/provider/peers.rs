@@ -198,6 +198,10 @@ impl Provider {
 
     /// Asks every consumer for a sign of life; ends those that have had all their strikes.
     pub(super) fn beat(&mut self) {
+        if self.options.heartbeat.tells {
+            let (sign, value) = (HeartbeatSign::Cycle, self.peers.len() as u64);
+            self.event(PeerEvent::Heartbeat { peer: None, sign, value });
+        }
         let (max, mut dead) = (self.options.heartbeat.max_strikes, Vec::new());
         let conns: Vec<ConnId> = self.peers.keys().copied().collect();
         for conn in conns {
