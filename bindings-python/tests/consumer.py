@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, AsyncIterator, Dict, Optional, cast
+from typing import Any, AsyncIterator, Dict, Optional, Union, cast
 
 from moorline import Context, DeadlineError, Dispatcher, Event, Hub, MoorlineError, Worker
 from moorline import DispatcherOptions, ErrorCode, Fault, WorkerOptions
+from moorline.netcluster import Connection, Consumer, Outcome, Provider, ProviderOptions, Request
 from moorline.volt import ClusterDaemonClient, CommandContext, DaemonClientError
 from moorline.volt import DaemonClientErrorCode, DaemonOptions, Envelope, Rejection
 
@@ -102,3 +103,30 @@ async def serve() -> None:
 
 asyncio.run(main())
 asyncio.run(serve())
+
+
+provider_options: ProviderOptions = {"port": 0, "ws": {"compressor": 1}}
+provider = Provider(params={"key": "SECRET", "level": 5}, **provider_options)
+
+
+@provider.on_message
+async def echo(connection: Connection, message: Union[str, bytes]) -> None:
+    outcome: Outcome = await connection.deliver(message, compress=True)
+    connection.end(4000, f"{outcome} to {connection.ip}")
+
+
+def decide(request: Request) -> bool:
+    return request.parameters.get("user") == "ada" and "origin" not in request.headers
+
+
+def lost(code: int, reason: str) -> None:
+    print(code, reason)
+
+
+async def consume() -> Optional[int]:
+    async with Provider(port=0, admit_if=decide) as listening:
+        async with Consumer({"user": "ada"}, host="127.0.0.1", port=listening.port) as consumer:
+            consumer.on_disconnect(lost)
+            sent: bool = consumer.send(b"bytes")
+            await echo(next(iter(listening.connections.values())), str(sent))
+            return consumer.heartbeat_cutoff

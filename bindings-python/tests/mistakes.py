@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from moorline import Dispatcher, Hub, Worker
+from moorline.netcluster import Consumer, Provider
 from moorline.volt import ClusterDaemonClient, Envelope
 
 Worker(nmae="x")  # wrong
@@ -15,9 +16,14 @@ ClusterDaemonClient(team_cluster="c-1")  # wrong
 ClusterDaemonClient(transport="carrier pigeon")  # wrong
 ClusterDaemonClient().register_handler("jobs.run", 1)  # wrong
 Envelope(body="text")  # wrong
+Consumer(hots="h")  # wrong
+Provider(ws={"on_backlog": "wait"})  # wrong
+Provider(params={"key": None})  # wrong
+Consumer().send(5)  # wrong
 
 
 async def main() -> None:
     await Dispatcher().call("Echo/Say", {}, timeout=5)  # wrong
     await Worker().drain("soon")  # wrong
+    await Consumer().deliver({})  # wrong
     await ClusterDaemonClient().send_command("jobs.list", timeout=5)  # wrong

@@ -89,7 +89,7 @@ def hears(kind):
         getattr(super(Application, self), f"_on_{kind}", id)(event)
     return hear
 
-Application._heard = {kind: hears(kind) for kind in _endpoint._KINDS | _endpoint._ELSEWHERE}
+Application._heard = {kind: hears(kind) for kind in _endpoint._KINDS | _endpoint._CONTENT}
 
 
 async def main():

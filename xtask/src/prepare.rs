@@ -24,6 +24,7 @@ pub(crate) const PYTHON_PACKAGES: &[&str] = &[
     "pyright[nodejs]>=1.1.390,<2",
     "orjson>=3.9,<4",
     "prometheus-client>=0.21,<1",
+    "websockets>=14,<16",
 ];
 
 /// Fails, naming what is missing, unless the languages are there.

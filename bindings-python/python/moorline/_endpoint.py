@@ -50,11 +50,11 @@ Answer = Union[bytes, CallDoneEvent]
 
 _logger = logging.getLogger("moorline")
 _OnPart = Callable[[Any], None]
-_ELSEWHERE = frozenset({"received", "closed", "admission_asked", "backlog", "heartbeat"})
-"""Kinds of events of dialects that have no classes here."""
+_CONTENT = frozenset({"received", "closed", "admission_asked", "backlog", "heartbeat"})
+"""Kinds of events of roles whose messages are text or bytes."""
 _ALL = (get_args(get_type_hints(shape)["event"])[0] for shape in get_args(NativeEvent))
-_KINDS = frozenset(_ALL) - _ELSEWHERE
-"""All kinds of events that cross."""
+_KINDS = frozenset(_ALL) - _CONTENT
+"""All other kinds of events that cross."""
 _KEPT = 0
 """In place of a call's number: a command that no call waits for and that must not be lost."""
 _OUTCOME = re.compile(rb'\["(done|failed)",(\d+),')
@@ -78,6 +78,8 @@ class Endpoint:
     """The kinds of events that the role does not hear."""
     _carries_bytes: ClassVar[bool] = False
     """Whether the dialect's payloads hold byte strings."""
+    _hears_content: ClassVar[bool] = False
+    """Whether the dialect's messages are text or bytes instead of JSON."""
     _heard: ClassVar[Dict[str, Callable[[Any, Any], None]]]
 
     def __init_subclass__(cls) -> None:
@@ -86,7 +88,8 @@ class Endpoint:
         if ignored is None:
             # What roles have in common is no role.
             return
-        cls._heard = {kind: getattr(cls, f"_on_{kind}") for kind in _KINDS - ignored}
+        kinds = _KINDS | _CONTENT if cls._hears_content else _KINDS
+        cls._heard = {kind: getattr(cls, f"_on_{kind}") for kind in kinds - ignored}
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.on_event: Optional[Callable[[Event], None]] = None

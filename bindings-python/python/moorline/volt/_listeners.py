@@ -1,60 +1,35 @@
-"""Who is told what a daemon learns; one that fails costs the others nothing."""
+"""Who is told what a daemon learns."""
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-from typing import Any, Callable, List, Set
+from typing import List
 
+from .. import _listeners
 from .._generated import DaemonClientErrorCode
+from .._listeners import Listener
 from .._text import failure_of
 from .errors import DaemonClientError
 
 __all__ = ["Listener", "Listeners"]
 
-Listener = Callable[..., Any]
-"""A plain function, or one that makes a coroutine, which then runs as a task."""
 
-
-class Listeners:
-    """Listeners by what they are told, in order of their registration."""
+class Listeners(_listeners.Listeners):
+    """Listeners by what they are told."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.message: List[Listener] = []
         self.connected: List[Listener] = []
         self.disconnected: List[Listener] = []
         self.error: List[Listener] = []
-        self._tasks: Set[asyncio.Task[None]] = set()
-
-    def tell(self, listeners: List[Listener], *news: Any) -> None:
-        """Tells everybody who is registered now."""
-        for listener in list(listeners):
-            try:
-                result = listener(*news)
-                if result is not None and inspect.isawaitable(result):
-                    self._run(listeners, result)
-            except Exception as error:
-                self._on_failed(listeners, error)
 
     def report(self, error: DaemonClientError) -> None:
         """Tells an error."""
         self.tell(self.error, error)
 
-    def _run(self, listeners: List[Listener], told: Any) -> None:
-        async def run() -> None:
-            try:
-                await told
-            except Exception as error:
-                self._on_failed(listeners, error)
-
-        task = asyncio.get_running_loop().create_task(run())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     def _on_failed(self, listeners: List[Listener], error: Exception) -> None:
         if listeners is self.error or not self.error:
-            context = {"message": "a daemon's listener failed", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(context)
+            super()._on_failed(listeners, error)
             return
         told = DaemonClientError(DaemonClientErrorCode.HandlerError, f"a listener failed: {failure_of(error)}")
         told.__cause__ = error
