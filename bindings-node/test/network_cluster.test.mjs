@@ -133,7 +133,8 @@ test('a program of ws is a consumer: heartbeats, strikes, the end', async (t) =>
   assert.deepEqual([pings, connection.alive, connection.strikes], [2, false, 1]);
   assert.equal(provider.connections[connection.id], undefined);
   assert.equal(connection.send('late'), false);
-  const signs = lines.filter((line) => line.startsWith('HEARTBEAT'));
+  assert.ok(lines.includes('HEARTBEAT_CYCLE'));
+  const signs = lines.filter((line) => line.startsWith('HEARTBEAT') && line !== 'HEARTBEAT_CYCLE');
   assert.deepEqual(signs, ['HEARTBEAT_SEND', 'HEARTBEAT_ALIVE', 'HEARTBEAT_SEND', 'HEARTBEAT_STRIKE', 'HEARTBEAT_KILL']);
 });
 
@@ -146,12 +147,15 @@ test('a program of ws is a provider: announcement, PING, reconnect', async (t) =
     socket.send('PING');
   });
   const consumer = consume(t, server.address().port, { parameters: { a: 'x y' }, reconnect: { interval: 1 } });
+  const lines = [];
+  consumer.set_debug_logger((line) => lines.push(line));
   const pong = new Promise((resolve) => server.once('connection', (socket) => socket.once('message', resolve)));
   await consumer.connect();
   assert.equal(String(await pong), 'PONG');
   assert.deepEqual(asked, ['/connect?a=x%20y']);
   assert.deepEqual([consumer.heartbeat_duration, consumer.heartbeat_cutoff], [1500, 3000]);
   assert.ok(Date.now() - consumer.last_heartbeat < 10_000);
+  assert.ok(lines.includes('HEARTBEAT_DURATION|1500') && lines.includes('HEARTBEAT_CHECK'));
 
   const lost = event(consumer, 'disconnect');
   const [client] = server.clients;
@@ -291,6 +295,45 @@ test('send says true again when what was sent around the handshake has been read
   socket.resume();
   while (connection.getBufferedAmount() > 0) await turn();
   assert.equal(connection.send('again'), true);
+});
+
+test('what waits is not said to be dropped, and deliver tells what becomes of a message', async (t) => {
+  const provider = await provide(t, { ws: { max_backpressure: 65_536, on_backlog: 'block' } });
+  const opened = event(provider, 'open');
+  const socket = new WebSocket(`ws://127.0.0.1:${provider.port}/connect`);
+  t.after(() => socket.terminate());
+  const [[connection]] = await Promise.all([opened, once(socket, 'open')]);
+  assert.equal(await connection.deliver('first'), 'sent');
+  socket.pause();
+  const turn = () => new Promise(setImmediate);
+  while (connection.getBufferedAmount() === 0) assert.equal(connection.send('x'.repeat(16_384)), (await turn(), true));
+  const waiting = connection.deliver('waits');
+  socket.resume();
+  assert.equal(await waiting, 'queued');
+  await assert.rejects(connection.deliver('PING'), { code: 'ARGUMENT_INVALID' });
+  connection.close();
+  await event(provider, 'close');
+  await assert.rejects(connection.deliver('late'), { code: 'INPUT_GONE' });
+
+  const consumer = consume(t, provider.port);
+  await assert.rejects(consumer.deliver('early'), { code: 'NOT_READY' });
+  await consumer.connect();
+  assert.equal(await consumer.deliver(Buffer.from([1])), 'sent');
+});
+
+test('an address is told as its bytes too', async (t) => {
+  const provider = await provide(t);
+  const opened = event(provider, 'open');
+  await consume(t, provider.port).connect();
+  const [connection] = await opened;
+  assert.deepEqual([...new Uint8Array(connection.getRemoteAddress())], [127, 0, 0, 1]);
+  assert.equal(Buffer.from(connection.getRemoteAddressAsText()).toString(), '127.0.0.1');
+  const six = await provide(t, { host: '::1' }).catch(() => undefined);
+  if (six === undefined) return;
+  const joined = event(six, 'open');
+  await consume(t, six.port, { host: '::1' }).connect();
+  const [other] = await joined;
+  assert.deepEqual([...new Uint8Array(other.getRemoteAddress())], [...Array(15).fill(0), 1]);
 });
 
 test('a second provider of a port fails, and tells it', async (t) => {

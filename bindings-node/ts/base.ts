@@ -9,6 +9,7 @@
 import { EventEmitter } from 'node:events';
 
 import { packed, restored } from './bytes.js';
+import { Deferred } from './deferred.js';
 import { failureOf, frameless, isA, looked, MoorlineError, received, textOf, wrapped } from './errors.js';
 import type { EndedEvent, NativeError, NativeEvent } from './generated.js';
 import { later, nextTick, soon, uncaught } from './host.js';
@@ -102,10 +103,9 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   readonly #native: Native;
   readonly #listeners = new EventEmitter();
   readonly #calls = new Ring<PendingCall>();
-  readonly #ended: Promise<void>;
+  readonly #ended = new Deferred<void>();
   readonly #persistent: boolean;
-  #settleEnded!: Settle<void>;
-  #whenReady: (Settle<Ready> & { promise: Promise<Ready> }) | undefined;
+  #whenReady: Deferred<Ready> | undefined;
   /** A line for each command; see `parse_turn` in the core. */
   #turn: string[] = [];
   #like = '';
@@ -140,8 +140,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     isSpelled = false,
   ) {
     this.#persistent = persistent;
-    this.#ended = new Promise((resolve, reject) => (this.#settleEnded = { resolve, reject }));
-    this.#ended.catch(() => {});
+    this.#ended.promise.catch(() => {});
     try {
       this.#native = Native.open(dialect, role, written(options));
     } catch (error) {
@@ -180,7 +179,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   drain(ms?: number): Promise<void> {
     const wrong = noTime(ms);
     if (wrong !== undefined) return Promise.reject(wrong);
-    const ended = Promise.race([this.#ended, new Promise<never>((_, reject) => this.#drains.push(reject))]);
+    const ended = Promise.race([this.#ended.promise, new Promise<never>((_, reject) => this.#drains.push(reject))]);
     ended.catch(() => {});
     // Before the first registration there is nothing to wait for.
     const limit = this.#wasReady ? ms && Math.min(ms, Number.MAX_SAFE_INTEGER) : 0;
@@ -205,7 +204,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
 
   /** Settles with the end, as `drain` does. */
   protected get whenEnded(): Promise<void> {
-    return this.#ended;
+    return this.#ended.promise;
   }
 
   /** Starts, unless that was done before. */
@@ -220,12 +219,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   /** Resolves when the link is up for the first time; rejects if the session ends, or was told to. */
   protected ready(): Promise<Ready> {
     if (this.isOver) return Promise.reject(new MoorlineError('STOPPED'));
-    if (this.#whenReady === undefined) {
-      let settle!: Settle<Ready>;
-      const promise = new Promise<Ready>((resolve, reject) => (settle = { resolve, reject }));
-      this.#whenReady = { ...settle, promise };
-    }
-    return this.#whenReady.promise;
+    return (this.#whenReady ??= new Deferred()).promise;
   }
 
   /** Whether it has ended, or drains. */
@@ -261,6 +255,11 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   /** Makes a call whose body is JSON text already. */
   protected ask(body: string, hooks: CallHooks): Promise<unknown> {
     return this.#await('call', body, hooks);
+  }
+
+  /** Sends a message whose outcome settles the promise; `body` is JSON text. */
+  protected sent(body: string): Promise<unknown> {
+    return this.#await('send', body, {});
   }
 
   /**
@@ -354,7 +353,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     return this.ask(`${alike.slice(0, -1)},"payload":${text},"blobs":${JSON.stringify(blobs)}}`, {});
   }
 
-  #await(command: 'call' | 'snapshot', body: string, { onPart, signal }: CallHooks): Promise<unknown> {
+  #await(command: 'call' | 'snapshot' | 'send', body: string, { onPart, signal }: CallHooks): Promise<unknown> {
     if (this.#state === 'ended') return this.#stopped();
     const id = ++this.#lastCall;
     const promise = new Promise(taken);
@@ -405,7 +404,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
       return;
     }
     for (const { name, id, lines } of commands) {
-      if (name === 'call' || name === 'snapshot') this.#settle(id, error);
+      if (id !== 0 && CALLED.has(name)) this.#settle(id, error);
       else if (error.code === 'OVERLOADED') later(() => lines.forEach((line) => this.#add(line)));
       else if (name === 'done') this.submit('failed', id, JSON.stringify({ message: failureOf(error) }));
       else if (name === 'failed' && !lines[0]?.includes(LAST_WORDS)) this.submit('failed', id, LAST_WORDS);
@@ -507,8 +506,8 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     this.#native.close();
     this.forsake(reason);
     const lost = error ?? this.#cutShort;
-    if (lost === undefined) this.#settleEnded.resolve();
-    else this.#settleEnded.reject(lost);
+    if (lost === undefined) this.#ended.resolve();
+    else this.#ended.reject(lost);
     this.emit('ended', error);
   }
 
@@ -539,6 +538,9 @@ function milliseconds(time: number): number {
   if (!(time > 0)) return 0;
   return Math.min(Math.ceil(time), Number.MAX_SAFE_INTEGER);
 }
+
+/** Commands that a promise waits for, if they have a number. */
+const CALLED = new Set(['call', 'snapshot', 'send']);
 
 /** A failure that cannot be refused: what is said when its own words were. */
 const LAST_WORDS = '{"message":"the handler failed, and what it said cannot be carried"}';

@@ -37,3 +37,16 @@ export function noTime(ms: number | undefined): MoorlineError | undefined {
   if (ms === undefined || ms === Infinity || (Number.isSafeInteger(ms) && ms >= 0)) return undefined;
   return new MoorlineError('ARGUMENT_INVALID', `drain() takes whole milliseconds, or Infinity, not ${textOf(ms)}`);
 }
+
+type Snake<Text extends string> = Text extends `${infer First}${infer Rest}`
+  ? `${First extends Lowercase<First> ? First : `_${Lowercase<First>}`}${Snake<Rest>}`
+  : '';
+
+type Plain = string | number | boolean | readonly unknown[];
+
+/** Options by their names inside. */
+export type SpelledInside<Options> = {
+  readonly [Key in keyof Options as Snake<Key & string>]?:
+    | (NonNullable<Options[Key]> extends Plain ? Options[Key] : SpelledInside<NonNullable<Options[Key]>>)
+    | undefined;
+};

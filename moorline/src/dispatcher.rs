@@ -1,18 +1,19 @@
 //! Dispatchers: calls to the workers of a control plane.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use moorline_core::options::{DispatcherOptions, OptionValue as _};
-use moorline_core::{Command, Raw, Secret};
+use moorline_core::{Command, Secret};
 use serde::Serialize;
 
 use crate::application::Application;
 use crate::call::written;
 use crate::endpoint::{Listener, Role, Session};
 use crate::worker::WORKER;
-use crate::{Call, Counters, Error, Events, Reply};
+use crate::{Call, Error, Reply, Started};
 
 /// It has no handlers.
 static DISPATCHER: Role = Role { name: "dispatcher", ..WORKER };
@@ -21,8 +22,7 @@ static DISPATCHER: Role = Role { name: "dispatcher", ..WORKER };
 /// is tried again under one idempotency key, until its deadline; it settles exactly once.
 #[derive(Debug)]
 pub struct Dispatcher {
-    application: Arc<Application>,
-    session: Session,
+    started: Started,
 }
 
 impl Dispatcher {
@@ -45,7 +45,7 @@ impl Dispatcher {
     /// Prepares a call of `name`, such as `Echo/Say` or an administrative name such as `$status`.
     /// Await it to make it; drop the future to cancel it.
     pub fn call(&self, name: &str, payload: &(impl Serialize + ?Sized)) -> Call {
-        let endpoint = Ok(Arc::clone(self.session.endpoint()));
+        let endpoint = Ok(Arc::clone(self.started.0.endpoint()));
         let read = if name.starts_with('$') { Reply::read } else { Reply::read_parts };
         Call::new(endpoint, name, written(payload), read)
     }
@@ -55,35 +55,15 @@ impl Dispatcher {
     /// # Errors
     /// `DRAIN_TIMEOUT` if calls were still waiting then.
     pub async fn drain(self, limit: Duration) -> Result<(), Error> {
-        self.session.drain(limit).await
+        self.started.0.drain(limit).await
     }
+}
 
-    /// Waits until the dispatcher is over.
-    ///
-    /// # Errors
-    /// Why it ended, unless by a drain that lost nothing.
-    pub async fn ended(&self) -> Result<(), Error> {
-        self.session.ended().await
-    }
+impl Deref for Dispatcher {
+    type Target = Started;
 
-    /// Returns what happens to the dispatcher from here on.
-    #[must_use]
-    pub fn events(&self) -> Events {
-        Events::new(&self.application)
-    }
-
-    /// Returns the state as JSON.
-    ///
-    /// # Errors
-    /// `STOPPED` after the end.
-    pub async fn snapshot(&self) -> Result<Raw, Error> {
-        self.session.endpoint().snapshot().await
-    }
-
-    /// Returns what the I/O thread has done, counted.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        self.session.counters()
+    fn deref(&self) -> &Started {
+        &self.started
     }
 }
 
@@ -120,6 +100,6 @@ impl DispatcherBuilder {
         let (options, commands) = (self.options.describe(), vec![Command::Start]);
         let session =
             Session::open(&DISPATCHER, &options, commands, &application, Listener::None).await?;
-        Ok(Dispatcher { application, session })
+        Ok(Dispatcher { started: Started(session) })
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::endpoint::{Listener, OnMessage, Role, Session};
 use crate::handler::{Handler, erased};
 use crate::pace::Pace;
 use crate::volt::outcome;
-use crate::{Call, Counters, Error, ErrorCode, Events, Failure, IntoReply, Reply, WorkContext};
+use crate::{Call, Error, ErrorCode, Failure, IntoReply, Reply, Started, WorkContext};
 
 static HUB: Role = Role {
     dialect: "beacon",
@@ -34,8 +35,7 @@ static HUB: Role = Role {
 /// A control plane that runs in this process.
 #[derive(Debug)]
 pub struct Hub {
-    application: Arc<Application>,
-    session: Session,
+    started: Started,
     scheme: &'static str,
     pace: Arc<Pace>,
 }
@@ -55,7 +55,7 @@ impl Hub {
     /// Returns the address it listens on, with the port that was chosen.
     #[must_use]
     pub fn address(&self) -> String {
-        self.session.id()
+        self.started.0.id()
     }
 
     /// Returns where workers and dispatchers reach it.
@@ -102,7 +102,7 @@ impl Hub {
     }
 
     fn prepare(&self, id: &str, command: &str, payload: Result<Raw, Error>) -> Call {
-        let endpoint = Ok(Arc::clone(self.session.endpoint()));
+        let endpoint = Ok(Arc::clone(self.started.0.endpoint()));
         Call::new(endpoint, command, payload, Reply::read_parts).daemon(id)
     }
 
@@ -133,7 +133,7 @@ impl Hub {
             return Err(Error::new(ErrorCode::TooLarge, text));
         }
         let options = || daemon_options(team_cluster_id);
-        self.pace.emit(self.session.endpoint(), team_cluster_id, options, message)
+        self.pace.emit(self.started.0.endpoint(), team_cluster_id, options, message)
     }
 
     /// Waits until everything that was sent to the VOLT daemon `team_cluster_id` has left this process.
@@ -143,7 +143,7 @@ impl Hub {
     /// unknown daemon, `STOPPED` after the end.
     pub async fn flushed(&self, team_cluster_id: &str) -> Result<(), Error> {
         let options = daemon_options(team_cluster_id);
-        self.pace.flushed(self.session.endpoint(), team_cluster_id, options).await
+        self.pace.flushed(self.started.0.endpoint(), team_cluster_id, options).await
     }
 
     /// Makes a token with which the VOLT daemon `team_cluster_id` enrolls, once; `name` is what
@@ -186,7 +186,7 @@ impl Hub {
         let (name, payload) = (name.to_owned(), written(body)?);
         let options = Raw::empty_object();
         let command = |call| Command::Call(CallCommand::Make { call, name, payload, options });
-        self.session.endpoint().call(command).await
+        self.started.0.endpoint().call(command).await
     }
 
     /// Lets running work finish for `limit`, then ends.
@@ -194,35 +194,15 @@ impl Hub {
     /// # Errors
     /// `DRAIN_TIMEOUT` if work was still running then, or why else the hub ended.
     pub async fn drain(self, limit: Duration) -> Result<(), Error> {
-        self.session.drain(limit).await
+        self.started.0.drain(limit).await
     }
+}
 
-    /// Waits until the hub is over.
-    ///
-    /// # Errors
-    /// Why it ended, unless by a drain that lost nothing.
-    pub async fn ended(&self) -> Result<(), Error> {
-        self.session.ended().await
-    }
+impl Deref for Hub {
+    type Target = Started;
 
-    /// Returns what happens to the hub from here on; VOLT daemons that come and go, among others.
-    #[must_use]
-    pub fn events(&self) -> Events {
-        Events::new(&self.application)
-    }
-
-    /// Returns the state as JSON: workers, queue, counters.
-    ///
-    /// # Errors
-    /// `STOPPED` after the end.
-    pub async fn snapshot(&self) -> Result<Raw, Error> {
-        self.session.endpoint().snapshot().await
-    }
-
-    /// Returns what the I/O thread has done, counted.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        self.session.counters()
+    fn deref(&self) -> &Started {
+        &self.started
     }
 }
 
@@ -356,7 +336,7 @@ impl HubBuilder {
         let listener = self.on_message.map_or(Listener::None, Listener::Messages);
         let session = Session::open(&HUB, &options, commands, &application, listener).await?;
         let pace = Pace::new(self.options.limits.max_send_queue_bytes);
-        Ok(Hub { application, session, scheme: self.scheme, pace })
+        Ok(Hub { started: Started(session), scheme: self.scheme, pace })
     }
 }
 

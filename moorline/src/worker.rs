@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::application::Application;
 use crate::endpoint::{Listener, Role, Session};
 use crate::handler::{Given, Handler, erased};
-use crate::{Counters, Error, ErrorCode, Events, Failure, IntoReply, Reply, WorkContext};
+use crate::{Error, ErrorCode, Failure, IntoReply, Reply, Started, WorkContext};
 
 pub(crate) static WORKER: Role = Role {
     dialect: "beacon",
@@ -47,6 +48,24 @@ fn outcome(work: &WorkContext, result: Given) -> (Outcome, Option<Error>) {
     (outcome, None)
 }
 
+/// Returns the commands that offer every handler, each with what is said of it.
+pub(crate) fn offers(
+    role: &Role,
+    application: &Application,
+    metas: &HashMap<String, Map<String, Value>>,
+) -> Result<Vec<Command>, Error> {
+    let mut commands = application.offers();
+    for command in &mut commands {
+        let Command::Work(WorkCommand::Handle { key, meta }) = command else { continue };
+        if let Some(described) = metas.get(key) {
+            *meta = Raw::from_value(described)
+                .map_err(|e| Error::caused(ErrorCode::ConfigInvalid, "a description", e))?;
+        }
+        moorline_core::check_handler(role.dialect, role.name, key, meta)?;
+    }
+    Ok(commands)
+}
+
 /// A worker at a control plane: it takes work items, runs handlers and returns their outcomes, through
 /// every kind of disconnect. Made by [`Worker::builder`].
 ///
@@ -54,8 +73,7 @@ fn outcome(work: &WorkContext, result: Given) -> (Outcome, Option<Error>) {
 /// [`drain`](Self::drain) waits for that, and ends with zero at once.
 #[derive(Debug)]
 pub struct Worker {
-    application: Arc<Application>,
-    session: Session,
+    started: Started,
 }
 
 impl Worker {
@@ -70,7 +88,7 @@ impl Worker {
     /// Returns the id that the control plane gave to this worker.
     #[must_use]
     pub fn id(&self) -> String {
-        self.session.id()
+        self.started.0.id()
     }
 
     /// Refuses new work, lets running work finish for `limit`, delivers its outcomes, says farewell.
@@ -78,35 +96,15 @@ impl Worker {
     /// # Errors
     /// `DRAIN_TIMEOUT` if work was still running then, or why else the session ended.
     pub async fn drain(self, limit: Duration) -> Result<(), Error> {
-        self.session.drain(limit).await
+        self.started.0.drain(limit).await
     }
+}
 
-    /// Waits until the session is over.
-    ///
-    /// # Errors
-    /// Why it ended, unless by a drain that lost nothing.
-    pub async fn ended(&self) -> Result<(), Error> {
-        self.session.ended().await
-    }
+impl Deref for Worker {
+    type Target = Started;
 
-    /// Returns what happens to the worker from here on.
-    #[must_use]
-    pub fn events(&self) -> Events {
-        Events::new(&self.application)
-    }
-
-    /// Returns the state as JSON: link, ids, counters, running work.
-    ///
-    /// # Errors
-    /// `STOPPED` after the end.
-    pub async fn snapshot(&self) -> Result<Raw, Error> {
-        self.session.endpoint().snapshot().await
-    }
-
-    /// Returns what the I/O thread has done, counted.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        self.session.counters()
+    fn deref(&self) -> &Started {
+        &self.started
     }
 }
 
@@ -195,20 +193,12 @@ impl WorkerBuilder {
     pub async fn connect(self) -> Result<Worker, Error> {
         let Self { options, handlers, metas } = self;
         let application = Arc::new(Application::new(handlers, None));
-        let mut commands = application.offers();
-        for command in &mut commands {
-            let Command::Work(WorkCommand::Handle { key, meta }) = command else { continue };
-            if let Some(described) = metas.get(key) {
-                *meta = Raw::from_value(described)
-                    .map_err(|e| Error::caused(ErrorCode::ConfigInvalid, "a description", e))?;
-            }
-            moorline_core::check_handler(WORKER.dialect, WORKER.name, key, meta)?;
-        }
+        let mut commands = offers(&WORKER, &application, &metas)?;
         commands.push(Command::Start);
         let options = options.describe();
         let session =
             Session::open(&WORKER, &options, commands, &application, Listener::None).await?;
-        Ok(Worker { application, session })
+        Ok(Worker { started: Started(session) })
     }
 
     fn meta(mut self, key: &str, name: &str, value: Value) -> Self {

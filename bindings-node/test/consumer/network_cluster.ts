@@ -34,6 +34,8 @@ export async function program(): Promise<void> {
   provider.on('message', (connection, message) => {
     const size: number = typeof message === 'string' ? message.length : message.byteLength;
     const sent: boolean = connection.send(`${size}`) && connection.send(new Uint8Array(1), true, true);
+    const outcome: Promise<'sent' | 'queued' | 'dropped'> = connection.deliver(message, typeof message !== 'string');
+    console.log(outcome, connection.getRemoteAddress().byteLength);
     if (!sent) connection.end(4000, 'too slow');
   });
   provider.on('close', (connection, code: number, reason: string) => console.log(connection.id, code, reason));

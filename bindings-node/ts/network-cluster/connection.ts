@@ -1,28 +1,15 @@
 /** A consumer as its provider sees it. */
 
 import { isBytes, toBase64, toBytes } from '../byte_strings.js';
+import type { ContentEndpoint, Outcome, Peer } from '../content.js';
 import { MoorlineError } from '../errors.js';
+import type { HeartbeatEvent } from '../generated.js';
 import { written } from '../json.js';
-import type { Received } from './types.js';
-
-/** What connections of one provider share. */
-export interface Port {
-  /** Says something about a peer, unless the provider has ended. */
-  command(name: string, peer: number, body: string): void;
-  /** Writes a message as a member of a command. */
-  content(data: unknown, isBinary: boolean): string;
-  publish(topic: string, member: string, compress: boolean, except: Connection): boolean;
-  readonly topics: Map<string, Set<Connection>>;
-}
+import { bytesOfAddress, type Received } from '../requests.js';
+import type { Topics } from '../topics.js';
 
 /** A connected consumer. After its end, commands do nothing. */
-export class Connection {
-  /** A UUID that is never sent. */
-  readonly id: string;
-  /** The address that it comes from. */
-  readonly ip: string;
-  /** The parameters that it came with. */
-  readonly parameters: Received;
+export class Connection implements Peer {
   /** Whether it has answered the last heartbeat. */
   alive = true;
   /** How many intervals it has left one unanswered. */
@@ -30,30 +17,40 @@ export class Connection {
   /** When it answered last, in milliseconds of the epoch; before that, when it connected. */
   last_ping = Date.now();
   /** @internal */
-  readonly peer: number;
-  /** @internal Bytes told last; while there are any, messages are dropped or wait. */
   backlog = 0;
-  readonly #port: Port;
-  #topics: Set<string> | undefined = new Set();
+  #isOver = false;
+  readonly #link: ContentEndpoint<Connection>;
+  readonly #topics: Topics<Connection>;
 
   /** @internal */
-  constructor(port: Port, peer: number, id: string, ip: string, parameters: Received) {
-    this.#port = port;
-    this.peer = peer;
-    this.id = id;
-    this.ip = ip;
-    this.parameters = parameters;
+  constructor(
+    link: ContentEndpoint<Connection>,
+    topics: Topics<Connection>,
+    /** @internal */ readonly peer: number,
+    /** A UUID that is never sent. */
+    readonly id: string,
+    /** The address that it comes from. */
+    readonly ip: string,
+    /** The parameters that it came with. */
+    readonly parameters: Received,
+  ) {
+    this.#link = link;
+    this.#topics = topics;
   }
 
   /**
-   * Sends text, or bytes if `is_binary`. Returns `false` if it is over or has not read what is before: the
-   * message is dropped or waits, as `ws.on_backlog` says. Throws ARGUMENT_INVALID for what cannot be sent.
+   * Sends text, or bytes if `is_binary`. Returns `false` if the message is known to be dropped: the connection is
+   * over, or the consumer has not read what is before, unless `ws.on_backlog` is `block`. Throws ARGUMENT_INVALID
+   * for what cannot be sent.
    */
   send(data?: unknown, is_binary = false, compress = false): boolean {
-    const member = this.#port.content(data, is_binary);
-    if (this.#topics === undefined) return false;
-    this.#port.command('send', this.peer, `{"peer":${this.peer},${member},"compress":${compress}}`);
-    return this.backlog === 0;
+    const body = this.#message(data, is_binary, compress);
+    return !this.#isOver && this.#link.send(body, this);
+  }
+
+  /** Sends as `send` does, and resolves with what became of the message; rejects with INPUT_GONE after the end. */
+  async deliver(data?: unknown, is_binary = false, compress = false): Promise<Outcome> {
+    return this.#link.deliver(this.#message(data, is_binary, compress));
   }
 
   /** Closes in order; without a code its `close` has 0. */
@@ -83,6 +80,11 @@ export class Connection {
     return this.backlog;
   }
 
+  /** The bytes of `ip`: 4, or 16 for IPv6. */
+  getRemoteAddress(): ArrayBuffer {
+    return bytesOfAddress(this.ip);
+  }
+
   /** `ip` as the bytes of its text. */
   getRemoteAddressAsText(): ArrayBuffer {
     return new TextEncoder().encode(this.ip).slice().buffer as ArrayBuffer;
@@ -90,42 +92,46 @@ export class Connection {
 
   /** Gets what others publish to `topic` from now on. */
   subscribe(topic: string): boolean {
-    if (this.#topics === undefined) return false;
-    const { topics } = this.#port;
-    const members = topics.get(topic) ?? new Set();
-    topics.set(topic, members.add(this));
-    this.#topics.add(topic);
-    return true;
+    if (!this.#isOver) this.#topics.add(topic, this);
+    return !this.#isOver;
   }
 
   /** Gets it no longer; tells whether it did. */
   unsubscribe(topic: string): boolean {
-    const members = this.#port.topics.get(topic);
-    if (members?.delete(this) && members.size === 0) this.#port.topics.delete(topic);
-    return this.#topics?.delete(topic) ?? false;
+    return this.#topics.remove(topic, this);
   }
 
   /** Sends to all that subscribed to `topic` but this one; tells whether there are any. */
   publish(topic: string, data?: unknown, is_binary = false, compress = false): boolean {
-    return this.#port.publish(topic, this.#port.content(data, is_binary), compress, this);
+    return this.#link.sendTo(this.#topics.of(topic, this), this.#link.write(data, is_binary), compress);
   }
 
   isSubscribed(topic: string): boolean {
-    return this.#topics?.has(topic) ?? false;
+    return this.#topics.has(topic, this);
   }
 
   getTopics(): string[] {
-    return [...(this.#topics ?? [])];
+    return this.#topics.named(this);
   }
 
-  /** @internal It is over. */
+  /** @internal A heartbeat of it was told. */
+  beat({ sign, value }: HeartbeatEvent): void {
+    if (sign === 'pong') Object.assign(this, { alive: true, strikes: 0, last_ping: Date.now() });
+    else if (sign === 'ping') this.alive = false;
+    else if (sign === 'strike') this.strikes = value;
+  }
+
+  /** @internal */
   over(): void {
     for (const topic of this.getTopics()) this.unsubscribe(topic);
-    this.#topics = undefined;
-    this.backlog = 0;
+    this.#isOver = true;
+  }
+
+  #message(data: unknown, isBinary: boolean, compress: boolean): string {
+    return `{"peer":${this.peer},${this.#link.write(data, isBinary)},"compress":${compress}}`;
   }
 
   #say(command: string, body: string): void {
-    if (this.#topics !== undefined) this.#port.command(command, this.peer, body);
+    if (!this.#isOver) this.#link.command(command, this.peer, body);
   }
 }

@@ -1,17 +1,19 @@
 /** Consumers: one connection to a provider, which comes back by itself. */
 
-import { fromBase64, isBytes, type ByteString } from '../byte_strings.js';
+import { type ByteString, isBytes } from '../byte_strings.js';
+import { ContentEndpoint, type Outcome } from '../content.js';
+import { Deferred } from '../deferred.js';
+import { Emitting } from '../emitting.js';
 import { MoorlineError } from '../errors.js';
-import { OPTION_DEFAULTS } from '../generated.js';
-import { content, Emitting, Link, type LinkEvent } from './link.js';
-import { consumerOptions } from './options.js';
+import { OPTION_DEFAULTS, ReservedText } from '../generated.js';
+import { consumerOptions, kept } from './options.js';
 import type { ConsumerEvents, ConsumerOptions } from './types.js';
 
-interface Waiting {
-  readonly promise: Promise<void>;
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
-}
+/** What can be sent. */
+type Message = string | ByteString | ArrayBuffer | ArrayBufferView;
+
+/** The end of a connection of which nothing was told. */
+const UNTOLD = { code: 1006, reason: '' };
 
 /** Keeps the process alive from `connect()` until it is destroyed or has given up. */
 export class Consumer extends Emitting<ConsumerEvents> {
@@ -24,18 +26,15 @@ export class Consumer extends Emitting<ConsumerEvents> {
   /** When the last heartbeat came, or the connection opened, in milliseconds of the epoch. */
   last_heartbeat = Date.now();
   readonly #options: Record<string, unknown>;
-  readonly #allowed: boolean | undefined;
   /** The one that is listened to. */
-  #link: Link | undefined;
-  #waiting: Waiting | undefined;
-  #closed: { readonly code: number; readonly reason: string } | undefined;
-  #backlog = 0;
+  #link: ContentEndpoint<never> | undefined;
+  #waiting: Deferred<void> | undefined;
+  #closed = UNTOLD;
 
   /** Connects nothing. Throws CONFIG_INVALID with every problem of the options. */
   constructor(options: ConsumerOptions = {}) {
     super();
     this.#options = consumerOptions(options);
-    this.#allowed = options.allow_reserved;
     this.#link = this.#opened();
   }
 
@@ -61,32 +60,28 @@ export class Consumer extends Emitting<ConsumerEvents> {
    */
   ready(): Promise<void> {
     if (this.connected) return Promise.resolve();
-    if (!this.in_flight) {
-      return Promise.reject(new MoorlineError('NOT_READY', 'Instance is not in flight. Please call Consumer.connect() first.'));
-    }
-    if (this.#waiting === undefined) {
-      let settle!: Omit<Waiting, 'promise'>;
-      const promise = new Promise<void>((resolve, reject) => (settle = { resolve, reject }));
-      this.#waiting = { promise, ...settle };
-    }
-    return this.#waiting.promise;
+    if (this.in_flight) return (this.#waiting ??= new Deferred()).promise;
+    return Promise.reject(new MoorlineError('NOT_READY', 'Instance is not in flight. Please call Consumer.connect() first.'));
   }
 
   /**
-   * Sends text, or bytes. Returns `false` if there is no connection, or if the provider has not read what is
-   * before: the message is dropped or waits, as `on_backlog` says. Throws ARGUMENT_INVALID for what is
+   * Sends text, or bytes. Returns `false` if the message is known to be dropped: there is no connection, or the
+   * provider has not read what is before, unless `on_backlog` is `block`. Throws ARGUMENT_INVALID for what is
    * neither, and for what the protocol keeps.
    */
-  send(message: string | ByteString | ArrayBuffer | ArrayBufferView): boolean {
-    const link = this.#link;
-    if (!this.connected || link === undefined) return false;
-    const isBinary = isBytes(message);
-    if (!isBinary && typeof message !== 'string') {
-      throw new MoorlineError('ARGUMENT_INVALID', 'send(message) -> message must be a String');
-    }
-    link.command('send', 0, `{${content(message, isBinary, 'provider', this.#allowed)}}`);
+  send(message: Message): boolean {
+    if (!this.connected || this.#link === undefined) return false;
+    const isFit = this.#link.send(body(this.#link, message));
     this.debug('SEND', message);
-    return this.#backlog === 0;
+    return isFit;
+  }
+
+  /** Sends as `send` does, and resolves with what became of the message; rejects with NOT_READY without a connection. */
+  async deliver(message: Message): Promise<Outcome> {
+    if (!this.connected || this.#link === undefined) throw new MoorlineError('NOT_READY');
+    const outcome = this.#link.deliver(body(this.#link, message));
+    this.debug('SEND', message);
+    return outcome;
   }
 
   /**
@@ -106,18 +101,36 @@ export class Consumer extends Emitting<ConsumerEvents> {
     await link?.leave(ms);
   }
 
-  #opened(): Link {
-    const link: Link = new Link('consumer', this.#options, (event) => this.#link === link && this.#hear(event));
-    link.on('ready', () => this.#link === link && this.#open());
-    link.on('notice', (error) => this.#link === link && this.fault(error));
-    link.on('lost', ({ reason }) => {
-      if (this.#link !== link) return;
+  #opened(): ContentEndpoint<never> {
+    /** Lets nothing be heard of a link that was replaced. */
+    const heard = <Value>(hear: (value: Value) => void) => (value: Value) => void (this.#link === link && hear(value));
+    const waits = this.#options['on_backlog'] === 'block';
+    const link = new ContentEndpoint<never>('netcluster', 'consumer', this.#options, waits, {
+      refuse: this.#options['allow_reserved'] ? () => {} : refused,
+      received: heard((message) => {
+        this.debug('MESSAGE', message);
+        this.tell('message', message);
+      }),
+      closed: heard((event) => {
+        // Whether it comes back is told next.
+        this.#closed = event;
+        this.#away(true);
+      }),
+      heartbeat: heard(({ sign, value }) => {
+        if (sign === 'announced') this.debug('HEARTBEAT_DURATION', (this.heartbeat_duration = value));
+        else this.last_heartbeat = Date.now();
+        this.debug('HEARTBEAT_CHECK');
+      }),
+    });
+    link.on('ready', heard(() => this.#open()));
+    link.on('notice', heard((error) => this.fault(error)));
+    link.on('lost', heard(({ reason }) => {
       this.fault(reason);
       this.#away(true);
       this.#disconnected();
       this.debug('RECONNECTING');
-    });
-    link.on('ended', (error) => this.#link === link && this.#ended(error));
+    }));
+    link.on('ended', heard((error) => this.#ended(error)));
     return link;
   }
 
@@ -128,34 +141,6 @@ export class Consumer extends Emitting<ConsumerEvents> {
     this.debug('CONNECTED');
     this.#settle();
     this.tell('open');
-  }
-
-  #hear(event: LinkEvent): void {
-    switch (event.event) {
-      case 'received': {
-        const message = event.text ?? fromBase64(event.bytes ?? '');
-        this.debug('MESSAGE', message);
-        return this.tell('message', message);
-      }
-      case 'closed':
-        // Whether it comes back is told next.
-        this.#closed = event;
-        return this.#away(true);
-      case 'backlog':
-        this.#backlog = event.bytes;
-        return;
-      case 'heartbeat':
-        if (event.sign === 'announced') {
-          this.heartbeat_duration = event.value;
-          this.debug('HEARTBEAT_DURATION', event.value);
-        } else this.last_heartbeat = Date.now();
-        return;
-      case 'admission_asked':
-      case 'peer_joined':
-        return;
-      default:
-        event satisfies never;
-    }
   }
 
   #ended(error: MoorlineError | null): void {
@@ -170,14 +155,12 @@ export class Consumer extends Emitting<ConsumerEvents> {
   }
 
   #away(comesBack: boolean): void {
-    this.connected = false;
-    this.in_flight = comesBack;
-    this.#backlog = 0;
+    Object.assign(this, { connected: false, in_flight: comesBack });
   }
 
-  #disconnected(): { readonly code: number; readonly reason: string } {
-    const closed = this.#closed ?? { code: 1006, reason: '' };
-    this.#closed = undefined;
+  #disconnected(): typeof UNTOLD {
+    const closed = this.#closed;
+    this.#closed = UNTOLD;
     this.debug('DISCONNECTED');
     this.tell('disconnect', closed.code, closed.reason);
     return closed;
@@ -191,4 +174,13 @@ export class Consumer extends Emitting<ConsumerEvents> {
     else waiting.reject(error);
     this.debug('FLUSHED_QUEUE');
   }
+}
+
+/** A provider delivers it as bytes. */
+const refused = (text: string, isBinary: boolean): unknown => !isBinary && text === ReservedText.Pong && kept();
+
+function body(link: ContentEndpoint<never>, message: unknown): string {
+  const isBinary = isBytes(message);
+  if (isBinary || typeof message === 'string') return `{${link.write(message, isBinary)}}`;
+  throw new MoorlineError('ARGUMENT_INVALID', 'send(message) -> message must be a String');
 }

@@ -48,3 +48,8 @@ function listed(parameters: Parameters | undefined): { name: string; value: stri
 function checked(options: unknown): void {
   if (typeof options !== 'object' || options === null) throw new MoorlineError('ARGUMENT_INVALID', 'options must be an object.');
 }
+
+/** Refuses to send what the protocol keeps for itself. */
+export function kept(): never {
+  throw new MoorlineError('ARGUMENT_INVALID', 'the protocol keeps this message for itself: it would not be delivered');
+}

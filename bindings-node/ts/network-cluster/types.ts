@@ -2,42 +2,19 @@
 
 import type { ByteString } from '../byte_strings.js';
 import type { ConsumerOptions as CoreConsumer, ProviderOptions as CoreProvider } from '../generated.js';
+import type { SpelledInside as Spelled } from '../options.js';
+import type { Received, RequestShown } from '../requests.js';
 import type { Connection } from './connection.js';
-
-type Snake<Text extends string> = Text extends `${infer First}${infer Rest}`
-  ? `${First extends Lowercase<First> ? First : `_${Lowercase<First>}`}${Snake<Rest>}`
-  : '';
-
-type Plain = string | number | boolean | readonly unknown[];
-
-/** Options by their names in the core, which are those of the original. */
-type Spelled<Options> = {
-  readonly [Key in keyof Options as Snake<Key & string>]?:
-    | (NonNullable<Options[Key]> extends Plain ? Options[Key] : Spelled<NonNullable<Options[Key]>>)
-    | undefined;
-};
 
 type Provided = Required<Spelled<CoreProvider>>;
 
 /** Parameters to send or to expect; numbers and booleans are turned into text. */
 export type Parameters = Readonly<Record<string, string | number | boolean>>;
 
-/** Parameters as they came: `null` without a value, a list if one was repeated. */
-export type Received = Readonly<Record<string, string | null | readonly (string | null)[]>>;
+export type { Received };
 
 /** The request of someone who asks to be let in. */
-export interface AdmissionRequest {
-  readonly method: string;
-  /** Path and query. */
-  readonly url: string;
-  readonly path: string;
-  readonly query: string;
-  readonly ip: string;
-  /** By their names in lower case. */
-  readonly headers: Readonly<Record<string, string>>;
-  readonly cookies: Readonly<Record<string, string>>;
-  readonly query_parameters: Received;
-}
+export type AdmissionRequest = RequestShown;
 
 /** Whom a provider lets in. */
 export type AuthOptions = Omit<NonNullable<Provided['auth']>, 'parameters' | 'asks'> & {

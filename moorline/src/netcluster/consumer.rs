@@ -2,24 +2,24 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use moorline_core::options::{ConsumerOptions, OptionValue as _, ParameterOption};
-use moorline_core::{Command, PeerEvent, Raw, Recipients, Secret};
+use moorline_core::{Command, PeerEvent, Recipients, Secret};
 
 use super::{Content, Outcome, deliver, message, role};
 use crate::application::Application;
 use crate::endpoint::{Listener, Role, Session};
-use crate::{Counters, Error, Events};
+use crate::{Error, Started};
 
 static CONSUMER: Role = role("consumer");
 
 /// A consumer. Dropping it closes the connection.
 #[derive(Debug)]
 pub struct Consumer {
-    application: Arc<Application>,
-    session: Session,
+    started: Started,
 }
 
 impl Consumer {
@@ -37,7 +37,7 @@ impl Consumer {
     /// # Errors
     /// `STOPPED` after the end, `OVERLOADED` if too many commands wait.
     pub fn send(&self, content: impl Into<Content>) -> Result<(), Error> {
-        self.session.submit_soon(message(None, Recipients::Link, content.into(), false))
+        self.started.0.submit_soon(message(None, Recipients::Link, content.into(), false))
     }
 
     /// Sends a message and waits for its outcome.
@@ -46,28 +46,13 @@ impl Consumer {
     /// `NOT_READY` while there is no connection, `ARGUMENT_INVALID` for a message that the protocol keeps
     /// for itself, `TOO_LARGE`, `CONNECTION_LOST` if it waited until then.
     pub async fn deliver(&self, content: impl Into<Content>) -> Result<Outcome, Error> {
-        deliver(self.session.endpoint(), Recipients::Link, content.into()).await
+        deliver(self.started.0.endpoint(), Recipients::Link, content.into()).await
     }
 
     /// Tells whether there is a connection.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.session.is_ready()
-    }
-
-    /// Returns what happens to the connection from here on.
-    #[must_use]
-    pub fn events(&self) -> Events {
-        Events::new(&self.application)
-    }
-
-    /// Waits until the consumer is over.
-    ///
-    /// # Errors
-    /// `AUTHENTICATION_FAILED` if the provider refused it, or why it was lost when all attempts to come
-    /// back were used up.
-    pub async fn ended(&self) -> Result<(), Error> {
-        self.session.ended().await
+        self.started.0.is_ready()
     }
 
     /// Lets what was sent leave for `limit`, then closes.
@@ -75,21 +60,15 @@ impl Consumer {
     /// # Errors
     /// `DRAIN_TIMEOUT` if the provider had not read it, or why else the consumer ended.
     pub async fn drain(self, limit: Duration) -> Result<(), Error> {
-        self.session.drain(limit).await
+        self.started.0.drain(limit).await
     }
+}
 
-    /// Returns the state as JSON: link, heartbeat, counters.
-    ///
-    /// # Errors
-    /// `STOPPED` after the end.
-    pub async fn snapshot(&self) -> Result<Raw, Error> {
-        self.session.endpoint().snapshot().await
-    }
+impl Deref for Consumer {
+    type Target = Started;
 
-    /// Returns what the I/O thread has done, counted.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        self.session.counters()
+    fn deref(&self) -> &Started {
+        &self.started
     }
 }
 
@@ -159,7 +138,7 @@ impl ConsumerBuilder {
         }));
         let (options, commands) = (options.describe(), vec![Command::Start]);
         let session = Session::open(&CONSUMER, &options, commands, &application, listener).await?;
-        Ok(Consumer { application, session })
+        Ok(Consumer { started: Started(session) })
     }
 }
 

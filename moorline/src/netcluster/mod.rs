@@ -31,7 +31,9 @@ mod provider;
 
 pub use consumer::{Consumer, ConsumerBuilder};
 pub use moorline_core::Content;
-pub use provider::{Connection, Pair, Provider, ProviderBuilder, Request};
+pub use provider::{Connection, Provider, ProviderBuilder};
+
+pub use crate::request::{Pair, Request};
 
 use std::sync::Arc;
 

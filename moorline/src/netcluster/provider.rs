@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,19 +13,19 @@ use moorline_core::{Command, PeerCommand, PeerEvent, PeerId, Raw, Recipients};
 use serde::Deserialize;
 
 use super::consumer::parameter;
-use super::{Content, Outcome, deliver, message, role};
+use super::{Content, Outcome, Request, deliver, message, role};
 use crate::application::Application;
 use crate::endpoint::{Endpoint, Listener, Role, Session};
+use crate::request::Pair;
 use crate::routing::apart;
-use crate::{Counters, Error, Events};
+use crate::{Error, Started};
 
 static PROVIDER: Role = role("provider");
 
 /// A provider that listens in this process. Dropping it closes every connection.
 #[derive(Debug)]
 pub struct Provider {
-    application: Arc<Application>,
-    session: Session,
+    started: Started,
 }
 
 impl Provider {
@@ -37,7 +38,7 @@ impl Provider {
     /// Returns the address it listens on, with the port that was chosen.
     #[must_use]
     pub fn address(&self) -> String {
-        self.session.id()
+        self.started.0.id()
     }
 
     /// Returns the port it listens on.
@@ -57,21 +58,7 @@ impl Provider {
         content: impl Into<Content>,
     ) -> Result<(), Error> {
         let peers = consumers.into_iter().map(|consumer| consumer.inner.peer).collect();
-        self.session.submit_soon(message(None, Recipients::Peers(peers), content.into(), false))
-    }
-
-    /// Returns what happens to the provider from here on, such as refusals.
-    #[must_use]
-    pub fn events(&self) -> Events {
-        Events::new(&self.application)
-    }
-
-    /// Waits until the provider is over.
-    ///
-    /// # Errors
-    /// Why it ended, unless by a drain that lost nothing.
-    pub async fn ended(&self) -> Result<(), Error> {
-        self.session.ended().await
+        self.started.0.submit_soon(message(None, Recipients::Peers(peers), content.into(), false))
     }
 
     /// Lets in nobody more and lets what was sent leave for `limit`, then closes every connection.
@@ -79,21 +66,15 @@ impl Provider {
     /// # Errors
     /// `DRAIN_TIMEOUT` if consumers had not read it.
     pub async fn drain(self, limit: Duration) -> Result<(), Error> {
-        self.session.drain(limit).await
+        self.started.0.drain(limit).await
     }
+}
 
-    /// Returns the state as JSON: connections, counters.
-    ///
-    /// # Errors
-    /// `STOPPED` after the end.
-    pub async fn snapshot(&self) -> Result<Raw, Error> {
-        self.session.endpoint().snapshot().await
-    }
+impl Deref for Provider {
+    type Target = Started;
 
-    /// Returns what the I/O thread has done, counted.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        self.session.counters()
+    fn deref(&self) -> &Started {
+        &self.started
     }
 }
 
@@ -108,16 +89,6 @@ struct Inner {
     endpoint: Arc<Endpoint>,
     id: String,
     known: Known,
-}
-
-/// A name and its value.
-#[derive(Clone, Deserialize)]
-#[non_exhaustive]
-pub struct Pair {
-    /// The name.
-    pub name: String,
-    /// The value; a parameter without `=` has none.
-    pub value: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -205,39 +176,6 @@ impl Connection {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("id", &self.inner.id).finish_non_exhaustive()
-    }
-}
-
-/// What a consumer asks to be let in with.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-#[non_exhaustive]
-pub struct Request {
-    /// The method.
-    pub method: String,
-    /// Path and query as sent.
-    pub url: String,
-    /// The path.
-    pub path: String,
-    /// The query, without its question mark.
-    pub query: String,
-    /// The address that it comes from, without the port.
-    pub ip: String,
-    /// The header fields; names are lower case.
-    pub headers: Vec<Pair>,
-    /// The cookies.
-    pub cookies: Vec<Pair>,
-    /// The parameters of the query, decoded, by name.
-    pub parameters: Vec<Pair>,
-}
-
-impl fmt::Debug for Request {
-    /// Shows no secrets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request")
-            .field("path", &self.path)
-            .field("ip", &self.ip)
-            .finish_non_exhaustive()
     }
 }
 
@@ -391,7 +329,7 @@ impl ProviderBuilder {
         }));
         let (options, commands) = (options.describe(), vec![Command::Start]);
         let session = Session::open(&PROVIDER, &options, commands, &application, listener).await?;
-        Ok(Provider { application, session })
+        Ok(Provider { started: Started(session) })
     }
 }
 
