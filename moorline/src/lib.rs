@@ -24,7 +24,7 @@
 //! ```
 //!
 //! Daemons of VOLT team clusters are in [`volt`], providers and consumers of network-cluster in
-//! [`netcluster`]. The guides are `docs/rust.md` and
+//! [`netcluster`], ws-daemons in [`wsdaemon`]. The guides are `docs/rust.md` and
 //! `docs/volt-rust.md`. Everything protocol lives in [`core`].
 //!
 //! Each role owns one I/O thread; events cross to the application's own tokio runtime as values,
@@ -53,6 +53,7 @@ mod subscription;
 pub mod volt;
 mod work;
 mod worker;
+pub mod wsdaemon;
 
 pub use call::Call;
 pub use dispatcher::{Dispatcher, DispatcherBuilder};

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -30,6 +31,8 @@ const VOLT: [(&str, &str); 6] = [
 
 const NETCLUSTER: [(&str, &str); 1] = [("netcluster", include_str!("../examples/netcluster.rs"))];
 
+const WSDAEMON: [(&str, &str); 1] = [("wsdaemon", include_str!("../examples/wsdaemon.rs"))];
+
 /// What is wrong when an example is not there: `--test guide` alone does not build them.
 const BUILD: &str = "cargo build --package moorline --examples builds it";
 
@@ -38,6 +41,7 @@ fn the_pages_show_the_examples() {
     shows(include_str!("../../docs/rust.md"), &EXAMPLES);
     shows(include_str!("../../docs/volt-rust.md"), &VOLT);
     shows(include_str!("../../docs/netcluster-rust.md"), &NETCLUSTER);
+    shows(include_str!("../../docs/wsdaemon-libraries.md"), &WSDAEMON);
 }
 
 fn shows(page: &str, examples: &[(&str, &str)]) {
@@ -79,6 +83,18 @@ fn providers_and_consumers_do_what_the_page_says() {
     assert_eq!(talk, "refused: true\nopen 127.0.0.1\nSent\nyou said hello\n");
     // Whoever closes first.
     assert!(matches!(end, "close 1005 \n" | "close 0 \n"), "{end}");
+}
+
+#[test]
+fn ws_daemons_do_what_the_page_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("scripts/backup");
+    std::fs::create_dir(folder.path().join("scripts")).unwrap();
+    std::fs::write(&script, "#!/bin/sh\nexit 7\n").unwrap();
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    let said = Program::run_in(folder.path(), "wsdaemon", &[]).end();
+    let statuses = "greet: Some(0)\nbackup: Some(7)\nunknown: Some(-1)\n";
+    assert_eq!(said, format!("told {{\"load\":0.5}}\nhello Ada\n{statuses}"));
 }
 
 #[tokio::test]
@@ -148,7 +164,12 @@ impl Program {
     }
 
     fn run(name: &str, arguments: &[&str]) -> Self {
+        Self::run_in(Path::new("."), name, arguments)
+    }
+
+    fn run_in(folder: &Path, name: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(example(name));
+        command.current_dir(folder);
         let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().expect(BUILD);
         let output = BufReader::new(child.stdout.take().unwrap());
         Self { child, output }

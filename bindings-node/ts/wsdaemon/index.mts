@@ -1,0 +1,3 @@
+/** The ES module entry; see `../index.mts`. */
+
+export * from './index.js';
