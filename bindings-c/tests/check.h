@@ -4,6 +4,7 @@
 #define CHECK_H
 
 #include <poll.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,9 +38,9 @@ struct seat {
   int descriptor;
 };
 
-static inline void take_seat(struct seat *seat, const char *role, const char *options,
-                             moorline_on_event on_event) {
-  CHECK_STATUS(MOORLINE_OK, moorline_open("beacon", role, options, &seat->handle));
+static inline void take_seat(struct seat *seat, const char *dialect, const char *role,
+                             const char *options, moorline_on_event on_event) {
+  CHECK_STATUS(MOORLINE_OK, moorline_open(dialect, role, options, &seat->handle));
   CHECK_STATUS(MOORLINE_OK, moorline_descriptor(seat->handle, &seat->descriptor));
   seat->on_event = on_event;
 }
@@ -63,6 +64,17 @@ static inline void serve(struct seat **seats, size_t count, const bool *done) {
       }
     }
   }
+}
+
+/* Hands over a turn of commands, written like printf. */
+static inline void submit(const struct seat *seat, const char *format, ...) {
+  char turn[1024];
+  va_list values;
+  va_start(values, format);
+  int len = vsnprintf(turn, sizeof turn, format, values);
+  va_end(values);
+  CHECK(len > 0 && (size_t)len < sizeof turn);
+  CHECK_STATUS(MOORLINE_OK, moorline_submit(seat->handle, turn, (size_t)len));
 }
 
 static inline bool is_text(moorline_text text, const char *expected) {

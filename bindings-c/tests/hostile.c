@@ -78,12 +78,12 @@ static void on_dispatcher(void *user, const moorline_event *event) {
 int main(void) {
   struct seat *all[] = {&hub, &worker, &dispatcher};
   memset(megabyte, 'x', MEGABYTE);
-  take_seat(&hub, "hub", "{\"listen\":\"127.0.0.1:0\"}", on_hub);
+  take_seat(&hub, "beacon", "hub", "{\"listen\":\"127.0.0.1:0\"}", on_hub);
   CHECK_STATUS(MOORLINE_OK, moorline_start(hub.handle));
   serve(all, 1, &hub_is_ready);
 
-  take_seat(&worker, "worker", options, on_worker);
-  take_seat(&dispatcher, "dispatcher", options, on_dispatcher);
+  take_seat(&worker, "beacon", "worker", options, on_worker);
+  take_seat(&dispatcher, "beacon", "dispatcher", options, on_dispatcher);
   CHECK_STATUS(MOORLINE_OK, moorline_start(dispatcher.handle));
   char key[64];
   for (unsigned row = 0; row < ROWS; row++) {

@@ -75,7 +75,7 @@ static void on_refusal(void *user, const moorline_event *event) {
 
 static void mistakes_of_a_started_session(void) {
   struct seat worker;
-  take_seat(&worker, "worker", "{\"server_url\":\"http://127.0.0.1:9\"}", on_refusal);
+  take_seat(&worker, "beacon", "worker", "{\"server_url\":\"http://127.0.0.1:9\"}", on_refusal);
   CHECK_STATUS(MOORLINE_OK, moorline_start(worker.handle));
   CHECK_STATUS(MOORLINE_OK, moorline_complete_cancelled(worker.handle, 77));
 

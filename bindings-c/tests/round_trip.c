@@ -110,11 +110,11 @@ int main(void) {
   struct seat *all[] = {&hub, &worker, &dispatcher};
   unsigned rings = 0;
 
-  take_seat(&hub, "hub", "{\"listen\":\"127.0.0.1:0\"}", on_hub);
+  take_seat(&hub, "beacon", "hub", "{\"listen\":\"127.0.0.1:0\"}", on_hub);
   CHECK_STATUS(MOORLINE_OK, moorline_start(hub.handle));
   serve(all, 1, &hub_is_ready);
 
-  take_seat(&worker, "worker", options, on_worker);
+  take_seat(&worker, "beacon", "worker", options, on_worker);
   CHECK_STATUS(MOORLINE_OK, moorline_handle_key(worker.handle, "Echo/Say", NULL));
   CHECK_STATUS(MOORLINE_OK, moorline_handle_key(worker.handle, "Echo/Refuse",
                                                 "{\"description\":\"Fails always.\"}"));
@@ -123,7 +123,7 @@ int main(void) {
   CHECK_STATUS(MOORLINE_OK, moorline_start(worker.handle));
   serve(all, 2, &worker_is_ready);
 
-  take_seat(&dispatcher, "dispatcher", options, on_dispatcher);
+  take_seat(&dispatcher, "beacon", "dispatcher", options, on_dispatcher);
   CHECK_STATUS(MOORLINE_OK, moorline_set_callback(dispatcher.handle, count, &rings));
   CHECK_STATUS(MOORLINE_OK, moorline_start(dispatcher.handle));
   call(SAY, "Echo/Say", "{\"Text\":\"h\xc3\xa9llo\"}", NULL);

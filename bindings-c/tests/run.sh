@@ -51,7 +51,7 @@ g++ -std=c++17 "${warnings[@]}" "${include[@]}" "$here/header.cpp" "${shared[@]}
 "$work/header"
 
 # Examples are programs that end by themselves; they are tested like the tests.
-programs=("$here/misuse.c" "$here/round_trip.c" "$here/hostile.c" "$root/bindings-c/examples/volt_daemon.c")
+programs=("$here/misuse.c" "$here/round_trip.c" "$here/hostile.c" "$here/network_cluster.c" "$here/ws_daemon.c" "$root/bindings-c/examples/volt_daemon.c")
 
 for program in "${programs[@]}"; do
   test=$(basename "$program" .c)
