@@ -8,6 +8,7 @@ use moorline_core::command::DEFAULT_DRAIN_MS;
 
 use crate::exit;
 use crate::logs::LogArgs;
+use crate::manual::{COMPLETIONS_EXAMPLES, CompletionsArgs, ManArgs};
 use crate::worker;
 
 /// Workers, dispatchers and a control plane that survive every kind of disconnect.
@@ -65,6 +66,11 @@ pub(crate) enum Action {
     /// Put a copy in the place of a store whose hub has ended
     #[command(after_help = RESTORE_EXAMPLES)]
     Restore(CopyArgs),
+    /// Print completions for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArgs),
+    /// Write the manual pages of all commands into a folder
+    Man(ManArgs),
     /// Kill the commands of a worker that was killed; workers start this themselves
     #[command(name = worker::KEEP, hide = true)]
     KeepCommands,

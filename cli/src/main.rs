@@ -1,5 +1,5 @@
 //! The `moorline` command: hub, worker, dispatch, status, list, result, cancel,
-//! capabilities, drain, enroll, call, backup, restore.
+//! capabilities, drain, enroll, call, backup, restore, completions, man.
 //!
 //! It maps file, environment and flags to the options of `moorline-core`, drives the roles, and turns
 //! how they end into exit codes. Protocol decisions are not made here.
@@ -18,6 +18,7 @@ mod hub;
 mod items;
 mod json;
 mod logs;
+mod manual;
 mod output;
 mod session;
 mod signals;
@@ -67,6 +68,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Action::Call(args) => call::run(args).await,
             Action::Backup(args) => copy::backup(&args),
             Action::Restore(args) => copy::restore(&args),
+            Action::Completions(args) => manual::completions(&args),
+            Action::Man(args) => manual::pages(&args),
             Action::KeepCommands => worker::keep(),
         }
     });
