@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the C library and installs it: header, shared and static library, pkg-config file.
+# Builds the C library and installs it: header, shared and static library, files for pkg-config and CMake.
 #
 #   bindings-c/install.sh PREFIX
 #
@@ -27,4 +27,10 @@ install -m 755 "$built/libmoorline.so" "$prefix/lib/libmoorline.so.$version"
 ln -sfn "libmoorline.so.$version" "$prefix/lib/libmoorline.so.0"
 ln -sfn libmoorline.so.0 "$prefix/lib/libmoorline.so"
 sed "s/@VERSION@/$version/" "$here/moorline.pc.in" >"$prefix/lib/pkgconfig/moorline.pc"
+IFS=. read -r major minor _ <<<"$version"
+cmake=$prefix/lib/cmake/moorline
+install -d "$cmake"
+install -m 644 "$here/cmake/moorline-config.cmake" "$cmake/"
+sed "s/@VERSION@/$version/; s/@MAJOR@/$major/; s/@MINOR@/$minor/" "$here/cmake/moorline-config-version.cmake.in" \
+  >"$cmake/moorline-config-version.cmake"
 echo "moorline $version is in $prefix"
