@@ -7,7 +7,7 @@ import { gzipSync } from 'node:zlib';
 
 import { build } from 'esbuild';
 
-import { standIns } from './stand_ins.mjs';
+import { besideNode, standIns } from './stand_ins.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const pkg = join(here, 'pkg');
@@ -30,8 +30,10 @@ async function bundle(entries, options) {
   return metafile.outputs;
 }
 
-for (const name of readdirSync(pkg)) if (name.endsWith('.js')) rmSync(join(pkg, name));
+for (const name of readdirSync(pkg)) if (/\.c?js$/.test(name)) rmSync(join(pkg, name));
 await bundle(['node', 'volt_node'], {});
+// What the Node package takes along for machines without an add-on.
+await bundle(['fallback'], { plugins: [besideNode], format: 'cjs', splitting: false, platform: 'node', outExtension: { '.js': '.cjs' } });
 const outputs = await bundle(['web', 'volt'], { minify: true, inject: [join(here, 'ts/globals.ts')] });
 // Types are not bundled: those of a stand-in are sent to by the file in whose place it stands.
 writeFileSync(join(pkg, 'types/bindings-node/ts/byte_strings.d.ts'), "export * from '../../wasm/ts/byte_strings.js';\n");

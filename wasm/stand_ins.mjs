@@ -18,3 +18,13 @@ export const standIns = {
     onResolve({ filter: /^\.\.\/pkg\// }, ({ path }) => ({ path: path.replace('../pkg/', './'), external: true }));
   },
 };
+
+/** For what lies in a folder beside the Node package's modules: its own are theirs, and stay where they are. */
+export const besideNode = {
+  name: 'beside-node',
+  setup({ onResolve }) {
+    const own = /^(?:\.\.\/)+bindings-node\/ts\/(.*)$/;
+    onResolve({ filter: own }, ({ path }) => ({ path: path.replace(own, '../$1'), external: true }));
+    onResolve({ filter: /^\.\.\/pkg\// }, () => ({ path: './moorline.js', external: true }));
+  },
+};

@@ -1,5 +1,6 @@
 // Packs what was built: the main package, and one package per platform with its add-on.
-// Usage: npm run package FOLDER, which builds what is released before
+// Usage: npm run package FOLDER, which builds what is released before; with --fallback behind it the main package
+// takes along what the web package (wasm/build.sh) has for machines without an add-on.
 
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -37,9 +38,16 @@ const platforms = addOns.map((file) => {
   return platform;
 });
 manifest.optionalDependencies = Object.fromEntries(platforms.map(({ name }) => [name, version]));
+const web = join(root, '../wasm/pkg');
+const fallback = [
+  [join(web, 'fallback.cjs'), 'dist/fallback/index.js'],
+  [join(web, 'nodejs/moorline.js'), 'dist/fallback/moorline.js'],
+  [join(web, 'nodejs/moorline_bg.wasm'), 'dist/fallback/moorline_bg.wasm'],
+];
 pack(manifest, [
   [join(root, 'dist'), 'dist'],
   [join(root, 'README.md'), 'README.md'],
+  ...(process.argv.includes('--fallback') ? fallback : []),
 ]);
 rmSync(staging, { recursive: true });
 

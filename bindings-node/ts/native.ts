@@ -56,7 +56,23 @@ function load(): AddOn {
     : names.length === 0
       ? `Platforms with an add-on: ${Object.keys(NAMES).join(', ')}. On others, build it from source.`
       : `Install it with "npm install @moorline/node-${names[0]}", and install without --omit=optional.`;
-  throw new Error([`moorline has no add-on for ${platform}. ${fix}`, ...failures].join('\n  '));
+  const problem = `moorline has no add-on for ${platform}. ${fix}`;
+  const fallback = bundled ? undefined : webAssembly();
+  if (fallback === undefined) throw new Error([problem, ...failures].join('\n  '));
+  const limits = 'WebSocket' in globalThis ? '' : ' and, before Node 22, HTTP in the place of WebSocket';
+  const detail = failures.join('\n');
+  const warning = `${problem} Until then it runs on WebAssembly: slower, with no hub, no provider, no store${limits}.`;
+  process.emitWarning(warning, { type: 'MoorlineWarning', code: 'MOORLINE_WEBASSEMBLY', detail });
+  return fallback;
+}
+
+/** Loads what packages have for machines without an add-on; those that were built without it have none. */
+function webAssembly(): AddOn | undefined {
+  try {
+    return require('./fallback/index.js') as AddOn;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Opens a role with options as JSON text, which connects nothing; checks handlers. */

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-const program = process.env.MOORLINE ?? join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), 'debug/moorline');
+export const program = process.env.MOORLINE ?? join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), 'debug/moorline');
 
 /** Starts a hub; `listen` brings one back at an address where another was. Its `log` grows as it runs. */
 export async function startHub(listen = '127.0.0.1:0', ...more) {
