@@ -95,12 +95,15 @@ fn python_tests(shell: &Shell, marker: &str) -> Result<(), String> {
     shell.run(command.current_dir(shell.target()))
 }
 
-/// A hub with a worker in each language, asked as a stranger would ask it.
+/// A hub with a worker in each language, asked as a stranger would ask it; the quick start likewise.
 fn fleet(shell: &Shell) -> Result<(), String> {
-    let mut command = shell.command(python(shell));
-    command.env("MOORLINE_BIN", Profile::Test.folder(shell).join("moorline"));
-    command.env("MOORLINE_NODE_PACKAGE", shell.root().join("bindings-node"));
-    shell.run(command.arg("tests/fleet/fleet.py"))
+    for script in ["tests/fleet/fleet.py", "tests/fleet/quickstart.py"] {
+        let mut command = shell.command(python(shell));
+        command.env("MOORLINE_BIN", Profile::Test.folder(shell).join("moorline"));
+        command.env("MOORLINE_NODE_PACKAGE", shell.root().join("bindings-node"));
+        shell.run(command.arg(script))?;
+    }
+    Ok(())
 }
 
 fn python_types(shell: &Shell) -> Result<(), String> {
