@@ -9,6 +9,7 @@ mod demo;
 mod fuzz;
 mod licences;
 mod metadata;
+mod package;
 mod packages;
 mod prepare;
 mod shell;
@@ -82,6 +83,16 @@ enum Task {
         #[arg(long, default_value_t = 2.0)]
         seconds: f64,
     },
+    /// Build what is released, install each package into an empty place and run it from there; write the
+    /// table of `docs/packages.md`.
+    Package {
+        /// Where the packages go.
+        #[arg(long, default_value = "target/packages")]
+        out: PathBuf,
+        /// Run only the steps whose name holds this; what they need must be there.
+        #[arg(long)]
+        only: Option<String>,
+    },
     /// Check the licences and sources of all dependencies.
     Licences,
     /// Fuzz the codecs with libFuzzer; needs a C++ compiler.
@@ -107,6 +118,7 @@ fn main() -> ExitCode {
             bench::run(&root, part, only, rounds, seconds)
         }
         Task::Thin => thin::run(&shell),
+        Task::Package { out, only } => package::run(&root, &out, only.as_deref()),
         Task::Licences => licences::run(&shell),
         Task::Fuzz { target, seconds } => {
             fuzz::run(&shell, &fuzz::SEEDS, target.as_deref(), seconds)

@@ -7,13 +7,25 @@ use std::path::PathBuf;
 
 use crate::shell::Shell;
 
-/// Programs of the system that tests need, and the Debian packages that bring them.
-const PROGRAMS: &[(&str, &[&str])] = &[
+/// What tests need.
+const PROGRAMS: &[Program] = &[
     ("curl", &["curl"]),
     ("valgrind", &["valgrind"]),
     ("chromium", &["chromium"]),
     ("chromedriver", &["chromium-driver"]),
 ];
+
+/// What packages are made and tried with.
+pub(crate) const PACKAGING: &[Program] = &[
+    ("cmake", &["cmake"]),
+    ("pkg-config", &["pkg-config"]),
+    ("dpkg-deb", &["dpkg"]),
+    ("objdump", &["binutils"]),
+    ("strip", &["binutils"]),
+];
+
+/// A program of the system, and the Debian packages that bring it.
+type Program = (&'static str, &'static [&'static str]);
 
 /// What the Python tests need beside the wheel.
 pub(crate) const PYTHON_PACKAGES: &[&str] = &[
@@ -54,14 +66,20 @@ pub(crate) fn languages(shell: &Shell) -> Result<(), String> {
 
 /// Installs programs of the system and prepares the wasm32 compiler.
 pub(crate) fn system(shell: &Shell) -> Result<(), String> {
-    let missing: Vec<_> = PROGRAMS.iter().filter(|(program, _)| !on_path(program)).collect();
-    if !missing.is_empty() {
-        let packages: Vec<_> = missing.iter().flat_map(|(_, packages)| *packages).collect();
-        let names: Vec<_> = missing.iter().map(|(program, _)| *program).collect();
-        install(shell, &packages)
-            .map_err(|e| format!("{} could not be installed\n{e}", names.join(", ")))?;
-    }
+    programs(shell, PROGRAMS)?;
     shell.run(shell.command("bash").arg("ci/wasm-toolchain.sh"))
+}
+
+/// Installs those of `programs` that are missing.
+pub(crate) fn programs(shell: &Shell, programs: &[Program]) -> Result<(), String> {
+    let missing: Vec<_> = programs.iter().filter(|(program, _)| !on_path(program)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<_> = missing.iter().flat_map(|(_, packages)| *packages).collect();
+    let names: Vec<_> = missing.iter().map(|(program, _)| *program).collect();
+    install(shell, &packages)
+        .map_err(|e| format!("{} could not be installed\n{e}", names.join(", ")))
 }
 
 fn install(shell: &Shell, packages: &[&&str]) -> Result<(), String> {
