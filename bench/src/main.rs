@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod child;
+mod cluster;
 mod hub_rate;
 mod idle;
 mod process;
@@ -50,6 +51,17 @@ enum Task {
         #[command(flatten)]
         setting: Setting,
     },
+    /// Measure network-cluster or ws-daemon and write their page.
+    Cluster {
+        /// What is measured; the page keeps the rest.
+        #[arg(long, value_enum)]
+        part: cluster::Part,
+        #[command(flatten)]
+        setting: cluster::Setting,
+    },
+    /// Be one of those who take part in that.
+    #[command(subcommand)]
+    Member(cluster::Role),
     /// Be the Rust worker that is measured.
     Worker {
         /// The control plane.
@@ -121,6 +133,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Run { only: Some(section), setting, .. } => print(&setting, section),
         Task::Run { part, only: None, setting } => run(part, &setting),
+        Task::Cluster { part, setting } => cluster::run(part, &setting),
+        Task::Member(role) => cluster::play(role),
         Task::Worker { url, max_concurrent } => child::worker(&url, max_concurrent),
         Task::Responder { duty } => volt::responder::serve(duty),
         Task::Volt { contestant } => volt::contest(contestant),

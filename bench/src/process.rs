@@ -38,6 +38,16 @@ impl Process {
         Ok(line.trim().to_owned())
     }
 
+    /// Returns its id.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Fails if it has ended.
+    pub(crate) fn is_there(&mut self) -> Result<(), Failure> {
+        self.0.try_wait()?.map_or(Ok(()), |status| Err(format!("a program ended: {status}").into()))
+    }
+
     /// Returns the processor time used by all threads, in seconds.
     pub(crate) fn cpu(&self) -> Result<f64, Failure> {
         cpu(&self.0.id().to_string())
@@ -57,7 +67,8 @@ pub(crate) fn own_cpu() -> Result<f64, Failure> {
     cpu("self")
 }
 
-fn cpu(process: &str) -> Result<f64, Failure> {
+/// Returns the processor time used by all threads of a process, in seconds.
+pub(crate) fn cpu(process: &str) -> Result<f64, Failure> {
     let mut nanoseconds = 0.0;
     for task in fs::read_dir(format!("/proc/{process}/task"))? {
         let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();

@@ -157,7 +157,8 @@ fn scaled(samples: &Samples, factor: f64) -> String {
     samples.scaled(factor).to_string()
 }
 
-fn machine() -> String {
+/// Says what the figures belong to.
+pub(crate) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = text

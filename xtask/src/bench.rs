@@ -1,5 +1,6 @@
 //! Builds the contestants as they are released, each as its package is built, and runs the benchmarks.
 
+mod cluster;
 mod machine;
 
 use std::fs;
@@ -18,7 +19,7 @@ const ADDON_FILES: [(&str, &str); 2] =
     [("libpromised.so", "promised.node"), ("libawaited.so", "awaited.abi3.so")];
 const ENVIRONMENT: &str = "bench-python";
 
-/// Builds, measures and writes `docs/benchmarks.md`; with `only`, prints a section instead.
+/// Builds, measures and writes the part's page; with `only`, prints a section of VOLT instead.
 pub(crate) fn run(
     root: &Path,
     part: String,
@@ -28,6 +29,9 @@ pub(crate) fn run(
 ) -> Result<(), String> {
     if part == "machine" {
         return machine::run(&Shell::new(root));
+    }
+    if cluster::PARTS.contains(&part.as_str()) {
+        return cluster::run(root, part, rounds, seconds);
     }
     let mut plan = Plan::default();
     plan.then("languages", prepare::languages);

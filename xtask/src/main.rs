@@ -66,10 +66,11 @@ enum Task {
         #[arg(long)]
         plant: Vec<String>,
     },
-    /// Measure beside hand-written peers and write `docs/benchmarks.md`.
+    /// Measure beside hand-written peers and write `docs/benchmarks.md` or `docs/benchmarks-netcluster.md`.
     Bench {
-        /// What is measured: `all`, `beacon` or `volt`; the page keeps the rest. `machine` counts the
-        /// instructions of an item with valgrind and prints them.
+        /// What is measured: `all`, `beacon` or `volt`; the page keeps the rest. `netcluster`, `wsdaemon` and
+        /// `hold`, which keeps 10,000 idle consumers for ten minutes, have a page of their own. `machine` counts
+        /// the instructions of an item with valgrind and prints them.
         #[arg(default_value = "all")]
         part: String,
         /// Measures one section of `volt` alone, prints it and leaves the page as it is: `calls`, `official`,

@@ -17,7 +17,7 @@ function finish(result) {
 }
 
 /** Counts what `count` counts between the end of the warm-up and that of the measurement. */
-async function window(count) {
+export async function window(count) {
   await pause(warmMs);
   const begin = performance.now();
   const cpu = process.cpuUsage();
