@@ -146,7 +146,8 @@ fn greeting(options: &HubOptions, address: &str) -> String {
          \x20 access    {access}\n\
          \x20 worker    moorline worker --config worker.toml --url {url}\n\
          \x20 dispatch  {dispatch} {url}\n\
-         \x20 status    moorline status --watch --url {url}\n"
+         \x20 status    moorline status --watch --url {url}\n\
+         \x20 page      {url}/\n"
     )
 }
 

@@ -719,6 +719,9 @@ class HubOptions(TypedDict, total=False):
     users: List[UsersOptions]
     """Users who may log in; empty leaves logins to an auth worker. Default: `[]`."""
 
+    reader_roles: List[str]
+    """Roles whose users may look at everything and change nothing, such as `reader`. Default: `[]`."""
+
     session_ttl_ms: int
     """How long a login holds, counted from its beginning. Default: `86400000` ms. Range: 100 to 31536000000."""
 

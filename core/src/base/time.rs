@@ -135,6 +135,8 @@ words! {
         Sweep = "sweep",
         /// A better transport is tried, or the attempt takes too long.
         Upgrade = "upgrade",
+        /// Those who watch a hub are told what has changed.
+        Viewers = "viewers",
         /// The time limit of a work item.
         Work = "work",
     }

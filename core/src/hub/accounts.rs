@@ -37,6 +37,8 @@ struct Session {
 #[derive(Debug)]
 pub(super) struct Accounts {
     is_secured: bool,
+    /// Roles that may only look.
+    readers: Vec<String>,
     users: Vec<User>,
     ttl_ms: u64,
     sessions: HashMap<String, Session>,
@@ -65,6 +67,7 @@ impl Accounts {
     pub(super) fn new(options: &HubOptions, secrets: Seed) -> Self {
         Self {
             is_secured: options.is_secured(),
+            readers: options.reader_roles.clone(),
             users: options.users.clone(),
             ttl_ms: options.session_ttl_ms,
             sessions: HashMap::new(),
@@ -84,7 +87,14 @@ impl Accounts {
         }
         let (id, session) = self.session(headers.first("cookie"), now)?;
         let user = session.user.clone();
-        Some(Caller { session: id.into(), client: user.to_string(), user })
+        let reads_only = session.record.roles.iter().any(|role| self.readers.contains(role));
+        Some(Caller { session: id.into(), client: user.to_string(), user, reads_only })
+    }
+
+    /// Tells whether a session holds; at an open hub all do.
+    pub(super) fn holds(&self, session: &str, now: Instant) -> bool {
+        let known = self.sessions.get(session);
+        !self.is_secured || known.is_some_and(|session| session.until > now)
     }
 
     /// Counts a request of a client that may not ask too often.

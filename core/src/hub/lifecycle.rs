@@ -192,6 +192,7 @@ impl Hub {
             return;
         }
         let unavailable = self.unavailable();
+        self.end_viewers();
         self.coordinator.end(&unavailable);
         self.volt.end(&unavailable, now);
         self.collect();

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::Hub;
 use super::accounts::Login;
 use super::routes::{Public, Route};
+use super::{Hub, page};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{ConnId, HttpId};
 use crate::base::time::Now;
@@ -31,6 +31,8 @@ impl Hub {
             self.refuse(conn, self.unavailable());
         } else if !self.volt.claims(&request.url) {
             let caller = self.accounts.caller(&request.headers, &remote, now.mono);
+            // Whoever may only look joins like a stranger: with the secret.
+            let caller = caller.filter(|caller| !caller.reads_only);
             self.coordinator.offer(conn, &remote, caller, now);
         } else if self.connections() as u64 >= self.options.max_connections {
             let text = "Too many connections.";
@@ -64,6 +66,9 @@ impl Hub {
                 return Some(preflight());
             }
         }
+        if let Some(file) = page::file(&request) {
+            return Some(file);
+        }
         let is_serving = self.phase.is_serving();
         if is_serving && self.volt.claims(&request.url) {
             let asked = ServerInput::Asked { http, request, remote };
@@ -81,8 +86,13 @@ impl Hub {
         if !is_serving && route != Route::Public(Public::Status) {
             return Some(self.unavailable());
         }
-        if caller.is_none() && !matches!(route, Route::Public(_)) {
-            return Some(unauthenticated());
+        let is_public = matches!(route, Route::Public(_));
+        match &caller {
+            None if !is_public => return Some(unauthenticated()),
+            Some(caller) if caller.reads_only && request.method != Method::Get && !is_public => {
+                return Some(HttpResponse::json(403, wire::error("Your role may only look.")));
+            }
+            None | Some(_) => {}
         }
         let body = match read_body(&request, &route) {
             Ok(body) => body,
@@ -147,6 +157,7 @@ impl Hub {
             return;
         }
         let caller = self.accounts.caller(&request.headers, remote, now.mono);
+        let caller = caller.filter(|caller| !caller.reads_only);
         if let (Some(caller), Ok(Route::Beacon(route))) =
             (caller, Route::find(request.method, &request.url))
         {
@@ -186,6 +197,7 @@ impl Hub {
             Route::Public(_) => {}
             Route::Status => return Some(HttpResponse::json(200, self.show_status(now))),
             Route::Metrics => return Some(self.show_metrics(now)),
+            Route::Events => return self.watch(http, caller, now),
             Route::Beacon(route) => self.coordinator.ask(http, route, asked),
             Route::Volt(control) => self.volt.control(http, control, body, now),
         }

@@ -16,6 +16,7 @@ mod children;
 mod lifecycle;
 mod listener;
 mod metrics;
+mod page;
 mod routes;
 mod status;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use std::collections::{BTreeMap, VecDeque};
 use accounts::Accounts;
 use children::Stores;
 use lifecycle::Phase;
+use page::Viewers;
 
 use crate::api::command::{CallCommand, Command, WorkCommand};
 use crate::api::event::{CallEvent, Event, SessionEvent};
@@ -70,6 +72,7 @@ pub struct Hub {
     started: Now,
     address: Option<String>,
     logins_refused: u64,
+    viewers: Viewers,
 }
 
 impl Hub {
@@ -98,6 +101,7 @@ impl Hub {
             started: Now::default(),
             address: None,
             logins_refused: 0,
+            viewers: Viewers::default(),
             options,
         })
     }
@@ -150,6 +154,7 @@ impl Machine for Hub {
             Input::Server(ServerInput::Gone { http }) => {
                 self.origins.remove(&http);
                 self.logins.remove(&http);
+                self.viewers.remove(http);
                 self.volt.handle_input(Input::Server(ServerInput::Gone { http }), now);
                 self.coordinator.handle_input(Input::Server(ServerInput::Gone { http }), now);
             }
@@ -174,6 +179,7 @@ impl Machine for Hub {
         self.coordinator.handle_timeout(now);
         self.volt.handle_timeout(now);
         self.accounts.expire(now.mono);
+        self.tell_viewers(now);
         self.check_decisions(now);
         self.check_drained(now);
     }
@@ -185,7 +191,8 @@ impl Machine for Hub {
     fn poll_timeout(&self) -> Option<Deadline> {
         let until = if let Phase::Draining { until, .. } = self.phase { Some(until) } else { None };
         let drain = until.map(|at| Deadline { at, why: Why::Drain });
-        [self.coordinator.poll_timeout(), self.volt.poll_timeout(), drain]
+        let viewers = self.viewers.due.map(|at| Deadline { at, why: Why::Viewers });
+        [self.coordinator.poll_timeout(), self.volt.poll_timeout(), drain, viewers]
             .into_iter()
             .flatten()
             .min()

@@ -13,6 +13,8 @@ pub(super) enum Route {
     Status,
     /// What is measured of it.
     Metrics,
+    /// What the operator's page shows, as it changes.
+    Events,
     Beacon(BeaconRoute),
     Volt(Control),
 }
@@ -36,6 +38,7 @@ impl Route {
             ["status"] => get(Self::Public(Public::Status)),
             ["Moorline", "Status"] => get(Self::Status),
             ["metrics"] => get(Self::Metrics),
+            ["Moorline", "Events"] => get(Self::Events),
             ["Moorline", "Volt", rest @ ..] => Control::find(method, rest).map(Self::Volt),
             ["1.0", "Authenticate"] => only(method, Method::Post, Self::Public(Public::Login)),
             ["1.0", "CheckSession"] => get(Self::Public(Public::CheckSession)),

@@ -48,6 +48,8 @@ options! {
         auth_join_secret: Secret = Secret::default(),
         /// Users who may log in; empty leaves logins to an auth worker.
         users: Vec<User> = Vec::new(),
+        /// Roles whose users may look at everything and change nothing, such as `reader`.
+        reader_roles: Vec<String> = Vec::new(),
         /// How long a login holds, counted from its beginning.
         session_ttl_ms: u64 = 86_400_000; in 100..=31_536_000_000; unit "ms",
         /// How long a worker may be silent before its leases end.

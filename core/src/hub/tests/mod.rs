@@ -9,6 +9,7 @@ mod leases;
 mod limits;
 mod metrics;
 mod names;
+mod page;
 mod scheduling;
 mod shapes;
 mod slots;

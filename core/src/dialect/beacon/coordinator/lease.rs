@@ -47,6 +47,7 @@ impl Coordinator {
         for id in &record.running {
             self.release(*id, why, now);
         }
+        self.recent.leave(&record.name, why, now);
         self.replace_reserved(&record.name, &record.capabilities, now);
         let (name, reason) = (record.name.to_string(), why.to_owned());
         self.free_name(&name);

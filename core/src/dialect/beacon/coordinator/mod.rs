@@ -6,7 +6,8 @@
 //! item, items, assign, affinity                   what waits, and who gets it
 //! lease, reports, settle, results, lookups        who holds it, how it ends, what it came to
 //! auth_worker                                     what a worker decides about logins and joins
-//! runs, catalogue, views, metrics, records        what is kept and shown
+//! runs, catalogue, records                        what is kept
+//! views, board, metrics                           what is shown
 //! ```
 //!
 //! It keeps the queue, leases items to workers and answers whoever asked, exactly once. Everything that
@@ -16,6 +17,7 @@
 mod affinity;
 mod assign;
 mod auth_worker;
+mod board;
 mod calls;
 mod catalogue;
 mod clients;
@@ -47,6 +49,8 @@ use bytestring::ByteString;
 
 use affinity::Affinity;
 pub(crate) use auth_worker::Decision;
+use board::Recent;
+pub(crate) use board::Rows;
 use catalogue::Catalogue;
 pub(crate) use clients::Denial;
 use item::{ItemId, Waiter};
@@ -98,6 +102,8 @@ pub(crate) struct Caller {
     pub(crate) user: Arc<str>,
     /// What rate limits count by: the user, or the address.
     pub(crate) client: String,
+    /// It may look at everything and change nothing.
+    pub(crate) reads_only: bool,
 }
 
 /// The session that every request of an open hub has.
@@ -106,7 +112,8 @@ const ANONYMOUS: &str = "anonymous";
 impl Caller {
     /// Makes the caller that `client` is at an open hub.
     pub(crate) fn anonymous(client: &str) -> Self {
-        Self { session: ANONYMOUS.into(), user: "".into(), client: client.to_owned() }
+        let client = client.to_owned();
+        Self { session: ANONYMOUS.into(), user: "".into(), client, reads_only: false }
     }
 
     /// Makes the application itself: no login, no rate limit of anybody else.
@@ -149,6 +156,7 @@ pub(crate) struct Coordinator {
     minted: u64,
     counts: Counts,
     measured: Measured,
+    recent: Recent,
     /// No lease ends before: set when this process itself was late.
     grace: Instant,
     /// Whether work is taken and given out.
@@ -267,6 +275,7 @@ impl Coordinator {
             minted: 0,
             counts: Counts::default(),
             measured: Measured::default(),
+            recent: Recent::default(),
             grace: Instant::default(),
             is_open: false,
             options,

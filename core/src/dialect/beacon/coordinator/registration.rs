@@ -346,6 +346,7 @@ impl Coordinator {
         let (worker, new) = self.registry.register(&name, &registration, owner, now);
         self.catalogue.describe(registration.action_schemas.unwrap_or_default());
         if new {
+            self.recent.come(&name);
             self.timers.add(Timer::Silence(worker), now.mono.after(self.options.lease_ms));
             self.event(Event::Peer(PeerEvent::Joined {
                 peer: worker,

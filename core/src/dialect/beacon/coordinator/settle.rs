@@ -67,6 +67,9 @@ impl Coordinator {
         };
         if !internal {
             self.store_result(&done);
+            if let (Ending::Error | Ending::Timeout, Err(error)) = (ending, &done.result) {
+                self.recent.fail(&done, error);
+            }
         }
         for waiter in waiters {
             self.answer(waiter, &done, now);

@@ -1,6 +1,6 @@
 //! Daemons: who they are, over which session they speak, whether they live.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::enroll::{Record, digest};
 use super::{FIRST_PEER, SessionId, Timer, VoltServer, wire};
@@ -360,10 +360,19 @@ impl VoltServer {
 
     /// Shows every daemon.
     pub(crate) fn show_daemons(&self) -> String {
-        list(self.daemons.iter().map(|(id, daemon)| {
+        list(self.daemon_rows().map(|(_, row)| row))
+    }
+
+    /// Adds a row for each daemon.
+    pub(crate) fn board(&self, rows: &mut BTreeMap<(&'static str, String), String>) {
+        rows.extend(self.daemon_rows().map(|(id, row)| (("Daemons", id.to_owned()), row)));
+    }
+
+    fn daemon_rows(&self) -> impl Iterator<Item = (&str, String)> {
+        self.daemons.iter().map(|(id, daemon)| {
             let link = daemon.link;
             let (transport, address) = link.map_or(("", ""), |(session, _)| self.carrier(session));
-            Object::with_capacity(320)
+            let row = Object::with_capacity(320)
                 .text("TeamClusterID", id)
                 .text("Name", &daemon.record.name)
                 .text("Status", daemon.status())
@@ -377,8 +386,9 @@ impl VoltServer {
                 .number("InFlight", daemon.sent.len() as u64)
                 .number("Waiting", daemon.waiting.len() as u64)
                 .value("Peer", &link.map(|(_, peer)| peer.0))
-                .end()
-        }))
+                .end();
+            (id.as_str(), row)
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 //! payloads stay slices of the frame. Source: `ultravisor` 1.3.24, `ultravisor-beacon` 1.0.5.
 
 mod answers;
+mod board;
 mod frames;
 mod status;
 
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub(crate) use answers::*;
+pub(crate) use board::*;
 pub(crate) use frames::*;
 pub(crate) use status::*;
 

@@ -58,15 +58,6 @@ pub(crate) fn queue(
     let (queued, running) = loads
         .values()
         .fold((0, 0), |(queued, running), load| (queued + load.queued, running + load.running));
-    let rows = loads.iter().take(MAX_ROWS).map(|((capability, action), load)| {
-        Object::new()
-            .text("Capability", capability)
-            .text("Action", action)
-            .number("Queued", load.queued)
-            .number("Running", load.running)
-            .number("Stalled", 0)
-            .end()
-    });
     let buckets = Object::new()
         .number("Upcoming", queued)
         .number("InProgress", running)
@@ -77,7 +68,7 @@ pub(crate) fn queue(
     let summary = Object::new()
         .plain("At", at)
         .raw("Buckets", &buckets)
-        .raw("ByCapability", &list(rows))
+        .raw("ByCapability", &list(load_rows(loads)))
         .end();
     Object::new()
         .raw("Summary", &summary)
@@ -85,6 +76,19 @@ pub(crate) fn queue(
         .raw("History", "null")
         .value("Counts", view)
         .end()
+}
+
+/// Writes what of each capability and action is in the queue.
+pub(crate) fn load_rows(loads: &BTreeMap<(&str, &str), Load>) -> impl Iterator<Item = String> {
+    loads.iter().take(MAX_ROWS).map(|((capability, action), load)| {
+        Object::new()
+            .text("Capability", capability)
+            .text("Action", action)
+            .number("Queued", load.queued)
+            .number("Running", load.running)
+            .number("Stalled", 0)
+            .end()
+    })
 }
 
 /// The most rows of a summary: actions are named by whoever asks for them.
