@@ -14,7 +14,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
 cd "$root"
 
-features=beacon,volt sizes=0
+features=beacon,volt,netcluster sizes=0
 case ${1:-} in
   "") ;;
   --features) features=${2:?} ;;
@@ -47,14 +47,14 @@ if [ "${1:-}" = --scripted ]; then
   out=$root/target/conformance/wasm
   # shellcheck disable=SC2086
   CARGO_TARGET_DIR=$wasm_target $WASM_CARGO build --locked --quiet --target wasm32-unknown-unknown \
-    -p moorline-wasm --features "$features,netcluster,scripted"
+    -p moorline-wasm --features "$features,scripted"
   "${generator[@]}" "$wasm_target/wasm32-unknown-unknown/debug/moorline_wasm.wasm" "$out"
   printf '{ "type": "commonjs" }\n' >"$out/nodejs/package.json"
   exit
 fi
 
 if [ "$sizes" = 1 ]; then
-  for set in beacon volt beacon,volt; do
+  for set in beacon volt netcluster beacon,volt,netcluster; do
     compile "$set" "$wasm_target/sizes/$set" -g
   done
   exec node "$here/sizes.mjs" "$wasm_target/sizes"

@@ -31,21 +31,23 @@ async function bundle(entries, options) {
 }
 
 for (const name of readdirSync(pkg)) if (/\.c?js$/.test(name)) rmSync(join(pkg, name));
-await bundle(['node', 'volt_node'], {});
+await bundle(['node', 'volt_node', 'network_cluster_node'], {});
 // What the Node package takes along for machines without an add-on.
 await bundle(['fallback'], { plugins: [besideNode], format: 'cjs', splitting: false, platform: 'node', outExtension: { '.js': '.cjs' } });
-const outputs = await bundle(['web', 'volt'], { minify: true, inject: [join(here, 'ts/globals.ts')] });
+const outputs = await bundle(['web', 'volt', 'network_cluster'], { minify: true, inject: [join(here, 'ts/globals.ts')] });
 // Types are not bundled: those of a stand-in are sent to by the file in whose place it stands.
 writeFileSync(join(pkg, 'types/bindings-node/ts/byte_strings.d.ts'), "export * from '../../wasm/ts/byte_strings.js';\n");
+const emitting = join(pkg, 'types/bindings-node/ts/emitting.d.ts');
+writeFileSync(emitting, readFileSync(emitting, 'utf8').replace("'node:events'", "'../../wasm/ts/emitter.js'"));
 
 const kib = (bytes) => `${(bytes / 1024).toFixed(1)} KiB`.padStart(10);
 const print = (name, parts) => {
   const bytes = parts.map((part) => readFileSync(join(pkg, part)));
   const sum = (sizes) => kib(sizes.reduce((all, size) => all + size, 0));
-  console.log(name.padEnd(24), sum(bytes.map(({ length }) => length)), sum(bytes.map((part) => gzipSync(part, { level: 9 }).length)), 'gzip');
+  console.log(name.padEnd(34), sum(bytes.map(({ length }) => length)), sum(bytes.map((part) => gzipSync(part, { level: 9 }).length)), 'gzip');
 };
 print('web/moorline_bg.wasm', ['web/moorline_bg.wasm']);
-for (const entry of ['web.js', 'volt.js']) {
+for (const entry of ['web.js', 'volt.js', 'network_cluster.js']) {
   const [, { imports }] = Object.entries(outputs).find(([path]) => path.endsWith(`pkg/${entry}`));
   const shared = imports.filter(({ external }) => !external).map(({ path }) => path.slice(path.lastIndexOf('/') + 1));
   print(`${entry} and its imports`, [entry, ...shared, 'web/moorline.js']);

@@ -7,7 +7,7 @@ import { MoorlineError } from './errors.js';
 
 export abstract class Emitting<Events extends { [Kind in keyof Events]: unknown[] }> {
   /** The emitter itself. */
-  readonly events = new EventEmitter();
+  readonly events: EventEmitter = new EventEmitter();
   #onError: ((error: unknown) => unknown) | undefined;
   #onDebug: ((message: string) => unknown) | undefined;
 

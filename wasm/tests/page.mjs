@@ -15,7 +15,7 @@ const TYPES = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'a
 /** Serves `module` as a page at `/`, the package below `/pkg/` and modules of tests; the rest is the hub's. */
 export async function startPages(hub, module) {
   const html = `<!doctype html><meta charset="utf-8"><title>Moorline</title>
-<script type="importmap">{ "imports": { "@moorline/web": "/pkg/web.js", "@moorline/web/volt": "/pkg/volt.js" } }</script>
+<script type="importmap">{ "imports": { "@moorline/web": "/pkg/web.js", "@moorline/web/volt": "/pkg/volt.js", "@moorline/web/network-cluster": "/pkg/network_cluster.js" } }</script>
 <script type="module">\n${module}\n</script>`;
   const { hostname, port } = new URL(hub.url);
 

@@ -1,6 +1,6 @@
 /** The part of `node:events` that the facades use, for pages. */
 
-type Listener = (event: unknown) => void;
+type Listener = (...values: any[]) => void;
 
 export class EventEmitter {
   readonly #listeners = new Map<string, { listener: Listener; isOnce: boolean }[]>();
@@ -19,10 +19,14 @@ export class EventEmitter {
     if (index >= 0) this.#listeners.set(kind, rows.toSpliced(index, 1));
   }
 
-  emit(kind: string, event: unknown): void {
+  removeAllListeners(): void {
+    this.#listeners.clear();
+  }
+
+  emit(kind: string, ...values: unknown[]): void {
     for (const { listener, isOnce } of this.#listeners.get(kind) ?? []) {
       if (isOnce) this.off(kind, listener);
-      listener(event);
+      listener(...values);
     }
   }
 

@@ -1,6 +1,7 @@
 // What a page's program sees, without the types of Node: compiled by `tsc`, never run.
 
 import init, { Dispatcher, Hub, MoorlineError, Worker } from '@moorline/web';
+import netcluster, { Consumer, type ConsumerOptions } from '@moorline/web/network-cluster';
 import volt, { ClusterDaemonClient, type CommandContext, envelope, type ReverseChannelMessage } from '@moorline/web/volt';
 
 export async function page(): Promise<number> {
@@ -30,4 +31,16 @@ export async function page(): Promise<number> {
     throw error instanceof MoorlineError ? error : new Hub();
   });
   return answer?.count ?? 0;
+}
+
+export async function consume(): Promise<boolean> {
+  await netcluster();
+  const options: ConsumerOptions = { host: location.hostname, parameters: { key: 'SECRET' }, reconnect: { interval: 1_000 } };
+  const consumer = new Consumer(options);
+  consumer.on('message', (message) => console.log(typeof message === 'string' ? message : message.byteLength));
+  // @ts-expect-error There is no such event.
+  consumer.on('error', () => {});
+  await consumer.connect();
+  const outcome: 'sent' | 'queued' | 'dropped' = await consumer.deliver(new Uint8Array(3));
+  return outcome === 'sent' && consumer.send('text');
 }

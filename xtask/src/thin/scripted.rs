@@ -13,7 +13,7 @@ const MAKERS: [(&str, &[&str]); 6] = [
     ("bindings-node/scripts/package.mjs", &[]),
     ("bindings-python/pyproject.toml", &[]),
     ("bindings-c/install.sh", &[]),
-    ("wasm/build.sh", &["--scripted", "--features \"$features,netcluster,scripted\""]),
+    ("wasm/build.sh", &["--scripted", "--features \"$features,scripted\""]),
 ];
 
 /// Adds what is wrong with the files that make packages.
