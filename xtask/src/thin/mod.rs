@@ -5,6 +5,7 @@
 //! stands in `bindings-c` only. Packages depend on each other in one direction.
 
 mod bindings;
+mod faces;
 mod known;
 mod layers;
 mod packages;
@@ -92,6 +93,7 @@ pub(crate) fn run(shell: &Shell) -> Result<(), String> {
     unsafe_code(&all(root, SAFE)?, &mut found);
     let mut problems = known::without(found);
     sizes::check(root, &core, &mut problems)?;
+    faces::check(root, &mut problems)?;
     packages::check(shell, &mut problems)?;
     scripted::makers(root, &mut problems)?;
     if problems.is_empty() {
