@@ -54,6 +54,8 @@ pub(crate) enum Action {
     /// Let a worker finish what it runs and give it nothing new
     #[command(after_help = DRAIN_EXAMPLES)]
     Drain(DrainArgs),
+    /// Give a worker that was drained new work again
+    Undrain(UndrainArgs),
     /// Make a one-time token with which a VOLT daemon enrolls; list and revoke tokens
     #[command(after_help = ENROLL_EXAMPLES)]
     Enroll(EnrollArgs),
@@ -66,6 +68,12 @@ pub(crate) enum Action {
     /// Put a copy in the place of a store whose hub has ended
     #[command(after_help = RESTORE_EXAMPLES)]
     Restore(CopyArgs),
+    /// Run a hub in memory, a sample worker and the operator's page, for a first try
+    #[command(after_help = DEV_EXAMPLES)]
+    Dev(DevArgs),
+    /// Replay a recording of runtime.trace_file, and compare what is said with what was said
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayArgs),
     /// Print completions for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(CompletionsArgs),
@@ -326,6 +334,42 @@ pub(crate) struct DrainArgs {
     pub(crate) connect: ConnectArgs,
 }
 
+/// Options of `moorline undrain`.
+#[derive(Args, Debug)]
+pub(crate) struct UndrainArgs {
+    /// The worker's name or id
+    #[arg(value_name = "WORKER")]
+    pub(crate) worker: String,
+
+    /// How to reach the control plane.
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+/// Options of `moorline dev`.
+#[derive(Args, Debug)]
+pub(crate) struct DevArgs {
+    /// The address to listen on; port 0 takes a free one [default: 127.0.0.1:54321]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<String>,
+
+    /// How to end.
+    #[command(flatten)]
+    pub(crate) stop: StopArgs,
+}
+
+/// Options of `moorline replay`.
+#[derive(Args, Debug)]
+pub(crate) struct ReplayArgs {
+    /// The recording
+    #[arg(value_name = "FILE")]
+    pub(crate) recording: PathBuf,
+
+    /// Print what the machine says now, a line of JSON for each output
+    #[arg(long)]
+    pub(crate) print: bool,
+}
+
 /// Options of `moorline list` and `moorline capabilities`.
 #[derive(Args, Debug)]
 pub(crate) struct ViewArgs {
@@ -507,6 +551,22 @@ Examples:
       prints a new password; the old one is good no longer
   moorline enroll --list
   moorline enroll --revoke 6c9d1f60-3c5e-4a52-9d5c-8f0f6a1f2b3c";
+
+const DEV_EXAMPLES: &str = "\
+Examples:
+  moorline dev
+  moorline dev --listen 127.0.0.1:0
+
+Nothing is kept. The hub is open to whoever reaches the address: for a first try, not for a network.";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  moorline worker --config worker.toml --set runtime.trace_file=worker.jsonl
+  moorline replay worker.jsonl
+  moorline replay worker.jsonl --print
+
+The machine is told all that was recorded. If it says something else than it did then, the first output
+that differs is shown and the exit code is 1: another version behaves differently there.";
 
 const BACKUP_EXAMPLES: &str = "\
 Examples:

@@ -6,7 +6,7 @@ use moorline_core::json::Raw;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::args::DrainArgs;
+use crate::args::{ConnectArgs, DrainArgs};
 use crate::connect::Dispatcher;
 use crate::exit::{Exit, Failure};
 use crate::output;
@@ -14,17 +14,12 @@ use crate::status::{Status, WorkerRow};
 
 /// Orders the drain and waits until the worker runs nothing.
 pub(crate) async fn run(args: DrainArgs) -> Result<Exit, Failure> {
+    if args.resume {
+        return resume(&args.worker, &args.connect).await;
+    }
     let began = Instant::now();
     let mut dispatcher = Dispatcher::impatient("drain", &args.connect)?;
-    let status = Status::fetch(&mut dispatcher).await?;
-    let id = find(status.workers(), &args.worker)?.beacon_id.clone();
-    let order = Order { id: &id, draining: !args.resume };
-    let order = Raw::from_value(&order).map_err(|e| Failure::other(e.to_string()))?;
-    dispatcher.call("$drain", order, &Value::Object(Map::new()), |_| Ok(())).await?;
-    if args.resume {
-        output::line(&format!("{} ({id}) gets new work again", args.worker))?;
-        return Ok(Exit::Success);
-    }
+    let id = order(&mut dispatcher, &args.worker, true).await?;
     output::note(&format!("{} ({id}) gets no new work until its farewell", args.worker));
     if args.no_wait {
         return Ok(Exit::Success);
@@ -47,6 +42,28 @@ pub(crate) async fn run(args: DrainArgs) -> Result<Exit, Failure> {
         }
         tokio::time::sleep(INTERVAL).await;
     }
+}
+
+/// Has a worker get new work again.
+pub(crate) async fn resume(worker: &str, connect: &ConnectArgs) -> Result<Exit, Failure> {
+    let mut dispatcher = Dispatcher::impatient("undrain", connect)?;
+    let id = order(&mut dispatcher, worker, false).await?;
+    output::line(&format!("{worker} ({id}) gets new work again"))?;
+    Ok(Exit::Success)
+}
+
+/// Orders a drain or its end; returns the worker's id.
+async fn order(
+    dispatcher: &mut Dispatcher,
+    worker: &str,
+    draining: bool,
+) -> Result<String, Failure> {
+    let status = Status::fetch(dispatcher).await?;
+    let id = find(status.workers(), worker)?.beacon_id.clone();
+    let order = Raw::from_value(&Order { id: &id, draining });
+    let order = order.map_err(|e| Failure::other(e.to_string()))?;
+    dispatcher.call("$drain", order, &Value::Object(Map::new()), |_| Ok(())).await?;
+    Ok(id)
 }
 
 /// Finds a worker by id, or by name if only one has it.

@@ -1,5 +1,5 @@
 //! The `moorline` command: hub, worker, dispatch, status, list, result, cancel,
-//! capabilities, drain, enroll, call, backup, restore, completions, man.
+//! capabilities, drain, undrain, enroll, call, backup, restore, dev, replay, completions, man.
 //!
 //! It maps file, environment and flags to the options of `moorline-core`, drives the roles, and turns
 //! how they end into exit codes. Protocol decisions are not made here.
@@ -10,6 +10,7 @@ mod config;
 mod connect;
 mod copy;
 mod descriptors;
+mod dev;
 mod dispatch;
 mod drain;
 mod enroll;
@@ -20,6 +21,7 @@ mod json;
 mod logs;
 mod manual;
 mod output;
+mod replay;
 mod session;
 mod signals;
 mod status;
@@ -64,6 +66,9 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Action::Cancel(args) => items::cancel(args).await,
             Action::Capabilities(args) => items::capabilities(args).await,
             Action::Drain(args) => drain::run(args).await,
+            Action::Undrain(args) => drain::resume(&args.worker, &args.connect).await,
+            Action::Dev(args) => dev::run(args).await,
+            Action::Replay(args) => replay::run(&args),
             Action::Enroll(args) => enroll::run(args).await,
             Action::Call(args) => call::run(args).await,
             Action::Backup(args) => copy::backup(&args),

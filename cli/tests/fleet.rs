@@ -245,11 +245,16 @@ fn a_drained_worker_finishes_and_gets_nothing_new() {
     assert_eq!(status.code(), Some(0), "{seen}");
     assert_eq!(dispatch.wait().0.code(), Some(0));
 
-    let end = fleet.moorline(&["drain", "tester", "--resume"]);
-    assert_eq!(end.code, Some(0), "{end:?}");
-    assert!(end.out.contains("gets new work again"), "{end:?}");
-    let end = fleet.moorline(&["status"]);
-    assert!(!end.out.contains("Draining"), "{end:?}");
+    for again in [&["drain", "tester", "--resume"][..], &["undrain", "tester"]] {
+        let end = fleet.moorline(&["drain", "tester", "--no-wait"]);
+        assert_eq!(end.code, Some(0), "{end:?}");
+        assert!(fleet.moorline(&["status"]).out.contains("Draining"));
+        let end = fleet.moorline(again);
+        assert_eq!(end.code, Some(0), "{end:?}");
+        assert!(end.out.contains("gets new work again"), "{end:?}");
+        let end = fleet.moorline(&["status"]);
+        assert!(!end.out.contains("Draining"), "{end:?}");
+    }
 
     let end = fleet.moorline(&["drain", "nobody"]);
     assert_eq!(end.code, Some(2), "{end:?}");
