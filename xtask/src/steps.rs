@@ -105,7 +105,7 @@ impl Plan {
 
 /// Returns the processor time of this command and of all programs that it has waited for. Cargo became
 /// this command when it had built it, so that the building of the command counts.
-fn processor_time() -> Result<Duration, String> {
+pub(crate) fn processor_time() -> Result<Duration, String> {
     let mut microseconds = 0;
     for who in [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN] {
         let usage = getrusage(who).map_err(|e| format!("processor time is unknown: {e}"))?;

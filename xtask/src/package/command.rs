@@ -75,7 +75,7 @@ fn stage(shell: &Shell, prefix: &Path) -> Result<PathBuf, String> {
     let prefix = empty(prefix)?;
     let program = prefix.join("bin/moorline");
     copy(&Profile::Release.folder(shell).join("moorline"), &program)?;
-    shell.run(shell.command("strip").arg(&program))?;
+    super::strip(shell, &program)?;
     for (name, file) in COMPLETIONS {
         let text = shell.read(shell.command(&program).args(["completions", name]))?;
         let file = prefix.join(file);

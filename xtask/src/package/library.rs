@@ -12,6 +12,10 @@ pub(super) fn package(shell: &Shell, place: &Place) -> Result<(), String> {
     let mut install = shell.command("bash");
     install.arg("bindings-c/install.sh").arg(tree.join(&name));
     shell.run(install.env("MOORLINE_BUILD", super::RELEASED.join(" ")))?;
+    super::strip(
+        shell,
+        &super::find(&tree.join(&name).join("lib"), &format!(".so.{}", place.version))?,
+    )?;
     let file = place.out.join(format!("{name}.tar.gz"));
     shell.run(shell.command("tar").arg("-czf").arg(&file).arg("-C").arg(&tree).arg(&name))?;
     let prefix = place.empty("c")?;

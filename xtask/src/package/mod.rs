@@ -135,6 +135,31 @@ fn copy(from: &Path, to: &Path) -> Result<(), String> {
         .map_err(|e| format!("{} to {}: {e}", from.display(), to.display()))
 }
 
+/// The first file below a folder whose name has this end.
+fn find(folder: &Path, end: &str) -> Result<PathBuf, String> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in entries(&next)? {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if entry.to_string_lossy().ends_with(end) {
+                return Ok(entry);
+            }
+        }
+    }
+    Err(format!("there is no *{end} in {}", folder.display()))
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let found = fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    Ok(found.filter_map(Result::ok).map(|entry| entry.path()).collect())
+}
+
+/// Takes from a library or program what only debuggers read.
+fn strip(shell: &Shell, file: &Path) -> Result<(), String> {
+    shell.run(shell.command("strip").arg("--strip-unneeded").arg(file))
+}
+
 /// Runs a first program: a hub, a worker, a dispatch and its answer, in the time that a newcomer has.
 fn first(shell: &Shell, program: &mut std::process::Command) -> Result<(), String> {
     let began = Instant::now();

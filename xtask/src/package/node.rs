@@ -14,6 +14,7 @@ const PROJECT: &str = r#"{"name":"trial","private":true,"type":"module"}"#;
 pub(super) fn package(shell: &Shell, place: &Place) -> Result<(), String> {
     packages::node(shell, Profile::Release, &super::RELEASED)?;
     let folder = shell.root().join("bindings-node");
+    super::strip(shell, &super::find(&folder.join("dist"), ".node")?)?;
     let mut pack = shell.command("node");
     pack.arg("scripts/package.mjs").arg(&place.out).arg("--fallback");
     shell.run(pack.current_dir(folder))?;
