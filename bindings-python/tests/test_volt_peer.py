@@ -55,6 +55,10 @@ class Daemon:
             lambda *_: Envelope(status=206, headers=text, stream=chunks(b"hello ", b"world")),
         )
         register("h.streamerr", lambda *_: Envelope(stream=chunks(b"\1\2\3", failure="disk gone")))
+        register(
+            "h.large",
+            lambda payload, _: Envelope(stream=chunks(*[bytes(65_536)] * payload["parts"])),
+        )
         register("h.bin", lambda payload, ctx: {"len": len(payload["chunk"]), "back": payload["chunk"]})
         register("h.big", lambda *_: "x" * 5_000)
         register("h.wait", wait)
@@ -80,6 +84,12 @@ class Daemon:
 
     async def emit(self, step: Dict[str, Any]) -> None:
         self.client.emit(step["message"])
+
+    async def stream(self, step: Dict[str, Any]) -> None:
+        self.client.emit_stream(step["stream"], step["chunk"])
+
+    async def endstream(self, step: Dict[str, Any]) -> None:
+        self.client.end_stream(step["stream"])
 
     async def unhandle(self, step: Dict[str, Any]) -> None:
         self.client.unregister_handler(step["command"])

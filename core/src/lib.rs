@@ -77,7 +77,7 @@ pub mod options {
     };
     #[cfg(feature = "volt")]
     pub use crate::dialect::volt::options::{
-        BeatMode, CommandOptions, DaemonOptions, DaemonTransport, EnrollmentOptions,
+        BeatMode, CommandOptions, DaemonChannel, DaemonOptions, DaemonTransport, EnrollmentOptions,
         OnAlreadyEnrolled, VoltHeartbeatOptions,
     };
     #[cfg(feature = "wsdaemon")]

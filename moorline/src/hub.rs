@@ -133,7 +133,7 @@ impl Hub {
             return Err(Error::new(ErrorCode::TooLarge, text));
         }
         let options = || daemon_options(team_cluster_id);
-        self.pace.emit(self.started.0.endpoint(), team_cluster_id, options, message)
+        self.pace.emit(self.started.0.endpoint(), [team_cluster_id; 2], options, message)
     }
 
     /// Waits until everything that was sent to the VOLT daemon `team_cluster_id` has left this process.

@@ -31,14 +31,14 @@ impl Pace {
         Arc::new(Self { most, loads: Mutex::default() })
     }
 
-    /// Hands over a message for `to`, which the call `$sent` with these `options` asks about.
+    /// Hands over a message for `to`, emitted under `name`; the call `$sent` with these `options` asks about it.
     ///
     /// # Errors
     /// `OVERLOADED` where as much waits as may; `STOPPED`.
     pub(crate) fn emit(
         self: &Arc<Self>,
         endpoint: &Arc<Endpoint>,
-        to: &str,
+        [to, name]: [&str; 2],
         options: impl FnOnce() -> Raw,
         payload: Raw,
     ) -> Result<(), Error> {
@@ -57,8 +57,7 @@ impl Pace {
         let asks = !load.is_asking && load.total - load.gone >= self.due();
         load.is_asking |= asks;
         drop(loads);
-        let name = if endpoint.role.name == "hub" { to.to_owned() } else { String::new() };
-        let submitted = endpoint.submit_soon(Command::Emit { name, payload });
+        let submitted = endpoint.submit_soon(Command::Emit { name: name.to_owned(), payload });
         if asks {
             let (pace, endpoint, to) = (Arc::clone(self), Arc::clone(endpoint), to.to_owned());
             let options = options();

@@ -107,10 +107,10 @@ export class Channel {
     return session.command(name, payload, timeout) as Promise<T | undefined>;
   }
 
-  emit(message: unknown): void {
+  emit(message: unknown, name?: '$stream'): void {
     if (this.#session === undefined) throw DaemonClientError.emitFailed();
     try {
-      this.#session.send(message);
+      this.#session.send(message, name);
     } catch (thrown) {
       throw unsendable(thrown);
     }

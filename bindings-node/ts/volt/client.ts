@@ -6,7 +6,7 @@ import { Callbacks } from '../callbacks.js';
 import { Channel } from './channel.js';
 import { DaemonClientError } from './errors.js';
 import { daemonOptions } from './options.js';
-import type { ClusterDaemonClientOptions, CommandHandler, ReverseChannelMessage } from './types.js';
+import type { Bytes, ClusterDaemonClientOptions, CommandHandler, ReverseChannelMessage } from './types.js';
 
 /** A daemon of a team cluster: registers, beats, answers commands and sends its own. */
 export class ClusterDaemonClient {
@@ -89,6 +89,22 @@ export class ClusterDaemonClient {
    */
   emit(message: object): void {
     this.#channel.emit(message);
+  }
+
+  /**
+   * Sends a part of a stream that nobody has asked for, such as a log: the server knows it by the
+   * name `stream` and reads each part by itself. It goes in the form that the server's generation
+   * takes, waits until that is known, and is lost with its connection. Throws as `emit` does; servers
+   * of the first generation take no such streams, which `onError` tells as EMIT_FAILED.
+   */
+  emitStream(stream: string, chunk: Bytes | string, request?: string): void {
+    const bytes = typeof chunk === 'string' ? new TextEncoder().encode(chunk) : chunk;
+    this.#channel.emit({ stream_id: stream, request_id: request, chunk: bytes }, '$stream');
+  }
+
+  /** Ends such a stream; `message` says why it failed. */
+  endStream(stream: string, message?: string, request?: string): void {
+    this.#channel.emit({ stream_id: stream, request_id: request, end: true, message }, '$stream');
   }
 
   /**

@@ -34,6 +34,8 @@ export function daemonOptions(options: ClusterDaemonClientOptions): DaemonOption
       includeCredentials: heartbeat?.includeCredentials,
       mode: heartbeat?.mode,
     },
+    generation: options.generation,
+    channel: options.channel,
     registerWithAck: options.registerWithAck,
     registrationTimeoutMs: options.registrationTimeout,
     reconnectOnServerDisconnect: options.reconnectOnServerDisconnect,

@@ -95,8 +95,8 @@ export class DaemonSession extends WorkEndpoint<EndpointEvents> implements Link 
     }
   }
 
-  /** Throws what tells why `message` cannot be sent. */
-  send(message: unknown): void {
+  /** Throws what tells why `message` cannot be sent; `name` says what it is, if it is no message. */
+  send(message: unknown, name: '' | '$stream' = ''): void {
     const { value, blobs } = packed(message);
     const text = stringified(value);
     if (text === undefined) throw new TypeError('a message is an object');
@@ -106,7 +106,7 @@ export class DaemonSession extends WorkEndpoint<EndpointEvents> implements Link 
     }
     this.#pace.take(weightOf(text, blobs));
     const rest = blobs === undefined ? '' : `,"blobs":${JSON.stringify(blobs)}`;
-    this.submit('emit', 0, `{"name":"","payload":${text}${rest}}`);
+    this.submit('emit', 0, `{"name":"${name}","payload":${text}${rest}}`);
   }
 
   /** Resolves when everything has left that was handed over before. */

@@ -43,8 +43,8 @@ export interface HeartbeatOptions {
   readonly payloadFactory?: (() => object | PromiseLike<object>) | undefined;
   /** Whether to put the credentials into the payload; the server refuses beats without them. Default: `false`. */
   readonly includeCredentials?: boolean | undefined;
-  /** How a beat travels: servers of the third generation want `message`. Default: `command`. */
-  readonly mode?: 'command' | 'message' | undefined;
+  /** How a beat travels. Default: `auto`, as a command until the server does not know it, then as a message. */
+  readonly mode?: 'auto' | 'command' | 'message' | undefined;
   /** Whether to beat at all. Default: `true`. */
   readonly enabled?: boolean | undefined;
 }
@@ -91,6 +91,10 @@ export interface ClusterDaemonClientOptions {
   readonly commandTimeout?: number | undefined;
   /** Milliseconds for the server to confirm the registration. Default: 10000. */
   readonly registrationTimeout?: number | undefined;
+  /** Which generation of the protocol the server speaks. Default: `auto`, it is learnt. */
+  readonly generation?: 'auto' | '1' | '2' | '3' | undefined;
+  /** What the connection is for; servers of the first generation refuse who tells it. Default: `none`, not told. */
+  readonly channel?: 'none' | 'control' | 'heartbeat' | 'events' | 'object-gateway' | undefined;
   /** Whether to ask for an acknowledgement of the registration, so that a refusal is known at once. Default: `false`. */
   readonly registerWithAck?: boolean | undefined;
   /** Whether to connect again after the server itself ended the session. Default: `true`. */

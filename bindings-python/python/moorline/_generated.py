@@ -685,6 +685,9 @@ class VoltOptions(TypedDict, total=False):
     enroll_window_ms: int
     """The time over which enrollments are counted. Default: `900000` ms. Range: 1000 to 86400000."""
 
+    generation: Literal["auto", "1", "2", "3"]
+    """Which generation of the protocol daemons speak. Default: `"auto"`."""
+
     daemons: List[DaemonsOptions]
     """Daemons whose password is agreed beforehand. Default: `[]`."""
 
@@ -826,8 +829,8 @@ class HeartbeatOptions(TypedDict, total=False):
     include_credentials: bool
     """Whether to put teamClusterId, daemonPassword and installedVersion into the payload; the control plane refuses beats without them. Default: `false`."""
 
-    mode: Literal["command", "message"]
-    """How a beat travels. Default: `"command"`."""
+    mode: Literal["auto", "command", "message"]
+    """How a beat travels. Default: `"auto"`."""
 
 
 class DaemonReconnectOptions(TypedDict, total=False):
@@ -894,6 +897,12 @@ class DaemonOptions(TypedDict, total=False):
 
     heartbeat: HeartbeatOptions
     """Heartbeats."""
+
+    generation: Literal["auto", "1", "2", "3"]
+    """Which generation of the protocol the control plane speaks. Default: `"auto"`."""
+
+    channel: Literal["none", "control", "heartbeat", "events", "object-gateway"]
+    """What the connection is for; control planes of the first generation refuse a registration that tells it. Default: `"none"`."""
 
     register_with_ack: bool
     """Whether to ask the control plane to acknowledge the registration, so that a refusal is known at once. Default: `false`."""

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moorline_core::Secret;
-use moorline_core::options::{DaemonOptions, OptionValue as _};
+use moorline_core::options::{DaemonChannel, DaemonOptions, OptionValue as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -63,6 +63,13 @@ impl DaemonBuilder {
     #[must_use]
     pub fn register_with_ack(self, asks: bool) -> Self {
         self.options(|options| options.register_with_ack = asks)
+    }
+
+    /// Tells the control plane what the connection is for. Control planes of the first generation refuse
+    /// a registration that does; later ones take one that does not for [`DaemonChannel::Control`].
+    #[must_use]
+    pub fn channel(self, channel: DaemonChannel) -> Self {
+        self.options(|options| options.channel = channel)
     }
 
     /// Sets the time from the end of one heartbeat to the next; 30 s unless set.

@@ -5,7 +5,9 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use moorline_core::options::{CommandOptions, DaemonOptions, OptionValue as _};
+use moorline_core::words::STREAM;
 use moorline_core::{Command, Raw, Secret, WorkCommand};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -165,9 +167,33 @@ impl DaemonClient {
     /// # Errors
     /// Those of [`emit`](Self::emit).
     pub fn emit_raw(&self, message: Raw) -> Result<(), Error> {
+        self.emit_as("", message)
+    }
+
+    /// Sends a part of a stream that nobody has asked for, such as a log: the control plane knows it by
+    /// `stream_id` and reads each part by itself. It goes in the form that the control plane's generation
+    /// takes, waits until that is known, and is lost with its connection.
+    ///
+    /// # Errors
+    /// Those of [`emit`](Self::emit). That a control plane of the first generation takes no such streams
+    /// is told among the [`events`](Self::events), with `UNSUPPORTED`.
+    pub fn emit_stream(&self, stream_id: &str, chunk: impl Into<Bytes>) -> Result<(), Error> {
+        let part = written(&Part { stream_id, chunk: Blob { is_one: true, num: 0 } })?;
+        self.emit_as(STREAM, part.with_blobs(vec![chunk.into()]))
+    }
+
+    /// Ends such a stream; `failure` says why it did, if it failed.
+    ///
+    /// # Errors
+    /// Those of [`emit`](Self::emit).
+    pub fn end_stream(&self, stream_id: &str, failure: Option<&str>) -> Result<(), Error> {
+        self.emit_as(STREAM, written(&End { stream_id, end: true, message: failure })?)
+    }
+
+    fn emit_as(&self, name: &str, message: Raw) -> Result<(), Error> {
         let session = self.slot.session()?;
         let blobs = message.blobs().len();
-        let largest = message.blobs().iter().map(bytes::Bytes::len).max().unwrap_or(0);
+        let largest = message.blobs().iter().map(Bytes::len).max().unwrap_or(0);
         let size = message.as_str().len().max(largest) as u64;
         if let Some(max) = session.max_message().filter(|max| size > *max) {
             let text = format!("a message of {size} bytes; the control plane takes at most {max}");
@@ -178,7 +204,7 @@ impl DaemonClient {
             let text = format!("a message with {blobs} byte strings; it may hold {max}");
             return Err(Error::new(ErrorCode::TooLarge, text));
         }
-        self.pace.emit(session.endpoint(), "", Raw::empty_object, message)
+        self.pace.emit(session.endpoint(), ["", name], Raw::empty_object, message)
     }
 
     /// Waits until everything emitted so far has left this process, which may be long after a lost
@@ -281,6 +307,28 @@ impl DaemonClient {
             options.enrollment.enabled = false;
         }
     }
+}
+
+/// A part of a stream whose bytes are the first blob.
+#[derive(Serialize)]
+struct Part<'a> {
+    stream_id: &'a str,
+    chunk: Blob,
+}
+
+/// Stands for the first blob.
+#[derive(Serialize)]
+struct Blob {
+    #[serde(rename = "_placeholder")]
+    is_one: bool,
+    num: usize,
+}
+
+#[derive(Serialize)]
+struct End<'a> {
+    stream_id: &'a str,
+    end: bool,
+    message: Option<&'a str>,
 }
 
 impl fmt::Debug for DaemonClient {

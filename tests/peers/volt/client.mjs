@@ -1,7 +1,8 @@
 // A hub of ours as a child process, and the official client as its daemon.
 
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -53,6 +54,13 @@ export async function startHub(t, { options = '', listen = '127.0.0.1:0' } = {})
     url,
     log,
     ask,
+    /** The most memory that it had at once, in bytes. */
+    peak: () => {
+      const [, kilobytes] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'));
+      return Number(kilobytes) * 1024;
+    },
+    /** Has `moorline call` run a command of `lab`; returns what it printed, piece by piece. */
+    cli: (command, form) => run(['call', 'lab', command, '--response-type', form, '--url', url], env),
     /** Has the daemon `lab` carry a command out; returns status and body. */
     async call(Command, more = {}) {
       const answer = await ask('/Moorline/Volt/Daemons/lab/Call', { Command, ...more });
@@ -67,6 +75,21 @@ export async function startHub(t, { options = '', listen = '127.0.0.1:0' } = {})
       return ended;
     },
   };
+}
+
+/** Runs the command line; returns its exit status, the hash and the length of what it printed, and its complaints. */
+async function run(args, env) {
+  const child = spawn(PROGRAM, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const hash = createHash('sha256');
+  let bytes = 0;
+  let told = '';
+  child.stdout.on('data', (data) => {
+    hash.update(data);
+    bytes += data.length;
+  });
+  child.stderr.on('data', (data) => (told += data));
+  const [status] = await next(child, 'close');
+  return { status, bytes, hash: hash.digest('hex'), told };
 }
 
 /** Connects the official client over these transports. */

@@ -1,6 +1,7 @@
-// What the VOLT server of the first generation does with its daemons, on the official socket.io server.
+// What the VOLT server of each generation does with its daemons, on the official socket.io server.
 
 import { freeze, thaw } from './bytes.mjs';
+import { unwrapped, wrapped } from './envelope.mjs';
 
 const REGISTER = 'team-cluster-daemon:register';
 const REGISTERED = 'team-cluster-daemon:registered';
@@ -11,6 +12,8 @@ export class Control {
   #sockets = new Map();
   #daemons = new Map();
   #count = 0;
+  /** The bytes of streams under way, by request. */
+  #sums = new Map();
 
   constructor(options, clusters, record) {
     this.options = options;
@@ -55,7 +58,7 @@ export class Control {
       const withAck = typeof ack === 'function';
       this.record('register', { socket: number, payload: freeze(payload), outcome, ack: withAck });
     };
-    const details = complaint(payload);
+    const details = complaint(payload, this.options.generation);
     if (details) {
       note('invalid');
       const code = 'Validation::InvalidInput';
@@ -79,7 +82,9 @@ export class Control {
     note('accepted');
     cluster.seen = Date.now();
     this.#daemons.set(id, { socket, number });
-    socket.emit(REGISTERED, { teamClusterId: id });
+    const { generation = 1 } = this.options;
+    const channel = payload.channel ?? 'control';
+    socket.emit(REGISTERED, generation === 1 ? { teamClusterId: id } : { teamClusterId: id, channel });
     answer({ ok: true });
   }
 
@@ -92,14 +97,46 @@ export class Control {
       return ack?.({ ok: true });
     }
     if (message?.type === 'command') this.#answer(number, socket, id, message);
-    else this.record('message', { socket: number, message: freeze(message) });
+    else if (this.options.generation === 3) this.#take(number, id, message);
+    else this.#note(number, message);
     ack?.({ ok: true });
+  }
+
+  /** Takes a message as the third generation does: beats without an answer, bytes in envelopes alone. */
+  #take(number, id, message) {
+    if (message?.type === 'runtime-heartbeat') {
+      const { type, ...payload } = message;
+      const accepted = payload.teamClusterId === id && payload.daemonPassword === this.clusters.get(id).password;
+      if (accepted) this.clusters.get(id).seen = Date.now();
+      return this.record('heartbeat', { socket: number, payload: freeze(payload), accepted, by: 'message' });
+    }
+    if (!('chunk' in Object(message))) return this.#note(number, message);
+    try {
+      this.#note(number, { ...message, chunk: unwrapped(message.chunk) });
+    } catch (error) {
+      this.record('unreadable', { socket: number, type: message.type, why: error.message });
+    }
+  }
+
+  /** Records a message; of streams only their sums, where that is wanted. */
+  #note(number, message) {
+    const { type, requestId, chunk, chunkBase64 } = Object(message);
+    if (!this.options.sums || !['stream', 'stream-end'].includes(type)) {
+      return this.record('message', { socket: number, message: freeze(message) });
+    }
+    const bytes = (this.#sums.get(requestId) ?? 0) + (chunk ?? Buffer.from(chunkBase64 ?? '', 'base64')).length;
+    this.#sums.set(requestId, bytes);
+    if (type === 'stream-end') this.record('streamed', { socket: number, requestId, bytes });
   }
 
   /** Answers a command as the table of answers says; what is not in it is unknown. */
   #answer(number, socket, id, { requestId, command, payload }) {
     const { answers = {}, heartbeat = 'authenticate', heartbeatAnswer } = this.options;
     const reply = (fields) => socket.emit(MESSAGE, thaw({ type: 'response', requestId, ...fields }));
+    if (command === 'runtime.heartbeat' && this.options.generation === 3) {
+      this.record('unknown heartbeat', { socket: number });
+      return reply({ ok: false, status: 404, message: `Unknown daemon server command: ${command}` });
+    }
     if (command === 'runtime.heartbeat') {
       const right =
         payload?.teamClusterId === id && payload?.daemonPassword === this.clusters.get(id).password;
@@ -130,7 +167,9 @@ export class Control {
   send(cluster, words) {
     const daemon = this.#daemons.get(cluster);
     if (!daemon) throw new Error(`no daemon of ${cluster} is registered`);
-    daemon.socket.emit(MESSAGE, ...thaw(words));
+    const wrap = (word) =>
+      this.options.generation === 3 && word?.chunk ? { ...word, chunk: wrapped(word.chunk) } : word;
+    daemon.socket.emit(MESSAGE, ...thaw(words).map(wrap));
   }
 
   /** Answers a command that was left open. */
@@ -170,8 +209,8 @@ export class Control {
   }
 }
 
-/** Says what the strict reader of the first generation finds wrong with a registration. */
-function complaint(payload) {
+/** Says what the strict reader finds wrong with a registration; later generations take a channel. */
+function complaint(payload, generation = 1) {
   if (payload === null || typeof payload !== 'object' || Array.isArray(payload)) {
     return 'Invalid input: expected object';
   }
@@ -181,6 +220,7 @@ function complaint(payload) {
     if (typeof value !== 'string') return `${key}: Invalid input: expected string`;
     if (value.trim() === '') return `${key}: Too small: expected string to have >=1 characters`;
   }
-  const extra = Object.keys(payload).find((key) => !wanted.includes(key));
+  const known = generation === 1 ? wanted : [...wanted, 'channel'];
+  const extra = Object.keys(payload).find((key) => !known.includes(key));
   return extra === undefined ? undefined : `Unrecognized key: "${extra}"`;
 }

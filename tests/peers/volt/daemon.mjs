@@ -13,6 +13,8 @@ const PLACES = {
   'heartbeat.interval_ms': 'heartbeat.interval',
   'heartbeat.include_credentials': 'heartbeat.includeCredentials',
   'heartbeat.mode': 'heartbeat.mode',
+  generation: 'generation',
+  channel: 'channel',
   registration_timeout_ms: 'registrationTimeout',
   register_with_ack: 'registerWithAck',
   transport: 'socket.transports',
@@ -61,6 +63,7 @@ export function opener({ ClusterDaemonClient, DaemonRejection }) {
         stream: chunks(['hello ', 'world'].map((text) => new TextEncoder().encode(text))),
       }),
       'h.streamerr': () => ({ stream: chunks([Uint8Array.of(1, 2, 3)], 'disk gone') }),
+      'h.large': ({ parts }) => ({ stream: chunks(Array.from({ length: parts }, () => new Uint8Array(65_536))) }),
       'h.bin': ({ chunk }) => ({ data: { len: chunk.length, back: chunk } }),
       'h.big': () => ({ data: 'x'.repeat(5_000) }),
       'h.wait': async () => {
@@ -82,6 +85,8 @@ export function opener({ ClusterDaemonClient, DaemonRejection }) {
       password: () => client.getDaemonPassword(),
       call: ({ command, payload, timeout_ms: timeout }) => client.sendCommand(command, payload, timeout),
       emit: ({ message }) => client.emit(message),
+      stream: ({ stream, chunk }) => client.emitStream(stream, chunk),
+      endstream: ({ stream }) => client.endStream(stream),
       unhandle: ({ command }) => void client.unregisterHandler(command),
       release: () => release(),
     };

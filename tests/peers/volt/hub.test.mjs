@@ -114,10 +114,10 @@ test('a registration is read strictly', async (t) => {
   const socket = connect(t, hub.url, ['polling', 'websocket']);
   await next(socket, 'connect');
   const complaint = next(socket, 'error');
-  const ack = socket.emitWithAck(REGISTER, { ...CREDENTIALS, channel: 'control' });
+  const ack = socket.emitWithAck(REGISTER, { ...CREDENTIALS, plane: 'control' });
   const [error] = await complaint;
   assert.equal(error.code, 'Validation::InvalidInput');
-  assert.match(error.details, /channel/);
+  assert.match(error.details, /plane/);
   assert.deepEqual(await ack, { ok: true });
 });
 

@@ -4,6 +4,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a step is about a few events of many")]
 
 mod commands;
+mod generations;
 mod heartbeats;
 mod life;
 mod server;

@@ -77,7 +77,12 @@ impl Scene {
 
     /// The server confirms; returns what the application learns beside that.
     pub(crate) fn confirm(&mut self) -> Vec<Event> {
-        self.say("42[\"team-cluster-daemon:registered\",{\"teamClusterId\":\"c\"}]");
+        self.confirm_with("{\"teamClusterId\":\"c\"}")
+    }
+
+    /// The server confirms with these words.
+    pub(crate) fn confirm_with(&mut self, argument: &str) -> Vec<Event> {
+        self.say(&format!("42[\"team-cluster-daemon:registered\",{argument}]"));
         let mut events = self.events();
         assert!(
             matches!(events.first(), Some(Event::Session(SessionEvent::Ready { .. }))),
@@ -102,14 +107,24 @@ impl Scene {
         }
     }
 
-    /// Returns what the daemon has said since.
-    pub(crate) fn said(&mut self) -> Vec<String> {
+    /// Returns the frames that the daemon has said since.
+    pub(crate) fn frames(&mut self) -> Vec<Frame> {
         std::iter::from_fn(|| self.daemon.told())
             .filter_map(|told| match told {
-                Told::Said { frame: Frame::Text(text), .. } => Some(text.to_string()),
-                Told::Said { .. } => Some(String::from("bytes")),
+                Told::Said { frame, .. } => Some(frame),
                 Told::Left { .. } => None,
                 other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    /// Returns what the daemon has said since.
+    pub(crate) fn said(&mut self) -> Vec<String> {
+        self.frames()
+            .into_iter()
+            .map(|frame| match frame {
+                Frame::Text(text) => text.to_string(),
+                _ => String::from("bytes"),
             })
             .collect()
     }

@@ -88,6 +88,15 @@ impl Daemon {
                 .emit_raw(unmarked(&fields["message"]))
                 .map(|()| None)
                 .map_err(|error| told_of(&error, "EMIT_FAILED")),
+            "stream" => {
+                let chunk = unmarked(&fields["chunk"]).blobs()[0].clone();
+                let said = client.emit_stream(fields["stream"].as_str().unwrap(), chunk);
+                said.map(|()| None).map_err(|error| told_of(&error, "EMIT_FAILED"))
+            }
+            "endstream" => {
+                let said = client.end_stream(fields["stream"].as_str().unwrap(), None);
+                said.map(|()| None).map_err(|error| told_of(&error, "EMIT_FAILED"))
+            }
             "unhandle" => {
                 client.unregister_handler(fields["command"].as_str().unwrap());
                 Ok(None)
@@ -165,6 +174,10 @@ fn register(client: &DaemonClient, release: &Arc<Notify>, log: &Log) {
             std::future::ready(handler(payload, context))
         });
     }
+    client.register_handler("h.large", |payload: Value, _| async move {
+        let parts = usize::try_from(payload["parts"].as_u64().unwrap()).unwrap();
+        Ok(stream(&vec![&[0_u8; 65_536][..]; parts], None))
+    });
     client.register_handler("h.function", |_: Value, _| async { Ok(json!({ "data": 1 })) });
     client.register_handler("h.bin", |payload: Raw, context: WorkContext| async move {
         let payload = payload.with_blobs(context.blobs().to_vec());

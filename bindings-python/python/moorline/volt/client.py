@@ -219,6 +219,32 @@ class ClusterDaemonClient:
         except MoorlineError as error:
             raise client_error(error, DaemonClientErrorCode.EmitFailed) from error
 
+    def emit_stream(
+        self, stream_id: str, chunk: Union[bytes, bytearray, memoryview, str], *, request_id: Optional[str] = None
+    ) -> None:
+        """Sends a part of a stream that nobody has asked for, such as a log.
+
+        The control plane knows it by `stream_id` and reads each part by itself. It goes in the form that
+        the control plane's generation takes, waits until that is known, and is lost with its connection.
+        Raises as `emit` does; control planes of the first generation take no such streams, which
+        `on_error` tells.
+        """
+        data = chunk.encode() if isinstance(chunk, str) else chunk
+        self._emit_part({"stream_id": stream_id, "request_id": request_id, "chunk": data})
+
+    def end_stream(
+        self, stream_id: str, message: Optional[str] = None, *, request_id: Optional[str] = None
+    ) -> None:
+        """Ends such a stream; `message` says why it failed."""
+        part = {"stream_id": stream_id, "request_id": request_id, "end": True, "message": message}
+        self._emit_part(part)
+
+    def _emit_part(self, part: Dict[str, Any]) -> None:
+        try:
+            self._session.emit(part, "$stream")
+        except MoorlineError as error:
+            raise client_error(error, DaemonClientErrorCode.EmitFailed) from error
+
     async def flushed(self) -> None:
         """Returns when everything emitted so far has left this process.
 

@@ -25,4 +25,4 @@ pub use table::{At, ConfigError, Field, Kind, OptionValue, Problem, Secrets, Tab
 #[doc(hidden)]
 pub use table::{Fields, join, table_text, unknown};
 #[cfg(feature = "server")]
-pub use volt_hub::{VoltCredential, VoltHubOptions};
+pub use volt_hub::{VoltCredential, VoltGeneration, VoltHubOptions};

@@ -1,7 +1,21 @@
 //! Options of the hub's side of the `volt` dialect.
 
 use crate::base::secret::Secret;
-use crate::options;
+use crate::{option_words, options};
+
+option_words! {
+    /// Which generation of the VOLT protocol the other side speaks: how it puts bytes into messages.
+    pub enum VoltGeneration {
+        /// Learnt from what the other side says.
+        Auto = "auto",
+        /// As base64 text.
+        First = "1",
+        /// As attachments.
+        Second = "2",
+        /// As attachments, each in an envelope.
+        Third = "3",
+    }
+}
 
 options! {
     /// A VOLT daemon that needs no enrollment: its password is agreed beforehand.
@@ -60,6 +74,8 @@ options! {
         enroll_limit: u64 = 30; in 1..=1_000_000,
         /// The time over which enrollments are counted.
         enroll_window_ms: u64 = 900_000; in 1_000..=86_400_000; unit "ms",
+        /// Which generation of the protocol daemons speak.
+        generation: VoltGeneration = VoltGeneration::Auto,
         /// Daemons whose password is agreed beforehand.
         daemons: Vec<VoltCredential> = Vec::new(),
     }

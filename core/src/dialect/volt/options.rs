@@ -1,5 +1,6 @@
 //! Options of the `volt` dialect: the daemon.
 
+use crate::api::options::VoltGeneration;
 use crate::api::options::shared::{LimitOptions, ReconnectOptions, RuntimeOptions};
 use crate::base::secret::Secret;
 use crate::{option_words, options};
@@ -33,10 +34,28 @@ option_words! {
 option_words! {
     /// How a heartbeat travels.
     pub enum BeatMode {
+        /// As the command; as the message once the control plane answers the command 404, as the third generation does.
+        Auto = "auto",
         /// As the command runtime.heartbeat, which the control plane answers.
         Command = "command",
-        /// As a message of type runtime-heartbeat, for control planes that answer the command 404.
+        /// As a message of type runtime-heartbeat, which nobody answers.
         Message = "message",
+    }
+}
+
+option_words! {
+    /// What a daemon's connection is for, as it tells at its registration.
+    pub enum DaemonChannel {
+        /// Not told: the control plane takes it for control.
+        None = "none",
+        /// Commands, messages, tunnels.
+        Control = "control",
+        /// Heartbeats.
+        Heartbeat = "heartbeat",
+        /// Events and streams that the daemon opens.
+        Events = "events",
+        /// Tunnels to the daemon's object gateway.
+        ObjectGateway = "object-gateway",
     }
 }
 
@@ -70,7 +89,7 @@ options! {
         /// Whether to put teamClusterId, daemonPassword and installedVersion into the payload; the control plane refuses beats without them.
         include_credentials: bool = false,
         /// How a beat travels.
-        mode: BeatMode = BeatMode::Command,
+        mode: BeatMode = BeatMode::Auto,
     }
 }
 
@@ -93,6 +112,10 @@ options! {
         enrollment: EnrollmentOptions = EnrollmentOptions::default(),
         /// Heartbeats.
         heartbeat: VoltHeartbeatOptions = VoltHeartbeatOptions::default(),
+        /// Which generation of the protocol the control plane speaks.
+        generation: VoltGeneration = VoltGeneration::Auto,
+        /// What the connection is for; control planes of the first generation refuse a registration that tells it.
+        channel: DaemonChannel = DaemonChannel::None,
         /// Whether to ask the control plane to acknowledge the registration, so that a refusal is known at once.
         register_with_ack: bool = false,
         /// Time for the control plane to confirm the registration.

@@ -4,12 +4,14 @@
 //! recorded transcripts compare text; what we read may have any order, and of a key that stands twice
 //! the last counts, as with the peers' parser.
 
+mod bytes;
 mod read;
 mod write;
 
 pub(super) use crate::base::json::lenient_text;
-pub(super) use read::{Message, message_of};
+pub(super) use bytes::{Generation, PLACEHOLDER, attached, read_chunk};
+pub(super) use read::{Message, channel, message_of};
 pub(super) use write::{
-    Reply, beat_message, beat_payload, command, command_len, enrollment, ok_reply, refusal,
-    register, stream_end, stream_part,
+    Reply, beat_message, beat_payload, command, command_len, credentials, enrollment, ok_reply,
+    refusal, register, stream_end, stream_part,
 };

@@ -99,6 +99,10 @@ pub const HEARTBEAT: &str = "runtime.heartbeat";
 /// The call that settles when what was emitted before it has left: no command of that name is sent.
 pub const SENT: &str = "$sent";
 
+/// What is emitted under this name is a part of a stream that the daemon opens, or its end: `{stream_id, chunk}`
+/// or `{stream_id, end, message?}`, with `request_id` where that is to be another than the stream's.
+pub const STREAM: &str = "$stream";
+
 /// The type of a message that shows that a daemon lives, without an answer.
 pub(crate) const BEAT: &str = "runtime-heartbeat";
 

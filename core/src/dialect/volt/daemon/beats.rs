@@ -5,14 +5,16 @@
 
 use super::VoltDaemon;
 use super::calls::Asker;
+use super::generation::UNKNOWN;
 use crate::api::command::Outcome;
 use crate::api::event::WorkEvent;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::WorkId;
 use crate::base::json::Raw;
 use crate::base::time::Instant;
+use crate::dialect::volt::learnt::Source;
 use crate::dialect::volt::options::{BeatMode, VoltHeartbeatOptions};
-use crate::dialect::volt::wire;
+use crate::dialect::volt::wire::{self, Generation};
 use crate::dialect::volt::words::{DISPLACED, HEARTBEAT};
 use crate::parts::pacer::Rank;
 
@@ -42,6 +44,10 @@ pub(super) struct Beats {
     remembered: Option<Instant>,
     /// The place is left to another daemon: until then no registration is repeated.
     yields_until: Option<Instant>,
+    /// The control plane does not know beats as commands.
+    is_refused: bool,
+    /// The generation of the control plane is asked for first.
+    is_resting: bool,
     is_enabled: bool,
     interval_ms: u64,
 }
@@ -54,12 +60,24 @@ impl Beats {
     pub(super) fn registered(&mut self, now: Instant) {
         self.unanswered = 0;
         self.yields_until = None;
+        self.is_resting = false;
         self.next = self.is_enabled.then_some(now);
+    }
+
+    /// Waits with the first beat of a session.
+    pub(super) const fn rest(&mut self) {
+        self.is_refused = false;
+        self.is_resting = true;
+    }
+
+    pub(super) const fn is_resting(&self) -> bool {
+        self.is_resting
     }
 
     pub(super) fn link_lost(&mut self) {
         self.next = None;
         self.asked = None;
+        self.is_resting = false;
     }
 
     /// Returns how long an answer may take.
@@ -126,30 +144,48 @@ impl VoltDaemon {
     fn send_beat(&mut self, payload: &Raw) {
         self.counters.beats += 1;
         let text = wire::beat_payload(&self.options, self.password.expose(), payload.as_str());
-        let sent = match self.options.heartbeat.mode {
-            BeatMode::Command => {
-                let payload = Raw::trusted(text).with_blobs(payload.blobs().to_vec());
-                let timeout = self.beats.timeout_ms();
-                let name = String::from(HEARTBEAT);
-                self.ask(Asker::Beat, name, &payload, timeout)
-            }
-            BeatMode::Message => {
-                let json = wire::beat_message(&text);
-                let write = |out: &mut String| out.push_str(&json);
-                self.answer_as(Rank::First, payload.blobs(), json.len(), write);
-                self.schedule_beat();
-                Ok(())
-            }
-        };
-        if let Err(error) = sent {
+        if self.beats_as_message() {
+            let json = wire::beat_message(&text);
+            let write = |out: &mut String| out.push_str(&json);
+            self.answer_as(Rank::First, payload.blobs(), json.len(), write);
+            return self.schedule_beat();
+        }
+        let payload = Raw::trusted(text).with_blobs(payload.blobs().to_vec());
+        let timeout = self.beats.timeout_ms();
+        if let Err(error) = self.ask(Asker::Beat, String::from(HEARTBEAT), &payload, timeout) {
             let message = format!("Heartbeat failed: {}", error.message());
             self.notice(ErrorCode::HeartbeatFailed, message);
             self.schedule_beat();
         }
     }
 
+    fn beats_as_message(&self) -> bool {
+        match self.options.heartbeat.mode {
+            BeatMode::Command => false,
+            BeatMode::Message => true,
+            BeatMode::Auto => {
+                self.beats.is_refused || self.learnt.generation() == Some(Generation::Third)
+            }
+        }
+    }
+
+    /// The control plane does not know beats as commands: this one goes as a message, as all that follow.
+    fn beat_unknown(&mut self) {
+        self.beats.is_refused = true;
+        self.beats.unanswered = 0;
+        if self.learnt.generation() != Some(Generation::First) {
+            self.learn(Generation::Third, Source::Heartbeat);
+        }
+        let payload = self.beats.last.clone().unwrap_or_else(Raw::empty_object);
+        self.send_beat(&payload);
+    }
+
     /// A beat was answered, refused, or left without an answer.
     pub(super) fn beat_settled(&mut self, result: Result<(), Error>) {
+        let status = result.as_ref().err().and_then(Error::status);
+        if status == Some(UNKNOWN) && self.options.heartbeat.mode == BeatMode::Auto {
+            return self.beat_unknown();
+        }
         self.schedule_beat();
         match result.as_ref().map_err(|error| (error.code(), error.status())) {
             // The loss of the link is told by itself.

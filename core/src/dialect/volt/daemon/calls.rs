@@ -18,6 +18,8 @@ const FORM: &str = ResponseForm::Json.as_str();
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Asker {
     Beat,
+    /// The daemon itself, which generation of the protocol it talks to.
+    Probe,
     Application(CallId),
 }
 
@@ -76,7 +78,10 @@ impl VoltDaemon {
         }
         self.counters.commands_sent += 1;
         // A heartbeat that waits its turn behind much would come too late.
-        self.say(if asker == Asker::Beat { Rank::First } else { Rank::InTurn });
+        self.say(match asker {
+            Asker::Beat | Asker::Probe => Rank::First,
+            Asker::Application(_) => Rank::InTurn,
+        });
         if timeout_ms == 0 {
             // Peer: the command goes out all the same.
             self.expire_calls();
@@ -129,6 +134,7 @@ impl VoltDaemon {
         match asker {
             Asker::Application(call) => self.settle(call, result),
             Asker::Beat => self.beat_settled(result.map(drop)),
+            Asker::Probe => self.probe_settled(result.map(drop)),
         }
     }
 }

@@ -92,6 +92,7 @@ impl VoltDaemon {
     /// Begins a transport session.
     pub(super) fn open(&mut self) {
         self.decoder = socketio::Decoder::default();
+        self.learnt.forget();
         let limit = (self.options.connect_timeout_ms, Why::Connect);
         self.link.enter(Stage::Opening, Some(limit), self.clock);
         self.engine.open();
@@ -214,6 +215,7 @@ impl VoltDaemon {
     /// Gives up all that belongs to a session that is over: the control plane has.
     fn give_up(&mut self, why: Withdrawal) {
         self.drop_held();
+        self.deferred.clear();
         self.fail_calls();
         for work in std::mem::take(&mut self.running).into_keys() {
             self.event(WorkEvent::Withdrawn { work, why });
@@ -233,7 +235,7 @@ impl VoltDaemon {
 
     pub(super) fn stop(&mut self, drain_ms: u64) {
         if self.drain.begin(drain_ms, self.clock.mono) {
-            let (in_flight, outbox) = (self.running.len(), self.queue.len());
+            let (in_flight, outbox) = (self.running.len(), self.owed());
             self.event(SessionEvent::Draining { in_flight, outbox });
             self.is_patient = drain_ms > 0;
             if outbox > 0 && self.is_patient && self.link.stage() == Stage::Waiting {
@@ -241,6 +243,11 @@ impl VoltDaemon {
                 self.open();
             }
         }
+    }
+
+    /// Returns how many messages of the application wait for a session.
+    fn owed(&self) -> usize {
+        self.queue.len() + self.opened.len()
     }
 
     /// Leaves when nothing is under way any more, or when the drain has taken long enough.
@@ -251,13 +258,14 @@ impl VoltDaemon {
         }
         let is_busy = self.is_ready() && (!self.running.is_empty() || self.calls.len() > 0);
         // Messages wait for a session that nobody opens before the start.
-        let is_owing = !self.queue.is_empty() && stage != Stage::Idle;
+        let is_owing = self.owed() > 0 && stage != Stage::Idle;
         if (is_busy || is_owing) && !self.drain.is_over(self.clock.mono) {
             return;
         }
-        let unsent = self.queue.len();
+        let unsent = self.owed();
         if unsent > 0 && self.is_patient {
             self.queue.clear();
+            self.opened.clear();
             let text =
                 format!("{unsent} messages were not sent: there was no session to send them in");
             self.ending = Some(Error::new(ErrorCode::ConnectionLost, text));

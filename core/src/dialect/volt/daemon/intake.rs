@@ -111,7 +111,7 @@ impl VoltDaemon {
                         }
                     }
                 }
-                REGISTERED => self.registered(),
+                REGISTERED => self.registered(&packet.argument),
                 "error" => self.complained(&packet.argument),
                 _ => {}
             },
@@ -146,10 +146,22 @@ impl VoltDaemon {
     ) {
         self.counters.messages_in += 1;
         if message.is_kind("command") {
-            return self.command(whole, message, blobs);
+            return if self.is_premature(message) {
+                self.defer(message, argument());
+            } else {
+                self.command(whole, message, blobs);
+            };
         }
+        self.hear_form(message, blobs);
         if self.wants_messages {
             self.event(PeerEvent::Message { peer: None, payload: argument() });
+        }
+        if let Some(request) = message.request_id
+            && !self.wants_messages
+            && message.is_kind("command-binary")
+        {
+            let request = Raw::shared(whole, request);
+            return self.refuse(&request, 501, "The daemon takes no commands in envelopes");
         }
         if message.is_kind("response") {
             let result = || Message::share(whole, message.result).with_blobs(blobs.to_vec());

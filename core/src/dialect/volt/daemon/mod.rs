@@ -16,6 +16,7 @@ mod beats;
 mod calls;
 mod connect;
 mod enroll;
+mod generation;
 mod intake;
 mod register;
 mod reverse;
@@ -28,9 +29,11 @@ use calls::Asker;
 use connect::Stage;
 use enroll::Enrollment;
 use reverse::Running;
+use streams::Opened;
 
 use super::address::Address;
 use super::engine::Engine;
+use super::learnt::Learnt;
 use crate::api::command::{CallCommand, Command, WorkCommand};
 use crate::api::event::{CallEvent, Event, SessionEvent};
 use crate::api::options::ConfigError;
@@ -42,7 +45,7 @@ use crate::base::json::object::Object;
 use crate::base::secret::Secret;
 use crate::base::time::{Deadline, Now, Why};
 use crate::dialect::volt::options::DaemonOptions;
-use crate::dialect::volt::words::MESSAGE;
+use crate::dialect::volt::words::{MESSAGE, STREAM};
 use crate::machine::{ConnInput, Endpoint, HttpInput, Input, Machine, Output};
 use crate::net::Frame;
 use crate::net::socketio::{self, Decoder, MAX_ATTACHMENTS};
@@ -81,6 +84,12 @@ pub(crate) struct VoltDaemon {
     last_work: u64,
     last_store: u64,
     beats: Beats,
+    /// The generation of the protocol that the control plane speaks, and commands of this session that wait
+    /// until it is known.
+    learnt: Learnt,
+    deferred: Queue<Raw>,
+    /// Parts of streams that the daemon opens, which wait for a registration and for the generation.
+    opened: Queue<Opened>,
     /// Messages of the application that wait for a registration, each with its attachments.
     queue: Queue<Vec<Frame>>,
     /// The drain gives time for what is still to be sent.
@@ -157,6 +166,13 @@ impl VoltDaemon {
             last_work: 0,
             last_store: 0,
             beats: Beats::new(&options.heartbeat),
+            learnt: Learnt::new(options.generation),
+            deferred: Queue::new(
+                options.max_concurrent,
+                options.max_queued_bytes,
+                Overflow::DropNewest,
+            ),
+            opened: Queue::new(options.max_queued, options.max_queued_bytes, Overflow::DropOldest),
             is_patient: false,
             queue: Queue::new(options.max_queued, options.max_queued_bytes, Overflow::DropOldest),
             held: Queue::new(u64::MAX, options.max_queued_bytes, Overflow::DropNewest),
@@ -251,6 +267,9 @@ impl VoltDaemon {
             self.password = read_password(payload)?;
             return Ok(());
         }
+        if name == STREAM {
+            return self.stream(payload);
+        }
         if !name.is_empty() {
             let message = format!("{name:?} is nothing that a daemon emits; leave the name empty");
             return Err(invalid(message));
@@ -321,6 +340,9 @@ impl VoltDaemon {
 
     /// Tells those who wait for it that what was said has left, or will not.
     fn settle_awaited(&mut self) {
+        if !self.opened.is_empty() {
+            return;
+        }
         let unsaid = (self.queue.len() + self.engine.unsaid.len()) as u64;
         let gone = self.emitted - unsaid - self.engine.pacer.kept();
         let left = self.engine.pacer.left();
@@ -488,6 +510,8 @@ impl Endpoint for VoltDaemon {
             .text("since", &since.unix.to_string())
             .number("since_ms", now.mono.since(since.mono))
             .number("attempt", self.link.backoff.attempt)
+            .value("generation", &self.learnt.number())
+            .text("generation_from", self.learnt.source.name())
             .value("next_attempt_ms", &retry.map(|due| due.at.since(now.mono)))
             .value("last_error", &self.last_error)
             .value("pending_calls", &self.calls.len())

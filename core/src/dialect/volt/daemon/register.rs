@@ -30,7 +30,8 @@ impl VoltDaemon {
 
     /// Says the registration without waiting for its confirmation.
     pub(super) fn send_registration(&mut self) {
-        let json = wire::register(&self.options.team_cluster_id, self.password.expose());
+        let (id, channel) = (&self.options.team_cluster_id, self.options.channel);
+        let json = wire::register(id, self.password.expose(), channel);
         let id = self.options.register_with_ack.then_some(ACK);
         // Without attachments there is nothing to refuse.
         if let Ok(frames) = self.write_event(REGISTER, id, &Raw::trusted(json)) {
@@ -38,8 +39,8 @@ impl VoltDaemon {
         }
     }
 
-    /// The control plane confirmed; a repeated confirmation changes nothing.
-    pub(super) fn registered(&mut self) {
+    /// The control plane confirmed, with `argument`; a repeated confirmation changes nothing.
+    pub(super) fn registered(&mut self, argument: &Raw) {
         if !matches!(self.link.stage(), Stage::Registering(_) | Stage::Repeating(_)) {
             return;
         }
@@ -64,8 +65,12 @@ impl VoltDaemon {
             self.counters.messages_out += 1;
             self.say_all(frames, Rank::Kept);
         }
-        self.beats.registered(self.clock.mono);
-        self.beat();
+        self.beats.rest();
+        self.judge(argument);
+        if self.learnt.generation().is_some() {
+            self.beats.registered(self.clock.mono);
+            self.beat();
+        }
     }
 
     /// The acknowledgement of a registration. One that says yes is no confirmation yet.

@@ -5,7 +5,7 @@ use bytestring::ByteString;
 use serde::Deserialize;
 
 use super::VoltDaemon;
-use super::streams::Stream;
+use super::streams::{Stream, decoded};
 use crate::api::command::Outcome;
 use crate::api::event::WorkEvent;
 use crate::api::options::ResponseForm;
@@ -14,7 +14,7 @@ use crate::base::ids::WorkId;
 use crate::base::json::Raw;
 use crate::base::json::object::Object;
 use crate::dialect::volt::envelope::{Envelope, Reject, lenient_form, unhandled};
-use crate::dialect::volt::wire::{self, Message};
+use crate::dialect::volt::wire::{self, Generation, Message, Reply};
 use crate::dialect::volt::words::check_name;
 use crate::parts::pacer::Rank;
 
@@ -132,9 +132,19 @@ impl VoltDaemon {
             self.refuse(&running.request, *status, message);
             return Ok(());
         }
-        let reply = envelope.reply(running.form).map_err(invalid)?;
+        let mut reply = envelope.reply(running.form).map_err(invalid)?;
+        let mut blobs = value.blobs();
+        let body;
+        if let Reply::Body(base64) = reply
+            && self.learnt.generation() != Some(Generation::First)
+        {
+            body =
+                [decoded(base64).ok_or_else(|| invalid(String::from("its body is not base64")))?];
+            reply = Reply::Attached;
+            blobs = &body;
+        }
         let size = value.as_str().len() + request.len() + 128;
-        self.write_message(value.blobs(), size, |_, json| {
+        self.write_message(blobs, size, |_, json| {
             wire::ok_reply(request, envelope.status(), envelope.headers(), reply, json);
         })?;
         self.check_written()?;
@@ -142,7 +152,7 @@ impl VoltDaemon {
         Ok(())
     }
 
-    fn refuse(&mut self, request: &Raw, status: u16, text: &str) {
+    pub(super) fn refuse(&mut self, request: &Raw, status: u16, text: &str) {
         let size = request.as_str().len() + text.len() + 96;
         let write = |json: &mut String| wire::refusal(request.as_str(), status, text, json);
         self.answer_as(Rank::Demanded, &[], size, write);

@@ -1,11 +1,16 @@
-//! Answers that are streams: one opening, parts in base64, one end.
+//! Streams: answers to commands, with one opening, parts and one end, and those that the daemon opens.
 //!
-//! Parts are cut so that a message stays well below what the server takes. The application learns how
-//! many of its parts have left, and keeps few under way: a slow link slows the source down.
+//! Parts of answers are cut so that a message stays well below what the server takes. The application
+//! learns how many of its parts have left, and keeps few under way: a slow link slows the source down. A
+//! stream that the daemon opens has neither opening nor answer: what it is about is its name, and each of
+//! its parts is read by itself and stays whole.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -13,12 +18,14 @@ use super::VoltDaemon;
 use super::reverse::Running;
 use crate::api::event::WorkEvent;
 use crate::api::options::ResponseForm;
-use crate::base::error::{Error, invalid};
+use crate::base::error::{Error, ErrorCode, invalid};
 use crate::base::ids::WorkId;
-use crate::base::json::Raw;
+use crate::base::json::{Raw, push_text};
 use crate::dialect::volt::envelope::is_base64;
-use crate::dialect::volt::wire::{self, Reply};
+use crate::dialect::volt::wire::{self, Generation, Reply};
+use crate::dialect::volt::words::STREAM;
 use crate::machine::Output;
+use crate::parts::pacer::Rank;
 
 /// The most base64 characters of one part: 256 KiB of bytes.
 const MAX_PART: usize = 262_144 / 3 * 4;
@@ -29,6 +36,8 @@ const AROUND: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) id: String,
+    /// In which generation's form its parts go.
+    generation: Generation,
     /// How many parts of the application have left.
     drained: u64,
     /// Where each of those ends that have not: the number of a parcel.
@@ -52,6 +61,66 @@ struct Opening<'a> {
     headers: Option<&'a RawValue>,
 }
 
+/// Something of a stream that the daemon opens.
+#[derive(Debug)]
+pub(super) struct Opened {
+    stream: String,
+    /// As JSON.
+    request: String,
+    part: Part,
+}
+
+#[derive(Debug)]
+enum Part {
+    Chunk(Bytes),
+    End(Option<String>),
+}
+
+impl Opened {
+    /// Reads what the application says of its stream.
+    fn read(payload: &Raw) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Said<'a> {
+            stream_id: String,
+            request_id: Option<String>,
+            #[serde(borrow)]
+            chunk: Option<&'a RawValue>,
+            #[serde(default)]
+            end: bool,
+            message: Option<String>,
+        }
+        let wrong = |why: String| invalid(format!("{STREAM}: {why}"));
+        let said: Said<'_> = payload.read().map_err(|e| wrong(e.to_string()))?;
+        let part = match (said.chunk, said.end) {
+            (Some(chunk), false) if said.message.is_none() => {
+                let attached = wire::attached(chunk.get(), payload.blobs()).cloned();
+                let text = || serde_json::from_str::<Cow<'_, str>>(chunk.get()).ok();
+                let bytes = attached.or_else(|| decoded(&text()?));
+                Part::Chunk(bytes.ok_or_else(|| wrong(String::from("chunk: bytes or base64")))?)
+            }
+            (None, true) => Part::End(said.message),
+            _ => return Err(wrong(String::from("either a chunk, or end and perhaps message"))),
+        };
+        let mut request = String::new();
+        push_text(&mut request, said.request_id.as_ref().unwrap_or(&said.stream_id));
+        Ok(Self { stream: said.stream_id, request, part })
+    }
+
+    fn bytes(&self) -> u64 {
+        let part = match &self.part {
+            Part::Chunk(bytes) => bytes.len(),
+            Part::End(message) => message.as_ref().map_or(0, String::len),
+        };
+        (self.stream.len() + self.request.len() + part) as u64
+    }
+}
+
+/// Reads base64; `None` if it is none.
+pub(super) fn decoded(base64: &str) -> Option<Bytes> {
+    STANDARD.decode(base64).ok().map(Bytes::from)
+}
+
 impl VoltDaemon {
     /// A part of a command's result.
     pub(super) fn progress(&mut self, work: WorkId, report: &Raw) -> Result<(), Error> {
@@ -60,6 +129,7 @@ impl VoltDaemon {
         let max = max.unwrap_or(usize::MAX);
         // Whole groups of four characters, so that each part is base64 of its own.
         let part_size = (max.saturating_sub(AROUND).clamp(4, MAX_PART) / 4) * 4;
+        let generation = self.learnt.generation().unwrap_or(Generation::First);
         let Some(Running { name, request, form, stream }) = self.running.get_mut(&work) else {
             return unknown;
         };
@@ -73,7 +143,8 @@ impl VoltDaemon {
                     return Err(invalid("the control plane did not ask for one"));
                 }
                 let id = self.entropy.uuid().to_string();
-                *stream = Some(Stream { id: id.clone(), drained: 0, ends: VecDeque::new() });
+                let ends = VecDeque::new();
+                *stream = Some(Stream { id: id.clone(), generation, drained: 0, ends });
                 let status = opening.status.unwrap_or(200);
                 let headers = opening.headers.map_or("", RawValue::get);
                 let headers = if headers == "null" { "" } else { headers };
@@ -86,18 +157,12 @@ impl VoltDaemon {
                 if !is_base64(&chunk) {
                     return Err(invalid("a chunk is not base64"));
                 }
-                let (id, mut rest) = (stream.id.clone(), &*chunk);
-                // An empty chunk is one, too.
-                loop {
-                    let (part, after) = rest.split_at_checked(part_size).unwrap_or((rest, ""));
-                    let size = part.len() + request.as_str().len() + 128;
-                    self.answer(&[], size, |json| {
-                        wire::stream_part(request.as_str(), &id, part, json);
-                    });
-                    if after.is_empty() {
-                        break;
-                    }
-                    rest = after;
+                let (id, generation) = (stream.id.clone(), stream.generation);
+                if generation == Generation::First {
+                    self.say_parts(request.as_str(), &id, &chunk, part_size);
+                } else {
+                    let bytes = decoded(&chunk).ok_or_else(|| invalid("a chunk is not base64"))?;
+                    self.attach_parts(request.as_str(), &id, generation, bytes, part_size / 4 * 3);
                 }
                 let end = self.engine.pacer.pushed();
                 if let Some(Running { stream: Some(stream), .. }) = self.running.get_mut(&work) {
@@ -109,6 +174,93 @@ impl VoltDaemon {
                 return Err(invalid("first {open: {status?, headers?}}, then {chunk: base64}"));
             }
         }
+        Ok(())
+    }
+
+    /// Says a part of the application as text. An empty one is one, too.
+    fn say_parts(&mut self, request: &str, id: &str, mut rest: &str, part_size: usize) {
+        loop {
+            let (part, after) = rest.split_at_checked(part_size).unwrap_or((rest, ""));
+            let size = part.len() + request.len() + 128;
+            self.answer(&[], size, |json| wire::stream_part(request, id, Some(part), json));
+            if after.is_empty() {
+                return;
+            }
+            rest = after;
+        }
+    }
+
+    /// Says a part of the application as attachments. An empty one is one, too.
+    fn attach_parts(
+        &mut self,
+        request: &str,
+        id: &str,
+        generation: Generation,
+        mut rest: Bytes,
+        part_size: usize,
+    ) {
+        loop {
+            let part = rest.split_to(part_size.min(rest.len()));
+            let blobs: Vec<Bytes> = generation.attachment(&part).into_iter().collect();
+            let size = request.len() + 160;
+            self.answer(&blobs, size, |json| wire::stream_part(request, id, None, json));
+            if rest.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// The application says something of a stream that it opens.
+    pub(super) fn stream(&mut self, payload: &Raw) -> Result<(), Error> {
+        let opened = Opened::read(payload)?;
+        match self.learnt.generation().filter(|_| self.is_ready()) {
+            Some(generation) => {
+                self.check_room(self.engine.has_room())?;
+                self.say_part(&opened, generation)
+            }
+            None => {
+                let bytes = opened.bytes();
+                let dropped = self.opened.push(opened, bytes);
+                self.count_dropped(dropped);
+                Ok(())
+            }
+        }
+    }
+
+    /// Says what has waited of such streams.
+    pub(super) fn say_opened(&mut self) {
+        let Some(generation) = self.learnt.generation() else { return };
+        while let Some(opened) = self.opened.pop() {
+            if let Err(error) = self.say_part(&opened, generation) {
+                self.counters.messages_dropped += 1;
+                self.complain(error);
+            }
+        }
+        let parcels = self.engine.pacer.pushed();
+        self.awaited.iter_mut().for_each(|it| it.parcels = it.parcels.max(parcels));
+    }
+
+    fn say_part(&mut self, opened: &Opened, generation: Generation) -> Result<(), Error> {
+        let Opened { stream, request, part } = opened;
+        let size = stream.len() + request.len() + 160;
+        match part {
+            Part::Chunk(bytes) => {
+                let blob = generation.attachment(bytes).ok_or_else(|| {
+                    let text = "the control plane is of the first generation, which drops streams \
+                                that it has not asked for";
+                    Error::new(ErrorCode::Unsupported, text)
+                })?;
+                self.write_message(&[blob], size, |_, json| {
+                    wire::stream_part(request, stream, None, json);
+                })?;
+            }
+            Part::End(message) => self.write_message(&[], size, |_, json| {
+                wire::stream_end(request, stream, message.as_deref(), json);
+            })?,
+        }
+        self.check_written()?;
+        self.counters.messages_out += 1;
+        self.say(Rank::InTurn);
         Ok(())
     }
 

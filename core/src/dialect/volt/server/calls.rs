@@ -228,6 +228,10 @@ impl VoltServer {
         let settled = match kind {
             "response" => self.take_response(call, message, argument),
             "stream" => self.take_chunk(call, message, argument),
+            "response-binary" => {
+                let text = "The daemon answered in an envelope, which the hub does not read.";
+                Err(Error::new(ErrorCode::PeerProtocol, text))
+            }
             _ => self.take_end(call, message),
         };
         if let Some(settled) = settled.transpose() {
@@ -284,17 +288,17 @@ impl VoltServer {
     /// Takes a part of a stream.
     fn take_chunk(&mut self, call: u64, message: &Message<'_>, argument: &Raw) -> Settled {
         let limit = self.options.max_stream_bytes;
+        if self.stream_of(call, message).is_none() {
+            return Ok(None);
+        }
+        let session = self.calls.get(&call).and_then(|pending| pending.session);
+        let bytes = session.map(|session| self.read_chunk(session, message, argument));
+        let bytes = bytes.transpose().map_err(|wrong| {
+            let text = format!("A part of the daemon's stream is {wrong}.");
+            Error::new(ErrorCode::PeerProtocol, text)
+        })?;
+        let bytes = bytes.unwrap_or_default();
         let Some(stream) = self.stream_of(call, message) else { return Ok(None) };
-        let bytes = match (wire::text(message.chunk_base64), message.chunk) {
-            (Some(text), _) => STANDARD.decode(text.as_bytes()).ok().map(Bytes::from),
-            // A later generation attaches the bytes.
-            (None, Some(_)) => argument.blobs().first().cloned(),
-            (None, None) => None,
-        };
-        let Some(bytes) = bytes else {
-            let text = "A part of the daemon's stream is not base64.";
-            return Err(Error::new(ErrorCode::PeerProtocol, text));
-        };
         stream.bytes = stream.bytes.saturating_add(bytes.len() as u64);
         if limit > 0 && stream.bytes > limit {
             let text =

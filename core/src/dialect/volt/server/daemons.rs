@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::enroll::{Record, digest};
+use super::wire::Registration;
 use super::{FIRST_PEER, SessionId, Timer, VoltServer, wire};
 use crate::api::event::{PeerEvent, Withdrawal};
 use crate::api::metrics::{COMMANDS, DAEMONS, MetricsPage};
 use crate::base::error::{Error, ErrorCode, printable};
 use crate::base::ids::{PeerId, WorkId};
 use crate::base::json::Raw;
-use crate::base::json::object::{Object, list};
+use crate::base::json::object::{Object, list, text_list};
 use crate::base::time::{Instant, Now, UnixMillis};
-use crate::dialect::volt::wire::Message;
+use crate::dialect::volt::learnt::{Learnt, Source};
+use crate::dialect::volt::options::DaemonChannel;
+use crate::dialect::volt::wire::{Generation, Message};
 use crate::dialect::volt::words::{BEAT, DISPLACED, HEARTBEAT, MESSAGE, REGISTERED};
 use crate::net::socketio::Packet;
 use crate::parts::pacer::Rank;
@@ -28,6 +31,10 @@ pub(super) struct Daemon {
     alive: Option<Instant>,
     /// The session over which it speaks, and by which number the application knows it.
     link: Option<(SessionId, PeerId)>,
+    /// Its further connections.
+    pub(super) planes: BTreeMap<&'static str, SessionId>,
+    /// Which generation of the protocol it speaks.
+    pub(super) learnt: Learnt,
     /// Calls that wait for it to register.
     pub(super) waiting: BTreeSet<u64>,
     /// Calls that were sent over its session.
@@ -56,7 +63,7 @@ impl Daemon {
     }
 
     /// Notes a sign of life that counts for presence.
-    const fn lives(&mut self, now: Now) {
+    pub(super) const fn lives(&mut self, now: Now) {
         self.heartbeat = Some(now.unix);
         self.alive = Some(now.mono);
     }
@@ -92,7 +99,8 @@ impl VoltServer {
 
     /// Takes a registration.
     pub(super) fn register(&mut self, session: SessionId, packet: &Packet) {
-        let (cluster, password) = match wire::registration(&packet.argument) {
+        let Registration { cluster, password, channel } = match wire::registration(&packet.argument)
+        {
             Ok(read) => read,
             Err(details) => {
                 self.emit(session, wire::COMPLAINT, wire::complaint(wire::INVALID_INPUT, &details));
@@ -117,23 +125,27 @@ impl VoltServer {
             // Peer: without an acknowledgement a refusal is silent.
             return self.acknowledge(session, packet, Some(error));
         }
-        self.bind(session, &cluster, &address);
-        self.emit(session, REGISTERED, wire::registered(&cluster));
+        self.let_go(session, &cluster, channel);
+        let is_control = matches!(channel, DaemonChannel::None | DaemonChannel::Control);
+        if is_control {
+            self.bind(session, &cluster, &address);
+        } else {
+            self.bind_plane(session, &cluster, channel);
+        }
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.channel = channel;
+        }
+        self.emit(session, REGISTERED, wire::registered(&cluster, channel));
         self.acknowledge(session, packet, None);
-        self.send_waiting(&cluster);
+        if is_control {
+            self.send_waiting(&cluster);
+        }
     }
 
     /// Makes a session the one over which a daemon speaks. The newest wins; an older one is
     /// forgotten, not closed.
     fn bind(&mut self, session: SessionId, cluster: &str, address: &str) {
-        let before = self.sessions.get(&session).and_then(|state| state.cluster.as_deref());
-        if before.is_some_and(|before| before != cluster) {
-            self.unbind(session, "the session registered as another daemon");
-        }
-        let Some(state) = self.sessions.get_mut(&session) else { return };
-        state.cluster = Some(cluster.to_owned());
-        state.displaced = None;
-        self.admit(session);
+        self.belong(session, cluster);
         let Some(daemon) = self.daemons.get_mut(cluster) else { return };
         daemon.lives(self.clock);
         let older = daemon.session();
@@ -155,6 +167,7 @@ impl VoltServer {
         let peer = PeerId(FIRST_PEER + self.number());
         if let Some(daemon) = self.daemons.get_mut(cluster) {
             daemon.link = Some((session, peer));
+            daemon.learnt = Learnt::new(self.options.generation);
             daemon.lives(self.clock);
         }
         self.event(PeerEvent::Joined { peer, name: cluster.to_owned(), meta: Raw::empty_object() });
@@ -165,17 +178,23 @@ impl VoltServer {
         let Some(state) = self.sessions.get_mut(&session) else { return };
         let Some(cluster) = state.cluster.take() else { return };
         let Some(daemon) = self.daemons.get_mut(&cluster) else { return };
-        let Some((_, peer)) = daemon.link.take_if(|(bound, _)| *bound == session) else { return };
-        daemon.alive = None;
-        daemon.disconnected = Some(self.clock.unix);
-        let work = std::mem::take(&mut daemon.work);
-        for call in std::mem::take(&mut daemon.sent) {
+        daemon.planes.retain(|_, bound| *bound != session);
+        let link = daemon.link.take_if(|(bound, _)| *bound == session);
+        let came = |work: &WorkId| self.running.get(work).is_some_and(|it| it.session == session);
+        let work: Vec<WorkId> = daemon.work.iter().copied().filter(came).collect();
+        let sent = link.map(|_| std::mem::take(&mut daemon.sent)).unwrap_or_default();
+        if link.is_some() {
+            daemon.alive = None;
+            daemon.disconnected = Some(self.clock.unix);
+        }
+        for call in sent {
             self.settle(call, Err(lost("the command was carried out")));
         }
         // Nobody is there to hear an answer.
         for work in work {
             self.withdraw(work, Withdrawal::LinkLost, None);
         }
+        let Some((_, peer)) = link else { return };
         let reason = reason.to_owned();
         self.event(PeerEvent::Left { peer, name: cluster, reason });
     }
@@ -219,19 +238,29 @@ impl VoltServer {
             Some(BEAT) => {
                 let beat: wire::Beat = serde_json::from_str(argument.as_str()).unwrap_or_default();
                 // It wants no answer.
-                let _ = self.lives(session, &beat);
+                if let Ok(id) = self.lives(session, &beat) {
+                    self.learn(&id, Generation::Third, Source::Heartbeat);
+                }
                 true
             }
-            Some(kind @ ("response" | "stream" | "stream-end")) => {
+            Some(kind @ ("response" | "response-binary" | "stream" | "stream-end")) => {
                 self.take_reply(kind, session, &message, argument)
             }
             Some(_) | None => argument.is_absent() || argument.as_str() == "null",
         };
         if !is_taken && self.listens {
-            let cluster = self.sessions.get(&session).and_then(|state| state.cluster.as_deref());
-            let daemon = cluster.and_then(|cluster| self.daemons.get(cluster));
-            if let Some(peer) = daemon.and_then(Daemon::peer) {
-                let payload = argument.clone();
+            let payload = match self.opened(session, &message, argument) {
+                Ok(payload) => payload,
+                Err(wrong) => {
+                    let name = self.name(session);
+                    self.notice(
+                        ErrorCode::PeerProtocol,
+                        format!("{name} sent a part of a stream that is {wrong}"),
+                    );
+                    return self.acknowledge(session, packet, Some("The chunk could not be read"));
+                }
+            };
+            if let Some(peer) = self.daemon_of(session).and_then(Daemon::peer) {
                 self.event(PeerEvent::Message { peer: Some(peer), payload });
             }
         }
@@ -244,6 +273,7 @@ impl VoltServer {
         if wire::text(message.command).as_deref() == Some(HEARTBEAT) {
             let answer = self.beat(session, request, message);
             self.emit(session, MESSAGE, answer);
+            self.heard_beat(session);
         } else if let Err((status, text)) = self.begin_work(session, request, message, argument) {
             self.emit(session, MESSAGE, wire::refused(request, status, &text));
         }
@@ -336,7 +366,8 @@ impl VoltServer {
         let Some(daemon) = self.daemons.get(cluster).filter(|daemon| !daemon.is_configured) else {
             return Err(Error::new(ErrorCode::NoWorker, "No daemon of this id can be removed."));
         };
-        if let Some(session) = daemon.session() {
+        let sessions = daemon.session().into_iter().chain(daemon.planes.values().copied());
+        for session in sessions.collect::<Vec<_>>() {
             self.dismiss(session, "the daemon was removed");
         }
         let waiting = self.daemons.remove(cluster).map(|daemon| daemon.waiting);
@@ -385,6 +416,8 @@ impl VoltServer {
                 .plain_or_null("Enrolled", daemon.record.enrolled)
                 .number("InFlight", daemon.sent.len() as u64)
                 .number("Waiting", daemon.waiting.len() as u64)
+                .value("Generation", &daemon.learnt.number())
+                .raw("Channels", &text_list(daemon.planes.keys().copied()))
                 .value("Peer", &link.map(|(_, peer)| peer.0))
                 .end();
             (id.as_str(), row)

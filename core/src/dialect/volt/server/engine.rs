@@ -16,6 +16,7 @@ use super::{Asker, SessionId, Timer, VoltServer};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{ConnId, HttpId};
 use crate::base::json::object::Object;
+use crate::dialect::volt::options::DaemonChannel;
 use crate::machine::Output;
 use crate::net::engineio::{self, Handshake, PROBE, Packet, RequestError};
 use crate::net::socketio::{Decoder, DecoderLimits};
@@ -215,6 +216,7 @@ impl VoltServer {
             join_by: None,
             register_by: None,
             cluster: None,
+            channel: DaemonChannel::None,
             displaced: None,
             is_stranger: true,
         };

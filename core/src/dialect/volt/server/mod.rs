@@ -5,6 +5,7 @@
 //! session    what carries a session: polling, WebSocket, upgrade, liveness
 //! socket     Socket.IO packets: the namespace, events, acknowledgements
 //! daemons    registration, displacement, presence, heartbeats
+//! planes     a daemon's further connections, and the generation that it speaks
 //! enroll     one-time tokens, passwords, what is stored
 //! calls      commands to daemons, their answers and streams
 //! control    what clients and the application ask of daemons
@@ -14,13 +15,14 @@
 //!
 //! The hub decides who may ask, and loads what is stored. Source of every
 //! text and number: `@voltstack/daemon-cluster-client` 1.0.0 and the server it was recorded against,
-//! of the first generation.
+//! of the first generation; of what later ones do otherwise, their sources.
 
 mod calls;
 mod control;
 mod daemons;
 mod engine;
 mod enroll;
+mod planes;
 mod session;
 mod socket;
 mod wire;

@@ -8,6 +8,7 @@ use super::{SessionId, Timer, VoltServer, daemons, wire};
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, ConnId, HttpId};
 use crate::base::time::Instant;
+use crate::dialect::volt::options::DaemonChannel;
 use crate::machine::Output;
 use crate::net::engineio::{Packet, PayloadWriter};
 use crate::net::socketio::{self, Decoder};
@@ -45,6 +46,8 @@ pub(super) struct Session {
     pub(super) register_by: Option<Instant>,
     /// The daemon that registered, and whether one ever did.
     pub(super) cluster: Option<String>,
+    /// What it registered for.
+    pub(super) channel: DaemonChannel,
     /// The daemon that it was until another session registered as that.
     pub(super) displaced: Option<String>,
     pub(super) is_stranger: bool,

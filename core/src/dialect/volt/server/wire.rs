@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::daemons::Daemon;
 use crate::api::options::{Fields, ResponseForm};
@@ -14,7 +15,10 @@ use crate::base::ids::PeerId;
 use crate::base::json::Raw;
 use crate::base::json::object::Object;
 use crate::base::time::UnixMillis;
-use crate::dialect::volt::wire::{Message, Reply, lenient_text, ok_reply, refusal};
+use crate::dialect::volt::options::DaemonChannel;
+use crate::dialect::volt::wire::{
+    Message, PLACEHOLDER, Reply, attached, lenient_text, ok_reply, refusal,
+};
 
 /// The event that complains about an invalid payload.
 pub(super) const COMPLAINT: &str = "error";
@@ -50,11 +54,19 @@ pub(super) fn text(member: Option<&str>) -> Option<Cow<'_, str>> {
     lenient_text(member?).filter(|text| matches!(text, Cow::Owned(_)) || !text.contains('\\'))
 }
 
-/// Reads the argument of a registration as strictly as the original does.
+/// Who registers, and for what.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Registration {
+    pub(super) cluster: String,
+    pub(super) password: String,
+    pub(super) channel: DaemonChannel,
+}
+
+/// Reads the argument of a registration as strictly as the original does; later generations tell the channel.
 ///
 /// # Errors
 /// What is wrong, in the original's words.
-pub(super) fn registration(argument: &Raw) -> Result<(String, String), String> {
+pub(super) fn registration(argument: &Raw) -> Result<Registration, String> {
     let json = argument.as_str();
     let Ok(fields) = serde_json::from_str::<Fields<'_>>(json) else {
         return Err(format!("Invalid input: expected object, received {}", type_of(json)));
@@ -73,11 +85,21 @@ pub(super) fn registration(argument: &Raw) -> Result<(String, String), String> {
         }
         text
     };
-    let (id, password) = (value("teamClusterId"), value("daemonPassword"));
+    let (cluster, password) = (value("teamClusterId"), value("daemonPassword"));
+    let told = fields.0.iter().rev().find(|(key, _)| key == "channel");
+    let told = told.map(|(_, json)| serde_json::from_str::<String>(json.get()).unwrap_or_default());
+    let channel = told.map_or(Some(DaemonChannel::None), |word| {
+        DaemonChannel::find(&word).filter(|channel| *channel != DaemonChannel::None)
+    });
+    if channel.is_none() {
+        let words: Vec<_> =
+            DaemonChannel::WORDS.iter().skip(1).map(|it| format!("\"{it}\"")).collect();
+        problems.push(format!("channel: Invalid option: expected one of {}", words.join("|")));
+    }
     let foreign: Vec<String> = fields
         .0
         .iter()
-        .filter(|(key, _)| key != "teamClusterId" && key != "daemonPassword")
+        .filter(|(key, _)| !["teamClusterId", "daemonPassword", "channel"].contains(&&**key))
         .map(|(key, _)| format!("\"{}\"", printable(key)))
         .take(8)
         .collect();
@@ -85,7 +107,10 @@ pub(super) fn registration(argument: &Raw) -> Result<(String, String), String> {
         let plural = if foreign.len() == 1 { "" } else { "s" };
         problems.push(format!("Unrecognized key{plural}: {}", foreign.join(", ")));
     }
-    if problems.is_empty() { Ok((id, password)) } else { Err(problems.join(", ")) }
+    match channel.filter(|_| problems.is_empty()) {
+        Some(channel) => Ok(Registration { cluster, password, channel }),
+        None => Err(problems.join(", ")),
+    }
 }
 
 /// What JavaScript calls the type of a JSON text; empty text is no value.
@@ -106,9 +131,12 @@ pub(super) fn complaint(code: &str, details: &str) -> String {
     Object::new().text("code", code).text("message", code).text("details", details).end()
 }
 
-/// The argument that confirms a registration.
-pub(super) fn registered(cluster: &str) -> String {
-    Object::new().text("teamClusterId", cluster).end()
+/// The argument that confirms a registration; it tells the channel to those who told one.
+pub(super) fn registered(cluster: &str, channel: DaemonChannel) -> String {
+    Object::new()
+        .text("teamClusterId", cluster)
+        .when(channel != DaemonChannel::None, |object| object.text("channel", channel.as_str()))
+        .end()
 }
 
 /// The arguments of an acknowledgement.
@@ -149,17 +177,22 @@ pub(super) fn work_meta(peer: PeerId, cluster: &str, request: &str, form: Respon
 /// `body` of the data.
 pub(super) fn attached_body<'a>(data: Option<&str>, blobs: &'a [Bytes]) -> Option<&'a Bytes> {
     #[derive(Deserialize)]
-    struct Data {
-        body: Placeholder,
-    }
-    #[derive(Deserialize)]
-    struct Placeholder {
-        #[serde(rename = "_placeholder")]
-        is_one: bool,
-        num: usize,
+    struct Data<'a> {
+        #[serde(borrow)]
+        body: &'a RawValue,
     }
     let Data { body } = serde_json::from_str(data?).ok()?;
-    blobs.get(body.num).filter(|_| body.is_one)
+    attached(body.get(), blobs)
+}
+
+/// A part of a stream that a daemon opens, for the application: without its envelope.
+pub(super) fn opened_part(message: &Message<'_>, bytes: Bytes) -> Raw {
+    let object = Object::with_capacity(160)
+        .text("type", "stream")
+        .given(message.request_id, |object, id| object.raw("requestId", id))
+        .given(message.stream_id, |object, id| object.raw("streamId", id))
+        .raw("chunk", PLACEHOLDER);
+    Raw::trusted(object.end()).with_blobs(vec![bytes])
 }
 
 /// What a heartbeat must carry.
@@ -230,7 +263,7 @@ pub(super) fn enrollment_refused(status: u16, code: Option<&str>, message: &str)
 mod tests {
     use super::*;
 
-    fn check(json: &str) -> Result<(String, String), String> {
+    fn check(json: &str) -> Result<Registration, String> {
         registration(&if json.is_empty() {
             Raw::absent()
         } else {
@@ -239,18 +272,31 @@ mod tests {
     }
 
     #[test]
-    fn a_registration_has_exactly_two_texts() {
+    fn a_registration_has_two_texts_and_perhaps_a_channel() {
         let good = check(r#"{"teamClusterId":" c ","daemonPassword":"p"}"#);
-        assert_eq!(good, Ok(("c".to_owned(), "p".to_owned())));
+        let registration = |channel| {
+            let (cluster, password) = ("c".to_owned(), "p".to_owned());
+            Ok(Registration { cluster, password, channel })
+        };
+        assert_eq!(good, registration(DaemonChannel::None));
+        let gateway = r#"{"teamClusterId":"c","daemonPassword":"p","channel":"object-gateway"}"#;
+        assert_eq!(check(gateway), registration(DaemonChannel::ObjectGateway));
         let details = |json| check(json).unwrap_err();
         assert_eq!(
             details(r#"{"teamClusterId":"c","daemonPassword":" "}"#),
             "daemonPassword: Too small: expected string to have >=1 characters"
         );
         assert_eq!(
-            details(r#"{"teamClusterId":"c","daemonPassword":"p","channel":"control"}"#),
-            "Unrecognized key: \"channel\""
+            details(r#"{"teamClusterId":"c","daemonPassword":"p","plane":"control"}"#),
+            "Unrecognized key: \"plane\""
         );
+        for none in ["\"none\"", "\"c\"", "null", "7"] {
+            let json = format!(r#"{{"teamClusterId":"c","daemonPassword":"p","channel":{none}}}"#);
+            assert_eq!(
+                check(&json).unwrap_err(),
+                "channel: Invalid option: expected one of \"control\"|\"heartbeat\"|\"events\"|\"object-gateway\""
+            );
+        }
         assert_eq!(
             details(r#"{"teamClusterId":7}"#),
             "teamClusterId: Invalid input: expected string, received number, \

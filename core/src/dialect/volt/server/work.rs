@@ -27,7 +27,7 @@ const MAX_REQUEST: usize = 1_024;
 /// A command that a handler works on.
 #[derive(Debug)]
 pub(super) struct Running {
-    session: SessionId,
+    pub(super) session: SessionId,
     cluster: String,
     name: String,
     /// The id as it came: JSON. A copy, so that it does not hold on to the payload.

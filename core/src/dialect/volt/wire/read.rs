@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytestring::ByteString;
+use serde::Deserialize;
 
 use crate::base::json::scan::Scanner;
 use crate::base::json::{Raw, lenient_text, unescaped};
@@ -117,6 +118,15 @@ impl<'a> Message<'a> {
     pub(crate) fn share(whole: &ByteString, part: Option<&str>) -> Raw {
         part.map_or_else(Raw::absent, |part| Raw::shared(whole, part))
     }
+}
+
+/// Returns what a confirmed registration says the connection is for. Peer: the first generation says nothing.
+pub(crate) fn channel(argument: &Raw) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Registered {
+        channel: String,
+    }
+    argument.read::<Registered>().ok().map(|registered| registered.channel)
 }
 
 /// Reads the message in an Engine.IO message that begins with `prefix`, such as

@@ -2,14 +2,19 @@
 
 use std::fmt::Write as _;
 
+use super::bytes::PLACEHOLDER;
 use crate::base::json::object::{Object, inside};
 use crate::base::json::push_text;
-use crate::dialect::volt::options::DaemonOptions;
+use crate::dialect::volt::options::{DaemonChannel, DaemonOptions};
 use crate::dialect::volt::words::BEAT;
 
-/// The registration: exactly these two keys, since strict servers refuse others.
-pub(crate) fn register(cluster: &str, password: &str) -> String {
-    Object::new().text("teamClusterId", cluster).text("daemonPassword", password).end()
+/// The registration: without a channel exactly these two keys, since strict servers refuse others.
+pub(crate) fn register(cluster: &str, password: &str, channel: DaemonChannel) -> String {
+    Object::new()
+        .text("teamClusterId", cluster)
+        .text("daemonPassword", password)
+        .when(channel != DaemonChannel::None, |object| object.text("channel", channel.as_str()))
+        .end()
 }
 
 /// An enrollment: exactly these keys, since strict servers refuse others; an empty version is none.
@@ -44,9 +49,15 @@ pub(crate) const fn command_len(id: &str, name: &str, form: &str, payload: &str)
 
 /// The payload of a heartbeat: with credentials, if wanted, before the application's members.
 pub(crate) fn beat_payload(options: &DaemonOptions, password: &str, payload: &str) -> String {
-    if !options.heartbeat.include_credentials {
-        return payload.to_owned();
+    if options.heartbeat.include_credentials {
+        credentials(options, password, payload)
+    } else {
+        payload.to_owned()
     }
+}
+
+/// A payload that shows who sends it, before the application's members.
+pub(crate) fn credentials(options: &DaemonOptions, password: &str, payload: &str) -> String {
     let version = Some(options.installed_version.as_str()).filter(|version| !version.is_empty());
     Object::with_capacity(payload.len() + 160)
         .text("teamClusterId", &options.team_cluster_id)
@@ -72,6 +83,8 @@ pub(crate) enum Reply<'a> {
     Data(&'a str),
     /// Bytes in base64.
     Body(&'a str),
+    /// Bytes that are the only attachment. Peer: they stand as `body` of the data.
+    Attached,
     /// The id of the stream that follows.
     Stream(&'a str),
 }
@@ -97,6 +110,12 @@ pub(crate) fn ok_reply(
             push(json, [",\"data\":{\"status\":\"success\",\"data\":", data, "}}"]);
         }
         Reply::Body(base64) => push(json, [",\"bodyBase64\":\"", base64, "\"}"]),
+        Reply::Attached => {
+            push(
+                json,
+                [",\"data\":{\"status\":\"success\",\"data\":{\"body\":", PLACEHOLDER, "}}}"],
+            );
+        }
         Reply::Stream(id) => push(json, [",\"streamId\":\"", id, "\"}"]),
     }
 }
@@ -111,10 +130,13 @@ pub(crate) fn refusal(request: &str, status: u16, message: &str, json: &mut Stri
     json.push('}');
 }
 
-/// A part of a stream, in base64.
-pub(crate) fn stream_part(request: &str, stream: &str, base64: &str, json: &mut String) {
+/// A part of a stream, in base64; `None` for one that is the only attachment. `request` is JSON.
+pub(crate) fn stream_part(request: &str, stream: &str, base64: Option<&str>, json: &mut String) {
     push_stream(json, "stream", request, stream);
-    push(json, [",\"chunkBase64\":\"", base64, "\"}"]);
+    match base64 {
+        Some(base64) => push(json, [",\"chunkBase64\":\"", base64, "\"}"]),
+        None => push(json, [",\"chunk\":", PLACEHOLDER, "}"]),
+    }
 }
 
 /// The end of a stream; a failure says why. Peer: the server does not look at it.
@@ -132,7 +154,8 @@ fn push<const N: usize>(json: &mut String, parts: [&str; N]) {
 }
 
 fn push_stream(json: &mut String, kind: &str, request: &str, stream: &str) {
-    let _ = write!(json, "{{\"type\":\"{kind}\",\"requestId\":{request},\"streamId\":\"{stream}\"");
+    let _ = write!(json, "{{\"type\":\"{kind}\",\"requestId\":{request},\"streamId\":");
+    push_text(json, stream);
 }
 
 #[cfg(test)]

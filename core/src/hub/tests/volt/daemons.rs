@@ -49,11 +49,11 @@ fn a_wrong_password_is_silent_unless_an_acknowledgement_is_asked() {
 fn an_invalid_registration_is_complained_of() {
     let mut rig = Rig::new(OPTIONS);
     let conn = rig.socket();
-    rig.say(conn, r#"427["team-cluster-daemon:register",{"teamClusterId":"lab","daemonPassword":"","channel":"c"}]"#);
+    rig.say(conn, r#"427["team-cluster-daemon:register",{"teamClusterId":"lab","daemonPassword":"","plane":"c"}]"#);
     assert_eq!(
         rig.said(conn),
         [
-            r#"42["error",{"code":"Validation::InvalidInput","message":"Validation::InvalidInput","details":"daemonPassword: Too small: expected string to have >=1 characters, Unrecognized key: \"channel\""}]"#,
+            r#"42["error",{"code":"Validation::InvalidInput","message":"Validation::InvalidInput","details":"daemonPassword: Too small: expected string to have >=1 characters, Unrecognized key: \"plane\""}]"#,
             r#"437[{"ok":true}]"#
         ]
     );

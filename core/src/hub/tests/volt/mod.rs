@@ -5,6 +5,7 @@
 mod calls;
 mod daemons;
 mod enroll;
+mod generations;
 mod pace;
 mod sessions;
 mod work;
