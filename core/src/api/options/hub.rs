@@ -25,9 +25,7 @@ options! {
         /// Roles, passed to whoever asks.
         roles: Vec<String> = Vec::new(),
     }
-}
 
-options! {
     /// Options of the hub.
     pub struct HubOptions {
         /// The address to listen on; port 0 takes a free one.

@@ -19,9 +19,7 @@ options! {
         /// How long a link must have been up for the ladder to start anew.
         stable_after_ms: u64 = 30_000; in 0..=3_600_000; unit "ms",
     }
-}
 
-options! {
     /// Limits of one link. What exceeds one gets a clear error; nothing grows without bound.
     pub struct LimitOptions {
         /// The largest message accepted; a larger one closes the connection with 1009.
@@ -55,9 +53,7 @@ options! {
         /// Whether a store that cannot be opened ends the start with STORE_FAILED; else outcomes are kept in memory only, which a notice says.
         require_store: bool = true,
     }
-}
 
-options! {
     /// What the driver needs from the machine it runs on. The core only declares it.
     pub struct RuntimeOptions {
         /// A SQLite file that survives the process; empty keeps everything in memory.
@@ -79,9 +75,7 @@ options! {
         /// The most bytes of events waiting for the application; more delay reading from peers.
         max_event_bytes: u64 = 67_108_864; in 65_536..=1_073_741_824; unit "bytes",
     }
-}
 
-options! {
     /// Scripts that the driver offers as handlers and runs itself: each gets its payload as one argument of JSON text, and its exit status is the outcome.
     pub struct ScriptOptions {
         /// The folder whose executable files are offered under their names, as they are at the start; empty for none.

@@ -309,16 +309,16 @@ pub fn table_text(options: &[(&str, String)]) -> String {
     format!("{{{}}}", fields.join(","))
 }
 
-/// Declares an options table. See the tables in this folder for the form.
+/// Declares options tables. See those in this folder for the form.
 #[macro_export]
 macro_rules! options {
-    (
+    ($(
         $(#[doc = $doc:literal])+
         pub struct $name:ident {$(
             #[doc = $field_doc:literal]
             $field:ident: $type:ty = $default:expr $(; in $range:expr)? $(; unit $unit:literal)?,
         )+}
-    ) => {
+    )+) => {$(
         $(#[doc = $doc])+
         #[derive(Clone, Debug)]
         #[non_exhaustive]
@@ -393,7 +393,7 @@ macro_rules! options {
                 ),)+])
             }
         }
-    };
+    )+};
 }
 
 /// Declares an option that is one of a few words.

@@ -25,9 +25,7 @@ options! {
         /// The daemon's password.
         password: Secret = Secret::default(),
     }
-}
 
-options! {
     /// The hub as the control plane of VOLT daemons.
     pub struct VoltHubOptions {
         /// Whether VOLT daemons are served.

@@ -79,9 +79,7 @@ options! {
         /// The driver's options.
         runtime: RuntimeOptions = RuntimeOptions::default(),
     }
-}
 
-options! {
     /// Options of a beacon dispatcher.
     pub struct DispatcherOptions {
         /// The control plane: scheme, host and port; the rest of the URL is ignored.
@@ -105,9 +103,7 @@ options! {
         /// The driver's options.
         runtime: RuntimeOptions = RuntimeOptions::default(),
     }
-}
 
-options! {
     /// Options of one call of a dispatcher.
     pub struct CallOptions {
         /// Time for the call, from queueing to result; 0 takes the dispatcher's call_timeout_ms.

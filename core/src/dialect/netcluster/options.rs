@@ -16,9 +16,7 @@ options! {
         /// Its value.
         value: Secret = Secret::default(),
     }
-}
 
-options! {
     /// A provider's connections.
     pub struct ProviderWsOptions {
         /// The preset of compression by its number among COMPRESSORS; 0 disables it.
@@ -36,9 +34,7 @@ options! {
         /// The most fragments of one message; more close the connection with 1008.
         max_fragments: u64 = 1_024; in 1..=1_048_576,
     }
-}
 
-options! {
     /// Whom a provider lets in.
     pub struct ProviderAuthOptions {
         /// Parameters that a consumer must come with, each once and with this value.
@@ -50,9 +46,7 @@ options! {
         /// The most consumers that wait for the application; more are answered 503.
         max_pending: u64 = 1_024; in 1..=65_536,
     }
-}
 
-options! {
     /// A provider's heartbeats.
     pub struct ProviderHeartbeatOptions {
         /// How often consumers are asked for a sign of life.
@@ -64,9 +58,7 @@ options! {
         /// Whether the announcement waits for the command greet, at most 4 s.
         awaits_greet: bool = false,
     }
-}
 
-options! {
     /// A provider's TLS.
     pub struct ProviderSslOptions {
         /// A PEM file with the private key; with cert it makes the provider speak TLS.
@@ -78,9 +70,7 @@ options! {
         /// Not supported: the key exchange is by elliptic curves.
         dh_params: String = String::new(),
     }
-}
 
-options! {
     /// Options of a provider.
     pub struct ProviderOptions {
         /// The address to bind; beyond loopback it takes TLS or allow_plaintext.
@@ -114,9 +104,7 @@ options! {
         /// The driver's options.
         runtime: RuntimeOptions = RuntimeOptions::default(),
     }
-}
 
-options! {
     /// Options of a consumer.
     pub struct ConsumerOptions {
         /// Whether to speak TLS.
