@@ -86,6 +86,7 @@ impl Health {
             address: self.address.clone(),
             limits: HttpLimits::new(MAX_BODY, MAX_CONNECTIONS, MAX_STRANGERS),
             proxies: Networks::default(),
+            echoes_protocol: false,
         }
     }
 

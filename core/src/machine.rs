@@ -118,6 +118,20 @@ pub enum ConnInput {
     },
 }
 
+impl ConnInput {
+    /// Returns the connection that it is about.
+    #[must_use]
+    pub const fn conn(&self) -> ConnId {
+        match self {
+            Self::Opened { conn }
+            | Self::Received { conn, .. }
+            | Self::Sent { conn }
+            | Self::Held { conn }
+            | Self::Closed { conn, .. } => *conn,
+        }
+    }
+}
+
 /// News of an HTTP call of ours.
 #[derive(Clone, Debug)]
 pub enum HttpInput {

@@ -439,6 +439,12 @@ class RuntimeOptions(TypedDict, total=False):
     key_file: str
     """The PEM file with the private key of cert_file. Default: `""`."""
 
+    key_passphrase: str
+    """The passphrase of key_file, if it is encrypted; beside a plain one it is ignored. Default: `""`."""
+
+    server_name: str
+    """The name that a TLS server is asked for and must have in its certificate; empty for the host that is dialed. Default: `""`."""
+
     proxy: str
     """`environment` honours HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY; `none` ignores them; else a proxy URL. Default: `"environment"`."""
 
@@ -1089,13 +1095,13 @@ class SslOptions(TypedDict, total=False):
     """TLS."""
 
     key: str
-    """A PEM file with the private key; with cert it makes the provider speak TLS. Default: `""`."""
+    """A PEM file with the private key, encrypted or not; with cert it makes the provider speak TLS. Default: `""`."""
 
     cert: str
     """A PEM file with the certificate chain. Default: `""`."""
 
     passphrase: str
-    """Kept for the original's sake: keys must not be encrypted. Default: `""`."""
+    """The passphrase of an encrypted key; beside a plain one it is ignored. Default: `""`."""
 
     dh_params: str
     """Not supported: the key exchange is by elliptic curves. Default: `""`."""
@@ -1155,6 +1161,9 @@ class ProviderOptions(TypedDict, total=False):
 
     allow_reserved: bool
     """Whether messages that the protocol keeps for itself may be sent all the same. Default: `false`."""
+
+    trusted_proxies: List[str]
+    """Addresses and networks of reverse proxies, such as `10.0.0.0/8`: who comes through one is the last in its `X-Forwarded-For` that is none of them. Default: `[]`."""
 
     max_connections: int
     """The most connections; further consumers are answered 503. Default: `10000`. Range: 1 to 1000000."""
@@ -1237,7 +1246,7 @@ class AsksOptions(TypedDict, total=False):
     """How long a status is waited for; then -3 is answered. Default: `600000` ms. Range: 1 to 86400000."""
 
     max_pending: int
-    """The most requests that wait; further ones are answered with -5. Default: `4096`. Range: 1 to 1048576."""
+    """The most requests that wait, their ids of at most max_queued_bytes together; further ones are answered with -5. Default: `4096`. Range: 1 to 1048576."""
 
     max_queued: int
     """The most messages kept while the other side is away; further ones are answered with -5. Default: `1000`. Range: 1 to 1048576."""

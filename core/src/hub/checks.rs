@@ -2,7 +2,7 @@
 
 use crate::api::options::{ConfigError, HubAccess, HubOptions};
 use crate::net::origin::{Visitors, host_and_port, is_here};
-use crate::net::proxies::is_network;
+use crate::parts::listener::check_proxies;
 
 /// Checks what no single option can be blamed for.
 pub(super) fn check(options: &HubOptions) -> Result<(), ConfigError> {
@@ -24,14 +24,7 @@ pub(super) fn check(options: &HubOptions) -> Result<(), ConfigError> {
             );
         }
     }
-    for (index, network) in options.trusted_proxies.iter().enumerate() {
-        if !is_network(network) {
-            problems.add(
-                &format!("trusted_proxies[{index}]"),
-                "must be an address, or a network such as 10.0.0.0/8",
-            );
-        }
-    }
+    check_proxies(&options.trusted_proxies, &mut problems);
     if !is_here(&options.listen) && !options.danger_open_network {
         if is_open {
             problems.add(

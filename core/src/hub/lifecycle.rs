@@ -83,6 +83,7 @@ impl Hub {
             target: ListenTarget::Http {
                 address: self.options.listen.clone(),
                 proxies: self.proxies.clone(),
+                echoes_protocol: false,
                 limits: HttpLimits {
                     max_held: usize::try_from(self.options.max_connection_bytes)
                         .unwrap_or(usize::MAX),

@@ -40,7 +40,7 @@ use crate::base::json::Raw;
 use crate::base::time::{Deadline, Now, Why};
 use crate::dialect::beacon::coordinator::Coordinator;
 use crate::dialect::volt::server::VoltServer;
-use crate::machine::{ConnInput, Endpoint, Input, Machine, Output, ServerInput};
+use crate::machine::{Endpoint, Input, Machine, Output, ServerInput};
 use crate::net::Networks;
 use crate::net::origin::Visitors;
 use crate::parts::admission::address;
@@ -116,22 +116,16 @@ impl Hub {
 
     /// Tells of a client that was refused, unless there were too many from its address.
     fn warn(&mut self, code: ErrorCode, remote: &str, text: impl AsRef<str>, now: Now) {
-        if self.warnings.count(address(remote), now.mono).is_ok() {
-            self.notice(code, format!("{remote}: {}", text.as_ref()));
-        }
+        let error = Error::new(code, format!("{remote}: {}", text.as_ref()));
+        self.warnings.warn(address(remote), error, now, &mut self.out);
     }
 }
 
 impl Machine for Hub {
     fn handle_input(&mut self, input: Input, now: Now) {
         match input {
-            Input::Conn(
-                ConnInput::Received { conn, .. }
-                | ConnInput::Closed { conn, .. }
-                | ConnInput::Sent { conn }
-                | ConnInput::Held { conn },
-            ) => {
-                if self.volt.owns(conn) {
+            Input::Conn(ref news) => {
+                if self.volt.owns(news.conn()) {
                     self.volt.handle_input(input, now);
                 } else {
                     self.coordinator.handle_input(input, now);
@@ -164,9 +158,8 @@ impl Machine for Hub {
             }
             Input::Server(ServerInput::ListenFailed { error, .. }) => self.end(Some(error), now),
             Input::Stored { store, result } => self.handle_stored(store, result, now),
-            // A hub dials nobody, asks nobody and takes no streams.
-            Input::Conn(ConnInput::Opened { .. })
-            | Input::Server(ServerInput::Accepted { .. })
+            // A hub asks nobody and takes no streams.
+            Input::Server(ServerInput::Accepted { .. })
             | Input::Http(_)
             | Input::HostLag { .. } => {}
         }

@@ -185,6 +185,13 @@ impl HttpResponse {
         Self { status, headers, body: HttpBody::Full(text.into()) }
     }
 
+    /// Makes the answer to a request that should have been for an upgrade.
+    pub(crate) fn upgrade_required() -> Self {
+        let mut answer = Self::text(426, "Upgrade Required");
+        answer.headers.push("upgrade", "websocket");
+        answer
+    }
+
     /// Forbids everyone on the way to keep the answer.
     pub(crate) fn uncached(mut self) -> Self {
         self.headers.push("cache-control", "no-store");

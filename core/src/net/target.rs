@@ -105,6 +105,8 @@ pub enum ListenTarget {
         limits: HttpLimits,
         /// Reverse proxies: one address stands for many clients there, and has no bounds of its own.
         proxies: Networks,
+        /// Whether an upgrade is answered with the first subprotocol that is offered; else with none.
+        echoes_protocol: bool,
     },
     /// Streams over TCP.
     Tcp {

@@ -1,71 +1,48 @@
-//! A server that listens by itself: from its start to its end, for as long as it takes new clients.
-//!
-//! ```text
-//! idle ─start─▶ opening ─▶ serving ─stop─▶ draining ─▶ ended
-//! ```
+//! The one listener of a role that listens by itself.
 
 use std::collections::VecDeque;
 
 use crate::api::event::{Event, SessionEvent, Transport};
-use crate::base::error::{Error, ErrorCode};
+use crate::api::options::ConfigError;
 use crate::base::ids::ListenId;
-use crate::base::json::object::Object;
-use crate::base::time::{Deadline, Now};
 use crate::machine::Output;
+use crate::net::proxies::is_network;
 use crate::net::target::ListenTarget;
-use crate::parts::drain::Drain;
 
-/// The only listener of a role.
-const LISTENER: ListenId = ListenId(0);
+/// The number of the listener.
+pub(crate) const LISTENER: ListenId = ListenId(0);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Idle,
-    Opening,
-    Serving,
-    Ended,
+/// The largest body of a request where none has any.
+pub(crate) const NO_BODY: u64 = 1_024;
+
+/// Adds a problem for each that is no address or network.
+pub(crate) fn check_proxies(proxies: &[String], problems: &mut ConfigError) {
+    for (index, _) in proxies.iter().enumerate().filter(|(_, it)| !is_network(it)) {
+        let text = "must be an address, or a network such as 10.0.0.0/8";
+        problems.add(&format!("trusted_proxies[{index}]"), text);
+    }
 }
 
-/// One listener.
-#[derive(Debug)]
+/// A listener that clients upgrade at.
+#[derive(Debug, Default)]
 pub(crate) struct Listener {
-    stage: Stage,
-    /// When it was started.
-    pub(crate) since: Now,
-    address: String,
-    drain: Drain,
+    /// It was asked for, and may be bound.
+    is_open: bool,
+    /// Where it is bound.
+    address: Option<String>,
 }
 
 impl Listener {
-    pub(crate) fn new() -> Self {
-        let (since, address) = (Now::default(), String::new());
-        Self { stage: Stage::Idle, since, address, drain: Drain::default() }
-    }
-
-    /// Begins to listen.
-    ///
-    /// # Errors
-    /// `ALREADY_STARTED`.
-    pub(crate) fn start(
-        &mut self,
-        target: ListenTarget,
-        now: Now,
-        out: &mut VecDeque<Output>,
-    ) -> Result<(), Error> {
-        if self.stage != Stage::Idle {
-            return Err(ErrorCode::AlreadyStarted.into());
-        }
-        self.stage = Stage::Opening;
-        self.since = now;
+    /// Asks for it.
+    pub(crate) fn open(&mut self, target: ListenTarget, out: &mut VecDeque<Output>) {
+        self.is_open = true;
         out.push_back(Output::Listen { listen: LISTENER, target });
-        Ok(())
     }
 
-    /// It listens: tells so.
+    /// It is bound: tells so.
     pub(crate) fn bound(&mut self, address: String, out: &mut VecDeque<Output>) {
-        if self.stage == Stage::Opening {
-            self.stage = Stage::Serving;
-            self.address.clone_from(&address);
+        if self.is_open {
+            self.address = Some(address.clone());
             let transport = Transport::Listener;
             let ready = SessionEvent::Ready { id: address, transport, max_message: None };
             out.push_back(Output::Event(Event::Session(ready)));
@@ -73,65 +50,23 @@ impl Listener {
     }
 
     /// Tells whether new clients are taken.
-    pub(crate) fn is_open(&self) -> bool {
-        self.stage == Stage::Serving && !self.drain.is_on()
+    pub(crate) const fn is_serving(&self) -> bool {
+        self.is_open && self.address.is_some()
     }
 
-    pub(crate) fn is_running(&self) -> bool {
-        matches!(self.stage, Stage::Opening | Stage::Serving)
-    }
-
-    pub(crate) fn is_ended(&self) -> bool {
-        self.stage == Stage::Ended
-    }
-
-    /// Takes no new clients; what `in_flight` clients wait for has so long.
-    pub(crate) fn stop(
-        &mut self,
-        drain_ms: u64,
-        in_flight: usize,
-        now: Now,
-        out: &mut VecDeque<Output>,
-    ) {
-        if self.drain.begin(drain_ms, now.mono) && self.stage == Stage::Serving {
-            out.push_back(Output::Unlisten { listen: LISTENER });
-            let draining = SessionEvent::Draining { in_flight, outbox: 0 };
-            out.push_back(Output::Event(Event::Session(draining)));
-        }
-    }
-
-    /// Tells whether a drain has begun and is over, now that something waits or not.
-    pub(crate) fn is_drained(&self, is_waiting: bool, now: Now) -> bool {
-        let is_over = !is_waiting || self.drain.is_over(now.mono) || self.stage != Stage::Serving;
-        self.drain.is_on() && !self.is_ended() && is_over
-    }
-
-    /// Ends, for whatever reason; the role has said farewell to its clients.
-    pub(crate) fn end(&mut self, error: Option<Error>, out: &mut VecDeque<Output>) {
-        if self.stage == Stage::Opening {
+    /// Takes no new clients.
+    pub(crate) fn close(&mut self, out: &mut VecDeque<Output>) {
+        if std::mem::take(&mut self.is_open) {
             out.push_back(Output::Unlisten { listen: LISTENER });
         }
-        self.stage = Stage::Ended;
-        out.push_back(Output::Event(Event::Session(SessionEvent::Ended { error })));
     }
 
-    pub(crate) fn deadline(&self) -> Option<Deadline> {
-        self.drain.deadline()
+    /// Returns where it is bound, or was; empty for nowhere.
+    pub(crate) fn address(&self) -> &str {
+        self.address.as_deref().unwrap_or_default()
     }
 
-    /// Writes where it stands.
-    pub(crate) fn describe(&self, object: Object, now: Now) -> Object {
-        let state = match self.stage {
-            Stage::Idle => "idle",
-            Stage::Opening => "opening",
-            Stage::Serving if self.drain.is_on() => "draining",
-            Stage::Serving => "serving",
-            Stage::Ended => "ended",
-        };
-        object
-            .text("state", state)
-            .text("address", &self.address)
-            .text("since", &self.since.unix.to_string())
-            .number("since_ms", now.mono.since(self.since.mono))
+    pub(crate) const fn state(&self) -> &'static str {
+        if self.address.is_some() { "serving" } else { "opening" }
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod drain;
 pub(crate) mod handlers;
 pub(crate) mod heartbeat;
 pub(crate) mod journal;
+pub(crate) mod lifetime;
 pub(crate) mod link;
 pub(crate) mod listener;
 pub(crate) mod liveness;

@@ -2,11 +2,13 @@
 //! connections are ready as soon as they are open.
 //!
 //! ```text
-//! idle ─▶ dialing ─▶ ready ─▶ waiting ─▶ dialing …
-//!            └── attempts used up, or none wanted, or the role's word ─▶ ended
+//! idle ─▶ dialing ─▶ ready ─▶ waiting, or paused ─▶ dialing …
+//!            └── attempts used up, or none wanted: the role's end ─▶ idle
 //! ```
 
 use std::collections::VecDeque;
+
+use bytes::Bytes;
 
 use crate::api::event::{Event, SessionEvent};
 use crate::api::options::ReconnectOptions;
@@ -16,9 +18,11 @@ use crate::base::ids::ConnId;
 use crate::base::json::object::Object;
 use crate::base::time::{Deadline, Now, Why};
 use crate::machine::{DRIVER_SLACK_MS, Output};
+use crate::net::Frame;
 use crate::net::target::DialTarget;
 use crate::parts::backoff::Backoff;
 use crate::parts::link::{Link, Pace};
+use crate::parts::liveness::Liveness;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -26,34 +30,40 @@ enum Stage {
     Dialing(ConnId),
     Ready(ConnId),
     Waiting,
-    Ended,
-}
-
-/// What is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ReconnectionDue {
-    /// The next attempt.
-    Dial,
-    /// The end of one that takes too long.
-    TooLate,
+    /// Somebody sent us away for a while.
+    Paused,
 }
 
 /// The connections of one role.
 #[derive(Debug)]
 pub(crate) struct Reconnection {
     link: Link<Stage>,
+    target: DialTarget,
     /// Whether it is dialed again.
     comes_back: bool,
+    /// How often a connection is pinged, if it is.
+    ping_interval_ms: Option<u64>,
+    liveness: Liveness,
     entropy: Entropy,
     last_conn: u64,
     last_error: Option<Error>,
 }
 
 impl Reconnection {
-    pub(crate) fn new(reconnect: ReconnectOptions, comes_back: bool, seed: Seed) -> Self {
+    /// Makes one that is dialed again if it `comes_back`; with an interval two unanswered pings end a
+    /// connection.
+    pub(crate) fn new(
+        target: DialTarget,
+        (reconnect, comes_back): (ReconnectOptions, bool),
+        ping_interval_ms: Option<u64>,
+        seed: Seed,
+    ) -> Self {
         Self {
             link: Link::new(Stage::Idle, Backoff::new(reconnect)),
+            target,
             comes_back,
+            ping_interval_ms,
+            liveness: Liveness::default(),
             entropy: Entropy::new(seed),
             last_conn: 0,
             last_error: None,
@@ -64,7 +74,7 @@ impl Reconnection {
     pub(crate) const fn conn(&self) -> Option<ConnId> {
         match self.link.stage() {
             Stage::Dialing(conn) | Stage::Ready(conn) => Some(conn),
-            Stage::Idle | Stage::Waiting | Stage::Ended => None,
+            Stage::Idle | Stage::Waiting | Stage::Paused => None,
         }
     }
 
@@ -72,23 +82,20 @@ impl Reconnection {
         matches!(self.link.stage(), Stage::Ready(_))
     }
 
-    pub(crate) const fn is_ended(&self) -> bool {
-        matches!(self.link.stage(), Stage::Ended)
+    /// Tells whether a connection was ever ready: who refuses us before does so for good.
+    pub(crate) const fn was_ready(&self) -> bool {
+        self.link.was_ready
     }
 
-    /// Checks that it has not begun.
-    ///
-    /// # Errors
-    /// `ALREADY_STARTED`.
-    pub(crate) fn begin(&self) -> Result<(), Error> {
-        let is_idle = self.link.stage() == Stage::Idle;
-        is_idle.then_some(()).ok_or_else(|| ErrorCode::AlreadyStarted.into())
+    /// Returns where it leads, as a URL.
+    pub(crate) fn url(&self) -> String {
+        self.target.address.url().into_owned()
     }
 
-    pub(crate) fn dial(&mut self, target: DialTarget, now: Now, out: &mut VecDeque<Output>) {
+    pub(crate) fn dial(&mut self, now: Now, out: &mut VecDeque<Output>) {
         // Ids of a dialing machine are even.
         self.last_conn += 2;
-        let conn = ConnId(self.last_conn);
+        let (conn, target) = (ConnId(self.last_conn), self.target.clone());
         let limit = target.timeout_ms + DRIVER_SLACK_MS;
         self.link.enter(Stage::Dialing(conn), Some((limit, Why::Connect)), now);
         out.push_back(Output::Dial { conn, target });
@@ -98,7 +105,18 @@ impl Reconnection {
     pub(crate) fn opened(&mut self, now: Now) -> Option<ConnId> {
         let Stage::Dialing(conn) = self.link.stage() else { return None };
         self.link.enter_ready(Stage::Ready(conn), now);
+        self.liveness = Liveness::default();
+        self.ping_after(self.ping_interval_ms, now);
         Some(conn)
+    }
+
+    /// Notes a frame; tells whether it came over the connection that is ready.
+    pub(crate) fn heard(&mut self, conn: ConnId) -> bool {
+        let is_ready = self.link.stage() == Stage::Ready(conn);
+        if is_ready {
+            self.liveness.heard();
+        }
+        is_ready
     }
 
     /// Closes the connection, if there is one.
@@ -108,56 +126,95 @@ impl Reconnection {
         }
     }
 
-    /// The connection is over, or was never there: tells when the next attempt is made, or ends.
-    pub(crate) fn lose(&mut self, error: Error, now: Now, out: &mut VecDeque<Output>) {
+    /// The connection is over, or was never there: tells when the next attempt is made. Returns why none is.
+    pub(crate) fn lose(
+        &mut self,
+        error: Error,
+        pace: Pace,
+        now: Now,
+        out: &mut VecDeque<Output>,
+    ) -> Option<Error> {
         self.last_error = Some(error.clone());
-        let pace = self.comes_back.then_some(Pace::Ladder);
+        let pace = self.comes_back.then_some(pace);
         let delay = pace.and_then(|pace| self.link.lose(pace, &mut self.entropy, now.mono));
-        let Some(retry_ms) = delay else { return self.end(Some(error), now, out) };
-        self.link.enter(Stage::Waiting, Some((retry_ms, Why::Backoff)), now);
-        let attempt = self.link.backoff.attempt;
-        let lost = SessionEvent::Lost { reason: error, retry_ms, attempt };
-        out.push_back(Output::Event(lost.into()));
+        let Some(retry_ms) = delay else { return Some(error) };
+        self.wait(Stage::Waiting, error, (retry_ms, Why::Backoff), now, out);
+        None
     }
 
-    pub(crate) fn end(&mut self, error: Option<Error>, now: Now, out: &mut VecDeque<Output>) {
-        self.link.enter(Stage::Ended, None, now);
-        out.push_back(Output::Event(Event::Session(SessionEvent::Ended { error })));
+    /// Goes away for so many milliseconds, whatever was planned.
+    pub(crate) fn pause(&mut self, retry_ms: u64, now: Now, out: &mut VecDeque<Output>) {
+        self.link.ended(now.mono);
+        let reason = Error::new(ErrorCode::ConnectionLost, format!("paused for {retry_ms} ms"));
+        self.wait(Stage::Paused, reason, (retry_ms, Why::Retry), now, out);
     }
 
-    /// Returns what is due. The role does it.
-    pub(crate) fn due(&self, now: Now) -> Option<ReconnectionDue> {
-        let is_due = self.link.is_due(now.mono);
+    /// Goes nowhere any more.
+    pub(crate) fn end(&mut self, now: Now) {
+        self.link.enter(Stage::Idle, None, now);
+    }
+
+    /// Does what is due. Returns why the connection is to be given up.
+    pub(crate) fn timed_out(&mut self, now: Now, out: &mut VecDeque<Output>) -> Option<Error> {
+        if !self.link.is_due(now.mono) {
+            return None;
+        }
         match self.link.stage() {
-            Stage::Waiting if is_due => Some(ReconnectionDue::Dial),
-            Stage::Dialing(_) if is_due => Some(ReconnectionDue::TooLate),
-            Stage::Idle | Stage::Dialing(_) | Stage::Ready(_) | Stage::Waiting | Stage::Ended => {
-                None
+            Stage::Idle => {}
+            Stage::Waiting | Stage::Paused => self.dial(now, out),
+            Stage::Dialing(_) => return Some(ErrorCode::ConnectTimeout.into()),
+            Stage::Ready(conn) => {
+                let next = self.ping_interval_ms.and_then(|millis| self.liveness.ping(millis));
+                if next.is_none() {
+                    return Some(ErrorCode::PeerSilent.into());
+                }
+                self.ping_after(next, now);
+                out.push_back(Output::Send { conn, frame: Frame::Ping(Bytes::new()) });
             }
         }
+        None
     }
 
     pub(crate) const fn deadline(&self) -> Option<Deadline> {
         self.link.limit
     }
 
-    /// Writes where it stands.
-    pub(crate) fn describe(&self, object: Object, now: Now) -> Object {
-        let (since, stage) = (self.link.since, self.link.stage());
-        let retry = self.link.limit.filter(|_| stage == Stage::Waiting);
-        let state = match stage {
+    pub(crate) const fn state(&self) -> &'static str {
+        match self.link.stage() {
             Stage::Idle => "idle",
             Stage::Dialing(_) => "dialing",
             Stage::Ready(_) => "ready",
             Stage::Waiting => "waiting",
-            Stage::Ended => "ended",
-        };
+            Stage::Paused => "paused",
+        }
+    }
+
+    /// Writes how it comes back.
+    pub(crate) fn describe(&self, object: Object, now: Now) -> Object {
+        let waits = matches!(self.link.stage(), Stage::Waiting | Stage::Paused);
+        let retry = self.link.limit.filter(|_| waits);
         object
-            .text("state", state)
-            .text("since", &since.unix.to_string())
-            .number("since_ms", now.mono.since(since.mono))
             .number("attempt", self.link.backoff.attempt)
             .value("next_attempt_ms", &retry.map(|due| due.at.since(now.mono)))
             .value("last_error", &self.last_error)
+    }
+
+    fn wait(
+        &mut self,
+        stage: Stage,
+        reason: Error,
+        limit: (u64, Why),
+        now: Now,
+        out: &mut VecDeque<Output>,
+    ) {
+        self.link.enter(stage, Some(limit), now);
+        let (retry_ms, attempt) = (limit.0, self.link.backoff.attempt);
+        let lost = SessionEvent::Lost { reason, retry_ms, attempt };
+        out.push_back(Output::Event(Event::Session(lost)));
+    }
+
+    fn ping_after(&mut self, millis: Option<u64>, now: Now) {
+        let deadline = |millis| Deadline { at: now.mono.after(millis), why: Why::Ping };
+        self.link.limit = millis.map(deadline);
     }
 }

@@ -1,8 +1,11 @@
 //! How often each client may do something: a fixed window that counts, or a bucket of tokens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::base::time::Instant;
+use crate::api::event::SessionEvent;
+use crate::base::error::Error;
+use crate::base::time::{Instant, Now};
+use crate::machine::Output;
 
 /// The most clients told apart; beyond, newcomers share one count.
 const MAX_CLIENTS: usize = 10_000;
@@ -58,6 +61,19 @@ impl Window {
         }
         own.1 += 1;
         Ok(())
+    }
+
+    /// Tells of something that a client did, unless there was too much of it.
+    pub(crate) fn warn(
+        &mut self,
+        client: &str,
+        error: Error,
+        now: Now,
+        out: &mut VecDeque<Output>,
+    ) {
+        if self.count(client, now.mono).is_ok() {
+            out.push_back(Output::Event(SessionEvent::Notice { error }.into()));
+        }
     }
 }
 

@@ -181,7 +181,7 @@ impl Rig {
     /// Begins to listen for HTTP and returns the address.
     pub(crate) fn listen(&self, limits: HttpLimits) -> String {
         let (address, proxies) = (String::from("127.0.0.1:0"), Networks::default());
-        self.listen_at(ListenTarget::Http { address, limits, proxies })
+        self.listen_at(ListenTarget::Http { address, limits, proxies, echoes_protocol: false })
     }
 
     /// Begins to listen and returns the address.

@@ -18,6 +18,7 @@ const PARTS: &[(&str, &str)] = &[
     ("Heartbeat", "core/src/parts/heartbeat.rs"),
     ("Inbound", "core/src/parts/work.rs"),
     ("Journal", "core/src/parts/journal.rs"),
+    ("Lifetime", "core/src/parts/lifetime.rs"),
     ("Link", "core/src/parts/link.rs"),
     ("Listener", "core/src/parts/listener.rs"),
     ("Liveness", "core/src/parts/liveness.rs"),

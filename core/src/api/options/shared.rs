@@ -64,6 +64,10 @@ options! {
         cert_file: String = String::new(),
         /// The PEM file with the private key of cert_file.
         key_file: String = String::new(),
+        /// The passphrase of key_file, if it is encrypted; beside a plain one it is ignored.
+        key_passphrase: Secret = Secret::default(),
+        /// The name that a TLS server is asked for and must have in its certificate; empty for the host that is dialed.
+        server_name: String = String::new(),
         /// `environment` honours HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY; `none` ignores them; else a proxy URL.
         proxy: Secret = Secret::new("environment"),
         /// Accept any certificate; works only with MOORLINE_DANGER_ACCEPT_INVALID_CERTS=1 set too.

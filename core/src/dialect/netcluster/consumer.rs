@@ -23,16 +23,17 @@ use crate::api::options::WhenFull;
 use crate::base::content::Content;
 use crate::base::entropy::Seed;
 use crate::base::error::{Error, ErrorCode, invalid};
-use crate::base::ids::{CallId, ConnId};
+use crate::base::ids::CallId;
 use crate::base::json::Raw;
 use crate::base::json::object::Object;
 use crate::base::time::{Deadline, Instant, Now, Why};
 use crate::machine::{CloseCause, ConnInput, Endpoint, Input, Machine, Output};
 use crate::net::target::{DialAddress, DialTarget, FrameLimits};
 use crate::net::{Frame, Headers};
-use crate::parts::drain::Drain;
+use crate::parts::lifetime::Lifetime;
+use crate::parts::link::Pace;
 use crate::parts::pacer::{Message, Outcome, Outlet, Rules, settle};
-use crate::parts::reconnection::{Reconnection, ReconnectionDue};
+use crate::parts::reconnection::Reconnection;
 
 /// How often a provider beats that has not said so, in milliseconds.
 const INTERVAL_MS: u64 = 30_000;
@@ -46,9 +47,9 @@ const FORBIDDEN: u16 = 403;
 pub(crate) struct Consumer {
     options: ConsumerOptions,
     rules: Rules,
+    life: Lifetime,
     link: Reconnection,
     outlet: Outlet,
-    drain: Drain,
     interval_ms: u64,
     /// When the provider beat last, or the link became ready.
     beat: Option<Instant>,
@@ -72,16 +73,18 @@ impl Consumer {
     /// `CONFIG_INVALID`.
     pub(crate) fn new(options: ConsumerOptions, seed: Seed) -> Result<Self, Error> {
         options.check()?;
+        let reconnect = (options.reconnect.clone(), options.reconnect_enabled);
         Ok(Self {
             rules: Rules {
                 max: options.max_backpressure,
                 on_backlog: options.on_backlog,
                 max_waiting: options.limits.max_pending_calls,
                 max_bytes: options.limits.max_send_queue_bytes,
+                notice: None,
             },
-            link: Reconnection::new(options.reconnect.clone(), options.reconnect_enabled, seed),
-            outlet: Outlet::new(ConnId(0), None),
-            drain: Drain::default(),
+            life: Lifetime::default(),
+            link: Reconnection::new(target(&options), reconnect, None, seed),
+            outlet: Outlet::default(),
             interval_ms: INTERVAL_MS,
             beat: None,
             out: VecDeque::new(),
@@ -91,27 +94,9 @@ impl Consumer {
     }
 
     fn start(&mut self, now: Now) -> Result<(), Error> {
-        self.link.begin()?;
-        self.dial(now);
+        self.life.start(now)?;
+        self.link.dial(now, &mut self.out);
         Ok(())
-    }
-
-    fn dial(&mut self, now: Now) {
-        let mut limits = FrameLimits::from(&self.options.limits);
-        let on_its_way = self.options.max_backpressure.saturating_add(self.rules.max_bytes);
-        limits.max_send_queue = usize::try_from(on_its_way).unwrap_or(usize::MAX);
-        let (url, headers) = (wire::url(&self.options), Headers::new());
-        let target = DialTarget {
-            address: DialAddress::WebSocket {
-                url,
-                headers,
-                deflate: self.options.compression.then_some(wire::OFFER),
-            },
-            timeout_ms: self.options.connect_timeout_ms,
-            limits,
-            pulses: wire::PINGS,
-        };
-        self.link.dial(target, now, &mut self.out);
     }
 
     fn opened(&mut self, now: Now) {
@@ -133,8 +118,9 @@ impl Consumer {
             Some(Said::Ping) => {
                 self.beat = Some(now.mono);
                 // It goes past what waits for room.
-                let conn = self.outlet.conn;
-                self.out.push_back(Output::Send { conn, frame: wire::pong() });
+                self.out.extend(
+                    self.link.conn().map(|conn| Output::Send { conn, frame: wire::pong() }),
+                );
                 if self.options.tells_heartbeats {
                     self.tell(HeartbeatSign::Ping, 0);
                 }
@@ -161,7 +147,7 @@ impl Consumer {
         if matches!(cause, CloseCause::Refused { status: FORBIDDEN }) {
             let error = Error::new(ErrorCode::AuthenticationFailed, error.message());
             self.told_closed(code, reason);
-            self.link.end(Some(error.with_status(Some(FORBIDDEN))), now, &mut self.out);
+            self.end(Some(error.with_status(Some(FORBIDDEN))), now);
         } else {
             self.lose(code, reason, error, now);
         }
@@ -176,7 +162,14 @@ impl Consumer {
     /// The connection is over, or was never there.
     fn lose(&mut self, code: u16, reason: String, error: Error, now: Now) {
         self.told_closed(code, reason);
-        self.link.lose(error, now, &mut self.out);
+        if let Some(error) = self.link.lose(error, Pace::Ladder, now, &mut self.out) {
+            self.end(Some(error), now);
+        }
+    }
+
+    fn end(&mut self, error: Option<Error>, now: Now) {
+        self.link.end(now);
+        self.life.end(error, now, &mut self.out);
     }
 
     /// Gives the connection up.
@@ -228,17 +221,14 @@ impl Consumer {
     }
 
     fn stop(&mut self, drain_ms: u64, now: Now) {
-        if self.drain.begin(drain_ms, now.mono) && self.outlet.is_behind() {
-            self.event(SessionEvent::Draining { in_flight: 1, outbox: 0 });
-        }
+        self.life.stop(drain_ms, usize::from(self.outlet.is_behind()), now, &mut self.out);
         self.advance_drain(now);
     }
 
     /// Ends when what was sent has left, or its time is over.
     fn advance_drain(&mut self, now: Now) {
         let is_behind = self.outlet.is_behind();
-        if !self.drain.is_on() || self.link.is_ended() || is_behind && !self.drain.is_over(now.mono)
-        {
+        if !self.life.is_drained(is_behind, now) {
             return;
         }
         self.beat = None;
@@ -246,7 +236,7 @@ impl Consumer {
         self.outlet.end(&mut self.out);
         let text = "the provider had not read what was sent";
         let error = is_behind.then(|| Error::new(ErrorCode::DrainTimeout, text));
-        self.link.end(error, now, &mut self.out);
+        self.end(error, now);
     }
 
     /// When the provider has been silent for too long.
@@ -267,13 +257,8 @@ impl Consumer {
 impl Machine for Consumer {
     fn handle_input(&mut self, input: Input, now: Now) {
         let Input::Conn(input) = input else { return };
-        let (ConnInput::Opened { conn }
-        | ConnInput::Received { conn, .. }
-        | ConnInput::Sent { conn }
-        | ConnInput::Held { conn }
-        | ConnInput::Closed { conn, .. }) = &input;
-        // Those of earlier connections are over.
-        if self.link.conn() == Some(*conn) {
+        // Earlier connections are over.
+        if self.link.conn() == Some(input.conn()) {
             match input {
                 ConnInput::Opened { .. } => self.opened(now),
                 ConnInput::Received { frame, .. } => self.received(frame, now),
@@ -291,12 +276,8 @@ impl Machine for Consumer {
             let text = "the provider's heartbeat did not come";
             self.give_up(NO_CODE, Error::new(ErrorCode::PeerSilent, text), now);
         }
-        match self.link.due(now) {
-            Some(ReconnectionDue::Dial) => self.dial(now),
-            Some(ReconnectionDue::TooLate) => {
-                self.give_up(CUT, ErrorCode::ConnectTimeout.into(), now);
-            }
-            None => {}
+        if let Some(error) = self.link.timed_out(now, &mut self.out) {
+            self.give_up(CUT, error, now);
         }
         self.advance_drain(now);
     }
@@ -306,16 +287,16 @@ impl Machine for Consumer {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        if self.link.is_ended() {
+        if self.life.is_ended() {
             return None;
         }
-        [self.link.deadline(), self.silence(), self.drain.deadline()].into_iter().flatten().min()
+        [self.link.deadline(), self.silence(), self.life.deadline()].into_iter().flatten().min()
     }
 }
 
 impl Endpoint for Consumer {
     fn handle_command(&mut self, command: Command, now: Now) -> Result<(), Error> {
-        if self.link.is_ended() && !matches!(command, Command::Snapshot { .. }) {
+        if self.life.is_ended() && !matches!(command, Command::Snapshot { .. }) {
             return Err(ErrorCode::Stopped.into());
         }
         match command {
@@ -344,12 +325,24 @@ impl Endpoint for Consumer {
             .text("dialect", "netcluster")
             .text("role", "consumer")
             .text("provider", &wire::place(&self.options));
-        let described = self.link.describe(object, now);
-        described
+        let object = self.life.describe(object, self.link.state(), now);
+        self.link
+            .describe(object, now)
             .number("heartbeat_interval_ms", self.interval_ms)
             .value("last_heartbeat_ms", &last_beat)
             .flag("is_behind", self.outlet.is_behind())
             .value("counters", &self.counters)
             .end()
     }
+}
+
+/// Returns where the provider is and how it is dialed.
+fn target(options: &ConsumerOptions) -> DialTarget {
+    let mut limits = FrameLimits::from(&options.limits);
+    let on_its_way = options.max_backpressure.saturating_add(options.limits.max_send_queue_bytes);
+    limits.max_send_queue = usize::try_from(on_its_way).unwrap_or(usize::MAX);
+    let deflate = options.compression.then_some(wire::OFFER);
+    let (url, headers) = (wire::url(options), Headers::new());
+    let address = DialAddress::WebSocket { url, headers, deflate };
+    DialTarget { address, timeout_ms: options.connect_timeout_ms, limits, pulses: wire::PINGS }
 }

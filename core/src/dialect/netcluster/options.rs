@@ -7,6 +7,7 @@ use crate::base::secret::Secret;
 use crate::net::origin::{host_and_port, is_loopback};
 use crate::net::target::Deflate;
 use crate::options;
+use crate::parts::listener::check_proxies;
 
 options! {
     /// A parameter of the query that consumers come with.
@@ -61,11 +62,11 @@ options! {
 
     /// A provider's TLS.
     pub struct ProviderSslOptions {
-        /// A PEM file with the private key; with cert it makes the provider speak TLS.
+        /// A PEM file with the private key, encrypted or not; with cert it makes the provider speak TLS.
         key: String = String::new(),
         /// A PEM file with the certificate chain.
         cert: String = String::new(),
-        /// Kept for the original's sake: keys must not be encrypted.
+        /// The passphrase of an encrypted key; beside a plain one it is ignored.
         passphrase: Secret = Secret::default(),
         /// Not supported: the key exchange is by elliptic curves.
         dh_params: String = String::new(),
@@ -97,6 +98,8 @@ options! {
         alive: bool = true,
         /// Whether messages that the protocol keeps for itself may be sent all the same.
         allow_reserved: bool = false,
+        /// Addresses and networks of reverse proxies, such as `10.0.0.0/8`: who comes through one is the last in its `X-Forwarded-For` that is none of them.
+        trusted_proxies: Vec<String> = Vec::new(),
         /// The most connections; further consumers are answered 503.
         max_connections: u64 = 10_000; in 1..=1_000_000,
         /// The most connections of one address that have asked nothing or wait to be let in.
@@ -158,6 +161,7 @@ impl ProviderOptions {
         if !self.ssl.key.is_empty() {
             runtime.key_file.clone_from(&self.ssl.key);
             runtime.cert_file.clone_from(&self.ssl.cert);
+            runtime.key_passphrase.clone_from(&self.ssl.passphrase);
         }
         runtime
     }
@@ -176,6 +180,7 @@ impl ProviderOptions {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let mut problems = ConfigError::default();
         check_path(&self.path, &mut problems);
+        check_proxies(&self.trusted_proxies, &mut problems);
         if self.ssl.key.is_empty() != self.ssl.cert.is_empty() {
             problems.add("ssl", "needs both key and cert, or neither");
         }

@@ -229,6 +229,25 @@ fn who_is_not_decided_about_may_come_back() {
 }
 
 #[test]
+fn who_comes_through_a_trusted_proxy_has_the_address_that_it_names() {
+    for (proxies, ip) in [(r#"["10.0.0.0/8"]"#, "198.51.100.7"), ("[]", "10.0.0.1")] {
+        let options = format!(r#"{{"trusted_proxies":{proxies},"auth":{{"asks":true}}}}"#);
+        let mut rig = provider(&options);
+        let headers = Headers::new().with("x-forwarded-for", "203.0.113.9, 198.51.100.7");
+        let (method, url) = (Method::Get, String::from("/connect"));
+        let request = HttpRequest { method, url, headers, body: [].as_slice().into() };
+        let (conn, remote) = (ConnId(1), String::from("10.0.0.1:4000"));
+        rig.input(ServerInput::Offered { conn, request, remote });
+        let asked = rig.take().into_iter().find_map(|output| match output {
+            Output::Event(Event::Peer(PeerEvent::AdmissionAsked { request, .. })) => Some(request),
+            _ => None,
+        });
+        let asked = asked.expect("it is asked about");
+        assert!(asked.as_str().contains(&format!(r#""ip":"{ip}""#)), "{}", asked.as_str());
+    }
+}
+
+#[test]
 fn connections_are_bounded() {
     let mut rig = provider(r#"{"max_connections":2}"#);
     [1, 3, 5].into_iter().for_each(|conn| rig.offer(conn, ""));
@@ -385,6 +404,7 @@ fn options_that_cannot_work_are_refused() {
         (r#"{"ws":{"compressor":7}}"#, "ws.compressor:"),
         (r#"{"host":"0.0.0.0"}"#, "host:"),
         (r#"{"path":"connect"}"#, "path:"),
+        (r#"{"trusted_proxies":["proxy"]}"#, "trusted_proxies[0]:"),
         (r#"{"auth":{"parameters":[{"name":"k"},{"name":"k"}]}}"#, "auth.parameters[1]:"),
     ] {
         let error = Provider::new(read(options).unwrap(), [7; 32]).unwrap_err();

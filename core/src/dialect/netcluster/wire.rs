@@ -115,13 +115,6 @@ pub(super) fn not_found() -> HttpResponse {
     HttpResponse::text(404, "Not Found")
 }
 
-/// The answer to a request that should have been for an upgrade.
-pub(super) fn upgrade_required() -> HttpResponse {
-    let mut answer = HttpResponse::text(426, "Upgrade Required");
-    answer.headers.push("upgrade", "websocket");
-    answer
-}
-
 pub(super) fn alive(now: UnixMillis) -> HttpResponse {
     HttpResponse::text(200, format!("Hello World @ {}", now.0))
 }

@@ -73,9 +73,7 @@ options! {
         /// Whether to try again, with the delays of reconnect, when the control plane is not there or answers 429 or 5xx.
         retry: bool = false,
     }
-}
 
-options! {
     /// A daemon's heartbeats.
     pub struct VoltHeartbeatOptions {
         /// Whether to beat at all.
@@ -91,9 +89,7 @@ options! {
         /// How a beat travels.
         mode: BeatMode = BeatMode::Auto,
     }
-}
 
-options! {
     /// Options of a VOLT daemon.
     pub struct DaemonOptions {
         /// The control plane: scheme, host and port; where enrollment.url is derived from.
@@ -155,9 +151,7 @@ options! {
         /// The driver's options.
         runtime: RuntimeOptions = RuntimeOptions::default(),
     }
-}
 
-options! {
     /// Options of one command of a daemon.
     pub struct CommandOptions {
         /// Time for the answer; 0 gives up at once.

@@ -3,7 +3,7 @@
 //! A status finds its request by the connection and the id; requests of one connection that share an id,
 //! or have none, are answered in the order in which they were made.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytestring::ByteString;
 
@@ -26,56 +26,63 @@ pub(super) enum Asker {
 pub(super) struct Ask {
     pub(super) asker: Asker,
     pub(super) id: Raw,
-    line: ConnId,
-    until: Instant,
 }
 
-/// All of them. A line is the connection to the daemon that is asked.
+/// All of them, each with its line, the connection to the daemon that is asked, and with its end.
 #[derive(Debug)]
 pub(super) struct Asks {
-    asks: BTreeMap<u64, Ask>,
-    /// By line and id; the id's text is empty for none.
-    waiting: BTreeMap<(ConnId, ByteString), VecDeque<u64>>,
+    asks: BTreeMap<u64, (Ask, ConnId, Instant)>,
+    /// By line, id and age; the id's text is empty for none.
+    by_id: BTreeSet<(ConnId, ByteString, u64)>,
     calls: BTreeMap<CallId, u64>,
     timers: Timers<u64>,
     next: u64,
+    /// The bytes of their ids.
+    bytes: u64,
     max: u64,
+    max_bytes: u64,
 }
 
 impl Asks {
-    pub(super) const fn new(max: u64) -> Self {
+    pub(super) const fn new(max: u64, max_bytes: u64) -> Self {
         Self {
             asks: BTreeMap::new(),
-            waiting: BTreeMap::new(),
+            by_id: BTreeSet::new(),
             calls: BTreeMap::new(),
             timers: Timers::new(),
             next: 0,
+            bytes: 0,
             max,
+            max_bytes,
         }
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.asks.len() as u64 >= self.max
+    pub(super) fn has_room(&self, ask: &Ask) -> bool {
+        let bytes = self.bytes + ask.id.as_str().len() as u64;
+        (self.asks.len() as u64) < self.max && bytes <= self.max_bytes
     }
 
     pub(super) fn len(&self) -> usize {
         self.asks.len()
     }
 
-    pub(super) fn add(&mut self, line: ConnId, asker: Asker, id: Raw, until: Instant) {
-        let ask = self.next;
+    pub(super) fn add(&mut self, line: ConnId, ask: Ask, until: Instant) {
+        let number = self.next;
         self.next += 1;
-        self.waiting.entry((line, id.clone().into_text())).or_default().push_back(ask);
-        if let Asker::Call(call) = asker {
-            self.calls.insert(call, ask);
+        self.bytes += ask.id.as_str().len() as u64;
+        self.by_id.insert((line, ask.id.clone().into_text(), number));
+        if let Asker::Call(call) = ask.asker {
+            self.calls.insert(call, number);
         }
-        self.timers.add(ask, until);
-        self.asks.insert(ask, Ask { asker, id, line, until });
+        self.timers.add(number, until);
+        self.asks.insert(number, (ask, line, until));
     }
 
     /// Takes the request that a status on a line answers.
     pub(super) fn answered(&mut self, line: ConnId, id: Raw) -> Option<Ask> {
-        let ask = *self.waiting.get(&(line, id.into_text()))?.front()?;
+        let id = id.into_text();
+        let mut all = self.by_id.range((line, id.clone(), 0)..=(line, id, u64::MAX));
+        let ask = all.next()?.2;
         self.take(ask)
     }
 
@@ -93,7 +100,7 @@ impl Asks {
 
     /// Takes the oldest request of a line.
     pub(super) fn lost(&mut self, line: ConnId) -> Option<Ask> {
-        let ask = *self.asks.iter().find(|(_, ask)| ask.line == line)?.0;
+        let ask = *self.asks.iter().find(|(_, (_, other, _))| *other == line)?.0;
         self.take(ask)
     }
 
@@ -108,18 +115,13 @@ impl Asks {
     }
 
     fn take(&mut self, number: u64) -> Option<Ask> {
-        let ask = self.asks.remove(&number)?;
-        self.timers.remove(number, ask.until);
+        let (ask, line, until) = self.asks.remove(&number)?;
+        self.timers.remove(number, until);
+        self.bytes -= ask.id.as_str().len() as u64;
         if let Asker::Call(call) = ask.asker {
             self.calls.remove(&call);
         }
-        let key = (ask.line, ask.id.clone().into_text());
-        if let Some(waiting) = self.waiting.get_mut(&key) {
-            waiting.retain(|other| *other != number);
-            if waiting.is_empty() {
-                self.waiting.remove(&key);
-            }
-        }
+        self.by_id.remove(&(line, ask.id.clone().into_text(), number));
         Some(ask)
     }
 }
@@ -135,10 +137,11 @@ mod tests {
     }
 
     fn asks(ids: &[&str]) -> Asks {
-        let mut asks = Asks::new(8);
+        let mut asks = Asks::new(8, 1_024);
         for (number, text) in (0..).zip(ids) {
             let asker = Asker::Call(CallId(number));
-            asks.add(LINE, asker, id(text), Instant::from_millis(100 + number));
+            let ask = Ask { asker, id: id(text) };
+            asks.add(LINE, ask, Instant::from_millis(100 + number));
         }
         asks
     }
@@ -163,6 +166,18 @@ mod tests {
     }
 
     #[test]
+    fn ids_have_so_many_bytes_together() {
+        let ask = |text: &str| Ask { asker: Asker::Call(CallId(9)), id: id(text) };
+        let mut asks = asks(&["\"a\""]);
+        asks.max_bytes = 10;
+        assert!(asks.has_room(&ask("1234567")) && !asks.has_room(&ask("12345678")));
+        asks.answered(LINE, id("\"a\""));
+        assert!(asks.has_room(&ask("1234567890")));
+        asks.max = 0;
+        assert!(!asks.has_room(&ask("1")));
+    }
+
+    #[test]
     fn each_request_is_taken_once() {
         let mut asks = asks(&["", "", ""]);
         assert_eq!(call(asks.cancel(CallId(1))), Some(1));
@@ -171,13 +186,14 @@ mod tests {
         assert_eq!(call(asks.expire(Instant::from_millis(200))), Some(0));
         assert_eq!(call(asks.answered(LINE, id(""))), Some(2));
         assert_eq!((asks.len(), asks.deadline()), (0, None));
-        assert!(asks.waiting.is_empty() && asks.calls.is_empty());
+        assert!(asks.by_id.is_empty() && asks.calls.is_empty());
     }
 
     #[test]
     fn a_lost_line_gives_back_its_requests_oldest_first() {
         let mut asks = asks(&["2", "1"]);
-        asks.add(ConnId(4), Asker::Program(ConnId(9)), id(""), Instant::from_millis(1));
+        let other = Ask { asker: Asker::Program(ConnId(9)), id: id("") };
+        asks.add(ConnId(4), other, Instant::from_millis(1));
         let lost = std::iter::from_fn(|| call(asks.lost(LINE)));
         assert_eq!(lost.collect::<Vec<_>>(), [0, 1]);
         assert_eq!(asks.pop().unwrap().asker, Asker::Program(ConnId(9)));

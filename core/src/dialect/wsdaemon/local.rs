@@ -1,15 +1,19 @@
 //! Programs of this machine: the socket that they find us by, and what they are told.
 
-use super::WsDaemon;
+use std::collections::VecDeque;
+
 use super::options::LocalOptions;
-use crate::api::event::{PeerEvent, SessionEvent, Transport};
-use crate::base::error::{Error, ErrorCode};
+use super::{Side, WsDaemon};
+use crate::api::event::PeerEvent;
+use crate::base::error::Error;
 use crate::base::ids::{ConnId, ListenId};
 use crate::base::json::Raw;
 use crate::base::time::Now;
 use crate::machine::Output;
 use crate::net::Framing;
 use crate::net::target::{ListenTarget, StreamLimits};
+use crate::parts::listener::LISTENER;
+use crate::parts::pacer::Outlet;
 
 /// The listeners for programs.
 const UNIX: ListenId = ListenId(1);
@@ -32,7 +36,7 @@ pub(super) struct Local {
 }
 
 /// Returns the listeners that the options name.
-pub(super) fn listeners(options: &LocalOptions) -> impl Iterator<Item = ListenId> {
+fn listeners(options: &LocalOptions) -> impl Iterator<Item = ListenId> {
     let listeners = [(UNIX, &options.socket_path), (TCP, &options.tcp_address)];
     listeners.into_iter().filter(|(_, address)| !address.is_empty()).map(|(listen, _)| listen)
 }
@@ -45,11 +49,10 @@ fn numbered(path: &str, tried: u32) -> String {
 }
 
 impl Local {
-    /// Forgets a program that left; tells whether it was one.
-    pub(super) fn left(&mut self, conn: ConnId) -> bool {
-        let before = self.programs.len();
-        self.programs.retain(|program| *program != conn);
-        self.programs.len() < before
+    /// Takes no further programs, and forgets those that are here.
+    pub(super) fn close(&mut self, options: &LocalOptions, out: &mut VecDeque<Output>) {
+        out.extend(listeners(options).map(|listen| Output::Unlisten { listen }));
+        self.programs.clear();
     }
 }
 
@@ -74,15 +77,15 @@ impl WsDaemon {
         } else {
             ListenTarget::Tcp { address: tcp_address.clone(), tls: false, framing, limits }
         };
-        self.outputs.push_back(Output::Listen { listen, target });
+        self.out.push_back(Output::Listen { listen, target });
     }
 
     pub(super) fn listening(&mut self, listen: ListenId, address: String) {
-        if listen == super::server::LISTENER {
-            let transport = Transport::Listener;
-            self.event(SessionEvent::Ready { id: address, transport, max_message: None });
-        } else {
-            self.local.addresses.push(address);
+        match &mut self.side {
+            Side::Server(server) if listen == LISTENER => {
+                server.listener.bound(address, &mut self.out);
+            }
+            Side::Server(_) | Side::Client(_) => self.local.addresses.push(address),
         }
     }
 
@@ -97,32 +100,37 @@ impl WsDaemon {
 
     /// Peer: the socket has no check of who comes; ours has the permissions of its file.
     pub(super) fn program_came(&mut self, conn: ConnId) {
-        if self.drain.is_on() {
+        if self.life.is_draining() {
             return self.close(conn);
         }
         self.local.programs.push(conn);
-        self.outputs.push_back(Output::Admit {
-            conn,
-            limits: self.limits,
-            pulses: &[],
-            deflate: None,
-        });
+        self.outlets.insert(conn, Outlet::new(conn, None));
+        let limits = self.options.frame_limits();
+        self.out.push_back(Output::Admit { conn, limits, pulses: &[], deflate: None });
+    }
+
+    /// Forgets a program that left; tells whether it was one.
+    pub(super) fn program_left(&mut self, conn: ConnId) -> bool {
+        let before = self.local.programs.len();
+        self.local.programs.retain(|program| *program != conn);
+        let was_here = self.local.programs.len() < before;
+        if was_here {
+            self.line_lost(conn);
+        }
+        was_here
     }
 
     /// A program that does not speak JSON is none of ours.
-    pub(super) fn dismiss_program(&mut self, conn: ConnId) {
-        self.local.left(conn);
-        self.notice(ErrorCode::PeerProtocol, "a local program sent what is not JSON");
+    pub(super) fn dismiss_program(&mut self, conn: ConnId, now: Now) {
+        self.warn(conn, "a local program sent what is not JSON", now);
+        self.program_left(conn);
         self.close(conn);
     }
 
     /// Writes to a program that asked.
     pub(super) fn tell_program(&mut self, conn: ConnId, data: Raw) {
-        if self.local.programs.contains(&conn) {
-            self.send(conn, data.into_text());
-        } else {
-            self.undelivered += 1;
-        }
+        let is_told = self.say(conn, data.into_text());
+        self.undelivered += u64::from(!is_told);
     }
 
     /// Writes what nobody asked for. Peer: to the program that connected last; the application has what

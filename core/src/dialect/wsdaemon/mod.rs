@@ -7,10 +7,20 @@
 //!
 //! A daemon is a client or a server towards others; everything else is the same. A client keeps one link
 //! and what is to be said while it is down; a server gives messages to its clients in turn.
+//!
+//! ```text
+//! client, server    the other daemons: the link that comes back, those that are let in
+//! local             programs of this machine
+//! messages          what all of them say; asks: the requests that wait for their status
+//! requests          what runs for other daemons
+//! commands          what the application says, and what it is told of the state
+//! ```
 
 mod asks;
 mod client;
+mod commands;
 mod local;
+mod messages;
 pub mod options;
 mod requests;
 mod rotation;
@@ -22,225 +32,114 @@ pub(crate) mod words;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::api::command::{CallCommand, Command, WorkCommand};
-use crate::api::event::{CallEvent, Event, SessionEvent, Withdrawal};
-use crate::api::options::read;
+use crate::api::event::{Event, Withdrawal};
+use crate::api::options::WhenFull;
+use crate::base::content::Content;
 use crate::base::entropy::{Entropy, Seed};
-use crate::base::error::{Error, ErrorCode, invalid};
-use crate::base::ids::{CallId, ConnId};
-use crate::base::json::Raw;
-use crate::base::json::object::Object;
-use crate::base::time::{Deadline, Now};
-use crate::machine::{ConnInput, Endpoint, Input, Machine, Output, ServerInput};
-use crate::net::Frame;
-use crate::net::target::FrameLimits;
-use crate::parts::drain::Drain;
+use crate::base::error::{Error, ErrorCode};
+use crate::base::ids::ConnId;
+use crate::base::time::{Deadline, Now, Why};
+use crate::machine::{ConnInput, Input, Machine, Output, ServerInput};
+use crate::net::{Frame, HttpResponse};
 use crate::parts::handlers::Handlers;
+use crate::parts::lifetime::Lifetime;
+use crate::parts::pacer::{Message, Outcome, Outlet, Rules};
+use crate::parts::reconnection::Reconnection;
+use crate::parts::window::Window;
 use crate::parts::work::Work;
 use bytestring::ByteString;
 
-use asks::{Ask, Asker, Asks};
-use client::Client;
+use asks::{Asker, Asks};
+use client::LINE;
 use local::Local;
-use options::{CallOptions, DaemonOptions, HandlerOptions};
+use options::{DaemonOptions, HandlerOptions};
 use requests::Job;
 use server::Server;
-use wire::{Command as Order, LOCAL_COMMAND, Message, REMOTE_COMMAND, status};
+use wire::status;
+
+/// The most bytes that are on their way to a daemon or a program at once; the rest waits here.
+const WINDOW: u64 = 1_048_576;
 
 /// A ws-daemon of either kind.
 #[derive(Debug)]
 pub(crate) struct WsDaemon {
     options: DaemonOptions,
-    limits: FrameLimits,
-    stage: Stage,
-    drain: Drain,
-    since: Now,
+    life: Lifetime,
     side: Side,
     local: Local,
+    /// The ways out to daemons and programs, by line: the connection, or a client's one line.
+    outlets: BTreeMap<ConnId, Outlet>,
     asks: Asks,
     handlers: Handlers<()>,
     work: Work,
     /// Whose requests the items of `work` are, by wire id.
     jobs: BTreeMap<ByteString, Job>,
     last_job: u64,
-    /// Statuses whose asker was gone.
+    /// Statuses whose asker was gone, or read too slowly.
     undelivered: u64,
+    warnings: Window,
     entropy: Entropy,
-    outputs: VecDeque<Output>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Idle,
-    Running,
-    Ended,
+    out: VecDeque<Output>,
 }
 
 /// What a daemon is towards others.
 #[derive(Debug)]
 enum Side {
-    Client(Client),
-    Server(Server),
+    Client(Box<Reconnection>),
+    Server(Box<Server>),
 }
 
 impl WsDaemon {
     pub(crate) fn new(options: DaemonOptions, seed: Seed) -> Result<Self, Error> {
-        let side = match options.check()? {
-            Some(origin) => Side::Client(Client::new(&options, &origin)),
-            None => Side::Server(Server::new(&options)),
+        let mut outlets = BTreeMap::new();
+        let side = if let Some(origin) = options.check()? {
+            outlets.insert(LINE, Outlet::default());
+            Side::Client(client::link(&options, &origin, seed).into())
+        } else {
+            Side::Server(Server::new(&options).into())
         };
         let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         let HandlerOptions { max_concurrent, max_waiting, .. } = options.handlers;
         Ok(Self {
-            limits: FrameLimits::from(&options.limits),
-            stage: Stage::Idle,
-            drain: Drain::default(),
-            since: Now::default(),
+            life: Lifetime::default(),
             side,
             local: Local::default(),
-            asks: Asks::new(options.asks.max_pending),
+            outlets,
+            asks: Asks::new(options.asks.max_pending, options.asks.max_queued_bytes),
             handlers: Handlers::new("daemon"),
             work: Work::new(size(max_concurrent), size(max_waiting), requests::NO_LIFE_SIGN_MS),
             jobs: BTreeMap::new(),
             last_job: 0,
             undelivered: 0,
+            warnings: Window::of_warnings(),
             entropy: Entropy::new(seed),
-            outputs: VecDeque::new(),
+            out: VecDeque::new(),
             options,
         })
     }
 
     fn start(&mut self, now: Now) -> Result<(), Error> {
-        if self.stage != Stage::Idle {
-            return Err(ErrorCode::AlreadyStarted.into());
-        }
-        self.stage = Stage::Running;
-        self.since = now;
+        self.life.start(now)?;
         self.listen_locally();
-        match &self.side {
-            Side::Client(_) => self.dial(now),
-            Side::Server(_) => self.listen(),
+        match &mut self.side {
+            Side::Client(link) => link.dial(now, &mut self.out),
+            Side::Server(server) => server.listen(&self.options, &mut self.out),
         }
         Ok(())
     }
 
-    /// Takes a message of another daemon.
-    fn remote_said(&mut self, line: ConnId, text: &ByteString, now: Now) {
-        match wire::read(text, REMOTE_COMMAND) {
-            Ok(Message::Command(Order::Status(data))) => self.status_came(line, data),
-            Ok(Message::Command(Order::Pause(millis))) => self.pause_asked(millis, false, now),
-            Ok(Message::Request { name, id, params }) => {
-                self.requested(line, name, id, params, now);
-            }
-            // Peer: what is neither a command nor a request is ignored.
-            Ok(Message::Command(Order::Unknown) | Message::Other) => {}
-            Err(error) => self.notice(
-                ErrorCode::PeerProtocol,
-                format!(
-                    "another daemon sent what is not JSON: {}",
-                    crate::base::json::flaw(&error)
-                ),
-            ),
-        }
-    }
-
-    /// Takes a message of a local program, or of the application in its place; `ask` is whose status it
-    /// waits for.
-    fn local_said(&mut self, asker: Asker, text: ByteString, now: Now) -> bool {
-        match wire::read(&text, LOCAL_COMMAND) {
-            Ok(Message::Command(Order::Status(data))) => self.tell_newest(data),
-            Ok(Message::Command(Order::Pause(millis))) => self.pause_asked(millis, true, now),
-            Ok(Message::Command(Order::Unknown)) => {}
-            Ok(Message::Request { name, id, .. }) => {
-                let is_command = name.as_deref() == Some(REMOTE_COMMAND);
-                let timeout_ms = (!is_command).then_some(self.options.asks.timeout_ms);
-                self.forward(asker, id, timeout_ms, text, now);
-            }
-            Ok(Message::Other) => self.forward(asker, Raw::absent(), None, text, now),
-            Err(_) => return false,
-        }
-        true
-    }
-
-    /// Sends a message to another daemon; with a time limit its status is waited for.
-    fn forward(
-        &mut self,
-        asker: Asker,
-        id: Raw,
-        timeout_ms: Option<u64>,
-        text: ByteString,
-        now: Now,
-    ) {
-        let until = timeout_ms.map(|millis| now.mono.after(millis));
-        let refused = |message: &str| (status::REFUSED, Error::new(ErrorCode::Overloaded, message));
-        let sent = if self.drain.is_on() {
-            Err(refused("the daemon ends"))
-        } else if until.is_some() && self.asks.is_full() {
-            Err(refused("asks.max_pending requests wait for their status"))
-        } else {
-            self.send_on(text)
-        };
-        match (sent, until) {
-            (Ok(line), Some(until)) => self.asks.add(line, asker, id, until),
-            (Ok(_), None) => {}
-            (Err((status, error)), _) => self.settle(asker, &id, status, error),
-        }
-    }
-
-    /// Sends a message on the client's link, or to the client whose turn it is; returns the line.
-    fn send_on(&mut self, text: ByteString) -> Result<ConnId, (i64, Error)> {
-        match &mut self.side {
-            Side::Client(client) => {
-                if !client.say(text, &mut self.outputs) {
-                    let message = "asks.max_queued messages wait for the other daemon";
-                    return Err((status::REFUSED, Error::new(ErrorCode::Overloaded, message)));
-                }
-                Ok(client::LINE)
-            }
-            Side::Server(server) => {
-                let Some(conn) = server.rotation.next() else {
-                    let message = "no daemon is connected";
-                    return Err((status::NOBODY, Error::new(ErrorCode::NotReady, message)));
-                };
-                self.send(conn, text);
-                Ok(conn)
-            }
-        }
-    }
-
-    /// A status arrived, or something else for local programs.
-    fn status_came(&mut self, line: ConnId, data: Raw) {
-        if data.is_absent() {
-            return;
-        }
-        let ask = wire::answered_id(&data).and_then(|id| self.asks.answered(line, id));
-        match ask.map(|ask| ask.asker) {
-            Some(Asker::Call(call)) => self.event(CallEvent::Done { call, result: Ok(data) }),
-            Some(Asker::Program(conn)) => self.tell_program(conn, data),
-            None => self.tell_newest(data),
-        }
-    }
-
-    /// Answers a request of our side that the other did not answer.
-    fn settle(&mut self, asker: Asker, id: &Raw, status: i64, error: Error) {
-        match asker {
-            Asker::Call(CallId(0)) => self.event(SessionEvent::Notice { error }),
-            Asker::Call(call) => self.event(CallEvent::Done { call, result: Err(error) }),
-            Asker::Program(conn) => self.tell_program(conn, wire::answer(Some(status), id)),
-        }
-    }
-
-    fn settle_lost(&mut self, ask: &Ask, code: ErrorCode, text: &str) {
-        self.settle(ask.asker, &ask.id, status::LOST, Error::new(code, text));
-    }
-
     /// Ends a drained daemon, or one whose drain deadline has passed.
     fn advance_drain(&mut self, now: Now) {
-        let is_idle = self.work.is_idle() && self.asks.len() == 0;
-        if self.stage != Stage::Running || !self.drain.is_on() {
+        // Who is behind is asked of every line: not with every message.
+        if !self.life.is_draining() {
             return;
         }
-        if is_idle || self.drain.is_over(now.mono) {
+        let is_away = matches!(&self.side, Side::Client(link) if !link.is_ready());
+        let mut outlets = self.outlets.iter().filter(|(line, _)| !is_away || **line != LINE);
+        let is_busy = !self.work.is_idle()
+            || self.asks.len() > 0
+            || outlets.any(|(_, outlet)| outlet.is_behind());
+        if self.life.is_drained(is_busy, now) {
             let left = self.jobs.len() + self.asks.len();
             let error = (left > 0).then(|| {
                 let text = format!("{left} requests were still open at the drain deadline");
@@ -260,147 +159,132 @@ impl WsDaemon {
         while let Some(ask) = self.asks.pop() {
             self.settle_lost(&ask, ErrorCode::Stopped, "the daemon ended before the status came");
         }
-        self.hang_up();
-        self.stage = Stage::Ended;
-        self.since = now;
-        self.event(SessionEvent::Ended { error });
+        self.hang_up(now);
+        self.life.end(error, now, &mut self.out);
     }
 
-    /// Closes everything.
-    fn hang_up(&mut self) {
-        let conns = match &mut self.side {
-            Side::Client(client) => client.leave().into_iter().collect(),
-            Side::Server(server) => {
-                self.outputs.push_back(Output::Unlisten { listen: server::LISTENER });
-                server.rotation.conns().to_vec()
+    /// Closes everything; what still waits is handed over before.
+    fn hang_up(&mut self, now: Now) {
+        let lines: Vec<ConnId> = self.outlets.keys().copied().collect();
+        for line in lines {
+            let rules = self.rules(line);
+            let Some(mut outlet) = self.outlets.remove(&line) else { continue };
+            outlet.flush(&rules, &mut self.out);
+            if line != LINE {
+                self.close(line);
             }
-        };
-        for listen in local::listeners(&self.options.local) {
-            self.outputs.push_back(Output::Unlisten { listen });
         }
-        let programs = std::mem::take(&mut self.local.programs);
-        for conn in conns.into_iter().chain(programs) {
-            self.close(conn);
+        match &mut self.side {
+            Side::Client(link) => {
+                link.hang_up(1_000, "", &mut self.out);
+                link.end(now);
+            }
+            Side::Server(server) => server.listener.close(&mut self.out),
+        }
+        self.local.close(&self.options.local, &mut self.out);
+    }
+
+    /// Returns the line of a connection.
+    fn line(&self, conn: ConnId) -> ConnId {
+        match &self.side {
+            Side::Client(link) if link.conn() == Some(conn) => LINE,
+            Side::Client(_) | Side::Server(_) => conn,
         }
     }
 
-    fn call(
-        &mut self,
-        call: CallId,
-        name: &str,
-        params: &Raw,
-        options: &Raw,
-        now: Now,
-    ) -> Result<(), Error> {
-        let options: CallOptions = read(options.as_str())?;
-        if name == REMOTE_COMMAND || name == LOCAL_COMMAND {
-            return Err(invalid(format!("{name} is never answered: emit it")));
-        }
-        if self.stage == Stage::Idle {
-            return Err(ErrorCode::NotStarted.into());
-        }
-        let id = format!("\"{}\"", self.entropy.uuid());
-        let text = wire::request(name, Some(&id), params);
-        self.check_size(&text)?;
-        let timeout_ms = match options.timeout_ms {
-            0 => self.options.asks.timeout_ms,
-            millis => millis,
-        };
-        self.forward(Asker::Call(call), Raw::trusted(id), Some(timeout_ms), text, now);
-        Ok(())
-    }
-
-    /// Carries out what the application says as a local program would.
-    fn emit(&mut self, name: &str, params: &Raw, now: Now) -> Result<(), Error> {
-        if self.stage == Stage::Idle {
-            return Err(ErrorCode::NotStarted.into());
-        }
-        let text = wire::request(name, None, params);
-        self.check_size(&text)?;
-        if name == LOCAL_COMMAND {
-            self.local_said(Asker::Call(CallId(0)), text, now);
+    /// What may wait on a line: a client keeps what is asked while its link is away.
+    fn rules(&self, line: ConnId) -> Rules {
+        let (asks, limits) = (&self.options.asks, &self.options.limits);
+        let (max_waiting, max_bytes, notice) = if line == LINE {
+            let text = "asks.max_queued messages, or max_queued_bytes, wait for the other daemon";
+            (asks.max_queued, asks.max_queued_bytes, Some(text))
         } else {
-            self.forward(Asker::Call(CallId(0)), Raw::absent(), None, text, now);
-        }
-        Ok(())
+            let text = "limits.max_send_queue_bytes wait for a daemon or program that reads slowly";
+            (limits.max_pending_calls, limits.max_send_queue_bytes, Some(text))
+        };
+        let max = WINDOW.min(limits.max_send_queue_bytes / 2);
+        Rules { max, on_backlog: WhenFull::Block, max_waiting, max_bytes, notice }
     }
 
-    fn check_size(&self, text: &ByteString) -> Result<(), Error> {
-        if text.len() <= self.limits.max_message {
-            return Ok(());
-        }
-        let message = format!("a message of {} bytes exceeds limits.max_message_bytes", text.len());
-        Err(Error::new(ErrorCode::TooLarge, message))
+    /// Says a text on a line; false if that is gone, or has no room.
+    fn say(&mut self, line: ConnId, text: ByteString) -> bool {
+        let rules = self.rules(line);
+        let Some(outlet) = self.outlets.get_mut(&line) else { return false };
+        let message = Message { content: Content::Text(text), compress: false, call: None };
+        outlet.send(message, &rules, &mut self.out) != Outcome::Dropped
     }
 
-    fn send(&mut self, conn: ConnId, text: ByteString) {
-        self.outputs.push_back(Output::Send { conn, frame: Frame::Text(text) });
+    /// Forgets a line with what waits on it.
+    fn line_lost(&mut self, line: ConnId) {
+        self.undelivered += self.outlets.remove(&line).map_or(0, |outlet| outlet.waiting() as u64);
     }
 
     fn close(&mut self, conn: ConnId) {
-        self.outputs.push_back(Output::Close { conn, code: 1000, reason: String::new() });
+        self.out.push_back(Output::Close { conn, code: 1_000, reason: String::new() });
     }
 
     fn event(&mut self, event: impl Into<Event>) {
-        self.outputs.push_back(Output::Event(event.into()));
+        self.out.push_back(Output::Event(event.into()));
     }
 
-    fn notice(&mut self, code: ErrorCode, text: impl AsRef<str>) {
-        self.event(SessionEvent::Notice { error: Error::new(code, text) });
+    /// Tells what somebody did against the protocol, unless there was too much of it.
+    fn warn(&mut self, line: ConnId, text: &str, now: Now) {
+        let from = match &self.side {
+            Side::Client(_) => "",
+            Side::Server(server) => server.accepted.address(line),
+        };
+        let text = if from.is_empty() { text.to_owned() } else { format!("{from}: {text}") };
+        let error = Error::new(ErrorCode::PeerProtocol, text);
+        self.warnings.warn(from, error, now, &mut self.out);
     }
 
     fn handle_conn(&mut self, news: ConnInput, now: Now) {
+        let (conn, line) = (news.conn(), self.line(news.conn()));
         match news {
-            ConnInput::Opened { conn } => self.opened(conn, now),
-            ConnInput::Received { conn, frame } => {
-                let is_remote = match &mut self.side {
-                    Side::Client(client) => client.heard(conn),
-                    Side::Server(server) => server.heard(conn),
-                };
-                match frame {
-                    Frame::Text(text) if is_remote => {
-                        let line = self.line(conn);
-                        self.remote_said(line, &text, now);
-                    }
-                    Frame::Text(text) if self.local.programs.contains(&conn) => {
-                        if !self.local_said(Asker::Program(conn), text, now) {
-                            self.dismiss_program(conn);
-                        }
-                    }
-                    Frame::Text(_) | Frame::Binary(_) | Frame::Ping(_) | Frame::Pong(_) => {}
-                }
-            }
-            ConnInput::Closed { conn, cause } => {
-                if !self.local.left(conn) {
-                    match &self.side {
-                        Side::Client(_) => self.link_closed(conn, &cause, now),
-                        Side::Server(_) => self.peer_left(conn, &cause),
-                    }
+            ConnInput::Opened { .. } => self.opened(conn, now),
+            ConnInput::Received { frame, .. } => {
+                let is_remote = self.heard(conn);
+                let Frame::Text(text) = frame else { return };
+                if is_remote {
+                    self.remote_said(line, &text, now);
+                } else if self.local.programs.contains(&conn)
+                    && !self.local_said(Asker::Program(conn), text, now)
+                {
+                    self.dismiss_program(conn, now);
                 }
             }
             // It may have spoken: nobody reads it.
-            ConnInput::Held { conn } => {
-                let _ = match &mut self.side {
-                    Side::Client(client) => client.heard(conn),
-                    Side::Server(server) => server.heard(conn),
-                };
+            ConnInput::Held { .. } => _ = self.heard(conn),
+            ConnInput::Sent { .. } => {
+                let rules = self.rules(line);
+                if let Some(outlet) = self.outlets.get_mut(&line) {
+                    outlet.sent(&rules, &mut self.out);
+                }
             }
-            ConnInput::Sent { .. } => {}
+            ConnInput::Closed { cause, .. } => {
+                if self.program_left(conn) {
+                    return;
+                }
+                match &self.side {
+                    Side::Client(_) => self.link_closed(conn, &cause, now),
+                    Side::Server(_) => self.peer_left(conn, &cause),
+                }
+            }
         }
     }
 
-    /// Returns the line of a connection: a client has one, whatever carries it.
-    const fn line(&self, conn: ConnId) -> ConnId {
-        match self.side {
-            Side::Client(_) => client::LINE,
-            Side::Server(_) => conn,
+    /// Notes a frame; tells whether it is one of another daemon.
+    fn heard(&mut self, conn: ConnId) -> bool {
+        match &mut self.side {
+            Side::Client(link) => link.heard(conn),
+            Side::Server(server) => server.heard(conn),
         }
     }
 }
 
 impl Machine for WsDaemon {
     fn handle_input(&mut self, input: Input, now: Now) {
-        if self.stage != Stage::Running {
+        if !self.life.is_running() {
             return;
         }
         match input {
@@ -416,7 +300,8 @@ impl Machine for WsDaemon {
                 self.offered(conn, &request, &remote, now);
             }
             Input::Server(ServerInput::Asked { http, .. }) => {
-                self.outputs.push_back(Output::HttpReply { http, response: server::upgrade() });
+                let response = HttpResponse::upgrade_required();
+                self.out.push_back(Output::HttpReply { http, response });
             }
             Input::Server(ServerInput::Gone { .. } | ServerInput::Exceeded { .. })
             | Input::Http(_)
@@ -427,12 +312,11 @@ impl Machine for WsDaemon {
     }
 
     fn handle_timeout(&mut self, now: Now) {
-        if self.stage != Stage::Running {
+        if !self.life.is_running() {
             return;
         }
         while let Some(ask) = self.asks.expire(now.mono) {
-            let error = Error::from(ErrorCode::CallTimeout);
-            self.settle(ask.asker, &ask.id, status::TIMED_OUT, error);
+            self.settle(&ask, status::TIMED_OUT, ErrorCode::CallTimeout.into());
         }
         self.expire_work(now);
         match &self.side {
@@ -443,91 +327,20 @@ impl Machine for WsDaemon {
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        self.out.pop_front()
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        if self.stage != Stage::Running {
+        if !self.life.is_running() {
             return None;
         }
         let side = match &self.side {
-            Side::Client(client) => client.deadline(),
-            Side::Server(server) => server.deadline(),
+            Side::Client(link) => link.deadline(),
+            Side::Server(server) => {
+                server.accepted.next_due().map(|at| Deadline { at, why: Why::Ping })
+            }
         };
-        let timers = [self.asks.deadline(), self.work.deadline(), self.drain.deadline(), side];
+        let timers = [self.asks.deadline(), self.work.deadline(), self.life.deadline(), side];
         timers.into_iter().flatten().min()
-    }
-}
-
-impl Endpoint for WsDaemon {
-    fn handle_command(&mut self, command: Command, now: Now) -> Result<(), Error> {
-        if self.stage == Stage::Ended && !matches!(command, Command::Snapshot { .. }) {
-            return Err(ErrorCode::Stopped.into());
-        }
-        match command {
-            Command::Start => self.start(now)?,
-            Command::Stop { .. } if self.stage == Stage::Idle => self.end(None, now),
-            Command::Stop { drain_ms } => {
-                if self.drain.begin(drain_ms, now.mono) {
-                    let in_flight = self.jobs.len() + self.asks.len();
-                    self.event(SessionEvent::Draining { in_flight, outbox: 0 });
-                }
-            }
-            Command::Call(CallCommand::Make { call, name, payload, options }) => {
-                self.call(call, &name, &payload, &options, now)?;
-            }
-            Command::Call(CallCommand::Cancel { call }) => {
-                if let Some(ask) = self.asks.cancel(call) {
-                    self.settle_lost(&ask, ErrorCode::CallCancelled, "the call was cancelled");
-                }
-            }
-            Command::Work(WorkCommand::Handle { key, .. }) => self.offer(key)?,
-            Command::Work(WorkCommand::Unhandle { key }) => {
-                if !self.handlers.remove(&key) {
-                    return Err(ErrorCode::HandlerUnknown.into());
-                }
-            }
-            Command::Work(WorkCommand::Complete { work, outcome }) => {
-                self.completed(work, &outcome, now)?;
-            }
-            Command::Emit { name, payload } => self.emit(&name, &payload, now)?,
-            Command::Snapshot { call } => {
-                let result = Ok(Raw::trusted(self.snapshot(now)));
-                self.event(CallEvent::Done { call, result });
-            }
-            Command::Work(WorkCommand::Progress { .. }) | Command::Peer(_) => {
-                return Err(ErrorCode::Unsupported.into());
-            }
-        }
-        self.advance_drain(now);
-        Ok(())
-    }
-
-    fn snapshot(&self, now: Now) -> String {
-        let state = match (self.stage, &self.side) {
-            (Stage::Ended, _) => "ended",
-            (Stage::Idle, _) => "idle",
-            (Stage::Running, _) if self.drain.is_on() => "draining",
-            (Stage::Running, Side::Client(client)) => client.state(),
-            (Stage::Running, Side::Server(_)) => "serving",
-        };
-        let snapshot = Object::new()
-            .text("dialect", "wsdaemon")
-            .text("role", "daemon")
-            .text("mode", self.options.mode.as_str())
-            .text("state", state)
-            .text("since", &self.since.unix.to_string())
-            .number("since_ms", now.mono.since(self.since.mono))
-            .value("local", &self.local.addresses)
-            .value("programs", &self.local.programs.len())
-            .value("asks", &self.asks.len())
-            .value("running", &self.work.running)
-            .value("waiting", &self.work.waiting.len())
-            .number("undelivered", self.undelivered);
-        match &self.side {
-            Side::Client(client) => client.describe(snapshot, now),
-            Side::Server(server) => server.describe(snapshot),
-        }
-        .end()
     }
 }

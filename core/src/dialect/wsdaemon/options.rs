@@ -4,6 +4,7 @@ use crate::api::options::ConfigError;
 use crate::api::options::shared::{LimitOptions, ReconnectOptions, RuntimeOptions, ScriptOptions};
 use crate::base::secret::Secret;
 use crate::net::origin::{Origin, Visitors, is_here};
+use crate::net::target::FrameLimits;
 use crate::{option_words, options};
 
 options! {
@@ -16,9 +17,7 @@ options! {
         /// The most programs connected at once; further ones wait.
         max_connections: u64 = 64; in 1..=65_536,
     }
-}
 
-options! {
     /// What the other side may run: scripts and handlers alike.
     pub struct HandlerOptions {
         /// The most that run at once.
@@ -30,14 +29,12 @@ options! {
         /// Whether a request for what is not offered is answered with -1; the original is silent.
         answer_unknown: bool = true,
     }
-}
 
-options! {
     /// Requests to the other side that wait for their status.
     pub struct AskOptions {
         /// How long a status is waited for; then -3 is answered.
         timeout_ms: u64 = 600_000; in 1..=86_400_000; unit "ms",
-        /// The most requests that wait; further ones are answered with -5.
+        /// The most requests that wait, their ids of at most max_queued_bytes together; further ones are answered with -5.
         max_pending: u64 = 4_096; in 1..=1_048_576,
         /// The most messages kept while the other side is away; further ones are answered with -5.
         max_queued: u64 = 1_000; in 1..=1_048_576,
@@ -105,9 +102,7 @@ options! {
         /// The driver's options.
         runtime: RuntimeOptions = RuntimeOptions::default(),
     }
-}
 
-options! {
     /// Options of one request to the other side.
     pub struct CallOptions {
         /// How long its status is waited for; 0 takes asks.timeout_ms.
@@ -132,17 +127,18 @@ impl DaemonOptions {
             );
         }
         problems.compare(&self.limits.pairs());
-        problems.compare(&[
-            [
-                ("asks.max_queued_bytes", self.asks.max_queued_bytes),
-                ("limits.max_send_queue_bytes", self.limits.max_send_queue_bytes),
-            ],
-            [
-                ("max_unadmitted_per_address", self.max_unadmitted_per_address),
-                ("max_connections", self.max_connections),
-            ],
-        ]);
+        problems.compare(&[[
+            ("max_unadmitted_per_address", self.max_unadmitted_per_address),
+            ("max_connections", self.max_connections),
+        ]]);
         problems.check(origin)
+    }
+
+    /// Returns the limits of each connection. What waits to be sent waits on its line, by
+    /// `max_send_queue_bytes`: what is on its way comes to half of that and one message.
+    pub(super) fn frame_limits(&self) -> FrameLimits {
+        let limits = FrameLimits::from(&self.limits);
+        FrameLimits { max_send_queue: limits.max_send_queue.saturating_mul(2), ..limits }
     }
 
     fn check_client(&self, problems: &mut ConfigError) -> Option<Origin> {

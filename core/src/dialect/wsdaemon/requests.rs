@@ -1,8 +1,8 @@
 //! Requests of other daemons: what runs for them, and how each is answered.
 
+use super::WsDaemon;
 use super::wire::{self, status};
 use super::words::check_name;
-use super::{Side, WsDaemon};
 use crate::api::command::Outcome;
 use crate::base::error::Error;
 use crate::base::ids::{ConnId, WorkId};
@@ -41,7 +41,7 @@ impl WsDaemon {
         now: Now,
     ) {
         let job = Job { line, id };
-        if self.drain.is_on() {
+        if self.life.is_draining() {
             return self.reply(&job, Some(status::REFUSED));
         }
         let Some(key) = name.filter(|name| self.handlers.contains(name)) else {
@@ -111,17 +111,7 @@ impl WsDaemon {
 
     /// Answers the daemon that asked. A client keeps the answer for its next link.
     pub(super) fn reply(&mut self, job: &Job, status: Option<i64>) {
-        let text = wire::status_command(&wire::answer(status, &job.id));
-        let is_said = match &mut self.side {
-            Side::Client(client) => client.say(text, &mut self.outputs),
-            Side::Server(server) if server.rotation.contains(job.line) => {
-                self.send(job.line, text);
-                true
-            }
-            Side::Server(_) => false,
-        };
-        if !is_said {
-            self.undelivered += 1;
-        }
+        let is_said = self.say(job.line, wire::status_command(&wire::answer(status, &job.id)));
+        self.undelivered += u64::from(!is_said);
     }
 }

@@ -33,10 +33,6 @@ impl Rotation {
         self.conns.get(self.turn).copied()
     }
 
-    pub(super) fn contains(&self, conn: ConnId) -> bool {
-        self.conns.contains(&conn)
-    }
-
     pub(super) fn conns(&self) -> &[ConnId] {
         &self.conns
     }

@@ -1,59 +1,48 @@
 //! A daemon that others connect to: whom it lets in, and whether they live.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 
 use super::options::DaemonOptions;
 use super::rotation::Rotation;
 use super::{Side, WsDaemon};
-use crate::api::event::{PeerEvent, SessionEvent};
+use crate::api::event::PeerEvent;
 use crate::base::error::{Error, ErrorCode};
-use crate::base::ids::{ConnId, ListenId, PeerId};
+use crate::base::ids::{ConnId, PeerId};
 use crate::base::json::Raw;
 use crate::base::json::object::Object;
 use crate::base::secret::Secret;
-use crate::base::time::{Deadline, Now, Why};
+use crate::base::time::Now;
 use crate::machine::{CloseCause, Output};
 use crate::net::origin::Visitors;
 use crate::net::proxies::Networks;
-use crate::net::target::{FrameLimits, HttpLimits, ListenTarget};
-use crate::net::{Frame, Headers, HttpBody, HttpRequest, HttpResponse};
+use crate::net::target::{HttpLimits, ListenTarget};
+use crate::net::{Frame, HttpRequest, HttpResponse};
 use crate::parts::admission::{Accepted, AdmissionPolicy, Due, address};
-use crate::parts::window::{Buckets, Window};
-
-/// The listener for other daemons.
-pub(super) const LISTENER: ListenId = ListenId(0);
-
-/// The largest body of a request: none is wanted.
-const MAX_BODY: u64 = 1_024;
+use crate::parts::listener::{Listener, NO_BODY};
+use crate::parts::pacer::Outlet;
+use crate::parts::window::Buckets;
 
 /// Wrong tokens of one address: one a second, ten at once. Beyond, attempts are refused unseen, right ones
 /// too: an answer would tell whether they were.
 const GUESSES: (u64, u64) = (1, 10);
 
-/// Refusals of one address that are told within a minute.
-const TOLD: (u64, u64) = (5, 60_000);
-
 /// The clients of a server.
 #[derive(Debug)]
 pub(super) struct Server {
+    pub(super) listener: Listener,
     pub(super) rotation: Rotation,
     pub(super) accepted: Accepted,
     visitors: Visitors,
     guesses: Buckets,
-    told: Window,
-}
-
-/// Answers what is no upgrade.
-pub(super) fn upgrade() -> HttpResponse {
-    let headers = Headers::new().with("content-type", "text/plain").with("upgrade", "websocket");
-    let body = HttpBody::Full(Bytes::from_static(b"Upgrade Required"));
-    HttpResponse { status: 426, headers, body }
 }
 
 impl Server {
     pub(super) fn new(options: &DaemonOptions) -> Self {
-        let limits = FrameLimits::from(&options.limits);
+        let limits = options.frame_limits();
         Self {
+            listener: Listener::default(),
             rotation: Rotation::default(),
             accepted: Accepted::new(AdmissionPolicy {
                 unadmitted: limits,
@@ -65,8 +54,15 @@ impl Server {
             }),
             visitors: options.visitors(),
             guesses: Buckets::new(GUESSES.0, GUESSES.1),
-            told: Window::new(TOLD.0, TOLD.1),
         }
+    }
+
+    pub(super) fn listen(&mut self, options: &DaemonOptions, out: &mut VecDeque<Output>) {
+        let DaemonOptions { max_connections, max_unadmitted_per_address, .. } = *options;
+        let limits = HttpLimits::new(NO_BODY, max_connections, max_unadmitted_per_address);
+        let (address, proxies) = (options.listen.clone(), Networks::default());
+        let target = ListenTarget::Http { address, limits, proxies, echoes_protocol: false };
+        self.listener.open(target, out);
     }
 
     /// Notes a frame; tells whether it is one of a client.
@@ -75,14 +71,9 @@ impl Server {
         self.accepted.is_open(conn)
     }
 
-    pub(super) fn deadline(&self) -> Option<Deadline> {
-        self.accepted.next_due().map(|at| Deadline { at, why: Why::Ping })
-    }
-
     pub(super) fn describe(&self, snapshot: Object) -> Object {
-        let peers: Vec<_> =
-            self.rotation.conns().iter().map(|conn| self.accepted.address(*conn)).collect();
-        snapshot.value("peers", &peers)
+        let peers = self.rotation.conns().iter().map(|conn| self.accepted.address(*conn));
+        snapshot.value("peers", &peers.collect::<Vec<_>>())
     }
 
     /// Looks at an upgrade request.
@@ -90,18 +81,15 @@ impl Server {
         &mut self,
         token: &Secret,
         request: &HttpRequest,
-        remote: &str,
+        client: &str,
         now: Now,
-    ) -> Result<(), (u16, String)> {
-        self.visitors
-            .check(&request.headers)
-            .map_err(|(status, text)| (status, text.to_owned()))?;
+    ) -> Result<(), (u16, &'static str)> {
+        self.visitors.check(&request.headers)?;
         if token.is_empty() {
             return Ok(());
         }
-        let client = address(remote);
         if self.guesses.check(client, now.mono).is_err() {
-            return Err((429, String::from("Too many wrong tokens.")));
+            return Err((429, "Too many wrong tokens."));
         }
         let shown = request.headers.first("authorization");
         let shown = shown.and_then(|field| field.strip_prefix("Bearer ")).unwrap_or_default();
@@ -110,58 +98,41 @@ impl Server {
         }
         // There is one: it was looked for.
         let _ = self.guesses.take(client, now.mono);
-        Err((401, String::from("The token is missing or wrong.")))
+        Err((401, "The token is missing or wrong."))
     }
 }
 
 impl WsDaemon {
-    pub(super) fn listen(&mut self) {
-        let DaemonOptions { max_connections, max_unadmitted_per_address, .. } = self.options;
-        let limits = HttpLimits::new(MAX_BODY, max_connections, max_unadmitted_per_address);
-        let target = ListenTarget::Http {
-            address: self.options.listen.clone(),
-            proxies: Networks::default(),
-            limits,
-        };
-        self.outputs.push_back(Output::Listen { listen: LISTENER, target });
-    }
-
     pub(super) fn offered(&mut self, conn: ConnId, request: &HttpRequest, remote: &str, now: Now) {
         let Side::Server(server) = &mut self.side else { return };
-        let verdict = if self.drain.is_on() {
-            Err((503, String::from("The daemon ends.")))
+        let verdict = if self.life.is_draining() {
+            Err((503, "The daemon ends."))
         } else {
-            server.check(&self.options.token, request, remote, now)
+            server.check(&self.options.token, request, address(remote), now)
         };
-        let verdict = verdict.and_then(|()| {
-            let refused = |_| (503, String::from("Too many connections."));
-            server.accepted.accept(conn, remote, now.mono).map_err(refused)
+        let accepted = verdict.and_then(|()| {
+            let accepted = server.accepted.accept(conn, remote, now.mono);
+            accepted.map_err(|_| (503, "Too many connections."))
         });
-        let is_proven = !self.options.token.is_empty();
-        match verdict {
+        match accepted {
             Ok(limits) => {
                 server.accepted.admit(conn, now.mono);
                 server.rotation.join(conn);
-                let name = address(remote).to_owned();
-                self.outputs.push_back(Output::Admit { conn, limits, pulses: &[], deflate: None });
-                if is_proven {
-                    self.outputs.push_back(Output::SetLimits { conn, limits });
+                self.outlets.insert(conn, Outlet::new(conn, None));
+                self.out.push_back(Output::Admit { conn, limits, pulses: &[], deflate: None });
+                if !self.options.token.is_empty() {
+                    self.out.push_back(Output::SetLimits { conn, limits });
                 }
-                self.event(PeerEvent::Joined {
-                    peer: PeerId(conn.0),
-                    name,
-                    meta: Raw::empty_object(),
-                });
+                let (peer, name) = (PeerId(conn.0), address(remote).to_owned());
+                self.event(PeerEvent::Joined { peer, name, meta: Raw::empty_object() });
             }
             Err((status, text)) => {
-                if server.told.count(address(remote), now.mono).is_ok() {
-                    let error = Error::new(ErrorCode::PeerRefused, format!("{remote}: {text}"));
-                    self.event(SessionEvent::Notice { error });
-                }
-                let body = Object::new().text("error", &text).end();
+                let error = Error::new(ErrorCode::PeerRefused, format!("{remote}: {text}"));
+                self.warnings.warn(address(remote), error, now, &mut self.out);
+                let body = Object::new().text("error", text).end();
                 let response = HttpResponse::json(status, body).uncached();
                 let response = if status == 503 { response.retry_later() } else { response };
-                self.outputs.push_back(Output::Refuse { conn, response });
+                self.out.push_back(Output::Refuse { conn, response });
             }
         }
     }
@@ -171,6 +142,7 @@ impl WsDaemon {
         let name = server.accepted.address(conn).to_owned();
         server.accepted.closed(conn);
         if server.rotation.leave(conn) {
+            self.line_lost(conn);
             let reason = cause.to_error().message().to_owned();
             self.event(PeerEvent::Left { peer: PeerId(conn.0), name, reason });
         }
@@ -187,7 +159,7 @@ impl WsDaemon {
             match due {
                 Due::Ping(conn) => {
                     let frame = Frame::Ping(Bytes::new());
-                    self.outputs.push_back(Output::Send { conn, frame });
+                    self.out.push_back(Output::Send { conn, frame });
                 }
                 Due::Silent(conn) | Due::Unregistered(conn) => {
                     server.accepted.closing(conn);

@@ -7,10 +7,12 @@ use bytes::Bytes;
 
 use super::options::DaemonMode;
 use super::*;
-use crate::api::command::Outcome;
-use crate::api::event::{PeerEvent, WorkEvent};
-use crate::base::ids::{ListenId, WorkId};
-use crate::machine::CloseCause;
+use crate::api::command::{CallCommand, Command, Outcome, WorkCommand};
+use crate::api::event::{CallEvent, PeerEvent, SessionEvent, WorkEvent};
+use crate::api::options::read;
+use crate::base::ids::{CallId, ListenId, WorkId};
+use crate::base::json::Raw;
+use crate::machine::{CloseCause, Endpoint as _};
 use crate::net::target::ListenTarget;
 use crate::net::{Headers, HttpRequest, Method};
 
@@ -29,6 +31,8 @@ struct Rig {
     told: Vec<Event>,
     dialed: Option<ConnId>,
     pings: Vec<u64>,
+    /// Who is asked about whether all has left.
+    asked: Vec<u64>,
 }
 
 impl Rig {
@@ -44,6 +48,7 @@ impl Rig {
             told: Vec::new(),
             dialed: None,
             pings: Vec::new(),
+            asked: Vec::new(),
         }
     }
 
@@ -107,6 +112,7 @@ impl Rig {
                     self.said.push((conn.0, text.to_string()));
                 }
                 Output::Send { conn, .. } => self.pings.push(conn.0),
+                Output::AskSent { conn } => self.asked.push(conn.0),
                 Output::Close { conn, .. } => self.closed.push(conn.0),
                 Output::Refuse { response, .. } => self.refused.push(response.status),
                 Output::Listen { target, .. } => self.listens.push(target),
@@ -151,6 +157,17 @@ impl Rig {
         self.input(Input::Conn(ConnInput::Received { conn, frame }));
     }
 
+    /// All has left that was on its way to a connection; returns what follows.
+    fn sent(&mut self, conn: ConnId) -> Vec<String> {
+        self.input(Input::Conn(ConnInput::Sent { conn }));
+        self.said().into_iter().map(|(_, text)| text).collect()
+    }
+
+    fn notices(&self, code: ErrorCode) -> usize {
+        let is_one = |event: &&Event| matches!(event, Event::Session(SessionEvent::Notice { error }) if error.code() == code);
+        self.told.iter().filter(is_one).count()
+    }
+
     fn complete(&mut self, index: usize, value: &str) {
         let outcome =
             Outcome::Done { value: Raw::parse(value.to_owned()).unwrap(), log: Raw::empty_list() };
@@ -188,6 +205,16 @@ fn status(status: &str) -> String {
 }
 
 const LOCAL: &str = r#"{"local":{"socket_path":"/p/x.sock"}}"#;
+
+/// Half of it is on its way at once.
+const NARROW: &str = r#"{"local":{"socket_path":"/p/x.sock"},
+    "limits":{"max_send_queue_bytes":65536,"max_message_bytes":65536},
+    "asks":{"max_queued_bytes":1000000}}"#;
+
+/// A request of 10,000 bytes and a little.
+fn large(id: u64) -> String {
+    format!(r#"{{"name":"a","id":{id},"params":"{}"}}"#, "x".repeat(10_000))
+}
 
 #[test]
 fn each_status_goes_to_the_program_that_asked() {
@@ -434,7 +461,6 @@ fn options_that_would_open_a_door_are_refused() {
         ("server", r#"{"local":{"tcp_address":"0.0.0.0:9007"}}"#, "local.tcp_address:"),
         ("client", r#"{"server_url":"ws://far.example","token":"t"}"#, "token:"),
         ("client", r#"{"server_url":"far.example"}"#, "server_url:"),
-        ("client", r#"{"asks":{"max_queued_bytes":1073741824}}"#, "asks.max_queued_bytes:"),
     ] {
         let problem = problems(role, options).unwrap_or_default();
         assert!(problem.contains(path), "{role} {options}: {problem}");
@@ -443,6 +469,7 @@ fn options_that_would_open_a_door_are_refused() {
         ("server", r#"{"listen":"0.0.0.0:80","danger_open_network":true}"#),
         ("client", r#"{"server_url":"wss://far.example","token":"t"}"#),
         ("client", r#"{"server_url":"ws://127.0.0.1:80","token":"t"}"#),
+        ("client", r#"{"asks":{"max_queued_bytes":1073741824}}"#),
     ] {
         assert_eq!(problems(role, options), None, "{role} {options}");
     }
@@ -507,4 +534,118 @@ fn a_wrong_token_ends_a_client_that_was_never_let_in() {
             if e.code() == ErrorCode::AuthenticationFailed)
     };
     assert!(rig.told.iter().any(is_end));
+}
+
+#[test]
+fn what_waited_for_the_link_leaves_as_the_link_takes_it() {
+    let mut rig = Rig::client(NARROW);
+    rig.program(PROGRAM);
+    (0..20).for_each(|id| rig.hear(PROGRAM, &large(id)));
+    assert!(rig.said().is_empty(), "more than the driver may keep waits here");
+    let link = rig.open();
+    let mut left: Vec<String> = rig.said().into_iter().map(|(_, text)| text).collect();
+    assert_eq!((left.len(), rig.asked.as_slice()), (4, [link.0].as_slice()));
+    rig.hear(PROGRAM, &large(20));
+    // What is lost with a connection is what was on its way.
+    left.extend(rig.sent(link));
+    assert_eq!(left.len(), 8);
+    rig.lose(link);
+    while rig.dialed.is_none() {
+        rig.pass(100);
+    }
+    let link = rig.open();
+    left.extend(rig.said().into_iter().map(|(_, text)| text));
+    while left.len() < 21 {
+        let next = rig.sent(link);
+        assert!((1..=4).contains(&next.len()));
+        left.extend(next);
+    }
+    assert_eq!(left, (0..21).map(large).collect::<Vec<_>>());
+    assert_eq!(rig.notices(ErrorCode::Overloaded), 0);
+}
+
+#[test]
+fn a_program_that_reads_slowly_is_not_cut() {
+    let mut rig = Rig::client(NARROW);
+    let link = rig.open();
+    rig.program(PROGRAM);
+    let data = format!("\"{}\"", "x".repeat(10_000));
+    let text = format!(r#"{{"name":"&cmd","params":{{"code":"STATUS","data":{data}}}}}"#);
+    (0..20).for_each(|_| rig.hear(link, &text));
+    assert_eq!((rig.said().len(), rig.closed.len()), (4, 0));
+    assert_eq!(rig.notices(ErrorCode::Overloaded), 1, "told once that some found no room");
+    assert_eq!([rig.sent(PROGRAM).len(), rig.sent(PROGRAM).len()], [4, 2]);
+    assert!(rig.daemon.snapshot(rig.now()).contains(r#""undelivered":10"#));
+    rig.hear(link, &status("0"));
+    assert_eq!(rig.said().len(), 1, "there is room again");
+}
+
+#[test]
+fn a_client_that_reads_slowly_is_passed_over() {
+    let mut rig = Rig::server(NARROW);
+    rig.program(PROGRAM);
+    rig.offer(1, &[]);
+    rig.offer(3, &[]);
+    for id in 0..40 {
+        rig.hear(PROGRAM, &large(id));
+        // The second reads as fast as it is sent to.
+        rig.input(Input::Conn(ConnInput::Sent { conn: ConnId(1) }));
+    }
+    let count = |said: &[(u64, String)], to| said.iter().filter(|(conn, _)| *conn == to).count();
+    let said = rig.said();
+    let counts = [3, 1, PROGRAM.0].map(|to| count(&said, to));
+    assert_eq!(counts, [4, 30, 0], "six more wait for the first");
+    // Where nobody takes more, the program is told.
+    (40..60).for_each(|id| rig.hear(PROGRAM, &large(id)));
+    let said = rig.said();
+    assert_eq!([3, 1, PROGRAM.0].map(|to| count(&said, to)), [0, 4, 10]);
+    assert!(said.iter().filter(|(conn, _)| *conn == PROGRAM.0).all(|(_, it)| it.contains("-5")));
+    assert!(rig.closed.is_empty());
+}
+
+#[test]
+fn a_drain_lets_leave_what_waits() {
+    let mut rig = Rig::client(NARROW);
+    let link = rig.open();
+    let emit = Command::Emit {
+        name: "a".into(),
+        payload: Raw::trusted(format!("\"{}\"", "x".repeat(60_000))),
+    };
+    rig.command(emit.clone());
+    rig.command(emit);
+    assert_eq!(rig.said().len(), 1);
+    rig.command(Command::Stop { drain_ms: 1_000 });
+    assert!(rig.closed.is_empty());
+    assert_eq!(rig.sent(link).len(), 1);
+    assert!(rig.closed.is_empty());
+    rig.sent(link);
+    assert_eq!(rig.closed, [link.0]);
+}
+
+#[test]
+fn nonsense_of_a_peer_is_told_a_few_times() {
+    let mut rig = Rig::server("{}");
+    for conn in [1, 3, 5] {
+        rig.offer(conn, &[]);
+        (0..20).for_each(|_| rig.hear(ConnId(conn), "not json"));
+    }
+    assert_eq!(rig.notices(ErrorCode::PeerProtocol), 5, "all are of one address");
+    rig.pass(60_000);
+    let mut rig = Rig::client("{}");
+    let link = rig.open();
+    (0..20).for_each(|_| rig.hear(link, "not json"));
+    assert_eq!(rig.notices(ErrorCode::PeerProtocol), 5);
+}
+
+#[test]
+fn ids_that_wait_for_their_status_are_bounded_by_their_bytes() {
+    let mut rig =
+        Rig::client(r#"{"local":{"socket_path":"/p/x.sock"},"asks":{"max_queued_bytes":1024}}"#);
+    rig.open();
+    rig.program(PROGRAM);
+    for (id, is_taken) in [("a".repeat(600), true), ("b".repeat(600), false)] {
+        rig.hear(PROGRAM, &format!(r#"{{"name":"a","id":"{id}"}}"#));
+        let said = rig.said();
+        assert_eq!(said.iter().all(|(conn, _)| *conn != PROGRAM.0), is_taken, "{said:?}");
+    }
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use bytestring::ByteString;
 
-use crate::api::event::{CallEvent, Event, PeerEvent};
+use crate::api::event::{CallEvent, Event, PeerEvent, SessionEvent};
 use crate::api::options::WhenFull;
 use crate::base::content::Content;
 use crate::base::error::{Error, ErrorCode};
@@ -27,6 +27,8 @@ pub(crate) struct Rules {
     pub(crate) max_waiting: u64,
     /// The largest message, and the most bytes that wait.
     pub(crate) max_bytes: u64,
+    /// What a notice says of messages that find no room to wait; without, backlogs are told by events.
+    pub(crate) notice: Option<&'static str>,
 }
 
 /// A message, and the call that its outcome settles.
@@ -48,10 +50,10 @@ pub(crate) enum Outcome {
     Dropped,
 }
 
-/// One connection's way out.
-#[derive(Debug)]
+/// One connection's way out; what is sent while there is none waits.
+#[derive(Debug, Default)]
 pub(crate) struct Outlet {
-    pub(crate) conn: ConnId,
+    conn: Option<ConnId>,
     /// The peer, at a provider.
     peer: Option<PeerId>,
     underway: Underway,
@@ -62,7 +64,19 @@ pub(crate) struct Outlet {
 
 impl Outlet {
     pub(crate) fn new(conn: ConnId, peer: Option<PeerId>) -> Self {
-        Self { conn, peer, underway: Underway::default(), waiting: None, is_told: false }
+        Self { conn: Some(conn), peer, ..Self::default() }
+    }
+
+    /// Another connection is there: what waits begins to leave over it.
+    pub(crate) fn open(&mut self, conn: ConnId, rules: &Rules, out: &mut VecDeque<Output>) {
+        self.conn = Some(conn);
+        self.sent(rules, out);
+    }
+
+    /// The connection is gone, with what was on its way; what waits goes on waiting.
+    pub(crate) fn close(&mut self) {
+        self.conn = None;
+        self.underway.sent_all();
     }
 
     /// Sends a message, or keeps it, or drops it.
@@ -72,40 +86,49 @@ impl Outlet {
         rules: &Rules,
         out: &mut VecDeque<Output>,
     ) -> Outcome {
-        if !self.is_full(rules) && self.waiting.is_none() {
-            let outcome =
-                if self.underway.asked.is_some() { Outcome::Queued } else { Outcome::Sent };
-            self.pass(message.content, message.compress, rules, out);
-            return outcome;
+        if let Some(conn) = self.conn.filter(|_| self.waiting.is_none() && !self.is_full(rules)) {
+            let is_behind = self.underway.asked.is_some();
+            self.pass(conn, message, rules, out);
+            return if is_behind { Outcome::Queued } else { Outcome::Sent };
         }
-        if !std::mem::replace(&mut self.is_told, true) {
+        if rules.notice.is_none() && !std::mem::replace(&mut self.is_told, true) {
             let (peer, bytes) = (self.peer, self.underway.load.bytes);
             out.push_back(Output::Event(PeerEvent::Backlog { peer, bytes }.into()));
         }
-        if rules.on_backlog != WhenFull::Block {
-            return Outcome::Dropped;
+        if rules.on_backlog == WhenFull::Block {
+            let bytes = message.content.len() as u64;
+            let waiting = self.waiting.get_or_insert_with(|| {
+                let line = Queue::new(rules.max_waiting, rules.max_bytes, Overflow::DropNewest);
+                Box::new(line)
+            });
+            if waiting.push(message, bytes) == 0 {
+                return Outcome::Waits;
+            }
         }
-        let bytes = message.content.len() as u64;
-        let waiting = self.waiting.get_or_insert_with(|| {
-            let line = Queue::new(rules.max_waiting, rules.max_bytes, Overflow::DropNewest);
-            Box::new(line)
-        });
-        if waiting.push(message, bytes) == 0 { Outcome::Waits } else { Outcome::Dropped }
+        if let Some(text) = rules.notice
+            && !std::mem::replace(&mut self.is_told, true)
+        {
+            let error = Error::new(ErrorCode::Overloaded, text);
+            out.push_back(Output::Event(SessionEvent::Notice { error }.into()));
+        }
+        Outcome::Dropped
     }
 
     /// What was sent has left: those that wait follow. What was sent behind the question counts as gone
     /// with it: there is little before the next one.
     pub(crate) fn sent(&mut self, rules: &Rules, out: &mut VecDeque<Output>) {
+        let Some(conn) = self.conn else { return };
         self.underway.sent_all();
         while !self.is_full(rules) {
             let Some(message) = self.waiting.as_mut().and_then(|waiting| waiting.pop()) else {
                 self.waiting = None;
                 break;
             };
-            self.pass(message.content, message.compress, rules, out);
-            settle(message.call, Outcome::Queued, out);
+            let call = message.call;
+            self.pass(conn, message, rules, out);
+            settle(call, Outcome::Queued, out);
         }
-        if self.waiting.is_none() && std::mem::take(&mut self.is_told) {
+        if self.waiting.is_none() && std::mem::take(&mut self.is_told) && rules.notice.is_none() {
             let peer = self.peer;
             out.push_back(Output::Event(PeerEvent::Backlog { peer, bytes: 0 }.into()));
         }
@@ -114,6 +137,19 @@ impl Outlet {
     /// Tells whether something is known not to have left.
     pub(crate) const fn is_behind(&self) -> bool {
         self.underway.asked.is_some() || self.waiting.is_some()
+    }
+
+    /// Returns how many messages wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.len())
+    }
+
+    /// There is no later any more: hands over what waits.
+    pub(crate) fn flush(&mut self, rules: &Rules, out: &mut VecDeque<Output>) {
+        let Some(conn) = self.conn else { return };
+        while let Some(message) = self.waiting.as_mut().and_then(|waiting| waiting.pop()) {
+            self.pass(conn, message, rules, out);
+        }
     }
 
     /// The connection is over: nothing follows.
@@ -131,19 +167,12 @@ impl Outlet {
         rules.max > 0 && self.underway.load.bytes > rules.max
     }
 
-    fn pass(
-        &mut self,
-        content: Content,
-        compress: bool,
-        rules: &Rules,
-        out: &mut VecDeque<Output>,
-    ) {
-        let conn = self.conn;
-        self.underway.load.bytes += content.len() as u64;
+    fn pass(&mut self, conn: ConnId, message: Message, rules: &Rules, out: &mut VecDeque<Output>) {
+        self.underway.load.bytes += message.content.len() as u64;
         let step = if rules.max == 0 { STEP } else { STEP.min(rules.max / 4) };
         let asks = self.underway.load.bytes > step && self.underway.ask();
-        let frame = Frame::from(content);
-        out.push_back(if compress {
+        let frame = Frame::from(message.content);
+        out.push_back(if message.compress {
             Output::SendCompressed { conn, frame }
         } else {
             Output::Send { conn, frame }
@@ -176,7 +205,8 @@ mod tests {
 
     /// Sends so many bytes; returns what became of them, and whether the driver is asked.
     fn send(outlet: &mut Outlet, bytes: usize, max: u64) -> (Outcome, bool) {
-        let rules = Rules { max, on_backlog: WhenFull::Drop, max_waiting: 0, max_bytes: 0 };
+        let rules =
+            Rules { max, on_backlog: WhenFull::Drop, max_waiting: 0, max_bytes: 0, notice: None };
         let content = Content::Text("x".repeat(bytes).into());
         let mut out = VecDeque::new();
         let outcome =
@@ -193,7 +223,13 @@ mod tests {
         assert_eq!(send(&mut outlet, 1, 1_000), (Outcome::Queued, false), "as many as allowed");
         assert_eq!(send(&mut outlet, 1, 1_000), (Outcome::Dropped, false));
         assert!(outlet.is_behind());
-        let rules = Rules { max: 1_000, on_backlog: WhenFull::Drop, max_waiting: 0, max_bytes: 0 };
+        let rules = Rules {
+            max: 1_000,
+            on_backlog: WhenFull::Drop,
+            max_waiting: 0,
+            max_bytes: 0,
+            notice: None,
+        };
         outlet.sent(&rules, &mut VecDeque::new());
         assert!(!outlet.is_behind());
         assert_eq!(send(&mut outlet, 1, 1_000), (Outcome::Sent, false));

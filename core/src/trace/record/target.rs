@@ -18,7 +18,7 @@ pub(super) fn add_dial(record: Object, to: &DialTarget, redactor: &mut Redactor)
 
 pub(super) fn add_listen(record: Object, target: &ListenTarget) -> Object {
     match target {
-        ListenTarget::Http { address, limits, proxies } => {
+        ListenTarget::Http { address, limits, proxies, echoes_protocol } => {
             let numbers = (
                 limits.max_head,
                 limits.max_headers,
@@ -32,6 +32,7 @@ pub(super) fn add_listen(record: Object, target: &ListenTarget) -> Object {
                 .text("address", address)
                 .value("limits", &numbers)
                 .when(!proxies.is_empty(), |record| record.text("proxies", &proxies))
+                .when(*echoes_protocol, |record| record.flag("echoes_protocol", true))
         }
         ListenTarget::Tcp { address, tls, framing, limits } => {
             let address = format!("{}://{address}", if *tls { "tls" } else { "tcp" });
@@ -121,6 +122,7 @@ mod tests {
             address: "127.0.0.1:0".into(),
             limits,
             proxies: Networks::default(),
+            echoes_protocol: false,
         };
         let wanted =
             r#"{"kind":"listen","listen":4,"address":"127.0.0.1:0","limits":[1,2,3,4,5,6]}"#;

@@ -352,9 +352,8 @@ impl Coordinator {
 
     /// Tells of somebody who was refused, unless there were too many from there.
     fn warn(&mut self, code: ErrorCode, from: &str, text: impl AsRef<str>, now: Now) {
-        if self.warnings.count(address(from), now.mono).is_ok() {
-            self.notice(code, format!("{from}: {}", text.as_ref()));
-        }
+        let error = Error::new(code, format!("{from}: {}", text.as_ref()));
+        self.warnings.warn(address(from), error, now, &mut self.out);
     }
 
     /// Sends at once: for what promises nothing that must be stored.

@@ -9,7 +9,7 @@ use crate::base::time::{Instant, Now};
 use crate::dialect::beacon::dispatcher::plan::{Plan, Request};
 use crate::dialect::beacon::dispatcher::reply::{Verdict, judge};
 use crate::dialect::beacon::dispatcher::stream::Stream;
-use crate::dialect::beacon::dispatcher::{BeaconDispatcher, MAX_CANCELLATIONS, Purpose, Stage};
+use crate::dialect::beacon::dispatcher::{BeaconDispatcher, MAX_CANCELLATIONS, Purpose};
 use crate::dialect::beacon::options::CallOptions;
 use crate::machine::{DRIVER_SLACK_MS, Output};
 use crate::net::HttpResponse;
@@ -65,11 +65,7 @@ impl BeaconDispatcher {
         options: &Raw,
         now: Now,
     ) -> Result<(), Error> {
-        match self.stage {
-            Stage::Idle => return Err(ErrorCode::NotStarted.into()),
-            Stage::Running if !self.drain.is_on() => {}
-            Stage::Running | Stage::Ended => return Err(ErrorCode::Stopped.into()),
-        }
+        self.life.check_open()?;
         let max = self.options.limits.max_pending_calls;
         if self.calls.len() as u64 >= max {
             let message = format!("limits.max_pending_calls ({max}) calls are open");

@@ -67,7 +67,7 @@ impl BeaconDispatcher {
             }
             None => {
                 self.settle_all(&error);
-                self.end(Some(error), now);
+                self.life.end(Some(error), now, &mut self.outputs);
             }
         }
     }

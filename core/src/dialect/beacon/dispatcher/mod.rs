@@ -43,7 +43,7 @@ use crate::net::{HttpRequest, Method};
 use crate::parts::backoff::Backoff;
 use crate::parts::calls::Slab;
 use crate::parts::credentials::Credentials;
-use crate::parts::drain::Drain;
+use crate::parts::lifetime::Lifetime;
 use crate::parts::timers::Timers;
 
 /// The most work items that are cancelled at the same time.
@@ -58,13 +58,6 @@ enum Purpose {
     Cancellation,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Idle,
-    Running,
-    Ended,
-}
-
 /// The dispatcher's machine.
 #[derive(Debug)]
 pub(crate) struct BeaconDispatcher {
@@ -72,9 +65,7 @@ pub(crate) struct BeaconDispatcher {
     origin: Origin,
     credentials: Credentials,
     entropy: Entropy,
-    stage: Stage,
-    drain: Drain,
-    since: Now,
+    life: Lifetime,
     login: Login,
     login_backoff: Backoff,
     /// Logins so far, counted from 1: the first may not be wanted at all.
@@ -111,9 +102,7 @@ impl BeaconDispatcher {
             credentials: Credentials::new(options.user_name.clone(), options.password.clone()),
             origin,
             entropy: Entropy::new(seed),
-            stage: Stage::Idle,
-            drain: Drain::default(),
-            since: Now::default(),
+            life: Lifetime::default(),
             login: Login::Done,
             login_backoff: Backoff::new(options.reconnect.clone()),
             logins: 1,
@@ -131,11 +120,7 @@ impl BeaconDispatcher {
     }
 
     fn start(&mut self, now: Now) -> Result<(), Error> {
-        if self.stage != Stage::Idle {
-            return Err(ErrorCode::AlreadyStarted.into());
-        }
-        self.stage = Stage::Running;
-        self.since = now;
+        self.life.start(now)?;
         if self.options.user_name.is_empty() {
             self.ready();
         } else {
@@ -149,30 +134,17 @@ impl BeaconDispatcher {
         self.event(SessionEvent::Ready { id, transport, max_message: None });
     }
 
-    fn stop(&mut self, drain_ms: u64, now: Now) {
-        if self.drain.begin(drain_ms, now.mono) && self.stage == Stage::Running {
-            let in_flight = self.calls.len();
-            self.event(SessionEvent::Draining { in_flight, outbox: 0 });
-        }
-    }
-
     /// Ends a drained dispatcher, or one whose drain deadline has passed.
     fn advance_drain(&mut self, now: Now) {
-        let is_done = self.calls.is_empty() && self.cancelling == 0;
-        if !self.drain.is_on() || !is_done && !self.drain.is_over(now.mono) {
+        let is_busy = !self.calls.is_empty() || self.cancelling > 0;
+        if !self.life.is_drained(is_busy, now) {
             return;
         }
         let error = (!self.calls.is_empty()).then(|| {
             Error::new(ErrorCode::DrainTimeout, "calls were still open at the drain deadline")
         });
         self.settle_all(&ErrorCode::Stopped.into());
-        self.end(error, now);
-    }
-
-    fn end(&mut self, error: Option<Error>, now: Now) {
-        self.stage = Stage::Ended;
-        self.since = now;
-        self.event(SessionEvent::Ended { error });
+        self.life.end(error, now, &mut self.outputs);
     }
 
     /// Asks under our session; under a `key` a repeated request finds its first one.
@@ -209,7 +181,7 @@ impl BeaconDispatcher {
 
 impl Machine for BeaconDispatcher {
     fn handle_input(&mut self, input: Input, now: Now) {
-        if self.stage == Stage::Ended {
+        if self.life.is_ended() {
             return;
         }
         if let Input::Http(HttpInput::Part { http, bytes }) = &input
@@ -232,7 +204,7 @@ impl Machine for BeaconDispatcher {
     }
 
     fn handle_timeout(&mut self, now: Now) {
-        if self.stage == Stage::Ended {
+        if self.life.is_ended() {
             return;
         }
         while let Some((_, call)) = self.deadlines.take_due(now.mono) {
@@ -252,14 +224,14 @@ impl Machine for BeaconDispatcher {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        if self.stage == Stage::Ended {
+        if self.life.is_ended() {
             return None;
         }
         let timers = [
             self.deadlines.deadline(|_| Why::Call),
             self.retries.deadline(|_| Why::Retry),
             self.login.retry_at().map(|at| Deadline { at, why: Why::Login }),
-            self.drain.deadline(),
+            self.life.deadline(),
         ];
         timers.into_iter().flatten().min()
     }
@@ -267,13 +239,13 @@ impl Machine for BeaconDispatcher {
 
 impl Endpoint for BeaconDispatcher {
     fn handle_command(&mut self, command: Command, now: Now) -> Result<(), Error> {
-        if self.stage == Stage::Ended && !matches!(command, Command::Snapshot { .. }) {
+        if self.life.is_ended() && !matches!(command, Command::Snapshot { .. }) {
             return Err(ErrorCode::Stopped.into());
         }
         match command {
             Command::Start => self.start(now),
             Command::Stop { drain_ms } => {
-                self.stop(drain_ms, now);
+                self.life.stop(drain_ms, self.calls.len(), now, &mut self.outputs);
                 self.advance_drain(now);
                 Ok(())
             }
@@ -298,20 +270,14 @@ impl Endpoint for BeaconDispatcher {
 
     fn snapshot(&self, now: Now) -> String {
         let retry = self.login.retry_at();
-        let state = match self.stage {
-            Stage::Ended => "ended",
-            Stage::Idle | Stage::Running if self.drain.is_on() => "draining",
-            Stage::Idle => "idle",
-            Stage::Running if retry.is_some() => "waiting",
-            Stage::Running if self.login.is_done() => "ready",
-            Stage::Running => "preflight",
+        let state = match (retry, self.login.is_done()) {
+            (Some(_), _) => "waiting",
+            (None, true) => "ready",
+            (None, false) => "preflight",
         };
-        Object::new()
-            .text("dialect", "beacon")
-            .text("role", "dispatcher")
-            .text("state", state)
-            .text("since", &self.since.unix.to_string())
-            .number("since_ms", now.mono.since(self.since.mono))
+        let object = Object::new().text("dialect", "beacon").text("role", "dispatcher");
+        self.life
+            .describe(object, state, now)
             .number("attempt", self.login_backoff.attempt)
             .value("next_attempt_ms", &retry.map(|at| at.since(now.mono)))
             .value("last_error", &self.last_error)

@@ -2,7 +2,7 @@
 
 use super::peers::Peer;
 use super::{Provider, ROUND_MS};
-use crate::api::event::{PeerEvent, SessionEvent};
+use crate::api::event::PeerEvent;
 use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{ConnId, PeerId};
 use crate::base::json::Raw;
@@ -65,7 +65,7 @@ impl Provider {
         remote: &str,
         now: Now,
     ) -> Option<HttpResponse> {
-        if !self.listener.is_open() {
+        if !self.listener.is_serving() {
             return Some(wire::overloaded());
         }
         if path(&request.url) != self.options.path {
@@ -83,7 +83,7 @@ impl Provider {
         if self.options.alive && path == wire::ALIVE && request.method == Method::Get {
             wire::alive(now.unix)
         } else if path == self.options.path {
-            wire::upgrade_required()
+            HttpResponse::upgrade_required()
         } else {
             wire::not_found()
         }
@@ -127,7 +127,7 @@ impl Provider {
         }
         if self.peers.is_empty() {
             // Rounds keep the time of the start: the first may come at once.
-            let since = now.mono.since(self.listener.since.mono) % ROUND_MS;
+            let since = now.mono.since(self.life.since.mono) % ROUND_MS;
             self.round.next = Some(now.mono.after(ROUND_MS - since));
         }
         let is_greeted = !self.options.heartbeat.awaits_greet;
@@ -151,9 +151,7 @@ impl Provider {
     /// Tells of somebody who was refused, unless there were too many of its address.
     fn warn(&mut self, remote: &str, why: &str, now: Now) {
         let address = address(remote);
-        if self.warnings.count(address, now.mono).is_ok() {
-            let error = Error::new(ErrorCode::PeerRefused, format!("{address}: refused: {why}"));
-            self.event(SessionEvent::Notice { error });
-        }
+        let error = Error::new(ErrorCode::PeerRefused, format!("{address}: refused: {why}"));
+        self.warnings.warn(address, error, now, &mut self.out);
     }
 }

@@ -35,14 +35,11 @@ use crate::net::proxies::Networks;
 use crate::net::target::{FrameLimits, HttpLimits, ListenTarget};
 use crate::parts::admission::{Admission, Undecided};
 use crate::parts::heartbeat::{Beat, Heartbeat};
-use crate::parts::listener::Listener;
+use crate::parts::lifetime::Lifetime;
+use crate::parts::listener::{Listener, NO_BODY};
 use crate::parts::pacer::Rules;
 use crate::parts::window::Window;
 
-/// The largest body of a request; none has any.
-const MAX_BODY: u64 = 1_024;
-/// How often refusals of one address are told, and within how many milliseconds.
-const WARNINGS: (u64, u64) = (5, 60_000);
 /// How often the connections are looked at for silence.
 const ROUND_MS: u64 = 4_000;
 /// What a connection may have on its way besides messages: pings and answers to pings.
@@ -56,6 +53,8 @@ pub(crate) struct Provider {
     /// After how many silent rounds a connection is pinged, and cut off.
     patience: (u16, u16),
     visitors: Visitors,
+    proxies: Networks,
+    life: Lifetime,
     listener: Listener,
     entropy: Entropy,
     out: VecDeque<Output>,
@@ -92,6 +91,7 @@ impl Provider {
                 on_backlog: ws.on_backlog,
                 max_waiting: ws.max_waiting,
                 max_bytes: ws.max_send_bytes,
+                notice: None,
             },
             patience: patience(options.heartbeat.interval),
             visitors: Visitors {
@@ -99,7 +99,9 @@ impl Provider {
                 hosts: None,
                 origins: options.allowed_origins.clone(),
             },
-            listener: Listener::new(),
+            proxies: options.trusted_proxies.iter().cloned().collect(),
+            life: Lifetime::default(),
+            listener: Listener::default(),
             entropy: Entropy::new(seed),
             out: VecDeque::new(),
             admission: Admission::new(options.max_connections, options.max_unadmitted_per_address),
@@ -107,38 +109,39 @@ impl Provider {
             peers: BTreeMap::new(),
             beat: Heartbeat::new(options.heartbeat.interval, 0),
             round: Heartbeat::new(ROUND_MS, 0),
-            warnings: Window::new(WARNINGS.0, WARNINGS.1),
+            warnings: Window::of_warnings(),
             counters: Counters::default(),
             options,
         })
     }
 
     fn start(&mut self, now: Now) -> Result<(), Error> {
-        let options = &self.options;
-        let limits =
-            HttpLimits::new(MAX_BODY, options.max_connections, options.max_unadmitted_per_address);
-        let (address, proxies) = (options.address(), Networks::default());
-        let target = ListenTarget::Http { address, limits, proxies };
-        self.listener.start(target, now, &mut self.out)?;
+        self.life.start(now)?;
+        let ProviderOptions { max_connections, max_unadmitted_per_address, .. } = self.options;
+        let limits = HttpLimits::new(NO_BODY, max_connections, max_unadmitted_per_address);
+        let (address, proxies) = (self.options.address(), self.proxies.clone());
+        let target = ListenTarget::Http { address, limits, proxies, echoes_protocol: true };
+        self.listener.open(target, &mut self.out);
         self.beat.arm(now.mono);
         Ok(())
     }
 
     /// Lets what was sent leave for a while, then ends.
     fn stop(&mut self, drain_ms: u64, now: Now) {
-        self.listener.stop(drain_ms, self.behind(), now, &mut self.out);
+        self.listener.close(&mut self.out);
+        self.life.stop(drain_ms, self.behind(), now, &mut self.out);
         self.advance_drain(now);
     }
 
     fn advance_drain(&mut self, now: Now) {
         // Who is behind is asked of every consumer: not with every message.
-        if self.listener.is_open() {
+        if !self.life.is_draining() {
             return;
         }
         let is_behind = self.behind() > 0;
-        if self.listener.is_drained(is_behind, now) {
+        if self.life.is_drained(is_behind, now) {
             let text = "consumers had not read what was sent";
-            self.end(is_behind.then(|| Error::new(ErrorCode::DrainTimeout, text)));
+            self.end(is_behind.then(|| Error::new(ErrorCode::DrainTimeout, text)), now);
         }
     }
 
@@ -148,14 +151,15 @@ impl Provider {
     }
 
     /// Says farewell to everyone.
-    fn end(&mut self, error: Option<Error>) {
+    fn end(&mut self, error: Option<Error>, now: Now) {
         while let Some((conn, asked)) = self.undecided.take_due(None) {
             self.put_off(conn, &asked);
         }
         while let Some(conn) = self.peers.keys().next().copied() {
             self.end_peer(conn, None, String::new());
         }
-        self.listener.end(error, &mut self.out);
+        self.listener.close(&mut self.out);
+        self.life.end(error, now, &mut self.out);
     }
 
     /// Limits of a connection that is let in. What is on its way is bounded by what is handed over.
@@ -196,7 +200,7 @@ fn size(value: u64) -> usize {
 
 impl Machine for Provider {
     fn handle_input(&mut self, input: Input, now: Now) {
-        if self.listener.is_ended() {
+        if self.life.is_ended() {
             return;
         }
         match input {
@@ -205,6 +209,7 @@ impl Machine for Provider {
             Input::Conn(ConnInput::Held { conn }) => self.alive(conn),
             Input::Conn(ConnInput::Closed { conn, cause }) => self.closed(conn, &cause),
             Input::Server(ServerInput::Offered { conn, request, remote }) => {
+                let remote = self.proxies.client(&request.headers, remote);
                 self.offered(conn, &request, &remote, now);
             }
             Input::Server(ServerInput::Asked { http, request, .. }) => {
@@ -214,7 +219,7 @@ impl Machine for Provider {
             Input::Server(ServerInput::Listening { address, .. }) => {
                 self.listener.bound(address, &mut self.out);
             }
-            Input::Server(ServerInput::ListenFailed { error, .. }) => self.end(Some(error)),
+            Input::Server(ServerInput::ListenFailed { error, .. }) => self.end(Some(error), now),
             // It dials nobody, asks nobody, stores nothing and takes no streams.
             Input::Conn(ConnInput::Opened { .. })
             | Input::Server(
@@ -230,7 +235,7 @@ impl Machine for Provider {
     }
 
     fn handle_timeout(&mut self, now: Now) {
-        if self.listener.is_ended() {
+        if self.life.is_ended() {
             return;
         }
         while let Some((conn, asked)) = self.undecided.take_due(Some(now.mono)) {
@@ -250,14 +255,14 @@ impl Machine for Provider {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        if !self.listener.is_running() {
+        if !self.life.is_running() {
             return None;
         }
         let timers = [
             self.undecided.deadline(),
             self.round.next.map(|at| Deadline { at, why: Why::Ping }),
             self.beat.next.map(|at| Deadline { at, why: Why::Heartbeat }),
-            self.listener.deadline(),
+            self.life.deadline(),
         ];
         timers.into_iter().flatten().min()
     }
@@ -265,7 +270,7 @@ impl Machine for Provider {
 
 impl Endpoint for Provider {
     fn handle_command(&mut self, command: Command, now: Now) -> Result<(), Error> {
-        if self.listener.is_ended() && !matches!(command, Command::Snapshot { .. }) {
+        if self.life.is_ended() && !matches!(command, Command::Snapshot { .. }) {
             return Err(ErrorCode::Stopped.into());
         }
         match command {
@@ -296,8 +301,9 @@ impl Endpoint for Provider {
     fn snapshot(&self, now: Now) -> String {
         let object = Object::with_capacity(512);
         let object = object.text("dialect", "netcluster").text("role", "provider");
-        let described = self.listener.describe(object, now);
-        described
+        self.life
+            .describe(object, self.listener.state(), now)
+            .text("address", self.listener.address())
             .value("connections", &self.peers.len())
             .value("pending", &self.undecided.len())
             .value("behind", &self.behind())
