@@ -160,6 +160,10 @@ export interface RuntimeOptions {
   certFile?: string | undefined;
   /** The PEM file with the private key of cert_file. Default: `""`. */
   keyFile?: string | undefined;
+  /** The passphrase of key_file, if it is encrypted; beside a plain one it is ignored. Default: `""`. */
+  keyPassphrase?: string | undefined;
+  /** The name that a TLS server is asked for and must have in its certificate; empty for the host that is dialed. Default: `""`. */
+  serverName?: string | undefined;
   /** `environment` honours HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY; `none` ignores them; else a proxy URL. Default: `"environment"`. */
   proxy?: string | undefined;
   /** Accept any certificate; works only with MOORLINE_DANGER_ACCEPT_INVALID_CERTS=1 set too. Default: `false`. */
@@ -618,11 +622,11 @@ export interface AuthOptions {
 
 /** TLS. */
 export interface SslOptions {
-  /** A PEM file with the private key; with cert it makes the provider speak TLS. Default: `""`. */
+  /** A PEM file with the private key, encrypted or not; with cert it makes the provider speak TLS. Default: `""`. */
   key?: string | undefined;
   /** A PEM file with the certificate chain. Default: `""`. */
   cert?: string | undefined;
-  /** Kept for the original's sake: keys must not be encrypted. Default: `""`. */
+  /** The passphrase of an encrypted key; beside a plain one it is ignored. Default: `""`. */
   passphrase?: string | undefined;
   /** Not supported: the key exchange is by elliptic curves. Default: `""`. */
   dhParams?: string | undefined;
@@ -666,6 +670,8 @@ export interface ProviderOptions {
   alive?: boolean | undefined;
   /** Whether messages that the protocol keeps for itself may be sent all the same. Default: `false`. */
   allowReserved?: boolean | undefined;
+  /** Addresses and networks of reverse proxies, such as `10.0.0.0/8`: who comes through one is the last in its `X-Forwarded-For` that is none of them. Default: `[]`. */
+  trustedProxies?: readonly string[] | undefined;
   /** The most connections; further consumers are answered 503. Default: `10000`. Range: 1 to 1000000. */
   maxConnections?: number | undefined;
   /** The most connections of one address that have asked nothing or wait to be let in. Default: `64`. Range: 1 to 65536. */
@@ -726,7 +732,7 @@ export interface ScriptsOptions {
 export interface AsksOptions {
   /** How long a status is waited for; then -3 is answered. Default: `600000` ms. Range: 1 to 86400000. */
   timeoutMs?: number | undefined;
-  /** The most requests that wait; further ones are answered with -5. Default: `4096`. Range: 1 to 1048576. */
+  /** The most requests that wait, their ids of at most max_queued_bytes together; further ones are answered with -5. Default: `4096`. Range: 1 to 1048576. */
   maxPending?: number | undefined;
   /** The most messages kept while the other side is away; further ones are answered with -5. Default: `1000`. Range: 1 to 1048576. */
   maxQueued?: number | undefined;
@@ -862,6 +868,8 @@ export const OPTION_KEYS = {
       caFile: 'ca_file',
       certFile: 'cert_file',
       keyFile: 'key_file',
+      keyPassphrase: 'key_passphrase',
+      serverName: 'server_name',
       proxy: 'proxy',
       dangerAcceptInvalidCerts: 'danger_accept_invalid_certs',
       traceFile: 'trace_file',
@@ -894,6 +902,8 @@ export const OPTION_KEYS = {
       caFile: 'ca_file',
       certFile: 'cert_file',
       keyFile: 'key_file',
+      keyPassphrase: 'key_passphrase',
+      serverName: 'server_name',
       proxy: 'proxy',
       dangerAcceptInvalidCerts: 'danger_accept_invalid_certs',
       traceFile: 'trace_file',
@@ -975,6 +985,8 @@ export const OPTION_KEYS = {
       caFile: 'ca_file',
       certFile: 'cert_file',
       keyFile: 'key_file',
+      keyPassphrase: 'key_passphrase',
+      serverName: 'server_name',
       proxy: 'proxy',
       dangerAcceptInvalidCerts: 'danger_accept_invalid_certs',
       traceFile: 'trace_file',
@@ -1036,6 +1048,8 @@ export const OPTION_KEYS = {
       caFile: 'ca_file',
       certFile: 'cert_file',
       keyFile: 'key_file',
+      keyPassphrase: 'key_passphrase',
+      serverName: 'server_name',
       proxy: 'proxy',
       dangerAcceptInvalidCerts: 'danger_accept_invalid_certs',
       traceFile: 'trace_file',
@@ -1078,6 +1092,8 @@ export const OPTION_KEYS = {
       caFile: 'ca_file',
       certFile: 'cert_file',
       keyFile: 'key_file',
+      keyPassphrase: 'key_passphrase',
+      serverName: 'server_name',
       proxy: 'proxy',
       dangerAcceptInvalidCerts: 'danger_accept_invalid_certs',
       traceFile: 'trace_file',
@@ -1124,6 +1140,7 @@ export const OPTION_KEYS = {
     allowedOrigins: 'allowed_origins',
     alive: 'alive',
     allowReserved: 'allow_reserved',
+    trustedProxies: 'trusted_proxies',
     maxConnections: 'max_connections',
     maxUnadmittedPerAddress: 'max_unadmitted_per_address',
     runtime: ['runtime', {
@@ -1131,6 +1148,8 @@ export const OPTION_KEYS = {
       caFile: 'ca_file',
       certFile: 'cert_file',
       keyFile: 'key_file',
+      keyPassphrase: 'key_passphrase',
+      serverName: 'server_name',
       proxy: 'proxy',
       dangerAcceptInvalidCerts: 'danger_accept_invalid_certs',
       traceFile: 'trace_file',
@@ -1192,6 +1211,8 @@ export const OPTION_KEYS = {
       caFile: 'ca_file',
       certFile: 'cert_file',
       keyFile: 'key_file',
+      keyPassphrase: 'key_passphrase',
+      serverName: 'server_name',
       proxy: 'proxy',
       dangerAcceptInvalidCerts: 'danger_accept_invalid_certs',
       traceFile: 'trace_file',
@@ -1218,13 +1239,13 @@ export const OPTION_KEYS = {
 
 /** The defaults of each role and command, by the names inside. */
 export const OPTION_DEFAULTS = {
-  worker: {"bind_addresses":[],"connect_timeout_ms":10000,"contexts":{},"heartbeat_interval_ms":30000,"host_id":"","http_timeout_ms":15000,"join_secret":"","life_sign_interval_ms":30000,"limits":{"max_fragments":1024,"max_message_bytes":16777216,"max_pending_calls":65536,"max_send_queue_bytes":33554432},"max_concurrent":1,"max_stall_ms":0,"max_waiting":64,"name":"","operations":[],"outbox":{"max_bytes":67108864,"max_items":10000,"require_store":true},"password":"","ping_interval_ms":20000,"poll_interval_ms":5000,"reconnect":{"base_delay_ms":250,"growth_percent":200,"jitter_percent":20,"max_attempts":0,"max_delay_ms":30000,"stable_after_ms":30000},"registration_timeout_ms":10000,"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","max_event_bytes":67108864,"proxy":"environment","store_path":"","trace_file":""},"server_url":"http://localhost:54321","shared_mounts":[],"tags":{},"transport":"auto","upgrade_interval_ms":60000,"user_name":"","withdraw_on_loss":false},
-  dispatcher: {"call_timeout_ms":300000,"http_timeout_ms":15000,"limits":{"max_fragments":1024,"max_message_bytes":16777216,"max_pending_calls":65536,"max_send_queue_bytes":33554432},"password":"","reconnect":{"base_delay_ms":250,"growth_percent":200,"jitter_percent":20,"max_attempts":0,"max_delay_ms":5000,"stable_after_ms":30000},"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","max_event_bytes":67108864,"proxy":"environment","store_path":"","trace_file":""},"server_url":"http://localhost:54321","user_name":""},
-  hub: {"access":"open","affinity_ttl_ms":3600000,"allowed_hosts":[],"allowed_origins":[],"auth_join_secret":"","danger_open_network":false,"enqueue_burst":500,"enqueue_rate":200,"join_secret":"","lease_ms":60000,"limits":{"max_fragments":1024,"max_message_bytes":16777216,"max_pending_calls":65536,"max_send_queue_bytes":33554432},"listen":"127.0.0.1:54321","max_body_bytes":16777216,"max_connection_bytes":268435456,"max_connections":10000,"max_queued":5000,"max_queued_bytes":268435456,"max_redeliveries":10,"max_result_bytes":268435456,"max_results":10000,"max_unadmitted_per_address":64,"ping_interval_ms":20000,"reader_roles":[],"readmission_rate":600,"registration_timeout_ms":10000,"result_ttl_ms":3600000,"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","max_event_bytes":67108864,"proxy":"environment","store_path":"","trace_file":""},"session_ttl_ms":86400000,"trusted_proxies":[],"users":[],"volt":{"command_timeout_ms":30000,"connect_timeout_ms":45000,"daemons":[],"enabled":true,"enroll_limit":30,"enroll_window_ms":900000,"generation":"auto","handler_timeout_ms":30000,"heartbeat_timeout_ms":60000,"max_calls":65536,"max_commands":1024,"max_daemons":10000,"max_message_bytes":10000000,"max_stream_bytes":0,"max_tokens":10000,"path":"/socket.io/","ping_interval_ms":25000,"ping_timeout_ms":60000,"presence_interval_ms":15000,"registration_timeout_ms":30000,"registration_wait_ms":30000,"token_ttl_ms":86400000,"upgrade_timeout_ms":10000,"websocket":true},"work_timeout_ms":300000},
-  daemon: {"channel":"none","connect_timeout_ms":20000,"control_socket_url":"","daemon_password":"","enrollment":{"enabled":true,"on_already_enrolled":"auto","retry":false,"timeout_ms":30000,"url":""},"enrollment_token":"","generation":"auto","heartbeat":{"asks":false,"enabled":true,"include_credentials":false,"interval_ms":30000,"jitter_ms":0,"mode":"auto"},"http_timeout_ms":30000,"installed_version":"","limits":{"max_fragments":1024,"max_message_bytes":104857600,"max_pending_calls":65536,"max_send_queue_bytes":33554432},"max_concurrent":4096,"max_queued":1024,"max_queued_bytes":8388608,"path":"/socket.io/","reconnect":{"base_delay_ms":500,"growth_percent":200,"jitter_percent":30,"max_attempts":0,"max_delay_ms":30000,"stable_after_ms":10000},"reconnect_enabled":true,"reconnect_on_server_disconnect":true,"register_with_ack":false,"registration_timeout_ms":10000,"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","max_event_bytes":67108864,"proxy":"environment","store_path":"","trace_file":""},"server_url":"","team_cluster_id":"","transport":"auto"},
-  consumer: {"allow_reserved":false,"compression":true,"connect_timeout_ms":10000,"host":"","limits":{"max_fragments":1024,"max_message_bytes":104857600,"max_pending_calls":65536,"max_send_queue_bytes":134217728},"max_backpressure":33554432,"on_backlog":"drop","parameters":[],"path":"/connect","port":8080,"reconnect":{"base_delay_ms":1000,"growth_percent":100,"jitter_percent":0,"max_attempts":10,"max_delay_ms":30000,"stable_after_ms":0},"reconnect_enabled":true,"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","max_event_bytes":67108864,"proxy":"environment","store_path":"","trace_file":""},"ssl":false,"tells_heartbeats":false},
-  provider: {"alive":true,"allow_plaintext":false,"allow_reserved":false,"allowed_origins":[],"auth":{"asks":false,"max_pending":1024,"parameters":[],"timeout_ms":10000},"heartbeat":{"awaits_greet":false,"interval":30000,"max_strikes":2,"tells":false},"host":"127.0.0.1","max_connections":10000,"max_unadmitted_per_address":64,"path":"/connect","port":8080,"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","max_event_bytes":67108864,"proxy":"environment","store_path":"","trace_file":""},"ssl":{"cert":"","dh_params":"","key":"","passphrase":""},"strict":false,"ws":{"compressor":0,"max_backpressure":1048576,"max_fragments":1024,"max_payload_length":32768,"max_send_bytes":67108864,"max_waiting":1024,"on_backlog":"drop"}},
-  wsdaemonDaemon: {"allowed_hosts":[],"allowed_origins":[],"asks":{"max_pending":4096,"max_queued":1000,"max_queued_bytes":16777216,"timeout_ms":600000},"connect_timeout_ms":4000,"danger_open_network":false,"handlers":{"answer_unknown":true,"max_concurrent":16,"max_waiting":256,"timeout_ms":300000},"honor_pause":true,"limits":{"max_fragments":1024,"max_message_bytes":16777216,"max_pending_calls":65536,"max_send_queue_bytes":33554432},"listen":"127.0.0.1:80","local":{"max_connections":64,"socket_path":"","tcp_address":""},"max_connections":1000,"max_unadmitted_per_address":64,"mode":"client","ping_interval_ms":10000,"reconnect":{"base_delay_ms":3000,"growth_percent":130,"jitter_percent":66,"max_attempts":0,"max_delay_ms":10000,"stable_after_ms":5000},"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","max_event_bytes":67108864,"proxy":"environment","store_path":"","trace_file":""},"scripts":{"environment":[],"folder":"","output_limit_bytes":65536},"server_url":"ws://localhost:80","token":""},
+  worker: {"bind_addresses":[],"connect_timeout_ms":10000,"contexts":{},"heartbeat_interval_ms":30000,"host_id":"","http_timeout_ms":15000,"join_secret":"","life_sign_interval_ms":30000,"limits":{"max_fragments":1024,"max_message_bytes":16777216,"max_pending_calls":65536,"max_send_queue_bytes":33554432},"max_concurrent":1,"max_stall_ms":0,"max_waiting":64,"name":"","operations":[],"outbox":{"max_bytes":67108864,"max_items":10000,"require_store":true},"password":"","ping_interval_ms":20000,"poll_interval_ms":5000,"reconnect":{"base_delay_ms":250,"growth_percent":200,"jitter_percent":20,"max_attempts":0,"max_delay_ms":30000,"stable_after_ms":30000},"registration_timeout_ms":10000,"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","key_passphrase":"","max_event_bytes":67108864,"proxy":"environment","server_name":"","store_path":"","trace_file":""},"server_url":"http://localhost:54321","shared_mounts":[],"tags":{},"transport":"auto","upgrade_interval_ms":60000,"user_name":"","withdraw_on_loss":false},
+  dispatcher: {"call_timeout_ms":300000,"http_timeout_ms":15000,"limits":{"max_fragments":1024,"max_message_bytes":16777216,"max_pending_calls":65536,"max_send_queue_bytes":33554432},"password":"","reconnect":{"base_delay_ms":250,"growth_percent":200,"jitter_percent":20,"max_attempts":0,"max_delay_ms":5000,"stable_after_ms":30000},"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","key_passphrase":"","max_event_bytes":67108864,"proxy":"environment","server_name":"","store_path":"","trace_file":""},"server_url":"http://localhost:54321","user_name":""},
+  hub: {"access":"open","affinity_ttl_ms":3600000,"allowed_hosts":[],"allowed_origins":[],"auth_join_secret":"","danger_open_network":false,"enqueue_burst":500,"enqueue_rate":200,"join_secret":"","lease_ms":60000,"limits":{"max_fragments":1024,"max_message_bytes":16777216,"max_pending_calls":65536,"max_send_queue_bytes":33554432},"listen":"127.0.0.1:54321","max_body_bytes":16777216,"max_connection_bytes":268435456,"max_connections":10000,"max_queued":5000,"max_queued_bytes":268435456,"max_redeliveries":10,"max_result_bytes":268435456,"max_results":10000,"max_unadmitted_per_address":64,"ping_interval_ms":20000,"reader_roles":[],"readmission_rate":600,"registration_timeout_ms":10000,"result_ttl_ms":3600000,"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","key_passphrase":"","max_event_bytes":67108864,"proxy":"environment","server_name":"","store_path":"","trace_file":""},"session_ttl_ms":86400000,"trusted_proxies":[],"users":[],"volt":{"command_timeout_ms":30000,"connect_timeout_ms":45000,"daemons":[],"enabled":true,"enroll_limit":30,"enroll_window_ms":900000,"generation":"auto","handler_timeout_ms":30000,"heartbeat_timeout_ms":60000,"max_calls":65536,"max_commands":1024,"max_daemons":10000,"max_message_bytes":10000000,"max_stream_bytes":0,"max_tokens":10000,"path":"/socket.io/","ping_interval_ms":25000,"ping_timeout_ms":60000,"presence_interval_ms":15000,"registration_timeout_ms":30000,"registration_wait_ms":30000,"token_ttl_ms":86400000,"upgrade_timeout_ms":10000,"websocket":true},"work_timeout_ms":300000},
+  daemon: {"channel":"none","connect_timeout_ms":20000,"control_socket_url":"","daemon_password":"","enrollment":{"enabled":true,"on_already_enrolled":"auto","retry":false,"timeout_ms":30000,"url":""},"enrollment_token":"","generation":"auto","heartbeat":{"asks":false,"enabled":true,"include_credentials":false,"interval_ms":30000,"jitter_ms":0,"mode":"auto"},"http_timeout_ms":30000,"installed_version":"","limits":{"max_fragments":1024,"max_message_bytes":104857600,"max_pending_calls":65536,"max_send_queue_bytes":33554432},"max_concurrent":4096,"max_queued":1024,"max_queued_bytes":8388608,"path":"/socket.io/","reconnect":{"base_delay_ms":500,"growth_percent":200,"jitter_percent":30,"max_attempts":0,"max_delay_ms":30000,"stable_after_ms":10000},"reconnect_enabled":true,"reconnect_on_server_disconnect":true,"register_with_ack":false,"registration_timeout_ms":10000,"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","key_passphrase":"","max_event_bytes":67108864,"proxy":"environment","server_name":"","store_path":"","trace_file":""},"server_url":"","team_cluster_id":"","transport":"auto"},
+  consumer: {"allow_reserved":false,"compression":true,"connect_timeout_ms":10000,"host":"","limits":{"max_fragments":1024,"max_message_bytes":104857600,"max_pending_calls":65536,"max_send_queue_bytes":134217728},"max_backpressure":33554432,"on_backlog":"drop","parameters":[],"path":"/connect","port":8080,"reconnect":{"base_delay_ms":1000,"growth_percent":100,"jitter_percent":0,"max_attempts":10,"max_delay_ms":30000,"stable_after_ms":0},"reconnect_enabled":true,"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","key_passphrase":"","max_event_bytes":67108864,"proxy":"environment","server_name":"","store_path":"","trace_file":""},"ssl":false,"tells_heartbeats":false},
+  provider: {"alive":true,"allow_plaintext":false,"allow_reserved":false,"allowed_origins":[],"auth":{"asks":false,"max_pending":1024,"parameters":[],"timeout_ms":10000},"heartbeat":{"awaits_greet":false,"interval":30000,"max_strikes":2,"tells":false},"host":"127.0.0.1","max_connections":10000,"max_unadmitted_per_address":64,"path":"/connect","port":8080,"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","key_passphrase":"","max_event_bytes":67108864,"proxy":"environment","server_name":"","store_path":"","trace_file":""},"ssl":{"cert":"","dh_params":"","key":"","passphrase":""},"strict":false,"trusted_proxies":[],"ws":{"compressor":0,"max_backpressure":1048576,"max_fragments":1024,"max_payload_length":32768,"max_send_bytes":67108864,"max_waiting":1024,"on_backlog":"drop"}},
+  wsdaemonDaemon: {"allowed_hosts":[],"allowed_origins":[],"asks":{"max_pending":4096,"max_queued":1000,"max_queued_bytes":16777216,"timeout_ms":600000},"connect_timeout_ms":4000,"danger_open_network":false,"handlers":{"answer_unknown":true,"max_concurrent":16,"max_waiting":256,"timeout_ms":300000},"honor_pause":true,"limits":{"max_fragments":1024,"max_message_bytes":16777216,"max_pending_calls":65536,"max_send_queue_bytes":33554432},"listen":"127.0.0.1:80","local":{"max_connections":64,"socket_path":"","tcp_address":""},"max_connections":1000,"max_unadmitted_per_address":64,"mode":"client","ping_interval_ms":10000,"reconnect":{"base_delay_ms":3000,"growth_percent":130,"jitter_percent":66,"max_attempts":0,"max_delay_ms":10000,"stable_after_ms":5000},"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","key_passphrase":"","max_event_bytes":67108864,"proxy":"environment","server_name":"","store_path":"","trace_file":""},"scripts":{"environment":[],"folder":"","output_limit_bytes":65536},"server_url":"ws://localhost:80","token":""},
   call: {"affinity_key":"","idempotency_key":"","require_affinity":false,"response_type":"json","stream":false,"team_cluster_id":"","timeout_ms":0},
   command: {"timeout_ms":30000},
   request: {"timeout_ms":0},

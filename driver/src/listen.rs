@@ -123,12 +123,13 @@ impl Listeners {
         let (inbox, counting) = (Arc::clone(&self.inbox), Arc::clone(&self.counting));
         let ids = Arc::clone(&self.ids);
         let (tls, framing, limits) = match target {
-            ListenTarget::Http { limits, proxies, .. } => {
+            ListenTarget::Http { limits, proxies, echoes_protocol, .. } => {
                 let (most, strangers) = (limits.max_connections, limits.max_unadmitted_per_address);
                 let HttpLimits { max_body, max_held, .. } = *limits;
                 let crowd = Crowd::new(most, strangers, max_body, max_held, proxies.clone());
                 let tls = if listen == HEALTH { None } else { self.tls.acceptor()? };
-                let door = HttpDoor { listen, limits: *limits, tls, inbox, counting, ids };
+                let (limits, echoes_protocol) = (*limits, *echoes_protocol);
+                let door = HttpDoor { listen, limits, echoes_protocol, tls, inbox, counting, ids };
                 return Ok((crowd, Door::Http(Arc::new(door))));
             }
             ListenTarget::Tcp { tls: false, framing, limits, .. }
@@ -212,6 +213,7 @@ impl Door {
 struct HttpDoor {
     listen: ListenId,
     limits: HttpLimits,
+    echoes_protocol: bool,
     tls: Option<TlsAcceptor>,
     inbox: Arc<Inbox>,
     counting: Arc<Counting>,

@@ -5,17 +5,19 @@ mod told;
 
 use std::fmt::Display;
 use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use moorline_core::options::RuntimeOptions;
-use moorline_core::{Error, ErrorCode};
+use moorline_core::{Error, ErrorCode, Secret};
+use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client};
@@ -30,6 +32,8 @@ const DANGER_VARIABLE: &str = "MOORLINE_DANGER_ACCEPT_INVALID_CERTS";
 pub(crate) struct Tls {
     trusted: Vec<CertificateDer<'static>>,
     identity: Option<Identity>,
+    /// The name to ask a server for in place of its host's.
+    server_name: String,
     accepts_anything: bool,
     client: OnceCell<Arc<ClientConfig>>,
 }
@@ -39,7 +43,15 @@ pub(crate) struct Tls {
 struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    files: (String, String),
+    files: Files,
+}
+
+/// Where a certificate and its key are read, and what decrypts the key.
+#[derive(Clone, Debug)]
+struct Files {
+    chain: String,
+    key: String,
+    passphrase: Secret,
 }
 
 impl Tls {
@@ -56,7 +68,11 @@ impl Tls {
             ("", "") => None,
             ("", _) => return Err(invalid("runtime.key_file needs runtime.cert_file")),
             (_, "") => return Err(invalid("runtime.cert_file needs runtime.key_file")),
-            (chain, key) => Some(Identity::read(chain, key)?),
+            (chain, key) => Some(Identity::read(Files {
+                chain: chain.to_owned(),
+                key: key.to_owned(),
+                passphrase: options.key_passphrase.clone(),
+            })?),
         };
         let accepts_anything = options.danger_accept_invalid_certs;
         if accepts_anything && std::env::var(DANGER_VARIABLE).as_deref() != Ok("1") {
@@ -64,7 +80,9 @@ impl Tls {
                 "runtime.danger_accept_invalid_certs works only with {DANGER_VARIABLE}=1"
             )));
         }
-        let tls = Self { trusted, identity, accepts_anything, client: OnceCell::new() };
+        let server_name = options.server_name.clone();
+        let client = OnceCell::new();
+        let tls = Self { trusted, identity, server_name, accepts_anything, client };
         tls.acceptor()?;
         Ok(tls)
     }
@@ -78,10 +96,12 @@ impl Tls {
         let failed = |e: String| {
             Error::new(ErrorCode::TlsFailed, format!("TLS with {} failed: {e}", target.authority()))
         };
-        let name = ServerName::try_from(target.host.clone()).map_err(|e| failed(e.to_string()))?;
+        let own = Some(&self.server_name).filter(|name| !name.is_empty());
+        let host = own.unwrap_or(&target.host);
+        let name = ServerName::try_from(host.clone()).map_err(|e| failed(e.to_string()))?;
         let config = self.client.get_or_try_init(|| self.client_config()).await?;
         let connector = TlsConnector::from(Arc::clone(config));
-        connector.connect(name, stream).await.map_err(|e| failed(told::failure(&e, &target.host)))
+        connector.connect(name, stream).await.map_err(|e| failed(told::failure(&e, host)))
     }
 
     /// Returns what a listener presents itself with; `None` without a certificate.
@@ -134,8 +154,8 @@ impl Tls {
 }
 
 impl Identity {
-    fn read(chain: &str, key: &str) -> Result<Self, Error> {
-        let files = (chain.to_owned(), key.to_owned());
+    fn read(files: Files) -> Result<Self, Error> {
+        let Files { chain, key, passphrase } = &files;
         let chain = certificates("runtime.cert_file", chain)?;
         let unusable = |e: &dyn Display| invalid(format!("runtime.key_file: {key}: {e}"));
         let file = File::open(key).map_err(|e| unusable(&e))?;
@@ -144,10 +164,42 @@ impl Identity {
             let text = format!("is open to every user of the machine; chmod 600 {key}");
             return Err(unusable(&text));
         }
-        let key = PrivateKeyDer::from_pem_reader(file).map_err(|e| unusable(&e))?;
+        let key = private_key(file, passphrase).map_err(|e| unusable(&e))?;
         Ok(Self { chain, key, files })
     }
 }
+
+/// Reads a private key; says what to do about one that cannot be read.
+fn private_key(mut file: File, passphrase: &Secret) -> Result<PrivateKeyDer<'static>, String> {
+    let mut text = Vec::new();
+    file.read_to_end(&mut text).map_err(|e| e.to_string())?;
+    let has = |words: &str| text.windows(words.len()).any(|part| part == words.as_bytes());
+    if has("Proc-Type: 4,ENCRYPTED") {
+        return Err(String::from(
+            "is encrypted in the old way of OpenSSL, which is not safe; openssl pkcs8 -topk8 makes it \
+             one that can be used",
+        ));
+    }
+    if !has(&format!("-----BEGIN {ENCRYPTED}-----")) {
+        return PrivateKeyDer::from_pem_slice(&text).map_err(|e| e.to_string());
+    }
+    if passphrase.is_empty() {
+        return Err(String::from("is encrypted: give its passphrase in runtime.key_passphrase"));
+    }
+    let text = std::str::from_utf8(&text).map_err(|e| e.to_string())?;
+    let begin = text.find("-----BEGIN").unwrap_or_default();
+    let (_, encrypted) = SecretDocument::from_pem(&text[begin..]).map_err(|e| e.to_string())?;
+    let encrypted = EncryptedPrivateKeyInfoRef::try_from(encrypted.as_bytes());
+    let key = encrypted.and_then(|key| key.decrypt(passphrase.expose())).map_err(|e| {
+        format!(
+            "cannot be decrypted: runtime.key_passphrase may be wrong, or its cipher unknown ({e})"
+        )
+    })?;
+    Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
+}
+
+/// What the PEM text of an encrypted key calls itself.
+const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
 
 /// A verifier that trusts everyone: for tests of other people's set-ups, behind two switches.
 #[derive(Debug)]

@@ -48,6 +48,13 @@ pub(super) fn accept(version: Version, headers: &HeaderMap) -> Result<HeaderValu
         .ok_or(Wrong::Request("the request needs one Sec-WebSocket-Key of 16 bytes in base64"))
 }
 
+/// Returns the first subprotocol that is offered.
+pub(super) fn first_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
+    let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL)?.as_bytes();
+    let first = offered.split(|byte| *byte == b',').next()?.trim_ascii();
+    HeaderValue::from_bytes(first).ok().filter(|first| !first.is_empty())
+}
+
 /// Returns a field that stands there once.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
@@ -117,6 +124,16 @@ mod tests {
             headers.append("sec-websocket-key", HeaderValue::from_static(key));
             is_refused(Version::HTTP_11, headers);
         }
+    }
+
+    #[test]
+    fn of_subprotocols_the_first_is_taken() {
+        for (offered, first) in [("a, b", Some("a")), (" chat ", Some("chat")), (",b", None)] {
+            let headers = headers(&[("sec-websocket-protocol", offered)]);
+            let found = first_protocol(&headers);
+            assert_eq!(found.as_ref().and_then(|it| it.to_str().ok()), first, "{offered:?}");
+        }
+        assert!(first_protocol(&headers(&GOOD)).is_none());
     }
 
     #[test]

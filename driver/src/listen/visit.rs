@@ -226,6 +226,11 @@ impl Visit {
         if let Some(granted) = granted.and_then(|granted| HeaderValue::try_from(granted).ok()) {
             fields.insert(header::SEC_WEBSOCKET_EXTENSIONS, granted);
         }
+        if self.door.echoes_protocol
+            && let Some(first) = upgrade::first_protocol(&head.headers)
+        {
+            fields.insert(header::SEC_WEBSOCKET_PROTOCOL, first);
+        }
         answer
     }
 }

@@ -9,7 +9,7 @@ use moorline_core::Error;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::{Identity, provider, unusable};
+use super::{Files, Identity, provider, unusable};
 
 /// How often the files are looked at, at most.
 const LOOK: Duration = Duration::from_secs(5);
@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// What a listener presents itself with.
 #[derive(Debug)]
 pub(super) struct OwnCertificate {
-    files: (String, String),
+    files: Files,
     look: Duration,
     state: Mutex<State>,
 }
@@ -53,8 +53,8 @@ impl OwnCertificate {
             let changed = changed(&self.files);
             if changed != state.changed {
                 state.changed = changed;
-                let (chain, key) = (&self.files.0, &self.files.1);
-                match Identity::read(chain, key).and_then(|identity| certified(&identity)) {
+                let (chain, files) = (&self.files.chain, self.files.clone());
+                match Identity::read(files).and_then(|identity| certified(&identity)) {
                     Ok(certificate) => {
                         state.certificate = certificate;
                         tracing::info!(cert_file = chain, "the certificate was read again");
@@ -84,9 +84,9 @@ fn certified(identity: &Identity) -> Result<Arc<CertifiedKey>, Error> {
     certified.map(Arc::new).map_err(|e| unusable(&e))
 }
 
-fn changed(files: &(String, String)) -> Changed {
+fn changed(files: &Files) -> Changed {
     let changed = |file: &str| -> io::Result<SystemTime> { fs::metadata(file)?.modified() };
-    (changed(&files.0).ok(), changed(&files.1).ok())
+    (changed(&files.chain).ok(), changed(&files.key).ok())
 }
 
 #[cfg(test)]
@@ -94,12 +94,13 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::Path;
 
+    use moorline_core::Secret;
     use rcgen::{CertificateParams, KeyPair};
 
     use super::*;
 
     /// Writes a certificate with its key, as if at `minute`.
-    fn write(folder: &Path, minute: u64) -> (String, String) {
+    fn write(folder: &Path, minute: u64) -> Files {
         let key = KeyPair::generate().unwrap();
         let own = CertificateParams::new(vec![String::from("hub.example")]).unwrap();
         let own = own.self_signed(&key).unwrap();
@@ -111,7 +112,8 @@ mod tests {
             fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
             path.to_str().unwrap().to_owned()
         };
-        (put("cert.pem", own.pem()), put("key.pem", key.serialize_pem()))
+        let (chain, key) = (put("cert.pem", own.pem()), put("key.pem", key.serialize_pem()));
+        Files { chain, key, passphrase: Secret::default() }
     }
 
     fn of(own: &OwnCertificate) -> Vec<u8> {
@@ -121,8 +123,9 @@ mod tests {
     #[test]
     fn a_renewed_certificate_is_presented_and_a_broken_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
-        let (chain, key) = write(folder.path(), 1);
-        let identity = Identity::read(&chain, &key).unwrap();
+        let files = write(folder.path(), 1);
+        let chain = files.chain.clone();
+        let identity = Identity::read(files).unwrap();
         let mut own = OwnCertificate::new(&identity).unwrap();
         let first = of(&own);
         write(folder.path(), 2);
@@ -141,8 +144,8 @@ mod tests {
     #[test]
     fn a_key_of_another_certificate_is_refused() {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let ((chain, _), (_, key)) = (write(one.path(), 1), write(other.path(), 1));
-        let identity = Identity::read(&chain, &key).unwrap();
+        let key = write(other.path(), 1).key;
+        let identity = Identity::read(Files { key, ..write(one.path(), 1) }).unwrap();
         assert!(OwnCertificate::new(&identity).is_err());
     }
 }

@@ -212,6 +212,51 @@ mod tests {
         (0..length).map(step).collect()
     }
 
+    /// The other side's word on what was said: recorded from the libraries of network-cluster.
+    #[test]
+    fn what_other_libraries_compressed_is_read() {
+        let window = |window_bits, is_kept| Context { window_bits, is_kept };
+        for (preset, context) in [
+            ("shared-compressor", window(15, false)),
+            ("dedicated-compressor-4kb", window(9, true)),
+        ] {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/netcluster");
+            let path = format!("{folder}/22-compression-{preset}.jsonl");
+            let text = std::fs::read_to_string(path).unwrap();
+            let rows = text.lines().map(serde_json::from_str);
+            let rows: Vec<serde_json::Value> = rows.collect::<Result<_, _>>().unwrap();
+            for (from, to, theirs) in
+                [("s2c", "consumer", context), ("c2s", "provider", window(15, false))]
+            {
+                let is_told = |row: &&serde_json::Value| {
+                    row["dir"] == to && row["data"][0] == "message length"
+                };
+                let told = rows.iter().filter(is_told).map(|row| row["data"][1].as_u64());
+                let mut codecs = Codecs::default();
+                let mut heard = Compression::new(Agreed { ours: None, theirs, threshold: None });
+                let is_said = |row: &&serde_json::Value| {
+                    let is_protocols =
+                        row["data"].as_str().is_some_and(|it| it.starts_with("PROVIDER_"));
+                    row["dir"] == from && row["op"] == "text" && !is_protocols
+                };
+                let lengths = rows.iter().filter(is_said).map(|row| {
+                    if row["rsv1"] != true {
+                        return row["len"].as_u64();
+                    }
+                    let digits = row["data"].as_str()?.as_bytes();
+                    let byte =
+                        |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+                    let packed: Vec<u8> = digits.chunks(2).filter_map(byte).collect();
+                    let message = heard.decompress(&packed, 4_096, &mut codecs).unwrap();
+                    Some(message.len() as u64)
+                });
+                let lengths: Vec<_> = lengths.collect();
+                assert!(lengths.len() > 1);
+                assert_eq!(lengths, told.collect::<Vec<_>>(), "{preset}, {from}");
+            }
+        }
+    }
+
     #[test]
     fn messages_come_through_at_every_window_and_cost_less_the_second_time() {
         for window_bits in 9..=15 {

@@ -1,11 +1,16 @@
 //! Frames over WebSocket, both directions.
 
+use std::io::Write as _;
+use std::net::TcpStream;
+
 use bytes::Bytes;
 use moorline_driver::core::{
-    CloseCause, ConnId, ErrorCode, Event, Frame, HttpResponse, Input, Output,
+    CloseCause, ConnId, ErrorCode, Event, Frame, HttpResponse, Input, ListenTarget, Networks,
+    Output,
 };
 use moorline_driver::core::{ConnInput, ServerInput, SessionEvent};
 
+use crate::autobahn::head_of;
 use crate::rig::{FRAME_LIMITS, HTTP_LIMITS, Rig, admitting, connected, target};
 
 fn text(conn: ConnId, text: impl Into<bytestring::ByteString>) -> Output {
@@ -198,6 +203,28 @@ fn a_server_that_never_answers_is_connect_timeout() {
         panic!()
     };
     assert_eq!(error.code(), ErrorCode::ConnectTimeout);
+}
+
+#[test]
+fn the_first_subprotocol_is_answered_where_that_is_wanted() {
+    for echoes_protocol in [true, false] {
+        let hub = admitting();
+        let (address, proxies) = (String::from("127.0.0.1:0"), Networks::default());
+        let limits = HTTP_LIMITS;
+        let target = ListenTarget::Http { address, limits, proxies, echoes_protocol };
+        let address = hub.listen_at(target);
+        let mut client = TcpStream::connect(&address).unwrap();
+        write!(
+            client,
+            "GET / HTTP/1.1\r\nhost: {address}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             sec-websocket-protocol: chat, other\r\n\r\n"
+        )
+        .unwrap();
+        let head = head_of(&mut client);
+        let line = head.lines().find_map(|line| line.strip_prefix("sec-websocket-protocol: "));
+        assert_eq!(line, echoes_protocol.then_some("chat"), "{head}");
+    }
 }
 
 #[test]

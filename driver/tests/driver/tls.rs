@@ -8,9 +8,12 @@ use moorline_driver::Handle;
 use moorline_driver::core::options::RuntimeOptions;
 use moorline_driver::core::{
     CloseCause, ConnId, DialAddress, Error, ErrorCode, Frame, Framing, Headers, HttpId,
-    HttpRequest, Input, Method, Output,
+    HttpRequest, Input, Method, Output, Secret,
 };
 use moorline_driver::core::{ConnInput, HttpInput, ServerInput};
+use pkcs8::der::pem::LineEnding;
+use pkcs8::pkcs5::pbes2::Parameters;
+use pkcs8::{PrivateKeyInfoRef, SecretDocument};
 
 use crate::rig::{FRAME_LIMITS, HTTP_LIMITS, LISTENER, Nothing, Rig, target};
 use crate::streams::{stream, tcp};
@@ -22,6 +25,10 @@ struct Papers {
 
 impl Papers {
     fn new() -> Self {
+        Self::for_name("127.0.0.1")
+    }
+
+    fn for_name(name: &str) -> Self {
         use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
         let folder = tempfile::tempdir().unwrap();
         let authority_key = KeyPair::generate().unwrap();
@@ -30,7 +37,7 @@ impl Papers {
         let root = authority.self_signed(&authority_key).unwrap();
         let issuer = Issuer::new(authority, authority_key);
         let key = KeyPair::generate().unwrap();
-        let own = CertificateParams::new(vec![String::from("127.0.0.1")]).unwrap();
+        let own = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let own = own.signed_by(&key, &issuer).unwrap();
         let write = |name, text: String| {
             let path = folder.path().join(name);
@@ -233,4 +240,50 @@ fn assert_refused(runtime: RuntimeOptions, why: &str) {
     let error = Handle::drive(Box::new(Nothing), runtime).unwrap_err();
     assert!(matches!(error.code(), ErrorCode::ConfigInvalid | ErrorCode::TlsFailed), "{error}");
     assert!(error.message().contains(why), "{error}");
+}
+
+#[test]
+fn an_encrypted_key_is_decrypted_or_refused_with_what_to_do() {
+    let papers = Papers::new();
+    let pem = std::fs::read_to_string(papers.path("key.pem")).unwrap();
+    let (_, plain) = SecretDocument::from_pem(&pem).unwrap();
+    let parameters =
+        Parameters::generate_pbkdf2_sha256_aes256cbc(1_000, &[7; 16], [9; 16]).unwrap();
+    let key = PrivateKeyInfoRef::try_from(plain.as_bytes()).unwrap();
+    let encrypted = key.encrypt_with_params(parameters, "sesame").unwrap();
+    let encrypted = encrypted.to_pem("ENCRYPTED PRIVATE KEY", LineEnding::LF).unwrap();
+    std::fs::write(papers.path("key.pem"), encrypted.as_bytes()).unwrap();
+    let runtime = |passphrase: &str| {
+        let mut runtime = RuntimeOptions::default();
+        (runtime.cert_file, runtime.key_file) = (papers.path("cert.pem"), papers.path("key.pem"));
+        runtime.key_passphrase = Secret::new(passphrase);
+        runtime
+    };
+    assert_refused(runtime(""), "is encrypted: give its passphrase in runtime.key_passphrase");
+    assert_refused(runtime("simsalabim"), "runtime.key_passphrase may be wrong");
+    Handle::drive(Box::new(Nothing), runtime("sesame")).unwrap();
+    let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: DES-EDE3-CBC,00\n\n\
+               AAAA\n-----END RSA PRIVATE KEY-----\n";
+    std::fs::write(papers.path("key.pem"), old).unwrap();
+    assert_refused(runtime("sesame"), "openssl pkcs8 -topk8");
+}
+
+#[test]
+fn a_server_is_asked_for_the_name_that_is_given() {
+    let papers = Papers::for_name("provider.example");
+    let error = refused(&papers.hub(), &papers.worker());
+    assert!(error.message().contains("not for the name 127.0.0.1"), "{error}");
+    let mut runtime = RuntimeOptions::default();
+    (runtime.ca_file, runtime.server_name) = (papers.path("ca.pem"), "provider.example".to_owned());
+    let worker = Rig::with(runtime);
+    let hub = papers.hub();
+    let address = hub.listen(HTTP_LIMITS);
+    let mut target = target(&address);
+    target.address = DialAddress::WebSocket {
+        url: format!("wss://{address}/"),
+        headers: Headers::new(),
+        deflate: None,
+    };
+    worker.perform([Output::Dial { conn: ConnId(2), target }]);
+    assert!(matches!(worker.input(), Input::Conn(ConnInput::Opened { .. })));
 }
