@@ -291,8 +291,8 @@ def test_send_tells_what_is_known_to_be_dropped(run: Any) -> None:
         await provider.connect()
         reader, writer = await asyncio.open_connection("127.0.0.1", provider.port, limit=64)
         key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-        head = f"GET /connect HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{key}\r\n"
-        writer.write(head.encode())
+        host = "GET /connect HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        writer.write(f"{host}Upgrade: websocket\r\nConnection: Upgrade\r\n{key}\r\n".encode())
         connection = await opened.get()
         writer.transport.pause_reading()
         outcomes = {await connection.deliver(bytes(16_384))}

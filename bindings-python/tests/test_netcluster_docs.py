@@ -38,7 +38,8 @@ def test_the_guide() -> None:
             assert program.wait() != 0
             assert "AUTHENTICATION_FAILED" in program.errors
         serving.terminate()
-        assert re.search(r"^Consumer [0-9a-f-]{36} sent: CONSUMER_READY$", said(serving), re.MULTILINE)
+        heard = r"^Consumer [0-9a-f-]{36} sent: CONSUMER_READY$"
+        assert re.search(heard, said(serving), re.MULTILINE)
     with script(admission) as program:
         assert said(program) == "ada is in\neve AUTHENTICATION_FAILED 403\n"
     with script(messages) as program:

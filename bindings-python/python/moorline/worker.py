@@ -47,7 +47,8 @@ class Worker(Offers):
         may block. What it returns is the item's result; what it raises, the item's failure.
         """
         given = {"description": description, "settings_schema": settings_schema}
-        return self._register(key, {name: value for name, value in given.items() if value is not None})
+        meta = {name: value for name, value in given.items() if value is not None}
+        return self._register(key, meta)
 
     def _wire_id(self, item: Item) -> str:
         return str(item.context.meta.get(SubjectField.WorkItem.value)) if item.context else ""

@@ -31,8 +31,9 @@ class Daemon(Offers):
     asyncio.run(daemon.run())
     ```
 
-    Options are keyword arguments; wrong ones raise one `MoorlineError` that names them all. `connect`
-    returns once a client is connected, however many attempts that takes, or a server listens.
+    Options are keyword arguments; wrong ones raise one `MoorlineError` that names them all.
+    `connect` returns once a client is connected, however many attempts that takes, or a server
+    listens.
     """
 
     _dialect = "wsdaemon"
@@ -54,7 +55,7 @@ class Daemon(Offers):
         return self._register(name, {})
 
     def on_message(self, listener: _Take) -> _Take:
-        """Calls the decorated function with what the other side says to local programs while there is none."""
+        """Calls the decorated function with what is said to local programs while there is none."""
         self._message_listeners.append(listener)
         return listener
 
@@ -63,10 +64,10 @@ class Daemon(Offers):
     ) -> Optional[int]:
         """Has the other side run a script or handler, with `params` unless they are `None`.
 
-        Returns the exit code; `None` if a signal ended it, a negative number for what the other side
-        could not run. A server asks its clients in turn; a client keeps what it asks until it is
-        connected. Raises `NOT_READY` if a server has no client, `CALL_TIMEOUT`, `CONNECTION_LOST` or
-        `STOPPED` if the status cannot come any more, `OVERLOADED`.
+        Returns the exit code; `None` if a signal ended it, a negative number for what the other
+        side could not run. A server asks its clients in turn; a client keeps what it asks until it
+        is connected. Raises `NOT_READY` if a server has no client, `CALL_TIMEOUT`,
+        `CONNECTION_LOST` or `STOPPED` if the status cannot come any more, `OVERLOADED`.
         """
         body: Dict[str, Any] = {"name": name, "options": {}}
         if params is not None:

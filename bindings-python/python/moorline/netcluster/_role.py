@@ -22,7 +22,7 @@ Message = Union[str, bytes]
 """What arrives."""
 
 Outcome = Literal["sent", "queued", "dropped"]
-"""What became of a message: it was handed to the network, it waits behind others, there was no room."""
+"""What became of a message: handed to the network, waiting behind others, without room."""
 
 Params = Mapping[str, Union[str, int, bool]]
 """Parameters; numbers and booleans are written as JavaScript writes them."""

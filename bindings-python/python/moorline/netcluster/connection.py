@@ -81,9 +81,9 @@ class Connection:
     def send(self, message: Content, compress: bool = False) -> bool:
         """Sends text, or bytes; what becomes of it is not told.
 
-        `False` if it is known to be dropped: the connection is over, or the consumer has not read what
-        is before, unless `ws.on_backlog` is `block`. Raises `ARGUMENT_INVALID` for what is neither, and
-        for what the protocol keeps for itself.
+        `False` if it is known to be dropped: the connection is over, or the consumer has not read
+        what is before, unless `ws.on_backlog` is `block`. Raises `ARGUMENT_INVALID` for what is
+        neither, and for what the protocol keeps for itself.
         """
         port = self._port
         body = {**port.body(message), "peer": port.peers.get(self), "compress": compress}
@@ -95,8 +95,8 @@ class Connection:
     async def deliver(self, message: Content, compress: bool = False) -> Outcome:
         """Sends text, or bytes, and returns what became of it.
 
-        Raises `INPUT_GONE` if the connection is over, `TOO_LARGE`, and `CONNECTION_LOST` if it waited
-        until then.
+        Raises `INPUT_GONE` if the connection is over, `TOO_LARGE`, and `CONNECTION_LOST` if it
+        waited until then.
         """
         port = self._port
         peer = port.peers.get(self)

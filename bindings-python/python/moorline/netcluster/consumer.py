@@ -31,8 +31,8 @@ class Consumer(Role):
         await consumer.ended()
     ```
 
-    Options are keyword arguments; wrong ones raise one `MoorlineError` that names them all. `params`
-    are parameters to come with. `connect` returns once there is a connection and raises
+    Options are keyword arguments; wrong ones raise one `MoorlineError` that names them all.
+    `params` are parameters to come with. `connect` returns once there is a connection and raises
     `AUTHENTICATION_FAILED` if the provider refuses it, or why the last attempt failed.
     """
 
@@ -70,16 +70,16 @@ class Consumer(Role):
         return listener
 
     def on_disconnect(self, listener: _Lose) -> _Lose:
-        """Calls the decorated function with code and reason whenever a connection, or an attempt, ends."""
+        """Calls the decorated function with code and reason of each connection or attempt that ends."""
         self._disconnect_listeners.append(listener)
         return listener
 
     def send(self, message: Content) -> bool:
         """Sends text, or bytes; what becomes of it is not told.
 
-        `False` if it is known to be dropped: there is no connection, or the provider has not read what
-        is before, unless `on_backlog` is `block`. Raises `ARGUMENT_INVALID` for what is neither, and for
-        what the protocol keeps for itself.
+        `False` if it is known to be dropped: there is no connection, or the provider has not read
+        what is before, unless `on_backlog` is `block`. Raises `ARGUMENT_INVALID` for what is
+        neither, and for what the protocol keeps for itself.
         """
         body = self._body(message)
         if not self.connected:
@@ -90,8 +90,8 @@ class Consumer(Role):
     async def deliver(self, message: Content) -> Outcome:
         """Sends text, or bytes, and returns what became of it.
 
-        Raises `NOT_READY` without a connection, `TOO_LARGE`, and `CONNECTION_LOST` if it waited until
-        then.
+        Raises `NOT_READY` without a connection, `TOO_LARGE`, and `CONNECTION_LOST` if it waited
+        until then.
         """
         return await self._deliver(self._body(message))
 

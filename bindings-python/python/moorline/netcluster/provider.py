@@ -53,9 +53,9 @@ class Provider(Role):
     asyncio.run(provider.run())
     ```
 
-    Options are keyword arguments; wrong ones raise one `MoorlineError` that names them all. `params`
-    are what consumers must come with. `admit_if` is asked after those, with a `Request`: only `True`,
-    also of a coroutine, lets in. `connect` returns once it listens.
+    Options are keyword arguments; wrong ones raise one `MoorlineError` that names them all.
+    `params` are what consumers must come with. `admit_if` is asked after those, with a `Request`:
+    only `True`, also of a coroutine, lets in. `connect` returns once it listens.
     """
 
     _role = "provider"
