@@ -105,6 +105,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   readonly #calls = new Ring<PendingCall>();
   readonly #ended = new Deferred<void>();
   readonly #persistent: boolean;
+  readonly #isSpelled: boolean;
   #whenReady: Deferred<Ready> | undefined;
   /** A line for each command; see `parse_turn` in the core. */
   #turn: string[] = [];
@@ -140,6 +141,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
     isSpelled = false,
   ) {
     this.#persistent = persistent;
+    this.#isSpelled = isSpelled;
     this.#ended.promise.catch(() => {});
     try {
       this.#native = Native.open(dialect, role, written(options));
@@ -309,7 +311,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
 
   /** What a call is rejected with; facades put their own error class here. */
   protected rejection(error: MoorlineError | NativeError): Error {
-    return error instanceof MoorlineError ? error : received(error);
+    return error instanceof MoorlineError ? error : received(error, this.#isSpelled);
   }
 
   /** Settles whatever waits, with `reason`, and gives up what the role keeps. */
@@ -445,7 +447,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
       }
       case 'lost': {
         const { retry_ms: retryMs, attempt } = event;
-        const reason = (this.#lost = received(event.reason));
+        const reason = (this.#lost = received(event.reason, this.#isSpelled));
         this.say(`the link is down: ${failureOf(reason)}; next attempt in ${retryMs} ms`);
         return this.emit('lost', { reason, retryMs, attempt });
       }
@@ -454,13 +456,13 @@ export abstract class Endpoint<Events extends EndpointEvents> {
       case 'call_part':
         return apart(() => this.#calls.get(event.call)?.hooks?.onPart?.(event.part));
       case 'notice':
-        return this.#notice(received(event.error));
+        return this.#notice(received(event.error, this.#isSpelled));
       case 'draining':
         return this.emit('draining', { inFlight: event.in_flight, outbox: event.outbox });
       case 'ended':
         return this.#end(event);
       case 'work_withdrawn':
-        if (event.why === 'draining') this.#cutShort = received(event.error);
+        if (event.why === 'draining') this.#cutShort = received(event.error, this.#isSpelled);
         return this.receive(event);
       case 'work':
       case 'message':
@@ -501,7 +503,7 @@ export abstract class Endpoint<Events extends EndpointEvents> {
   #end(event: EndedEvent | null): void {
     if (this.#state === 'ended') return;
     this.#state = 'ended';
-    const error = event?.error ? received(event.error) : null;
+    const error = event?.error ? received(event.error, this.#isSpelled) : null;
     const reason = error ?? new MoorlineError('STOPPED');
     this.#native.close();
     this.forsake(reason);

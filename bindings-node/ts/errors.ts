@@ -33,9 +33,9 @@ export class MoorlineError extends Error {
   }
 }
 
-/** Makes the error of an event. */
-export function received({ code, message, status }: NativeError): MoorlineError {
-  return new MoorlineError(code, spelled(code, message), { status });
+/** Makes the error of an event. `isSpelled` says that options are called here as inside. */
+export function received({ code, message, status }: NativeError, isSpelled = false): MoorlineError {
+  return new MoorlineError(code, isSpelled ? message : spelled(code, message), { status });
 }
 
 /** Spells the options in a message as they are written here. */

@@ -33,7 +33,7 @@ export async function play({ Endpoint, restored, open }) {
     #cancels = new Map();
 
     constructor({ dialect, role, options }) {
-      super(dialect, role, JSON.parse(options), true);
+      super(dialect, role, JSON.parse(options), true, true);
       for (const kind of ['notice', 'ended']) this.on(kind, (error) => this.told.push([kind, fault(error)]));
       for (const kind of ['ready', 'draining']) this.on(kind, (event) => this.told.push([kind, event]));
       this.on('lost', (event) => this.told.push(['lost', { ...event, reason: fault(event.reason) }]));
@@ -43,11 +43,11 @@ export async function play({ Endpoint, restored, open }) {
       const tell = (value) => this.told.push(['call_done', id, value]);
       if (name === 'start') this.begin();
       else if (name === 'stop') this.drain(JSON.parse(body).drain_ms);
-      else if (name === 'call' || name === 'snapshot') {
+      else if (name === 'call' || name === 'snapshot' || (name === 'send' && id > 0)) {
         if (id !== ++this.#calls) throw new Error(`call ${id} is the ${this.#calls}th one`);
         const { signal } = this.#cancels.set(id, new AbortController()).get(id);
         const onPart = (part) => this.told.push(['call_part', id, part]);
-        const reply = name === 'call' ? this.ask(body, { onPart, signal }) : this.snapshot();
+        const reply = name === 'call' ? this.ask(body, { onPart, signal }) : name === 'send' ? this.sent(body) : this.snapshot();
         reply.then(tell, (error) => tell(error === signal.reason ? 'cancelled' : fault(error)));
       } else if (name === 'cancel' && this.#cancels.has(id)) this.#cancels.get(id).abort();
       else this.submit(name, id, body);

@@ -41,7 +41,7 @@ class Application(_endpoint.Endpoint):
 
     def give(self, triple, name, number, body):
         number, text = int(number), b"[%b]" % triple.encode()
-        if name in ("call", "snapshot"):
+        if name in ("call", "snapshot") or (name == "send" and number):
             self.calls[number] = asyncio.ensure_future(self.call(name, number, text))
         elif name == "cancel" and number in self.calls:
             self.calls[number].cancel()
