@@ -71,6 +71,9 @@ pub(crate) enum Action {
     /// Run a hub in memory, a sample worker and the operator's page, for a first try
     #[command(after_help = DEV_EXAMPLES)]
     Dev(DevArgs),
+    /// Try the way to a control plane hop by hop, and say what is in between and what helps
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorArgs),
     /// Replay a recording of runtime.trace_file, and compare what is said with what was said
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
@@ -358,6 +361,38 @@ pub(crate) struct DevArgs {
     pub(crate) stop: StopArgs,
 }
 
+/// Options of `moorline doctor`.
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// The control plane [default: http://localhost:54321]
+    #[arg(value_name = "URL")]
+    pub(crate) url: Option<String>,
+
+    /// The name to register under; without one, a name that nobody has
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// A file with the secret that lets workers join
+    #[arg(long, value_name = "FILE")]
+    pub(crate) join_secret_file: Option<PathBuf>,
+
+    /// Who logs in; empty logs in as the worker's name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+
+    /// A file with the password of the login
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+
+    /// How long each hop may take
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value_t = Millis(10_000))]
+    pub(crate) timeout: Millis,
+
+    /// Where further options of a worker come from.
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
+}
+
 /// Options of `moorline replay`.
 #[derive(Args, Debug)]
 pub(crate) struct ReplayArgs {
@@ -558,6 +593,13 @@ Examples:
   moorline dev --listen 127.0.0.1:0
 
 Nothing is kept. The hub is open to whoever reaches the address: for a first try, not for a network.";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  moorline doctor https://hub.example:54321
+  moorline doctor --config worker.toml --join-secret-file join.secret
+
+It registers as a worker that offers nothing, and leaves again. What it prints holds no secrets.";
 
 const REPLAY_EXAMPLES: &str = "\
 Examples:

@@ -1,5 +1,5 @@
 //! The `moorline` command: hub, worker, dispatch, status, list, result, cancel,
-//! capabilities, drain, undrain, enroll, call, backup, restore, dev, replay, completions, man.
+//! capabilities, drain, undrain, enroll, call, backup, restore, dev, doctor, replay, completions, man.
 //!
 //! It maps file, environment and flags to the options of `moorline-core`, drives the roles, and turns
 //! how they end into exit codes. Protocol decisions are not made here.
@@ -12,6 +12,7 @@ mod copy;
 mod descriptors;
 mod dev;
 mod dispatch;
+mod doctor;
 mod drain;
 mod enroll;
 mod exit;
@@ -68,6 +69,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Action::Drain(args) => drain::run(args).await,
             Action::Undrain(args) => drain::resume(&args.worker, &args.connect).await,
             Action::Dev(args) => dev::run(args).await,
+            Action::Doctor(args) => doctor::run(args).await,
             Action::Replay(args) => replay::run(&args),
             Action::Enroll(args) => enroll::run(args).await,
             Action::Call(args) => call::run(args).await,

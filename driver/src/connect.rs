@@ -119,9 +119,14 @@ impl Connector {
         Ok(Self { tls, proxies: Proxies::new(&options.proxy)?, counting })
     }
 
+    /// Returns the proxy on the way to `target`.
+    pub(crate) fn route(&self, target: &Target) -> Result<Option<Proxy>, Error> {
+        self.proxies.route(target)
+    }
+
     /// Connects to `target`. The caller bounds the time.
     pub(crate) async fn connect(&self, target: &Target, progress: &Progress) -> Result<Io, Error> {
-        self.connect_over(self.proxies.route(target)?, target, progress).await
+        self.connect_over(self.route(target)?, target, progress).await
     }
 
     /// Connects to `target` for a stream that is not HTTP: only a proxy for everything leads there.
@@ -198,7 +203,7 @@ async fn dial(host: &str, port: u16) -> Result<TcpStream, Error> {
 
 /// Tries addresses one beside the other, as RFC 8305 has it: the next one begins when the one before
 /// has failed, or has had its head start. Returns the last failure if none answers.
-async fn race<T, F>(
+pub(crate) async fn race<T, F>(
     addresses: Vec<SocketAddr>,
     connect: impl Fn(SocketAddr) -> F,
 ) -> Result<T, Option<(SocketAddr, io::Error)>>
@@ -232,7 +237,7 @@ where
 }
 
 /// Looks a host up; families alternate, the system's first choice leads.
-async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+pub(crate) async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
     let found = tokio::net::lookup_host((host, port))
         .await
         .map_err(|e| failed(format!("cannot look up {host}: {e}")))?;

@@ -25,6 +25,7 @@ mod outgoing;
 #[cfg(unix)]
 pub mod process;
 mod proxy;
+mod reach;
 mod recording;
 #[cfg(feature = "scripted")]
 mod scripted;
@@ -44,6 +45,7 @@ pub use events::{Drained, EventQueue, Frequent};
 pub use handle::Handle;
 pub use mailbox::Mailbox;
 pub use moorline_core as core;
+pub use reach::{Hop, Reached, reach};
 #[cfg(feature = "scripted")]
 pub use scripted::ScriptedIo;
 pub use store::{backup as backup_store, restore as restore_store};
