@@ -44,6 +44,22 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         entry: "K3.4",
+        what: "300 strangers that say nothing, 300 with half a request",
+        memory_mib: 60,
+        seconds: 15,
+        is_short: true,
+        run: cheap_strangers,
+    },
+    Attack {
+        entry: "K3.4",
+        what: "strangers that say nothing, or half a request, as long as they may",
+        memory_mib: 60,
+        seconds: 15,
+        is_short: false,
+        run: patient_strangers,
+    },
+    Attack {
+        entry: "K3.4",
         what: "200 connections at once that each ask",
         memory_mib: 60,
         seconds: 15,
@@ -182,6 +198,59 @@ fn silent_crowd(arena: &Arena) -> Told<String> {
     drop(silent);
     expect(waited < Duration::from_secs(11), format!("others wait for {waited:?}"))?;
     Ok(format!("others wait for {:.1} s", waited.as_secs_f64()))
+}
+
+/// The most that a stranger may cost, in bytes, and how long it may stay.
+const STRANGER: u64 = 8_000;
+const STRANGER_TIME: Duration = Duration::from_secs(10);
+/// How much later than its end a client may notice it.
+const NOTICED: Duration = Duration::from_secs(1);
+
+const HALF_A_HEAD: &str = "POST /Beacon/Work/Enqueue HTTP/1.1\r\nhost: h\r\ncontent-";
+const HALF_A_BODY: &str = "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 90\r\n\r\n{";
+
+fn cheap_strangers(arena: &Arena) -> Told<String> {
+    let hub = arena.hub(&["--set", "max_unadmitted_per_address=2000"])?;
+    let mut crowd = strangers(&hub.address, "", 100)?;
+    let mut told = Vec::new();
+    for (what, words) in
+        [("silent", ""), ("half a head", HALF_A_HEAD), ("half a body", HALF_A_BODY)]
+    {
+        let before = hub.memory_kib()?;
+        crowd.extend(strangers(&hub.address, words, 300)?);
+        let each = hub.memory_kib()?.saturating_sub(before) * 1_024 / 300;
+        expect(each <= STRANGER, format!("{what}: {each} bytes each"))?;
+        told.push(format!("{what} {each}"));
+    }
+    Ok(format!("bytes each: {}", told.join(", ")))
+}
+
+/// Connects so many, each with its first words, and waits until the hub has seen them.
+fn strangers(address: &str, words: &str, count: usize) -> Told<Vec<TcpStream>> {
+    let mut crowd = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut stranger = connect(address)?;
+        stranger.write_all(words.as_bytes()).map_err(|e| e.to_string())?;
+        crowd.push(stranger);
+    }
+    ask(address, "GET", "/status", "")?.expect(200)?;
+    Ok(crowd)
+}
+
+fn patient_strangers(arena: &Arena) -> Told<String> {
+    let hub = arena.hub(&[])?;
+    let began = Instant::now();
+    let mut crowd = Vec::new();
+    for words in ["", HALF_A_HEAD, HALF_A_BODY] {
+        crowd.extend(strangers(&hub.address, words, 5)?);
+    }
+    let connected = began.elapsed();
+    for mut stranger in crowd {
+        stranger.read_to_end(&mut Vec::new()).map_err(|e| format!("no end: {e}"))?;
+    }
+    let took = began.elapsed();
+    expect(took <= STRANGER_TIME + connected + NOTICED, format!("the last after {took:?}"))?;
+    Ok(format!("the last is gone after {:.1} s", took.as_secs_f64()))
 }
 
 fn honest_crowd(arena: &Arena) -> Told<String> {

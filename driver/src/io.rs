@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
@@ -29,6 +30,8 @@ pub(crate) struct Io {
     place: Option<Arc<Place>>,
     /// What is written was an answer that waited.
     is_answering: bool,
+    /// What was read ahead and comes first.
+    said: Bytes,
 }
 
 enum Stream {
@@ -56,7 +59,7 @@ impl Io {
     }
 
     const fn new(stream: Stream, counting: Arc<Counting>) -> Self {
-        Self { stream, stall: None, counting, place: None, is_answering: false }
+        Self { stream, stall: None, counting, place: None, is_answering: false, said: Bytes::new() }
     }
 
     /// Has what was read acknowledged at once, where the system can.
@@ -102,6 +105,11 @@ impl Io {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, message)))
     }
 
+    /// Lets what was read ahead be read again, before anything else.
+    pub(crate) fn after(self, said: Bytes) -> Self {
+        Self { said, ..self }
+    }
+
     /// Keeps a place among a listener's limits as long as the stream lives.
     pub(crate) fn holding(mut self, place: Arc<Place>) -> Self {
         self.place = Some(place);
@@ -134,6 +142,11 @@ impl AsyncRead for Io {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if !this.said.is_empty() {
+            let most = buf.remaining().min(this.said.len());
+            buf.put_slice(&this.said.split_to(most));
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         ready!(match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
@@ -216,6 +229,17 @@ mod tests {
     fn pair() -> (Io, UnixStream) {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         (Io::unix(ours, Arc::default()), theirs)
+    }
+
+    #[tokio::test]
+    async fn what_was_read_ahead_comes_first_and_once() {
+        let (io, mut theirs) = pair();
+        let mut io = io.after(Bytes::from_static(b"ahead "));
+        theirs.write_all(b"behind").await.unwrap();
+        let mut all = [0; 12];
+        io.read_exact(&mut all[..4]).await.unwrap();
+        io.read_exact(&mut all[4..]).await.unwrap();
+        assert_eq!(&all, b"ahead behind");
     }
 
     #[tokio::test(start_paused = true)]

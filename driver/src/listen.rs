@@ -1,7 +1,7 @@
 //! Listeners: HTTP/1.1 and the upgrade to WebSocket on one port, or streams.
 //!
-//! One task per HTTP connection, none per request; a request becomes an arrival of the drive loop's
-//! turn and its answer comes back through a one-shot. An admitted upgrade leaves the task and is
+//! One task per HTTP connection, none per request; a stranger's first request is waited for before anything
+//! is made to speak HTTP with it. A request becomes an arrival of the drive loop's turn and its answer comes back through a one-shot. An admitted upgrade leaves the task and is
 //! polled by the drive loop from then on. A stream needs no task but for a TLS handshake.
 
 mod crowd;
@@ -11,10 +11,12 @@ mod stream;
 mod unix;
 mod upgrade;
 mod visit;
+mod words;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -28,6 +30,7 @@ use moorline_core::{
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 pub(crate) use crowd::{Place, Share};
@@ -40,7 +43,7 @@ use crate::listen::crowd::{Crowd, Queue, Told};
 use crate::listen::socket::{Client, Peer, Socket};
 use crate::listen::stream::StreamDoor;
 use crate::listen::visit::Visit;
-use crate::tls::Tls;
+use crate::tls::{self, Tls};
 
 /// The smallest head limit that the HTTP library can enforce.
 const MIN_HEAD: usize = 8 * 1024;
@@ -186,7 +189,7 @@ async fn accept(bound: &Mutex<Option<Socket>>, crowd: &Arc<Crowd>, door: &Door) 
                 None => waiting.push(client, crowd),
             },
             Some(Err(error)) => {
-                if told.is_news(tokio::time::Instant::now()) {
+                if told.is_news(Instant::now()) {
                     tracing::warn!(%error, "cannot accept");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -222,52 +225,74 @@ struct HttpDoor {
 
 impl HttpDoor {
     async fn serve(self: Arc<Self>, stream: TcpStream, place: Place, remote: String) {
-        let timeout = Duration::from_millis(self.limits.request_timeout_ms);
-        let counting = Arc::clone(&self.counting);
-        let io = match &self.tls {
-            None => Io::plain(stream, counting),
-            Some(tls) => match tokio::time::timeout(timeout, tls.accept(stream)).await {
-                Ok(Ok(stream)) => Io::tls(stream, counting),
-                Ok(Err(error)) => return tracing::debug!(%error, remote, "TLS handshake failed"),
-                Err(_) => return tracing::debug!(remote, "TLS handshake too slow"),
-            },
+        let came = Instant::now();
+        let until = came + Duration::from_millis(self.limits.request_timeout_ms);
+        let mut io = match timeout_at(until, self.secure(stream)).await {
+            Ok(Ok(io)) => io,
+            Ok(Err(error)) => return tracing::debug!(%error, remote, "TLS handshake failed"),
+            Err(_) => return tracing::debug!(remote, "TLS handshake too slow"),
         };
-        let place = Arc::new(place);
-        let io = io.visiting(Arc::clone(&place));
-        let visit = Arc::new(Visit { door: Arc::clone(&self), place, remote });
-        let service = service_fn(|request| {
-            let visit = Arc::clone(&visit);
-            async move { Ok::<_, Infallible>(visit.handle(request).await) }
-        });
-        let mut connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(timeout)
-            .max_header_size(self.limits.max_head)
-            .max_buf_size(self.limits.max_head.max(MIN_HEAD))
-            .max_headers(self.limits.max_headers)
-            .serve_connection(TokioIo::new(io), service)
-            .with_upgrades();
-        let ended = tokio::select! {
-            ended = &mut connection => ended,
-            () = visit.is_too_much() => {
-                let remote = &visit.remote;
-                return tracing::debug!(remote, "ended: it held most of what all hold together");
+        match timeout_at(until, words::first(&mut io, &self.limits)).await {
+            Ok(Ok(said)) => {
+                let visit = Visit { door: self, place: Arc::new(place), remote, came };
+                Box::pin(converse(io.after(said), Arc::new(visit))).await;
             }
-        };
-        let Err(error) = ended else { return };
-        tracing::debug!(%error, remote = visit.remote, "HTTP connection ended");
-        if !error.is_timeout() {
-            return;
+            Ok(Err(error)) => tracing::debug!(%error, remote, "ended before it asked"),
+            Err(_) => {
+                tracing::debug!(remote, "asked nothing in time");
+                say_late(io).await;
+            }
         }
-        let Some(parts) = connection.into_parts() else { return };
-        if visit.place.is_admitted() && parts.read_buf.is_empty() {
-            return;
+    }
+
+    async fn secure(&self, stream: TcpStream) -> io::Result<Io> {
+        let counting = Arc::clone(&self.counting);
+        match &self.tls {
+            None => Ok(Io::plain(stream, counting)),
+            Some(tls) => Ok(Io::tls(tls::accept(tls, stream).await?, counting)),
         }
-        let answer =
-            b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-        let mut io = parts.io.into_inner();
-        if io.write_all(answer).await.is_ok() {
-            let _ = io.shutdown().await;
+    }
+}
+
+/// Speaks HTTP with a client that has begun to ask.
+async fn converse(io: Io, visit: Arc<Visit>) {
+    let limits = visit.door.limits;
+    let io = io.visiting(Arc::clone(&visit.place));
+    let answering = Arc::clone(&visit);
+    let service = service_fn(move |request| {
+        let visit = Arc::clone(&answering);
+        async move { Ok::<_, Infallible>(visit.handle(request).await) }
+    });
+    let mut connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(limits.request_timeout_ms))
+        .max_header_size(limits.max_head)
+        .max_buf_size(limits.max_head.max(MIN_HEAD))
+        .max_headers(limits.max_headers)
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = visit.is_too_much() => {
+            let remote = &visit.remote;
+            return tracing::debug!(remote, "ended: it held most of what all hold together");
         }
+    };
+    let Err(error) = ended else { return };
+    tracing::debug!(%error, remote = visit.remote, "HTTP connection ended");
+    if !error.is_timeout() {
+        return;
+    }
+    let Some(parts) = connection.into_parts() else { return };
+    if !visit.place.is_admitted() || !parts.read_buf.is_empty() {
+        say_late(parts.io.into_inner()).await;
+    }
+}
+
+/// Tells a client that its request took too long.
+async fn say_late(mut io: Io) {
+    let answer = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    if io.write_all(answer).await.is_ok() {
+        let _ = io.shutdown().await;
     }
 }

@@ -5,7 +5,7 @@ mod told;
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
-use tokio_rustls::{TlsAcceptor, TlsConnector, client};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use crate::connect::Target;
 use crate::tls::own::OwnCertificate;
@@ -151,6 +151,16 @@ impl Tls {
         }
         Ok(roots)
     }
+}
+
+/// Speaks TLS with a client, once it has said something: what a handshake needs is made no sooner.
+pub(crate) async fn accept(
+    acceptor: &TlsAcceptor,
+    stream: TcpStream,
+) -> io::Result<server::TlsStream<TcpStream>> {
+    // That there may be something to read, the system tells before there is.
+    stream.peek(&mut [0]).await?;
+    Box::pin(acceptor.accept(stream)).await
 }
 
 impl Identity {

@@ -14,6 +14,7 @@ use crate::io::Io;
 use crate::listen::Ids;
 use crate::listen::crowd::Place;
 use crate::listen::socket::Peer;
+use crate::tls;
 use crate::transport::Carrier;
 
 /// What the connections of one listener for streams share.
@@ -62,12 +63,12 @@ impl StreamDoor {
 
     async fn secure(
         self: Arc<Self>,
-        tls: TlsAcceptor,
+        acceptor: TlsAcceptor,
         stream: TcpStream,
         remote: String,
         place: Place,
     ) {
-        match tokio::time::timeout(self.handshake, tls.accept(stream)).await {
+        match tokio::time::timeout(self.handshake, tls::accept(&acceptor, stream)).await {
             Ok(Ok(stream)) => {
                 let io = Io::tls(stream, Arc::clone(&self.counting));
                 self.report(io, remote, None, place);

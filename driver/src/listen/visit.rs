@@ -38,6 +38,8 @@ pub(super) struct Visit {
     pub(super) door: Arc<HttpDoor>,
     pub(super) place: Arc<Place>,
     pub(super) remote: String,
+    /// When it connected: a stranger's time begins then.
+    pub(super) came: Instant,
 }
 
 impl Visit {
@@ -106,7 +108,7 @@ impl Visit {
         waits: bool,
     ) -> Result<Bytes, (StatusCode, Option<Bytes>)> {
         let (limits, share) = (&self.door.limits, self.place.share());
-        let mut began = Instant::now();
+        let mut began = if self.place.is_admitted() { Instant::now() } else { self.came };
         let mut room = None;
         let is_too_large = body.size_hint().lower() > limits.max_body as u64;
         if is_too_large && waits {

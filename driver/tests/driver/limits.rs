@@ -225,6 +225,26 @@ fn a_body_that_moves_has_more_time() {
     assert!(answer(moving).contains("200"));
 }
 
+/// K3.4: connecting, head and body have one time together.
+#[test]
+fn a_strangers_time_does_not_begin_anew_with_its_body() {
+    let (short, long) = (answering(), answering());
+    let listen = |hub: &Rig, request_timeout_ms| {
+        hub.listen(HttpLimits { request_timeout_ms, max_body: 200_000, ..HTTP_LIMITS })
+    };
+    let mut clock = TcpStream::connect(listen(&short, 1_000)).unwrap();
+    let (mut slow, began) = (TcpStream::connect(listen(&long, 1_200)).unwrap(), Instant::now());
+    slow.write_all(b"POST / HTTP/1.1\r\n").unwrap();
+    let mut answer = String::new();
+    // The end of one with less time tells that most of it has passed.
+    clock.read_to_string(&mut answer).unwrap();
+    slow.write_all(b"host: h\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+    answer.clear();
+    slow.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("408"), "{answer}");
+    assert!(began.elapsed() < Duration::from_millis(1_900), "{:?}", began.elapsed());
+}
+
 #[test]
 fn the_machine_is_told_what_a_body_that_is_too_large_was_about() {
     let hub = answering();
@@ -350,6 +370,31 @@ fn unread_events_hold_frames_back_but_pings_pass() {
         events += more.len();
     }
     assert_eq!(events, 30);
+}
+
+/// K2.5: that nothing is heard of a peer which is not read says nothing about it.
+#[test]
+fn the_machine_is_told_before_its_deadlines_whom_it_does_not_hear() {
+    let hub = lagging();
+    let mut client = upgraded(&hub);
+    client.set_nonblocking(true).unwrap();
+    let frame: Vec<u8> =
+        [&[0x81, 0x80 | 126, 0x3f, 0xff, 0, 0, 0, 0][..], &[b'a'; 0x3fff]].concat();
+    let mut rest: &[u8] = &[];
+    let mut is_held = |hub: &Rig| {
+        // More than is taken in for an application that does not read.
+        while let Ok(written) = client.write(if rest.is_empty() { &frame } else { rest }) {
+            rest = &(if rest.is_empty() { &frame[..] } else { rest })[written..];
+        }
+        hub.wake_at(moorline_driver::core::Instant::from_millis(0));
+        std::iter::from_fn(|| hub.input_now())
+            .any(|input| matches!(input, Input::Conn(ConnInput::Held { .. })))
+    };
+    let begun = Instant::now();
+    while !is_held(&hub) {
+        assert!(begun.elapsed() < Duration::from_secs(10), "never held");
+        std::thread::yield_now();
+    }
 }
 
 #[test]
