@@ -212,6 +212,14 @@ pub enum ServerInput {
         /// The exchange.
         http: HttpId,
     },
+    /// A client reads a streaming answer more slowly than its parts come. Whoever goes on as if it did not
+    /// has the client cut off when far more waits.
+    Backlog {
+        /// The exchange.
+        http: HttpId,
+        /// Whether so much waits that parts should be left out; told again when little waits.
+        is_full: bool,
+    },
 }
 
 /// Why a connection ended.

@@ -15,9 +15,12 @@ use tokio::sync::oneshot;
 use crate::inbox::{Arrival, Inbox};
 use crate::listen::Place;
 
-/// How many bytes of a streaming answer may wait for a slow client: with more, the next part cuts it off.
-/// One part always passes, however large it is.
+/// How many bytes of a streaming answer may wait for a slow client: with more, the machine is told to leave
+/// parts out.
 const MAX_WAITING: usize = 8 * 1024 * 1024;
+/// The same where the machine goes on nevertheless: with more, the next part cuts the client off. One part
+/// always passes, however large it is.
+const FAR_TOO_MANY: usize = 4 * MAX_WAITING;
 
 /// What the listener sends for one request.
 pub(crate) type Answer = http::Response<AnswerBody>;
@@ -160,6 +163,8 @@ impl Body for AnswerBody {
 struct Parts {
     waiting: VecDeque<Bytes>,
     bytes: usize,
+    /// The machine was told that this is too much.
+    is_full: bool,
     state: State,
     /// Where what waits is counted.
     place: Option<Arc<Place>>,
@@ -181,6 +186,16 @@ enum State {
 }
 
 impl Parts {
+    /// Tells the machine whether too much waits, when that has changed.
+    fn tell(&mut self, is_full: bool) {
+        let Some(Gone { http, inbox, .. }) = &self.watch else { return };
+        if self.is_full != is_full {
+            self.is_full = is_full;
+            let input = ServerInput::Backlog { http: *http, is_full };
+            inbox.arrive(Arrival::Input(Input::Server(input)));
+        }
+    }
+
     /// Drops what waits and tells the machine, which need not go on.
     fn cut(&mut self) {
         self.state = State::Cut;
@@ -204,6 +219,9 @@ impl PartsBody {
         let mut parts = lock(&self.0);
         if let Some(part) = parts.waiting.pop_front() {
             parts.bytes -= part.len();
+            if parts.bytes <= MAX_WAITING / 2 {
+                parts.tell(false);
+            }
             return Poll::Ready(Some(Ok(part)));
         }
         match parts.state {
@@ -243,7 +261,7 @@ impl PartsWriter {
         if parts.state == State::Cut || part.is_empty() {
             return;
         }
-        if parts.bytes > MAX_WAITING {
+        if parts.bytes > FAR_TOO_MANY {
             parts.cut();
         } else {
             parts.bytes += part.len();
@@ -251,6 +269,9 @@ impl PartsWriter {
                 place.share().hold_more(part.len());
             }
             parts.waiting.push_back(part);
+            if parts.bytes > MAX_WAITING {
+                parts.tell(true);
+            }
         }
         wake(parts);
     }
@@ -299,6 +320,39 @@ mod tests {
         (inbox, answer, writer.unwrap())
     }
 
+    /// Takes what the machine was told of backlogs.
+    fn told(inbox: &Inbox) -> Vec<bool> {
+        let mut batch = Batch::default();
+        inbox.take(&mut batch);
+        let mut told = Vec::new();
+        for arrival in batch.arrivals {
+            if let Arrival::Input(Input::Server(ServerInput::Backlog { is_full, .. })) = arrival {
+                told.push(is_full);
+            }
+        }
+        told
+    }
+
+    #[tokio::test]
+    async fn the_machine_is_told_once_that_a_client_falls_behind_and_once_that_it_has_caught_up() {
+        let (inbox, mut answer, writer) = streaming();
+        let part = Bytes::from(vec![0; PART]);
+        for _ in 0..MAX_WAITING / PART {
+            writer.write(part.clone());
+        }
+        assert!(told(&inbox).is_empty());
+        writer.write(part.clone());
+        writer.write(part.clone());
+        assert_eq!(told(&inbox), [true]);
+        for _ in 0..MAX_WAITING / PART / 2 + 1 {
+            assert!(answer.body_mut().frame().await.unwrap().is_ok());
+        }
+        assert!(told(&inbox).is_empty());
+        assert!(answer.body_mut().frame().await.unwrap().is_ok());
+        assert!(answer.body_mut().frame().await.unwrap().is_ok());
+        assert_eq!(told(&inbox), [false]);
+    }
+
     fn is_gone(inbox: &Inbox) -> bool {
         let mut batch = Batch::default();
         inbox.take(&mut batch);
@@ -310,7 +364,7 @@ mod tests {
     async fn a_client_that_never_reads_costs_the_limit_and_is_told_of_at_once() {
         let (inbox, mut answer, writer) = streaming();
         let part = Bytes::from(vec![0; PART]);
-        for _ in 0..=MAX_WAITING / PART {
+        for _ in 0..=FAR_TOO_MANY / PART {
             writer.write(part.clone());
         }
         assert!(!is_gone(&inbox));
@@ -326,10 +380,10 @@ mod tests {
     async fn a_part_larger_than_what_may_wait_passes() {
         let (inbox, answer, writer) = streaming();
         writer.write(Bytes::from_static(b"small"));
-        writer.write(Bytes::from(vec![0; MAX_WAITING + 1]));
+        writer.write(Bytes::from(vec![0; FAR_TOO_MANY + 1]));
         drop(writer);
         let body = answer.into_body().collect().await.unwrap().to_bytes();
-        assert_eq!(body.len(), 5 + MAX_WAITING + 1);
+        assert_eq!(body.len(), 5 + FAR_TOO_MANY + 1);
         assert!(!is_gone(&inbox));
     }
 

@@ -53,6 +53,28 @@ pub(super) struct Accounts {
     secrets: Entropy,
 }
 
+/// What a login shows.
+#[derive(Debug)]
+pub(super) struct Credentials {
+    pub(super) name: String,
+    pub(super) password: Secret,
+}
+
+impl Credentials {
+    /// Tells whether they may be looked at: there is a password, and nothing is too long.
+    pub(super) fn are_a_guess(&self) -> bool {
+        let length = self.password.expose().len();
+        (1..=MAX_CREDENTIAL).contains(&length) && self.name.len() <= MAX_CREDENTIAL
+    }
+}
+
+impl From<LoginRequest> for Credentials {
+    fn from(request: LoginRequest) -> Self {
+        let name = request.user_name.unwrap_or_default();
+        Self { name, password: request.password.unwrap_or_default() }
+    }
+}
+
 /// What a login leads to.
 pub(super) enum Login {
     /// An answer.
@@ -108,15 +130,14 @@ impl Accounts {
     /// Looks at a login; `is_judged` tells whether an auth worker is there to decide.
     pub(super) fn login(
         &mut self,
-        request: LoginRequest,
+        Credentials { name, password }: Credentials,
         remote: &str,
         is_judged: bool,
         now: Instant,
     ) -> Login {
-        let Some(name) = request.user_name.filter(|name| !name.is_empty()) else {
+        if name.is_empty() {
             return Login::Refused(refused("UserName is required."));
-        };
-        let password = request.password.unwrap_or_default();
+        }
         let address = address(remote);
         if password.is_empty() {
             // Who may go on without a login goes on: there is no 429, however many come from there.
@@ -150,9 +171,16 @@ impl Accounts {
         Login::Undecided { password }
     }
 
-    /// Takes back that a login was counted as wrong.
-    pub(super) fn was_right(&mut self, remote: &str, now: Instant) {
-        self.failures.give_back(address(remote), now);
+    /// Tells whether an address has a guess left.
+    pub(super) fn may_guess(&mut self, client: &str, now: Instant) -> bool {
+        self.failures.check(client, now).is_ok()
+    }
+
+    /// Takes back that a login was counted: it was right, or nobody looked at it. `is_guess` tells whether it
+    /// had a password.
+    pub(super) fn was_no_guess(&mut self, remote: &str, is_guess: bool, now: Instant) {
+        let counted = if is_guess { &mut self.failures } else { &mut self.bare };
+        counted.give_back(address(remote), now);
     }
 
     /// Begins a session, for which the oldest may have to go. Returns the answer.

@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Hub, accounts};
-use crate::base::error::ErrorCode;
+use super::Hub;
 use crate::base::ids::StoreId;
-use crate::base::time::Now;
-use crate::dialect::beacon::coordinator::Decision;
 use crate::machine::{Machine as _, Output};
 
 /// Whose request to the store it is.
@@ -45,30 +42,6 @@ impl Hub {
     pub(super) fn collect(&mut self) {
         while let Some(output) = self.poll_children() {
             self.out.push_back(output);
-        }
-    }
-
-    /// Answers logins that an auth worker has decided about.
-    pub(super) fn check_decisions(&mut self, now: Now) {
-        for Decision { http, user } in std::mem::take(&mut self.coordinator.decisions) {
-            let (name, remote) = self.logins.remove(&http).unwrap_or_default();
-            let response = match user {
-                Ok(Some(user)) => {
-                    self.accounts.was_right(&remote, now.mono);
-                    self.accounts.begin(accounts::record(user, name), now.mono)
-                }
-                Ok(None) => {
-                    self.warn_of_login(&name, &remote, now);
-                    accounts::failed()
-                }
-                Err(problem) => {
-                    self.accounts.was_right(&remote, now.mono);
-                    let text = format!("the login of {name:?} is undecided: {problem}");
-                    self.warn(ErrorCode::PeerProtocol, &remote, text, now);
-                    accounts::undecided()
-                }
-            };
-            self.reply(http, response);
         }
     }
 

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::accounts::Login;
 use super::routes::{Public, Route};
 use super::{Hub, page};
 use crate::base::error::ErrorCode;
@@ -107,7 +106,6 @@ impl Hub {
             (Route::Public(route), _) => Some(match route {
                 Public::Login => {
                     let request: LoginRequest = serde_json::from_str(&body).unwrap_or_default();
-                    let name = request.user_name.clone().unwrap_or_default();
                     if let Some(Err(wait)) =
                         request.worker().map(|name| self.readmission.enter(name, now.mono))
                     {
@@ -116,24 +114,7 @@ impl Hub {
                         response.headers.push("retry-after", seconds);
                         return Some(response);
                     }
-                    let is_judged = self.coordinator.judges_logins();
-                    match self.accounts.login(request, &remote, is_judged, now.mono) {
-                        Login::Right(user) => self.accounts.begin(user, now.mono),
-                        Login::Refused(response) => {
-                            self.warn_of_login(&name, &remote, now);
-                            response
-                        }
-                        Login::Undecided { password } => {
-                            let password = password.expose();
-                            if let Err(denial) =
-                                self.coordinator.ask_login(http, &name, password, now)
-                            {
-                                return Some(denial.response(false));
-                            }
-                            self.logins.insert(http, (name, remote));
-                            return None;
-                        }
-                    }
+                    return self.log_in(http, request.into(), remote, now);
                 }
                 Public::Status => {
                     HttpResponse::json(200, wire::hub_status(self.options.is_secured()))
@@ -172,16 +153,6 @@ impl Hub {
         let text = format!("refused: {reason} The request has Host {host:?} and Origin {origin:?}");
         self.warn(ErrorCode::PeerRefused, remote, text, now);
         Some(HttpResponse::json(status, wire::error(reason)))
-    }
-
-    /// Tells of a login that failed.
-    pub(super) fn warn_of_login(&mut self, name: &str, remote: &str, now: Now) {
-        // At an open hub workers ask, too, and need no answer.
-        if self.options.is_secured() {
-            self.logins_refused += 1;
-            let text = format!("the login of {name:?} was refused");
-            self.warn(ErrorCode::AuthenticationFailed, remote, text, now);
-        }
     }
 
     /// Answers a request of someone who is known.

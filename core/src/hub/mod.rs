@@ -15,6 +15,7 @@ mod checks;
 mod children;
 mod lifecycle;
 mod listener;
+mod logins;
 mod metrics;
 mod page;
 mod routes;
@@ -27,6 +28,7 @@ use std::collections::{BTreeMap, VecDeque};
 use accounts::Accounts;
 use children::Stores;
 use lifecycle::Phase;
+use logins::Logins;
 use page::Viewers;
 
 use crate::api::command::{CallCommand, Command, WorkCommand};
@@ -65,8 +67,7 @@ pub struct Hub {
     proxies: Networks,
     /// Counts what is told of each address.
     warnings: Window,
-    /// Names and addresses of logins that an auth worker decides.
-    logins: BTreeMap<HttpId, (String, String)>,
+    logins: Logins,
     /// Allowed origins of the pages that wait for an answer.
     origins: BTreeMap<HttpId, String>,
     started: Now,
@@ -96,7 +97,7 @@ impl Hub {
             visitors: checks::visitors(&options),
             proxies: options.trusted_proxies.iter().cloned().collect(),
             warnings: Window::of_warnings(),
-            logins: BTreeMap::new(),
+            logins: Logins::default(),
             origins: BTreeMap::new(),
             started: Now::default(),
             address: None,
@@ -147,10 +148,14 @@ impl Machine for Hub {
             }
             Input::Server(ServerInput::Gone { http }) => {
                 self.origins.remove(&http);
-                self.logins.remove(&http);
+                self.logins.forget(http);
                 self.viewers.remove(http);
                 self.volt.handle_input(Input::Server(ServerInput::Gone { http }), now);
                 self.coordinator.handle_input(Input::Server(ServerInput::Gone { http }), now);
+            }
+            Input::Server(ServerInput::Backlog { http, is_full }) => {
+                self.volt.backlog(http, is_full);
+                self.coordinator.backlog(http, is_full, now);
             }
             Input::Server(ServerInput::Listening { address, .. }) => {
                 self.address = Some(address);

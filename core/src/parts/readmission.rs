@@ -18,6 +18,9 @@ const LONGEST_MS: u64 = 30_000;
 /// How long a place is kept for whoever has booked it and is late.
 const KEPT_MS: u64 = 10_000;
 
+/// How much of a name counts, in bytes: strangers choose it, and it is kept.
+const MAX_NAME: usize = 256;
+
 /// The queue of those who come back.
 #[derive(Debug)]
 pub(crate) struct Readmission {
@@ -42,6 +45,7 @@ impl Readmission {
         if self.per_second == 0 {
             return Ok(());
         }
+        let name = name.get(..name.floor_char_boundary(MAX_NAME)).unwrap_or_default();
         while self.ends.first().is_some_and(|(at, _)| at.after(KEPT_MS) <= now) {
             if let Some((_, name)) = self.ends.pop_first() {
                 self.booked.remove(&name);
@@ -86,6 +90,18 @@ mod tests {
 
     fn at(millis: u64) -> Instant {
         Instant::from_millis(millis)
+    }
+
+    #[test]
+    fn little_is_kept_of_a_long_name() {
+        let mut readmission = Readmission::new(1);
+        for number in 0..20 {
+            let name = format!("{number}{}", "long ".repeat(100_000));
+            let wait = readmission.enter(&name, at(0)).err();
+            assert!(wait.is_none() || readmission.enter(&name, at(0)).err() == wait, "it is known");
+        }
+        let kept: usize = readmission.booked.keys().map(String::len).sum();
+        assert!(!readmission.booked.is_empty() && kept <= 20 * MAX_NAME, "{kept}");
     }
 
     #[test]

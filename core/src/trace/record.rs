@@ -29,6 +29,7 @@ struct Record {
     store: Option<StoreId>,
     listen: Option<ListenId>,
     millis: u64,
+    is_full: bool,
     code: Option<u16>,
     status: Option<u16>,
     reason: String,
@@ -171,6 +172,9 @@ pub(super) fn input(input: &Input, redactor: &mut Redactor) -> String {
             add_request(record.text("address", remote), request, redactor)
         }
         Input::Server(ServerInput::Gone { http }) => of("http_gone", "http", http.0),
+        Input::Server(ServerInput::Backlog { http, is_full }) => {
+            of("http_backlog", "http", http.0).flag("is_full", *is_full)
+        }
         Input::Stored { store, result } => {
             let record = of("stored", "store", store.0);
             match result {
@@ -260,6 +264,9 @@ pub(super) fn read_input(raw: &RawValue) -> Result<Input, String> {
         "http_asked" => Input::Server(ServerInput::Asked { http: http?, request, remote }),
         "http_exceeded" => Input::Server(ServerInput::Exceeded { request, remote }),
         "http_gone" => Input::Server(ServerInput::Gone { http: http? }),
+        "http_backlog" => {
+            Input::Server(ServerInput::Backlog { http: http?, is_full: record.is_full })
+        }
         "stored" => {
             let store = record.store.ok_or_else(|| missing("store"))?;
             let loaded = record.records.map(|records| {

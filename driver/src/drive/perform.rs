@@ -82,7 +82,11 @@ impl Driver {
             | Input::Conn(ConnInput::Held { .. })
             | Input::Server(ServerInput::Offered { .. })
             | Input::Server(ServerInput::Accepted { .. })
-            | Input::Server(ServerInput::Asked { .. } | ServerInput::Exceeded { .. })
+            | Input::Server(
+                ServerInput::Asked { .. }
+                | ServerInput::Exceeded { .. }
+                | ServerInput::Backlog { .. },
+            )
             | Input::Stored { .. }
             | Input::Server(ServerInput::Listening { .. })
             | Input::Server(ServerInput::ListenFailed { .. })

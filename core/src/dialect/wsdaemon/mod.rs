@@ -303,7 +303,11 @@ impl Machine for WsDaemon {
                 let response = HttpResponse::upgrade_required();
                 self.out.push_back(Output::HttpReply { http, response });
             }
-            Input::Server(ServerInput::Gone { .. } | ServerInput::Exceeded { .. })
+            Input::Server(
+                ServerInput::Gone { .. }
+                | ServerInput::Backlog { .. }
+                | ServerInput::Exceeded { .. },
+            )
             | Input::Http(_)
             | Input::Stored { .. }
             | Input::HostLag { .. } => {}

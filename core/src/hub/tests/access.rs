@@ -372,6 +372,66 @@ fn logins_that_an_auth_worker_decides_are_counted_and_bounded() {
     assert_eq!(rig.status(guesses[199]), Some(429));
 }
 
+/// K2.6: what an auth worker has not looked at yet is no wrong guess.
+#[test]
+fn right_logins_behind_a_slow_auth_worker_are_all_let_in() {
+    let mut rig = Rig::new(ASKS);
+    let auth = auth_worker(&mut rig);
+    let login = |rig: &mut Rig| rig.post("/1.0/Authenticate", r#"{"UserName":"u","Password":"p"}"#);
+    let (right, wrong) =
+        (r#"{"Success":true,"UserContext":{"Username":"u"}}"#, r#"{"Success":false}"#);
+    let asked: Vec<HttpId> = (0..300).map(|_| login(&mut rig)).collect();
+    assert!(asked.iter().all(|http| rig.status(*http).is_none()), "all wait");
+    let mut rounds = Vec::new();
+    while asked.iter().any(|http| rig.status(*http).is_none()) {
+        rounds.push(decide(&mut rig, auth, right).len());
+    }
+    assert_eq!(rounds[0], 50, "no more than there are guesses are judged at a time");
+    assert!(asked.iter().all(|http| rig.reply(*http)["LoggedIn"] == true));
+    // Of an address a quarter of all that may wait does so, and nothing that is too long.
+    let asked: Vec<HttpId> = (0..301).map(|_| login(&mut rig)).collect();
+    assert_eq!(rig.status(asked[300]), Some(429));
+    let long = format!(r#"{{"UserName":"u","Password":"{}"}}"#, "p".repeat(10_000));
+    let long = rig.post("/1.0/Authenticate", &long);
+    assert_eq!(rig.status(long), Some(429));
+    while !decide(&mut rig, auth, right).is_empty() {}
+    assert!(asked[..300].iter().all(|http| rig.reply(*http)["LoggedIn"] == true));
+    // Wrong ones are bounded as before, also those that waited, and nobody waits for ever.
+    let guesses: Vec<HttpId> = (0..300).map(|_| login(&mut rig)).collect();
+    while !decide(&mut rig, auth, wrong).is_empty() {}
+    let judged = guesses.iter().filter(|http| rig.status(**http) == Some(200)).count();
+    let refused = guesses.iter().filter(|http| rig.status(**http) == Some(429)).count();
+    assert_eq!((judged, refused), (50, 250));
+    // One who leaves is not judged.
+    for _ in 0..6 {
+        rig.pass(10_000);
+        rig.say(auth, r#"{"Action":"BeaconHeartbeat"}"#);
+    }
+    let asked: Vec<HttpId> = (0..51).map(|_| login(&mut rig)).collect();
+    rig.input(Input::Server(ServerInput::Gone { http: asked[50] }));
+    assert_eq!(decide(&mut rig, auth, right).len(), 50);
+    assert_eq!(decide(&mut rig, auth, right).len(), 0);
+}
+
+/// K2.6: what is not counted cannot be given back.
+#[test]
+fn logins_without_a_password_give_no_guesses_back() {
+    let mut rig = Rig::new(ASKS);
+    let auth = auth_worker(&mut rig);
+    let mut login = |body: &str, outputs: &str| {
+        let http = rig.post("/1.0/Authenticate", body);
+        decide(&mut rig, auth, outputs);
+        rig.status(http)
+    };
+    let right = r#"{"Success":true,"UserContext":{"Username":"u"}}"#;
+    for _ in 0..50 {
+        let guess = r#"{"UserName":"u","Password":"p"}"#;
+        assert_eq!(login(guess, r#"{"Success":false}"#), Some(200));
+        assert_eq!(login(r#"{"UserName":"worker"}"#, right), Some(200));
+    }
+    assert_eq!(login(r#"{"UserName":"u","Password":"p"}"#, right), Some(429));
+}
+
 const ASKS: &str = r#"{"access":"secured","auth_join_secret":"boot"}"#;
 
 /// Connects an auth worker.

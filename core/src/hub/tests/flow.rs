@@ -89,6 +89,41 @@ fn a_stream_carries_progress_bytes_and_the_result() {
 }
 
 #[test]
+fn a_client_that_reads_slowly_misses_progress_and_is_told_what() {
+    let mut rig = Rig::new("{}");
+    let worker = rig.worker("w", 2);
+    for is_late in [false, true] {
+        let body = r#"{"Capability":"Echo","Action":"Say"}"#;
+        let http = rig.post("/Beacon/Work/DispatchStream", body);
+        let (hash, _) = rig.pushed(worker).last().unwrap().clone();
+        let progress = |rig: &mut Rig, percent: u64| {
+            rig.say(
+                worker,
+                &format!(
+                    r#"{{"Action":"WorkProgress","WorkItemHash":"{hash}","AttemptNumber":1,
+                "ProgressData":{{"Percent":{percent},"BinaryData":"aGk="}}}}"#
+                ),
+            );
+        };
+        progress(&mut rig, 10);
+        rig.input(Input::Server(ServerInput::Backlog { http, is_full: true }));
+        progress(&mut rig, 20);
+        progress(&mut rig, 30);
+        assert_eq!(rig.parts[&http].len(), 2, "nothing more waits for it");
+        if !is_late {
+            rig.input(Input::Server(ServerInput::Backlog { http, is_full: false }));
+            progress(&mut rig, 40);
+        }
+        rig.complete(worker, &hash, 1);
+        let kinds: Vec<u8> = rig.parts[&http].iter().map(|part| part[0]).collect();
+        assert_eq!(kinds, if is_late { vec![1, 2, 1, 4] } else { vec![1, 2, 1, 1, 2, 4] });
+        let told = String::from_utf8_lossy(&rig.parts[&http][2]).into_owned();
+        assert!(told.ends_with(r#""Moorline":{"LeftOut":2,"LeftOutBytes":4}}"#), "{told}");
+        assert_eq!(told.contains(r#""Percent":30"#), !is_late, "{told}");
+    }
+}
+
+#[test]
 fn a_client_that_went_away_is_not_answered_and_its_item_goes_on() {
     let mut rig = Rig::new("{}");
     let worker = rig.worker("w", 1);

@@ -49,6 +49,29 @@ fn the_queue_shows_a_summary_and_every_item_in_its_bucket() {
 }
 
 #[test]
+fn the_history_of_the_queue_is_asked_for_and_bounded() {
+    let mut rig = Rig::new("{}");
+    let worker = rig.worker("w", 1);
+    let hashes: Vec<String> = (0..3)
+        .map(|_| {
+            let hash = rig.enqueue("");
+            rig.complete(worker, &hash, 1);
+            hash
+        })
+        .collect();
+    assert_eq!(look(&mut rig, "/Beacon/Queue")["History"], Value::Null);
+    let seen = look(&mut rig, "/Beacon/Queue?include=history&limit=2");
+    let history = seen["History"].as_array().unwrap();
+    let told: Vec<&str> =
+        history.iter().map(|past| past["WorkItemHash"].as_str().unwrap()).collect();
+    assert_eq!(told, [hashes[2].as_str(), &hashes[1]]);
+    assert_eq!(
+        (&history[0]["Status"], &history[0]["Capability"]),
+        (&"Complete".into(), &"Echo".into())
+    );
+}
+
+#[test]
 fn items_show_what_was_reported_of_them() {
     let mut rig = Rig::new("{}");
     let worker = rig.foreign_worker("w", 1);

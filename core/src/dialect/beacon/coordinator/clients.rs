@@ -289,6 +289,9 @@ impl Coordinator {
 
     /// Notes that a client does not wait any more; returns for what it did.
     pub(super) fn wait_no_longer(&mut self, client: Client) -> Option<ItemId> {
+        if let Client::Http(http) = client {
+            self.slow.remove(&http);
+        }
         let (id, patience) = self.clients.remove(&client)?;
         if let Some((at, millis)) = patience {
             self.timers.remove(Timer::Patience(client, millis), at);

@@ -60,6 +60,7 @@ use metrics::Measured;
 use records::Loading;
 pub(crate) use records::{RESULTS, SPACES};
 use registry::Registry;
+use reports::LeftOut;
 pub(crate) use requests::Asked;
 use results::Results;
 pub(crate) use routes::Route;
@@ -146,6 +147,8 @@ pub(crate) struct Coordinator {
     loading: Loading,
     runs: Runs,
     clients: BTreeMap<Client, (ItemId, Option<Patience>)>,
+    /// Those that read their answers slowly.
+    slow: BTreeMap<HttpId, LeftOut>,
     /// Wrong join secrets by address.
     guesses: Buckets,
     /// Counts what is told of each address.
@@ -268,6 +271,7 @@ impl Coordinator {
             loading: Loading::default(),
             runs: Runs::default(),
             clients: BTreeMap::new(),
+            slow: BTreeMap::new(),
             guesses: Buckets::of_guesses(),
             warnings: Window::of_warnings(),
             decisions: Vec::new(),

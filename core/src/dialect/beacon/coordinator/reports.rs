@@ -6,8 +6,8 @@ use bytestring::ByteString;
 use serde_json::value::RawValue;
 
 use super::item::{Ending, Item, ItemId, State, Waiter};
-use super::wire::{self, ProgressReport, Report, Verdict};
-use super::{Caller, Coordinator, Promise, Timer, outputs};
+use super::wire::{self, Progress, ProgressReport, Report, Verdict};
+use super::{Caller, Client, Coordinator, Promise, Timer, outputs};
 use crate::api::event::{CallEvent, Event};
 use crate::base::ids::{ConnId, HttpId, PeerId};
 use crate::base::json::Raw;
@@ -45,6 +45,15 @@ pub(super) struct Told<'a> {
 
 /// Whether a report was taken, or why not.
 pub(super) type Taken = Result<(), String>;
+
+/// What a client that reads slowly was not told.
+#[derive(Debug, Default)]
+pub(super) struct LeftOut {
+    /// Reports of progress.
+    reports: u64,
+    /// Bytes that came with them.
+    bytes: u64,
+}
 
 /// Where a report leads.
 enum Aim {
@@ -85,6 +94,11 @@ impl Coordinator {
     /// Passes progress on at once: it promises nothing that must be stored.
     fn stream_progress(&mut self, waiter: &Waiter, text: &str, data: Option<&[u8]>) {
         if let Waiter::Http { http, stream: true } = *waiter {
+            if let Some(left_out) = self.slow.get_mut(&http) {
+                left_out.reports += 1;
+                left_out.bytes += data.map_or(0, <[u8]>::len) as u64;
+                return;
+            }
             let parts = [(Kind::Progress, Some(text.as_bytes())), (Kind::Bytes, data)];
             for (kind, payload) in parts {
                 let bytes = payload.map(|payload| binary_frames::frame(kind, payload));
@@ -95,6 +109,29 @@ impl Coordinator {
         {
             self.event(Event::Call(CallEvent::Part { call, part }));
         }
+    }
+
+    /// Leaves progress out for a client that reads its answer more slowly than it comes, until it has caught up.
+    pub(crate) fn backlog(&mut self, http: HttpId, is_full: bool, now: Now) {
+        if !is_full {
+            self.tell_left_out(http, now);
+        } else if self.clients.contains_key(&Client::Http(http)) {
+            self.slow.entry(http).or_default();
+        }
+    }
+
+    /// Tells a client how things stand, if something was left out for it, and what that was.
+    pub(super) fn tell_left_out(&mut self, http: HttpId, now: Now) {
+        let Some(LeftOut { reports, bytes }) = self.slow.remove(&http) else { return };
+        if reports == 0 {
+            return;
+        }
+        let item = self.clients.get(&Client::Http(http)).and_then(|(id, _)| self.items.get(*id));
+        let text = match item {
+            Some(item) => item.progress.write_after(now.unix, reports, bytes),
+            None => Progress::default().write_after(now.unix, reports, bytes),
+        };
+        self.stream(http, Kind::Progress, text.as_bytes());
     }
 
     /// Sends one frame of a streamed answer.

@@ -53,7 +53,7 @@ impl Finished {
 
 /// What is known of an outcome without what it said.
 #[derive(Clone, Debug)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     pub(super) hash: Arc<str>,
     pub(super) key: Option<Arc<str>>,
     /// The name of its holder.
@@ -152,6 +152,11 @@ impl Results {
 
     pub(super) fn len(&self) -> usize {
         self.items.len()
+    }
+
+    /// Returns what is kept, from the last that ended on.
+    pub(super) fn latest(&self) -> impl Iterator<Item = &Kept> {
+        self.items.iter().rev()
     }
 
     fn numbered(&self, order: u64) -> Option<&Kept> {

@@ -196,6 +196,9 @@ impl Coordinator {
     /// Answers one who waits with a kept outcome.
     pub(super) fn answer(&mut self, waiter: Waiter, done: &Finished, now: Now) {
         if let Some(client) = Client::of(&waiter) {
+            if let Client::Http(http) = client {
+                self.tell_left_out(http, now);
+            }
             self.wait_no_longer(client);
         }
         match (waiter, &done.result) {

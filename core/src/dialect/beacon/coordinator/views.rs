@@ -71,7 +71,11 @@ impl Coordinator {
                     wire::item_record(item, bucket, self.is_reserved(item), page.settings)
                 });
                 let items = part(items, page);
-                Ok(if is_queue { self.show_queue(&items, now) } else { items })
+                if !is_queue {
+                    return Ok(items);
+                }
+                let history = || part(self.results.latest().map(wire::past), page);
+                Ok(self.show_queue(&items, page.history.then(history).as_deref(), now))
             }
             View::Bindings => {
                 let ttl = self.affinity.ttl_ms;
@@ -100,14 +104,14 @@ impl Coordinator {
         serde_json::to_string(&self.queue_view()).unwrap_or_default()
     }
 
-    fn show_queue(&self, items: &str, now: Now) -> String {
+    fn show_queue(&self, items: &str, history: Option<&str>, now: Now) -> String {
         let mut loads: BTreeMap<(&str, &str), Load> = BTreeMap::new();
         for item in self.shown() {
             let order = &item.order;
             let load = loads.entry((&order.capability, &order.action)).or_default();
             *if item.is_upcoming() { &mut load.queued } else { &mut load.running } += 1;
         }
-        wire::queue(&self.queue_view(), &loads, items, now.unix)
+        wire::queue(&self.queue_view(), &loads, items, history, now.unix)
     }
 
     fn queue_view(&self) -> QueueView {

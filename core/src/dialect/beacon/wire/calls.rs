@@ -51,11 +51,19 @@ pub(crate) struct ListPart {
     pub(crate) settings: bool,
     /// The part of the queue, `Upcoming` or `InProgress`; empty for all.
     pub(crate) bucket: String,
+    /// Whether what has ended stands beside the queue.
+    pub(crate) history: bool,
 }
 
 impl Default for ListPart {
     fn default() -> Self {
-        Self { limit: 1_000, after: String::new(), settings: false, bucket: String::new() }
+        Self {
+            limit: 1_000,
+            after: String::new(),
+            settings: false,
+            bucket: String::new(),
+            history: false,
+        }
     }
 }
 
@@ -71,6 +79,7 @@ impl ListPart {
                 "bucket" => {
                     page.bucket = percent_decode_str(value).decode_utf8_lossy().into_owned()
                 }
+                "include" => page.history = value == "history",
                 "settings" => page.settings = matches!(value, "true" | "1"),
                 _ => {}
             }

@@ -225,6 +225,7 @@ impl Machine for Provider {
             | Input::Server(
                 ServerInput::Accepted { .. }
                 | ServerInput::Gone { .. }
+                | ServerInput::Backlog { .. }
                 | ServerInput::Exceeded { .. },
             )
             | Input::Http(_)

@@ -213,6 +213,16 @@ impl VoltServer {
         }
     }
 
+    /// Ends a stream whose caller reads more slowly than its parts come: none of them may be left out, and no
+    /// daemon can be held back.
+    pub(crate) fn backlog(&mut self, http: HttpId, is_full: bool) {
+        let call = self.askers.get(&Asker::Http(http)).copied();
+        if let Some(call) = call.filter(|_| is_full) {
+            let text = "the caller reads the stream more slowly than its parts come";
+            self.settle(call, Err(Error::new(ErrorCode::Overloaded, text)));
+        }
+    }
+
     fn part(&mut self, http: HttpId, kind: Kind, payload: &[u8]) {
         let bytes = binary_frames::frame(kind, payload);
         self.out.push_back(Output::HttpPart { http, bytes });

@@ -315,11 +315,15 @@ impl Machine for VoltServer {
                     self.heard(session);
                 }
             }
-            // It dials nobody, asks nobody, takes no streams, and the hub listens for it.
+            // It dials nobody, asks nobody, takes no streams, and the hub listens for it and passes backlogs on.
             Input::Conn(ConnInput::Opened { .. })
             | Input::Server(ServerInput::Accepted { .. } | ServerInput::Exceeded { .. })
             | Input::Http(_)
-            | Input::Server(ServerInput::Listening { .. } | ServerInput::ListenFailed { .. })
+            | Input::Server(
+                ServerInput::Listening { .. }
+                | ServerInput::ListenFailed { .. }
+                | ServerInput::Backlog { .. },
+            )
             | Input::HostLag { .. } => {}
         }
     }

@@ -9,7 +9,7 @@ use crate::api::command::Command;
 use crate::api::event::Event;
 use crate::api::event::{CallEvent, PeerEvent};
 use crate::base::error::ErrorCode;
-use crate::machine::{ConnInput, Endpoint as _, Input};
+use crate::machine::{ConnInput, Endpoint as _, Input, ServerInput};
 use crate::net::HttpBody;
 
 #[test]
@@ -123,6 +123,28 @@ fn streams_come_in_parts_and_fail_when_they_stop() {
     rig.pass(1_000);
     assert_eq!(rig.ended, [good, bad]);
     assert!(String::from_utf8_lossy(&rig.parts[&bad].concat()).contains("CALL_TIMEOUT"));
+}
+
+#[test]
+fn a_stream_that_is_read_too_slowly_ends_with_a_code() {
+    let mut rig = Rig::new(OPTIONS);
+    let conn = rig.daemon();
+    let url = "/Moorline/Volt/Daemons/lab/Call";
+    let http = rig.post(url, r#"{"Command":"log","ResponseType":"stream"}"#);
+    let id = rig.messages(conn)[0]["requestId"].clone();
+    rig.message(
+        conn,
+        &json!({"type":"response","requestId":id,"ok":true,"status":200,"streamId":"s"}),
+    );
+    rig.input(Input::Server(ServerInput::Backlog { http, is_full: false }));
+    assert!(rig.ended.is_empty());
+    rig.input(Input::Server(ServerInput::Backlog { http, is_full: true }));
+    assert_eq!(rig.ended, [http]);
+    let parts = rig.parts[&http].len();
+    assert!(String::from_utf8_lossy(&rig.parts[&http].concat()).contains("OVERLOADED"));
+    let part = json!({"type":"stream","requestId":id,"streamId":"s","chunkBase64":"aGk="});
+    rig.message(conn, &part);
+    assert_eq!(rig.parts[&http].len(), parts, "what comes later has nobody");
 }
 
 #[test]

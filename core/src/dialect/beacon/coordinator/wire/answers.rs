@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::super::item::{Item, State};
-use super::super::results::Finished;
+use super::super::results::{Finished, Kept};
 use super::super::worker::Worker;
 use super::ActionSchema;
 use super::frames::{lines, moorline, queue_metadata, with_cancels, with_metadata};
@@ -101,6 +101,24 @@ pub(crate) fn item_record(
         .text_or_null("LastError", item.last_error.as_deref())
         .given(item.progress.said(item.last_event), |object, text| object.raw("Progress", &text))
         .when(!item.log.is_empty(), |object| object.raw("AccumulatedLog", &lines(&item.log)))
+        .end()
+}
+
+/// One that has ended, in the history of the queue. What it was about is said while it is in memory; its
+/// outcome is a request of its own.
+pub(crate) fn past(kept: &Kept) -> String {
+    Object::new()
+        .text("WorkItemHash", &kept.hash)
+        .text("Status", kept.ending.name())
+        .number("AttemptNumber", kept.attempt)
+        .given(kept.whole.as_deref(), |object, done| {
+            object
+                .text("Capability", &done.capability)
+                .text("Action", &done.action)
+                .text("RunID", &done.run_id)
+                .plain("EnqueuedAt", done.enqueued)
+                .plain("CompletedAt", done.finished)
+        })
         .end()
 }
 

@@ -188,11 +188,21 @@ impl Progress {
 
     /// Writes the fields for whoever follows the item.
     pub(crate) fn write(&self, at: UnixMillis) -> String {
+        self.object(at).end()
+    }
+
+    /// Writes the same for one who missed reports, and the bytes that came with them.
+    pub(crate) fn write_after(&self, at: UnixMillis, reports: u64, bytes: u64) -> String {
+        let missed = |ours: Object| ours.number("LeftOut", reports).number("LeftOutBytes", bytes);
+        self.object(at).object("Moorline", missed).end()
+    }
+
+    fn object(&self, at: UnixMillis) -> Object {
         let mut object = Object::new();
         for (key, value) in Self::FIELDS.into_iter().zip(&self.0) {
             object = object.given(value.as_ref(), |object, value| object.raw(key, value.get()));
         }
-        object.plain("UpdatedAt", at).end()
+        object.plain("UpdatedAt", at)
     }
 }
 

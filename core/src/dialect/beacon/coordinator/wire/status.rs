@@ -48,11 +48,12 @@ pub(crate) struct Load {
 }
 
 /// `GET /Beacon/Queue`: `loads` by capability and action, `items` is a JSON list. What only this hub
-/// counts stands beside it. Peer: there is no history unless a hub has an archive.
+/// counts stands beside it. Peer: there is no history unless it is asked for.
 pub(crate) fn queue(
     view: &QueueView,
     loads: &BTreeMap<(&str, &str), Load>,
     items: &str,
+    history: Option<&str>,
     at: UnixMillis,
 ) -> String {
     let (queued, running) = loads
@@ -73,7 +74,7 @@ pub(crate) fn queue(
     Object::new()
         .raw("Summary", &summary)
         .raw("Items", items)
-        .raw("History", "null")
+        .raw("History", history.unwrap_or("null"))
         .value("Counts", view)
         .end()
 }
