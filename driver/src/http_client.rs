@@ -1,7 +1,8 @@
 //! HTTP calls of the machine: HTTP/1.1 over connections that are kept alive per origin.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,25 +47,33 @@ pub(crate) struct HttpClient {
 #[derive(Default)]
 pub(crate) struct Gate {
     is_shut: AtomicBool,
-    opened: Notify,
+    /// How often it was set.
+    turns: AtomicU64,
+    turned: Notify,
 }
 
 impl Gate {
-    /// Shuts or opens it.
+    /// Shuts or opens it, once a turn.
     pub(crate) fn set(&self, is_shut: bool) {
-        if self.is_shut.swap(is_shut, Ordering::AcqRel) && !is_shut {
-            self.opened.notify_waiters();
-        }
+        self.is_shut.store(is_shut, Ordering::Release);
+        self.turns.fetch_add(1, Ordering::AcqRel);
+        self.turned.notify_waiters();
     }
 
-    /// Waits until it is open.
-    async fn pass(&self) {
+    fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Acquire)
+    }
+
+    /// Waits until it is open, and has been set since there were so many turns.
+    async fn pass(&self, since: Option<u64>) {
         loop {
-            let opened = self.opened.notified();
-            if !self.is_shut.load(Ordering::Acquire) {
+            let mut turned = pin!(self.turned.notified());
+            turned.as_mut().enable();
+            let is_new = since.is_none_or(|turns| self.turns() != turns);
+            if is_new && !self.is_shut.load(Ordering::Acquire) {
                 return;
             }
-            opened.await;
+            turned.await;
         }
     }
 }
@@ -120,7 +129,7 @@ impl HttpClient {
                 Err(Error::new(code, message))
             });
             if result.as_ref().is_ok_and(|response| response.bytes().len() > HELD_BODY) {
-                gate.pass().await;
+                gate.pass(None).await;
             }
             inbox.arrive(Arrival::Input(Input::Http(HttpInput::Replied { http, result })));
         });
@@ -279,11 +288,10 @@ impl Reading<'_> {
     async fn pass_on(&self, mut body: hyper::body::Incoming) -> Result<(), hyper::Error> {
         while let Some(frame) = body.frame().await {
             if let Ok(bytes) = frame?.into_data() {
-                let http = self.http;
+                let (http, turns) = (self.http, self.gate.turns());
                 self.inbox.arrive(Arrival::Input(Input::Http(HttpInput::Part { http, bytes })));
                 // The turn that takes it finds out whether there is room for more.
-                tokio::task::yield_now().await;
-                self.gate.pass().await;
+                self.gate.pass(Some(turns)).await;
             }
         }
         Ok(())

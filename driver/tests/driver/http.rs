@@ -1,11 +1,14 @@
 //! HTTP calls and answers.
 
-use std::io::Write as _;
-use std::net::TcpStream;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 
 use bytes::Bytes;
+use moorline_driver::Handle;
+use moorline_driver::core::options::RuntimeOptions;
 use moorline_driver::core::{
-    ErrorCode, Headers, HttpBody, HttpId, HttpRequest, HttpResponse, Input, Method, Output,
+    ErrorCode, Event, Headers, HttpBody, HttpId, HttpRequest, HttpResponse, Input, Method, Output,
+    PeerEvent, Raw,
 };
 use moorline_driver::core::{HttpInput, ServerInput};
 
@@ -135,6 +138,91 @@ fn a_streaming_call_gets_parts_before_the_end() {
     assert_eq!(bytes, "early");
     hub.perform([Output::HttpEnd { http }]);
     assert_eq!(replied(&client).unwrap().body, HttpBody::Streaming);
+}
+
+/// K2.5: nothing gathers between the network and an application that does not read its events.
+#[test]
+fn unread_events_hold_back_parts_and_large_answers_but_no_small_ones() {
+    const PARTS: usize = 100;
+    const PART: usize = 4_000;
+    let payload = Raw::from_value(&"x".repeat(10_000)).unwrap();
+    let react = move |input: &Input| match input {
+        Input::Http(HttpInput::Part { .. }) => {
+            vec![Output::Event(Event::Peer(PeerEvent::Message {
+                peer: None,
+                payload: payload.clone(),
+            }))]
+        }
+        _ => Vec::new(),
+    };
+    let mut runtime = RuntimeOptions::default();
+    runtime.max_event_bytes = 65_536;
+    let client = Rig::build(react, runtime, Handle::drive);
+    let (address, server) = streaming(PARTS, PART);
+    let streamed = Output::HttpCall {
+        http: HttpId(2),
+        request: post(&address, ""),
+        timeout_ms: 60_000,
+        max_body: 100,
+        streams: true,
+    };
+    client.perform([streamed]);
+    let mut come = 0;
+    while come <= 65_536 / 10_000 * PART {
+        let Input::Http(HttpInput::Part { bytes, .. }) = client.input() else { panic!() };
+        come += bytes.len();
+    }
+    // From here on every turn could bring a part: all of them wait on this machine.
+    let hub = echoing();
+    let other = hub.listen(HTTP_LIMITS);
+    client.perform([call(4, post(&other, vec![b' '; 5_000]))]);
+    for small in 0..PARTS as u64 {
+        client.perform([call(6 + 2 * small, post(&other, "{}"))]);
+        loop {
+            match client.input() {
+                Input::Http(HttpInput::Part { bytes, .. }) => come += bytes.len(),
+                Input::Http(HttpInput::Replied { http, .. }) => {
+                    assert_eq!(http, HttpId(6 + 2 * small));
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(come < 20 * PART, "{come} bytes came although nobody reads");
+    let (mut text, mut replied) = (String::new(), 0);
+    while replied < 2 {
+        client.handle.events().drain(&mut text);
+        match client.input() {
+            Input::Http(HttpInput::Part { bytes, .. }) => come += bytes.len(),
+            Input::Http(HttpInput::Replied { result, .. }) => {
+                assert_eq!(result.unwrap().status, 200);
+                replied += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(come, PARTS * PART);
+    server.join().unwrap();
+}
+
+/// A server that answers one request with so many chunks.
+fn streaming(count: usize, size: usize) -> (String, std::thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut asked, mut byte) = (Vec::new(), [0]);
+        while !asked.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).unwrap();
+            asked.extend(byte);
+        }
+        let chunk = format!("{size:x}\r\n{}\r\n", "y".repeat(size));
+        let chunks = chunk.repeat(count);
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        stream.write_all(format!("{head}{chunks}0\r\n\r\n").as_bytes()).unwrap();
+    });
+    (address, server)
 }
 
 #[test]
