@@ -168,7 +168,12 @@ fn open_role(dialect: &str, role: &str, options: &str) -> Result<(Opened, Shared
     let mut opened = moorline_core::open(dialect, role, options, &host, seeds)?;
     if !opened.runtime.trace_file.is_empty() {
         let header = Header { dialect, role, options, host: &host, seed: seeds.run };
-        opened.endpoint = record(opened.endpoint, &header, &opened.runtime.trace_file)?;
+        opened.endpoint = record(
+            opened.endpoint,
+            &header,
+            &opened.runtime.trace_file,
+            opened.runtime.max_trace_bytes,
+        )?;
     }
     let mut shared = Shared::new(Arc::new(SystemClock::new()));
     shared.scripts = opened.scripts.clone();

@@ -7,24 +7,26 @@ use std::io::Write;
 use moorline_core::trace::{Header, Recorder};
 use moorline_core::{Endpoint, Error, ErrorCode};
 
-/// Wraps a machine that was just opened in a recorder that writes to `path`; a file or a link that is
-/// there is replaced. Only its owner may read it.
+/// Wraps a machine that was just opened in a recorder that writes at most `max` bytes to `path`; a file or a
+/// link that is there is replaced. Only its owner may read it.
 pub(crate) fn record(
     endpoint: Box<dyn Endpoint + Send>,
     header: &Header<'_>,
     path: &str,
+    max: u64,
 ) -> Result<Box<dyn Endpoint + Send>, Error> {
     let mut file = create(path).map_err(|e| {
         let message = format!("runtime.trace_file: {path} cannot be written: {e}");
         Error::new(ErrorCode::ConfigInvalid, message)
     })?;
-    let mut has_failed = false;
+    let mut left = Some(max);
     let sink = Box::new(move |line: &str| {
-        if has_failed {
-            return;
-        }
-        if let Err(error) = file.write_all(line.as_bytes()) {
-            has_failed = true;
+        let Some(room) = left else { return };
+        left = room.checked_sub(line.len() as u64);
+        if left.is_none() {
+            tracing::warn!("the recording ends here: it has runtime.max_trace_bytes ({max})");
+        } else if let Err(error) = file.write_all(line.as_bytes()) {
+            left = None;
             tracing::warn!(%error, "the recording ends here: its file cannot be written");
         }
     });
@@ -60,7 +62,8 @@ mod tests {
         let options = r#"{"name":"w","password":"hunter2"}"#;
         let opened = moorline_core::open(dialect, role, options, host, seed).unwrap();
         let header = Header { dialect, role, options, host, seed };
-        let mut machine = record(opened.endpoint, &header, path.to_str().unwrap()).unwrap();
+        let mut machine =
+            record(opened.endpoint, &header, path.to_str().unwrap(), 1 << 30).unwrap();
         for command in [Command::Start, Command::Stop { drain_ms: 0 }] {
             machine.handle_command(command, Now::new(5, 6)).unwrap();
             while machine.poll_output().is_some() {}
@@ -76,6 +79,29 @@ mod tests {
             let mode = std::fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn a_recording_ends_at_its_limit_and_can_be_replayed_so_far() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("worker.jsonl");
+        let (dialect, role, host, seed, options) = ("beacon", "worker", "h", [3; 32], "{}");
+        let opened = moorline_core::open(dialect, role, options, host, seed).unwrap();
+        let header = Header { dialect, role, options, host, seed };
+        let mut machine = record(opened.endpoint, &header, path.to_str().unwrap(), 20_000).unwrap();
+        for call in 0..1_000 {
+            let snapshot = Command::Snapshot { call: moorline_core::CallId(call) };
+            // The machine leaves it to its driver.
+            let _ = machine.handle_command(snapshot, Now::new(call, 6));
+            while machine.poll_output().is_some() {}
+        }
+        let recording = std::fs::read_to_string(&path).unwrap();
+        assert!((10_000..=20_000).contains(&recording.len()), "{}", recording.len());
+        assert!(recording.ends_with('\n'), "a line is there whole or not at all");
+        let wanted: Vec<_> = trace::outputs(&recording).collect();
+        // It may end between an input and what came of it.
+        let replayed = trace::replay(&recording).unwrap();
+        assert!(wanted.len() > 10 && replayed[..wanted.len()] == wanted);
     }
 
     #[cfg(unix)]
@@ -104,7 +130,7 @@ mod tests {
         let opened = moorline_core::open("beacon", "worker", "{}", "h", [0; 32]).unwrap();
         let header =
             Header { dialect: "beacon", role: "worker", options: "{}", host: "h", seed: [0; 32] };
-        let error = record(opened.endpoint, &header, "/nowhere/at/all").err().unwrap();
+        let error = record(opened.endpoint, &header, "/nowhere/at/all", 1 << 30).err().unwrap();
         assert_eq!(error.code(), ErrorCode::ConfigInvalid);
         assert!(error.message().contains("/nowhere/at/all"));
     }

@@ -74,6 +74,8 @@ options! {
         danger_accept_invalid_certs: bool = false,
         /// A file that records inputs and outputs, secrets redacted, for replay; empty for none.
         trace_file: String = String::new(),
+        /// The most bytes of trace_file; the recording ends before the line that would exceed them.
+        max_trace_bytes: u64 = 1_073_741_824; in 65_536..=1_099_511_627_776; unit "bytes",
         /// Where `/live`, `/ready` and `/metrics` are answered over plain HTTP to whoever asks: a port on loopback such as `9464`, or an address such as `0.0.0.0:9464`; empty answers nowhere.
         health_listen: String = String::new(),
         /// The most bytes of events waiting for the application; more delay reading from peers.
