@@ -29,22 +29,39 @@ impl Session {
     /// Opens `role` of `dialect`. Connects nothing.
     pub(crate) fn open(dialect: &str, role: &str, options: &str) -> Result<Self, Error> {
         let handle = Handle::open(dialect, role, options)?;
+        Ok(Self::of(handle))
+    }
+
+    fn of(handle: Handle) -> Self {
         let bell = Arc::new(Notify::new());
         let ring = Arc::clone(&bell);
         handle.events().set_doorbell(move || ring.notify_one());
-        Ok(Self {
+        Self {
             handle,
             bell,
             waiting: VecDeque::new(),
             text: String::new(),
             has_ended: false,
             last_call: 0,
-        })
+        }
     }
 
     /// Hands over a command.
     pub(crate) fn submit(&self, command: Command) -> Result<(), Error> {
         self.handle.submit(vec![command])
+    }
+
+    /// Hands over a command that must not be lost: where there is no room for it now there will be.
+    pub(crate) async fn deliver(&self, command: Command) -> Result<(), Error> {
+        let mut commands = vec![command];
+        loop {
+            match self.handle.submit_all(&mut commands) {
+                Err(error) if error.code() == ErrorCode::Overloaded => {
+                    tokio::task::yield_now().await;
+                }
+                result => return result,
+            }
+        }
     }
 
     /// Hands over a stop. A session that has ended meanwhile needs none.
@@ -177,5 +194,78 @@ impl From<ToldError> for Error {
         let code = ErrorCode::ALL.iter().find(|code| code.name() == told.code);
         let code = code.copied().unwrap_or(ErrorCode::Internal);
         Self::new(code, told.message).with_status(told.status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::{Receiver, channel};
+
+    use moorline_core::options::RuntimeOptions;
+    use moorline_core::{
+        Deadline, Endpoint, Input, Machine, Now, Outcome, Output, WorkCommand, WorkId,
+    };
+
+    use super::*;
+
+    /// A machine whose first command takes until somebody says so; counts outcomes.
+    struct Slow {
+        go_on: Receiver<()>,
+        outcomes: Arc<AtomicUsize>,
+    }
+
+    impl Machine for Slow {
+        fn handle_input(&mut self, _: Input, _: Now) {}
+        fn handle_timeout(&mut self, _: Now) {}
+        fn poll_output(&mut self) -> Option<Output> {
+            None
+        }
+        fn poll_timeout(&self) -> Option<Deadline> {
+            None
+        }
+    }
+
+    impl Endpoint for Slow {
+        fn handle_command(&mut self, command: Command, _: Now) -> Result<(), Error> {
+            // Nobody holds it back any more once the other end is gone.
+            let _ = self.go_on.recv();
+            if let Command::Work(WorkCommand::Complete { .. }) = command {
+                self.outcomes.fetch_add(1, Ordering::SeqCst);
+            }
+            Ok(())
+        }
+
+        fn snapshot(&self, _: Now) -> String {
+            String::from("{}")
+        }
+    }
+
+    #[tokio::test]
+    async fn an_outcome_waits_for_room_among_the_commands() {
+        let (let_go, go_on) = channel();
+        let outcomes = Arc::new(AtomicUsize::new(0));
+        let slow = Slow { go_on, outcomes: Arc::clone(&outcomes) };
+        let handle = Handle::drive(Box::new(slow), RuntimeOptions::default()).unwrap();
+        let session = Session::of(handle);
+        let refused = loop {
+            if let Err(error) = session.submit(Command::Start) {
+                break error;
+            }
+        };
+        assert_eq!(refused.code(), ErrorCode::Overloaded);
+        let outcome = Outcome::Cancelled;
+        let complete = Command::Work(WorkCommand::Complete { work: WorkId(1), outcome });
+        let mut delivery = std::pin::pin!(session.deliver(complete));
+        tokio::select! {
+            biased;
+            done = &mut delivery => panic!("{done:?}"),
+            () = std::future::ready(()) => drop(let_go),
+        }
+        delivery.await.unwrap();
+        while outcomes.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
     }
 }

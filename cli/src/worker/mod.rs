@@ -127,18 +127,19 @@ impl Worker {
         loop {
             tokio::select! {
                 told = self.session.next() => match told {
-                    Some(told) => self.handle(told)?,
+                    Some(told) => self.handle(told).await?,
                     None => return Ok(()),
                 },
                 Some(done) = self.tasks.join_next() => match done {
                     Ok((work, ended)) => {
                         self.of_task.retain(|_, of| *of != work);
-                        self.settle(work, ended);
+                        self.settle(work, ended).await;
                     }
                     Err(error) => {
                         tracing::error!(%error, "a command's task failed");
                         if let Some(work) = self.of_task.remove(&error.id()) {
-                            self.settle(work, Ended::Failed("the command's task failed".into()));
+                            let ended = Ended::Failed("the command's task failed".into());
+                            self.settle(work, ended).await;
                         }
                     }
                 },
@@ -153,7 +154,7 @@ impl Worker {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    fn handle(&mut self, told: Told) -> Result<(), Failure> {
+    async fn handle(&mut self, told: Told) -> Result<(), Failure> {
         match told.event.as_str() {
             "ready" => {
                 let id = told.id.unwrap_or_default();
@@ -166,7 +167,7 @@ impl Worker {
                     tracing::warn!(%code, retry_ms, "link lost: {}", reason.message());
                 }
             }
-            "work" => self.begin(told),
+            "work" => self.begin(told).await,
             "work_withdrawn" => {
                 let work = told.work.unwrap_or_default();
                 let item = self.running.remove(&work).map(|(hash, _)| hash);
@@ -190,13 +191,13 @@ impl Worker {
         Ok(())
     }
 
-    fn begin(&mut self, told: Told) {
+    async fn begin(&mut self, told: Told) {
         let item = told.hash();
         let (work, key) = (told.work.unwrap_or_default(), told.key.unwrap_or_default());
         let found = self.commands.iter().find(|command| command.key == key);
         let Some(command) = found.map(Arc::clone) else {
-            self.complete(work, Outcome::Failed { message: format!("no command offers {key}") });
-            return;
+            let message = format!("no command offers {key}");
+            return self.complete(work, Outcome::Failed { message }).await;
         };
         let settings = told.payload.unwrap_or_else(Raw::empty_object);
         let (keep, withdrawn) = oneshot::channel::<()>();
@@ -225,7 +226,7 @@ impl Worker {
         self.of_task.insert(task.id(), work);
     }
 
-    fn settle(&mut self, work: u64, ended: Ended) {
+    async fn settle(&mut self, work: u64, ended: Ended) {
         let was_wanted = self.running.remove(&work).is_some();
         let outcome = match ended {
             Ended::Exited(outputs) => match Raw::from_value(&fit(outputs, self.max_result)) {
@@ -235,17 +236,13 @@ impl Worker {
             Ended::Failed(message) => Outcome::Failed { message },
             Ended::Withdrawn => Outcome::Cancelled,
         };
-        if was_wanted {
-            self.complete(work, outcome);
-        } else {
-            self.complete(work, Outcome::Cancelled);
-        }
+        self.complete(work, if was_wanted { outcome } else { Outcome::Cancelled }).await;
     }
 
-    fn complete(&self, work: u64, outcome: Outcome) {
-        if let Err(error) =
-            self.session.submit(Order::Work(WorkCommand::Complete { work: WorkId(work), outcome }))
-        {
+    async fn complete(&self, work: u64, outcome: Outcome) {
+        let complete = Order::Work(WorkCommand::Complete { work: WorkId(work), outcome });
+        // A session that has ended reports nothing any more.
+        if let Err(error) = self.session.deliver(complete).await {
             tracing::warn!(code = %error.code(), work, "{}", error.message());
         }
     }
