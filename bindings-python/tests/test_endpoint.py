@@ -466,6 +466,18 @@ def test_a_loop_that_is_torn_down_reports_no_failures() -> None:
     assert [command[0] for command in fake.commands] == ["handle", "start"]
 
 
+def test_a_drain_before_connect_ends_the_endpoint(run: Any) -> None:
+    async def main() -> None:
+        dispatcher = Dispatcher()
+        await dispatcher.drain()
+        await dispatcher.drain()
+        with pytest.raises(moorline.CallerError) as raised:
+            await dispatcher.connect()
+        assert raised.value.code == "STOPPED"
+
+    run(main())
+
+
 def test_misuse_has_codes(run: Any) -> None:
     async def main() -> None:
         dispatcher = Dispatcher()

@@ -129,6 +129,8 @@ class Endpoint:
             raise error_of("ALREADY_STARTED", "connect was called before")
         if self._process is not Process.current:
             self._open()
+        elif self._over:
+            raise error_of("STOPPED", "the endpoint was closed before it connected")
         loop = self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._ready: asyncio.Future[Optional[MoorlineError]] = loop.create_future()
@@ -154,9 +156,12 @@ class Endpoint:
 
         Without `drain_ms` the core's default applies; `math.inf` is as long as it needs. Raises
         `DRAIN_TIMEOUT` if work had to be withdrawn, and `ARGUMENT_INVALID`, which ends nothing, for
-        what is no whole number of milliseconds. After the end it is `ended()`.
+        what is no whole number of milliseconds. After the end it is `ended()`. Before `connect()` nothing
+        runs: it ends the endpoint at once.
         """
         limit = _limit(drain_ms)
+        if self._loop is None and self._process is Process.current:
+            return await self.close()
         if not self._over:
             self._running_loop()
             self._stop(limit)

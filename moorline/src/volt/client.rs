@@ -99,11 +99,10 @@ impl DaemonClient {
     }
 
     /// Refuses new commands with status 503, lets running handlers and commands finish for `limit`, says
-    /// farewell and closes. [`connect`](Self::connect) may be called again.
+    /// farewell and closes. Returns at once when not connected. [`connect`](Self::connect) may be called again.
     ///
     /// # Errors
-    /// `DRAIN_TIMEOUT` if handlers were still running then; `NOT_STARTED` when not connected; or why
-    /// else the session ended.
+    /// `DRAIN_TIMEOUT` if handlers were still running then, or why else the session ended.
     pub async fn drain(&self, limit: Duration) -> Result<(), Error> {
         let drained = self.slot.drain(limit).await;
         self.learn();
