@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use moorline_core::json::Raw;
+use moorline_core::{Error, ErrorCode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -25,7 +26,8 @@ pub(crate) async fn run(args: CallArgs) -> Result<Exit, Failure> {
     }
     let mut dispatcher = Dispatcher::impatient("call", &args.connect)?;
     let options = Value::Object(options);
-    let answer = dispatcher.call(&args.command, payload, &options, print_part).await?;
+    let outcome = dispatcher.outcome(&args.command, payload, &options, print_part).await?;
+    let answer = outcome.map_err(told)?;
     let bytes: Bytes = answer.read().unwrap_or_default();
     match (args.response_type.as_str(), bytes.body) {
         ("buffer", Some(body)) => print_bytes(&body)?,
@@ -33,6 +35,16 @@ pub(crate) async fn run(args: CallArgs) -> Result<Exit, Failure> {
         _ => output::line(answer.as_str())?,
     }
     Ok(Exit::Success)
+}
+
+/// Says what to do about a failure. A command has no key by which it would be found again.
+fn told(error: Error) -> Failure {
+    if error.code() == ErrorCode::CallTimeout {
+        let fix = "It may have been carried out, and a second call carries it out again: ask the daemon \
+                   first, or allow more time with --timeout.";
+        return Failure { exit: Exit::Timeout, message: format!("{error}\n  {fix}") };
+    }
+    error.into()
 }
 
 /// The bytes of an answer, or of a part of one.

@@ -51,8 +51,19 @@ impl Dispatcher {
         name: &str,
         payload: Raw,
         options: &Value,
-        mut part: impl FnMut(&str) -> Result<(), Failure>,
+        part: impl FnMut(&str) -> Result<(), Failure>,
     ) -> Result<Raw, Failure> {
+        self.outcome(name, payload, options, part).await?.map_err(Failure::from)
+    }
+
+    /// Makes a call as [`call`](Self::call) does; an error that it ends with is not told yet.
+    pub(crate) async fn outcome(
+        &mut self,
+        name: &str,
+        payload: Raw,
+        options: &Value,
+        mut part: impl FnMut(&str) -> Result<(), Failure>,
+    ) -> Result<Result<Raw, Error>, Failure> {
         let options =
             Raw::from_value(options).map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))?;
         let call = self.session.call(name, payload, options)?;
@@ -60,10 +71,10 @@ impl Dispatcher {
         while let Some(told) = self.session.next().await {
             match told.event.as_str() {
                 "call_done" if told.call == Some(call.0) => {
-                    return match told.error {
-                        Some(error) => Err(Error::from(error).into()),
+                    return Ok(match told.error {
+                        Some(error) => Err(error.into()),
                         None => Ok(told.value.unwrap_or_else(Raw::null)),
-                    };
+                    });
                 }
                 "call_part" if told.call == Some(call.0) => {
                     part(told.part.as_ref().map_or("null", Raw::as_str))?;

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use support::{Finished, Running, finish, moorline, start};
 use tokio::runtime::Runtime;
 
+/// How many MiB a long stream has: more than a message may.
+const FLOOD: usize = 17;
+
 struct Fleet {
     hub: Running,
     url: String,
@@ -45,6 +48,20 @@ impl Fleet {
                 });
                 Ok::<_, Failure>(reply)
             })
+            .handle("flood", |_: Value, _| async {
+                let (parts, reply) = Reply::channel();
+                tokio::spawn(async move {
+                    for _ in 0..FLOOD {
+                        parts.send(vec![b'x'; 1 << 20]).await?;
+                    }
+                    Ok::<_, Failure>(())
+                });
+                Ok::<_, Failure>(reply)
+            })
+            .handle("never", |_: Value, context: WorkContext| async move {
+                context.cancelled().await;
+                Ok::<_, Failure>(Reply::new())
+            })
             .handle("refuse", |_: Value, _| async {
                 Err::<Reply, _>(Failure::rejected(409, "busy"))
             });
@@ -79,6 +96,27 @@ fn commands_are_called_and_their_answers_printed() {
     assert_eq!(end.code, Some(7), "{end:?}");
     let end = fleet.moorline(&["call", "lab", "echo", "--payload", "{"]);
     assert_eq!(end.code, Some(2), "{end:?}");
+}
+
+/// K20: whoever has not been asked can be asked again, whoever may have done it not so lightly.
+#[test]
+fn a_command_that_nobody_answers_says_whether_it_may_have_been_carried_out() {
+    let fleet = Fleet::start();
+    let end = fleet.moorline(&["call", "lab", "never", "--timeout", "1s"]);
+    assert_eq!(end.code, Some(6), "{end:?}");
+    assert!(end.err.contains("may have been carried out") && !end.err.contains("key"), "{end:?}");
+    fleet.runtime.block_on(fleet.daemon.as_ref().unwrap().disconnect());
+    let end = fleet.moorline(&["call", "lab", "echo", "--timeout", "1s"]);
+    assert_eq!(end.code, Some(7), "{end:?}");
+    assert!(end.err.contains("No daemon registered"), "{end:?}");
+}
+
+/// K18.2: a stream has no length of its own.
+#[test]
+fn a_stream_is_printed_however_long_it_is() {
+    let fleet = Fleet::start();
+    let end = fleet.moorline(&["call", "lab", "flood", "--response-type", "stream"]);
+    assert_eq!((end.code, end.out.len()), (Some(0), FLOOD << 20), "{}", end.err);
 }
 
 #[test]

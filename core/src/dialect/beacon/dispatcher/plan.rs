@@ -51,7 +51,8 @@ impl Plan {
     ) -> Result<Self, Error> {
         if !options.team_cluster_id.is_empty() {
             let is_stream = options.response_type == ResponseForm::Stream;
-            let body = command(name, &payload, &options);
+            let timeout_ms = sooner(options.timeout_ms);
+            let body = command(name, &payload, &CallOptions { timeout_ms, ..options.clone() });
             let path = ["Moorline", "Volt", "Daemons", &options.team_cluster_id, "Call"];
             return Ok(Self::Command { request: Request::post(&path, body), is_stream });
         }
@@ -120,4 +121,10 @@ impl Plan {
             Self::Command { request, .. } | Self::Request(request) => request.clone(),
         }
     }
+}
+
+/// Returns the time that the hub has for a command: it says why there is no answer, which the caller would
+/// not learn by itself, while the caller still listens.
+fn sooner(timeout_ms: u64) -> u64 {
+    timeout_ms - (timeout_ms / 10).min(250)
 }

@@ -307,7 +307,7 @@ fn a_command_to_a_daemon_is_sent_once() {
     assert_eq!(request.url, "http://localhost:54321/Moorline/Volt/Daemons/lab/Call");
     assert_eq!(
         request.body,
-        r#"{"Command":"jobs.run","Payload":{"n":1.0},"ResponseType":"json","TimeoutMs":5000}"#
+        r#"{"Command":"jobs.run","Payload":{"n":1.0},"ResponseType":"json","TimeoutMs":4750}"#
     );
     bench.answer(http, 200, r#"{"Status":200,"Data":{"z":1.0}}"#);
     assert_eq!(result(&mut bench, 1).unwrap().as_str(), r#"{"Status":200,"Data":{"z":1.0}}"#);
