@@ -57,7 +57,7 @@ for (const [resolution, module, extensions] of [
     const project = join(folder, `types-${resolution}`);
     mkdirSync(project);
     for (const extension of extensions) {
-      for (const name of ['program', 'volt', 'network_cluster', 'wsdaemon']) {
+      for (const name of ['program', 'volt', 'volt_contracts', 'network_cluster', 'wsdaemon']) {
         copyFileSync(join(root, `test/consumer/${name}.ts`), join(project, `${name}-${extension}.${extension}`));
       }
     }

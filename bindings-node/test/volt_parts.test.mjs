@@ -222,14 +222,20 @@ test('a bridge serves any socket: commands, messages, streams', async () => {
   assert.equal((await ask('h.empty'))[0].status, 404);
 });
 
-test('a bridge lets go of its sockets, and of what runs for them', async () => {
+test('a bridge serves the active socket on, and lets go of others and of what runs for them', async () => {
   const one = socket();
   let signal;
+  let active = 1;
   const bridge = new ReverseChannelBridge().registerHandler('h', (_, context) => new Promise(() => ({ signal } = context)));
-  bridge.bindToSocket(one, 1, () => 1);
+  bridge.bindToSocket(one, 1, () => active);
   await one.receive({ type: 'command', requestId: 'r', command: 'h' });
   bridge.cleanup();
+  assert.ok(!signal.aborted);
+  assert.equal((await one.receive({ type: 'command', requestId: 'r', command: 'nope' }))[0].status, 404);
+  active = 2;
+  bridge.cleanup();
   assert.ok(signal.aborted);
+  active = 1;
   assert.deepEqual(await one.receive({ type: 'command', requestId: 'r', command: 'nope' }), []);
 });
 

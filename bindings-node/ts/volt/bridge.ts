@@ -7,6 +7,7 @@ import { MoorlineError, messageOf, textOf } from '../errors.js';
 import { DaemonSocketEvent, ResponseType } from '../generated.js';
 import { Callbacks } from '../callbacks.js';
 import { uncaught } from '../host.js';
+import type { TeamClusterDaemonMessage } from './contracts.js';
 import { DaemonClientError } from './errors.js';
 import { type Answer, type Request, Run } from './handlers.js';
 import { SocketAnswer, type SocketLike } from './socket_answer.js';
@@ -98,7 +99,8 @@ let reverseOf: (bridge: ReverseChannelBridge) => Reverse;
 /** Dispatches commands to handlers and other messages to listeners. */
 export class ReverseChannelBridge {
   readonly #reverse = new Reverse();
-  readonly #bound = new Set<() => void>();
+  /** Each lets go of a socket, and tells so, unless it is the active one. */
+  readonly #bound = new Set<() => boolean>();
 
   static {
     reverseOf = (bridge) => bridge.#reverse;
@@ -117,7 +119,10 @@ export class ReverseChannelBridge {
   }
 
   /** Calls `callback` with every message that is not a command. */
-  onMessage(callback: (message: ReverseChannelMessage) => unknown): this {
+  onMessage(callback: (message: ReverseChannelMessage) => unknown): this;
+  /** The same with the original's names of messages. */
+  onMessage(callback: (message: Exclude<TeamClusterDaemonMessage, { type: 'command' }>) => unknown): this;
+  onMessage(callback: (message: any) => unknown): this {
     this.#reverse.onMessage(callback);
     return this;
   }
@@ -152,18 +157,19 @@ export class ReverseChannelBridge {
       if (answer.open) runs.add(run);
     };
     this.#bound.add(() => {
+      if (getActiveSocketId() === socketId) return false;
       bound = false;
       socket.off?.(DaemonSocketEvent.TeamClusterDaemonMessage, listener);
       for (const run of [...runs]) run.withdraw(new MoorlineError('CONNECTION_LOST'));
+      return true;
     });
     socket.on(DaemonSocketEvent.TeamClusterDaemonMessage, listener);
     return this;
   }
 
-  /** Lets go of every socket; handlers and callbacks stay. */
+  /** Lets go of sockets that are not the active one any more, and of what runs for them; all else stays. */
   cleanup(): void {
-    for (const release of this.#bound) release();
-    this.#bound.clear();
+    for (const release of [...this.#bound]) if (release()) this.#bound.delete(release);
   }
 }
 

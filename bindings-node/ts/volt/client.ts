@@ -4,6 +4,7 @@ import type { DaemonOptions } from '../generated.js';
 import { Reverse } from './bridge.js';
 import { Callbacks } from '../callbacks.js';
 import { Channel } from './channel.js';
+import type { TeamClusterDaemonMessage } from './contracts.js';
 import { DaemonClientError } from './errors.js';
 import { daemonOptions } from './options.js';
 import type { Bytes, ClusterDaemonClientOptions, CommandHandler, ReverseChannelMessage } from './types.js';
@@ -128,7 +129,10 @@ export class ClusterDaemonClient {
   }
 
   /** Calls `callback` with every message that is not a command, answers to own commands included. */
-  onMessage(callback: (message: ReverseChannelMessage) => unknown): this {
+  onMessage(callback: (message: ReverseChannelMessage) => unknown): this;
+  /** The same with the original's names of messages. */
+  onMessage(callback: (message: Exclude<TeamClusterDaemonMessage, { type: 'command' }>) => unknown): this;
+  onMessage(callback: (message: any) => unknown): this {
     this.#reverse.onMessage(callback);
     return this;
   }

@@ -3,11 +3,11 @@
  * the native core.
  */
 
-import { ResponseType, SessionKind, TerminalTarget, TunnelSessionStatus } from '../generated.js';
-
 export { DaemonClientErrorCode, DaemonSocketEvent, ProgressStageType } from '../generated.js';
 export { ReverseChannelBridge } from './bridge.js';
 export { ClusterDaemonClient } from './client.js';
+export { REVERSE_CHANNEL, TEAM_CLUSTER_DAEMON_SOCKET_CHANNEL } from './contracts.js';
+export type * from './contracts.js';
 export { ControlSocketManager } from './control_socket.js';
 export type { ControlSocketCallbacks } from './control_socket.js';
 export { EnrollmentClient } from './enrollment.js';
@@ -17,6 +17,3 @@ export { Envelope, envelope } from './handlers.js';
 export { HeartbeatManager } from './heartbeat.js';
 export type { SocketLike } from './socket_answer.js';
 export type * from './types.js';
-
-/** The words of the reverse channel. */
-export const REVERSE_CHANNEL = { ResponseType, SessionKind, TerminalTarget, TunnelSessionStatus } as const;

@@ -123,11 +123,11 @@ export interface CommandContext {
 export type StreamSource = ReadableStream<unknown> | AsyncIterable<Bytes | string> | Iterable<Bytes | string>;
 
 /** The answer to a command. */
-export interface CommandResult {
+export interface CommandResult<Data = unknown> {
   /** The status. Default: 200. */
   readonly status?: number | undefined;
   /** The answer to requests for json. */
-  readonly data?: unknown;
+  readonly data?: Data | undefined;
   /** The answer to requests for a buffer; a text counts as UTF-8. */
   readonly body?: Bytes | readonly number[] | string | null | undefined;
   /** Header fields. */
