@@ -373,8 +373,10 @@ async fn what_cannot_be_emitted_is_refused_at_once() {
     assert_eq!(code(json!({"type": "early"})), ErrorCode::NotStarted);
     daemon.connect().await.unwrap();
     assert_eq!(code(json!({"type": "long", "text": "x".repeat(100_000)})), ErrorCode::TooLarge);
-    let many = Raw::parse("{}").unwrap().with_blobs(vec![Vec::new().into(); 11]);
-    assert_eq!(daemon.emit_raw(many).unwrap_err().code(), ErrorCode::TooLarge);
+    for blobs in [vec![Vec::new().into(); 11], vec![vec![0; 200_000].into()]] {
+        let bytes = Raw::parse("{}").unwrap().with_blobs(blobs);
+        assert_eq!(daemon.emit_raw(bytes).unwrap_err().code(), ErrorCode::TooLarge);
+    }
     daemon.emit(&json!({"type": "fits"})).unwrap();
     daemon.disconnect().await;
     assert_eq!(code(json!({"type": "late"})), ErrorCode::NotStarted);
@@ -458,7 +460,8 @@ async fn a_drain_lets_running_commands_finish() {
         })
         .build()
         .unwrap();
-    assert_eq!(daemon.drain(SOON).await.unwrap_err().code(), ErrorCode::NotStarted);
+    // Nothing runs, so nothing is to be waited for.
+    daemon.drain(SOON).await.unwrap();
     daemon.connect().await.unwrap();
     let mut events = daemon.events();
     began.notified().await;

@@ -141,6 +141,42 @@ async fn messages_go_both_ways_with_their_bytes() {
     }
 }
 
+/// K18.1: what the hub says has its bytes with it, and what cannot have them is refused.
+#[tokio::test]
+async fn bytes_of_a_hub_reach_its_daemon_and_come_back() {
+    let hub = hub().await;
+    let token = hub.create_token("lab", "", Duration::ZERO).await.unwrap();
+    let text = r#"{"type":"chunk","chunk":{"_placeholder":true,"num":0}}"#;
+    let daemon = builder(&hub, "lab")
+        .enroll(&hub.url(), &token.token, "1.4.2")
+        .handle("turn", move |_: Value, context: WorkContext| async move {
+            let mut turned = context.blobs().concat();
+            turned.reverse();
+            let back = Raw::parse(text).unwrap().with_blobs(vec![turned.into()]);
+            Ok::<_, Failure>(Reply::new().with_raw(back))
+        })
+        .connect()
+        .await
+        .unwrap();
+    let mut inbound = daemon.messages();
+    let bytes = Raw::parse(text).unwrap().with_blobs(vec![vec![0, 255].into()]);
+    let back = hub.call_daemon_raw("lab", "turn", bytes.clone()).await.unwrap().raw();
+    assert_eq!((back.as_str(), back.blobs()), (text, &[vec![255, 0].into()][..]));
+    let lossy = hub.call_daemon("lab", "turn", &bytes).await.unwrap_err();
+    assert_eq!(lossy.code(), ErrorCode::ArgumentInvalid);
+    let lossy = hub.send_to_daemon("lab", &bytes).unwrap_err();
+    assert_eq!(lossy.code(), ErrorCode::ArgumentInvalid);
+    hub.send_to_daemon_raw("lab", bytes).unwrap();
+    loop {
+        let message = tokio::time::timeout(SOON, inbound.next()).await.unwrap().unwrap();
+        if message.as_str().contains("chunk") && !message.as_str().contains("response") {
+            assert_eq!((message.as_str(), message.blobs()), (text, &[vec![0, 255].into()][..]));
+            break;
+        }
+    }
+    daemon.disconnect().await;
+}
+
 #[tokio::test]
 async fn a_daemon_survives_the_orderly_end_of_its_hub() {
     let folder = tempfile::tempdir().unwrap();

@@ -15,6 +15,10 @@ use crate::parts::link::Pace;
 /// Peer: programs search for these words.
 const PREFIX: &str = "Control socket connection error: ";
 
+/// How servers refuse a path that they do not serve, and what to do then.
+const NO_NAMESPACE: &str = "Invalid namespace";
+const NAMESPACE_HINT: &str = ": VOLT servers serve / only, remove the path of the address";
+
 /// Orderly ends by the server in a row that make the daemon wait as long as it may.
 const MAX_EARLY_ENDS: u32 = 3;
 
@@ -166,7 +170,9 @@ impl VoltDaemon {
     /// The namespace was refused.
     pub(super) fn refused(&mut self, message: &str) {
         self.engine.close(None);
-        let error = Error::new(ErrorCode::ConnectFailed, message);
+        let hint = if message == NO_NAMESPACE { NAMESPACE_HINT } else { "" };
+        let message = format!("{message}{hint}");
+        let error = Error::new(ErrorCode::ConnectFailed, &message);
         if self.was_joined {
             // A fault of the server's middleware that passes must not end a daemon for good.
             return self.cannot_connect(&error);
