@@ -170,6 +170,8 @@ export interface RuntimeOptions {
   dangerAcceptInvalidCerts?: boolean | undefined;
   /** A file that records inputs and outputs, secrets redacted, for replay; empty for none. Default: `""`. */
   traceFile?: string | undefined;
+  /** The most bytes of trace_file; the recording ends before the line that would exceed them. Default: `1073741824` bytes. Range: 65536 to 1099511627776. */
+  maxTraceBytes?: number | undefined;
   /** Where `/live`, `/ready` and `/metrics` are answered over plain HTTP to whoever asks: a port on loopback such as `9464`, or an address such as `0.0.0.0:9464`; empty answers nowhere. Default: `""`. */
   healthListen?: string | undefined;
   /** The most bytes of events waiting for the application; more delay reading from peers. Default: `67108864` bytes. Range: 65536 to 1073741824. */
@@ -873,6 +875,7 @@ export const OPTION_KEYS = {
       proxy: 'proxy',
       dangerAcceptInvalidCerts: 'danger_accept_invalid_certs',
       traceFile: 'trace_file',
+      maxTraceBytes: 'max_trace_bytes',
       healthListen: 'health_listen',
       maxEventBytes: 'max_event_bytes',
     }],
@@ -907,6 +910,7 @@ export const OPTION_KEYS = {
       proxy: 'proxy',
       dangerAcceptInvalidCerts: 'danger_accept_invalid_certs',
       traceFile: 'trace_file',
+      maxTraceBytes: 'max_trace_bytes',
       healthListen: 'health_listen',
       maxEventBytes: 'max_event_bytes',
     }],
@@ -990,6 +994,7 @@ export const OPTION_KEYS = {
       proxy: 'proxy',
       dangerAcceptInvalidCerts: 'danger_accept_invalid_certs',
       traceFile: 'trace_file',
+      maxTraceBytes: 'max_trace_bytes',
       healthListen: 'health_listen',
       maxEventBytes: 'max_event_bytes',
     }],
@@ -1053,6 +1058,7 @@ export const OPTION_KEYS = {
       proxy: 'proxy',
       dangerAcceptInvalidCerts: 'danger_accept_invalid_certs',
       traceFile: 'trace_file',
+      maxTraceBytes: 'max_trace_bytes',
       healthListen: 'health_listen',
       maxEventBytes: 'max_event_bytes',
     }],
@@ -1097,6 +1103,7 @@ export const OPTION_KEYS = {
       proxy: 'proxy',
       dangerAcceptInvalidCerts: 'danger_accept_invalid_certs',
       traceFile: 'trace_file',
+      maxTraceBytes: 'max_trace_bytes',
       healthListen: 'health_listen',
       maxEventBytes: 'max_event_bytes',
     }],
@@ -1153,6 +1160,7 @@ export const OPTION_KEYS = {
       proxy: 'proxy',
       dangerAcceptInvalidCerts: 'danger_accept_invalid_certs',
       traceFile: 'trace_file',
+      maxTraceBytes: 'max_trace_bytes',
       healthListen: 'health_listen',
       maxEventBytes: 'max_event_bytes',
     }],
@@ -1216,6 +1224,7 @@ export const OPTION_KEYS = {
       proxy: 'proxy',
       dangerAcceptInvalidCerts: 'danger_accept_invalid_certs',
       traceFile: 'trace_file',
+      maxTraceBytes: 'max_trace_bytes',
       healthListen: 'health_listen',
       maxEventBytes: 'max_event_bytes',
     }],

@@ -454,6 +454,9 @@ class RuntimeOptions(TypedDict, total=False):
     trace_file: str
     """A file that records inputs and outputs, secrets redacted, for replay; empty for none. Default: `""`."""
 
+    max_trace_bytes: int
+    """The most bytes of trace_file; the recording ends before the line that would exceed them. Default: `1073741824` bytes. Range: 65536 to 1099511627776."""
+
     health_listen: str
     """Where `/live`, `/ready` and `/metrics` are answered over plain HTTP to whoever asks: a port on loopback such as `9464`, or an address such as `0.0.0.0:9464`; empty answers nowhere. Default: `""`."""
 

@@ -55,20 +55,20 @@ pub(super) struct Accounts {
 
 /// What a login shows.
 #[derive(Debug)]
-pub(super) struct Credentials {
+pub(super) struct Claim {
     pub(super) name: String,
     pub(super) password: Secret,
 }
 
-impl Credentials {
-    /// Tells whether they may be looked at: there is a password, and nothing is too long.
-    pub(super) fn are_a_guess(&self) -> bool {
+impl Claim {
+    /// Tells whether it may be looked at: there is a password, and nothing is too long.
+    pub(super) fn is_a_guess(&self) -> bool {
         let length = self.password.expose().len();
         (1..=MAX_CREDENTIAL).contains(&length) && self.name.len() <= MAX_CREDENTIAL
     }
 }
 
-impl From<LoginRequest> for Credentials {
+impl From<LoginRequest> for Claim {
     fn from(request: LoginRequest) -> Self {
         let name = request.user_name.unwrap_or_default();
         Self { name, password: request.password.unwrap_or_default() }
@@ -130,7 +130,7 @@ impl Accounts {
     /// Looks at a login; `is_judged` tells whether an auth worker is there to decide.
     pub(super) fn login(
         &mut self,
-        Credentials { name, password }: Credentials,
+        Claim { name, password }: Claim,
         remote: &str,
         is_judged: bool,
         now: Instant,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::Hub;
-use super::accounts::{self, Credentials, Login};
+use super::accounts::{self, Claim, Login};
 use crate::base::error::ErrorCode;
 use crate::base::ids::HttpId;
 use crate::base::time::Now;
@@ -23,7 +23,7 @@ const MAX_HELD_OF_ONE: usize = MAX_HELD / 4;
 pub(super) struct Logins {
     asked: BTreeMap<HttpId, Asked>,
     /// In the order in which they came, which that of their ids is.
-    held: BTreeMap<HttpId, (Credentials, String)>,
+    held: BTreeMap<HttpId, (Claim, String)>,
 }
 
 /// One that an auth worker decides.
@@ -64,23 +64,23 @@ impl Hub {
     pub(super) fn log_in(
         &mut self,
         http: HttpId,
-        credentials: Credentials,
+        claim: Claim,
         remote: String,
         now: Now,
     ) -> Option<HttpResponse> {
         let client = address(&remote);
-        let is_guess = credentials.are_a_guess();
+        let is_guess = claim.is_a_guess();
         if is_guess
             && !self.accounts.may_guess(client, now.mono)
             && self.logins.has_room(client)
             && self.logins.judges(client)
         {
-            self.logins.held.insert(http, (credentials, remote));
+            self.logins.held.insert(http, (claim, remote));
             return None;
         }
-        let name = credentials.name.clone();
+        let name = claim.name.clone();
         let is_judged = self.coordinator.judges_logins();
-        match self.accounts.login(credentials, &remote, is_judged, now.mono) {
+        match self.accounts.login(claim, &remote, is_judged, now.mono) {
             Login::Right(user) => Some(self.accounts.begin(user, now.mono)),
             Login::Refused(response) => {
                 self.warn_of_login(&name, &remote, now);
@@ -133,8 +133,8 @@ impl Hub {
             if !self.accounts.may_guess(client, now.mono) && self.logins.judges(client) {
                 return;
             }
-            let Some((credentials, remote)) = self.logins.held.remove(&http) else { return };
-            if let Some(response) = self.log_in(http, credentials, remote, now) {
+            let Some((claim, remote)) = self.logins.held.remove(&http) else { return };
+            if let Some(response) = self.log_in(http, claim, remote, now) {
                 self.reply(http, response);
             }
         }

@@ -7,14 +7,14 @@ use super::BINDINGS;
 use super::source::{File, files};
 
 /// The most lines that the core may have, without the dialects below.
-const CORE: usize = 24_037;
+const CORE: usize = 24_250;
 
 /// The most lines of dialects that were added since, each on parts that were there.
-const DIALECTS: [(&str, usize); 2] = [("dialect/netcluster", 1_205), ("dialect/wsdaemon", 1_355)];
+const DIALECTS: [(&str, usize); 2] = [("dialect/netcluster", 1_206), ("dialect/wsdaemon", 1_359)];
 
 /// How much of core's size each binding's native part, and each one's host part, may have. Whatever a host may
-/// throw, return or be asked too late is looked at there.
-const BINDING: f64 = 0.135;
+/// throw, return or be asked too late is looked at there, and the names of the originals are declared.
+const BINDING: f64 = 0.139;
 
 /// Prints the table, and adds what is too large.
 pub(super) fn check(root: &Path, core: &[File], problems: &mut Vec<String>) -> Result<(), String> {
