@@ -154,6 +154,9 @@ impl Machine for Hub {
                 self.coordinator.handle_input(Input::Server(ServerInput::Gone { http }), now);
             }
             Input::Server(ServerInput::Backlog { http, is_full }) => {
+                if is_full {
+                    self.let_go(http);
+                }
                 self.volt.backlog(http, is_full);
                 self.coordinator.backlog(http, is_full, now);
             }

@@ -137,6 +137,13 @@ impl Hub {
         self.refresh(now);
     }
 
+    /// Ends the stream of one who reads it too slowly: a page comes back by itself, and is told all anew.
+    pub(super) fn let_go(&mut self, http: HttpId) {
+        if self.viewers.viewers.remove(&http).is_some() {
+            self.out.push_back(Output::HttpEnd { http });
+        }
+    }
+
     /// Ends every stream.
     pub(super) fn end_viewers(&mut self) {
         let viewers = std::mem::take(&mut self.viewers).viewers;

@@ -132,6 +132,22 @@ fn whoever_watches_is_told_all_and_then_what_changes() {
 }
 
 #[test]
+fn whoever_reads_too_slowly_is_let_go_and_may_come_back() {
+    let mut rig = Rig::new("{}");
+    let slow = watch(&mut rig, Headers::new());
+    let other = watch(&mut rig, Headers::new());
+    rig.input(Input::Server(ServerInput::Backlog { http: slow, is_full: true }));
+    assert_eq!(rig.ended, [slow]);
+    let parts = rig.parts[&slow].len();
+    rig.worker("w", 1);
+    rig.pass(1_000);
+    assert_eq!(rig.parts[&slow].len(), parts, "nothing more is said to it");
+    assert!(rig.parts[&other].len() > 1);
+    let again = watch(&mut rig, Headers::new());
+    assert!(told(&mut rig, again).iter().any(|(kind, _)| kind == "whole"));
+}
+
+#[test]
 fn nothing_is_done_while_nobody_watches_and_a_quiet_stream_shows_that_it_lives() {
     let mut rig = Rig::new("{}");
     let http = watch(&mut rig, Headers::new());
