@@ -115,6 +115,7 @@ impl Program {
             std::thread::yield_now();
         };
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
         Self(BufReader::new(stream))
     }
 
