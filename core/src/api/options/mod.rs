@@ -19,10 +19,10 @@ pub use ceiling::MemoryTerm;
 pub use hub::{HubAccess, HubOptions, User};
 pub use shared::{
     LimitOptions, OutboxOptions, ReconnectOptions, ResponseForm, RuntimeOptions, ScriptOptions,
-    WhenFull,
+    VoltGeneration, WhenFull,
 };
 pub use table::{At, ConfigError, Field, Kind, OptionValue, Problem, Secrets, TableRow, read};
 #[doc(hidden)]
 pub use table::{Fields, join, table_text, unknown};
 #[cfg(feature = "server")]
-pub use volt_hub::{VoltCredential, VoltGeneration, VoltHubOptions};
+pub use volt_hub::{VoltCredential, VoltHubOptions};

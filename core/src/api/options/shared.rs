@@ -116,3 +116,17 @@ option_words! {
         Block = "block",
     }
 }
+
+option_words! {
+    /// Which generation of the VOLT protocol the other side speaks: how it puts bytes into messages.
+    pub enum VoltGeneration {
+        /// Learnt from what the other side says.
+        Auto = "auto",
+        /// As base64 text.
+        First = "1",
+        /// As attachments.
+        Second = "2",
+        /// As attachments, each in an envelope.
+        Third = "3",
+    }
+}

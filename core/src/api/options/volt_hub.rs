@@ -1,21 +1,8 @@
 //! Options of the hub's side of the `volt` dialect.
 
+use super::shared::VoltGeneration;
 use crate::base::secret::Secret;
-use crate::{option_words, options};
-
-option_words! {
-    /// Which generation of the VOLT protocol the other side speaks: how it puts bytes into messages.
-    pub enum VoltGeneration {
-        /// Learnt from what the other side says.
-        Auto = "auto",
-        /// As base64 text.
-        First = "1",
-        /// As attachments.
-        Second = "2",
-        /// As attachments, each in an envelope.
-        Third = "3",
-    }
-}
+use crate::options;
 
 options! {
     /// A VOLT daemon that needs no enrollment: its password is agreed beforehand.
