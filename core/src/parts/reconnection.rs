@@ -135,9 +135,8 @@ impl Reconnection {
         out: &mut VecDeque<Output>,
     ) -> Option<Error> {
         self.last_error = Some(error.clone());
-        let pace = self.comes_back.then_some(pace);
-        let delay = pace.and_then(|pace| self.link.lose(pace, &mut self.entropy, now.mono));
-        let Some(retry_ms) = delay else { return Some(error) };
+        let next = || self.link.lose(pace, &mut self.entropy, now.mono);
+        let Some(retry_ms) = self.comes_back.then(next).flatten() else { return Some(error) };
         self.wait(Stage::Waiting, error, (retry_ms, Why::Backoff), now, out);
         None
     }

@@ -208,8 +208,7 @@ impl Pacer {
 
     /// All has left that was handed over before it was asked. Tells whether somebody wants to know.
     pub(crate) fn sent(&mut self) -> bool {
-        let load = self.underway.sent();
-        load.is_some_and(|load| self.has_sent(load))
+        self.underway.sent().is_some_and(|load| self.has_sent(load))
     }
 
     /// All has left that was handed over. Tells whether somebody wants to know.
