@@ -28,8 +28,9 @@ use crate::inbox::{Arrival, Inbox};
 /// an answer on which a deadline waits, and says little.
 const HELD_BODY: usize = 4_096;
 
-/// The most idle connections kept per origin.
-const MAX_IDLE: usize = 32;
+/// The most idle connections kept per origin: what a burst of calls has opened serves the next one. Servers
+/// end those that rest for long.
+const MAX_IDLE: usize = 256;
 
 type Sender = SendRequest<Full<Bytes>>;
 

@@ -2,6 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 
 use bytes::Bytes;
 use moorline_driver::Handle;
@@ -204,6 +206,43 @@ fn unread_events_hold_back_parts_and_large_answers_but_no_small_ones() {
     }
     assert_eq!(come, PARTS * PART);
     server.join().unwrap();
+}
+
+#[test]
+fn the_connections_of_a_burst_serve_the_next_one() {
+    const BURST: u64 = 100;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (accepted, burst) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(BURST as usize)));
+    let counted = Arc::clone(&accepted);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, burst) = (stream.unwrap(), Arc::clone(&burst));
+            counted.fetch_add(1, Ordering::SeqCst);
+            std::thread::spawn(move || {
+                let mut asked = Vec::new();
+                let mut byte = [0];
+                while stream.read_exact(&mut byte).is_ok() {
+                    asked.extend(byte);
+                    if asked.ends_with(b"\r\n\r\n") {
+                        asked.clear();
+                        // Nobody is answered before all have asked.
+                        burst.wait();
+                        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+                    }
+                }
+            });
+        }
+    });
+    let client = Rig::new();
+    for round in 0..2 {
+        let ids = (0..BURST).map(|n| 2 + 2 * (round * BURST + n));
+        client.perform(ids.map(|id| call(id, post(&address, ""))));
+        for _ in 0..BURST {
+            assert_eq!(replied(&client).unwrap().status, 200);
+        }
+    }
+    assert_eq!(accepted.load(Ordering::SeqCst) as u64, BURST);
 }
 
 /// A server that answers one request with so many chunks.
