@@ -300,6 +300,8 @@ export interface VoltOptions {
   path?: string | undefined;
   /** Whether daemons may use WebSocket; otherwise they stay on HTTP polling. Default: `true`. */
   websocket?: boolean | undefined;
+  /** Whether to grant compression of WebSocket messages of 1,024 bytes and more; a connection keeps up to 64 KiB for it. Default: `false`. */
+  compression?: boolean | undefined;
   /** How often to ping a daemon's session. Default: `25000` ms. Range: 100 to 3600000. */
   pingIntervalMs?: number | undefined;
   /** How long a daemon may take to answer a ping; later its session ends. Default: `60000` ms. Range: 100 to 3600000. */
@@ -442,6 +444,16 @@ export interface HeartbeatOptions {
   mode?: 'auto' | 'command' | 'message' | undefined;
 }
 
+/** Further connections, as daemons of the third generation have them. */
+export interface PlanesOptions {
+  /** One for heartbeats, which then go over no other. Default: `false`. */
+  heartbeat?: boolean | undefined;
+  /** One for streams that the daemon opens. Default: `false`. */
+  events?: boolean | undefined;
+  /** One for tunnels to the daemon's object gateway. Default: `false`. */
+  objectGateway?: boolean | undefined;
+}
+
 /** Delays between connection attempts. */
 export interface DaemonReconnectOptions {
   /** The first delay. A beacon worker that lost its link waits for anything up to 15 of it, at most 3.75 s: a whole fleet may have lost the same hub. Default: `500` ms. Range: 1 to 3600000. */
@@ -492,6 +504,8 @@ export interface DaemonOptions {
   generation?: 'auto' | '1' | '2' | '3' | undefined;
   /** What the connection is for; control planes of the first generation refuse a registration that tells it. Default: `"none"`. */
   channel?: 'none' | 'control' | 'heartbeat' | 'events' | 'object-gateway' | undefined;
+  /** Further connections, as daemons of the third generation have them. */
+  planes?: PlanesOptions | undefined;
   /** Whether to ask the control plane to acknowledge the registration, so that a refusal is known at once. Default: `false`. */
   registerWithAck?: boolean | undefined;
   /** Time for the control plane to confirm the registration. Default: `10000` ms. Range: 100 to 600000. */
@@ -506,6 +520,8 @@ export interface DaemonOptions {
   reconnectOnServerDisconnect?: boolean | undefined;
   /** The HTTP path of the Socket.IO server. Default: `"/socket.io/"`. */
   path?: string | undefined;
+  /** Whether to offer compression of WebSocket messages of 1,024 bytes and more; a connection keeps up to 64 KiB for it. Default: `false`. */
+  compression?: boolean | undefined;
   /** Which transports may be used. Default: `"auto"`. */
   transport?: 'auto' | 'upgrade' | 'websocket' | 'polling' | undefined;
   /** The most messages that wait for a registration; beyond, the oldest is dropped with a notice. Default: `1024`. Range: 0 to 1048576. */
@@ -952,6 +968,7 @@ export const OPTION_KEYS = {
       enabled: 'enabled',
       path: 'path',
       websocket: 'websocket',
+      compression: 'compression',
       pingIntervalMs: 'ping_interval_ms',
       pingTimeoutMs: 'ping_timeout_ms',
       maxMessageBytes: 'max_message_bytes',
@@ -1023,6 +1040,11 @@ export const OPTION_KEYS = {
     }],
     generation: 'generation',
     channel: 'channel',
+    planes: ['planes', {
+      heartbeat: 'heartbeat',
+      events: 'events',
+      objectGateway: 'object_gateway',
+    }],
     registerWithAck: 'register_with_ack',
     registrationTimeoutMs: 'registration_timeout_ms',
     connectTimeoutMs: 'connect_timeout_ms',
@@ -1030,6 +1052,7 @@ export const OPTION_KEYS = {
     reconnectEnabled: 'reconnect_enabled',
     reconnectOnServerDisconnect: 'reconnect_on_server_disconnect',
     path: 'path',
+    compression: 'compression',
     transport: 'transport',
     maxQueued: 'max_queued',
     maxQueuedBytes: 'max_queued_bytes',
@@ -1250,8 +1273,8 @@ export const OPTION_KEYS = {
 export const OPTION_DEFAULTS = {
   worker: {"bind_addresses":[],"connect_timeout_ms":10000,"contexts":{},"heartbeat_interval_ms":30000,"host_id":"","http_timeout_ms":15000,"join_secret":"","life_sign_interval_ms":30000,"limits":{"max_fragments":1024,"max_message_bytes":16777216,"max_pending_calls":65536,"max_send_queue_bytes":33554432},"max_concurrent":1,"max_stall_ms":0,"max_waiting":64,"name":"","operations":[],"outbox":{"max_bytes":67108864,"max_items":10000,"require_store":true},"password":"","ping_interval_ms":20000,"poll_interval_ms":5000,"reconnect":{"base_delay_ms":250,"growth_percent":200,"jitter_percent":20,"max_attempts":0,"max_delay_ms":30000,"stable_after_ms":30000},"registration_timeout_ms":10000,"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","key_passphrase":"","max_event_bytes":67108864,"max_trace_bytes":1073741824,"proxy":"environment","server_name":"","store_path":"","trace_file":""},"server_url":"http://localhost:54321","shared_mounts":[],"tags":{},"transport":"auto","upgrade_interval_ms":60000,"user_name":"","withdraw_on_loss":false},
   dispatcher: {"call_timeout_ms":300000,"http_timeout_ms":15000,"limits":{"max_fragments":1024,"max_message_bytes":16777216,"max_pending_calls":65536,"max_send_queue_bytes":33554432},"password":"","reconnect":{"base_delay_ms":250,"growth_percent":200,"jitter_percent":20,"max_attempts":0,"max_delay_ms":5000,"stable_after_ms":30000},"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","key_passphrase":"","max_event_bytes":67108864,"max_trace_bytes":1073741824,"proxy":"environment","server_name":"","store_path":"","trace_file":""},"server_url":"http://localhost:54321","user_name":""},
-  hub: {"access":"open","affinity_ttl_ms":3600000,"allowed_hosts":[],"allowed_origins":[],"auth_join_secret":"","danger_open_network":false,"enqueue_burst":500,"enqueue_rate":200,"join_secret":"","lease_ms":60000,"limits":{"max_fragments":1024,"max_message_bytes":16777216,"max_pending_calls":65536,"max_send_queue_bytes":33554432},"listen":"127.0.0.1:54321","max_body_bytes":16777216,"max_connection_bytes":268435456,"max_connections":10000,"max_queued":5000,"max_queued_bytes":268435456,"max_redeliveries":10,"max_result_bytes":268435456,"max_results":10000,"max_unadmitted_per_address":64,"ping_interval_ms":20000,"reader_roles":[],"readmission_rate":600,"registration_timeout_ms":10000,"result_ttl_ms":3600000,"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","key_passphrase":"","max_event_bytes":67108864,"max_trace_bytes":1073741824,"proxy":"environment","server_name":"","store_path":"","trace_file":""},"session_ttl_ms":86400000,"trusted_proxies":[],"users":[],"volt":{"command_timeout_ms":30000,"connect_timeout_ms":45000,"daemons":[],"enabled":true,"enroll_limit":30,"enroll_window_ms":900000,"generation":"auto","handler_timeout_ms":30000,"heartbeat_timeout_ms":60000,"max_calls":65536,"max_commands":1024,"max_daemons":10000,"max_message_bytes":10000000,"max_stream_bytes":0,"max_tokens":10000,"path":"/socket.io/","ping_interval_ms":25000,"ping_timeout_ms":60000,"presence_interval_ms":15000,"registration_timeout_ms":30000,"registration_wait_ms":30000,"token_ttl_ms":86400000,"upgrade_timeout_ms":10000,"websocket":true},"work_timeout_ms":300000},
-  daemon: {"channel":"none","connect_timeout_ms":20000,"control_socket_url":"","daemon_password":"","enrollment":{"enabled":true,"on_already_enrolled":"auto","retry":false,"timeout_ms":30000,"url":""},"enrollment_token":"","generation":"auto","heartbeat":{"asks":false,"enabled":true,"include_credentials":false,"interval_ms":30000,"jitter_ms":0,"mode":"auto"},"http_timeout_ms":30000,"installed_version":"","limits":{"max_fragments":1024,"max_message_bytes":104857600,"max_pending_calls":65536,"max_send_queue_bytes":33554432},"max_concurrent":4096,"max_queued":1024,"max_queued_bytes":8388608,"path":"/socket.io/","reconnect":{"base_delay_ms":500,"growth_percent":200,"jitter_percent":30,"max_attempts":0,"max_delay_ms":30000,"stable_after_ms":10000},"reconnect_enabled":true,"reconnect_on_server_disconnect":true,"register_with_ack":false,"registration_timeout_ms":10000,"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","key_passphrase":"","max_event_bytes":67108864,"max_trace_bytes":1073741824,"proxy":"environment","server_name":"","store_path":"","trace_file":""},"server_url":"","team_cluster_id":"","transport":"auto"},
+  hub: {"access":"open","affinity_ttl_ms":3600000,"allowed_hosts":[],"allowed_origins":[],"auth_join_secret":"","danger_open_network":false,"enqueue_burst":500,"enqueue_rate":200,"join_secret":"","lease_ms":60000,"limits":{"max_fragments":1024,"max_message_bytes":16777216,"max_pending_calls":65536,"max_send_queue_bytes":33554432},"listen":"127.0.0.1:54321","max_body_bytes":16777216,"max_connection_bytes":268435456,"max_connections":10000,"max_queued":5000,"max_queued_bytes":268435456,"max_redeliveries":10,"max_result_bytes":268435456,"max_results":10000,"max_unadmitted_per_address":64,"ping_interval_ms":20000,"reader_roles":[],"readmission_rate":600,"registration_timeout_ms":10000,"result_ttl_ms":3600000,"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","key_passphrase":"","max_event_bytes":67108864,"max_trace_bytes":1073741824,"proxy":"environment","server_name":"","store_path":"","trace_file":""},"session_ttl_ms":86400000,"trusted_proxies":[],"users":[],"volt":{"command_timeout_ms":30000,"compression":false,"connect_timeout_ms":45000,"daemons":[],"enabled":true,"enroll_limit":30,"enroll_window_ms":900000,"generation":"auto","handler_timeout_ms":30000,"heartbeat_timeout_ms":60000,"max_calls":65536,"max_commands":1024,"max_daemons":10000,"max_message_bytes":10000000,"max_stream_bytes":0,"max_tokens":10000,"path":"/socket.io/","ping_interval_ms":25000,"ping_timeout_ms":60000,"presence_interval_ms":15000,"registration_timeout_ms":30000,"registration_wait_ms":30000,"token_ttl_ms":86400000,"upgrade_timeout_ms":10000,"websocket":true},"work_timeout_ms":300000},
+  daemon: {"channel":"none","compression":false,"connect_timeout_ms":20000,"control_socket_url":"","daemon_password":"","enrollment":{"enabled":true,"on_already_enrolled":"auto","retry":false,"timeout_ms":30000,"url":""},"enrollment_token":"","generation":"auto","heartbeat":{"asks":false,"enabled":true,"include_credentials":false,"interval_ms":30000,"jitter_ms":0,"mode":"auto"},"http_timeout_ms":30000,"installed_version":"","limits":{"max_fragments":1024,"max_message_bytes":104857600,"max_pending_calls":65536,"max_send_queue_bytes":33554432},"max_concurrent":4096,"max_queued":1024,"max_queued_bytes":8388608,"path":"/socket.io/","planes":{"events":false,"heartbeat":false,"object_gateway":false},"reconnect":{"base_delay_ms":500,"growth_percent":200,"jitter_percent":30,"max_attempts":0,"max_delay_ms":30000,"stable_after_ms":10000},"reconnect_enabled":true,"reconnect_on_server_disconnect":true,"register_with_ack":false,"registration_timeout_ms":10000,"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","key_passphrase":"","max_event_bytes":67108864,"max_trace_bytes":1073741824,"proxy":"environment","server_name":"","store_path":"","trace_file":""},"server_url":"","team_cluster_id":"","transport":"auto"},
   consumer: {"allow_reserved":false,"compression":true,"connect_timeout_ms":10000,"host":"","limits":{"max_fragments":1024,"max_message_bytes":104857600,"max_pending_calls":65536,"max_send_queue_bytes":134217728},"max_backpressure":33554432,"on_backlog":"drop","parameters":[],"path":"/connect","port":8080,"reconnect":{"base_delay_ms":1000,"growth_percent":100,"jitter_percent":0,"max_attempts":10,"max_delay_ms":30000,"stable_after_ms":0},"reconnect_enabled":true,"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","key_passphrase":"","max_event_bytes":67108864,"max_trace_bytes":1073741824,"proxy":"environment","server_name":"","store_path":"","trace_file":""},"ssl":false,"tells_heartbeats":false},
   provider: {"alive":true,"allow_plaintext":false,"allow_reserved":false,"allowed_origins":[],"auth":{"asks":false,"max_pending":1024,"parameters":[],"timeout_ms":10000},"heartbeat":{"awaits_greet":false,"interval":30000,"max_strikes":2,"tells":false},"host":"127.0.0.1","max_connections":10000,"max_unadmitted_per_address":64,"path":"/connect","port":8080,"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","key_passphrase":"","max_event_bytes":67108864,"max_trace_bytes":1073741824,"proxy":"environment","server_name":"","store_path":"","trace_file":""},"ssl":{"cert":"","dh_params":"","key":"","passphrase":""},"strict":false,"trusted_proxies":[],"ws":{"compressor":0,"max_backpressure":1048576,"max_fragments":1024,"max_payload_length":32768,"max_send_bytes":67108864,"max_waiting":1024,"on_backlog":"drop"}},
   wsdaemonDaemon: {"allowed_hosts":[],"allowed_origins":[],"asks":{"max_pending":4096,"max_queued":1000,"max_queued_bytes":16777216,"timeout_ms":600000},"connect_timeout_ms":4000,"danger_open_network":false,"handlers":{"answer_unknown":true,"max_concurrent":16,"max_waiting":256,"timeout_ms":300000},"honor_pause":true,"limits":{"max_fragments":1024,"max_message_bytes":16777216,"max_pending_calls":65536,"max_send_queue_bytes":33554432},"listen":"127.0.0.1:80","local":{"max_connections":64,"socket_path":"","tcp_address":""},"max_connections":1000,"max_unadmitted_per_address":64,"mode":"client","ping_interval_ms":10000,"reconnect":{"base_delay_ms":3000,"growth_percent":130,"jitter_percent":66,"max_attempts":0,"max_delay_ms":10000,"stable_after_ms":5000},"runtime":{"ca_file":"","cert_file":"","danger_accept_invalid_certs":false,"health_listen":"","key_file":"","key_passphrase":"","max_event_bytes":67108864,"max_trace_bytes":1073741824,"proxy":"environment","server_name":"","store_path":"","trace_file":""},"scripts":{"environment":[],"folder":"","output_limit_bytes":65536},"server_url":"ws://localhost:80","token":""},

@@ -78,7 +78,7 @@ pub mod options {
     #[cfg(feature = "volt")]
     pub use crate::dialect::volt::options::{
         BeatMode, CommandOptions, DaemonChannel, DaemonOptions, DaemonTransport, EnrollmentOptions,
-        OnAlreadyEnrolled, VoltHeartbeatOptions,
+        OnAlreadyEnrolled, PlaneOptions, VoltHeartbeatOptions,
     };
     #[cfg(feature = "wsdaemon")]
     pub use crate::dialect::wsdaemon::options as wsdaemon;

@@ -138,7 +138,7 @@ pub const ROLES: &[Role] = &[
         ],
         hides_queries: false,
         open: |options, _, seeds| {
-            make(options, |o| volt::VoltDaemon::new(o, seeds.run), |o| o.runtime.clone())
+            make(options, |o| volt::VoltPlanes::new(o, seeds.run), |o| o.runtime.clone())
         },
     },
     #[cfg(feature = "netcluster")]

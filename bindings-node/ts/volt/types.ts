@@ -63,6 +63,8 @@ export interface SocketOptions {
   readonly randomizationFactor?: number | undefined;
   /** The HTTP path of the Socket.IO server. Default: `/socket.io/`. */
   readonly path?: string | undefined;
+  /** Whether to offer compression of messages of 1,024 bytes and more. Default: `false`. */
+  readonly compression?: boolean | undefined;
   /** Which transports may be used, and which first. Default: `['websocket', 'polling']`. */
   readonly transports?: readonly ('websocket' | 'polling')[] | undefined;
   /** The most messages that wait for a registration; beyond, the oldest is dropped. Default: 1024. */
@@ -95,6 +97,8 @@ export interface ClusterDaemonClientOptions {
   readonly generation?: 'auto' | '1' | '2' | '3' | undefined;
   /** What the connection is for; servers of the first generation refuse who tells it. Default: `none`, not told. */
   readonly channel?: 'none' | 'control' | 'heartbeat' | 'events' | 'object-gateway' | undefined;
+  /** Further connections: for heartbeats, for streams that the daemon opens, for tunnels to its object gateway. */
+  readonly planes?: { readonly heartbeat?: boolean; readonly events?: boolean; readonly objectGateway?: boolean } | undefined;
   /** Whether to ask for an acknowledgement of the registration, so that a refusal is known at once. Default: `false`. */
   readonly registerWithAck?: boolean | undefined;
   /** Whether to connect again after the server itself ended the session. Default: `true`. */

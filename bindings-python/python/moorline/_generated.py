@@ -637,6 +637,9 @@ class VoltOptions(TypedDict, total=False):
     websocket: bool
     """Whether daemons may use WebSocket; otherwise they stay on HTTP polling. Default: `true`."""
 
+    compression: bool
+    """Whether to grant compression of WebSocket messages of 1,024 bytes and more; a connection keeps up to 64 KiB for it. Default: `false`."""
+
     ping_interval_ms: int
     """How often to ping a daemon's session. Default: `25000` ms. Range: 100 to 3600000."""
 
@@ -842,6 +845,19 @@ class HeartbeatOptions(TypedDict, total=False):
     """How a beat travels. Default: `"auto"`."""
 
 
+class PlanesOptions(TypedDict, total=False):
+    """Further connections, as daemons of the third generation have them."""
+
+    heartbeat: bool
+    """One for heartbeats, which then go over no other. Default: `false`."""
+
+    events: bool
+    """One for streams that the daemon opens. Default: `false`."""
+
+    object_gateway: bool
+    """One for tunnels to the daemon's object gateway. Default: `false`."""
+
+
 class DaemonReconnectOptions(TypedDict, total=False):
     """Delays between connection attempts."""
 
@@ -913,6 +929,9 @@ class DaemonOptions(TypedDict, total=False):
     channel: Literal["none", "control", "heartbeat", "events", "object-gateway"]
     """What the connection is for; control planes of the first generation refuse a registration that tells it. Default: `"none"`."""
 
+    planes: PlanesOptions
+    """Further connections, as daemons of the third generation have them."""
+
     register_with_ack: bool
     """Whether to ask the control plane to acknowledge the registration, so that a refusal is known at once. Default: `false`."""
 
@@ -933,6 +952,9 @@ class DaemonOptions(TypedDict, total=False):
 
     path: str
     """The HTTP path of the Socket.IO server. Default: `"/socket.io/"`."""
+
+    compression: bool
+    """Whether to offer compression of WebSocket messages of 1,024 bytes and more; a connection keeps up to 64 KiB for it. Default: `false`."""
 
     transport: Literal["auto", "upgrade", "websocket", "polling"]
     """Which transports may be used. Default: `"auto"`."""

@@ -199,6 +199,17 @@ pub struct Deflate {
     pub threshold: Option<usize>,
 }
 
+impl Deflate {
+    /// What JavaScript's common library, `ws`, offers and does.
+    pub(crate) const LIKE_WS: Self = Self {
+        server_max_window_bits: 15,
+        client_max_window_bits: 15,
+        server_no_context_takeover: false,
+        client_no_context_takeover: false,
+        threshold: Some(1_024),
+    };
+}
+
 /// Limits that a listener enforces on HTTP clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpLimits {

@@ -81,9 +81,9 @@ export class Control {
     }
     note('accepted');
     cluster.seen = Date.now();
-    this.#daemons.set(id, { socket, number });
     const { generation = 1 } = this.options;
     const channel = payload.channel ?? 'control';
+    this.#daemons.set(place(id, channel), { id, socket, number });
     socket.emit(REGISTERED, generation === 1 ? { teamClusterId: id } : { teamClusterId: id, channel });
     answer({ ok: true });
   }
@@ -91,7 +91,7 @@ export class Control {
   #message(number, socket, words) {
     const ack = typeof words.at(-1) === 'function' ? words.pop() : undefined;
     const [message] = words;
-    const id = [...this.#daemons].find(([, daemon]) => daemon.socket === socket)?.[0];
+    const id = [...this.#daemons.values()].find((daemon) => daemon.socket === socket)?.id;
     if (id === undefined) {
       this.record('ignored', { socket: number, message: freeze(message) });
       return ack?.({ ok: true });
@@ -163,9 +163,9 @@ export class Control {
     }
   }
 
-  /** Sends a message to the daemon of a cluster; the words are its arguments. */
-  send(cluster, words) {
-    const daemon = this.#daemons.get(cluster);
+  /** Sends a message to the daemon of a cluster, over one of its connections; the words are its arguments. */
+  send(cluster, words, channel) {
+    const daemon = this.#daemons.get(place(cluster, channel));
     if (!daemon) throw new Error(`no daemon of ${cluster} is registered`);
     const wrap = (word) =>
       this.options.generation === 3 && word?.chunk ? { ...word, chunk: wrapped(word.chunk) } : word;
@@ -208,6 +208,9 @@ export class Control {
     return { connected, registered: this.#daemons.has(id), sockets: this.#sockets.size };
   }
 }
+
+/** By what a connection of a daemon is known: commands go over that for control. */
+const place = (id, channel = 'control') => (channel === 'control' ? id : `${id}/${channel}`);
 
 /** Says what the strict reader finds wrong with a registration; later generations take a channel. */
 function complaint(payload, generation = 1) {

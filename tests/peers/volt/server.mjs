@@ -50,7 +50,8 @@ class Run {
     });
     run.#front();
     run.io.engine.on('connection', (conn) => {
-      record('open', { transport: conn.transport.name, query: conn.request._query });
+      const compressed = conn.transport.socket?.extensions?.includes('permessage-deflate') ?? false;
+      record('open', { transport: conn.transport.name, query: conn.request._query, compressed });
       conn.on('close', (reason) => record('close', { reason }));
     });
     run.control = new Control(options, clusters, record);
@@ -118,7 +119,7 @@ const ACTIONS = {
   set: ({ options: changes }) => void Object.assign(options, changes),
   password: (line) => void (clusters.get(cluster(line)).password = line.password),
   command: (line) => run.control.command(cluster(line), line.fields),
-  send: (line) => run.control.send(cluster(line), line.words),
+  send: (line) => run.control.send(cluster(line), line.words, line.channel),
   reply: (line) => run.control.reply(cluster(line), line.requestId, line.fields),
   leave: () => run.control.leave(),
   cut: () => run.cut(),

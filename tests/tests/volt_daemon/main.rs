@@ -7,4 +7,5 @@ mod commands;
 mod generations;
 mod heartbeats;
 mod life;
+mod planes;
 mod server;

@@ -40,12 +40,12 @@ const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         path: "bindings-node/ts/volt/types.ts",
-        names: &["bodyBase64", "chunkBase64", "stream-end", "streamId"],
+        names: &["bodyBase64", "chunkBase64", "sessionId", "stream-end", "streamId"],
         why: "the original's types of the messages that its callbacks are given",
     },
     Exception {
         path: "bindings-node/ts/volt/contracts.ts",
-        names: &["bodyBase64", "chunkBase64", "stream-end", "streamId", "teamCluster"],
+        names: &["bodyBase64", "chunkBase64", "sessionId", "stream-end", "streamId", "teamCluster"],
         why: "the original's names of messages, for programs that are written with them",
     },
     Exception {

@@ -20,6 +20,8 @@ const PROGRAM: u64 = 48 * MIB;
 const REMEMBERED: u64 = 64 * MIB;
 /// A connection that holds no more than everybody may: its buffers, and what the hub knows of it.
 const CONNECTION: u64 = 20 * 1_024;
+/// What a connection keeps of what it said and heard, for compression to refer to.
+const WINDOWS: u64 = 64 * 1_024;
 /// A token or a daemon.
 const DAEMON: u64 = 1_024;
 /// How often one message stands in memory while it is read, kept and passed on.
@@ -34,6 +36,8 @@ impl HubOptions {
         let largest = largest.max(if self.volt.enabled { self.volt.max_message_bytes } else { 0 });
         let daemons = self.volt.max_tokens.saturating_add(self.volt.max_daemons);
         let results = if self.max_results == 0 { 0 } else { self.max_result_bytes };
+        let is_compressed = self.volt.enabled && self.volt.compression;
+        let connection = CONNECTION + if is_compressed { WINDOWS } else { 0 };
         let term = |what, options, bytes| MemoryTerm { what, options, bytes };
         [
             term("the program", "", PROGRAM),
@@ -47,8 +51,8 @@ impl HubOptions {
             ),
             term(
                 "connections by themselves",
-                "max_connections",
-                self.max_connections.saturating_mul(CONNECTION),
+                "max_connections, volt.compression",
+                self.max_connections.saturating_mul(connection),
             ),
             term(
                 "one message while it is worked on",
@@ -72,6 +76,17 @@ mod tests {
     fn the_ceiling_of_the_defaults_is_one_that_a_machine_has() {
         let sum: u64 = HubOptions::default().memory_ceiling().iter().map(|term| term.bytes).sum();
         assert!((512 * MIB..1_536 * MIB).contains(&sum), "{} MiB", sum / MIB);
+    }
+
+    #[test]
+    fn compression_costs_every_connection_its_windows() {
+        let mut options = HubOptions::default();
+        let sum = |options: &HubOptions| {
+            options.memory_ceiling().iter().map(|term| term.bytes).sum::<u64>()
+        };
+        let before = sum(&options);
+        options.volt.compression = true;
+        assert_eq!(sum(&options) - before, options.max_connections * 65_536);
     }
 
     #[test]

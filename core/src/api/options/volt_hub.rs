@@ -21,6 +21,8 @@ options! {
         path: String = String::from("/socket.io/"),
         /// Whether daemons may use WebSocket; otherwise they stay on HTTP polling.
         websocket: bool = true,
+        /// Whether to grant compression of WebSocket messages of 1,024 bytes and more; a connection keeps up to 64 KiB for it.
+        compression: bool = false,
         /// How often to ping a daemon's session.
         ping_interval_ms: u64 = 25_000; in 100..=3_600_000; unit "ms",
         /// How long a daemon may take to answer a ping; later its session ends.

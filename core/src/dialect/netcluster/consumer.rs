@@ -28,7 +28,7 @@ use crate::base::json::Raw;
 use crate::base::json::object::Object;
 use crate::base::time::{Deadline, Instant, Now, Why};
 use crate::machine::{CloseCause, ConnInput, Endpoint, Input, Machine, Output};
-use crate::net::target::{DialAddress, DialTarget, FrameLimits};
+use crate::net::target::{Deflate, DialAddress, DialTarget, FrameLimits};
 use crate::net::{Frame, Headers};
 use crate::parts::lifetime::Lifetime;
 use crate::parts::link::Pace;
@@ -341,7 +341,7 @@ fn target(options: &ConsumerOptions) -> DialTarget {
     let mut limits = FrameLimits::from(&options.limits);
     let on_its_way = options.max_backpressure.saturating_add(options.limits.max_send_queue_bytes);
     limits.max_send_queue = usize::try_from(on_its_way).unwrap_or(usize::MAX);
-    let deflate = options.compression.then_some(wire::OFFER);
+    let deflate = options.compression.then_some(Deflate::LIKE_WS);
     let (url, headers) = (wire::url(options), Headers::new());
     let address = DialAddress::WebSocket { url, headers, deflate };
     DialTarget { address, timeout_ms: options.connect_timeout_ms, limits, pulses: wire::PINGS }

@@ -9,24 +9,13 @@ use super::words::{ANNOUNCEMENT, PING, PONG};
 use crate::base::content::Content;
 use crate::base::time::UnixMillis;
 use crate::net::query::{self, Parameter};
-use crate::net::target::{Deflate, Pulses};
+use crate::net::target::Pulses;
 use crate::net::{Frame, HttpResponse};
 
 /// What a provider asks by.
 pub(super) const PINGS: Pulses = &[PING.as_bytes()];
 /// What a consumer answers.
 pub(super) const PONGS: Pulses = &[PONG.as_bytes()];
-
-/// The compression that a consumer offers.
-///
-/// Peer: `ws` 7 has these numbers.
-pub(super) const OFFER: Deflate = Deflate {
-    server_max_window_bits: 15,
-    client_max_window_bits: 15,
-    server_no_context_takeover: false,
-    client_no_context_takeover: false,
-    threshold: Some(1_024),
-};
 
 /// Where a provider says that it lives.
 pub(super) const ALIVE: &str = "/alive";

@@ -23,4 +23,4 @@ pub(crate) mod server;
 mod wire;
 pub(crate) mod words;
 
-pub(crate) use daemon::VoltDaemon;
+pub(crate) use daemon::VoltPlanes;

@@ -90,6 +90,16 @@ options! {
         mode: BeatMode = BeatMode::Auto,
     }
 
+    /// A daemon's further connections, beside the one for control; each is registered with its channel.
+    pub struct PlaneOptions {
+        /// One for heartbeats, which then go over no other.
+        heartbeat: bool = false,
+        /// One for streams that the daemon opens.
+        events: bool = false,
+        /// One for tunnels to the daemon's object gateway.
+        object_gateway: bool = false,
+    }
+
     /// Options of a VOLT daemon.
     pub struct DaemonOptions {
         /// The control plane: scheme, host and port; where enrollment.url is derived from.
@@ -112,6 +122,8 @@ options! {
         generation: VoltGeneration = VoltGeneration::Auto,
         /// What the connection is for; control planes of the first generation refuse a registration that tells it.
         channel: DaemonChannel = DaemonChannel::None,
+        /// Further connections, as daemons of the third generation have them.
+        planes: PlaneOptions = PlaneOptions::default(),
         /// Whether to ask the control plane to acknowledge the registration, so that a refusal is known at once.
         register_with_ack: bool = false,
         /// Time for the control plane to confirm the registration.
@@ -126,6 +138,8 @@ options! {
         reconnect_on_server_disconnect: bool = true,
         /// The HTTP path of the Socket.IO server.
         path: String = String::from("/socket.io/"),
+        /// Whether to offer compression of WebSocket messages of 1,024 bytes and more; a connection keeps up to 64 KiB for it.
+        compression: bool = false,
         /// Which transports may be used.
         transport: DaemonTransport = DaemonTransport::Auto,
         /// The most messages that wait for a registration; beyond, the oldest is dropped with a notice.

@@ -18,11 +18,14 @@ mod connect;
 mod enroll;
 mod generation;
 mod intake;
+mod planes;
 mod register;
 mod reverse;
 mod streams;
 
 use std::collections::{BTreeMap, VecDeque};
+
+pub(crate) use planes::VoltPlanes;
 
 use beats::Beats;
 use calls::Asker;
@@ -187,6 +190,14 @@ impl VoltDaemon {
             counters: Counters::default(),
             options,
         })
+    }
+
+    /// Makes one whose connections, requests and work have numbers from `first` on.
+    fn numbered(options: DaemonOptions, seed: Seed, first: u64) -> Result<Self, ConfigError> {
+        let mut daemon = Self::new(options, seed)?;
+        (daemon.last_work, daemon.last_store) = (first, first);
+        daemon.engine.count_from(first);
+        Ok(daemon)
     }
 
     fn event(&mut self, event: impl Into<Event>) {

@@ -398,6 +398,23 @@ fn an_enrollment_waits_for_its_control_plane_where_that_is_wanted() {
     assert_eq!(enrolls_late(true, &[Err(ErrorCode::TlsFailed)]), ["ended None"]);
 }
 
+#[test]
+fn compression_is_offered_where_an_option_says_so() {
+    for compression in [false, true] {
+        let options = format!(
+            r#"{{"control_socket_url":"ws://v","team_cluster_id":"c","compression":{compression}}}"#
+        );
+        let options = crate::api::options::read(&options).unwrap();
+        let mut daemon = VoltDaemon::new(options, [7; 32]).unwrap();
+        daemon.handle_command(Command::Start, Now::new(0, 0)).unwrap();
+        let Some(Output::Dial { target, .. }) = daemon.poll_output() else { panic!() };
+        assert_eq!(
+            target.address.deflate().and_then(|it| it.threshold),
+            compression.then_some(1_024)
+        );
+    }
+}
+
 struct Scene {
     daemon: VoltDaemon,
     now: u64,

@@ -28,7 +28,7 @@ use crate::dialect::volt::options::{DaemonOptions, DaemonTransport};
 use crate::machine::{CloseCause, Output};
 use crate::net::cookies::Cookies;
 use crate::net::engineio::{self, Handshake, Packet};
-use crate::net::target::{DialAddress, DialTarget, FrameLimits};
+use crate::net::target::{Deflate, DialAddress, DialTarget, FrameLimits};
 use crate::net::{Frame, Headers, HttpBody, HttpRequest, HttpResponse, Method};
 use crate::parts::pacer::{Pacer, Rank};
 
@@ -79,6 +79,7 @@ enum State {
 pub(super) struct Engine {
     address: Address,
     transport: DaemonTransport,
+    deflate: Option<Deflate>,
     connect_timeout_ms: u64,
     http_timeout_ms: u64,
     limits: FrameLimits,
@@ -104,6 +105,7 @@ impl Engine {
         Self {
             address,
             transport: options.transport,
+            deflate: options.compression.then_some(Deflate::LIKE_WS),
             connect_timeout_ms: options.connect_timeout_ms,
             http_timeout_ms: options.http_timeout_ms,
             limits,
@@ -117,6 +119,11 @@ impl Engine {
             events: VecDeque::new(),
             out: VecDeque::new(),
         }
+    }
+
+    /// Numbers connections and requests from there on.
+    pub(super) const fn count_from(&mut self, first: u64) {
+        self.last_id = first;
     }
 
     /// Begins a session.
@@ -410,7 +417,7 @@ impl Engine {
     fn target(&self, timeout_ms: u64) -> DialTarget {
         let url = self.address.web_socket(self.sid());
         let headers = self.cookies.headers();
-        let address = DialAddress::WebSocket { url, headers, deflate: None };
+        let address = DialAddress::WebSocket { url, headers, deflate: self.deflate };
         DialTarget { address, timeout_ms, limits: self.limits, pulses: engineio::PINGS }
     }
 

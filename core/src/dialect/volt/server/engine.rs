@@ -20,7 +20,7 @@ use crate::dialect::volt::options::DaemonChannel;
 use crate::machine::Output;
 use crate::net::engineio::{self, Handshake, PROBE, Packet, RequestError};
 use crate::net::socketio::{Decoder, DecoderLimits};
-use crate::net::target::FrameLimits;
+use crate::net::target::{Deflate, FrameLimits};
 use crate::net::{Frame, HttpRequest, HttpResponse, Method};
 use crate::parts::admission::address;
 use crate::parts::pacer::Pacer;
@@ -167,7 +167,8 @@ impl VoltServer {
 
     fn let_in(&mut self, conn: ConnId, is_stranger: bool) {
         let limits = self.limits(is_stranger);
-        self.out.push_back(Output::Admit { conn, limits, pulses: engineio::PONGS, deflate: None });
+        let deflate = self.options.compression.then_some(Deflate::LIKE_WS);
+        self.out.push_back(Output::Admit { conn, limits, pulses: engineio::PONGS, deflate });
     }
 
     /// Begins a session; returns its handshake, too.

@@ -24,6 +24,7 @@ pub(crate) struct Message<'a> {
     pub(crate) stream_id: Option<&'a str>,
     pub(crate) chunk_base64: Option<&'a str>,
     pub(crate) chunk: Option<&'a str>,
+    pub(crate) session_id: Option<&'a str>,
     /// The member `data` of the member `data`.
     pub(crate) result: Option<&'a str>,
 }
@@ -95,6 +96,7 @@ impl<'a> Message<'a> {
             "streamId" => &mut self.stream_id,
             "chunkBase64" => &mut self.chunk_base64,
             "chunk" => &mut self.chunk,
+            "sessionId" => &mut self.session_id,
             _ => return None,
         })
     }
