@@ -368,7 +368,7 @@ pub(crate) struct DoctorArgs {
     #[arg(value_name = "URL")]
     pub(crate) url: Option<String>,
 
-    /// The name to register under; without one, a name that nobody has
+    /// The name to register under, which takes it from a worker that runs; without one, a name that nobody has
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
 

@@ -81,11 +81,16 @@ fn configure(args: &DoctorArgs) -> Result<(Layers, WorkerOptions), Failure> {
     if let Some(url) = &args.url {
         layers.flag("URL", "server_url", url.as_str());
     }
-    let name = args.name.clone().unwrap_or_else(|| format!("doctor-{}", std::process::id()));
-    layers.flag("--name", "name", name);
     if let Some(user) = &args.user {
         layers.flag("--user", "user_name", user.as_str());
     }
+    // A worker without a user's name logs in by its own, which doctor does not take.
+    let configured = layers.read::<WorkerOptions>()?;
+    if configured.user_name.is_empty() && !configured.name.is_empty() {
+        layers.flag("name", "user_name", configured.name.as_str());
+    }
+    let name = args.name.clone().unwrap_or_else(|| format!("doctor-{}", std::process::id()));
+    layers.flag("--name", "name", name);
     if let Some(file) = &args.join_secret_file {
         layers.secret_flag("--join-secret-file", "join_secret", file)?;
     }
@@ -153,7 +158,11 @@ async fn register(layers: &Layers, limit: Duration) -> Result<Vec<Step>, Failure
             session.stop(Command::Stop { drain_ms: 2_000 })?;
             while session.next().await.is_some() {}
             let (login, upgrade) = (good("authenticate", "let in"), good("upgrade", "websocket"));
-            vec![login, upgrade, ("register", Ok(format!("as {id}, and left again")))]
+            vec![
+                login,
+                upgrade,
+                ("register", Ok(format!("as {}, and left again", output::harmless(&id)))),
+            ]
         }
         Err(error) => match hop_of(&error) {
             "authenticate" => vec![("authenticate", Err(error))],

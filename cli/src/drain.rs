@@ -20,7 +20,10 @@ pub(crate) async fn run(args: DrainArgs) -> Result<Exit, Failure> {
     let began = Instant::now();
     let mut dispatcher = Dispatcher::impatient("drain", &args.connect)?;
     let id = order(&mut dispatcher, &args.worker, true).await?;
-    output::note(&format!("{} ({id}) gets no new work until its farewell", args.worker));
+    output::note(&format!(
+        "{} ({id}) gets no new work until its farewell, or until undrain",
+        args.worker
+    ));
     if args.no_wait {
         return Ok(Exit::Success);
     }
@@ -48,7 +51,7 @@ pub(crate) async fn run(args: DrainArgs) -> Result<Exit, Failure> {
 pub(crate) async fn resume(worker: &str, connect: &ConnectArgs) -> Result<Exit, Failure> {
     let mut dispatcher = Dispatcher::impatient("undrain", connect)?;
     let id = order(&mut dispatcher, worker, false).await?;
-    output::line(&format!("{worker} ({id}) gets new work again"))?;
+    output::line(&output::harmless(&format!("{worker} ({id}) gets new work again")))?;
     Ok(Exit::Success)
 }
 

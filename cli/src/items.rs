@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::args::{ConnectArgs, ItemArgs, ViewArgs};
 use crate::connect::Dispatcher;
 use crate::exit::{Exit, Failure};
-use crate::table::{shown, table, width};
+use crate::table::{add_row, shown, table, width};
 use crate::{dispatch, output};
 
 /// Lists the items that wait or run.
@@ -26,14 +26,17 @@ pub(crate) async fn list(args: ViewArgs) -> Result<Exit, Failure> {
     let header = ["Item", "Work", "Status", "Worker", "Waited", "Attempt"];
     let mut table = table(header, width());
     for item in &items {
-        table.add_row([
-            item.hash.clone(),
-            format!("{}/{}", item.capability, item.action),
-            item.status.clone(),
-            shown(item.worker.as_ref()),
-            format!("{:.1} s", item.waited_ms as f64 / 1_000.0),
-            format!("{}/{}", item.attempt, item.max_attempts),
-        ]);
+        add_row(
+            &mut table,
+            [
+                item.hash.clone(),
+                format!("{}/{}", item.capability, item.action),
+                item.status.clone(),
+                shown(item.worker.as_ref()),
+                format!("{:.1} s", item.waited_ms as f64 / 1_000.0),
+                format!("{}/{}", item.attempt, item.max_attempts),
+            ],
+        );
     }
     output::text(&format!("{table}\n{} item(s)\n", items.len()))?;
     Ok(Exit::Success)
@@ -78,12 +81,15 @@ pub(crate) async fn capabilities(args: ViewArgs) -> Result<Exit, Failure> {
     for action in &actions {
         let settings: Vec<_> =
             action.settings.iter().map(|setting| setting.name.as_str()).collect();
-        table.add_row([
-            format!("{}/{}", action.capability, action.action),
-            settings.join(", "),
-            action.workers.len().to_string(),
-            action.description.clone(),
-        ]);
+        add_row(
+            &mut table,
+            [
+                format!("{}/{}", action.capability, action.action),
+                settings.join(", "),
+                action.workers.len().to_string(),
+                action.description.clone(),
+            ],
+        );
     }
     output::text(&format!("{table}\n{} action(s)\n", actions.len()))?;
     Ok(Exit::Success)

@@ -11,7 +11,7 @@ use crate::args::StatusArgs;
 use crate::connect::Dispatcher;
 use crate::exit::{Exit, Failure};
 use crate::output;
-use crate::table::{hide_id, shown, table, width};
+use crate::table::{add_row, hide_id, shown, table, width};
 
 /// Prints the status once, or again and again on a terminal.
 pub(crate) async fn run(args: StatusArgs) -> Result<Exit, Failure> {
@@ -80,15 +80,18 @@ impl Status {
             table(["Worker", "Status", "Link", "In flight", "Lag", "Capabilities", "Id"], width);
         hide_id(&mut table, width);
         for row in &self.answer.workers {
-            table.add_row([
-                row.name.clone(),
-                row.state().to_owned(),
-                row.transport.clone(),
-                format!("{}/{}", row.in_flight, row.max_concurrent),
-                row.host_lag_ms.map_or_else(|| String::from("-"), |lag| format!("{lag} ms")),
-                row.capabilities.join(", "),
-                row.beacon_id.clone(),
-            ]);
+            add_row(
+                &mut table,
+                [
+                    row.name.clone(),
+                    row.state().to_owned(),
+                    row.transport.clone(),
+                    format!("{}/{}", row.in_flight, row.max_concurrent),
+                    row.host_lag_ms.map_or_else(|| String::from("-"), |lag| format!("{lag} ms")),
+                    row.capabilities.join(", "),
+                    row.beacon_id.clone(),
+                ],
+            );
         }
         for column in [3, 4] {
             if let Some(column) = table.column_mut(column) {
@@ -120,15 +123,18 @@ impl Status {
         );
         hide_id(&mut table, width);
         for row in &self.answer.daemons {
-            table.add_row([
-                row.name.clone(),
-                row.status.clone(),
-                shown(row.transport.as_ref()),
-                row.in_flight.to_string(),
-                shown(row.installed_version.as_ref()),
-                shown(row.last_heartbeat.as_ref()),
-                row.id.clone(),
-            ]);
+            add_row(
+                &mut table,
+                [
+                    row.name.clone(),
+                    row.status.clone(),
+                    shown(row.transport.as_ref()),
+                    row.in_flight.to_string(),
+                    shown(row.installed_version.as_ref()),
+                    shown(row.last_heartbeat.as_ref()),
+                    row.id.clone(),
+                ],
+            );
         }
         format!("{table}\n")
     }

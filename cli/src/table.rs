@@ -3,6 +3,8 @@
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 
+use crate::output::harmless;
+
 /// Makes a table within `width` columns, if there is such a limit.
 pub(crate) fn table<const N: usize>(header: [&str; N], width: Option<u16>) -> Table {
     let mut table = Table::new();
@@ -14,6 +16,11 @@ pub(crate) fn table<const N: usize>(header: [&str; N], width: Option<u16>) -> Ta
         table.set_width(width);
     }
     table
+}
+
+/// Adds a row of what others may have chosen.
+pub(crate) fn add_row<const N: usize>(table: &mut Table, cells: [String; N]) {
+    table.add_row(cells.map(|cell| harmless(&cell).replace('\n', "\\n")));
 }
 
 /// Leaves the last column, an id, out on a narrow terminal: a name says as much, and ids stand in
@@ -39,3 +46,16 @@ pub(crate) fn width() -> Option<u16> {
 
 /// From this width on ids are shown.
 const ROOMY: u16 = 120;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_others_choose_command_no_terminal_and_break_no_row() {
+        let mut table = table(["Worker"], None);
+        add_row(&mut table, [String::from("a\x1b[2J\nb")]);
+        let shown = table.to_string();
+        assert!(shown.contains("a\\u{1b}[2J\\nb") && !shown.contains('\x1b'), "{shown:?}");
+    }
+}

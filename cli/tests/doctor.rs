@@ -176,6 +176,12 @@ fn each_fault_is_named_rightly() {
         assert_eq!(end.code, Some(0), "{end:?}");
         assert!(end.out.contains("ok    register      as bcn-doctor-"), "{end:?}");
     }
+    // As the worker of this file does: without a user's name it logs in by its own.
+    let (worker, password) =
+        (folder.write("worker.toml", "name = \"ada\"\n"), secret(&folder, "password", "pw"));
+    let as_worker = [&*secured, "--config", &worker, "--password-file", &password];
+    let end = doctor(&[&as_worker[..], &join[..]].concat(), "");
+    assert_eq!(end.code, Some(0), "{end:?}");
     let userinfo = open.replace("http://", &format!("http://me:{SECRET}@"));
     assert!(!format!("{:?}", doctor(&[&userinfo], "")).contains(SECRET));
     assert_eq!(doctor(&["ftp://hub.example"], "").code, Some(2));

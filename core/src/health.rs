@@ -25,6 +25,7 @@ use crate::net::{HttpRequest, HttpResponse, Method, Networks};
 const MAX_BODY: u64 = 1_024;
 const MAX_CONNECTIONS: u64 = 64;
 const MAX_STRANGERS: u64 = 16;
+const DRAINS: &str = "it drains";
 
 /// Looks on at one endpoint.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct Health {
     start: UnixMillis,
     /// Why it is not ready.
     away: Result<(), String>,
+    /// A drain has begun, which no new link ends.
+    drains: bool,
     links: u64,
     lost: u64,
     notices: BTreeMap<ErrorCode, u64>,
@@ -66,6 +69,7 @@ impl Health {
             address,
             start: now.unix,
             away: Err(String::from("it has not started")),
+            drains: false,
             links: 0,
             lost: 0,
             notices: BTreeMap::new(),
@@ -156,19 +160,28 @@ impl Health {
             response.headers.push("allow", "GET");
             return response;
         }
-        match (path, &self.away) {
+        let why_not = self.why_not_ready(endpoint);
+        match (path, why_not) {
             ("/live", _) => HttpResponse::text(200, "live\n").uncached(),
-            ("/ready", Ok(())) => HttpResponse::text(200, "ready\n").uncached(),
-            ("/ready", Err(why)) => {
+            ("/ready", None) => HttpResponse::text(200, "ready\n").uncached(),
+            ("/ready", Some(why)) => {
                 HttpResponse::text(503, format!("not ready: {why}\n")).uncached()
             }
-            ("/metrics", _) => {
-                let mut page = self.page(lag_ms);
+            ("/metrics", why_not) => {
+                let mut page = self.page(why_not.is_none(), lag_ms);
                 more(&mut page);
                 endpoint.measure(&mut page, now);
                 HttpResponse::typed(200, MetricsPage::CONTENT_TYPE, page.end()).uncached()
             }
             _ => HttpResponse::text(404, "Not found: /live, /ready and /metrics are here.\n"),
+        }
+    }
+
+    fn why_not_ready<'a>(&'a self, endpoint: &(dyn Endpoint + Send)) -> Option<&'a str> {
+        match &self.away {
+            Err(why) => Some(why),
+            Ok(()) if self.drains => Some(DRAINS),
+            Ok(()) => endpoint.why_not_ready(),
         }
     }
 
@@ -182,7 +195,7 @@ impl Health {
                 self.lost += 1;
                 self.away = Err(format!("the link is lost: {}", reason.code()));
             }
-            SessionEvent::Draining { .. } => self.away = Err(String::from("it drains")),
+            SessionEvent::Draining { .. } => self.drains = true,
             SessionEvent::Ended { .. } => self.away = Err(String::from("it has ended")),
             SessionEvent::Notice { error } => {
                 *self.notices.entry(error.code()).or_default() += 1;
@@ -191,8 +204,7 @@ impl Health {
         }
     }
 
-    fn page(&self, lag_ms: u64) -> MetricsPage {
-        let is_ready = self.away.is_ok();
+    fn page(&self, is_ready: bool, lag_ms: u64) -> MetricsPage {
         let mut page = MetricsPage::begin(&self.dialect, &self.role, self.start, is_ready);
         page.one(&LINKS, self.links);
         page.one(&LINKS_LOST, self.lost);
@@ -285,9 +297,11 @@ mod tests {
         for (event, expected) in [
             (None, not("it has not started")),
             (Some(ready()), (200, String::from("ready\n"))),
-            (Some(lost), not("the link is lost: CONNECT_FAILED")),
+            (Some(lost.clone()), not("the link is lost: CONNECT_FAILED")),
             (Some(ready()), (200, String::from("ready\n"))),
             (Some(draining), not("it drains")),
+            (Some(lost), not("the link is lost: CONNECT_FAILED")),
+            (Some(ready()), not("it drains")),
         ] {
             event.iter().for_each(|event| health.event(event, at(1)));
             assert_eq!(get(&health, "/ready?verbose"), expected);

@@ -54,6 +54,11 @@ pub trait Endpoint: Machine {
     fn measure(&mut self, page: &mut MetricsPage, now: Now) {
         let _ = (page, now);
     }
+
+    /// Tells what keeps it from taking work although it has told that it is ready, if anything does.
+    fn why_not_ready(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// What a driver may take beyond a time limit that it was told, before it is not believed.

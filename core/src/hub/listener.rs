@@ -24,7 +24,8 @@ impl Hub {
         remote: String,
         now: Now,
     ) {
-        if let Some(refusal) = self.turn_away(&request.headers, &remote, now) {
+        let checked = self.visitors.check(&request.headers);
+        if let Some(refusal) = self.turn_away(checked, &request.headers, &remote, now) {
             self.refuse(conn, refusal);
         } else if !self.phase.is_serving() {
             self.refuse(conn, self.unavailable());
@@ -55,18 +56,21 @@ impl Hub {
             return Some(response);
         }
         let headers = &request.headers;
-        let refusal = self.turn_away(headers, &remote, now);
-        if refusal.is_some() {
-            return refusal;
+        let file = page::file(&request);
+        // A link on another site may lead to the page.
+        let checked = match &file {
+            Some(_) => self.visitors.check_host(headers),
+            None => self.visitors.check(headers),
+        };
+        let refusal = self.turn_away(checked, headers, &remote, now);
+        if refusal.is_some() || file.is_some() {
+            return refusal.or(file);
         }
         if let Some(origin) = headers.first("origin") {
             self.origins.insert(http, origin.to_owned());
             if headers.first("access-control-request-method").is_some() {
                 return Some(preflight());
             }
-        }
-        if let Some(file) = page::file(&request) {
-            return Some(file);
         }
         let is_serving = self.phase.is_serving();
         if is_serving && self.volt.claims(&request.url) {
@@ -134,7 +138,9 @@ impl Hub {
 
     /// Acts on a request whose body was too large: the item that it reported about ends.
     pub(super) fn handle_excess(&mut self, request: &HttpRequest, remote: &str, now: Now) {
-        if !self.phase.is_serving() || self.turn_away(&request.headers, remote, now).is_some() {
+        let checked = self.visitors.check(&request.headers);
+        let headers = &request.headers;
+        if !self.phase.is_serving() || self.turn_away(checked, headers, remote, now).is_some() {
             return;
         }
         let caller = self.accounts.caller(&request.headers, remote, now.mono);
@@ -147,8 +153,14 @@ impl Hub {
     }
 
     /// Refuses whom a page of another site has sent.
-    fn turn_away(&mut self, headers: &Headers, remote: &str, now: Now) -> Option<HttpResponse> {
-        let (status, reason) = self.visitors.check(headers).err()?;
+    fn turn_away(
+        &mut self,
+        checked: Result<(), (u16, &'static str)>,
+        headers: &Headers,
+        remote: &str,
+        now: Now,
+    ) -> Option<HttpResponse> {
+        let (status, reason) = checked.err()?;
         let [host, origin] = ["host", "origin"].map(|name| headers.first(name).unwrap_or_default());
         let text = format!("refused: {reason} The request has Host {host:?} and Origin {origin:?}");
         self.warn(ErrorCode::PeerRefused, remote, text, now);

@@ -16,7 +16,7 @@ impl Hub {
         if request.method != Method::Get {
             return None;
         }
-        let response = match (path, self.why_not_ready()) {
+        let response = match (path, self.not_ready()) {
             ("/live", _) => HttpResponse::text(200, "live\n"),
             ("/ready", None) => HttpResponse::text(200, "ready\n"),
             ("/ready", Some(why)) => HttpResponse::text(503, format!("not ready: {why}\n")),
@@ -27,7 +27,7 @@ impl Hub {
 
     /// Answers `/metrics`.
     pub(super) fn show_metrics(&mut self, now: Now) -> HttpResponse {
-        let is_ready = self.why_not_ready().is_none();
+        let is_ready = self.not_ready().is_none();
         let mut page = MetricsPage::begin("beacon", "hub", self.started.unix, is_ready);
         self.measure_all(&mut page, now);
         HttpResponse::typed(200, MetricsPage::CONTENT_TYPE, page.end()).uncached()
@@ -42,7 +42,7 @@ impl Hub {
         self.volt.measure(page);
     }
 
-    fn why_not_ready(&self) -> Option<&'static str> {
+    pub(super) fn not_ready(&self) -> Option<&'static str> {
         match self.phase {
             Phase::Serving if self.coordinator.takes_work() => None,
             Phase::Serving => Some("the store fails"),

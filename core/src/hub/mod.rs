@@ -244,6 +244,10 @@ impl Endpoint for Hub {
         self.show_status(now)
     }
 
+    fn why_not_ready(&self) -> Option<&'static str> {
+        self.not_ready()
+    }
+
     fn measure(&mut self, page: &mut MetricsPage, now: Now) {
         self.measure_all(page, now);
     }

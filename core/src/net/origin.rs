@@ -159,17 +159,8 @@ impl Visitors {
     /// # Errors
     /// The status and the reason to refuse it with.
     pub(crate) fn check(&self, headers: &Headers) -> Result<(), (u16, &'static str)> {
-        // Only what is no browser names no host.
+        self.check_host(headers)?;
         let host = headers.first("host");
-        if let (Some(host), Some(hosts)) = (host, &self.hosts) {
-            let (name, port) = host_and_port(host);
-            let name = name.strip_suffix('.').unwrap_or(name);
-            let is_known =
-                is_loopback(name) || hosts.iter().any(|known| known.eq_ignore_ascii_case(name));
-            if !is_known || port.is_some_and(|port| port.parse::<u16>().is_err()) {
-                return Err((403, "Host not allowed."));
-            }
-        }
         let mut origins = headers.all("origin");
         let Some(origin) = origins.next() else {
             // A page that asks for an image or a script names no origin, but its browser tells.
@@ -187,6 +178,24 @@ impl Visitors {
             return Ok(());
         }
         Err((403, "Origin not allowed."))
+    }
+
+    /// Looks at the name by which a request asks; enough for what says nothing of the server.
+    ///
+    /// # Errors
+    /// Those of [`check`](Self::check).
+    pub(crate) fn check_host(&self, headers: &Headers) -> Result<(), (u16, &'static str)> {
+        // Only what is no browser names no host.
+        if let (Some(host), Some(hosts)) = (headers.first("host"), &self.hosts) {
+            let (name, port) = host_and_port(host);
+            let name = name.strip_suffix('.').unwrap_or(name);
+            let is_known =
+                is_loopback(name) || hosts.iter().any(|known| known.eq_ignore_ascii_case(name));
+            if !is_known || port.is_some_and(|port| port.parse::<u16>().is_err()) {
+                return Err((403, "Host not allowed."));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -135,6 +135,10 @@ impl Endpoint for Recorder {
         self.inner.snapshot(now)
     }
 
+    fn why_not_ready(&self) -> Option<&'static str> {
+        self.inner.why_not_ready()
+    }
+
     fn measure(&mut self, page: &mut MetricsPage, now: Now) {
         self.inner.measure(page, now);
     }

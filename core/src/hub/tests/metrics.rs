@@ -106,6 +106,8 @@ fn a_hub_that_stores_nothing_or_drains_is_not_ready_and_lives() {
     rig.fail_commit();
     let no = |why: &str| (Some(503), format!("not ready: {why}\n"));
     assert_eq!(page(&mut rig, "/ready", Headers::new()), no("the store fails"));
+    // `runtime.health_listen` asks for it.
+    assert_eq!(Endpoint::why_not_ready(&rig.hub), Some("the store fails"));
     assert_eq!(value(&metrics(&mut rig), "moorline_hub_store_failing"), "1");
     let mut rig = Rig::new("{}");
     rig.worker("w", 1);

@@ -67,6 +67,12 @@ fn the_files_are_small_alike_for_everybody_and_allow_nothing_else() {
     let evil = Headers::new().with("host", "evil.example");
     let http = rig.ask_with(Method::Get, "/", "", evil);
     assert_eq!(rig.status(http), Some(403));
+    // A link on another site leads to the page, and to nothing else.
+    let linked = || Headers::new().with("host", "localhost").with("sec-fetch-site", "cross-site");
+    for (path, expected) in [("/", 200), ("/Moorline/page.js", 200), ("/Beacon", 403)] {
+        let http = rig.ask_with(Method::Get, path, "", linked());
+        assert_eq!(rig.status(http), Some(expected), "{path}");
+    }
 }
 
 #[test]
