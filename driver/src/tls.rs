@@ -190,15 +190,17 @@ fn private_key(mut file: File, passphrase: &Secret) -> Result<PrivateKeyDer<'sta
              one that can be used",
         ));
     }
-    if !has(&format!("-----BEGIN {ENCRYPTED}-----")) {
+    if !has(BEGIN_ENCRYPTED) {
         return PrivateKeyDer::from_pem_slice(&text).map_err(|e| e.to_string());
     }
     if passphrase.is_empty() {
         return Err(String::from("is encrypted: give its passphrase in runtime.key_passphrase"));
     }
     let text = std::str::from_utf8(&text).map_err(|e| e.to_string())?;
-    let begin = text.find("-----BEGIN").unwrap_or_default();
-    let (_, encrypted) = SecretDocument::from_pem(&text[begin..]).map_err(|e| e.to_string())?;
+    // Other blocks may stand around it, such as certificates.
+    let text = &text[text.find(BEGIN_ENCRYPTED).unwrap_or_default()..];
+    let end = text.find(END_ENCRYPTED).map_or(text.len(), |at| at + END_ENCRYPTED.len());
+    let (_, encrypted) = SecretDocument::from_pem(&text[..end]).map_err(|e| e.to_string())?;
     let encrypted = EncryptedPrivateKeyInfoRef::try_from(encrypted.as_bytes());
     let key = encrypted.and_then(|key| key.decrypt(passphrase.expose())).map_err(|e| {
         format!(
@@ -208,8 +210,10 @@ fn private_key(mut file: File, passphrase: &Secret) -> Result<PrivateKeyDer<'sta
     Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
 }
 
-/// What the PEM text of an encrypted key calls itself.
-const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
+/// How the PEM text of an encrypted key begins.
+const BEGIN_ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
+/// How it ends.
+const END_ENCRYPTED: &str = "-----END ENCRYPTED PRIVATE KEY-----";
 
 /// A verifier that trusts everyone: for tests of other people's set-ups, behind two switches.
 #[derive(Debug)]

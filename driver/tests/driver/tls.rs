@@ -262,6 +262,11 @@ fn an_encrypted_key_is_decrypted_or_refused_with_what_to_do() {
     assert_refused(runtime(""), "is encrypted: give its passphrase in runtime.key_passphrase");
     assert_refused(runtime("simsalabim"), "runtime.key_passphrase may be wrong");
     Handle::drive(Box::new(Nothing), runtime("sesame")).unwrap();
+    let cert = std::fs::read_to_string(papers.path("cert.pem")).unwrap();
+    for file in [cert.clone() + &encrypted, encrypted.to_string() + &cert] {
+        std::fs::write(papers.path("key.pem"), file).unwrap();
+        Handle::drive(Box::new(Nothing), runtime("sesame")).unwrap();
+    }
     let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: DES-EDE3-CBC,00\n\n\
                AAAA\n-----END RSA PRIVATE KEY-----\n";
     std::fs::write(papers.path("key.pem"), old).unwrap();
