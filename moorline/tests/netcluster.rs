@@ -73,6 +73,7 @@ async fn who_is_refused_is_refused_for_good_and_who_panics_refuses() {
             let user = request.parameters.iter().find(|pair| pair.name == "user");
             let user = user.and_then(|pair| pair.value.clone()).unwrap_or_default();
             known.lock().unwrap().push(user.clone());
+            assert_ne!(user, "panic at once");
             async move {
                 assert_ne!(user, "panic");
                 user == "ada"
@@ -85,13 +86,14 @@ async fn who_is_refused_is_refused_for_good_and_who_panics_refuses() {
         let consumer = Consumer::builder("127.0.0.1", provider.port());
         consumer.parameter("key", key).parameter("user", user).connect().await
     };
-    for (key, user) in [("wrong", "ada"), ("secret", "eve"), ("secret", "panic")] {
+    let secret = ["eve", "panic", "panic at once"].map(|user| ("secret", user));
+    for (key, user) in [("wrong", "ada")].into_iter().chain(secret) {
         let error = connect(key, user).await.unwrap_err();
         assert_eq!((error.code(), error.status()), (ErrorCode::AuthenticationFailed, Some(403)));
     }
     let consumer = connect("secret", "ada").await.unwrap();
     assert!(consumer.is_connected());
-    assert_eq!(*asked.lock().unwrap(), ["eve", "panic", "ada"]);
+    assert_eq!(*asked.lock().unwrap(), ["eve", "panic", "panic at once", "ada"]);
 }
 
 #[tokio::test]

@@ -237,12 +237,18 @@ impl Listeners {
     /// Lets the application decide in a task of its own; one that panics refuses.
     fn admit(&mut self, endpoint: &Arc<Endpoint>, peer: PeerId, request: &Raw) {
         let Some(admits) = &mut self.admits else { return };
-        let deciding = tokio::spawn(admits(request.read().unwrap_or_default()));
+        // It may panic before there is anything to await.
+        let deciding = apart(|| admits(request.read().unwrap_or_default())).map(tokio::spawn);
         let endpoint = Arc::clone(endpoint);
         tokio::spawn(async move {
-            let command = match deciding.await {
-                Ok(true) => PeerCommand::Admit { peer },
-                Ok(false) | Err(_) => PeerCommand::Refuse { peer },
+            let is_admitted = match deciding {
+                Some(deciding) => deciding.await.unwrap_or(false),
+                None => false,
+            };
+            let command = if is_admitted {
+                PeerCommand::Admit { peer }
+            } else {
+                PeerCommand::Refuse { peer }
             };
             endpoint.submit_with_turn(Command::Peer(command));
         });
