@@ -7,7 +7,7 @@ use super::BINDINGS;
 use super::source::{File, files};
 
 /// The most lines that the core may have, without the dialects below.
-const CORE: usize = 24_760;
+const CORE: usize = 24_843;
 
 /// The most lines of dialects that were added since, each on parts that were there.
 const DIALECTS: [(&str, usize); 2] = [("dialect/netcluster", 1_206), ("dialect/wsdaemon", 1_359)];

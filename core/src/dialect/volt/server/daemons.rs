@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::enroll::{Record, digest};
+use super::planes::is_control;
 use super::wire::Registration;
 use super::{FIRST_PEER, SessionId, Timer, VoltServer, wire};
 use crate::api::event::{PeerEvent, Withdrawal};
@@ -13,7 +14,6 @@ use crate::base::json::Raw;
 use crate::base::json::object::{Object, list, text_list};
 use crate::base::time::{Instant, Now, UnixMillis};
 use crate::dialect::volt::learnt::{Learnt, Source};
-use crate::dialect::volt::options::DaemonChannel;
 use crate::dialect::volt::wire::{Generation, Message};
 use crate::dialect::volt::words::{BEAT, DISPLACED, HEARTBEAT, MESSAGE, REGISTERED};
 use crate::net::socketio::Packet;
@@ -33,6 +33,8 @@ pub(super) struct Daemon {
     link: Option<(SessionId, PeerId)>,
     /// Its further connections.
     pub(super) planes: BTreeMap<&'static str, SessionId>,
+    /// It was told that its messages are refused until its control connection is registered.
+    pub(super) is_unheard: bool,
     /// Which generation of the protocol it speaks.
     pub(super) learnt: Learnt,
     /// Calls that wait for it to register.
@@ -83,6 +85,9 @@ impl Daemon {
 const STATUSES: [&str; 4] =
     ["connected", "waiting-for-enrollment", "healthcheck-received", "disconnected"];
 
+/// Why a message was not taken that came over a further connection.
+const UNHEARD: &str = "The control connection of the daemon is not registered";
+
 /// The status and the words for a heartbeat that proves nothing.
 type Unproven = (u16, &'static str);
 
@@ -126,11 +131,11 @@ impl VoltServer {
             return self.acknowledge(session, packet, Some(error));
         }
         self.let_go(session, &cluster, channel);
-        let is_control = matches!(channel, DaemonChannel::None | DaemonChannel::Control);
+        let is_control = is_control(channel);
         if is_control {
             self.bind(session, &cluster, &address);
         } else {
-            self.bind_plane(session, &cluster, channel);
+            self.bind_plane(session, &cluster, channel, &address);
         }
         if let Some(state) = self.sessions.get_mut(&session) {
             state.channel = channel;
@@ -159,17 +164,16 @@ impl VoltServer {
                  from now on: give every daemon an id of its own"
             );
             self.notice(ErrorCode::NameTaken, text);
-            self.unbind(older, "a second daemon registered with its id");
-            if let Some(state) = self.sessions.get_mut(&older) {
-                state.displaced = Some(cluster.to_owned());
-            }
+            self.displace(older, cluster);
         }
         let peer = PeerId(FIRST_PEER + self.number());
         if let Some(daemon) = self.daemons.get_mut(cluster) {
             daemon.link = Some((session, peer));
             daemon.learnt = Learnt::new(self.options.generation);
             daemon.lives(self.clock);
+            daemon.is_unheard = false;
         }
+        self.keep_planes(cluster, session);
         self.event(PeerEvent::Joined { peer, name: cluster.to_owned(), meta: Raw::empty_object() });
     }
 
@@ -224,7 +228,7 @@ impl VoltServer {
         // What is no object of ours is the application's, if it is anything.
         let message = Message::read(argument.as_str()).unwrap_or_default();
         if self.sessions.get(&session).is_some_and(|state| state.displaced.is_some()) {
-            self.beat_displaced(session, &message);
+            self.hear_displaced(session, &message);
         }
         if self.sessions.get(&session).is_none_or(|state| state.cluster.is_none()) {
             return self.acknowledge(session, packet, Some("The daemon is not registered"));
@@ -260,9 +264,11 @@ impl VoltServer {
                     return self.acknowledge(session, packet, Some("The chunk could not be read"));
                 }
             };
-            if let Some(peer) = self.daemon_of(session).and_then(Daemon::peer) {
-                self.event(PeerEvent::Message { peer: Some(peer), payload });
-            }
+            let Some(peer) = self.daemon_of(session).and_then(Daemon::peer) else {
+                self.tell_unheard(session);
+                return self.acknowledge(session, packet, Some(UNHEARD));
+            };
+            self.event(PeerEvent::Message { peer: Some(peer), payload });
         }
         self.acknowledge(session, packet, None);
     }
@@ -279,17 +285,22 @@ impl VoltServer {
         }
     }
 
-    /// Takes a heartbeat of a daemon whose place another one took: it gets the place back when that is
-    /// free, and is told why it is not heard until then.
-    fn beat_displaced(&mut self, session: SessionId, message: &Message<'_>) {
+    /// Hears a session whose place another one took: it gets that back when it is free, by a heartbeat with
+    /// the password, a further connection by whatever it says; until then heartbeats are told why they do
+    /// not count.
+    fn hear_displaced(&mut self, session: SessionId, message: &Message<'_>) {
+        let Some(state) = self.sessions.get(&session) else { return };
+        let Some(cluster) = state.displaced.clone() else { return };
+        let channel = state.channel;
+        let address = state.address.clone();
+        let is_free = self.is_free(session, &cluster, channel);
+        if is_free && !is_control(channel) {
+            return self.bind_plane(session, &cluster, channel, &address);
+        }
         let is_beat = wire::text(message.command).as_deref() == Some(HEARTBEAT)
             && wire::text(message.kind).as_deref() == Some("command");
         let (true, Some(request)) = (is_beat, message.request()) else { return };
-        let Some(state) = self.sessions.get(&session) else { return };
-        let Some(cluster) = state.displaced.clone() else { return };
-        let is_free = self.daemons.get(&cluster).is_some_and(|daemon| daemon.link.is_none());
         if is_free && self.beat_of(session, message).is_ok_and(|id| id == cluster) {
-            let address = self.carrier(session).1.to_owned();
             self.bind(session, &cluster, &address);
             return self.send_waiting(&cluster);
         }
@@ -366,8 +377,11 @@ impl VoltServer {
         let Some(daemon) = self.daemons.get(cluster).filter(|daemon| !daemon.is_configured) else {
             return Err(Error::new(ErrorCode::NoWorker, "No daemon of this id can be removed."));
         };
-        let sessions = daemon.session().into_iter().chain(daemon.planes.values().copied());
-        for session in sessions.collect::<Vec<_>>() {
+        let bound = daemon.session().into_iter().chain(daemon.planes.values().copied());
+        // Nor does one come back that another had displaced.
+        let displaced =
+            self.sessions.iter().filter(|it| it.1.displaced.as_deref() == Some(cluster));
+        for session in bound.chain(displaced.map(|it| *it.0)).collect::<Vec<_>>() {
             self.dismiss(session, "the daemon was removed");
         }
         let waiting = self.daemons.remove(cluster).map(|daemon| daemon.waiting);

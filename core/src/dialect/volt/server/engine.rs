@@ -218,6 +218,7 @@ impl VoltServer {
             register_by: None,
             cluster: None,
             channel: DaemonChannel::None,
+            beside: None,
             displaced: None,
             is_stranger: true,
         };

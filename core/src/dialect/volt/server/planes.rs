@@ -7,10 +7,16 @@ use bytes::Bytes;
 
 use super::daemons::Daemon;
 use super::{SessionId, VoltServer, wire};
+use crate::base::error::{ErrorCode, printable};
 use crate::base::json::Raw;
 use crate::dialect::volt::learnt::Source;
 use crate::dialect::volt::options::DaemonChannel;
 use crate::dialect::volt::wire::{Generation, Message, read_chunk};
+
+/// Tells whether commands go over a connection of a channel.
+pub(super) const fn is_control(channel: DaemonChannel) -> bool {
+    matches!(channel, DaemonChannel::None | DaemonChannel::Control)
+}
 
 impl VoltServer {
     /// Takes a session from what it was, unless it registers as the same again.
@@ -31,15 +37,99 @@ impl VoltServer {
     }
 
     /// Makes a session one of a daemon's further connections. The newest wins; an older one is forgotten.
-    pub(super) fn bind_plane(&mut self, session: SessionId, cluster: &str, channel: DaemonChannel) {
+    pub(super) fn bind_plane(
+        &mut self,
+        session: SessionId,
+        cluster: &str,
+        channel: DaemonChannel,
+        address: &str,
+    ) {
         self.belong(session, cluster);
         let Some(daemon) = self.daemons.get_mut(cluster) else { return };
         if channel == DaemonChannel::Heartbeat {
             daemon.lives(self.clock);
         }
+        let control = daemon.session();
         let older = daemon.planes.insert(channel.as_str(), session);
-        if let Some(older) = older.filter(|older| *older != session) {
-            self.unbind(older, "a second connection registered for the same");
+        if older == Some(session) {
+            return;
+        }
+        if let Some(state) = self.sessions.get_mut(&session) {
+            // One that displaces another may be of a process whose control connection is still to come.
+            state.beside = control.filter(|_| older.is_none());
+        }
+        if let Some(older) = older {
+            let text = format!(
+                "a second connection for {} registered as {}, from {address}; the first one is \
+                 ignored from now on: give every daemon an id of its own",
+                channel.as_str(),
+                printable(cluster),
+            );
+            self.notice(ErrorCode::NameTaken, text);
+            self.displace(older, cluster);
+        }
+    }
+
+    /// Takes the place from a session that another one registered for, and from the further connections
+    /// beside it.
+    pub(super) fn displace(&mut self, session: SessionId, cluster: &str) {
+        for (plane, _) in
+            self.planes_of(cluster).filter(|it| it.1 == Some(session)).collect::<Vec<_>>()
+        {
+            self.displace(plane, cluster);
+        }
+        self.unbind(session, "a second daemon registered with its id");
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.displaced = Some(cluster.to_owned());
+        }
+    }
+
+    /// A daemon's control connection is another one: the further connections that it still has are beside
+    /// that.
+    pub(super) fn keep_planes(&mut self, cluster: &str, control: SessionId) {
+        for (plane, _) in self.planes_of(cluster).collect::<Vec<_>>() {
+            if let Some(state) = self.sessions.get_mut(&plane) {
+                state.beside = Some(control);
+            }
+        }
+    }
+
+    /// Returns a daemon's further connections, and beside which control connection each is.
+    fn planes_of(&self, cluster: &str) -> impl Iterator<Item = (SessionId, Option<SessionId>)> {
+        let planes =
+            self.daemons.get(cluster).into_iter().flat_map(|daemon| daemon.planes.values());
+        planes.map(|plane| (*plane, self.sessions.get(plane).and_then(|state| state.beside)))
+    }
+
+    /// Tells whether nobody has the place that a session was displaced from. That of a further connection is
+    /// its daemon's: while another process has control, it is not free.
+    pub(super) fn is_free(
+        &self,
+        session: SessionId,
+        cluster: &str,
+        channel: DaemonChannel,
+    ) -> bool {
+        let Some(daemon) = self.daemons.get(cluster) else { return false };
+        let Some(control) = daemon.session() else {
+            return is_control(channel) || !daemon.planes.contains_key(channel.as_str());
+        };
+        let beside = self.sessions.get(&session).and_then(|state| state.beside);
+        !is_control(channel)
+            && beside.is_none_or(|beside| beside == control)
+            && !daemon.planes.contains_key(channel.as_str())
+    }
+
+    /// Tells once that a daemon's messages are refused for want of its control connection.
+    pub(super) fn tell_unheard(&mut self, session: SessionId) {
+        let name = self.name(session);
+        let cluster = self.sessions.get(&session).and_then(|state| state.cluster.as_deref());
+        let daemon = cluster.and_then(|cluster| self.daemons.get_mut(cluster));
+        if daemon.is_some_and(|daemon| !std::mem::replace(&mut daemon.is_unheard, true)) {
+            let text = format!(
+                "{name} sends messages while its control connection is not registered: they are \
+                 refused until it is"
+            );
+            self.notice(ErrorCode::NotReady, text);
         }
     }
 

@@ -48,6 +48,8 @@ pub(super) struct Session {
     pub(super) cluster: Option<String>,
     /// What it registered for.
     pub(super) channel: DaemonChannel,
+    /// Beside which control connection it is one of a daemon's further connections.
+    pub(super) beside: Option<SessionId>,
     /// The daemon that it was until another session registered as that.
     pub(super) displaced: Option<String>,
     pub(super) is_stranger: bool,

@@ -217,3 +217,114 @@ fn a_session_that_registers_as_something_else_is_what_it_was_no_longer() {
     let shown = rig.shown();
     assert_eq!((&shown["Registered"], &shown["Channels"]), (&json!(true), &json!([])));
 }
+
+const LOG: &str = r#"{"type":"stream","requestId":"log","streamId":"log","chunkBase64":"e30="}"#;
+
+impl Rig {
+    /// A daemon says a message and asks for its acknowledgement, which this returns.
+    fn acknowledged(&mut self, conn: ConnId, message: &str) -> String {
+        self.say(conn, &format!(r#"421["team-cluster-daemon:message",{message}]"#));
+        self.said(conn).pop().unwrap()
+    }
+
+    fn told(&self, code: ErrorCode) -> Vec<String> {
+        let told = self.events.iter().filter_map(|event| match event {
+            Event::Session(SessionEvent::Notice { error }) if error.code() == code => {
+                Some(error.message().to_owned())
+            }
+            _ => None,
+        });
+        told.collect()
+    }
+}
+
+#[test]
+fn a_displaced_connection_is_told_and_has_its_place_again_when_that_is_free() {
+    let mut rig = Rig::new(OPTIONS);
+    rig.listen();
+    rig.plane("control");
+    let (first, second) = (rig.plane("events"), rig.plane("events"));
+    let told = rig.told(ErrorCode::NameTaken);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("second connection for events registered as lab"), "{told:?}");
+    let beat = json!({"type":"command","requestId":"r","command":"runtime.heartbeat","payload":{}});
+    rig.message(first, &beat);
+    assert_eq!(rig.messages(first)[0]["status"], 409);
+    assert!(rig.acknowledged(first, LOG).contains("not registered"));
+    rig.cut(second);
+    assert_eq!(rig.acknowledged(first, LOG), r#"431[{"ok":true}]"#);
+    assert_eq!((rig.shown()["Channels"].clone(), rig.heard().len()), (json!(["events"]), 1));
+}
+
+#[test]
+fn a_process_that_loses_control_loses_its_other_connections() {
+    let mut rig = Rig::new(OPTIONS);
+    rig.listen();
+    let control = rig.plane("control");
+    let (heartbeat, events) = (rig.plane("heartbeat"), rig.plane("events"));
+    let newer = rig.plane("events");
+    let newcomer = rig.plane("control");
+    assert_eq!(
+        rig.shown()["Channels"],
+        json!(["events"]),
+        "the newcomer's came before its control"
+    );
+    for conn in [heartbeat, events] {
+        assert!(
+            rig.acknowledged(conn, LOG).contains("not registered"),
+            "even where a place is free"
+        );
+    }
+    assert_eq!(rig.acknowledged(newer, LOG), r#"431[{"ok":true}]"#);
+    for conn in [newer, newcomer] {
+        rig.cut(conn);
+    }
+    let beat = json!({"type":"command","requestId":"r","command":"runtime.heartbeat",
+        "payload":{"teamClusterId":"lab","daemonPassword":"pw"}});
+    for conn in [control, heartbeat, events] {
+        rig.message(conn, &beat);
+        assert_eq!(rig.messages(conn)[0]["ok"], true);
+    }
+    let shown = rig.shown();
+    assert_eq!(
+        (&shown["Registered"], &shown["Channels"]),
+        (&json!(true), &json!(["events", "heartbeat"]))
+    );
+}
+
+#[test]
+fn a_displaced_connection_goes_with_its_daemon() {
+    let mut rig = Rig::new(OPTIONS);
+    let token = rig.token(r#"{"TeamClusterID":"new"}"#);
+    let http = rig.enroll("new", &json!({"enrollmentToken": token["Token"]}).to_string());
+    let password = rig.reply(http)["data"]["daemonPassword"].clone();
+    let register = json!(["team-cluster-daemon:register",
+        {"teamClusterId":"new","daemonPassword":password,"channel":"events"}]);
+    let both = [rig.socket(), rig.socket()];
+    for conn in both {
+        rig.say(conn, &format!("42{register}"));
+    }
+    assert_eq!(rig.said(both[1]).len(), 1);
+    rig.ask(Method::Delete, "/Moorline/Volt/Daemons/new", "");
+    assert!(both.iter().all(|conn| rig.closed.contains_key(conn)));
+}
+
+#[test]
+fn messages_are_refused_and_told_while_the_control_connection_is_away() {
+    let mut rig = Rig::new(OPTIONS);
+    rig.listen();
+    let events = rig.plane("events");
+    for _ in 0..2 {
+        assert_eq!(
+            rig.acknowledged(events, LOG),
+            r#"431[{"ok":false,"error":"The control connection of the daemon is not registered"}]"#
+        );
+    }
+    assert_eq!(rig.told(ErrorCode::NotReady).len(), 1, "once");
+    let control = rig.plane("control");
+    assert_eq!(rig.acknowledged(events, LOG), r#"431[{"ok":true}]"#);
+    rig.cut(control);
+    assert!(rig.acknowledged(events, LOG).contains("not registered"));
+    assert_eq!(rig.told(ErrorCode::NotReady).len(), 2);
+    assert_eq!(rig.heard().len(), 1);
+}
