@@ -29,11 +29,15 @@ fn check(runtime: &RuntimeOptions) -> Result<(), Error> {
         ("runtime.cert_file", &runtime.cert_file),
         ("runtime.key_file", &runtime.key_file),
         ("runtime.trace_file", &runtime.trace_file),
-        ("runtime.health_listen", &runtime.health_listen),
     ];
-    for (path, value) in files {
+    let files = files.map(|(path, value)| (path, value, "a browser has no files"));
+    let others = [
+        ("runtime.health_listen", &runtime.health_listen, "a browser listens nowhere"),
+        ("runtime.server_name", &runtime.server_name, "the browser checks the host's own name"),
+    ];
+    for (path, value, why) in files.into_iter().chain(others) {
         if !value.is_empty() {
-            problems.add(path, "must be empty: a browser has no files");
+            problems.add(path, format!("must be empty: {why}"));
         }
     }
     if runtime.danger_accept_invalid_certs {
@@ -53,6 +57,20 @@ mod tests {
         "outbox.db".clone_into(&mut runtime.store_path);
         let error = check(&runtime).unwrap_err();
         assert!(error.message().contains("runtime.store_path"), "{error}");
+        assert!(error.message().contains("no files"), "{error}");
+    }
+
+    #[test]
+    fn what_only_a_socket_of_ones_own_could_do_is_refused_with_the_reason() {
+        let mut runtime = RuntimeOptions::default();
+        "9464".clone_into(&mut runtime.health_listen);
+        "hub.internal".clone_into(&mut runtime.server_name);
+        let error = check(&runtime).unwrap_err();
+        for part in ["runtime.health_listen", "listens nowhere", "runtime.server_name", "own name"]
+        {
+            assert!(error.message().contains(part), "{part}: {error}");
+        }
+        assert!(!error.message().contains("no files"), "{error}");
     }
 
     #[test]
