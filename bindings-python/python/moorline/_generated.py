@@ -1244,6 +1244,9 @@ class HandlersOptions(TypedDict, total=False):
     max_waiting: int
     """The most requests that wait for one that runs; further ones are answered with -5. Default: `256`. Range: 0 to 65536."""
 
+    max_waiting_bytes: int
+    """The most bytes of the params and ids of such requests. Default: `33554432` bytes. Range: 1024 to 1073741824."""
+
     timeout_ms: int
     """How long one may run; then it is ended and -3 is answered. 0 does not limit. Default: `300000` ms. Range: 0 to 86400000."""
 

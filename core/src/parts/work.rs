@@ -74,6 +74,10 @@ struct Item {
 pub(crate) struct Work {
     max_concurrent: usize,
     max_waiting: usize,
+    /// The most bytes that wait.
+    max_waiting_bytes: u64,
+    /// The bytes that wait.
+    pub(crate) waiting_bytes: u64,
     /// How many have a slot.
     pub(crate) running: usize,
     /// What waits for a slot, oldest first.
@@ -89,7 +93,13 @@ pub(crate) struct Work {
 
 impl Work {
     pub(crate) fn new(max_concurrent: usize, max_waiting: usize, sign_interval_ms: u64) -> Self {
-        Self { max_concurrent, max_waiting, sign_interval_ms, ..Self::default() }
+        let max_waiting_bytes = u64::MAX;
+        Self { max_concurrent, max_waiting, max_waiting_bytes, sign_interval_ms, ..Self::default() }
+    }
+
+    /// Lets only so many bytes wait.
+    pub(crate) fn with_most_bytes(self, max_waiting_bytes: u64) -> Self {
+        Self { max_waiting_bytes, ..self }
     }
 
     /// Takes over the attempt number of an item that is here already, if it is higher; tells whether
@@ -106,9 +116,13 @@ impl Work {
     pub(crate) fn offer(&mut self, inbound: Inbound, now: Instant) -> bool {
         // One that could start must not overtake those that wait.
         let can_start = self.running < self.max_concurrent && self.waiting.is_empty();
-        if !can_start && self.waiting.len() >= self.max_waiting {
+        let bytes = weight(&inbound.payload, &inbound.meta);
+        let is_full = self.waiting.len() >= self.max_waiting
+            || self.waiting_bytes + bytes > self.max_waiting_bytes;
+        if !can_start && is_full {
             return false;
         }
+        self.waiting_bytes += bytes;
         self.next += 1;
         let work = WorkId(self.next);
         self.by_wire.insert(inbound.wire.clone(), work);
@@ -135,6 +149,7 @@ impl Work {
         let item = self.items.get_mut(&work)?;
         let waited = std::mem::replace(&mut item.state, State::Running);
         let State::Waiting { key, payload, meta } = waited else { return None };
+        self.waiting_bytes -= weight(&payload, &meta);
         self.running += 1;
         let timeout_ms = item.deadline.map(|deadline| deadline.since(now));
         Some(Event::Work(WorkEvent::Assigned { work, key, payload, timeout_ms, meta }))
@@ -277,6 +292,9 @@ impl Work {
 
     fn remove(&mut self, work: WorkId) -> Option<Settled> {
         let mut item = self.items.remove(&work)?;
+        if let State::Waiting { payload, meta, .. } = &item.state {
+            self.waiting_bytes -= weight(payload, meta);
+        }
         if !matches!(item.state, State::Withdrawn) {
             self.by_wire.remove(&item.settled.wire);
         }
@@ -285,6 +303,11 @@ impl Work {
         self.graces.clear(&mut item.grace, work);
         Some(item.settled)
     }
+}
+
+/// Returns the bytes of an item that waits.
+fn weight(payload: &Raw, meta: &Raw) -> u64 {
+    (payload.as_str().len() + meta.as_str().len()) as u64
 }
 
 #[cfg(test)]
@@ -322,6 +345,20 @@ mod tests {
         assert!(!offer(&mut work, "e"), "a newcomer must not overtake");
         assert_eq!(start(&mut work), Some(WorkId(2)));
         assert_eq!((work.running, work.waiting.len()), (1, 1));
+    }
+
+    #[test]
+    fn what_waits_is_bounded_by_its_bytes() {
+        // Each weighs eight.
+        let mut work = Work::new(1, 9, 1_000).with_most_bytes(16);
+        assert!(offer(&mut work, "a") && start(&mut work).is_some());
+        assert!(offer(&mut work, "b") && offer(&mut work, "c") && !offer(&mut work, "d"));
+        work.withdraw("b", Withdrawal::Expired, Instant::default());
+        assert!(offer(&mut work, "d") && !offer(&mut work, "e"));
+        assert!(work.settle(WorkId(1)).is_ok() && start(&mut work).is_some());
+        assert!(offer(&mut work, "e"));
+        work.drop_waiting();
+        assert_eq!(work.waiting_bytes, 0);
     }
 
     #[test]

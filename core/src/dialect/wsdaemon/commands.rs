@@ -126,6 +126,7 @@ impl Endpoint for WsDaemon {
             .value("asks", &self.asks.len())
             .value("running", &self.work.running)
             .value("waiting", &self.work.waiting.len())
+            .number("waiting_bytes", self.work.waiting_bytes)
             .value("queued", &waiting)
             .number("undelivered", self.undelivered);
         match &self.side {

@@ -99,7 +99,9 @@ impl WsDaemon {
             Side::Server(Server::new(&options).into())
         };
         let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-        let HandlerOptions { max_concurrent, max_waiting, .. } = options.handlers;
+        let HandlerOptions { max_concurrent, max_waiting, max_waiting_bytes, .. } =
+            options.handlers;
+        let work = Work::new(size(max_concurrent), size(max_waiting), requests::NO_LIFE_SIGN_MS);
         Ok(Self {
             life: Lifetime::default(),
             side,
@@ -107,7 +109,7 @@ impl WsDaemon {
             outlets,
             asks: Asks::new(options.asks.max_pending, options.asks.max_queued_bytes),
             handlers: Handlers::new("daemon"),
-            work: Work::new(size(max_concurrent), size(max_waiting), requests::NO_LIFE_SIGN_MS),
+            work: work.with_most_bytes(max_waiting_bytes),
             jobs: BTreeMap::new(),
             last_job: 0,
             undelivered: 0,

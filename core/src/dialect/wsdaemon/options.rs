@@ -24,6 +24,8 @@ options! {
         max_concurrent: u64 = 16; in 1..=65_536,
         /// The most requests that wait for one that runs; further ones are answered with -5.
         max_waiting: u64 = 256; in 0..=65_536,
+        /// The most bytes of the params and ids of such requests.
+        max_waiting_bytes: u64 = 33_554_432; in 1_024..=1_073_741_824; unit "bytes",
         /// How long one may run; then it is ended and -3 is answered. 0 does not limit.
         timeout_ms: u64 = 300_000; in 0..=86_400_000; unit "ms",
         /// Whether a request for what is not offered is answered with -1; the original is silent.
@@ -127,6 +129,8 @@ impl DaemonOptions {
             );
         }
         problems.compare(&self.limits.pairs());
+        let most = ("handlers.max_waiting_bytes", self.handlers.max_waiting_bytes);
+        problems.compare(&[[("limits.max_message_bytes", self.limits.max_message_bytes), most]]);
         problems.compare(&[[
             ("max_unadmitted_per_address", self.max_unadmitted_per_address),
             ("max_connections", self.max_connections),

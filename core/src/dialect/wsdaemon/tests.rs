@@ -285,6 +285,27 @@ fn every_request_is_answered() {
 }
 
 #[test]
+fn requests_that_wait_are_bounded_by_their_bytes() {
+    let mut rig = Rig::server(
+        r#"{"limits":{"max_message_bytes":65536},
+            "handlers":{"max_concurrent":1,"max_waiting_bytes":65536}}"#,
+    );
+    rig.offer(1, &[]);
+    let params = format!("\"{}\"", "x".repeat(30_000));
+    let ask = |id: &str| format!(r#"{{"name":"ok","id":{id},"params":{params}}}"#);
+    (1..=4).for_each(|id| rig.hear(ConnId(1), &ask(&id.to_string())));
+    assert_eq!(rig.said(), [(1, status(r#"-5,"id":4"#))], "one runs and two wait");
+    assert!(rig.daemon.snapshot(rig.now()).contains(r#""waiting_bytes":60020"#));
+    rig.complete(0, "0");
+    rig.said();
+    let id = format!("\"{}\"", "i".repeat(20_000));
+    rig.hear(ConnId(1), &format!(r#"{{"name":"ok","id":{id}}}"#));
+    assert!(rig.said().is_empty(), "there is room again");
+    rig.hear(ConnId(1), &format!(r#"{{"name":"ok","id":{id}}}"#));
+    assert_eq!(rig.said().len(), 1, "ids count, too");
+}
+
+#[test]
 fn what_is_said_while_the_link_is_down_waits_in_order_and_in_bounds() {
     let mut rig = Rig::client(r#"{"asks":{"max_queued":2},"local":{"socket_path":"/p/x.sock"}}"#);
     rig.program(PROGRAM);
