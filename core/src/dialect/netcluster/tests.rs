@@ -135,6 +135,18 @@ fn statuses(said: &[Output]) -> Vec<u16> {
     said.iter().filter_map(status).collect()
 }
 
+/// Returns what is told of refusals, in order.
+fn refusals(said: &[Output]) -> Vec<String> {
+    let refusal = |output: &Output| match output {
+        Output::Event(Event::Session(SessionEvent::Notice { error })) => {
+            assert_eq!(error.code(), ErrorCode::PeerRefused);
+            Some(error.message().to_owned())
+        }
+        _ => None,
+    };
+    said.iter().filter_map(refusal).collect()
+}
+
 #[test]
 fn a_thousand_consumers_are_served_whatever_one_of_them_does() {
     let mut rig = provider(r#"{"heartbeat":{"interval":1000},"ws":{"max_backpressure":1000}}"#);
@@ -207,6 +219,7 @@ fn who_is_not_decided_about_may_come_back() {
     }
     let said = rig.take();
     assert_eq!(statuses(&said), [503], "one too many");
+    assert_eq!(refusals(&said), ["10.0.0.5: refused: auth.max_pending is reached"]);
     let asked = said.iter().find_map(|output| match output {
         Output::Event(Event::Peer(PeerEvent::AdmissionAsked { peer, request, .. })) => {
             Some((peer.0, request.as_str()))
@@ -218,7 +231,10 @@ fn who_is_not_decided_about_may_come_back() {
     rig.command(Command::Peer(PeerCommand::Admit { peer: PeerId(1) })).unwrap();
     assert_eq!(statuses(&rig.take()), [101]);
     rig.wait(50);
-    assert_eq!(statuses(&rig.take()), [503]);
+    let said = rig.take();
+    assert_eq!(statuses(&said), [503]);
+    let told = "10.0.0.3: refused: not decided about within auth.timeout_ms";
+    assert_eq!(refusals(&said), [told]);
     rig.command(Command::Peer(PeerCommand::Refuse { peer: PeerId(3) })).unwrap();
     assert_eq!(statuses(&rig.take()), [0; 0], "too late");
     rig.offer(7, "");
@@ -251,7 +267,9 @@ fn who_comes_through_a_trusted_proxy_has_the_address_that_it_names() {
 fn connections_are_bounded() {
     let mut rig = provider(r#"{"max_connections":2}"#);
     [1, 3, 5].into_iter().for_each(|conn| rig.offer(conn, ""));
-    assert_eq!(statuses(&rig.take()), [101, 101, 503]);
+    let said = rig.take();
+    assert_eq!(statuses(&said), [101, 101, 503]);
+    assert_eq!(refusals(&said), ["10.0.0.5: refused: max_connections is reached"]);
     rig.input(ConnInput::Closed { conn: ConnId(1), cause: CloseCause::Local });
     rig.offer(7, "");
     assert_eq!(statuses(&rig.take()), [101]);
@@ -287,6 +305,32 @@ fn a_message_that_waits_for_room_is_told_when_it_has_passed() {
         compress: false,
     };
     assert_eq!(rig.command(Command::Peer(late)), Err(ErrorCode::InputGone));
+}
+
+#[test]
+fn who_is_turned_away_is_told_by_its_address_and_counted() {
+    let mut rig = provider(
+        r#"{"strict":true,"max_unadmitted_per_address":1,"auth":{"asks":true,"max_pending":9}}"#,
+    );
+    let mut offer = |conn: u64, url: &str, headers: Headers| {
+        let (url, body) = (url.to_owned(), [].as_slice().into());
+        let request = HttpRequest { method: Method::Get, url, headers, body };
+        let remote = format!("[2001:db8::1]:{}", 4_000 + conn);
+        rig.input(ServerInput::Offered { conn: ConnId(conn), request, remote });
+        (statuses(&rig.said), refusals(&rig.take()))
+    };
+    let told =
+        |status: u16, why: &str| (vec![status], vec![format!("[2001:db8::1]: refused: {why}")]);
+    let host = || Headers::new().with("host", "hub.example");
+    assert_eq!(offer(1, "/", host()), told(404, "its path is not the provider's"));
+    let foreign = host().with("origin", "https://evil.example");
+    assert_eq!(offer(3, "/connect", foreign), told(403, "Origin not allowed."));
+    assert_eq!(offer(5, "/connect", host()), (vec![], vec![]));
+    let why = "max_unadmitted_per_address is reached";
+    assert_eq!(offer(7, "/connect", host()), told(503, why));
+    rig.command(Command::Peer(PeerCommand::Refuse { peer: PeerId(5) })).unwrap();
+    assert_eq!(refusals(&rig.take()), told(403, "the application refuses it").1);
+    assert!(rig.machine.snapshot(Now::new(rig.now, 0)).contains("\"refused\":4"));
 }
 
 fn is_backlog(wanted: u64) -> impl Fn(&Output) -> bool {

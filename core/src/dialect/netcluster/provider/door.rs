@@ -13,7 +13,7 @@ use crate::machine::Output;
 use crate::net::http::path;
 use crate::net::query;
 use crate::net::{HttpRequest, HttpResponse, Method};
-use crate::parts::admission::address;
+use crate::parts::admission::{Refusal, address};
 use crate::parts::liveness::{Silence, Strikes};
 use crate::parts::pacer::Outlet;
 
@@ -28,22 +28,32 @@ pub(super) struct Asked {
 impl Provider {
     /// Answers an upgrade request, now or when the application has decided.
     pub(super) fn offered(&mut self, conn: ConnId, request: &HttpRequest, remote: &str, now: Now) {
-        if let Some(response) = self.turned_away(request, remote, now) {
-            self.out.push_back(Output::Refuse { conn, response });
+        let address = address(remote);
+        if !self.listener.is_serving() {
+            self.out.push_back(Output::Refuse { conn, response: wire::overloaded() });
+            return;
+        }
+        if let Err((response, why)) = self.find_fault(request) {
+            self.refuse(conn, address, response, why, now);
             return;
         }
         let parameters = query::parameters(&request.url);
-        let address = address(remote);
         let ip = address.trim_matches(['[', ']']);
         if !wire::fit(&self.options.auth.parameters, &parameters) {
-            self.refuse(conn, address, "its parameters do not fit", now);
+            self.refuse(conn, address, wire::unauthorized(), "its parameters do not fit", now);
             return;
         }
         let auth = &self.options.auth;
-        let is_crowded = auth.asks && self.undecided.is_full();
-        if is_crowded || self.admission.enter(address).is_err() {
-            self.counters.refused += 1;
-            self.out.push_back(Output::Refuse { conn, response: wire::overloaded() });
+        let entered = if auth.asks && self.undecided.is_full() {
+            Err("auth.max_pending is reached")
+        } else {
+            self.admission.enter(address).map_err(|refusal| match refusal {
+                Refusal::Full => "max_connections is reached",
+                Refusal::TooManyUnregistered => "max_unadmitted_per_address is reached",
+            })
+        };
+        if let Err(why) = entered {
+            self.refuse(conn, address, wire::overloaded(), why, now);
             return;
         }
         let known = query::describe_peer(ip, &parameters);
@@ -58,23 +68,16 @@ impl Provider {
         self.event(PeerEvent::AdmissionAsked { peer, timeout_ms, request });
     }
 
-    /// Returns the answer to who has come to the wrong place or at the wrong time.
-    fn turned_away(
-        &mut self,
-        request: &HttpRequest,
-        remote: &str,
-        now: Now,
-    ) -> Option<HttpResponse> {
-        if !self.listener.is_serving() {
-            return Some(wire::overloaded());
-        }
+    /// Returns the answer to who has come to the wrong place or from another site, and why.
+    fn find_fault(&self, request: &HttpRequest) -> Result<(), (HttpResponse, &'static str)> {
         if path(&request.url) != self.options.path {
-            return Some(wire::not_found());
+            return Err((wire::not_found(), "its path is not the provider's"));
         }
-        let checked = self.options.strict.then(|| self.visitors.check(&request.headers))?;
-        let (status, reason) = checked.err()?;
-        self.warn(remote, reason, now);
-        Some(HttpResponse::text(status, reason))
+        if !self.options.strict {
+            return Ok(());
+        }
+        let checked = self.visitors.check(&request.headers);
+        checked.map_err(|(status, reason)| (HttpResponse::text(status, reason), reason))
     }
 
     /// Answers a request that is for no upgrade.
@@ -98,15 +101,15 @@ impl Provider {
             self.admit(conn, known, now);
         } else {
             self.admission.left(&address, true);
-            self.refuse(conn, &address, "the application refuses it", now);
+            let why = "the application refuses it";
+            self.refuse(conn, &address, wire::unauthorized(), why, now);
         }
     }
 
     /// The time to decide about somebody is over, or there is nobody to decide: it may come back.
-    pub(super) fn put_off(&mut self, conn: ConnId, asked: &Asked) {
+    pub(super) fn put_off(&mut self, conn: ConnId, asked: &Asked, why: &str, now: Now) {
         self.admission.left(&asked.address, true);
-        self.counters.refused += 1;
-        self.out.push_back(Output::Refuse { conn, response: wire::overloaded() });
+        self.refuse(conn, &asked.address, wire::overloaded(), why, now);
     }
 
     /// Someone left before it was decided about.
@@ -142,15 +145,10 @@ impl Provider {
         }
     }
 
-    fn refuse(&mut self, conn: ConnId, address: &str, why: &str, now: Now) {
+    /// Refuses somebody, and tells it unless there were too many of its address.
+    fn refuse(&mut self, conn: ConnId, address: &str, response: HttpResponse, why: &str, now: Now) {
         self.counters.refused += 1;
-        self.out.push_back(Output::Refuse { conn, response: wire::unauthorized() });
-        self.warn(address, why, now);
-    }
-
-    /// Tells of somebody who was refused, unless there were too many of its address.
-    fn warn(&mut self, remote: &str, why: &str, now: Now) {
-        let address = address(remote);
+        self.out.push_back(Output::Refuse { conn, response });
         let error = Error::new(ErrorCode::PeerRefused, format!("{address}: refused: {why}"));
         self.warnings.warn(address, error, now, &mut self.out);
     }

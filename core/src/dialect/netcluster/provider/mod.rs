@@ -153,7 +153,7 @@ impl Provider {
     /// Says farewell to everyone.
     fn end(&mut self, error: Option<Error>, now: Now) {
         while let Some((conn, asked)) = self.undecided.take_due(None) {
-            self.put_off(conn, &asked);
+            self.put_off(conn, &asked, "the provider ends", now);
         }
         while let Some(conn) = self.peers.keys().next().copied() {
             self.end_peer(conn, None, String::new());
@@ -240,7 +240,7 @@ impl Machine for Provider {
             return;
         }
         while let Some((conn, asked)) = self.undecided.take_due(Some(now.mono)) {
-            self.put_off(conn, &asked);
+            self.put_off(conn, &asked, "not decided about within auth.timeout_ms", now);
         }
         if self.round.take(now.mono) == Beat::Send {
             self.listen_for_silence();
