@@ -396,10 +396,35 @@ test('debug lines of the original tell no parameters', async (t) => {
   }
   while (!lines.some((line) => line.startsWith('CONNECTION_OPEN'))) await new Promise(setImmediate);
   assert.doesNotMatch(lines.join('\n'), /SECRET/);
-  assert.ok(lines.includes('REJECT_CONNECTION|127.0.0.1|/connect'));
+  assert.ok(lines.includes('REJECT_CONNECTION|127.0.0.1|/connect|its parameters do not fit'));
   for (const token of ['IN_FLIGHT', 'CONNECTED', 'CLOSED', 'FLUSHED_QUEUE', 'REJECT_CONNECTION', 'CONNECTION_UPGRADE']) {
     assert.ok(lines.some((line) => line.split('|')[0] === token), token);
   }
+});
+
+test('without handlers the console tells what goes wrong, once', async (t) => {
+  const lines = [];
+  t.mock.method(console, 'warn', (line) => lines.push(line));
+  const provider = await provide(t, { auth: { parameters: { key: 'RIGHT' } } });
+  const stranger = consume(t, provider.port, { parameters: { key: 'WRONG' } });
+  await assert.rejects(stranger.connect(), { code: 'AUTHENTICATION_FAILED' });
+  while (lines.length === 0) await new Promise(setImmediate);
+  assert.deepEqual(lines.splice(0), ['moorline: PEER_REFUSED: 127.0.0.1: refused: its parameters do not fit']);
+
+  const consumer = consume(t, provider.port, { parameters: { key: 'RIGHT' }, reconnect: { interval: 600_000 } });
+  await consumer.connect();
+  const lost = event(consumer, 'disconnect');
+  await provider.destroy();
+  await lost;
+  assert.equal(lines.length, 1, lines.join('\n'));
+  assert.match(lines[0], /^moorline: /);
+  lines.length = 0;
+
+  const port = await freePort();
+  const away = consume(t, port, { reconnect: { interval: 1, max_attempts: 1 } });
+  await assert.rejects(away.connect());
+  assert.equal(lines.length, 1, lines.join('\n'));
+  assert.match(lines[0], /^moorline: .*CONNECT_FAILED/);
 });
 
 for (const [state, act] of [

@@ -3,7 +3,7 @@
 import { EventEmitter } from 'node:events';
 
 import { apart } from './base.js';
-import { MoorlineError } from './errors.js';
+import { failureOf, MoorlineError } from './errors.js';
 
 export abstract class Emitting<Events extends { [Kind in keyof Events]: unknown[] }> {
   /** The emitter itself. */
@@ -36,17 +36,22 @@ export abstract class Emitting<Events extends { [Kind in keyof Events]: unknown[
     apart(() => this.events.emit(event, ...values));
   }
 
-  protected debug(token: string, ...words: readonly unknown[]): void {
+  /** Tells the debug logger; `false` if there is none. */
+  protected debug(token: string, ...words: readonly unknown[]): boolean {
     const write = this.#onDebug;
     if (write !== undefined) apart(() => write([token, ...words].join('|')));
+    return write !== undefined;
   }
 
   /** Tells the error handler, or does what is done without one. */
-  protected fault(error: unknown, otherwise?: (error: unknown) => void): void {
+  protected fault(error: unknown, otherwise: (error: unknown) => void = warn): void {
     const handle = this.#onError ?? otherwise;
-    if (handle !== undefined) apart(() => handle(error));
+    apart(() => handle(error));
   }
 }
+
+/** Says on the console what would be told to nobody else. */
+export const warn = (error: unknown): void => console.warn(`moorline: ${failureOf(error)}`);
 
 function callable<Handler>(name: string, handler: Handler): Handler {
   if (typeof handler === 'function') return handler;

@@ -146,8 +146,10 @@ export class Consumer extends Emitting<ConsumerEvents> {
   #ended(error: MoorlineError | null): void {
     this.#link = undefined;
     this.#away(false);
+    const isAwaited = this.#waiting !== undefined;
     this.#settle(error ?? new MoorlineError('STOPPED'));
-    if (error !== null) this.fault(error);
+    // The console need not repeat what `connect()` was rejected with.
+    if (error !== null) this.fault(error, isAwaited ? () => {} : undefined);
     const { code, reason } = this.#disconnected();
     if (this.#link !== undefined) return;
     this.debug('CLOSED');

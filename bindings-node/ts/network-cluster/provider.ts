@@ -1,9 +1,9 @@
 /** Providers: many consumers, whose messages are text or bytes. */
 
+import { apart } from '../base.js';
 import { toBytes } from '../byte_strings.js';
 import { ContentEndpoint } from '../content.js';
-import { Emitting } from '../emitting.js';
-import { failureOf } from '../errors.js';
+import { Emitting, warn } from '../emitting.js';
 import { type HeartbeatEvent, OPTION_DEFAULTS, ReservedText } from '../generated.js';
 import { uncaught } from '../host.js';
 import { type Pair, received, shown } from '../requests.js';
@@ -61,13 +61,14 @@ export class Provider extends Emitting<ProviderEvents> {
         const request = shown(asked);
         return options.auth?.handler?.(request, request.query_parameters);
       },
-      failed: (error) => this.fault(error, warn),
+      failed: (error) => this.fault(error),
     });
     this.#link = link;
     link.on('ready', ({ id }) => this.debug('SERVER_ACTIVE', (this.#listens = Number(id.slice(id.lastIndexOf(':') + 1)))));
     link.on('notice', (error) => {
-      if (error.code === 'PEER_REFUSED') this.debug('REJECT_CONNECTION', error.message.split(': ', 1)[0], this.path);
-      else this.fault(error, warn);
+      if (error.code !== 'PEER_REFUSED') return this.fault(error);
+      const [address, why] = error.message.split(': refused: ');
+      if (!this.debug('REJECT_CONNECTION', address, this.path, why)) apart(() => warn(error));
     });
     // Nobody would notice that nothing listens.
     link.on('ended', (error) => error !== null && !this.#isDestroyed && this.fault(error, uncaught));
@@ -105,5 +106,3 @@ const TOKENS: { readonly [Sign in HeartbeatEvent['sign']]?: string } = {
 
 /** Consumers take it for one of the protocol also as bytes. */
 const refused = (text: string): unknown => (text === ReservedText.Ping || text.startsWith(ReservedText.Announcement)) && kept();
-
-const warn = (error: unknown): void => console.warn(`moorline: ${failureOf(error)}`);
