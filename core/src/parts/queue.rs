@@ -29,18 +29,25 @@ impl<T> Queue<T> {
 
     /// Adds an item. Returns how many were dropped for it, itself perhaps.
     pub(crate) fn push(&mut self, item: T, bytes: u64) -> u64 {
+        self.displace(item, bytes).len() as u64
+    }
+
+    /// Adds an item. Returns those that were dropped for it, oldest first, itself perhaps.
+    pub(crate) fn displace(&mut self, item: T, bytes: u64) -> Vec<T> {
         if self.overflow == Overflow::DropNewest && self.exceeds(1, bytes) {
-            return 1;
+            return vec![item];
         }
         self.bytes = self.bytes.saturating_add(bytes);
         self.items.push_back((item, bytes));
         self.trim()
     }
 
-    fn trim(&mut self) -> u64 {
-        let mut dropped = 0;
-        while self.exceeds(0, 0) && self.pop().is_some() {
-            dropped += 1;
+    fn trim(&mut self) -> Vec<T> {
+        let mut dropped = Vec::new();
+        while self.exceeds(0, 0)
+            && let Some(item) = self.pop()
+        {
+            dropped.push(item);
         }
         dropped
     }
@@ -53,7 +60,7 @@ impl<T> Queue<T> {
             self.bytes = self.bytes.saturating_add(bytes);
             self.items.push_front((item, bytes));
         }
-        self.trim()
+        self.trim().len() as u64
     }
 
     /// Takes the oldest item.
@@ -72,10 +79,6 @@ impl<T> Queue<T> {
     pub(crate) fn clear(&mut self) {
         self.items.clear();
         self.bytes = 0;
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.items.is_empty()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -377,3 +377,50 @@ fn a_command_in_an_envelope_is_refused_and_not_left_without_an_answer() {
     let answer = it.messages().remove(0);
     assert_eq!((&answer["ok"], &answer["status"]), (&json!(false), &json!(501)));
 }
+
+#[test]
+fn a_stream_that_lost_parts_while_it_waited_says_so_at_its_end() {
+    let mut it = Scene::new(&json!({"max_queued": 4}));
+    for _ in 0..6 {
+        stream(&mut it, "{\"stream_id\":\"log\",\"chunk\":\"e30=\"}", b"").expect("it waits");
+    }
+    stream(&mut it, "{\"stream_id\":\"log\",\"end\":true}", b"").expect("it waits");
+    it.events();
+    it.joins();
+    it.said();
+    it.confirm_with(CHANNEL);
+    let question = it.messages().remove(0);
+    answer(&mut it, &question, 404);
+    let frames = it.frames();
+    assert_eq!(blobs(&frames).len(), 3);
+    let end = "\"parts of it were dropped before they could be sent\"";
+    assert!(texts(&frames).last().is_some_and(|text| text.contains(end)), "{frames:?}");
+    stream(&mut it, "{\"stream_id\":\"log\",\"chunk\":\"e30=\"}", b"").expect("the next one");
+    stream(&mut it, "{\"stream_id\":\"log\",\"end\":true}", b"").expect("it has all its parts");
+    assert!(texts(&it.frames()).last().is_some_and(|text| !text.contains("\"message\":")));
+}
+
+#[test]
+fn what_is_said_after_a_question_whether_all_has_left_does_not_hold_it_up() {
+    let mut it = Scene::new(&json!({}));
+    it.emit("{\"type\":\"note\"}").expect("it waits");
+    it.daemon
+        .command(Command::Call(CallCommand::Make {
+            call: CallId(7),
+            name: String::from("$sent"),
+            payload: moorline_core::Raw::absent(),
+            options: moorline_core::Raw::empty_object(),
+        }))
+        .expect("a question");
+    stream(&mut it, "{\"stream_id\":\"log\",\"chunk\":\"e30=\"}", b"").expect("it waits");
+    it.joins();
+    it.said();
+    assert!(brief(&it.confirm_with(CHANNEL)).contains(&String::from("answered")));
+}
+
+#[test]
+fn a_drain_does_not_wait_for_a_control_plane_that_shows_no_generation() {
+    let (mut it, _) = asked(&json!({}));
+    it.stop(30_000);
+    assert_eq!(it.said(), ["41"]);
+}

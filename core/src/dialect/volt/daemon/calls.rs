@@ -34,7 +34,8 @@ impl VoltDaemon {
     ) -> Result<(), Error> {
         if name == SENT {
             let parcels = self.engine.pacer.pushed();
-            self.awaited.push_back(Awaited { emitted: self.emitted, parcels, call });
+            let (emitted, opened) = (self.emitted, self.opened.come);
+            self.awaited.push_back(Awaited { emitted, opened, parcels, call });
             return Ok(());
         }
         let options = match options.as_str() {

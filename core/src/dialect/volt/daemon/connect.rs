@@ -1,6 +1,7 @@
 //! From one attempt to connect to the next.
 
 use super::beats::Beats;
+use super::calls::Asker;
 use super::enroll::STORE_MS;
 use super::{Awaited, VoltDaemon};
 use crate::api::event::{SessionEvent, Withdrawal, WorkEvent};
@@ -261,6 +262,10 @@ impl VoltDaemon {
         let stage = self.link.stage();
         if !self.drain.is_on() || matches!(stage, Stage::Leaving | Stage::Ended) {
             return;
+        }
+        // Only what has still to be said needs to know the generation.
+        if self.running.is_empty() && self.opened.len() + self.deferred.len() == 0 {
+            self.calls.cancel(Asker::Probe);
         }
         let is_busy = self.is_ready() && (!self.running.is_empty() || self.calls.len() > 0);
         // Messages wait for a session that nobody opens before the start.

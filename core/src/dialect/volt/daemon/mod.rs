@@ -32,7 +32,7 @@ use calls::Asker;
 use connect::Stage;
 use enroll::Enrollment;
 use reverse::Running;
-use streams::Opened;
+use streams::Waiting;
 
 use super::address::Address;
 use super::engine::Engine;
@@ -92,7 +92,7 @@ pub(crate) struct VoltDaemon {
     learnt: Learnt,
     deferred: Queue<Raw>,
     /// Parts of streams that the daemon opens, which wait for a registration and for the generation.
-    opened: Queue<Opened>,
+    opened: Waiting,
     /// Messages of the application that wait for a registration, each with its attachments.
     queue: Queue<Vec<Frame>>,
     /// The drain gives time for what is still to be sent.
@@ -114,11 +114,12 @@ pub(crate) struct VoltDaemon {
     counters: Counters,
 }
 
-/// Who waits until all that was said so far has left: messages, whatever session they leave in, and the
-/// parcels of the present session.
+/// Who waits until all that was said so far has left: messages and streams, whatever session they leave in,
+/// and the parcels of the present session.
 #[derive(Debug)]
 struct Awaited {
     emitted: u64,
+    opened: u64,
     parcels: u64,
     call: CallId,
 }
@@ -175,7 +176,7 @@ impl VoltDaemon {
                 options.max_queued_bytes,
                 Overflow::DropNewest,
             ),
-            opened: Queue::new(options.max_queued, options.max_queued_bytes, Overflow::DropOldest),
+            opened: Waiting::new(options.max_queued, options.max_queued_bytes),
             is_patient: false,
             queue: Queue::new(options.max_queued, options.max_queued_bytes, Overflow::DropOldest),
             held: Queue::new(u64::MAX, options.max_queued_bytes, Overflow::DropNewest),
@@ -351,13 +352,12 @@ impl VoltDaemon {
 
     /// Tells those who wait for it that what was said has left, or will not.
     fn settle_awaited(&mut self) {
-        if !self.opened.is_empty() {
-            return;
-        }
+        let opened = self.opened.gone();
         let unsaid = (self.queue.len() + self.engine.unsaid.len()) as u64;
         let gone = self.emitted - unsaid - self.engine.pacer.kept();
         let left = self.engine.pacer.left();
-        let is_over = |it: &mut Awaited| it.emitted <= gone && it.parcels <= left;
+        let is_over =
+            |it: &mut Awaited| it.emitted <= gone && it.opened <= opened && it.parcels <= left;
         while let Some(Awaited { call, .. }) = self.awaited.pop_front_if(is_over) {
             self.settle(call, Ok(Raw::null()));
         }

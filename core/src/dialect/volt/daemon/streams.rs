@@ -6,7 +6,7 @@
 //! its parts is read by itself and stays whole.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -26,9 +26,14 @@ use crate::dialect::volt::wire::{self, Generation, Reply};
 use crate::dialect::volt::words::STREAM;
 use crate::machine::Output;
 use crate::parts::pacer::Rank;
+use crate::parts::queue::{Overflow, Queue};
 
 /// The most base64 characters of one part: 256 KiB of bytes.
 const MAX_PART: usize = 262_144 / 3 * 4;
+/// The most streams whose lost parts are remembered until they end.
+const MAX_BROKEN: usize = 4_096;
+/// How a stream ends that has lost parts on this side.
+const BROKEN: &str = "parts of it were dropped before they could be sent";
 /// What a message has around its part.
 const AROUND: usize = 1_024;
 
@@ -113,6 +118,56 @@ impl Opened {
             Part::End(message) => message.as_ref().map_or(0, String::len),
         };
         (self.stream.len() + self.request.len() + part) as u64
+    }
+}
+
+/// What of such streams waits for a registration and for the generation: the oldest gives way.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    queue: Queue<Opened>,
+    /// How many have come, and how many of these wait no longer.
+    pub(super) come: u64,
+    /// Streams that have lost parts: their ends say so.
+    broken: BTreeSet<String>,
+}
+
+impl Waiting {
+    pub(super) const fn new(max: u64, max_bytes: u64) -> Self {
+        let queue = Queue::new(max, max_bytes, Overflow::DropOldest);
+        Self { queue, come: 0, broken: BTreeSet::new() }
+    }
+
+    /// Adds something. Returns how many were dropped for it.
+    fn push(&mut self, opened: Opened) -> u64 {
+        self.come += 1;
+        let bytes = opened.bytes();
+        let dropped = self.queue.displace(opened, bytes);
+        let count = dropped.len() as u64;
+        dropped.into_iter().for_each(|it| self.lose(it));
+        count
+    }
+
+    /// Notes what could not be sent.
+    fn lose(&mut self, Opened { stream, part, .. }: Opened) {
+        match part {
+            // One that never ends is forgotten one day.
+            Part::Chunk(_) if self.broken.len() < MAX_BROKEN => drop(self.broken.insert(stream)),
+            Part::Chunk(_) => {}
+            Part::End(_) => drop(self.broken.remove(&stream)),
+        }
+    }
+
+    /// Returns how many have come that wait no longer.
+    pub(super) fn gone(&self) -> u64 {
+        self.come - self.len() as u64
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.queue.clear();
     }
 }
 
@@ -219,8 +274,7 @@ impl VoltDaemon {
                 self.say_part(&opened, generation)
             }
             None => {
-                let bytes = opened.bytes();
-                let dropped = self.opened.push(opened, bytes);
+                let dropped = self.opened.push(opened);
                 self.count_dropped(dropped);
                 Ok(())
             }
@@ -230,14 +284,17 @@ impl VoltDaemon {
     /// Says what has waited of such streams.
     pub(super) fn say_opened(&mut self) {
         let Some(generation) = self.learnt.generation() else { return };
-        while let Some(opened) = self.opened.pop() {
+        let gone = self.opened.gone();
+        while let Some(opened) = self.opened.queue.pop() {
             if let Err(error) = self.say_part(&opened, generation) {
                 self.counters.messages_dropped += 1;
+                self.opened.lose(opened);
                 self.complain(error);
             }
         }
         let parcels = self.engine.pacer.pushed();
-        self.awaited.iter_mut().for_each(|it| it.parcels = it.parcels.max(parcels));
+        let waited = self.awaited.iter_mut().filter(|it| it.opened > gone);
+        waited.for_each(|it| it.parcels = it.parcels.max(parcels));
     }
 
     fn say_part(&mut self, opened: &Opened, generation: Generation) -> Result<(), Error> {
@@ -254,9 +311,12 @@ impl VoltDaemon {
                     wire::stream_part(request, stream, None, json);
                 })?;
             }
-            Part::End(message) => self.write_message(&[], size, |_, json| {
-                wire::stream_end(request, stream, message.as_deref(), json);
-            })?,
+            Part::End(message) => {
+                let lost = self.opened.broken.remove(stream).then_some(BROKEN);
+                self.write_message(&[], size, |_, json| {
+                    wire::stream_end(request, stream, message.as_deref().or(lost), json);
+                })?;
+            }
         }
         self.check_written()?;
         self.counters.messages_out += 1;
