@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 use crate::inbox::{Arrival, Inbox};
 use crate::listen::Place;
 
-/// How many bytes of a streaming answer may wait for a slow client: with more, the machine is told to leave
-/// parts out.
+/// How many bytes of a streaming answer may wait for a slow client: if more wait when a part comes, the
+/// machine is told to leave parts out. A large part alone does not make its reader a slow one.
 const MAX_WAITING: usize = 8 * 1024 * 1024;
 /// The same where the machine goes on nevertheless: with more, the next part cuts the client off. One part
 /// always passes, however large it is.
@@ -264,12 +264,13 @@ impl PartsWriter {
         if parts.bytes > FAR_TOO_MANY {
             parts.cut();
         } else {
+            let is_slow = parts.bytes > MAX_WAITING;
             parts.bytes += part.len();
             if let Some(place) = &parts.place {
                 place.share().hold_more(part.len());
             }
             parts.waiting.push_back(part);
-            if parts.bytes > MAX_WAITING {
+            if is_slow {
                 parts.tell(true);
             }
         }
@@ -351,6 +352,23 @@ mod tests {
         assert!(answer.body_mut().frame().await.unwrap().is_ok());
         assert!(answer.body_mut().frame().await.unwrap().is_ok());
         assert_eq!(told(&inbox), [false]);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_each_large_part_as_it_comes_does_not_fall_behind() {
+        let (inbox, mut answer, writer) = streaming();
+        let large = Bytes::from(vec![0; MAX_WAITING + 1]);
+        for _ in 0..3 {
+            writer.write(Bytes::from_static(b"small"));
+            writer.write(large.clone());
+            for _ in 0..2 {
+                assert!(answer.body_mut().frame().await.unwrap().is_ok());
+            }
+        }
+        assert!(told(&inbox).is_empty());
+        writer.write(large.clone());
+        writer.write(large);
+        assert_eq!(told(&inbox), [true], "the second waits behind a large one");
     }
 
     fn is_gone(inbox: &Inbox) -> bool {
