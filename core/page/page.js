@@ -53,7 +53,7 @@ const LISTS = {
       { name: 'Link', width: '105px', value: (row) => row.Transport },
       { name: 'In flight', width: '90px', number: true, value: (row) => `${row.InFlight} / ${row.MaxConcurrent}`, order: (row) => row.InFlight },
       { name: 'Lag', width: '80px', number: true, value: (row) => `${row.HostLagMs} ms`, order: (row) => row.HostLagMs, colour: (_, row) => (row.HostLagMs > 1000 ? 'bad' : '') },
-      { name: 'Capabilities', width: '3fr', value: (row) => row.Capabilities.join(', ') },
+      { name: 'Capabilities', width: '3fr', value: (row) => row.Capabilities.join(', ') + (row.MoreCapabilities ? ` and ${row.MoreCapabilities} more` : '') },
       { name: 'Heard', width: '110px', number: true, value: (row) => ago(row.LastHeartbeat), order: (row) => -Date.parse(row.LastHeartbeat) },
     ],
     action: (row) => (row.Draining ? 'Resume' : 'Drain'),
@@ -95,7 +95,7 @@ const LISTS = {
       { name: 'Action', width: '2fr', value: (row) => row.Action },
       { name: 'Waiting', width: '100px', number: true, value: (row) => String(row.Queued), order: (row) => row.Queued },
       { name: 'Running', width: '100px', number: true, value: (row) => String(row.Running), order: (row) => row.Running },
-      { name: 'Workers', width: '100px', number: true, value: (row) => String(row.Workers), order: (row) => row.Workers, colour: (_, row) => (row.Workers ? '' : 'bad') },
+      { name: 'Workers', width: '100px', number: true, value: (row) => `${row.Workers}${row.areMore ? '+' : ''}`, order: (row) => row.Workers, colour: (_, row) => (row.Workers || row.areMore ? '' : 'bad') },
     ],
     sort: 2,
     falls: true,
@@ -137,10 +137,12 @@ const pool = [];
 function rowsOf(kind) {
   if (kind !== 'Queue') return store[kind];
   const offers = new Map();
+  let areMore = false; // Some worker offers more than is shown of it.
   for (const row of store.Workers.values()) {
     for (const name of row.Capabilities) offers.set(name, (offers.get(name) ?? 0) + 1);
+    areMore ||= row.MoreCapabilities > 0;
   }
-  return new Map(state.Loads.map((row) => [JSON.stringify([row.Capability, row.Action]), { ...row, Workers: offers.get(row.Capability) ?? 0 }]));
+  return new Map(state.Loads.map((row) => [JSON.stringify([row.Capability, row.Action]), { ...row, Workers: offers.get(row.Capability) ?? 0, areMore }]));
 }
 
 function arrange() {

@@ -50,6 +50,9 @@ pub(super) struct Viewers {
     viewers: BTreeMap<HttpId, Arc<str>>,
     rows: Rows,
     state: String,
+    /// What whoever comes is told of all, for those who come before it changes.
+    whole: Option<Bytes>,
+    /// When it is looked again for what has changed; nothing is kept without it.
     pub(super) due: Option<Instant>,
     said: Instant,
 }
@@ -57,6 +60,19 @@ pub(super) struct Viewers {
 impl Viewers {
     pub(super) fn remove(&mut self, http: HttpId) {
         self.viewers.remove(&http);
+    }
+
+    /// Returns all that is shown, as events.
+    fn whole(&mut self) -> Bytes {
+        let whole = self.whole.get_or_insert_with(|| {
+            let mut text = String::new();
+            event(&mut text, "state", &self.state);
+            let all: Vec<_> = self.rows.iter().collect();
+            rows(&mut text, &all);
+            event(&mut text, "whole", "{}");
+            text.into()
+        });
+        whole.clone()
     }
 }
 
@@ -93,7 +109,10 @@ impl Hub {
             let text = wire::error("Too many watch the hub already.");
             return Some(HttpResponse::json(503, text).retry_later());
         }
-        self.refresh(now);
+        if self.viewers.due.is_none() {
+            self.refresh(now);
+            self.viewers.due = Some(now.mono.after(TICK_MS));
+        }
         let headers = Headers::new().with("content-type", "text/event-stream");
         let response = HttpResponse { status: 200, headers, body: HttpBody::Streaming };
         self.reply(http, response.uncached());
@@ -105,13 +124,10 @@ impl Hub {
             .end();
         let mut text = String::from("retry: 2000\n\n");
         event(&mut text, "you", &you);
-        event(&mut text, "state", &self.viewers.state);
-        let all: Vec<_> = self.viewers.rows.iter().collect();
-        rows(&mut text, &all);
-        event(&mut text, "whole", "{}");
+        let whole = self.viewers.whole();
         self.viewers.viewers.insert(http, caller.session.clone());
-        self.viewers.due.get_or_insert(now.mono.after(TICK_MS));
-        self.out.push_back(Output::HttpPart { http, bytes: text.into() });
+        let parts = [text.into(), whole].map(|bytes| Output::HttpPart { http, bytes });
+        self.out.extend(parts);
         None
     }
 
@@ -177,6 +193,7 @@ impl Hub {
             return;
         }
         self.viewers.said = now.mono;
+        self.viewers.whole = None;
         let bytes = Bytes::from(text);
         let viewers = self.viewers.viewers.keys();
         self.out.extend(viewers.map(|http| Output::HttpPart { http: *http, bytes: bytes.clone() }));

@@ -148,9 +148,50 @@ fn whoever_reads_too_slowly_is_let_go_and_may_come_back() {
     rig.worker("w", 1);
     rig.pass(1_000);
     assert_eq!(rig.parts[&slow].len(), parts, "nothing more is said to it");
-    assert!(rig.parts[&other].len() > 1);
+    assert!(rig.parts[&other].len() > parts);
     let again = watch(&mut rig, Headers::new());
     assert!(told(&mut rig, again).iter().any(|(kind, _)| kind == "whole"));
+}
+
+#[test]
+fn those_who_come_within_a_second_are_told_the_same_and_then_what_has_changed() {
+    let mut rig = Rig::new("{}");
+    rig.worker("early", 1);
+    let first = watch(&mut rig, Headers::new());
+    rig.worker("late", 1);
+    let second = watch(&mut rig, Headers::new());
+    let whole = [first, second].map(|http| rig.parts[&http].last().unwrap().as_ptr());
+    assert_eq!(whole[0], whole[1], "it was made once");
+    for http in [first, second] {
+        assert_eq!(rows(&told(&mut rig, http), "Workers")[0].1["Name"], "early");
+    }
+    rig.pass(1_000);
+    for http in [first, second] {
+        let workers = rows(&told(&mut rig, http), "Workers");
+        assert_eq!((workers.len(), &workers[0].1["Name"]), (1, &"late".into()));
+    }
+    let third = watch(&mut rig, Headers::new());
+    let workers = rows(&told(&mut rig, third), "Workers");
+    assert_eq!(workers.len(), 2, "what was made before has changed");
+}
+
+#[test]
+fn of_a_worker_with_many_capabilities_the_page_shows_a_few_and_the_status_all() {
+    let mut rig = Rig::new("{}");
+    let conn = rig.connect(Headers::new());
+    let names: Vec<String> = (0..1_000).map(|n| format!("{n:0>250}")).collect();
+    let names = serde_json::to_string(&names).unwrap();
+    rig.say(conn, &format!(r#"{{"Action":"BeaconRegister","Name":"w","Capabilities":{names}}}"#));
+    let http = watch(&mut rig, Headers::new());
+    let workers = rows(&told(&mut rig, http), "Workers");
+    let row = &workers[0].1;
+    assert!(row.to_string().len() < 4_096, "{row}");
+    assert_eq!(row["Capabilities"].as_array().unwrap().len(), 8);
+    assert_eq!(row["MoreCapabilities"], 992);
+    let http = rig.ask(Method::Get, "/Moorline/Status", "");
+    let shown = &rig.reply(http)["Workers"][0];
+    assert_eq!(shown["Capabilities"].as_array().unwrap().len(), 1_000);
+    assert!(shown.get("MoreCapabilities").is_none());
 }
 
 #[test]

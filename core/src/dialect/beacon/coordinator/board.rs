@@ -62,7 +62,7 @@ impl Coordinator {
     /// of each action, as a JSON list.
     pub(crate) fn board(&self, rows: &mut Rows) -> String {
         for (_, worker) in self.registry.iter().take(MAX_WORKERS) {
-            rows.insert(("Workers", worker.beacon_id.to_string()), wire::status_worker(worker));
+            rows.insert(("Workers", worker.beacon_id.to_string()), wire::worker_row(worker));
         }
         for (name, row) in &self.recent.away {
             rows.insert(("Away", name.to_string()), row.clone());

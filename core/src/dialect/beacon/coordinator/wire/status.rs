@@ -1,6 +1,7 @@
 //! What only this coordinator shows, for people and for the CLI.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -23,14 +24,35 @@ pub(crate) struct QueueView {
     pub(crate) bytes: u64,
 }
 
+/// The most bytes of capability names that a row of the operator's page shows.
+const MAX_SHOWN: usize = 2_048;
+
 /// One worker of `GET /Moorline/Status`, with what only workers of ours report.
 pub(crate) fn status_worker(worker: &Worker) -> String {
+    show_worker(worker, worker.capabilities.len())
+}
+
+/// One worker of the operator's page: as in the status, but of many capabilities only the first ones.
+pub(crate) fn worker_row(worker: &Worker) -> String {
+    let mut bytes = 0;
+    let fits = |name: &&Arc<str>| {
+        bytes += name.len();
+        bytes <= MAX_SHOWN
+    };
+    show_worker(worker, worker.capabilities.iter().take_while(fits).count())
+}
+
+/// Shows a worker with the first of its capabilities; of the others it says how many there are.
+fn show_worker(worker: &Worker, shown: usize) -> String {
+    let names = worker.capabilities.iter().take(shown).map(|name| &**name);
+    let more = Some((worker.capabilities.len() - shown) as u64).filter(|more| *more > 0);
     Object::new()
         .text("BeaconID", &worker.beacon_id)
         .text("Name", &worker.name)
         .text("Transport", if worker.conn.is_some() { "websocket" } else { "polling" })
         .text("Status", worker.status())
-        .raw("Capabilities", &text_list(worker.capabilities.iter().map(|name| &**name)))
+        .raw("Capabilities", &text_list(names))
+        .given(more, |object, more| object.number("MoreCapabilities", more))
         .number("MaxConcurrent", worker.max_concurrent)
         .number("InFlight", worker.running.len() as u64)
         .number("HostLagMs", worker.host_lag_ms)
