@@ -36,10 +36,11 @@ struct Asked {
 }
 
 impl Logins {
-    /// Forgets a login whose client is gone. One that was counted stays so.
-    pub(super) fn forget(&mut self, http: HttpId) {
-        self.asked.remove(&http);
+    /// Forgets a login whose client is gone. One that was counted stays so. Returns from where one came that
+    /// was being judged: others may have waited for it.
+    pub(super) fn forget(&mut self, http: HttpId) -> Option<String> {
         self.held.remove(&http);
+        self.asked.remove(&http).map(|asked| asked.remote)
     }
 
     /// Tells whether a password from `client` is being judged.
@@ -126,7 +127,7 @@ impl Hub {
     }
 
     /// Takes up logins of `client` that were held, as far as they can be decided.
-    fn go_on(&mut self, client: &str, now: Now) {
+    pub(super) fn go_on(&mut self, client: &str, now: Now) {
         loop {
             let next = self.logins.held_of(client).next();
             let Some(http) = next else { return };

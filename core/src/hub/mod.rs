@@ -148,10 +148,13 @@ impl Machine for Hub {
             }
             Input::Server(ServerInput::Gone { http }) => {
                 self.origins.remove(&http);
-                self.logins.forget(http);
+                let left = self.logins.forget(http);
                 self.viewers.remove(http);
                 self.volt.handle_input(Input::Server(ServerInput::Gone { http }), now);
                 self.coordinator.handle_input(Input::Server(ServerInput::Gone { http }), now);
+                if let Some(remote) = left {
+                    self.go_on(address(&remote), now);
+                }
             }
             Input::Server(ServerInput::Backlog { http, is_full }) => {
                 if is_full {

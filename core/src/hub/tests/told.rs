@@ -250,6 +250,22 @@ fn a_login_is_right_whatever_is_missing_of_its_user() {
     }
 }
 
+/// One who waits for logins of the same address is answered when those who sent them leave, too.
+#[test]
+fn a_login_that_is_held_is_answered_when_all_that_it_waits_for_leave() {
+    let (mut rig, _) = judged();
+    let login =
+        |rig: &mut Rig| rig.post("/1.0/Authenticate", r#"{"UserName":"ada","Password":"p"}"#);
+    let asked: Vec<HttpId> = (0..50).map(|_| login(&mut rig)).collect();
+    let held = login(&mut rig);
+    for http in asked {
+        assert_eq!(rig.status(held), None);
+        rig.input(Input::Server(ServerInput::Gone { http }));
+    }
+    assert_eq!(rig.status(held), Some(429), "{}", rig.reply(held));
+    assert!(rig.replies[&held].headers.first("retry-after").is_some());
+}
+
 #[test]
 fn what_an_auth_worker_leaves_undecided_is_nobodys_fault_but_its_own() {
     let (mut rig, auth) = judged();
