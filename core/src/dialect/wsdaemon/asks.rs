@@ -28,10 +28,11 @@ pub(super) struct Ask {
     pub(super) id: Raw,
 }
 
-/// All of them, each with its line, the connection to the daemon that is asked, and with its end.
+/// All of them, each with its line, the connection to the daemon that is asked, with its place among what
+/// was said there, and with its end.
 #[derive(Debug)]
 pub(super) struct Asks {
-    asks: BTreeMap<u64, (Ask, ConnId, Instant)>,
+    asks: BTreeMap<u64, (Ask, ConnId, u64, Instant)>,
     /// By line, id and age; the id's text is empty for none.
     by_id: BTreeSet<(ConnId, ByteString, u64)>,
     calls: BTreeMap<CallId, u64>,
@@ -66,7 +67,7 @@ impl Asks {
         self.asks.len()
     }
 
-    pub(super) fn add(&mut self, line: ConnId, ask: Ask, until: Instant) {
+    pub(super) fn add(&mut self, (line, place): (ConnId, u64), ask: Ask, until: Instant) {
         let number = self.next;
         self.next += 1;
         self.bytes += ask.id.as_str().len() as u64;
@@ -75,7 +76,7 @@ impl Asks {
             self.calls.insert(call, number);
         }
         self.timers.add(number, until);
-        self.asks.insert(number, (ask, line, until));
+        self.asks.insert(number, (ask, line, place, until));
     }
 
     /// Takes the request that a status on a line answers.
@@ -98,9 +99,11 @@ impl Asks {
         self.take(ask)
     }
 
-    /// Takes the oldest request of a line.
-    pub(super) fn lost(&mut self, line: ConnId) -> Option<Ask> {
-        let ask = *self.asks.iter().find(|(_, (_, other, _))| *other == line)?.0;
+    /// Takes the oldest request of a line, if it was among the first so many messages.
+    pub(super) fn lost(&mut self, line: ConnId, passed: u64) -> Option<Ask> {
+        let (ask, (_, _, place, _)) =
+            self.asks.iter().find(|(_, (_, other, ..))| *other == line)?;
+        let ask = Some(*ask).filter(|_| *place <= passed)?;
         self.take(ask)
     }
 
@@ -115,7 +118,7 @@ impl Asks {
     }
 
     fn take(&mut self, number: u64) -> Option<Ask> {
-        let (ask, line, until) = self.asks.remove(&number)?;
+        let (ask, line, _, until) = self.asks.remove(&number)?;
         self.timers.remove(number, until);
         self.bytes -= ask.id.as_str().len() as u64;
         if let Asker::Call(call) = ask.asker {
@@ -141,7 +144,7 @@ mod tests {
         for (number, text) in (0..).zip(ids) {
             let asker = Asker::Call(CallId(number));
             let ask = Ask { asker, id: id(text) };
-            asks.add(LINE, ask, Instant::from_millis(100 + number));
+            asks.add((LINE, number), ask, Instant::from_millis(100 + number));
         }
         asks
     }
@@ -193,9 +196,12 @@ mod tests {
     fn a_lost_line_gives_back_its_requests_oldest_first() {
         let mut asks = asks(&["2", "1"]);
         let other = Ask { asker: Asker::Program(ConnId(9)), id: id("") };
-        asks.add(ConnId(4), other, Instant::from_millis(1));
-        let lost = std::iter::from_fn(|| call(asks.lost(LINE)));
-        assert_eq!(lost.collect::<Vec<_>>(), [0, 1]);
+        asks.add((ConnId(4), 0), other, Instant::from_millis(1));
+        assert_eq!(call(asks.lost(LINE, 0)), Some(0));
+        assert_eq!(call(asks.lost(LINE, 0)), None, "the second was not among the first");
+        asks.add((LINE, 2), Ask { asker: Asker::Call(CallId(2)), id: id("2") }, Instant::default());
+        let lost = std::iter::from_fn(|| call(asks.lost(LINE, u64::MAX)));
+        assert_eq!(lost.collect::<Vec<_>>(), [1, 2]);
         assert_eq!(asks.pop().unwrap().asker, Asker::Program(ConnId(9)));
     }
 }

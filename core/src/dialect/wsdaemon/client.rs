@@ -76,10 +76,15 @@ impl WsDaemon {
         }
     }
 
-    /// What was on its way is gone with the connection; what waits goes on waiting.
+    /// What was on its way is gone with the connection, and nobody knows what became of it: the other daemon
+    /// forgets who asked. What waits goes on waiting.
     fn link_away(&mut self) {
-        if let Some(outlet) = self.outlets.get_mut(&LINE) {
-            outlet.close();
+        let Some(outlet) = self.outlets.get_mut(&LINE) else { return };
+        outlet.close();
+        let passed = outlet.passed;
+        while let Some(ask) = self.asks.lost(LINE, passed) {
+            let text = "the link was lost before the status came";
+            self.settle_lost(&ask, ErrorCode::ConnectionLost, text);
         }
     }
 

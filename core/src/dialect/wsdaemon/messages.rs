@@ -11,6 +11,7 @@ use crate::base::error::{Error, ErrorCode};
 use crate::base::ids::{CallId, ConnId};
 use crate::base::json::{Raw, flaw};
 use crate::base::time::Now;
+use crate::parts::pacer::Outlet;
 
 impl WsDaemon {
     /// Takes a message of another daemon.
@@ -64,7 +65,10 @@ impl WsDaemon {
             self.send_on(&text)
         };
         match (sent, timeout_ms) {
-            (Ok(line), Some(millis)) => self.asks.add(line, ask, now.mono.after(millis)),
+            (Ok(line), Some(millis)) => {
+                let place = self.outlets.get(&line).map_or(0, Outlet::said);
+                self.asks.add((line, place), ask, now.mono.after(millis));
+            }
             (Ok(_), None) => {}
             (Err((status, error)), _) => self.settle(&ask, status, error),
         }

@@ -146,7 +146,7 @@ impl WsDaemon {
             let reason = cause.to_error().message().to_owned();
             self.event(PeerEvent::Left { peer: PeerId(conn.0), name, reason });
         }
-        while let Some(ask) = self.asks.lost(conn) {
+        while let Some(ask) = self.asks.lost(conn, u64::MAX) {
             let text = "the other daemon left before the status came";
             self.settle_lost(&ask, ErrorCode::ConnectionLost, text);
         }

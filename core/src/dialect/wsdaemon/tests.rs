@@ -307,7 +307,9 @@ fn requests_that_wait_are_bounded_by_their_bytes() {
 
 #[test]
 fn what_is_said_while_the_link_is_down_waits_in_order_and_in_bounds() {
-    let mut rig = Rig::client(r#"{"asks":{"max_queued":2},"local":{"socket_path":"/p/x.sock"}}"#);
+    let mut rig = Rig::client(
+        r#"{"asks":{"max_queued":2,"timeout_ms":5000},"local":{"socket_path":"/p/x.sock"}}"#,
+    );
     rig.program(PROGRAM);
     for id in 1..=3 {
         rig.hear(PROGRAM, &format!(r#"{{"name":"a","id":{id}}}"#));
@@ -317,16 +319,43 @@ fn what_is_said_while_the_link_is_down_waits_in_order_and_in_bounds() {
     let said = rig.said();
     assert_eq!(said[0], (link.0, r#"{"name":"a","id":1}"#.into()));
     assert_eq!((said[1].1.as_str(), said.len()), (r#"{"name":"a","id":2}"#, 2));
-    // The status of what was asked over a lost link is waited for on the next.
+    rig.hear(link, &status(r#"4,"id":1"#));
+    assert_eq!(rig.said(), [(PROGRAM.0, r#"{"status":4,"id":1}"#.into())]);
+    rig.pass(5_000);
+    assert_eq!(rig.said(), [(PROGRAM.0, r#"{"status":-3,"id":2}"#.into())]);
+}
+
+#[test]
+fn what_was_on_its_way_when_the_link_went_is_settled_and_shifts_nobodys_status() {
+    let mut rig = Rig::client(NARROW);
+    let link = rig.open();
+    rig.program(PROGRAM);
+    rig.program(OTHER);
+    rig.hear(PROGRAM, r#"{"name":"a"}"#);
+    rig.call(1, "a", "{}").unwrap();
+    // The last waits for room.
+    (0..5).for_each(|id| rig.hear(PROGRAM, &large(id)));
+    rig.said();
     rig.lose(link);
+    let lost = ["", r#","id":0"#, r#","id":1"#, r#","id":2"#, r#","id":3"#];
+    let lost = lost.map(|id| (PROGRAM.0, format!(r#"{{"status":-4{id}}}"#)));
+    assert_eq!((rig.said(), rig.done()), (lost.to_vec(), vec!["CONNECTION_LOST".into()]));
     while rig.dialed.is_none() {
         rig.pass(100);
     }
     let link = rig.open();
-    rig.hear(link, &status(r#"4,"id":1"#));
-    assert_eq!(rig.said(), [(PROGRAM.0, r#"{"status":4,"id":1}"#.into())]);
-    rig.pass(600_000);
-    assert_eq!(rig.said(), [(PROGRAM.0, r#"{"status":-3,"id":2}"#.into())]);
+    rig.hear(OTHER, r#"{"name":"a"}"#);
+    rig.said();
+    rig.hear(link, &status("7"));
+    rig.hear(link, &status(r#"8,"id":4"#));
+    let wanted =
+        [(OTHER.0, r#"{"status":7}"#.into()), (PROGRAM.0, r#"{"status":8,"id":4}"#.into())];
+    assert_eq!(rig.said(), wanted);
+    // Nor does a drain wait for them.
+    rig.hear(OTHER, r#"{"name":"a"}"#);
+    rig.command(Command::Stop { drain_ms: 60_000 });
+    rig.lose(link);
+    assert!(matches!(rig.told.last(), Some(Event::Session(SessionEvent::Ended { error: None }))));
 }
 
 #[test]
@@ -571,6 +600,7 @@ fn what_waited_for_the_link_leaves_as_the_link_takes_it() {
     left.extend(rig.sent(link));
     assert_eq!(left.len(), 8);
     rig.lose(link);
+    assert_eq!(rig.said().len(), 8, "their program is told");
     while rig.dialed.is_none() {
         rig.pass(100);
     }

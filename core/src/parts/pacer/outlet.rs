@@ -58,6 +58,8 @@ pub(crate) struct Outlet {
     peer: Option<PeerId>,
     underway: Underway,
     waiting: Option<Box<Queue<Message>>>,
+    /// How many messages were handed over, to whatever connection.
+    pub(crate) passed: u64,
     /// The application was told of the backlog.
     is_told: bool,
 }
@@ -144,6 +146,11 @@ impl Outlet {
         self.waiting.as_ref().map_or(0, |waiting| waiting.len())
     }
 
+    /// Returns how many messages it has taken.
+    pub(crate) fn said(&self) -> u64 {
+        self.passed + self.waiting() as u64
+    }
+
     /// There is no later any more: hands over what waits.
     pub(crate) fn flush(&mut self, rules: &Rules, out: &mut VecDeque<Output>) {
         let Some(conn) = self.conn else { return };
@@ -168,6 +175,7 @@ impl Outlet {
     }
 
     fn pass(&mut self, conn: ConnId, message: Message, rules: &Rules, out: &mut VecDeque<Output>) {
+        self.passed += 1;
         self.underway.load.bytes += message.content.len() as u64;
         let step = if rules.max == 0 { STEP } else { STEP.min(rules.max / 4) };
         let asks = self.underway.load.bytes > step && self.underway.ask();
