@@ -107,7 +107,8 @@ curl -s http://127.0.0.1:9464/metrics
 | Rust, C | the option `runtime.health_listen` |
 
 Values of labels are bounded. Words come from fixed lists; of capabilities, which workers name, the first 100 that a hub sees
-have values of their own, and all others count as `other`. No item, worker or peer is a label: look for those on the hub's page
+have values of their own, and all others count as `other`; one that no worker and no item has had for an hour gives its place
+to another. No item, worker or peer is a label: look for those on the hub's page
 and in `/Moorline/Status`. Names keep their meaning; counters begin at 0 with the process.
 
 [`moorline.json`](grafana/moorline.json) is a dashboard for Grafana over these names. Probes for Kubernetes:

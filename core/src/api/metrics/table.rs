@@ -89,9 +89,9 @@ metrics! {
     SLOTS Gauge "moorline_hub_slots" [] Hub;
     /// Work items that workers have.
     SLOTS_USED Gauge "moorline_hub_slots_used" [] Hub;
-    /// Workers by capability; capabilities beyond the first 100 that were seen are counted as other.
+    /// Workers by capability; beyond 100 capabilities, further ones are counted as other.
     CAPABILITY_WORKERS Gauge "moorline_hub_capability_workers" ["capability"] Hub;
-    /// Work items that wait or run, by capability; those of no worker, and of capabilities beyond the first 100, are counted as other.
+    /// Work items that wait or run, by capability; those of no worker, and of capabilities beyond 100, are counted as other.
     CAPABILITY_ITEMS Gauge "moorline_hub_capability_items" ["capability", "state"] Hub;
     /// Work items by state: pending, running, or retrying after a failure.
     ITEMS Gauge "moorline_hub_items" ["state"] Hub;

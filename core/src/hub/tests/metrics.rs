@@ -82,6 +82,39 @@ fn capabilities_that_workers_make_up_are_bounded_for_good() {
 }
 
 #[test]
+fn made_up_capabilities_give_way_when_nobody_has_had_them_for_an_hour() {
+    let mut rig = Rig::new("{}");
+    let register = |rig: &mut Rig, name: &str, capabilities: &[String]| {
+        let conn = rig.connect(Headers::new());
+        let capabilities = capabilities.join(",");
+        rig.say(
+            conn,
+            &format!(
+                r#"{{"Action":"BeaconRegister","Name":"{name}","Capabilities":[{capabilities}]}}"#
+            ),
+        );
+        conn
+    };
+    let junk: Vec<String> = (0..100).map(|n| format!("\"Junk{n}\"")).collect();
+    let eve = register(&mut rig, "eve", &junk);
+    rig.post("/Beacon/Work/Enqueue", r#"{"Capability":"Junk7","Action":"Say"}"#);
+    metrics(&mut rig);
+    rig.cut(eve);
+    register(&mut rig, "ada", &[String::from("\"Echo\"")]);
+    let workers = |text: &str, name: &str| {
+        value(text, &format!("moorline_hub_capability_workers{{capability=\"{name}\"}}"))
+    };
+    let text = metrics(&mut rig);
+    assert_eq!((workers(&text, "other"), workers(&text, "Junk0")), ("1".into(), "0".into()));
+    rig.pass(3_600_000);
+    register(&mut rig, "ada", &[String::from("\"Echo\"")]);
+    let text = metrics(&mut rig);
+    assert_eq!((workers(&text, "other"), workers(&text, "Echo")), ("0".into(), "1".into()));
+    assert!(!text.contains("\"Junk0\""), "one place was needed, and is given: {text}");
+    assert!(text.contains("\"Junk7\"") && text.contains("\"Junk99\""), "{text}");
+}
+
+#[test]
 fn probes_are_open_and_metrics_are_a_view() {
     let mut rig = Rig::new(SECURED);
     let stranger = || Headers::new().with("host", "10.1.2.3:54321");

@@ -1,6 +1,6 @@
 //! What is measured of workers and their work.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Coordinator;
@@ -8,11 +8,15 @@ use super::item::{Ending, Item, State};
 use crate::api::metrics::{
     self as names, Amount, CAPABILITY_ITEMS, CAPABILITY_WORKERS, FINISHED, Histogram, MetricsPage,
 };
-use crate::base::time::Now;
+use crate::base::time::{Instant, Now};
 
 /// The most capabilities with values of their own: workers name them, and whoever reads metrics keeps every
 /// value that it ever saw.
 const MAX_NAMED: usize = 100;
+
+/// So long nobody has had a capability before another one gets its place: those who make names up shall
+/// not fill the memory of whoever reads metrics.
+const KEPT_MS: u64 = 3_600_000;
 
 /// What stands for all further ones.
 const OTHER: &str = "other";
@@ -26,8 +30,8 @@ pub(super) struct Measured {
     error: u64,
     cancelled: u64,
     timeout: u64,
-    /// The capabilities that have values of their own.
-    named: BTreeSet<Arc<str>>,
+    /// The capabilities that have values of their own, and when a worker or an item had each last.
+    named: BTreeMap<Arc<str>, Instant>,
 }
 
 /// What there is of one capability.
@@ -53,23 +57,47 @@ impl Measured {
         }
     }
 
-    fn name(&mut self, capability: &Arc<str>) {
-        if self.named.len() < MAX_NAMED && &**capability != OTHER {
-            self.named.insert(capability.clone());
+    /// Notes that somebody has this capability.
+    fn keep(&mut self, capability: &str, now: Now) {
+        if let Some(had) = self.named.get_mut(capability) {
+            *had = now.mono;
         }
+    }
+
+    /// Gives a capability values of its own; tells whether there was a place.
+    fn name(&mut self, capability: &Arc<str>, now: Now) -> bool {
+        if &**capability == OTHER || self.named.contains_key(capability) {
+            return true;
+        }
+        if self.named.len() >= MAX_NAMED {
+            let Some((idle, had)) = self.named.iter().min_by_key(|(_, had)| **had) else {
+                return false;
+            };
+            if now.mono.since(*had) < KEPT_MS {
+                return false;
+            }
+            let idle = idle.clone();
+            self.named.remove(&idle);
+        }
+        self.named.insert(capability.clone(), now.mono);
+        true
     }
 }
 
 impl Coordinator {
     /// Adds everything to a page.
     pub(crate) fn measure(&mut self, page: &mut MetricsPage, now: Now) {
-        for (_, worker) in self.registry.iter() {
-            worker.capabilities.iter().for_each(|name| self.measured.name(name));
+        let had = || self.registry.iter().flat_map(|(_, worker)| worker.capabilities.iter());
+        had().for_each(|name| self.measured.keep(name, now));
+        for (_, item) in self.items.iter() {
+            self.measured.keep(&item.order.capability, now);
         }
+        // In vain for one is in vain for all that follow.
+        let _ = had().all(|name| self.measured.name(name, now));
         let named = &self.measured.named;
         let mut loads: BTreeMap<&str, Load> = BTreeMap::from([(OTHER, Load::default())]);
-        loads.extend(named.iter().map(|name| (&**name, Load::default())));
-        let series = |name: &str| named.get(name).map_or(OTHER, |name| &**name);
+        loads.extend(named.keys().map(|name| (&**name, Load::default())));
+        let series = |name: &str| named.get_key_value(name).map_or(OTHER, |(name, _)| &**name);
 
         let [mut online, mut busy, mut offline, mut draining] = [0_u64; 4];
         let (mut slots, mut used) = (0, 0);
