@@ -339,7 +339,10 @@ impl Endpoint for Consumer {
 /// Returns where the provider is and how it is dialed.
 fn target(options: &ConsumerOptions) -> DialTarget {
     let mut limits = FrameLimits::from(&options.limits);
-    let on_its_way = options.max_backpressure.saturating_add(options.limits.max_send_queue_bytes);
+    let on_its_way = match options.max_backpressure {
+        0 => u64::MAX,
+        max => max + options.limits.max_send_queue_bytes,
+    };
     limits.max_send_queue = usize::try_from(on_its_way).unwrap_or(usize::MAX);
     let deflate = options.compression.then_some(Deflate::LIKE_WS);
     let (url, headers) = (wire::url(options), Headers::new());

@@ -403,6 +403,22 @@ fn a_provider_that_does_not_beat_is_given_up_after_two_intervals() {
 }
 
 #[test]
+fn a_consumer_without_a_limit_has_none_at_the_driver() {
+    for (options, wanted) in [
+        (r#"{"host":"h","max_backpressure":0}"#, usize::MAX),
+        (r#"{"host":"h","max_backpressure":10}"#, 134_217_738),
+    ] {
+        let mut machine = Consumer::new(read(options).unwrap(), [7; 32]).unwrap();
+        machine.handle_command(Command::Start, Now::new(0, 0)).unwrap();
+        let dialed = std::iter::from_fn(|| machine.poll_output()).find_map(|output| match output {
+            Output::Dial { target, .. } => Some(target.limits.max_send_queue),
+            _ => None,
+        });
+        assert_eq!(dialed, Some(wanted));
+    }
+}
+
+#[test]
 fn a_stop_lets_what_was_sent_leave_for_a_while() {
     for (leaves, wanted) in [(true, None), (false, Some(ErrorCode::DrainTimeout))] {
         let mut rig = consumer(r#"{"host":"h","max_backpressure":10}"#);
