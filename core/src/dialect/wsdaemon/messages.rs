@@ -13,6 +13,9 @@ use crate::base::json::{Raw, flaw};
 use crate::base::time::Now;
 use crate::parts::pacer::Outlet;
 
+/// What a status has around its id, and a little: more than a request has.
+const STATUS_BYTES: u64 = 128;
+
 impl WsDaemon {
     /// Takes a message of another daemon.
     pub(super) fn remote_said(&mut self, line: ConnId, text: &ByteString, now: Now) {
@@ -57,8 +60,11 @@ impl WsDaemon {
         now: Now,
     ) {
         let refused = |text: &str| (status::REFUSED, Error::new(ErrorCode::Overloaded, text));
+        let max_id = self.options.limits.max_message_bytes - STATUS_BYTES;
         let sent = if self.life.is_draining() {
             Err(refused("the daemon ends"))
+        } else if timeout_ms.is_some() && ask.id.as_str().len() as u64 > max_id {
+            Err(refused("its status would exceed limits.max_message_bytes: the id is too long"))
         } else if timeout_ms.is_some() && !self.asks.has_room(&ask) {
             Err(refused("asks.max_pending requests, or asks.max_queued_bytes of their ids, wait"))
         } else {

@@ -136,11 +136,9 @@ impl WsDaemon {
         if !self.life.is_draining() {
             return;
         }
-        let is_away = matches!(&self.side, Side::Client(link) if !link.is_ready());
-        let mut outlets = self.outlets.iter().filter(|(line, _)| !is_away || **line != LINE);
         let is_busy = !self.work.is_idle()
             || self.asks.len() > 0
-            || outlets.any(|(_, outlet)| outlet.is_behind());
+            || self.outlets.values().any(Outlet::is_behind);
         if self.life.is_drained(is_busy, now) {
             let left = self.jobs.len() + self.asks.len();
             let error = (left > 0).then(|| {
@@ -161,17 +159,27 @@ impl WsDaemon {
         while let Some(ask) = self.asks.pop() {
             self.settle_lost(&ask, ErrorCode::Stopped, "the daemon ended before the status came");
         }
+        let before = self.undelivered;
         self.hang_up(now);
+        let error = error.or_else(|| match self.undelivered - before {
+            0 => None,
+            unsent => {
+                let text =
+                    format!("{unsent} messages were not sent: there was no room, or no link");
+                Some(Error::new(ErrorCode::DrainTimeout, text))
+            }
+        });
         self.life.end(error, now, &mut self.out);
     }
 
-    /// Closes everything; what still waits is handed over before.
+    /// Closes everything; what still waits is handed over before, as much as the driver takes at once.
     fn hang_up(&mut self, now: Now) {
         let lines: Vec<ConnId> = self.outlets.keys().copied().collect();
         for line in lines {
-            let rules = self.rules(line);
-            let Some(mut outlet) = self.outlets.remove(&line) else { continue };
+            let rules = Rules { max: self.options.limits.max_send_queue_bytes, ..self.rules(line) };
+            let Some(outlet) = self.outlets.get_mut(&line) else { continue };
             outlet.flush(&rules, &mut self.out);
+            self.line_lost(line);
             if line != LINE {
                 self.close(line);
             }

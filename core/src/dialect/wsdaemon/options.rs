@@ -146,6 +146,10 @@ impl DaemonOptions {
     }
 
     fn check_client(&self, problems: &mut ConfigError) -> Option<Origin> {
+        problems.compare(&[[
+            ("limits.max_message_bytes", self.limits.max_message_bytes),
+            ("asks.max_queued_bytes", self.asks.max_queued_bytes),
+        ]]);
         let origin = Origin::parse(&self.server_url);
         let origin = origin.map_err(|problem| problems.add("server_url", problem)).ok()?;
         if !self.token.is_empty() && !origin.is_private() && !self.danger_open_network {

@@ -511,6 +511,8 @@ fn options_that_would_open_a_door_are_refused() {
         ("server", r#"{"local":{"tcp_address":"0.0.0.0:9007"}}"#, "local.tcp_address:"),
         ("client", r#"{"server_url":"ws://far.example","token":"t"}"#, "token:"),
         ("client", r#"{"server_url":"far.example"}"#, "server_url:"),
+        ("client", r#"{"asks":{"max_queued_bytes":16777215}}"#, "limits.max_message_bytes:"),
+        ("server", r#"{"handlers":{"max_waiting_bytes":16777215}}"#, "limits.max_message_bytes:"),
     ] {
         let problem = problems(role, options).unwrap_or_default();
         assert!(problem.contains(path), "{role} {options}: {problem}");
@@ -520,6 +522,7 @@ fn options_that_would_open_a_door_are_refused() {
         ("client", r#"{"server_url":"wss://far.example","token":"t"}"#),
         ("client", r#"{"server_url":"ws://127.0.0.1:80","token":"t"}"#),
         ("client", r#"{"asks":{"max_queued_bytes":1073741824}}"#),
+        ("server", r#"{"asks":{"max_queued_bytes":1024}}"#),
     ] {
         assert_eq!(problems(role, options), None, "{role} {options}");
     }
@@ -674,6 +677,65 @@ fn a_drain_lets_leave_what_waits() {
 }
 
 #[test]
+fn a_drain_waits_for_a_link_that_is_away_and_says_what_was_not_sent() {
+    for comes_back in [true, false] {
+        let mut rig = Rig::client("{}");
+        let link = rig.open();
+        rig.hear(link, r#"{"name":"slow","id":1}"#);
+        rig.lose(link);
+        rig.complete(0, "0");
+        rig.command(Command::Stop { drain_ms: 30_000 });
+        assert!(rig.daemon.life.is_running(), "its status waits for the link");
+        if comes_back {
+            while rig.dialed.is_none() {
+                rig.pass(100);
+            }
+            rig.open();
+            assert_eq!(rig.said().len(), 1);
+        } else {
+            rig.pass(30_000);
+        }
+        let Some(Event::Session(SessionEvent::Ended { error })) = rig.told.last() else {
+            panic!("{:?}", rig.told);
+        };
+        let text = error.as_ref().map(|error| error.message().to_owned());
+        assert_eq!(text.is_none(), comes_back, "{text:?}");
+        assert!(comes_back || text.unwrap().contains("1 messages were not sent"));
+        let undelivered = format!(r#""undelivered":{}"#, u64::from(!comes_back));
+        assert!(rig.daemon.snapshot(rig.now()).contains(&undelivered));
+    }
+}
+
+#[test]
+fn an_end_hands_over_no_more_than_the_driver_takes() {
+    let mut rig = Rig::client(NARROW);
+    rig.open();
+    rig.program(PROGRAM);
+    (0..20).for_each(|id| rig.hear(PROGRAM, &large(id)));
+    rig.command(Command::Stop { drain_ms: 0 });
+    let most = 2 * 65_536;
+    let bytes =
+        rig.said().iter().filter(|(to, _)| *to != PROGRAM.0).map(|it| it.1.len()).sum::<usize>();
+    assert!((65_536..most).contains(&bytes), "{bytes}");
+    assert!(rig.daemon.snapshot(rig.now()).contains(r#""undelivered":13"#));
+}
+
+#[test]
+fn an_id_whose_status_would_exceed_the_limit_is_refused() {
+    let mut rig = Rig::client(NARROW);
+    rig.open();
+    rig.program(PROGRAM);
+    for (length, is_taken) in [(65_406, true), (65_407, false)] {
+        let id = format!("\"{}\"", "i".repeat(length));
+        rig.hear(PROGRAM, &format!(r#"{{"name":"a","id":{id}}}"#));
+        let status = wire::status_command(&wire::answer(Some(-5), &Raw::trusted(id)));
+        assert!(!is_taken || status.len() <= 65_536);
+        let refused = rig.said().iter().filter(|(to, _)| *to == PROGRAM.0).count();
+        assert_eq!(refused == 0, is_taken);
+    }
+}
+
+#[test]
 fn nonsense_of_a_peer_is_told_a_few_times() {
     let mut rig = Rig::server("{}");
     for conn in [1, 3, 5] {
@@ -690,8 +752,9 @@ fn nonsense_of_a_peer_is_told_a_few_times() {
 
 #[test]
 fn ids_that_wait_for_their_status_are_bounded_by_their_bytes() {
-    let mut rig =
-        Rig::client(r#"{"local":{"socket_path":"/p/x.sock"},"asks":{"max_queued_bytes":1024}}"#);
+    let mut rig = Rig::client(
+        r#"{"local":{"socket_path":"/p/x.sock"},"asks":{"max_queued_bytes":1024},"limits":{"max_message_bytes":1024}}"#,
+    );
     rig.open();
     rig.program(PROGRAM);
     for (id, is_taken) in [("a".repeat(600), true), ("b".repeat(600), false)] {

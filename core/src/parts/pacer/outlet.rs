@@ -151,10 +151,12 @@ impl Outlet {
         self.passed + self.waiting() as u64
     }
 
-    /// There is no later any more: hands over what waits.
+    /// There is no later any more: hands over what waits, as far as the rules let it be on its way.
     pub(crate) fn flush(&mut self, rules: &Rules, out: &mut VecDeque<Output>) {
         let Some(conn) = self.conn else { return };
-        while let Some(message) = self.waiting.as_mut().and_then(|waiting| waiting.pop()) {
+        while !self.is_full(rules)
+            && let Some(message) = self.waiting.as_mut().and_then(|waiting| waiting.pop())
+        {
             self.pass(conn, message, rules, out);
         }
     }
