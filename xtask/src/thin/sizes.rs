@@ -7,10 +7,10 @@ use super::BINDINGS;
 use super::source::{File, files};
 
 /// The most lines that the core may have, without the dialects below.
-const CORE: usize = 24_843;
+const CORE: usize = 24_840;
 
 /// The most lines of dialects that were added since, each on parts that were there.
-const DIALECTS: [(&str, usize); 2] = [("dialect/netcluster", 1_206), ("dialect/wsdaemon", 1_391)];
+const DIALECTS: [(&str, usize); 2] = [("dialect/netcluster", 1_200), ("dialect/wsdaemon", 1_391)];
 
 /// How much of core's size each binding's native part, and each one's host part, may have. Whatever a host may
 /// throw, return or be asked too late is looked at there, and the names of the originals are declared.
