@@ -160,7 +160,7 @@ test('our client runs scripts for a server, and asks it', async (t) => {
   assert.equal(await local.hear(), '"free text"\n');
 });
 
-test('our client goes away for a while, comes back, and has lost nothing', async (t) => {
+test('our client goes away for a while, comes back, and leaves nobody without an answer', async (t) => {
   const { daemon, next } = await startClient(t);
   const first = await next();
   const second = next();
@@ -176,9 +176,13 @@ test('our client goes away for a while, comes back, and has lost nothing', async
   assert.deepEqual([await again.hear(), await again.hear()], ['{"name":"one","id":1}', '{"name":"two","id":2}']);
   const fourth = next();
   again.socket.terminate();
+  // What was on its way when the link broke is answered: nobody knows what became of it.
+  assert.deepEqual([await local.hear(), await local.hear()], ['{"status":-4,"id":1}\n', '{"status":-4,"id":2}\n']);
   const last = await fourth;
-  last.say(status('{"status":0,"id":2}'));
-  assert.equal(await local.hear(), '{"status":0,"id":2}\n');
+  local.say('{"name":"three","id":3}');
+  assert.equal(await last.hear(), '{"name":"three","id":3}');
+  last.say(status('{"status":0,"id":3}'));
+  assert.equal(await local.hear(), '{"status":0,"id":3}\n');
 });
 
 test('our client leaves a server that is silent', async (t) => {
