@@ -161,14 +161,18 @@ def test_what_this_side_decides_raises(run: Any) -> None:
             await asyncio.Event().wait()
 
         await serving.connect()
-        async with client(serving) as asking:
-            asked = asyncio.ensure_future(asking.call("slow"))
-            await began.wait()
-            with raises("DRAIN_TIMEOUT"):
-                await serving.drain(0)
-            assert await asked == -4
-            with raises("CALL_TIMEOUT"):
-                await asking.call("any", timeout_ms=50)
+        asking = client(serving)
+        await asking.connect()
+        asked = asyncio.ensure_future(asking.call("slow"))
+        await began.wait()
+        with raises("DRAIN_TIMEOUT"):
+            await serving.drain(0)
+        assert await asked == -4
+        with raises("CALL_TIMEOUT"):
+            await asking.call("any", timeout_ms=50)
+        # Its request still waits for a link that does not come back.
+        with raises("DRAIN_TIMEOUT"):
+            await asking.drain(0)
 
     run(main())
 
