@@ -1,7 +1,7 @@
 //! What is learnt of a control plane's generation, and how bytes then travel.
 
 use bytes::Bytes;
-use moorline_core::{CallCommand, CallEvent, Event, Frame, WorkCommand, WorkEvent};
+use moorline_core::{CallCommand, Event, Frame, WorkCommand, WorkEvent};
 use moorline_core::{CallId, Command, Error, ErrorCode, WorkId};
 use serde_json::{Value, json};
 
@@ -39,12 +39,8 @@ fn speaking(generation: u8) -> Scene {
 }
 
 fn known(it: &mut Scene) -> (Value, Value) {
-    it.daemon.command(Command::Snapshot { call: CallId(900) }).expect("a snapshot");
-    let events = it.events();
-    let Some(Event::Call(CallEvent::Done { result: Ok(text), .. })) = events.last() else {
-        panic!("{events:?}")
-    };
-    let mut snapshot: Value = serde_json::from_str(text.as_str()).expect("JSON");
+    it.events();
+    let mut snapshot = it.daemon.snapshot();
     (snapshot["generation"].take(), snapshot["generation_from"].take())
 }
 
