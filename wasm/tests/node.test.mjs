@@ -127,23 +127,6 @@ test('a call that nobody can answer ends at its deadline', patience, async () =>
   dispatcher.close();
 });
 
-test('a deadline beyond what timers take has not passed at once', patience, async () => {
-  const warnings = [];
-  const warn = ({ name }) => warnings.push(name);
-  process.on('warning', warn);
-  const dispatcher = new Dispatcher({ serverUrl: hub.url });
-  const call = dispatcher.call('Months/Later', {}, { timeoutMs: 2 ** 32 });
-  const worker = new Worker({ serverUrl: hub.url, name: 'late' });
-  worker.handle('Months/Later', () => 'in time');
-  await worker.connect();
-  assert.equal((await call).Outputs.Result, 'in time');
-  // Node says so, and makes it a millisecond.
-  process.off('warning', warn);
-  assert.ok(!warnings.includes('TimeoutOverflowWarning'), String(warnings));
-  dispatcher.close();
-  worker.close();
-});
-
 test('what a page cannot do is refused when it is opened', () => {
   assert.throws(() => new Hub(), { code: 'UNSUPPORTED', message: /cannot listen/ });
   assert.throws(() => new Worker({ runtime: { storePath: 'outbox.db' } }), {
